@@ -1,0 +1,69 @@
+//! Every bound of the node, with its reason, and the relations that must hold between them.
+//!
+//! In: nothing. Out: constants. Never: a number that an operator has a reason to change (those are
+//! settings).
+
+use std::time::Duration;
+
+/// Canonical bytes of one assertion. Four of them fit in what a default gRPC client accepts.
+pub const ASSERTION_BYTES_MAX: usize = 1 << 20;
+/// Subject or predicate, in bytes: names, not documents.
+pub const NAME_BYTES_MAX: usize = 4096;
+/// Text or reference of an object, in bytes; leaves room for names and signatures in an assertion.
+pub const TEXT_BYTES_MAX: usize = 512 << 10;
+/// Signatures on one assertion; each costs an Ed25519 verification (about 40 us).
+pub const SIGNATURES_MAX: usize = 64;
+
+/// HTTP request body: the largest assertion as JSON with every byte of its text escaped costs more,
+/// but such a text is no text; a quarter more than the canonical bytes serves real ones.
+pub const HTTP_BODY_BYTES_MAX: usize = ASSERTION_BYTES_MAX + (256 << 10);
+/// HTTP request head: line and headers.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
+/// How long a client may take to send a request head or body.
+pub const HTTP_READ_MAX: Duration = Duration::from_secs(30);
+/// `limit` of a query when none is given.
+pub const QUERY_LIMIT_DEFAULT: usize = 100;
+/// `limit` of a query at most.
+pub const QUERY_LIMIT_MAX: usize = 1000;
+
+/// One gRPC message: what a default client accepts (4 MiB), in and out.
+pub const GRPC_MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Hashes in one `FetchAssertions`.
+pub const FETCH_HASHES_MAX: usize = 1000;
+/// Leaves in one `GetLeaves` answer.
+pub const LEAVES_MAX: usize = 10_000;
+/// How far a remote HLC may be ahead of our wall clock.
+pub const HLC_DRIFT_MAX: Duration = Duration::from_secs(60);
+
+/// Open connections per listener; each costs up to 27 KiB idle.
+pub const CONNECTIONS_MAX: usize = 256;
+/// Concurrent HTTP/2 streams per connection.
+pub const STREAMS_MAX: u32 = 128;
+/// HTTP/2 header list per connection (h2's own default is 16 MiB).
+pub const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
+/// HTTP/2 send buffer per stream (h2's own default is 400 KiB).
+pub const STREAM_SEND_BYTES_MAX: usize = 64 << 10;
+/// Calls in flight to one peer: under h2's budget for small DATA frames that wait unread.
+pub const CALLS_IN_FLIGHT_MAX: usize = 64;
+/// Deadline of a call to a peer that names none.
+pub const CALL_MAX: Duration = Duration::from_secs(30);
+/// How long running requests may take to end after a stop was asked for.
+pub const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Address space of one log segment file.
+pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// Assertions waiting for their flush; at 64 KiB a batch they are the memory the queue may hold.
+pub const COMMIT_QUEUE_MAX: usize = 4096;
+/// Bytes waiting for their flush.
+pub const COMMIT_QUEUE_BYTES_MAX: usize = 8 << 20;
+/// Bytes written by one flush at most.
+pub const BATCH_BYTES_MAX: usize = 4 << 20;
+
+const _: () = assert!(ASSERTION_BYTES_MAX * 2 <= GRPC_MESSAGE_BYTES_MAX);
+const _: () = assert!(FETCH_HASHES_MAX * 34 < GRPC_MESSAGE_BYTES_MAX);
+const _: () = assert!(LEAVES_MAX * 34 < GRPC_MESSAGE_BYTES_MAX);
+const _: () =
+    assert!(TEXT_BYTES_MAX + 2 * NAME_BYTES_MAX + SIGNATURES_MAX * 128 < ASSERTION_BYTES_MAX);
+const _: () = assert!(BATCH_BYTES_MAX > ASSERTION_BYTES_MAX + 4096);
+const _: () = assert!(COMMIT_QUEUE_BYTES_MAX >= BATCH_BYTES_MAX);
+const _: () = assert!((BATCH_BYTES_MAX as u64) < SEGMENT_BYTES_MAX);

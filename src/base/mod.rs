@@ -1,0 +1,78 @@
+//! Words that every floor uses: ids, digests, time and bounds.
+//!
+//! In: nothing. Out: plain value types. Never: anything about assertions or peers.
+
+pub mod clock;
+pub mod digest;
+pub mod limits;
+
+pub use clock::{Hlc, HlcClock, Moment, Wall};
+pub use digest::Digest;
+
+use std::fmt;
+
+/// Identity of a node: 16 bytes, made once and kept in its data directory.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct NodeId(pub [u8; 16]);
+
+impl NodeId {
+    /// No node: the stamp of an assertion whose HLC came from its body alone.
+    pub const NONE: NodeId = NodeId([0; 16]);
+
+    /// From a slice; `None` unless it is 16 bytes long.
+    pub fn from_slice(bytes: &[u8]) -> Option<NodeId> {
+        bytes.try_into().ok().map(NodeId)
+    }
+
+    /// From 32 hex digits or a UUID with its hyphens.
+    pub fn parse(text: &str) -> Option<NodeId> {
+        let hyphenated = text.len() == 36;
+        let mut digits = String::with_capacity(32);
+        for (place, letter) in text.chars().enumerate() {
+            match letter {
+                '-' if hyphenated && matches!(place, 8 | 13 | 18 | 23) => {}
+                _ => digits.push(letter),
+            }
+        }
+        let mut id = [0; 16];
+        digest::parse_hex(&digits, &mut id).then_some(NodeId(id))
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        digest::write_hex(&self.0, out)
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "NodeId({self})")
+    }
+}
+
+/// Names one waiting caller, so that an answer finds its way back to it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ticket(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_id_reads_hex_and_uuid_and_nothing_else() {
+        let hex = "00112233445566778899aabbccddeeff";
+        let uuid = "00112233-4455-6677-8899-aabbccddeeff";
+        assert_eq!(NodeId::parse(hex), NodeId::parse(uuid));
+        assert_eq!(NodeId::parse(uuid).map(|id| id.to_string()).as_deref(), Some(hex));
+        for bad in [
+            "",
+            "0011",
+            "0011223344556677-8899aabbccddeeff",
+            &hex[1..],
+            "zz112233445566778899aabbccddeeff",
+        ] {
+            assert_eq!(NodeId::parse(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! A StemeDB node for small machines.
+//!
+//! In: assertions over HTTP and gRPC. Out: the same assertions, durable, queryable, level with its peers.
+//!
+//! Floors, low to high; a room imports only from floors below its own:
+//!
+//! | floor | rooms | subject |
+//! |---|---|---|
+//! | 0 | [`base`] | words everybody uses: ids, digests, time, limits |
+//! | 1 | [`model`] | what an assertion is, and its canonical bytes |
+//! | 2 | [`journal`], [`lens`] | from sealed to committed; from many to one |
+//! | 3 | [`store`] | what is known: index and Merkle tree |
+//! | 4 | [`sync`] | how assertions travel between two nodes |
+//! | 5 | [`replica`], [`wire`] | the switchboard; our words and their words |
+//! | 6 | [`config`] | settings, checked |
+//! | 7 | [`shell`] | everything that touches the world |
+//!
+//! Never: I/O, clocks, threads or chance below floor 7 (`tests/floors.rs` holds it).
+
+pub mod base;

@@ -1,0 +1,3 @@
+//! The `stemedb-edge` program: arguments in, exit code out.
+
+fn main() {}
