@@ -18,3 +18,4 @@
 //! Never: I/O, clocks, threads or chance below floor 7 (`tests/floors.rs` holds it).
 
 pub mod base;
+pub mod model;

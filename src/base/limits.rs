@@ -13,6 +13,8 @@ pub const NAME_BYTES_MAX: usize = 4096;
 pub const TEXT_BYTES_MAX: usize = 512 << 10;
 /// Signatures on one assertion; each costs an Ed25519 verification (about 40 us).
 pub const SIGNATURES_MAX: usize = 64;
+/// Timestamps, in Unix seconds: the last second of the year 9999, what four-digit dates can say.
+pub const TIMESTAMP_MAX: u64 = 253_402_300_799;
 
 /// HTTP request body: the largest assertion as JSON with every byte of its text escaped costs more,
 /// but such a text is no text; a quarter more than the canonical bytes serves real ones.
