@@ -13,6 +13,9 @@ pub const NAME_BYTES_MAX: usize = 4096;
 pub const TEXT_BYTES_MAX: usize = 512 << 10;
 /// Signatures on one assertion; each costs an Ed25519 verification (about 40 us).
 pub const SIGNATURES_MAX: usize = 64;
+/// Signatures verified in one batch: past some hundred a larger one is hardly faster, and the
+/// batch's tables cost about 2 KiB a signature.
+pub const SIGNATURE_BATCH_MAX: usize = 256;
 /// Timestamps, in Unix seconds: the last second of the year 9999, what four-digit dates can say.
 pub const TIMESTAMP_MAX: u64 = 253_402_300_799;
 

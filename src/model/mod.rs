@@ -8,6 +8,7 @@
 pub mod canonical;
 mod draft;
 mod layout;
+pub mod signature;
 
 #[cfg(test)]
 mod tests;
@@ -146,7 +147,7 @@ impl SourceClass {
     }
 }
 
-/// One agent's Ed25519 signature over the claim; see [`signature`](Signature) in `docs/wire.md`.
+/// One agent's Ed25519 signature over the claim; see [`signature`] and `docs/wire.md`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Signature {
     /// The agent's public key.

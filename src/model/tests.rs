@@ -13,7 +13,7 @@ fn draft(subject: &str, predicate: &str, object: Object) -> Draft {
     Draft::new(subject.to_owned(), predicate.to_owned(), object)
 }
 
-fn check(draft: Draft) -> Result<Assertion, Invalid> {
+pub(super) fn check(draft: Draft) -> Result<Assertion, Invalid> {
     draft.check(&mut clock(), Wall(1_700_000_000_123))
 }
 
@@ -51,46 +51,48 @@ pub(super) fn any_draft(rng: &mut Rng) -> Draft {
     draft
 }
 
+type Change = fn(&mut Draft);
+
 #[test]
 fn what_breaks_a_rule_is_refused_with_its_reason() {
     let fine = || draft("s", "p", Object::Boolean(true));
-    let with = |change: &dyn Fn(&mut Draft)| {
+    let with = |change: Change| {
         let mut draft = fine();
         change(&mut draft);
         check(draft).err().map(|invalid| invalid.to_string()).unwrap_or_default()
     };
-    let cases: [(&dyn Fn(&mut Draft), &str); 18] = [
-        (&|d| d.subject.clear(), "subject is empty, it takes 1 to 4096 bytes"),
-        (&|d| d.predicate.clear(), "predicate is empty"),
-        (&|d| d.subject = "x".repeat(4097), "subject has 4097 bytes, at most 4096"),
-        (&|d| d.subject = "a\0".into(), "subject has the control character U+0000 at byte 1"),
-        (&|d| d.predicate = "\u{85}".into(), "U+0085 at byte 0"),
-        (&|d| d.object = Object::Number(f64::INFINITY), "not a finite number"),
-        (&|d| d.object = Object::Number(f64::NAN), "not a finite number"),
-        (&|d| d.object = Object::Text("x".repeat(524_289)), "object value has 524289 bytes"),
-        (&|d| d.object = Object::Reference(String::new()), "object value is empty"),
-        (&|d| d.object = Object::Reference("\n".into()), "U+000A"),
-        (&|d| d.confidence = 1.000_001, "confidence is 1.000001, it takes 0 to 1"),
-        (&|d| d.confidence = -1e-9, "confidence is -0.000000001"),
-        (&|d| d.confidence = f64::NAN, "confidence is NaN"),
-        (&|d| d.timestamp = Some(253_402_300_800), "timestamp is 253402300800, it takes"),
-        (&|d| d.signatures = vec![sign_of(1, 0)], "timestamp is missing"),
+    let cases: [(Change, &str); 18] = [
+        (|d| d.subject.clear(), "subject is empty, it takes 1 to 4096 bytes"),
+        (|d| d.predicate.clear(), "predicate is empty"),
+        (|d| d.subject = "x".repeat(4097), "subject has 4097 bytes, at most 4096"),
+        (|d| d.subject = "a\0".into(), "subject has the control character U+0000 at byte 1"),
+        (|d| d.predicate = "\u{85}".into(), "U+0085 at byte 0"),
+        (|d| d.object = Object::Number(f64::INFINITY), "not a finite number"),
+        (|d| d.object = Object::Number(f64::NAN), "not a finite number"),
+        (|d| d.object = Object::Text("x".repeat(524_289)), "object value has 524289 bytes"),
+        (|d| d.object = Object::Reference(String::new()), "object value is empty"),
+        (|d| d.object = Object::Reference("\n".into()), "U+000A"),
+        (|d| d.confidence = 1.000_001, "confidence is 1.000001, it takes 0 to 1"),
+        (|d| d.confidence = -1e-9, "confidence is -0.000000001"),
+        (|d| d.confidence = f64::NAN, "confidence is NaN"),
+        (|d| d.timestamp = Some(253_402_300_800), "timestamp is 253402300800, it takes"),
+        (|d| d.signatures = vec![sign_of(1, 0)], "timestamp is missing"),
         (
-            &|d| {
+            |d| {
                 d.timestamp = Some(1);
                 d.signatures = vec![sign_of(1, 0), sign_of(2, 0), sign_of(1, 5)];
             },
             "signed twice",
         ),
         (
-            &|d| {
+            |d| {
                 d.timestamp = Some(1);
                 d.signatures = vec![sign_of(1, u64::MAX)];
             },
             "timestamp of a signature is 18446744073709551615",
         ),
         (
-            &|d| {
+            |d| {
                 d.timestamp = Some(1);
                 d.signatures = (0..65).map(|agent| sign_of(agent, 0)).collect();
             },
@@ -101,7 +103,7 @@ fn what_breaks_a_rule_is_refused_with_its_reason() {
         let told = with(change);
         assert!(told.contains(reason), "{told:?} instead of {reason:?}");
     }
-    assert_eq!(with(&|d| d.object = Object::Text("\0\n".into())), "");
+    assert_eq!(with(|d| d.object = Object::Text("\0\n".into())), "");
 }
 
 #[test]
