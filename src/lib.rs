@@ -18,4 +18,5 @@
 //! Never: I/O, clocks, threads or chance below floor 7 (`tests/floors.rs` holds it).
 
 pub mod base;
+pub mod lens;
 pub mod model;

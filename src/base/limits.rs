@@ -30,6 +30,12 @@ pub const HTTP_READ_MAX: Duration = Duration::from_secs(30);
 pub const QUERY_LIMIT_DEFAULT: usize = 100;
 /// `limit` of a query at most.
 pub const QUERY_LIMIT_MAX: usize = 1000;
+/// Values told apart under one lens; at about 200 bytes each under 1 MiB. Past it a sample is kept.
+pub const GROUPS_MAX: usize = 4096;
+/// Claims in one answer of the skeptic, the weightiest first.
+pub const CLAIMS_MAX: usize = 100;
+/// Assertions named with one claim, the newest first; with `GROUPS_MAX` under 4 MiB.
+pub const CLAIM_ASSERTIONS_MAX: usize = 16;
 
 /// One gRPC message: what a default client accepts (4 MiB), in and out.
 pub const GRPC_MESSAGE_BYTES_MAX: usize = 4 << 20;

@@ -8,6 +8,7 @@
 pub mod canonical;
 mod draft;
 mod layout;
+pub mod query;
 pub mod signature;
 
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 
 pub use canonical::{Malformed, Sealed};
 pub use draft::{Draft, Fault, Invalid};
+pub use query::{BadQuery, Cursor, HalfLife, Lens, Query};
 
 use crate::base::{Digest, Hlc};
 

@@ -1,0 +1,107 @@
+//! One answer from many claims.
+//!
+//! In: assertions, one at a time, in any order. Out: a winner and how sure it is ([`Resolver`]), who
+//! claims what ([`Skeptic`]), who wins in each class of sources ([`Layered`]). Two nodes with the
+//! same assertions give the same answer to the last bit.
+//!
+//! Never: keeps an assertion, reads a body or a clock.
+//!
+//! | lens | what wins, the first difference decides |
+//! |---|---|
+//! | recency | greater timestamp, hlc, digest |
+//! | hlc | greater hlc (time, counter, node), source hash, timestamp, digest |
+//! | confidence | greater weight, timestamp, hlc, digest |
+//! | consensus | value with more assertions, more weight, newer best; of that value as under recency |
+//! | authority | lower source class; greater weight, timestamp, hlc, digest |
+//!
+//! A claim weighs its confidence, decayed to `confidence * 2^(-age / half_life)` where asked for.
+//! The share of a value is its part of the weight of all; where all weights are zero, of the number.
+
+mod layered;
+mod skeptic;
+mod tally;
+mod weight;
+
+#[cfg(test)]
+mod tests;
+
+pub use layered::{Layer, Layered, Layers};
+pub use skeptic::{Claim, Skeptic, Skepticism, Status};
+
+use tally::{Candidate, Tally};
+use weight::{Scale, score};
+
+use crate::base::{Digest, Wall};
+use crate::model::{Assertion, HalfLife, Lens};
+
+/// What a lens makes of many.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Resolution {
+    /// Which lens.
+    pub lens: Lens,
+    /// The assertion that wins; `None` of none.
+    pub winner: Option<Digest>,
+    /// How many assertions there were.
+    pub candidates_count: u64,
+    /// The winner's weight times the share of its value: 1 when it is certain and nobody objects.
+    pub resolution_confidence: f64,
+    /// The entropy of the values' shares, 0 (one value) to 1 (all values weigh the same).
+    pub conflict_score: f64,
+    /// There were more than `limits::GROUPS_MAX` values: scores come from a sample of them.
+    pub sampled: bool,
+}
+
+/// Folds assertions into a [`Resolution`].
+#[derive(Clone, Debug)]
+pub struct Resolver {
+    lens: Lens,
+    scale: Scale,
+    best: Option<Candidate>,
+    count: u64,
+    tally: Tally,
+}
+
+impl Resolver {
+    /// A resolver that has seen nothing; `now` is where age counts from.
+    pub fn new(lens: Lens, half_life: Option<HalfLife>, now: Wall) -> Resolver {
+        let scale = Scale::new(half_life, now);
+        Resolver { lens, scale, best: None, count: 0, tally: Tally::new(lens) }
+    }
+
+    /// Takes in one assertion; each may come once.
+    pub fn add(&mut self, digest: &Digest, assertion: &Assertion) {
+        let candidate = Candidate::new(digest, assertion, self.scale.weigh(assertion));
+        self.count += 1;
+        if self.best.is_none_or(|best| candidate.cmp_by(self.lens, &best).is_gt()) {
+            self.best = Some(candidate);
+        }
+        self.tally.add(candidate);
+    }
+
+    /// What became of them.
+    pub fn finish(self) -> Resolution {
+        let winner = match self.lens {
+            Lens::Consensus => self.consensus(),
+            _ => self.best,
+        };
+        Resolution {
+            lens: self.lens,
+            winner: winner.map(|winner| winner.digest),
+            candidates_count: self.count,
+            resolution_confidence: winner.map_or(0.0, |winner| self.confidence_in(&winner)),
+            conflict_score: self.tally.conflict_score(),
+            sampled: self.tally.is_sampled(),
+        }
+    }
+
+    fn consensus(&self) -> Option<Candidate> {
+        let rank = |group: &tally::Group| (group.count, group.weight, group.best.age_rank());
+        let group = self.tally.groups().map(|(_, group)| group).max_by_key(|group| rank(group));
+        group.map(|group| group.best)
+    }
+
+    /// A value that the sample left out has no known share: none is claimed for it.
+    fn confidence_in(&self, winner: &Candidate) -> f64 {
+        score(winner.weight * self.tally.share(&winner.key).unwrap_or(0.0))
+    }
+}

@@ -1,0 +1,311 @@
+//! What somebody wants to see: filters, a lens, a page.
+//!
+//! In: names and values, as a URL has them, already percent-decoded. Out: a [`Query`] within its
+//! bounds, and which assertions it admits. Never: looks anything up.
+
+use std::fmt;
+
+use super::{Assertion, Lifecycle, SourceClass, draft};
+use crate::base::{Wall, limits};
+
+/// How many become one; `src/lens` has the exact order each stands for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Lens {
+    /// The newest timestamp.
+    Recency,
+    /// The newest hybrid logical timestamp.
+    Hlc,
+    /// The greatest confidence, after decay.
+    Confidence,
+    /// The value that most assertions claim.
+    Consensus,
+    /// The source class of most authority, then confidence.
+    Authority,
+}
+
+impl Lens {
+    /// All of them.
+    pub const ALL: [Lens; 5] =
+        [Lens::Recency, Lens::Hlc, Lens::Confidence, Lens::Consensus, Lens::Authority];
+
+    /// Its name, as the HTTP API takes and gives it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Lens::Recency => "recency",
+            Lens::Hlc => "hlc",
+            Lens::Confidence => "confidence",
+            Lens::Consensus => "consensus",
+            Lens::Authority => "authority",
+        }
+    }
+
+    /// The one with this very name.
+    pub fn parse(name: &str) -> Option<Lens> {
+        Lens::ALL.into_iter().find(|lens| lens.name() == name)
+    }
+}
+
+/// After how many seconds a claim weighs half: finite and more than zero.
+#[derive(Clone, Copy, PartialEq, PartialOrd, Debug)]
+pub struct HalfLife(f64);
+
+impl HalfLife {
+    /// `None` unless finite and more than zero.
+    pub fn new(seconds: f64) -> Option<HalfLife> {
+        (seconds.is_finite() && seconds > 0.0).then_some(HalfLife(seconds))
+    }
+
+    /// In seconds.
+    pub fn seconds(self) -> f64 {
+        self.0
+    }
+}
+
+/// Where a page ended: the next one starts at the row before this. Opaque text outside.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Cursor(pub u64);
+
+impl Cursor {
+    /// From the text that [`Display`](fmt::Display) makes.
+    pub fn parse(text: &str) -> Option<Cursor> {
+        let row = u64::from_str_radix(text, 16).ok().map(Cursor)?;
+        (row.to_string() == text).then_some(row)
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:x}", self.0)
+    }
+}
+
+/// Filters, all of which must hold; and how to answer.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Query {
+    /// Only of this subject.
+    pub subject: Option<String>,
+    /// Only of this predicate.
+    pub predicate: Option<String>,
+    /// Only in this state of review.
+    pub lifecycle: Option<Lifecycle>,
+    /// Only of this class of source.
+    pub source_class: Option<SourceClass>,
+    /// Only with a timestamp up to and including this second; age counts from here.
+    pub as_of: Option<u64>,
+    /// Make one of many, too.
+    pub lens: Option<Lens>,
+    /// Let weights decay with age.
+    pub half_life: Option<HalfLife>,
+    /// Assertions on one page, 1 to [`limits::QUERY_LIMIT_MAX`].
+    pub limit: usize,
+    /// Where the page before ended.
+    pub cursor: Option<Cursor>,
+}
+
+impl Default for Query {
+    fn default() -> Query {
+        Query {
+            subject: None,
+            predicate: None,
+            lifecycle: None,
+            source_class: None,
+            as_of: None,
+            lens: None,
+            half_life: None,
+            limit: limits::QUERY_LIMIT_DEFAULT,
+            cursor: None,
+        }
+    }
+}
+
+impl Query {
+    /// Takes one parameter of a URL; of two with the same name the later one stays.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), BadQuery> {
+        match name {
+            "subject" => self.subject = Some(parse_name("subject", value)?),
+            "predicate" => self.predicate = Some(parse_name("predicate", value)?),
+            "lifecycle" => {
+                let expected = "Proposed, UnderReview, Approved, Deprecated or Rejected";
+                let lifecycle = Lifecycle::parse(value);
+                self.lifecycle = Some(lifecycle.ok_or_else(|| bad("lifecycle", value, expected))?);
+            }
+            "source_class" => {
+                let by_number = || SourceClass::from_number(value.parse().ok()?);
+                let class = SourceClass::parse(value).or_else(by_number);
+                let expected = "0 to 5 or the name of a source class";
+                self.source_class =
+                    Some(class.ok_or_else(|| bad("source_class", value, expected))?);
+            }
+            "as_of" => {
+                let seconds = value.parse().ok().filter(|&at| at <= limits::TIMESTAMP_MAX);
+                let expected = "Unix seconds from 0 to 253402300799";
+                self.as_of = Some(seconds.ok_or_else(|| bad("as_of", value, expected))?);
+            }
+            "lens" => {
+                let expected = "recency, hlc, confidence, consensus or authority";
+                self.lens = Some(Lens::parse(value).ok_or_else(|| bad("lens", value, expected))?);
+            }
+            "half_life" => {
+                let half_life = value.parse().ok().and_then(HalfLife::new);
+                let expected = "seconds, more than 0";
+                self.half_life = Some(half_life.ok_or_else(|| bad("half_life", value, expected))?);
+            }
+            "limit" => {
+                let within = |count: &usize| (1..=limits::QUERY_LIMIT_MAX).contains(count);
+                let limit = value.parse().ok().filter(within);
+                self.limit = limit.ok_or_else(|| bad("limit", value, "1 to 1000"))?;
+            }
+            "cursor" => {
+                let expected = "the next_cursor of an earlier answer";
+                let cursor = Cursor::parse(value);
+                self.cursor = Some(cursor.ok_or_else(|| bad("cursor", value, expected))?);
+            }
+            _ => return Err(BadQuery::Unknown { name: name.to_owned() }),
+        }
+        Ok(())
+    }
+
+    /// Whether the filters let this assertion through.
+    pub fn admits(&self, assertion: &Assertion) -> bool {
+        self.subject.as_ref().is_none_or(|subject| *subject == assertion.subject)
+            && self.predicate.as_ref().is_none_or(|predicate| *predicate == assertion.predicate)
+            && self.lifecycle.is_none_or(|lifecycle| lifecycle == assertion.lifecycle)
+            && self.source_class.is_none_or(|class| class == assertion.source_class)
+            && self.as_of.is_none_or(|at| assertion.timestamp <= at)
+    }
+
+    /// From when on age counts: `as_of`, or now.
+    pub fn moment(&self, now: Wall) -> Wall {
+        self.as_of.map_or(now, |seconds| Wall(seconds * 1000))
+    }
+}
+
+fn parse_name(field: &'static str, value: &str) -> Result<String, BadQuery> {
+    match draft::check_name(field, value) {
+        Ok(()) => Ok(value.to_owned()),
+        Err(_) => Err(bad(field, value, "1 to 4096 bytes without control characters")),
+    }
+}
+
+fn bad(name: &'static str, value: &str, expected: &'static str) -> BadQuery {
+    BadQuery::Value { name, value: value.chars().take(64).collect(), expected }
+}
+
+/// A query that cannot be asked. The caller is at fault; nothing changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BadQuery {
+    /// A value out of its bounds.
+    Value {
+        /// Of which parameter.
+        name: &'static str,
+        /// What it was, cut to 64 characters.
+        value: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// No parameter of that name.
+    Unknown {
+        /// The name.
+        name: String,
+    },
+}
+
+impl fmt::Display for BadQuery {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadQuery::Value { name, value, expected } => {
+                write!(out, "{name} is {value:?}, it takes {expected}")
+            }
+            BadQuery::Unknown { name } => write!(
+                out,
+                "there is no parameter {name:?}; there are subject, predicate, lifecycle, \
+                 source_class, as_of, lens, half_life, limit and cursor"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::super::tests::{any_draft, check};
+    use super::*;
+
+    fn query(pairs: &[(&str, &str)]) -> Result<Query, BadQuery> {
+        let mut query = Query::default();
+        pairs.iter().try_for_each(|(name, value)| query.set(name, value)).map(|()| query)
+    }
+
+    #[test]
+    fn values_out_of_bounds_are_refused_and_named() {
+        let bad = [
+            ("subject", ""),
+            ("predicate", "a\0b"),
+            ("lifecycle", "approved"),
+            ("source_class", "6"),
+            ("source_class", "-1"),
+            ("as_of", "253402300800"),
+            ("as_of", "1.5"),
+            ("lens", "newest"),
+            ("half_life", "0"),
+            ("half_life", "-1"),
+            ("half_life", "inf"),
+            ("half_life", "NaN"),
+            ("limit", "0"),
+            ("limit", "1001"),
+            ("limit", "x"),
+            ("cursor", ""),
+            ("cursor", "+1"),
+            ("cursor", "00"),
+            ("cursor", "10000000000000000"),
+        ];
+        for (name, value) in bad {
+            let told = query(&[(name, value)]).expect_err(value).to_string();
+            assert!(told.starts_with(&format!("{name} is {value:?}, it takes ")), "{told}");
+        }
+        let told = query(&[("subjct", "x")]).expect_err("a typing error").to_string();
+        assert!(told.contains("\"subjct\""), "{told}");
+    }
+
+    #[test]
+    fn values_within_bounds_are_taken() {
+        let all = [
+            ("subject", "s"),
+            ("predicate", "p"),
+            ("lifecycle", "Approved"),
+            ("source_class", "2"),
+            ("source_class", "Clinical"),
+            ("as_of", "100"),
+            ("lens", "hlc"),
+            ("half_life", "0.5"),
+            ("limit", "1000"),
+            ("cursor", "1f"),
+        ];
+        let query = query(&all).expect("all good");
+        assert_eq!(query.source_class, Some(SourceClass::Clinical));
+        assert_eq!((query.limit, query.cursor), (1000, Some(Cursor(31))));
+        assert_eq!(query.half_life.map(HalfLife::seconds), Some(0.5));
+        assert_eq!(query.moment(Wall(5)), Wall(100_000));
+    }
+
+    #[test]
+    fn each_filter_alone_decides() {
+        let mut assertion = check(any_draft(&mut Rng::with_seed(1))).expect("keeps the rules");
+        assertion.timestamp = 50;
+        (assertion.lifecycle, assertion.source_class) = (Lifecycle::Approved, SourceClass::Expert);
+        (assertion.subject, assertion.predicate) = ("s".into(), "p".into());
+        let rows = [
+            ("subject", "s", "t"),
+            ("predicate", "p", "q"),
+            ("lifecycle", "Approved", "Proposed"),
+            ("source_class", "Expert", "0"),
+            ("as_of", "50", "49"),
+        ];
+        assert!(Query::default().admits(&assertion));
+        for (name, yes, no) in rows {
+            assert!(query(&[(name, yes)]).expect("good").admits(&assertion), "{name}={yes}");
+            assert!(!query(&[(name, no)]).expect("good").admits(&assertion), "{name}={no}");
+        }
+    }
+}
