@@ -3,6 +3,7 @@
 //! In: assertions about one thing. Out: [`Skepticism`]: each value claimed, by its share of the
 //! weight, with the newest assertions that claim it. Never: says who is right.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::tally::{Candidate, Group, Key, Tally};
@@ -104,7 +105,7 @@ impl Skeptic {
         let whole = self.tally.whole();
         let mut groups: Vec<(&Key, &Group)> = self.tally.groups().collect();
         let rank = |group: &Group| (whole.force(group), group.count, group.best.age_rank());
-        groups.sort_unstable_by(|(_, one), (_, other)| rank(other).cmp(&rank(one)));
+        groups.sort_unstable_by_key(|(_, group)| Reverse(rank(group)));
         let status = match groups[..] {
             [] | [_] => Status::Unanimous,
             [(_, first), ..] if whole.is_dominated_by(first) => Status::Agreed,

@@ -157,6 +157,10 @@ fn check_printable(field: &'static str, name: &str, max: usize) -> Result<(), In
         return Err(Invalid::Empty { field, max });
     }
     check_length(field, name, max)?;
+    // Most names are plain ASCII, which a few wide instructions can tell.
+    if name.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~')) {
+        return Ok(());
+    }
     match name.char_indices().find(|(_, letter)| letter.is_control()) {
         None => Ok(()),
         Some((at, letter)) => Err(Invalid::Control { field, at, letter }),
