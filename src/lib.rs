@@ -18,5 +18,6 @@
 //! Never: I/O, clocks, threads or chance below floor 7 (`tests/floors.rs` holds it).
 
 pub mod base;
+pub mod config;
 pub mod lens;
 pub mod model;

@@ -70,6 +70,23 @@ pub const COMMIT_QUEUE_BYTES_MAX: usize = 8 << 20;
 /// Bytes written by one flush at most.
 pub const BATCH_BYTES_MAX: usize = 4 << 20;
 
+/// A host name: what DNS allows.
+pub const HOST_BYTES_MAX: usize = 253;
+/// Seeds that a node is told of; one of them in reach is enough.
+pub const SEEDS_MAX: usize = 64;
+/// Origins whose web pages may call; looked through at each request that names one.
+pub const ORIGINS_MAX: usize = 64;
+/// Shards: past some thousand a node, more of them balance nothing better.
+pub const SHARDS_MAX: u32 = 65_536;
+/// Nodes that hold one shard.
+pub const REPLICAS_MAX: u32 = 16;
+/// Disk budget at least: less is a forgotten unit (`64` for `64M`).
+pub const LOG_BYTES_MIN: u64 = 64 << 10;
+/// Period of probes and of anti-entropy at least: faster ones would only be traffic.
+pub const INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// Period of probes and of anti-entropy at most: `off` says never.
+pub const INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
+
 const _: () = assert!(ASSERTION_BYTES_MAX * 2 <= GRPC_MESSAGE_BYTES_MAX);
 const _: () = assert!(FETCH_HASHES_MAX * 34 < GRPC_MESSAGE_BYTES_MAX);
 const _: () = assert!(LEAVES_MAX * 34 < GRPC_MESSAGE_BYTES_MAX);

@@ -1,0 +1,177 @@
+//! The texts of `--help` and `--version`, and what a mistyped word might have meant.
+//!
+//! In: the table of settings. Out: text. Never: writes it anywhere.
+
+use std::fmt::Write;
+
+use super::table::SETTINGS;
+
+/// Which `--help` was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Topic {
+    Node,
+    Import,
+    Keygen,
+    Check,
+}
+
+pub(super) const VERSION: &str = concat!("stemedb-edge ", env!("CARGO_PKG_VERSION"), "\n");
+
+const HEAD: &str = "\
+A StemeDB node for small machines: signed assertions, an append-only log, Merkle sync over gRPC.
+
+Usage:
+  stemedb-edge [serve] [SETTINGS]   run a node
+  stemedb-edge import FILE|-        send assertions, one JSON body a line, to a running node
+  stemedb-edge keygen FILE          make a signing key
+  stemedb-edge check DIR            verify a data directory; the node must be stopped
+
+Options:
+  -h, --help            this text; after a command, the command's own
+  -V, --version         the version
+      --print-settings  show each setting, its value and its origin, and exit
+
+Settings (a flag wins over its variable, which wins over the default):
+";
+
+const TAIL: &str = "
+  Each flag has a variable: --data-dir is STEMEDB_DATA_DIR. Durations are 250ms, 1s, 2m, 1h; bytes
+  are 67108864 or 64M. docs/configuration.md says more of each.
+
+Examples:
+  stemedb-edge
+  stemedb-edge --data-dir /var/lib/stemedb --bind-addr 0.0.0.0:18180 --seeds node1:18182
+  STEMEDB_DURABILITY=batched stemedb-edge --max-log-bytes 2G
+  stemedb-edge keygen agent.key && stemedb-edge import claims.ndjson --key agent.key
+
+Exit codes: 0 all went well, 1 it did not (see the last line), 2 the command line is wrong.
+";
+
+const IMPORT: &str = "\
+Sends assertions to a running node: one JSON body of POST /v1/assert a line.
+
+Usage:
+  stemedb-edge import FILE|- [OPTIONS]
+
+  FILE                  the lines; - is the standard input. Empty lines are skipped
+
+Options:
+  --to http://HOST:PORT the node's HTTP API                  [http://127.0.0.1:18180]
+  --key FILE            sign each claim with this key (see keygen); a claim without
+                        a timestamp gets the present one
+  --concurrency COUNT   requests in flight, 1 to 256         [64]
+  -h, --help            this text
+
+A refused line does not stop the rest: the end names how many were refused, why, and their first
+line numbers. While the node is busy (429, 503) lines wait and are sent again; a full disk (507) or
+a node that stays out of reach ends the import. A line sent twice makes no duplicate if it carries
+a timestamp.
+
+Examples:
+  stemedb-edge import claims.ndjson
+  zcat claims.gz | stemedb-edge import - --to http://node1:18180 --key agent.key
+
+Exit codes: 0 every line is in, 1 some were refused, 2 the command line or the key is wrong,
+3 the node is out of reach or full, 130 interrupted.
+";
+
+const KEYGEN: &str = "\
+Makes an Ed25519 signing key and prints the agent id that belongs to it.
+
+Usage:
+  stemedb-edge keygen FILE
+
+  FILE  gets the 32-byte seed as hex, readable by its owner alone; never overwritten
+
+Example:
+  stemedb-edge keygen agent.key
+";
+
+const CHECK: &str = "\
+Verifies a data directory: every record's checksum and hash. Changes nothing.
+
+Usage:
+  stemedb-edge check DIR
+
+  DIR  the data directory of a node that is stopped
+
+Exit codes: 0 the directory is sound, 1 it is damaged (each place is named), 2 the command line is
+wrong, others: it could not be read.
+";
+
+/// The help text of a topic.
+pub(super) fn text(topic: Topic) -> String {
+    match topic {
+        Topic::Node => node_text(),
+        Topic::Import => IMPORT.to_string(),
+        Topic::Keygen => KEYGEN.to_string(),
+        Topic::Check => CHECK.to_string(),
+    }
+}
+
+fn node_text() -> String {
+    let mut text = HEAD.to_string();
+    for setting in &SETTINGS {
+        let flag = format!("--{} {}", setting.flag(), setting.shape);
+        writeln!(text, "  {flag:40} {} [{}]", setting.meaning, setting.default)
+            .expect("writing to a String cannot fail");
+    }
+    text + TAIL
+}
+
+/// The candidate that `word` was probably meant to be.
+pub(super) fn nearest<'a>(
+    word: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    candidates
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|&(distance, _)| distance <= allowed)
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein's edit distance.
+fn distance(one: &str, two: &str) -> usize {
+    let two: Vec<char> = two.chars().collect();
+    let mut row: Vec<usize> = (0..=two.len()).collect();
+    for (place, letter) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], place + 1);
+        for (column, &other) in two.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != other);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[two.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_fits_the_screen_and_names_every_setting() {
+        let topics = [Topic::Node, Topic::Import, Topic::Keygen, Topic::Check];
+        for line in topics.map(text).iter().flat_map(|text| text.lines()) {
+            assert!(line.len() <= 100, "{line}");
+        }
+        let node = text(Topic::Node);
+        for setting in &SETTINGS {
+            assert!(node.contains(&format!("--{} ", setting.flag())), "{}", setting.variable);
+        }
+    }
+
+    #[test]
+    fn typing_mistakes_find_their_word_and_nonsense_finds_none() {
+        let words = || ["data-dir", "bind-addr", "seeds", "import"].into_iter();
+        assert_eq!(nearest("seed", words()), Some("seeds"));
+        assert_eq!(nearest("datadir", words()), Some("data-dir"));
+        assert_eq!(nearest("imprt", words()), Some("import"));
+        assert_eq!(nearest("x", words()), None);
+        assert_eq!(nearest("frobnicate", words()), None);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+    }
+}

@@ -1,0 +1,292 @@
+//! The command line and the environment, checked: what the program was asked to do.
+//!
+//! In: arguments and variables, as main read them. Out: a [`Command`] that can be carried out, or
+//! one line for each thing that is wrong with it.
+//!
+//! Never: reads the environment itself, touches a file or a socket.
+
+mod help;
+mod settings;
+mod table;
+mod values;
+
+pub use settings::{Durability, Settings};
+pub use values::Endpoint;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser};
+
+use crate::base::limits;
+use help::Topic;
+use table::{Origin, PREFIX, RawSettings, SETTINGS};
+
+/// What the program was asked to do.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Command {
+    /// Run a node.
+    Serve(Box<Settings>),
+    /// Send lines to a running node.
+    Import(Import),
+    /// Make a signing key.
+    Keygen {
+        /// Where to; must not exist.
+        file: PathBuf,
+    },
+    /// Verify a data directory.
+    Check {
+        /// Which one.
+        dir: PathBuf,
+    },
+    /// Print this text: help, version or settings.
+    Print(String),
+}
+
+/// What to import, and where to.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Import {
+    /// The file of lines; `None` is the standard input.
+    pub file: Option<PathBuf>,
+    /// The node's HTTP API.
+    pub to: Endpoint,
+    /// The key to sign with.
+    pub key: Option<PathBuf>,
+    /// Requests in flight.
+    pub concurrency: usize,
+}
+
+/// What is wrong with the command line or the environment; the caller must change it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Usage(Vec<String>);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|problem| writeln!(out, "stemedb-edge: {problem}"))
+    }
+}
+
+impl From<lexopt::Error> for Usage {
+    fn from(error: lexopt::Error) -> Usage {
+        wrong(error.to_string())
+    }
+}
+
+fn wrong(problem: String) -> Usage {
+    Usage(vec![problem])
+}
+
+const COMMANDS: [&str; 5] = ["serve", "import", "keygen", "check", "help"];
+const NODE_OPTIONS: [&str; 3] = ["help", "version", "print-settings"];
+
+/// Reads the arguments (without the program's name) and the environment.
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Command, Usage> {
+    let mut parser = Parser::from_args(arguments);
+    let command = parser
+        .try_raw_args()
+        .and_then(|mut raw| raw.next_if(|word| COMMANDS.iter().any(|&name| word == name)));
+    match command.as_ref().and_then(|word| word.to_str()) {
+        Some("import") => parse_import(&mut parser),
+        Some("keygen") => Ok(match parse_file(&mut parser, Topic::Keygen)? {
+            Ok(file) => Command::Keygen { file },
+            Err(text) => text,
+        }),
+        Some("check") => Ok(match parse_file(&mut parser, Topic::Check)? {
+            Ok(dir) => Command::Check { dir },
+            Err(text) => text,
+        }),
+        Some("help") => Ok(Command::Print(help::text(Topic::Node))),
+        _ => parse_serve(&mut parser, environment),
+    }
+}
+
+fn parse_serve(
+    parser: &mut Parser,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Command, Usage> {
+    let mut raw = RawSettings::default();
+    let mut is_print = false;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => {
+                return Ok(Command::Print(help::text(Topic::Node)));
+            }
+            Arg::Short('V') | Arg::Long("version") => {
+                return Ok(Command::Print(help::VERSION.to_string()));
+            }
+            Arg::Long("print-settings") => is_print = true,
+            Arg::Long(flag) => {
+                let Some(index) = SETTINGS.iter().position(|setting| setting.flag() == flag) else {
+                    return Err(unknown_flag(flag));
+                };
+                let value = flag_value(parser, SETTINGS[index].is_switch())?;
+                raw.put(index, value, Origin::Flag);
+            }
+            Arg::Short(letter) => return Err(unknown_short(letter)),
+            Arg::Value(word) => return Err(unknown_word(&word)),
+        }
+    }
+    let mut warnings = put_environment(&mut raw, environment);
+    let mut settings = Settings::check(&raw).map_err(Usage)?;
+    settings.warnings.append(&mut warnings);
+    Ok(if is_print { Command::Print(raw.to_string()) } else { Command::Serve(Box::new(settings)) })
+}
+
+/// A switch alone means true; the word after it is its value only if it says yes or no.
+fn flag_value(parser: &mut Parser, is_switch: bool) -> Result<OsString, Usage> {
+    if !is_switch {
+        return Ok(parser.value()?);
+    }
+    if let Some(value) = parser.optional_value() {
+        return Ok(value);
+    }
+    let says = |word: &OsStr| word.to_str().and_then(values::is_true).is_some();
+    let next = parser.try_raw_args().and_then(|mut raw| raw.next_if(says));
+    Ok(next.unwrap_or_else(|| "true".into()))
+}
+
+/// Takes the variables that are settings. Others may bear the prefix for reasons of their own
+/// (container platforms make some), so only a likely slip of the pen is worth a warning.
+fn put_environment(
+    raw: &mut RawSettings,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (variable, value) in environment {
+        let Some(name) = variable.to_str().filter(|name| name.starts_with(PREFIX)) else {
+            continue;
+        };
+        let variables = || SETTINGS.iter().map(|setting| setting.variable);
+        if let Some(index) = variables().position(|variable| variable == name) {
+            raw.put(index, value, Origin::Environment);
+        } else if let Some(meant) = nearest_name(name, PREFIX, variables()) {
+            warnings.push(format!("{name} is no setting, did you mean {meant}?"));
+        }
+    }
+    warnings.sort();
+    warnings
+}
+
+fn nearest_name<'a>(
+    name: &str,
+    prefix: &'static str,
+    names: impl Iterator<Item = &'a str>,
+) -> Option<String> {
+    let stem = name.strip_prefix(prefix)?;
+    let meant = help::nearest(stem, names.filter_map(|name| name.strip_prefix(prefix)))?;
+    Some(format!("{prefix}{meant}"))
+}
+
+fn unknown_flag(flag: &str) -> Usage {
+    let flags: Vec<String> = SETTINGS.iter().map(|setting| setting.flag()).collect();
+    let known = flags.iter().map(String::as_str).chain(NODE_OPTIONS);
+    wrong(match help::nearest(flag, known) {
+        Some(meant) => format!("unknown flag --{flag}, did you mean --{meant}?"),
+        None => format!("unknown flag --{flag}, stemedb-edge --help lists all"),
+    })
+}
+
+fn unknown_short(letter: char) -> Usage {
+    wrong(format!("unknown flag -{letter}, stemedb-edge --help lists all"))
+}
+
+fn unknown_word(word: &OsStr) -> Usage {
+    let word = word.to_string_lossy();
+    wrong(if COMMANDS.contains(&&*word) {
+        format!("'{word}' is a command and comes first: stemedb-edge {word} ...")
+    } else {
+        match help::nearest(&word, COMMANDS.into_iter()) {
+            Some(meant) => format!("unknown command '{word}', did you mean {meant}?"),
+            None => format!("unknown command '{word}', stemedb-edge --help lists all"),
+        }
+    })
+}
+
+/// A command that takes one path and nothing else: the path, or the help that was asked for.
+fn parse_file(parser: &mut Parser, topic: Topic) -> Result<Result<PathBuf, Command>, Usage> {
+    let mut path = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => {
+                return Ok(Err(Command::Print(help::text(topic))));
+            }
+            Arg::Value(word) if path.is_none() && !word.is_empty() => path = Some(word.into()),
+            other => return Err(unexpected(other, topic)),
+        }
+    }
+    path.map(Ok).ok_or_else(|| {
+        wrong(match topic {
+            Topic::Check => "check takes a data directory: stemedb-edge check DIR".to_string(),
+            _ => "keygen takes the file to make: stemedb-edge keygen FILE".to_string(),
+        })
+    })
+}
+
+fn unexpected(argument: Arg<'_>, topic: Topic) -> Usage {
+    let command = match topic {
+        Topic::Node => "serve",
+        Topic::Import => "import",
+        Topic::Keygen => "keygen",
+        Topic::Check => "check",
+    };
+    let argument = match argument {
+        Arg::Short(letter) => format!("-{letter}"),
+        Arg::Long(flag) => format!("--{flag}"),
+        Arg::Value(word) => format!("'{}'", word.to_string_lossy()),
+    };
+    wrong(format!("{command} does not take {argument}, see stemedb-edge {command} --help"))
+}
+
+fn parse_import(parser: &mut Parser) -> Result<Command, Usage> {
+    let mut source: Option<OsString> = None;
+    let mut to = Endpoint { host: "127.0.0.1".to_string(), port: 18180 };
+    let (mut key, mut concurrency) = (None, 64);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => {
+                return Ok(Command::Print(help::text(Topic::Import)));
+            }
+            Arg::Long("to") => to = text_value(parser, "to", api_address)?,
+            Arg::Long("key") => key = Some(PathBuf::from(parser.value()?)),
+            Arg::Long("concurrency") => {
+                concurrency = text_value(parser, "concurrency", |text| {
+                    values::count(text, 1..=limits::CONNECTIONS_MAX as u32)
+                })?;
+            }
+            Arg::Value(word) if source.is_none() && !word.is_empty() => source = Some(word),
+            other => return Err(unexpected(other, Topic::Import)),
+        }
+    }
+    let source = source.ok_or_else(|| {
+        wrong("import takes a file of lines, or - for the standard input".to_string())
+    })?;
+    let file = (source != "-").then(|| PathBuf::from(source));
+    Ok(Command::Import(Import { file, to, key, concurrency: concurrency as usize }))
+}
+
+fn text_value<T>(
+    parser: &mut Parser,
+    flag: &str,
+    parse: impl Fn(&str) -> values::Parsed<T>,
+) -> Result<T, Usage> {
+    let value = parser.value()?;
+    let value = value.to_string_lossy();
+    parse(&value).map_err(|hint| wrong(format!("--{flag} '{value}': {hint}")))
+}
+
+/// `http://HOST:PORT`, with or without the scheme.
+fn api_address(text: &str) -> values::Parsed<Endpoint> {
+    if text.starts_with("https://") {
+        return Err("takes http://, this node speaks no TLS".to_string());
+    }
+    let bare = text.strip_prefix("http://").unwrap_or(text);
+    values::endpoint(bare.strip_suffix('/').unwrap_or(bare))
+        .map_err(|_| "takes http://HOST:PORT, such as http://127.0.0.1:18180".to_string())
+}
+
+#[cfg(test)]
+mod tests;

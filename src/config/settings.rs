@@ -1,0 +1,351 @@
+//! From raw settings to checked ones: every wrong value is found, not only the first.
+//!
+//! In: [`RawSettings`]. Out: [`Settings`], or a line for each thing that is wrong. Never: reads the
+//! environment, resolves a name, opens a file.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use super::table::{Name, Origin, RawSettings};
+use super::values::{self, Endpoint, Parsed};
+use crate::base::{NodeId, limits};
+
+/// When a claim counts as stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// The answer waits for an fsync.
+    Immediate,
+    /// The answer waits for an fsync, and those are some milliseconds apart.
+    Batched,
+    /// The answer waits for the write alone; an fsync follows within a second.
+    Eventual,
+}
+
+/// What a node is started with; every value can be used as it is.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Settings {
+    /// Where the log and the node id live; made if missing.
+    pub data_dir: PathBuf,
+    /// Where the HTTP API listens.
+    pub bind_addr: SocketAddr,
+    /// Where the HTTP gateway listens.
+    pub gateway_addr: SocketAddr,
+    /// Where gRPC listens.
+    pub rpc_addr: SocketAddr,
+    /// What peers are told to dial for gRPC; `None` is the bound address.
+    pub advertise_rpc_addr: Option<Endpoint>,
+    /// What peers are told to dial for HTTP; `None` is the bound address.
+    pub advertise_api_addr: Option<Endpoint>,
+    /// The node's identity; `None` is the one kept in the data directory.
+    pub node_id: Option<NodeId>,
+    /// Peers to sync with; names stand for all addresses they resolve to.
+    pub seeds: Vec<Endpoint>,
+    /// Shards that subjects are dealt to.
+    pub shards: u32,
+    /// Nodes that hold a shard.
+    pub replication_factor: u32,
+    /// Development only: signatures are kept but not verified.
+    pub skip_signatures: bool,
+    /// Origins (lower case) whose web pages may call the API; `None` is every origin.
+    pub allowed_origins: Option<Vec<String>>,
+    /// When a claim counts as stored.
+    pub durability: Durability,
+    /// Disk budget of the log; past it writes are refused.
+    pub max_log_bytes: Option<u64>,
+    /// How often peers are probed.
+    pub probe_interval: Duration,
+    /// How often sets are compared with peers; `None` is only when asked.
+    pub anti_entropy_interval: Option<Duration>,
+    /// What is logged.
+    pub log: LevelFilter,
+    /// Things that are set but do nothing, for the log.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Checks every value; on failure one line for each that cannot be used.
+    pub(super) fn check(raw: &RawSettings) -> Result<Settings, Vec<String>> {
+        let mut reader = Reader { raw, problems: Vec::new() };
+        let settings = reader.settings();
+        reader.check_guards(settings.skip_signatures);
+        reader.check_listeners(&settings);
+        if reader.problems.is_empty() { Ok(settings) } else { Err(reader.problems) }
+    }
+}
+
+/// Reads values one by one and keeps what is wrong with them; a wrong value reads as its default.
+struct Reader<'a> {
+    raw: &'a RawSettings,
+    problems: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn settings(&mut self) -> Settings {
+        use Name::*;
+        Settings {
+            data_dir: self.data_dir(),
+            bind_addr: self.value(BindAddr, values::listen_address),
+            gateway_addr: self.value(GatewayAddr, values::listen_address),
+            rpc_addr: self.value(RpcAddr, values::listen_address),
+            advertise_rpc_addr: self.optional(AdvertiseRpcAddr, values::advertised),
+            advertise_api_addr: self.optional(AdvertiseApiAddr, values::advertised),
+            node_id: self.optional(NodeId, values::node_id),
+            seeds: self.optional(Seeds, values::seeds).unwrap_or_default(),
+            shards: self.value(Shards, |text| values::count(text, 1..=limits::SHARDS_MAX)),
+            replication_factor: self
+                .value(ReplicationFactor, |text| values::count(text, 1..=limits::REPLICAS_MAX)),
+            skip_signatures: self.value(SkipSignatures, values::boolean),
+            allowed_origins: self.optional(AllowedOrigins, values::origins).flatten(),
+            durability: self.value(Durability, durability),
+            max_log_bytes: self
+                .optional(MaxLogBytes, |text| values::bytes(text, limits::LOG_BYTES_MIN)),
+            probe_interval: self.value(ProbeInterval, interval),
+            anti_entropy_interval: self.value(AntiEntropyInterval, |text| match text {
+                "off" => Ok(None),
+                _ => interval(text).map(Some).map_err(|hint| format!("{hint}, or off")),
+            }),
+            log: self.value(Log, |text| {
+                text.parse().map_err(|_| "takes error, warn, info, debug, trace or off".to_string())
+            }),
+            warnings: self.warnings(),
+        }
+    }
+
+    fn data_dir(&mut self) -> PathBuf {
+        match self.given(Name::DataDir) {
+            // A mistake in a script (`--data-dir "$UNSET"`) must not start an empty node elsewhere.
+            Some((text, _)) if text.is_empty() => {
+                self.refuse(Name::DataDir, "takes the path of a directory");
+                PathBuf::new()
+            }
+            Some((text, _)) => PathBuf::from(text),
+            None => PathBuf::from(Name::DataDir.setting().default),
+        }
+    }
+
+    /// The value or its default.
+    fn value<T>(&mut self, name: Name, parse: impl Fn(&str) -> Parsed<T>) -> T {
+        self.optional(name, &parse).unwrap_or_else(|| {
+            parse(name.setting().default).unwrap_or_else(|hint| {
+                unreachable!("the default of {} {hint}", name.setting().variable)
+            })
+        })
+    }
+
+    /// The value, if one is given and can be used.
+    fn optional<T>(&mut self, name: Name, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
+        let (value, _) = self.given(name)?;
+        match value.to_str().ok_or_else(|| "takes UTF-8".to_string()).and_then(parse) {
+            Ok(value) => Some(value),
+            Err(hint) => {
+                self.refuse(name, &hint);
+                None
+            }
+        }
+    }
+
+    /// What was given; an empty variable counts as not set, as compose files write it.
+    fn given(&self, name: Name) -> Option<(&OsStr, Origin)> {
+        let (value, origin) = self.raw.value(name)?;
+        let is_unset = value.is_empty() && origin == Origin::Environment;
+        (!is_unset).then_some((value, origin))
+    }
+
+    fn refuse(&mut self, name: Name, hint: &str) {
+        let Some((value, origin)) = self.raw.value(name) else { return };
+        let setting = name.setting();
+        let value = if setting.is_secret() { "***".into() } else { value.to_string_lossy() };
+        self.problems.push(match origin {
+            Origin::Flag => format!("--{} '{value}': {hint}", setting.flag()),
+            _ => format!("{}='{value}': {hint}", setting.variable),
+        });
+    }
+
+    /// Settings that guard a node must not be ignored silently, so this version refuses them. Here
+    /// an empty variable counts: it is the trace of a secret that got lost on the way.
+    fn check_guards(&mut self, skip_signatures: bool) {
+        let auth = match self.raw.value(Name::AuthEnabled) {
+            None => false,
+            Some((value, _)) => match value.to_str().and_then(values::is_true) {
+                Some(enabled) => enabled,
+                None => {
+                    self.refuse(Name::AuthEnabled, "takes true or false");
+                    false
+                }
+            },
+        };
+        if auth && skip_signatures {
+            self.refuse(
+                Name::SkipSignatures,
+                "is for development only and cannot go with STEMEDB_AUTH_ENABLED",
+            );
+        }
+        if auth {
+            self.refuse(Name::AuthEnabled, "this version has no API keys yet: leave it out");
+        }
+        for (name, hint) in [
+            (Name::RootApiKey, "this version has no API keys yet: leave it out"),
+            (Name::ClusterKey, "this version cannot ask peers for a key yet: leave it out"),
+        ] {
+            self.refuse(name, hint);
+        }
+    }
+
+    fn check_listeners(&mut self, settings: &Settings) {
+        let listeners = [
+            (Name::BindAddr, settings.bind_addr),
+            (Name::GatewayAddr, settings.gateway_addr),
+            (Name::RpcAddr, settings.rpc_addr),
+        ];
+        for (place, &(name, address)) in listeners.iter().enumerate() {
+            let earlier = listeners[..place].iter().find(|(_, other)| *other == address);
+            if let (Some((other, _)), true) = (earlier, address.port() != 0) {
+                self.problems.push(format!(
+                    "{} and {} are both {address}: each listener takes an address of its own",
+                    other.setting().variable,
+                    name.setting().variable
+                ));
+            }
+        }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        [Name::GatewayAddr, Name::Shards, Name::ReplicationFactor, Name::ProbeInterval]
+            .into_iter()
+            .filter(|&name| self.given(name).is_some())
+            .map(|name| {
+                format!("{} is set, but has no effect in this version", name.setting().variable)
+            })
+            .collect()
+    }
+}
+
+fn durability(text: &str) -> Parsed<Durability> {
+    match text {
+        "immediate" => Ok(Durability::Immediate),
+        "batched" => Ok(Durability::Batched),
+        "eventual" => Ok(Durability::Eventual),
+        _ => Err("takes immediate, batched or eventual".to_string()),
+    }
+}
+
+fn interval(text: &str) -> Parsed<Duration> {
+    values::duration(text, limits::INTERVAL_MIN..=limits::INTERVAL_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::SETTINGS;
+    use super::*;
+
+    fn check(given: &[(Name, &str, Origin)]) -> Result<Settings, Vec<String>> {
+        let mut raw = RawSettings::default();
+        for &(name, value, origin) in given {
+            raw.put(name as usize, value.into(), origin);
+        }
+        Settings::check(&raw)
+    }
+
+    #[test]
+    fn nothing_given_is_the_contract() {
+        let settings = check(&[]).expect("the defaults can be used");
+        assert_eq!(settings.data_dir, PathBuf::from("./data"));
+        assert_eq!(settings.bind_addr.to_string(), "127.0.0.1:18180");
+        assert_eq!(settings.gateway_addr.to_string(), "127.0.0.1:18181");
+        assert_eq!(settings.rpc_addr.to_string(), "127.0.0.1:18182");
+        assert_eq!((settings.shards, settings.replication_factor), (64, 3));
+        assert_eq!(settings.durability, Durability::Immediate);
+        assert_eq!(settings.probe_interval, Duration::from_secs(1));
+        assert_eq!(settings.anti_entropy_interval, Some(Duration::from_secs(30)));
+        assert_eq!(settings.log, LevelFilter::Info);
+        assert_eq!((settings.node_id, settings.max_log_bytes), (None, None));
+        assert_eq!((settings.allowed_origins, settings.skip_signatures), (None, false));
+        assert!(settings.seeds.is_empty() && settings.warnings.is_empty());
+    }
+
+    #[test]
+    fn every_wrong_value_has_its_line_with_name_value_and_remedy() {
+        use Name::*;
+        let wrong = [
+            (DataDir, ""),
+            (BindAddr, "localhost"),
+            (GatewayAddr, "1"),
+            (RpcAddr, "x:1"),
+            (AdvertiseRpcAddr, "0.0.0.0:1"),
+            (AdvertiseApiAddr, "nowhere"),
+            (NodeId, "12"),
+            (Seeds, "node1"),
+            (Shards, "0"),
+            (ReplicationFactor, "many"),
+            (AuthEnabled, "true"),
+            (RootApiKey, "hush"),
+            (ClusterKey, "hush"),
+            (SkipSignatures, "perhaps"),
+            (AllowedOrigins, "here"),
+            (Durability, "forever"),
+            (MaxLogBytes, "64"),
+            (ProbeInterval, "1"),
+            (AntiEntropyInterval, "never"),
+            (Log, "loud"),
+        ];
+        let given = wrong.map(|(name, value)| (name, value, Origin::Flag));
+        let problems = check(&given).expect_err("all are wrong");
+        assert_eq!(problems.len(), SETTINGS.len());
+        for (name, value) in wrong {
+            let setting = name.setting();
+            let shown = if setting.is_secret() { "***" } else { value };
+            let start = format!("--{} '{shown}': ", setting.flag());
+            assert!(problems.iter().any(|line| line.starts_with(&start)), "{start} {problems:#?}");
+        }
+        assert!(!problems.concat().contains("hush"));
+    }
+
+    #[test]
+    fn an_empty_variable_is_not_set_but_an_empty_flag_is_wrong() {
+        for setting in [Name::DataDir, Name::BindAddr, Name::NodeId, Name::Log, Name::Seeds] {
+            assert_eq!(check(&[(setting, "", Origin::Environment)]), check(&[]));
+        }
+        for setting in [Name::DataDir, Name::BindAddr, Name::NodeId, Name::Log] {
+            assert!(check(&[(setting, "", Origin::Flag)]).is_err());
+        }
+        assert_eq!(check(&[(Name::Seeds, "", Origin::Flag)]), check(&[]));
+    }
+
+    #[test]
+    fn guards_are_never_dropped_silently() {
+        for name in [Name::AuthEnabled, Name::RootApiKey, Name::ClusterKey] {
+            assert!(check(&[(name, "", Origin::Environment)]).is_err());
+        }
+        assert!(check(&[(Name::AuthEnabled, "false", Origin::Environment)]).is_ok());
+        let both = check(&[
+            (Name::AuthEnabled, "true", Origin::Flag),
+            (Name::SkipSignatures, "true", Origin::Environment),
+        ]);
+        let problems = both.expect_err("development only");
+        assert!(problems[0].starts_with("STEMEDB_UNSAFE_SKIP_SIGNATURES='true': "), "{problems:?}");
+    }
+
+    #[test]
+    fn listeners_share_no_address() {
+        let api = (Name::BindAddr, "127.0.0.1:18182", Origin::Flag);
+        let problems = check(&[api]).expect_err("the RPC address");
+        assert!(problems[0].contains("STEMEDB_RPC_ADDR are both 127.0.0.1:18182"), "{problems:?}");
+        let any = [Name::BindAddr, Name::GatewayAddr, Name::RpcAddr]
+            .map(|name| (name, "127.0.0.1:0", Origin::Flag));
+        assert!(check(&any).is_ok());
+    }
+
+    #[test]
+    fn what_has_no_effect_yet_is_said() {
+        let given = [(Name::Shards, "8", Origin::Flag), (Name::Seeds, "a:1", Origin::Flag)];
+        let settings = check(&given).expect("can be used");
+        assert_eq!(settings.warnings.len(), 1);
+        assert!(settings.warnings[0].starts_with("STEMEDB_SHARDS is set"));
+        let off = [(Name::AntiEntropyInterval, "off", Origin::Flag)];
+        assert_eq!(check(&off).expect("can be used").anti_entropy_interval, None);
+    }
+}

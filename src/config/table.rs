@@ -1,0 +1,188 @@
+//! The table of settings: each variable with its flag, its default and what it means.
+//!
+//! In: values and where they came from. Out: [`RawSettings`], unchecked, and the tables that
+//! `--help` and `--print-settings` show. Never: judges a value.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+
+/// One setting of the node.
+pub(super) struct Setting {
+    /// Its environment variable.
+    pub(super) variable: &'static str,
+    /// What its value looks like, for `--help`.
+    pub(super) shape: &'static str,
+    /// Its value when none is given, or what stands in for one.
+    pub(super) default: &'static str,
+    /// What it does, for `--help`.
+    pub(super) meaning: &'static str,
+}
+
+impl Setting {
+    /// `STEMEDB_DATA_DIR` is `data-dir`.
+    pub(super) fn flag(&self) -> String {
+        let name = self.variable.strip_prefix(PREFIX).unwrap_or(self.variable);
+        name.to_ascii_lowercase().replace('_', "-")
+    }
+
+    /// May be given as a bare flag, without a value.
+    pub(super) fn is_switch(&self) -> bool {
+        self.shape == SWITCH
+    }
+
+    /// Its value is never shown.
+    pub(super) fn is_secret(&self) -> bool {
+        self.shape == SECRET
+    }
+}
+
+/// What every variable begins with.
+pub(super) const PREFIX: &str = "STEMEDB_";
+const SWITCH: &str = "true|false";
+const SECRET: &str = "SECRET";
+
+/// Names a row of [`SETTINGS`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Name {
+    DataDir,
+    BindAddr,
+    GatewayAddr,
+    RpcAddr,
+    AdvertiseRpcAddr,
+    AdvertiseApiAddr,
+    NodeId,
+    Seeds,
+    Shards,
+    ReplicationFactor,
+    AuthEnabled,
+    RootApiKey,
+    ClusterKey,
+    SkipSignatures,
+    AllowedOrigins,
+    Durability,
+    MaxLogBytes,
+    ProbeInterval,
+    AntiEntropyInterval,
+    Log,
+}
+
+impl Name {
+    pub(super) fn setting(self) -> &'static Setting {
+        &SETTINGS[self as usize]
+    }
+}
+
+const fn row(
+    variable: &'static str,
+    shape: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+) -> Setting {
+    Setting { variable, shape, default, meaning }
+}
+
+/// All settings, in the order of [`Name`].
+pub(super) const SETTINGS: [Setting; 20] = [
+    row("STEMEDB_DATA_DIR", "DIR", "./data", "where the log and the node id live"),
+    row("STEMEDB_BIND_ADDR", "IP:PORT", "127.0.0.1:18180", "HTTP API"),
+    row("STEMEDB_GATEWAY_ADDR", "IP:PORT", "127.0.0.1:18181", "HTTP gateway"),
+    row("STEMEDB_RPC_ADDR", "IP:PORT", "127.0.0.1:18182", "gRPC for peers"),
+    row(
+        "STEMEDB_ADVERTISE_RPC_ADDR",
+        "HOST:PORT",
+        "the bound address",
+        "RPC address told to peers",
+    ),
+    row(
+        "STEMEDB_ADVERTISE_API_ADDR",
+        "HOST:PORT",
+        "the bound address",
+        "API address told to peers",
+    ),
+    row("STEMEDB_NODE_ID", "ID", "made once, kept", "32 hex digits or a UUID"),
+    row("STEMEDB_SEEDS", "HOST:PORT,...", "none", "peers to sync with"),
+    row("STEMEDB_SHARDS", "COUNT", "64", "shards that subjects are dealt to"),
+    row("STEMEDB_REPLICATION_FACTOR", "COUNT", "3", "nodes that hold a shard"),
+    row("STEMEDB_AUTH_ENABLED", SWITCH, "false", "ask for API keys"),
+    row("STEMEDB_ROOT_API_KEY", SECRET, "none", "the first API key"),
+    row("STEMEDB_CLUSTER_KEY", SECRET, "none", "secret that peers must present"),
+    row("STEMEDB_UNSAFE_SKIP_SIGNATURES", SWITCH, "false", "development only: verify none"),
+    row("STEMEDB_ALLOWED_ORIGINS", "ORIGIN,...", "all", "CORS: web pages that may call"),
+    row("STEMEDB_DURABILITY", "MODE", "immediate", "immediate, batched or eventual"),
+    row("STEMEDB_MAX_LOG_BYTES", "BYTES", "no limit", "disk budget: past it writes get 507"),
+    row("STEMEDB_PROBE_INTERVAL", "DURATION", "1s", "how often peers are probed"),
+    row("STEMEDB_ANTI_ENTROPY_INTERVAL", "DURATION|off", "30s", "how often sets are compared"),
+    row("STEMEDB_LOG", "LEVEL", "info", "error, warn, info, debug, trace, off"),
+];
+
+/// Where a value came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    Default,
+    Environment,
+    Flag,
+}
+
+/// Values as they were given, with their origin; nothing is checked yet.
+#[derive(Default)]
+pub(super) struct RawSettings {
+    values: [Option<(OsString, Origin)>; SETTINGS.len()],
+}
+
+impl RawSettings {
+    /// Takes a value over what an origin of lower rank gave; among flags the last one wins.
+    pub(super) fn put(&mut self, index: usize, value: OsString, origin: Origin) {
+        let slot = &mut self.values[index];
+        if origin == Origin::Flag || slot.is_none() {
+            *slot = Some((value, origin));
+        }
+    }
+
+    pub(super) fn value(&self, name: Name) -> Option<(&OsStr, Origin)> {
+        self.values[name as usize].as_ref().map(|(value, origin)| (value.as_os_str(), *origin))
+    }
+}
+
+/// The table of `--print-settings`: variable, value, origin.
+impl fmt::Display for RawSettings {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (setting, given) in SETTINGS.iter().zip(&self.values) {
+            let (value, origin) = match given {
+                None => (setting.default.to_string(), Origin::Default),
+                Some(_) if setting.is_secret() => ("***".to_string(), origin_of(given)),
+                Some((value, origin)) => (value.to_string_lossy().into_owned(), *origin),
+            };
+            let origin = match origin {
+                Origin::Default => "default".to_string(),
+                Origin::Environment => "environment".to_string(),
+                Origin::Flag => format!("--{}", setting.flag()),
+            };
+            writeln!(out, "{:31} {value:24} {origin}", setting.variable)?;
+        }
+        Ok(())
+    }
+}
+
+fn origin_of(given: &Option<(OsString, Origin)>) -> Origin {
+    given.as_ref().map_or(Origin::Default, |(_, origin)| *origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_names_its_own_row() {
+        for (name, flag) in [
+            (Name::DataDir, "data-dir"),
+            (Name::NodeId, "node-id"),
+            (Name::AuthEnabled, "auth-enabled"),
+            (Name::SkipSignatures, "unsafe-skip-signatures"),
+            (Name::AllowedOrigins, "allowed-origins"),
+            (Name::Log, "log"),
+        ] {
+            assert_eq!(name.setting().flag(), flag);
+        }
+        assert_eq!(Name::Log as usize + 1, SETTINGS.len());
+    }
+}

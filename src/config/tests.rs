@@ -1,0 +1,152 @@
+//! The command line as a user types it.
+
+use super::*;
+
+fn run(line: &str, environment: &[(&str, &str)]) -> Result<Command, Usage> {
+    let environment = environment.iter().map(|&(name, value)| (name.into(), value.into()));
+    parse(line.split_whitespace().map(OsString::from), environment)
+}
+
+fn settings(line: &str, environment: &[(&str, &str)]) -> Settings {
+    match run(line, environment) {
+        Ok(Command::Serve(settings)) => *settings,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn printed(line: &str) -> String {
+    match run(line, &[]) {
+        Ok(Command::Print(text)) => text,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_flag_wins_over_its_variable_which_wins_over_the_default() {
+    let environment = [("STEMEDB_BIND_ADDR", "127.0.0.1:2"), ("STEMEDB_LOG", "warn")];
+    let settings = settings("--bind-addr 127.0.0.1:1", &environment);
+    assert_eq!(settings.bind_addr.port(), 1);
+    assert_eq!(settings.log, log::LevelFilter::Warn);
+    assert_eq!(settings.rpc_addr.port(), 18182);
+}
+
+#[test]
+fn flags_take_their_value_either_way_and_the_last_one_wins() {
+    assert_eq!(settings("serve --data-dir=/a", &[]).data_dir, PathBuf::from("/a"));
+    assert_eq!(settings("--data-dir /a --data-dir /b", &[]).data_dir, PathBuf::from("/b"));
+}
+
+#[test]
+fn switches_stand_alone_or_with_a_word() {
+    for (line, expected) in [
+        ("--unsafe-skip-signatures", true),
+        ("--unsafe-skip-signatures=true", true),
+        ("--unsafe-skip-signatures true", true),
+        ("--unsafe-skip-signatures no --data-dir /a", false),
+        ("--unsafe-skip-signatures --data-dir /a", true),
+    ] {
+        assert_eq!(settings(line, &[]).skip_signatures, expected, "{line}");
+    }
+}
+
+#[test]
+fn a_likely_slip_in_the_environment_is_a_warning_and_others_are_left_alone() {
+    let environment = [
+        ("STEMEDB_SEED", "a:1"),
+        ("STEMEDB_SERVICE_HOST", "10.0.0.1"),
+        ("STEMEDB_PORT", "tcp://10.0.0.1:1"),
+        ("HOME", "/root"),
+    ];
+    let expected = ["STEMEDB_SEED is no setting, did you mean STEMEDB_SEEDS?"];
+    assert_eq!(settings("", &environment).warnings, expected);
+}
+
+#[test]
+fn each_mistake_is_one_line_that_helps() {
+    for (line, expected) in [
+        ("--seed a:1", "unknown flag --seed, did you mean --seeds?"),
+        ("--frobnicate", "unknown flag --frobnicate, stemedb-edge --help lists all"),
+        ("-x", "unknown flag -x, stemedb-edge --help lists all"),
+        ("imprt f", "unknown command 'imprt', did you mean import?"),
+        ("--log info import f", "'import' is a command and comes first: stemedb-edge import ..."),
+        ("--data-dir", "missing argument for option '--data-dir'"),
+        ("--shards 0", "--shards '0': takes a whole number from 1 to 65536"),
+        ("keygen", "keygen takes the file to make: stemedb-edge keygen FILE"),
+        ("keygen a b", "keygen does not take 'b', see stemedb-edge keygen --help"),
+        ("check", "check takes a data directory: stemedb-edge check DIR"),
+        ("check --fast d", "check does not take --fast, see stemedb-edge check --help"),
+        ("import", "import takes a file of lines, or - for the standard input"),
+        ("import a -q", "import does not take -q, see stemedb-edge import --help"),
+        ("import a --concurrency 0", "--concurrency '0': takes a whole number from 1 to 256"),
+        ("import a --to https://a:1", "--to 'https://a:1': takes http://, this node speaks no TLS"),
+    ] {
+        let usage = run(line, &[]).expect_err(line);
+        assert_eq!(usage.to_string(), format!("stemedb-edge: {expected}\n"), "{line}");
+    }
+}
+
+#[test]
+fn all_wrong_settings_are_named_at_once() {
+    let environment = [("STEMEDB_LOG", "loud"), ("STEMEDB_CLUSTER_KEY", "hush")];
+    let usage = run("--shards 0", &environment).expect_err("three mistakes").to_string();
+    assert_eq!(usage.lines().count(), 3, "{usage}");
+    assert!(usage.contains("STEMEDB_LOG='loud': takes error, warn"), "{usage}");
+    assert!(usage.contains("STEMEDB_CLUSTER_KEY='***'"), "{usage}");
+    assert!(!usage.contains("hush"), "{usage}");
+}
+
+#[test]
+fn the_other_commands_read_their_arguments() {
+    assert_eq!(run("keygen k", &[]), Ok(Command::Keygen { file: "k".into() }));
+    assert_eq!(run("check d", &[]), Ok(Command::Check { dir: "d".into() }));
+    let import = |line: &str| match run(line, &[]) {
+        Ok(Command::Import(import)) => import,
+        other => panic!("{line}: {other:?}"),
+    };
+    let plain = import("import -");
+    assert_eq!((plain.file, plain.key, plain.concurrency), (None, None, 64));
+    assert_eq!(plain.to.to_string(), "127.0.0.1:18180");
+    let full = import("import f --to http://node1:80/ --key k --concurrency 256");
+    assert_eq!(full.file, Some("f".into()));
+    assert_eq!(full.to.to_string(), "node1:80");
+    assert_eq!((full.key, full.concurrency), (Some("k".into()), 256));
+}
+
+#[test]
+fn help_and_version_are_printed_even_among_other_flags() {
+    assert!(printed("--shards 0 --help").contains("Usage:"));
+    assert!(printed("help").contains("--anti-entropy-interval"));
+    assert!(printed("import --help").contains("--concurrency"));
+    assert!(printed("check -h").contains("Verifies"));
+    assert!(printed("keygen -h").contains("Ed25519"));
+    assert_eq!(printed("-V"), concat!("stemedb-edge ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn printed_settings_show_value_and_origin() {
+    let environment = [("STEMEDB_SEEDS", "a:1")];
+    let Ok(Command::Print(text)) = run("--print-settings --shards 8", &environment) else {
+        panic!("settings are printed");
+    };
+    let line = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).expect(name);
+        line.split_whitespace().map(str::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(line("STEMEDB_SHARDS"), ["STEMEDB_SHARDS", "8", "--shards"]);
+    assert_eq!(line("STEMEDB_SEEDS"), ["STEMEDB_SEEDS", "a:1", "environment"]);
+    assert_eq!(line("STEMEDB_LOG"), ["STEMEDB_LOG", "info", "default"]);
+    assert_eq!(text.lines().count(), SETTINGS.len());
+}
+
+#[test]
+fn the_page_of_settings_is_the_table() {
+    let page = include_str!("../../docs/configuration.md");
+    for setting in &SETTINGS {
+        let cells = format!("| `{}` | `--{}` |", setting.variable, setting.flag());
+        let row = page.lines().find(|line| line.starts_with(&cells)).expect(setting.variable);
+        assert!(row.contains(setting.default), "{row}: {}", setting.default);
+    }
+    for code in ["| 0 |", "| 1 |", "| 2 |", "| 3 |"] {
+        assert!(page.contains(code), "{code}");
+    }
+}

@@ -1,0 +1,260 @@
+//! What the text of a setting means: durations, sizes, addresses, lists.
+//!
+//! In: one value's text. Out: the value, or what would have been right. Never: resolves a name,
+//! opens a file.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::base::{NodeId, limits};
+
+/// A host, by name or address, and a port; a name is not looked up here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// A DNS name or an IP address, the latter without brackets.
+    pub host: String,
+    /// The port; never 0.
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(out, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(out, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// A value, or what would have been right.
+pub(super) type Parsed<T> = Result<T, String>;
+
+pub(super) fn boolean(text: &str) -> Parsed<bool> {
+    is_true(text).ok_or_else(|| "takes true or false".to_string())
+}
+
+/// Whether the text says yes or no; `None` if it says neither.
+pub(super) fn is_true(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+pub(super) fn count(text: &str, range: RangeInclusive<u32>) -> Parsed<u32> {
+    text.parse()
+        .ok()
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| format!("takes a whole number from {} to {}", range.start(), range.end()))
+}
+
+pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Parsed<Duration> {
+    let wrong = || "takes a whole number with its unit, such as 250ms, 1s or 2m".to_string();
+    let (number, unit) = split_unit(text);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    let span = Duration::from_millis(number.saturating_mul(milliseconds));
+    if range.contains(&span) {
+        return Ok(span);
+    }
+    Err(format!("takes {:?} to {:?}", range.start(), range.end()))
+}
+
+pub(super) fn bytes(text: &str, min: u64) -> Parsed<u64> {
+    let wrong = || "takes a number of bytes, such as 67108864 or 64M (K, M, G, T)".to_string();
+    let (number, unit) = split_unit(text);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let shift = match unit.to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KIB" => 10,
+        "M" | "MIB" => 20,
+        "G" | "GIB" => 30,
+        "T" | "TIB" => 40,
+        _ => return Err(wrong()),
+    };
+    let size = number.checked_mul(1 << shift).ok_or_else(wrong)?;
+    if size < min {
+        return Err(format!("takes at least {min} bytes"));
+    }
+    Ok(size)
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    text.split_at(text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len()))
+}
+
+/// An address to listen at; port 0 lets the system choose one.
+pub(super) fn listen_address(text: &str) -> Parsed<SocketAddr> {
+    text.parse().map_err(|_| {
+        "takes an IP address and a port, such as 127.0.0.1:18180, 0.0.0.0:18180 or [::1]:18180"
+            .to_string()
+    })
+}
+
+/// An address that peers can dial.
+pub(super) fn advertised(text: &str) -> Parsed<Endpoint> {
+    let endpoint = endpoint(text)?;
+    match endpoint.host.parse::<IpAddr>() {
+        Ok(address) if address.is_unspecified() => {
+            Err("takes an address that peers can reach, not the one that means all of them"
+                .to_string())
+        }
+        _ => Ok(endpoint),
+    }
+}
+
+pub(super) fn endpoint(text: &str) -> Parsed<Endpoint> {
+    let wrong =
+        || "takes host:port, such as node1:18182, 10.0.0.7:18182 or [::1]:18182".to_string();
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port: u16 = port.parse().ok().filter(|&port| port != 0).ok_or_else(wrong)?;
+    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let address: Ipv6Addr = inner.parse().map_err(|_| wrong())?;
+        return Ok(Endpoint { host: address.to_string(), port });
+    }
+    let is_name = |letter: u8| letter.is_ascii_alphanumeric() || b"-._".contains(&letter);
+    if host.is_empty() || host.len() > limits::HOST_BYTES_MAX || !host.bytes().all(is_name) {
+        return Err(wrong());
+    }
+    Ok(Endpoint { host: host.to_string(), port })
+}
+
+pub(super) fn seeds(text: &str) -> Parsed<Vec<Endpoint>> {
+    let seeds = list(text).map(endpoint).collect::<Parsed<Vec<_>>>()?;
+    if seeds.len() > limits::SEEDS_MAX {
+        return Err(format!("takes at most {} seeds", limits::SEEDS_MAX));
+    }
+    Ok(seeds)
+}
+
+/// Origins as browsers send them; `None` (from `*`) lets every page call.
+pub(super) fn origins(text: &str) -> Parsed<Option<Vec<String>>> {
+    if text.trim() == "*" {
+        return Ok(None);
+    }
+    let origins: Vec<String> = list(text).map(origin).collect::<Parsed<_>>()?;
+    if origins.len() > limits::ORIGINS_MAX {
+        return Err(format!("takes at most {} origins", limits::ORIGINS_MAX));
+    }
+    Ok(Some(origins))
+}
+
+fn origin(text: &str) -> Parsed<String> {
+    let is_origin = text.split_once("://").is_some_and(|(scheme, authority)| {
+        let is_authority = |letter: u8| letter.is_ascii_graphic() && !b"/?#@*,".contains(&letter);
+        scheme.starts_with(|letter: char| letter.is_ascii_alphabetic())
+            && scheme
+                .bytes()
+                .all(|letter| letter.is_ascii_alphanumeric() || b"+-.".contains(&letter))
+            && !authority.is_empty()
+            && authority.bytes().all(is_authority)
+    });
+    if !is_origin {
+        return Err("takes origins without a path, such as https://app.example.org, or *".into());
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+pub(super) fn node_id(text: &str) -> Parsed<NodeId> {
+    NodeId::parse(text)
+        .filter(|&id| id != NodeId::NONE)
+        .ok_or_else(|| "takes 32 hex digits or a UUID, not all zeros".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_want_a_number_and_a_unit() {
+        let read = |text| duration(text, Duration::from_millis(10)..=Duration::from_secs(3600));
+        assert_eq!(read("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(read("1s"), Ok(Duration::from_secs(1)));
+        assert_eq!(read("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(read("1h"), Ok(Duration::from_secs(3600)));
+        for bad in ["", "1", "s", "1.5s", "-1s", "1 s", "1S", "1d", "99999999999999999999s"] {
+            assert!(read(bad).is_err_and(|hint| hint.contains("250ms")), "{bad:?}");
+        }
+        assert_eq!(read("9ms"), Err("takes 10ms to 3600s".to_string()));
+        assert_eq!(read("18446744073709551615h"), Err("takes 10ms to 3600s".to_string()));
+    }
+
+    #[test]
+    fn sizes_are_bytes_with_or_without_a_binary_unit() {
+        for (text, size) in [
+            ("65536", 65536),
+            ("64K", 65536),
+            ("64M", 64 << 20),
+            ("64MiB", 64 << 20),
+            ("2g", 2 << 30),
+            ("1T", 1 << 40),
+        ] {
+            assert_eq!(bytes(text, 65536), Ok(size), "{text:?}");
+        }
+        for bad in ["", "M", "1.5G", "-1", "64MB", "16777216T", "0x10000"] {
+            assert!(bytes(bad, 65536).is_err(), "{bad:?}");
+        }
+        assert_eq!(bytes("64", 65536), Err("takes at least 65536 bytes".to_string()));
+    }
+
+    #[test]
+    fn endpoints_are_names_or_addresses_with_a_port() {
+        for good in ["node1:18182", "10.0.0.7:1", "[::1]:18182", "a-b.example_c.org:65535"] {
+            assert_eq!(endpoint(good).map(|end| end.to_string()).as_deref(), Ok(good));
+        }
+        for bad in
+            ["", ":1", "node1", "node1:", "node1:0", "node1:65536", "http://a:1", "::1:5", "a b:1"]
+        {
+            assert!(endpoint(bad).is_err(), "{bad:?}");
+        }
+        assert!(endpoint(&format!("{}:1", "a".repeat(254))).is_err());
+        assert!(advertised("0.0.0.0:18182").is_err());
+        assert!(advertised("[::]:18182").is_err());
+        assert!(advertised("10.0.0.7:18182").is_ok());
+    }
+
+    #[test]
+    fn lists_forgive_blanks_and_are_bounded() {
+        assert_eq!(seeds(" a:1, b:2 ,").map(|list| list.len()), Ok(2));
+        assert_eq!(seeds("").map(|list| list.len()), Ok(0));
+        assert!(seeds("a:1,b").is_err());
+        assert!(seeds(&"a:1,".repeat(limits::SEEDS_MAX)).is_ok());
+        assert!(seeds(&"a:1,".repeat(limits::SEEDS_MAX + 1)).is_err());
+        assert!(origins(&"http://a,".repeat(limits::ORIGINS_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn origins_are_what_a_browser_sends() {
+        let expected = vec!["https://app.example.org".to_string(), "http://localhost:3000".into()];
+        let read = origins("https://App.example.org,http://localhost:3000");
+        assert_eq!(read, Ok(Some(expected)));
+        assert_eq!(origins("*"), Ok(None));
+        for bad in
+            ["app.example.org", "https://a/", "https://", "://a", "https://*.a", "https://a b"]
+        {
+            assert!(origins(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn yes_and_no_have_several_names() {
+        for (text, expected) in [("TRUE", Some(true)), ("0", Some(false)), ("maybe", None)] {
+            assert_eq!(is_true(text), expected);
+        }
+        assert!(node_id("00000000000000000000000000000000").is_err());
+    }
+}
