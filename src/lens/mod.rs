@@ -1,8 +1,8 @@
 //! One answer from many claims.
 //!
-//! In: assertions, one at a time, in any order. Out: a winner and how sure it is ([`Resolver`]), who
-//! claims what ([`Skeptic`]), who wins in each class of sources ([`Layered`]). Two nodes with the
-//! same assertions give the same answer to the last bit.
+//! In: assertions, one at a time, in any order. Out: a winner and how sure it is ([`Resolver`]),
+//! who claims what ([`Skeptic`]), who wins in each class of sources ([`Layered`]). Two nodes with
+//! the same assertions give the same answer to the last bit.
 //!
 //! Never: keeps an assertion, reads a body or a clock.
 //!
@@ -11,11 +11,29 @@
 //! | recency | greater timestamp, hlc, digest |
 //! | hlc | greater hlc (time, counter, node), source hash, timestamp, digest |
 //! | confidence | greater weight, timestamp, hlc, digest |
-//! | consensus | value with more assertions, more weight, newer best; of that value as under recency |
+//! | consensus | value with more assertions, weight, newer best; of its own as under recency |
 //! | authority | lower source class; greater weight, timestamp, hlc, digest |
 //!
 //! A claim weighs its confidence, decayed to `confidence * 2^(-age / half_life)` where asked for.
-//! The share of a value is its part of the weight of all; where all weights are zero, of the number.
+//! The share of a value is its part of the weight of all; where nothing weighs anything, of the
+//! number of assertions.
+//!
+//! ```
+//! use stemedb_edge::base::{HlcClock, NodeId, Wall};
+//! use stemedb_edge::lens::Resolver;
+//! use stemedb_edge::model::{Draft, Lens, Object};
+//!
+//! let mut clock = HlcClock::new(NodeId([1; 16]));
+//! let mut resolver = Resolver::new(Lens::Recency, None, Wall(3_000));
+//! for (second, value) in [(2, "red"), (1, "blue")] {
+//!     let mut draft = Draft::new("sky".into(), "color".into(), Object::Text(value.into()));
+//!     draft.timestamp = Some(second);
+//!     let claim = draft.check(&mut clock, Wall(3_000)).expect("it keeps the rules");
+//!     resolver.add(&claim.seal().digest(), &claim);
+//! }
+//! let resolution = resolver.finish();
+//! assert_eq!((resolution.candidates_count, resolution.conflict_score), (2, 1.0));
+//! ```
 
 mod layered;
 mod skeptic;

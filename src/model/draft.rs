@@ -1,7 +1,7 @@
 //! From a wish to an assertion: every rule that a claim keeps.
 //!
 //! In: a [`Draft`] with the shape of an assertion. Out: an [`Assertion`], stamped, in its one
-//! canonical form (signatures in order, no negative zero), or [`Invalid`], and then nothing changed.
+//! canonical form (signatures in order, no negative zero), or [`Invalid`] and nothing changed.
 //!
 //! Never: verifies a signature (`signature.rs` does), reads a clock.
 

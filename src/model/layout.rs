@@ -1,8 +1,8 @@
 //! The layout of canonical bytes, as rkyv derives it.
 //!
-//! In: the model's own types (each `...Of` mirrors one, field by field). Out: the archived types that
-//! lie in the bytes. Never: a map, a shared pointer or padding, so that equal assertions have equal
-//! bytes on every machine.
+//! In: the model's own types (each `...Of` mirrors one, field by field). Out: the archived types
+//! that lie in the bytes. Never: a map, a shared pointer or padding, so that equal assertions have
+//! equal bytes on every machine.
 //!
 //! An archive (rkyv 0.8, little-endian, unaligned, 32-bit offsets) is, from its first byte on: the
 //! subject, the predicate and the object's text, each only if longer than 8 bytes; the signatures,

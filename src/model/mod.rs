@@ -4,6 +4,19 @@
 //! bytes as [`Sealed`]. What the rules are stands in `draft.rs` and in `docs/wire.md`.
 //!
 //! Never: reads a clock, knows JSON or a peer, changes an assertion once it is made.
+//!
+//! ```
+//! use stemedb_edge::base::{HlcClock, NodeId, Wall};
+//! use stemedb_edge::model::{Draft, Object, Sealed, signature};
+//!
+//! let draft = Draft::new("sky".into(), "is blue".into(), Object::Boolean(true));
+//! let mut clock = HlcClock::new(NodeId([1; 16]));
+//! let assertion = draft.check(&mut clock, Wall(1_700_000_000_000)).expect("it keeps the rules");
+//! signature::verify(&assertion).expect("an unsigned one is fine");
+//! let sealed = assertion.seal();
+//! let opened = Sealed::open(sealed.digest(), sealed.bytes().clone()).expect("the digest is right");
+//! assert_eq!(opened.assertion(), Some(assertion));
+//! ```
 
 pub mod canonical;
 mod draft;

@@ -185,8 +185,8 @@ fn is_good_batch(batch: &[Pending<'_>]) -> bool {
     verifier.verify(Coefficients(transcript.finalize_xof())).is_ok()
 }
 
-/// The batch equation's random coefficients, drawn from a hash of keys, signatures and messages: who
-/// wants to choose them must choose the batch first.
+/// The batch equation's random coefficients, drawn from a hash of keys, signatures and messages:
+/// who wants to choose them must choose the batch first.
 struct Coefficients(blake3::OutputReader);
 
 impl TryRng for Coefficients {
