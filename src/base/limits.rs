@@ -34,7 +34,7 @@ pub const QUERY_LIMIT_MAX: usize = 1000;
 pub const GROUPS_MAX: usize = 4096;
 /// Claims in one answer of the skeptic, the weightiest first.
 pub const CLAIMS_MAX: usize = 100;
-/// Assertions named with one claim, the newest first; with `GROUPS_MAX` under 4 MiB.
+/// Assertions named with one claim, the newest first; with `GROUPS_MAX` under 5 MiB.
 pub const CLAIM_ASSERTIONS_MAX: usize = 16;
 
 /// One gRPC message: what a default client accepts (4 MiB), in and out.
