@@ -10,7 +10,7 @@
 //! | 1 | [`model`] | what an assertion is, and its canonical bytes |
 //! | 2 | [`journal`], [`lens`] | from sealed to committed; from many to one |
 //! | 3 | [`store`] | what is known: index and Merkle tree |
-//! | 4 | [`sync`] | how assertions travel between two nodes |
+//! | 4 | [`scan`], [`sync`] | answering a query; how assertions travel between two nodes |
 //! | 5 | [`replica`], [`wire`] | the switchboard; our words and their words |
 //! | 6 | [`config`] | settings, checked |
 //! | 7 | [`shell`] | everything that touches the world |
@@ -19,5 +19,11 @@
 
 pub mod base;
 pub mod config;
+pub mod journal;
 pub mod lens;
 pub mod model;
+pub mod replica;
+pub mod scan;
+pub mod shell;
+pub mod store;
+pub mod sync;

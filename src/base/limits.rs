@@ -19,6 +19,11 @@ pub const SIGNATURE_BATCH_MAX: usize = 256;
 /// Timestamps, in Unix seconds: the last second of the year 9999, what four-digit dates can say.
 pub const TIMESTAMP_MAX: u64 = 253_402_300_799;
 
+/// Assertions whose signatures are judged together; past 64 a batch gets hardly cheaper.
+pub const VERIFY_BATCH_MAX: usize = 128;
+
+/// Bodies in one page of a query; whatever `limit` says, so that a page of large texts stays small.
+pub const PAGE_BYTES_MAX: usize = 4 << 20;
 /// HTTP request body: the largest assertion as JSON with every byte of its text escaped costs more,
 /// but such a text is no text; a quarter more than the canonical bytes serves real ones.
 pub const HTTP_BODY_BYTES_MAX: usize = ASSERTION_BYTES_MAX + (256 << 10);

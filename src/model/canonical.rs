@@ -99,6 +99,11 @@ impl Sealed {
         self.names.is_none()
     }
 
+    /// Whether there is a signature to verify.
+    pub fn is_signed(&self) -> bool {
+        self.names.is_some() && read(&self.bytes).is_some_and(|root| !root.signatures.is_empty())
+    }
+
     /// Subject and predicate; `None` when opaque.
     pub fn names(&self) -> Option<(&str, &str)> {
         let names = self.names.as_ref()?;

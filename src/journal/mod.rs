@@ -1,0 +1,373 @@
+//! Group commit: makes sealed assertions committed.
+//!
+//! In: assertions, one at a time, and what became of each write. Out: at most one write at a time,
+//! and after its flush the same assertions with their positions. What gathers while the disk is busy
+//! is the next batch, so there is no timer unless the durability setting asks for one.
+//!
+//! Never: opens a file, reads a clock, changes the order.
+
+pub mod record;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+use crate::base::{Digest, Moment, Ticket, limits};
+use crate::model::Sealed;
+
+/// Where a record's frame starts: segment number times [`limits::SEGMENT_BYTES_MAX`], plus the offset
+/// in the segment. Always a multiple of [`record::ALIGNMENT`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// The first record's place in a segment.
+    pub fn first_of(segment: u64) -> Position {
+        Position(segment * limits::SEGMENT_BYTES_MAX + record::SEGMENT_HEAD_BYTES as u64)
+    }
+
+    /// The segment's number.
+    pub fn segment(self) -> u64 {
+        self.0 / limits::SEGMENT_BYTES_MAX
+    }
+
+    /// The offset in the segment's file.
+    pub fn offset(self) -> u64 {
+        self.0 % limits::SEGMENT_BYTES_MAX
+    }
+}
+
+/// An assertion that is in the log, as durable as the setting promises.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    position: Position,
+    sealed: Sealed,
+}
+
+impl Committed {
+    /// What recovery read back from the log.
+    pub fn recovered(position: Position, sealed: Sealed) -> Committed {
+        Committed { position, sealed }
+    }
+
+    /// Where it lies.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// What it is.
+    pub fn sealed(&self) -> &Sealed {
+        &self.sealed
+    }
+}
+
+/// Read access to what is in the log. The shell's reads files, the tests' memory.
+pub trait Bodies {
+    /// The digest in the head of the frame at a position.
+    fn digest_at(&self, at: Position) -> Option<Digest>;
+    /// The record at a position; `None` if it cannot be read or is damaged.
+    fn sealed_at(&self, at: Position) -> Option<Sealed>;
+}
+
+/// When an assertion is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// After its flush, which starts at once.
+    #[default]
+    Immediate,
+    /// After its flush; flushes start at least [`BATCH_SPACING`] apart.
+    Batched,
+    /// After its write; a flush follows within [`EVENTUAL_SPACING`].
+    Eventual,
+}
+
+/// What `batched` waits between flushes.
+pub const BATCH_SPACING: Duration = Duration::from_millis(5);
+/// What `eventual` waits between flushes.
+pub const EVENTUAL_SPACING: Duration = Duration::from_secs(1);
+
+/// How the log is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Config {
+    /// When an assertion is answered.
+    pub durability: Durability,
+    /// What the log may take, in bytes of heads and frames; `None`: what the disk has.
+    pub bytes_max: Option<u64>,
+}
+
+/// Why an assertion was not taken; nothing changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// More waits for the disk than the node holds in memory: try again soon.
+    Busy,
+    /// The log is as large as the operator allows.
+    Budget {
+        /// The allowed size.
+        bytes_max: u64,
+    },
+    /// The disk is full.
+    DiskFull,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Busy => write!(out, "too many writes wait for the disk, try again"),
+            Refusal::Budget { bytes_max } => {
+                write!(out, "the log has reached its limit of {bytes_max} bytes")
+            }
+            Refusal::DiskFull => write!(out, "the disk is full"),
+        }
+    }
+}
+
+/// Work for the disk, one piece at a time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Work {
+    /// Write these bytes; flush if asked for.
+    Write(Batch),
+    /// Flush what was written.
+    Flush,
+}
+
+/// Frames to write in one go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Batch {
+    /// Where the first frame goes. At the first place of a segment, its file is new.
+    pub position: Position,
+    /// The frames.
+    pub bytes: Vec<u8>,
+    /// How many they are.
+    pub records: usize,
+    /// Whether the answer waits for a flush.
+    pub flush: bool,
+}
+
+/// What became of the work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Done {
+    /// It is done.
+    Well,
+    /// There was no room; the log is as it was.
+    NoSpace,
+}
+
+/// What the queue wants done or told.
+#[derive(Debug)]
+pub enum Output {
+    /// For the disk.
+    Work(Work),
+    /// Committed, and who waits for it, first comer first.
+    Committed(Committed, Vec<Ticket>),
+    /// Not taken after all, and who waits for it.
+    Refused(Refusal, Vec<Ticket>),
+}
+
+#[derive(Debug)]
+struct Entry {
+    sealed: Sealed,
+    tickets: Vec<Ticket>,
+}
+
+/// Assertions on their way to the disk.
+#[derive(Debug)]
+pub struct CommitQueue {
+    config: Config,
+    tail: Position,
+    used: u64,
+    entries: BTreeMap<Digest, Entry>,
+    waiting: VecDeque<Digest>,
+    waiting_bytes: usize,
+    flying: Option<Vec<(Position, Digest)>>,
+    flushing: bool,
+    unflushed: bool,
+    flush_not_before: Moment,
+    outbox: VecDeque<Output>,
+}
+
+impl CommitQueue {
+    /// A queue for a log that ends at `tail` and takes `used` bytes.
+    pub fn new(config: Config, tail: Position, used: u64) -> CommitQueue {
+        CommitQueue {
+            config,
+            tail,
+            used,
+            entries: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            flying: None,
+            flushing: false,
+            unflushed: false,
+            flush_not_before: Moment::ZERO,
+            outbox: VecDeque::new(),
+        }
+    }
+
+    /// Takes an assertion; its ticket comes back with its fate. One that is on its way already
+    /// takes the ticket along.
+    pub fn offer(&mut self, now: Moment, sealed: Sealed, ticket: Ticket) -> Result<(), Refusal> {
+        let digest = sealed.digest();
+        if let Some(entry) = self.entries.get_mut(&digest) {
+            if entry.tickets.len() >= limits::COMMIT_QUEUE_MAX {
+                return Err(Refusal::Busy);
+            }
+            entry.tickets.push(ticket);
+            return Ok(());
+        }
+        let bytes = record::frame_bytes(sealed.bytes().len());
+        if let Some(bytes_max) = self.config.bytes_max
+            && self.used_with(bytes) > bytes_max
+        {
+            return Err(Refusal::Budget { bytes_max });
+        }
+        let room = self.waiting_bytes + bytes <= limits::COMMIT_QUEUE_BYTES_MAX;
+        if self.waiting.len() >= limits::COMMIT_QUEUE_MAX || !room {
+            return Err(Refusal::Busy);
+        }
+        self.entries.insert(digest, Entry { sealed, tickets: vec![ticket] });
+        self.waiting.push_back(digest);
+        self.waiting_bytes += bytes;
+        self.start(now);
+        Ok(())
+    }
+
+    /// The disk finished the piece of work it had.
+    pub fn handle_done(&mut self, now: Moment, done: Done) {
+        let flying = self.flying.take();
+        match (flying, done) {
+            (Some(flying), Done::Well) => {
+                for (position, digest) in flying {
+                    let entry = self.entries.remove(&digest).expect("what flies has an entry");
+                    let committed = Committed { position, sealed: entry.sealed };
+                    self.outbox.push_back(Output::Committed(committed, entry.tickets));
+                }
+            }
+            (Some(flying), Done::NoSpace) => self.give_back(&flying),
+            (None, _) => self.flushing = false,
+        }
+        self.start(now);
+    }
+
+    /// Time passed; safe to call early or late.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        self.start(now);
+    }
+
+    /// When [`CommitQueue::handle_timeout`] wants to be called.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let idle = self.flying.is_none() && !self.flushing;
+        let batched = self.config.durability == Durability::Batched && !self.waiting.is_empty();
+        (idle && (batched || self.unflushed)).then_some(self.flush_not_before)
+    }
+
+    /// The next thing to do or tell; drain until `None`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    /// Bytes of the log, those on their way not counted.
+    pub fn log_bytes(&self) -> u64 {
+        self.used
+    }
+
+    /// Assertions that wait for the disk or are on their way.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What the log would take with one more frame, segment heads included as far as the layout
+    /// tells now.
+    fn used_with(&self, bytes: usize) -> u64 {
+        let first = if self.used == 0 { record::SEGMENT_HEAD_BYTES } else { 0 };
+        self.used + (self.waiting_bytes + first + bytes) as u64
+    }
+
+    fn start(&mut self, now: Moment) {
+        if self.flying.is_some() || self.flushing {
+            return;
+        }
+        let early = now < self.flush_not_before;
+        if self.waiting.is_empty() {
+            if self.unflushed && !early {
+                self.unflushed = false;
+                self.flushing = true;
+                self.outbox.push_back(Output::Work(Work::Flush));
+            }
+            return;
+        }
+        let flush = match self.config.durability {
+            Durability::Immediate => true,
+            Durability::Batched if early => return,
+            Durability::Batched => {
+                self.flush_not_before = now + BATCH_SPACING;
+                true
+            }
+            Durability::Eventual if self.unflushed => {
+                self.unflushed = early;
+                !early
+            }
+            Durability::Eventual => {
+                self.unflushed = true;
+                self.flush_not_before = now + EVENTUAL_SPACING;
+                false
+            }
+        };
+        self.fly(flush);
+    }
+
+    /// Sends off what waits, as far as one batch and one segment go.
+    fn fly(&mut self, flush: bool) {
+        let mut bytes = Vec::new();
+        let mut flying = Vec::new();
+        while let Some(digest) = self.waiting.front().copied() {
+            let sealed = &self.entries[&digest].sealed;
+            let size = record::frame_bytes(sealed.bytes().len());
+            let place = Position(self.tail.0 + bytes.len() as u64);
+            if place.offset() + size as u64 > limits::SEGMENT_BYTES_MAX || place.offset() == 0 {
+                if !flying.is_empty() {
+                    break;
+                }
+                self.tail = Position::first_of(self.tail.0.div_ceil(limits::SEGMENT_BYTES_MAX));
+                continue;
+            }
+            if bytes.len() + size > limits::BATCH_BYTES_MAX {
+                break;
+            }
+            record::encode(&digest, sealed.bytes(), &mut bytes);
+            flying.push((place, digest));
+            self.waiting.pop_front();
+            self.waiting_bytes -= size;
+        }
+        let position = flying.first().expect("something waited").0;
+        if position == Position::first_of(position.segment()) {
+            self.used += record::SEGMENT_HEAD_BYTES as u64;
+        }
+        self.used += bytes.len() as u64;
+        self.tail = Position(position.0 + bytes.len() as u64);
+        let records = flying.len();
+        self.flying = Some(flying);
+        self.outbox.push_back(Output::Work(Work::Write(Batch { position, bytes, records, flush })));
+    }
+
+    /// No room: the batch is refused, the log ends where it did before.
+    fn give_back(&mut self, flying: &[(Position, Digest)]) {
+        let Some((position, _)) = flying.first().copied() else { return };
+        self.used -= self.tail.0 - position.0;
+        if position == Position::first_of(position.segment()) {
+            self.used -= record::SEGMENT_HEAD_BYTES as u64;
+        }
+        self.tail = position;
+        for (_, digest) in flying {
+            let entry = self.entries.remove(digest).expect("what flies has an entry");
+            self.outbox.push_back(Output::Refused(Refusal::DiskFull, entry.tickets));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

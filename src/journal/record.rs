@@ -1,0 +1,291 @@
+//! Frames of the log: bytes of one record, header of one segment, and what a scan may conclude.
+//!
+//! In: sealed bytes, or the bytes of a segment. Out: frames, or what was found and where a scan goes
+//! on. `docs/journal-format.md` draws the layout. Never: opens a file, allocates by a foreign length.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::base::{Digest, limits};
+
+/// Length, checksum and digest in front of a payload.
+pub const FRAME_HEAD_BYTES: usize = 40;
+/// Magic, version, number and checksum at the start of a segment.
+pub const SEGMENT_HEAD_BYTES: usize = 32;
+/// Frames start at multiples of this.
+pub const ALIGNMENT: usize = 8;
+/// The format this build writes, and the newest it reads.
+pub const VERSION: u32 = 1;
+
+const MAGIC: [u8; 8] = *b"STEMEDGE";
+
+/// Bytes that a payload takes in the log, head and padding included.
+pub fn frame_bytes(payload: usize) -> usize {
+    (FRAME_HEAD_BYTES + payload).next_multiple_of(ALIGNMENT)
+}
+
+/// Appends one frame to `out`.
+pub fn encode(digest: &Digest, payload: &[u8], out: &mut Vec<u8>) {
+    let length = u32::try_from(payload.len()).expect("limits keep a payload in 32 bits");
+    let start = out.len();
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&checksum(length, digest, payload).to_le_bytes());
+    out.extend_from_slice(&digest.0);
+    out.extend_from_slice(payload);
+    out.resize(start + frame_bytes(payload.len()), 0);
+}
+
+fn checksum(length: u32, digest: &Digest, payload: &[u8]) -> u32 {
+    let sum = crc32c::crc32c(&length.to_le_bytes());
+    let sum = crc32c::crc32c_append(sum, &digest.0);
+    crc32c::crc32c_append(sum, payload)
+}
+
+/// The head of a frame, as written; only the checksum over all of it makes it trusted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Head {
+    length: u32,
+    sum: u32,
+    digest: Digest,
+}
+
+impl Head {
+    /// Reads a head; `None` if its length is none that was ever written.
+    pub fn read(bytes: &[u8; FRAME_HEAD_BYTES]) -> Option<Head> {
+        let number = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        let head = Head {
+            length: number(0),
+            sum: number(4),
+            digest: Digest::from_slice(&bytes[8..]).expect("40 less 8 is 32"),
+        };
+        (1..=limits::ASSERTION_BYTES_MAX).contains(&head.payload_bytes()).then_some(head)
+    }
+
+    /// Length of the payload behind the head.
+    pub fn payload_bytes(&self) -> usize {
+        self.length as usize
+    }
+
+    /// The digest the head claims.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Whether head and payload are what was written.
+    pub fn vouches_for(&self, payload: &[u8]) -> bool {
+        payload.len() == self.payload_bytes()
+            && checksum(self.length, &self.digest, payload) == self.sum
+    }
+}
+
+/// The whole frame at the start of `bytes`: its digest and where its payload lies.
+pub fn decode(bytes: &[u8]) -> Option<(Digest, Range<usize>)> {
+    let head = Head::read(bytes.first_chunk()?)?;
+    let range = FRAME_HEAD_BYTES..FRAME_HEAD_BYTES + head.payload_bytes();
+    head.vouches_for(bytes.get(range.clone())?).then_some((head.digest, range))
+}
+
+/// The first bytes of segment `number`.
+pub fn segment_head(number: u64) -> [u8; SEGMENT_HEAD_BYTES] {
+    let mut head = [0; SEGMENT_HEAD_BYTES];
+    head[..8].copy_from_slice(&MAGIC);
+    head[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    head[16..24].copy_from_slice(&number.to_le_bytes());
+    let sum = crc32c::crc32c(&head[..28]);
+    head[28..].copy_from_slice(&sum.to_le_bytes());
+    head
+}
+
+/// What is wrong with the head of a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BadHead {
+    /// Written by a newer build: nothing of the directory may be touched.
+    Newer {
+        /// The version found.
+        version: u32,
+    },
+    /// Not what any build wrote.
+    Damaged,
+}
+
+impl fmt::Display for BadHead {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadHead::Newer { version } => write!(
+                out,
+                "the segment has format version {version}, this build reads up to {VERSION}"
+            ),
+            BadHead::Damaged => write!(out, "the segment's head is damaged"),
+        }
+    }
+}
+
+/// Holds the head of segment `number` against what must stand there.
+pub fn check_segment_head(bytes: &[u8], number: u64) -> Result<(), BadHead> {
+    let head = bytes.first_chunk::<SEGMENT_HEAD_BYTES>().ok_or(BadHead::Damaged)?;
+    if *head == segment_head(number) {
+        return Ok(());
+    }
+    let sum = u32::from_le_bytes([head[28], head[29], head[30], head[31]]);
+    let version = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
+    if head[..8] == MAGIC && sum == crc32c::crc32c(&head[..28]) && version > VERSION {
+        return Err(BadHead::Newer { version });
+    }
+    Err(BadHead::Damaged)
+}
+
+/// What stands at one place of a segment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// A record; the next frame starts at `next`.
+    Record {
+        /// Its id.
+        digest: Digest,
+        /// Where its payload lies.
+        payload: Range<usize>,
+        /// Where the next frame starts.
+        next: usize,
+    },
+    /// Zeros to the end: nothing was written from here on.
+    End,
+    /// Bytes that are no record; the next record starts at `resume`.
+    Damage {
+        /// Where the next good record starts.
+        resume: usize,
+    },
+    /// Bytes that are no record, and no record follows.
+    Torn {
+        /// Where zeros begin again.
+        end: usize,
+    },
+}
+
+/// Looks at `at` (a multiple of [`ALIGNMENT`]) in the bytes of a segment. Past damage only a frame
+/// whose payload also hashes to its digest counts: a payload may hold the image of a frame.
+pub fn scan(segment: &[u8], at: usize) -> Found {
+    let rest = segment.get(at..).unwrap_or_default();
+    if let Some((digest, payload)) = decode(rest) {
+        let next = at + frame_bytes(payload.len());
+        return Found::Record { digest, payload: at + payload.start..at + payload.end, next };
+    }
+    let Some(last) = rest.iter().rposition(|byte| *byte != 0) else { return Found::End };
+    let end = at + last + 1;
+    let mut candidate = at + ALIGNMENT;
+    while candidate < end {
+        let tail = &segment[candidate..];
+        if tail[..4.min(tail.len())] != [0; 4]
+            && let Some((digest, payload)) = decode(tail)
+            && Digest::of(&tail[payload]) == digest
+        {
+            return Found::Damage { resume: candidate };
+        }
+        candidate += ALIGNMENT;
+    }
+    Found::Torn { end }
+}
+
+/// Feeds arbitrary bytes to every reader of this file.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    let mut at = 0;
+    loop {
+        let next = match scan(bytes, at) {
+            Found::Record { next, .. } => next,
+            Found::Damage { resume } => resume,
+            Found::End | Found::Torn { .. } => break,
+        };
+        assert!(next > at, "a scan moves on");
+        at = next;
+    }
+    let _ = check_segment_head(bytes, 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(payloads: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = segment_head(3).to_vec();
+        for payload in payloads {
+            encode(&Digest::of(payload), payload, &mut bytes);
+        }
+        bytes.resize(bytes.len() + 64, 0);
+        bytes
+    }
+
+    #[test]
+    fn frames_come_back_in_order_and_zeros_end_them() {
+        let bytes = segment(&[b"one", b"second"]);
+        let Found::Record { payload, next, .. } = scan(&bytes, SEGMENT_HEAD_BYTES) else {
+            panic!("a record")
+        };
+        assert_eq!(&bytes[payload], b"one");
+        let Found::Record { digest, next, .. } = scan(&bytes, next) else { panic!("a record") };
+        assert_eq!(digest, Digest::of(b"second"));
+        assert_eq!(scan(&bytes, next), Found::End);
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed_and_the_others_stay() {
+        let good = segment(&[b"one", b"second", b"third"]);
+        let start = SEGMENT_HEAD_BYTES + frame_bytes(3);
+        let next = start + frame_bytes(6);
+        for bit in start * 8..(start + FRAME_HEAD_BYTES + 6) * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(scan(&bytes, start), Found::Damage { resume: next }, "bit {bit}");
+        }
+        for bit in 0..SEGMENT_HEAD_BYTES * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(check_segment_head(&bytes, 3), Err(BadHead::Damaged), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn an_unfinished_tail_is_told_from_damage_before_the_tail() {
+        let good = segment(&[b"one", b"second"]);
+        let start = SEGMENT_HEAD_BYTES + frame_bytes(3);
+        for cut in start + 1..start + FRAME_HEAD_BYTES + 6 {
+            let mut bytes = good.clone();
+            bytes[cut..].fill(0);
+            let Found::Torn { end } = scan(&bytes, start) else { panic!("cut at {cut}") };
+            assert!(end <= cut);
+        }
+    }
+
+    #[test]
+    fn the_image_of_a_frame_inside_a_payload_is_not_taken_for_one_with_a_false_digest() {
+        let mut image = vec![0; 8];
+        encode(&Digest::of(b"something else"), b"inner bytes!", &mut image);
+        let mut bytes = segment(&[&image, b"last"]);
+        bytes[SEGMENT_HEAD_BYTES + 10] ^= 1;
+        let resume = SEGMENT_HEAD_BYTES + frame_bytes(image.len());
+        assert_eq!(scan(&bytes, SEGMENT_HEAD_BYTES), Found::Damage { resume });
+    }
+
+    #[test]
+    fn a_newer_format_is_told_from_damage() {
+        let mut head = segment_head(3);
+        head[8] = 2;
+        let sum = crc32c::crc32c(&head[..28]);
+        head[28..].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(check_segment_head(&head, 3), Err(BadHead::Newer { version: 2 }));
+        assert_eq!(check_segment_head(&segment_head(4), 3), Err(BadHead::Damaged));
+    }
+
+    #[test]
+    fn arbitrary_bytes_neither_panic_nor_hang() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..300 {
+            let mut bytes = segment(&[b"one", b"second", b"third"]);
+            for _ in 0..random.usize(0..9) {
+                let at = random.usize(0..bytes.len());
+                bytes[at] = random.u8(..);
+            }
+            fuzz(&bytes[SEGMENT_HEAD_BYTES..]);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Group commit against an imagined disk.
+
+use super::*;
+use crate::base::{HlcClock, NodeId, Wall};
+use crate::model::{Draft, Object};
+
+fn sealed(text: &str) -> Sealed {
+    let mut draft = Draft::new("s".into(), "p".into(), Object::Text(text.into()));
+    draft.timestamp = Some(1);
+    draft.check(&mut HlcClock::new(NodeId::NONE), Wall(0)).expect("a good draft").seal()
+}
+
+fn queue(config: Config) -> CommitQueue {
+    CommitQueue::new(config, Position::first_of(0), 0)
+}
+
+fn offer(queue: &mut CommitQueue, now: u64, text: &str, ticket: u64) -> Result<(), Refusal> {
+    queue.offer(Moment(now), sealed(text), Ticket(ticket))
+}
+
+fn batch(queue: &mut CommitQueue) -> Batch {
+    match queue.poll_output() {
+        Some(Output::Work(Work::Write(batch))) => batch,
+        other => panic!("a batch, not {other:?}"),
+    }
+}
+
+fn committed(queue: &mut CommitQueue) -> (Committed, Vec<u64>) {
+    match queue.poll_output() {
+        Some(Output::Committed(committed, tickets)) => {
+            (committed, tickets.iter().map(|ticket| ticket.0).collect())
+        }
+        other => panic!("a commit, not {other:?}"),
+    }
+}
+
+#[test]
+fn what_gathers_during_a_flush_is_the_next_batch() {
+    let mut queue = queue(Config::default());
+    offer(&mut queue, 0, "a", 1).expect("room");
+    let first = batch(&mut queue);
+    assert_eq!((first.records, first.flush, first.position), (1, true, Position::first_of(0)));
+    offer(&mut queue, 0, "b", 2).expect("room");
+    offer(&mut queue, 0, "c", 3).expect("room");
+    offer(&mut queue, 0, "a", 4).expect("joins the one under way");
+    assert!(queue.poll_output().is_none(), "one batch at a time");
+    queue.handle_done(Moment(0), Done::Well);
+    let (one, tickets) = committed(&mut queue);
+    assert_eq!((one.position(), tickets), (first.position, vec![1, 4]));
+    let second = batch(&mut queue);
+    assert_eq!(second.records, 2);
+    assert_eq!(second.position.0, first.position.0 + first.bytes.len() as u64);
+}
+
+#[test]
+fn batched_flushes_keep_their_distance() {
+    let mut queue = queue(Config { durability: Durability::Batched, bytes_max: None });
+    offer(&mut queue, 1_000_000, "a", 1).expect("room");
+    batch(&mut queue);
+    queue.handle_done(Moment(1_000_100), Done::Well);
+    committed(&mut queue);
+    offer(&mut queue, 1_000_200, "b", 2).expect("room");
+    assert!(queue.poll_output().is_none());
+    let deadline = queue.next_deadline().expect("something waits");
+    assert_eq!(deadline, Moment(1_005_000));
+    queue.handle_timeout(deadline);
+    assert!(batch(&mut queue).flush);
+}
+
+#[test]
+fn eventual_answers_after_the_write_and_flushes_within_a_second() {
+    let mut queue = queue(Config { durability: Durability::Eventual, bytes_max: None });
+    offer(&mut queue, 10, "a", 1).expect("room");
+    assert!(!batch(&mut queue).flush);
+    queue.handle_done(Moment(20), Done::Well);
+    committed(&mut queue);
+    let deadline = queue.next_deadline().expect("a flush is owed");
+    assert_eq!(deadline, Moment(1_000_010));
+    queue.handle_timeout(deadline);
+    assert!(matches!(queue.poll_output(), Some(Output::Work(Work::Flush))));
+    queue.handle_done(deadline, Done::Well);
+    assert_eq!(queue.next_deadline(), None);
+}
+
+#[test]
+fn a_full_disk_refuses_what_flew_and_the_log_stays_as_it_was() {
+    let mut queue = queue(Config::default());
+    offer(&mut queue, 0, "a", 1).expect("room");
+    let first = batch(&mut queue);
+    queue.handle_done(Moment(0), Done::NoSpace);
+    let refused = queue.poll_output();
+    assert!(
+        matches!(&refused, Some(Output::Refused(Refusal::DiskFull, tickets)) if tickets[..] == [Ticket(1)])
+    );
+    assert_eq!((queue.log_bytes(), queue.len()), (0, 0));
+    offer(&mut queue, 0, "a", 2).expect("room again");
+    assert_eq!(batch(&mut queue), first, "the same bytes at the same place");
+}
+
+#[test]
+fn the_budget_is_exact_to_one_record() {
+    let frame = record::frame_bytes(sealed("a").bytes().len()) as u64;
+    let bytes_max = record::SEGMENT_HEAD_BYTES as u64 + 2 * frame;
+    let mut queue = queue(Config { durability: Durability::Immediate, bytes_max: Some(bytes_max) });
+    for (ticket, text) in ["a", "b"].iter().enumerate() {
+        assert_eq!(offer(&mut queue, 0, text, ticket as u64), Ok(()));
+    }
+    let refused = offer(&mut queue, 0, "c", 3);
+    assert_eq!(refused, Err(Refusal::Budget { bytes_max }));
+    batch(&mut queue);
+    queue.handle_done(Moment(0), Done::Well);
+    assert_eq!(offer(&mut queue, 0, "c", 3), Err(Refusal::Budget { bytes_max }));
+    assert_eq!(queue.log_bytes(), bytes_max);
+}
+
+#[test]
+fn the_queue_is_bounded() {
+    let mut queue = queue(Config::default());
+    let mut taken = 0;
+    let refused = loop {
+        match offer(&mut queue, 0, &taken.to_string(), taken) {
+            Ok(()) => taken += 1,
+            Err(refusal) => break refusal,
+        }
+    };
+    assert_eq!(refused, Refusal::Busy);
+    assert_eq!(
+        taken as usize,
+        limits::COMMIT_QUEUE_MAX + 1,
+        "those that wait and the one that flies"
+    );
+}
+
+#[test]
+fn a_batch_ends_with_its_segment() {
+    let frame = record::frame_bytes(sealed("a").bytes().len()) as u64;
+    let tail = Position(limits::SEGMENT_BYTES_MAX - frame - 8);
+    let mut queue = CommitQueue::new(Config::default(), tail, 0);
+    for (ticket, text) in ["a", "b", "c"].iter().enumerate() {
+        offer(&mut queue, 0, text, ticket as u64).expect("room");
+    }
+    assert_eq!(batch(&mut queue).position, tail);
+    queue.handle_done(Moment(0), Done::Well);
+    committed(&mut queue);
+    let next = batch(&mut queue);
+    assert_eq!((next.position, next.records), (Position::first_of(1), 2));
+}

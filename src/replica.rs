@@ -1,0 +1,351 @@
+//! The switchboard: one method per thing that can happen to the node.
+//!
+//! In: requests, flushes, peers' answers, time. Out: work for the disk, calls for the peers, answers for
+//! tickets. Each method calls one room and moves that room's outputs to the next room or the outbox.
+//!
+//! Never: decides anything a room decides, reads a clock, does I/O of its own.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::base::clock::Drift;
+use crate::base::{Digest, Hlc, HlcClock, Moment, NodeId, Ticket, Wall, limits};
+use crate::journal::{self, Bodies, CommitQueue, Committed};
+use crate::model::{Draft, Invalid, Sealed};
+use crate::store::Store;
+use crate::sync::{self, Reply, Report, Request, Session, WireBytes};
+
+/// Names one run of anti-entropy.
+pub type SessionId = u64;
+
+/// Tickets from here on are the sessions' own; the shell gives those below.
+const SESSION_TICKETS: u64 = 1 << 63;
+/// Connections whose walk through the leaves is remembered: as many as may be open.
+const WALKS_MAX: usize = limits::CONNECTIONS_MAX;
+
+/// What became of an assertion that somebody offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// New, and durable as the durability setting promises.
+    Created,
+    /// The very same assertion was here already.
+    Exists,
+    /// Not taken; nothing changed.
+    Refused(journal::Refusal),
+}
+
+/// What the node wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// For the disk.
+    Disk(journal::Work),
+    /// For the holder of the ticket.
+    Answer(Ticket, Fate),
+    /// For the peer of a session; the answer comes back to [`Replica::handle_reply`].
+    Call(SessionId, u32, Request),
+    /// The session is over.
+    Synced(SessionId, Report),
+}
+
+/// Counts since the start, for `/metrics` and `/v1/health`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stats {
+    /// Assertions created since the start.
+    pub created: u64,
+    /// Offers of assertions that were here already.
+    pub repeated: u64,
+    /// Offers refused by queue, budget or disk.
+    pub refused: u64,
+}
+
+/// The node without the world around it.
+#[derive(Debug)]
+pub struct Replica {
+    node: NodeId,
+    clock: HlcClock,
+    queue: CommitQueue,
+    store: Store,
+    sessions: BTreeMap<SessionId, Session>,
+    offers: BTreeMap<Ticket, SessionId>,
+    next_session: SessionId,
+    next_offer: u64,
+    walks: Walks,
+    outbox: VecDeque<Output>,
+    stats: Stats,
+}
+
+impl Replica {
+    /// A node that knows what recovery put into `store`.
+    pub fn new(node: NodeId, queue: CommitQueue, store: Store) -> Replica {
+        Replica {
+            node,
+            clock: HlcClock::new(node),
+            queue,
+            store,
+            sessions: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            next_session: 0,
+            next_offer: SESSION_TICKETS,
+            walks: Walks::default(),
+            outbox: VecDeque::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Makes a sealed assertion of what somebody asks for: checks every rule, stamps the HLC.
+    pub fn seal(&mut self, draft: Draft, wall: Wall) -> Result<Sealed, Invalid> {
+        Ok(draft.check(&mut self.clock, wall)?.seal())
+    }
+
+    /// A reading of the node's HLC, to go with a message.
+    pub fn stamp(&mut self, wall: Wall) -> Hlc {
+        self.clock.tick(wall)
+    }
+
+    /// A message brought a reading of its sender's HLC.
+    pub fn handle_stamp(&mut self, remote: Hlc, wall: Wall) -> Result<(), Drift> {
+        self.clock.observe(remote, wall)
+    }
+
+    /// Somebody offers an assertion; its fate goes to the ticket.
+    pub fn handle_offer(
+        &mut self,
+        now: Moment,
+        ticket: Ticket,
+        sealed: Sealed,
+        bodies: &dyn Bodies,
+    ) {
+        debug_assert!(ticket.0 < SESSION_TICKETS);
+        if let Some(fate) = self.take(now, ticket, sealed, bodies) {
+            self.outbox.push_back(Output::Answer(ticket, fate));
+        }
+        self.pump_queue(bodies);
+    }
+
+    /// The disk finished a piece of work.
+    pub fn handle_disk(&mut self, now: Moment, done: journal::Done, bodies: &dyn Bodies) {
+        self.queue.handle_done(now, done);
+        self.settle(now, bodies);
+    }
+
+    /// Time passed; safe to call early or late.
+    pub fn handle_timeout(&mut self, now: Moment, bodies: &dyn Bodies) {
+        self.queue.handle_timeout(now);
+        self.settle(now, bodies);
+    }
+
+    /// When [`Replica::handle_timeout`] wants to be called next.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.queue.next_deadline()
+    }
+
+    /// Starts anti-entropy with a peer; `root` is this node's, see [`Replica::root_step`].
+    pub fn handle_sync(&mut self, now: Moment, root: Digest, bodies: &dyn Bodies) -> SessionId {
+        let id = self.next_session;
+        self.next_session += 1;
+        self.sessions.insert(id, Session::new(root, self.store.len()));
+        self.drain_session(now, id, bodies);
+        id
+    }
+
+    /// A session's peer answered, or the call failed for the reason given.
+    pub fn handle_reply(
+        &mut self,
+        now: Moment,
+        call: (SessionId, u32),
+        reply: Result<Reply, String>,
+        bytes: WireBytes,
+        bodies: &dyn Bodies,
+    ) {
+        let (id, number) = call;
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.count_bytes(bytes);
+            match reply {
+                Ok(reply) => session.handle_reply(number, reply, &self.store, bodies),
+                Err(reason) => session.handle_failed(number, reason),
+            }
+            self.drain_session(now, id, bodies);
+        }
+    }
+
+    /// The next page of leaves for a connection: at most `max` (0 or more than the cap: the cap), and
+    /// whether the set holds more than that.
+    pub fn handle_leaves(
+        &mut self,
+        connection: u64,
+        max: u64,
+        bodies: &dyn Bodies,
+    ) -> (Vec<Digest>, bool) {
+        let cap = limits::LEAVES_MAX as u64;
+        let max = if max == 0 { cap } else { max.min(cap) };
+        let truncated = self.store.len() > max;
+        let after = if truncated { self.walks.position(connection) } else { None };
+        let count = usize::try_from(max).expect("at most the cap");
+        let mut leaves = self.store.leaves(after, count, bodies);
+        if leaves.is_empty() && after.is_some() {
+            leaves = self.store.leaves(None, count, bodies);
+        }
+        let reached_end = leaves.len() < count;
+        self.walks.advance(connection, leaves.last().copied().filter(|_| !reached_end));
+        (leaves, truncated)
+    }
+
+    /// A connection closed; its walk through the leaves is forgotten.
+    pub fn handle_closed(&mut self, connection: u64) {
+        self.walks.by_connection.remove(&connection);
+    }
+
+    /// Works on the Merkle root: at most `budget` member hashes are read again. `None`: call again.
+    pub fn root_step(&mut self, budget: usize, bodies: &dyn Bodies) -> Option<Digest> {
+        self.store.root_step(budget, bodies)
+    }
+
+    /// The next thing the node wants done; drain until `None` after every other call.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    /// This node's identity.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// What is known.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What waits for the disk.
+    pub fn queue(&self) -> &CommitQueue {
+        &self.queue
+    }
+
+    /// Counts since the start.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Tries to take an assertion; `None` while its flush is waited for.
+    fn take(
+        &mut self,
+        now: Moment,
+        ticket: Ticket,
+        sealed: Sealed,
+        bodies: &dyn Bodies,
+    ) -> Option<Fate> {
+        if self.store.find(&sealed.digest(), bodies).is_some() {
+            self.stats.repeated += 1;
+            return Some(Fate::Exists);
+        }
+        let refusal = self.queue.offer(now, sealed, ticket).err()?;
+        self.stats.refused += 1;
+        Some(Fate::Refused(refusal))
+    }
+
+    /// Moves what the queue has for others; then the sessions that waited for it go on.
+    fn settle(&mut self, now: Moment, bodies: &dyn Bodies) {
+        self.pump_queue(bodies);
+        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in ids {
+            self.drain_session(now, id, bodies);
+        }
+    }
+
+    fn pump_queue(&mut self, bodies: &dyn Bodies) {
+        while let Some(output) = self.queue.poll_output() {
+            match output {
+                journal::Output::Work(work) => self.outbox.push_back(Output::Disk(work)),
+                journal::Output::Committed(committed, tickets) => {
+                    self.commit(&committed, tickets, bodies);
+                }
+                journal::Output::Refused(refusal, tickets) => {
+                    self.stats.refused += tickets.len() as u64;
+                    for ticket in tickets {
+                        self.answer(ticket, Fate::Refused(refusal));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Who asked first created it, all others found it there.
+    fn commit(&mut self, committed: &Committed, tickets: Vec<Ticket>, bodies: &dyn Bodies) {
+        let fresh = self.store.apply(committed, bodies);
+        self.stats.created += u64::from(fresh);
+        let mut fate = if fresh { Fate::Created } else { Fate::Exists };
+        for ticket in tickets {
+            self.answer(ticket, fate);
+            fate = Fate::Exists;
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, fate: Fate) {
+        if ticket.0 < SESSION_TICKETS {
+            return self.outbox.push_back(Output::Answer(ticket, fate));
+        }
+        let session = self.offers.remove(&ticket).and_then(|id| self.sessions.get_mut(&id));
+        if let Some(session) = session {
+            session.handle_stored(stored(fate));
+        }
+    }
+
+    fn drain_session(&mut self, now: Moment, id: SessionId, bodies: &dyn Bodies) {
+        let Some(mut session) = self.sessions.remove(&id) else { return };
+        loop {
+            match session.poll_output(&self.store, bodies) {
+                None => {
+                    self.sessions.insert(id, session);
+                    break;
+                }
+                Some(sync::Output::Done) => {
+                    self.outbox.push_back(Output::Synced(id, session.report().clone()));
+                    break;
+                }
+                Some(sync::Output::Call(number, request)) => {
+                    self.outbox.push_back(Output::Call(id, number, request));
+                }
+                Some(sync::Output::Offer(sealed)) => {
+                    let ticket = Ticket(self.next_offer);
+                    self.next_offer += 1;
+                    match self.take(now, ticket, sealed, bodies) {
+                        Some(fate) => session.handle_stored(stored(fate)),
+                        None => {
+                            self.offers.insert(ticket, id);
+                        }
+                    }
+                }
+            }
+        }
+        self.pump_queue(bodies);
+    }
+}
+
+/// What a session hears of an assertion it offered: whether it was new, or why it was not taken.
+fn stored(fate: Fate) -> Result<bool, String> {
+    match fate {
+        Fate::Created => Ok(true),
+        Fate::Exists => Ok(false),
+        Fate::Refused(refusal) => Err(refusal.to_string()),
+    }
+}
+
+/// Where each connection stands in its walk through the leaves. A new one goes on where the last
+/// page served to anyone ended, so that a client that dials anew for each call walks on too.
+#[derive(Debug, Default)]
+struct Walks {
+    by_connection: BTreeMap<u64, Option<Digest>>,
+    latest: Option<Digest>,
+}
+
+impl Walks {
+    fn position(&self, connection: u64) -> Option<Digest> {
+        self.by_connection.get(&connection).copied().unwrap_or(self.latest)
+    }
+
+    fn advance(&mut self, connection: u64, reached: Option<Digest>) {
+        self.latest = reached;
+        if self.by_connection.len() >= WALKS_MAX && !self.by_connection.contains_key(&connection) {
+            self.by_connection.pop_first();
+        }
+        self.by_connection.insert(connection, reached);
+    }
+}

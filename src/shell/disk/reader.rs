@@ -1,0 +1,91 @@
+//! Reading records back by position.
+//!
+//! In: positions. Out: digests and records whose checksum stands. Never: serves bytes that are not
+//! what was written.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::segment_path;
+use crate::base::Digest;
+use crate::journal::record::{FRAME_HEAD_BYTES, Head};
+use crate::journal::{Bodies, Position};
+use crate::model::Sealed;
+
+/// One read of this size fetches head and body of nearly every record.
+const GUESS_BYTES: usize = 1024;
+/// Segment files held open for reading: 64 of 64 MiB are 4 GiB of log.
+const OPEN_MAX: usize = 64;
+
+/// Reads the segments of one log; each file is opened when it is first asked for.
+pub struct Reader {
+    log: PathBuf,
+    files: RefCell<Vec<(u64, Rc<File>)>>,
+}
+
+impl Reader {
+    /// A reader of the segments in `log`.
+    pub fn new(log: &Path) -> Reader {
+        Reader { log: log.to_owned(), files: RefCell::default() }
+    }
+
+    /// The file of a segment; the one used longest ago makes room.
+    fn file(&self, number: u64) -> Option<Rc<File>> {
+        let mut files = self.files.borrow_mut();
+        if let Some((_, file)) = files.last().filter(|(open, _)| *open == number) {
+            return Some(file.clone());
+        }
+        let entry = match files.iter().position(|(open, _)| *open == number) {
+            Some(index) => files.remove(index),
+            None => {
+                if files.len() >= OPEN_MAX {
+                    files.remove(0);
+                }
+                (number, Rc::new(File::open(segment_path(&self.log, number)).ok()?))
+            }
+        };
+        let file = entry.1.clone();
+        files.push(entry);
+        Some(file)
+    }
+}
+
+impl Bodies for Reader {
+    fn digest_at(&self, at: Position) -> Option<Digest> {
+        let mut head = [0; FRAME_HEAD_BYTES];
+        self.file(at.segment())?.read_exact_at(&mut head, at.offset()).ok()?;
+        Some(Head::read(&head)?.digest())
+    }
+
+    fn sealed_at(&self, at: Position) -> Option<Sealed> {
+        let file = self.file(at.segment())?;
+        let mut guess = [0; GUESS_BYTES];
+        let mut count = 0;
+        while count < guess.len() {
+            match file.read_at(&mut guess[count..], at.offset() + count as u64) {
+                Ok(0) => break,
+                Ok(more) => count += more,
+                Err(_) => return None,
+            }
+            if count >= FRAME_HEAD_BYTES {
+                break;
+            }
+        }
+        let head = Head::read(guess[..count].first_chunk()?)?;
+        let behind = &guess[FRAME_HEAD_BYTES..count];
+        let bytes = match behind.get(..head.payload_bytes()) {
+            Some(payload) => Bytes::copy_from_slice(payload),
+            None => {
+                let mut payload = vec![0; head.payload_bytes()];
+                file.read_exact_at(&mut payload, at.offset() + FRAME_HEAD_BYTES as u64).ok()?;
+                Bytes::from(payload)
+            }
+        };
+        head.vouches_for(&bytes).then(|| Sealed::recovered(head.digest(), bytes))
+    }
+}

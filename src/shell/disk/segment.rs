@@ -1,0 +1,180 @@
+//! Segment files: names, and the one writer at the end of the log.
+//!
+//! In: frames and where they go. Out: bytes on disk. Files grow by zeros ahead of the frames, so that
+//! most flushes change no file size and need no journal commit of the file system. Never: writes
+//! before the tail.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::Fault;
+use super::directory::sync_directory;
+use crate::base::limits;
+use crate::journal::record::{SEGMENT_HEAD_BYTES, segment_head};
+use crate::journal::{Done, Position};
+
+/// Zeros written ahead in one step: large against a batch, small against the flash of a router.
+const PREALLOCATED_BYTES: u64 = 1 << 20;
+
+/// The file of segment `number`.
+pub fn path(log: &Path, number: u64) -> PathBuf {
+    log.join(format!("{number:010}.seg"))
+}
+
+/// The segments there are, ascending; other files are left alone.
+pub fn find(log: &Path) -> Result<Vec<u64>, Fault> {
+    let fault = |error| Fault::new("listing", log, error);
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(log).map_err(fault)? {
+        let name = entry.map_err(fault)?.file_name();
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".seg"));
+        numbers
+            .extend(stem.filter(|stem| stem.len() == 10).and_then(|stem| stem.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// The end of the log.
+pub(super) struct Writer {
+    log: PathBuf,
+    open: Option<Open>,
+    tail: Position,
+}
+
+struct Open {
+    number: u64,
+    path: PathBuf,
+    file: File,
+    allocated: u64,
+    dirty: bool,
+}
+
+impl Writer {
+    /// Goes on at `tail`; the segment file is there unless nothing was ever written to it.
+    pub(super) fn open(log: &Path, tail: Position) -> Result<Writer, Fault> {
+        let mut writer = Writer { log: log.to_owned(), open: None, tail };
+        let number = tail.segment();
+        let path = path(log, number);
+        if path.exists() {
+            let opened = OpenOptions::new().write(true).open(&path);
+            let file = opened.map_err(|error| Fault::new("opening", &path, error))?;
+            let length =
+                file.metadata().map_err(|error| Fault::new("reading", &path, error))?.len();
+            writer.open = Some(Open { number, path, file, allocated: length, dirty: false });
+        }
+        Ok(writer)
+    }
+
+    /// Writes frames at the tail. Without room the log stays as it was.
+    pub(super) fn write(&mut self, position: Position, bytes: &[u8]) -> Result<Done, Fault> {
+        let number = position.segment();
+        if self.open.as_ref().is_none_or(|open| open.number != number) {
+            self.close()?;
+            match Open::create(&self.log, number)? {
+                Some(open) => self.open = Some(open),
+                None => return Ok(Done::NoSpace),
+            }
+        }
+        let open = self.open.as_mut().expect("just opened");
+        let done = open.write(position.offset(), bytes)?;
+        if done == Done::Well {
+            self.tail = Position(position.0 + bytes.len() as u64);
+        }
+        Ok(done)
+    }
+
+    /// Makes what was written durable.
+    pub(super) fn flush(&mut self) -> Result<(), Fault> {
+        self.open.as_mut().map_or(Ok(()), Open::flush)
+    }
+
+    /// Flushes the open segment and gives back the zeros behind its last frame.
+    pub(super) fn close(&mut self) -> Result<(), Fault> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let fault = |error| Fault::new("trimming", &open.path, error);
+        if self.tail.segment() == open.number {
+            open.file.set_len(self.tail.offset()).map_err(fault)?;
+            open.dirty = true;
+        }
+        open.flush()
+    }
+}
+
+impl Open {
+    /// A new segment with its head; `None` without room.
+    fn create(log: &Path, number: u64) -> Result<Option<Open>, Fault> {
+        let path = path(log, number);
+        let created = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
+        let file = match created {
+            Ok(file) => file,
+            Err(error) if is_full(&error) => return Ok(None),
+            Err(error) => return Err(Fault::new("creating", &path, error)),
+        };
+        let mut open = Open { number, path, file, allocated: 0, dirty: true };
+        if open.write(0, &segment_head(number))? == Done::NoSpace {
+            fs::remove_file(&open.path)
+                .map_err(|error| Fault::new("removing", &open.path, error))?;
+            return Ok(None);
+        }
+        sync_directory(log)?;
+        Ok(Some(open))
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<Done, Fault> {
+        let end = offset + bytes.len() as u64;
+        self.dirty = true;
+        if end > self.allocated {
+            self.grow(end)?;
+        }
+        match self.file.write_all_at(bytes, offset) {
+            Ok(()) => {
+                self.allocated = self.allocated.max(end);
+                Ok(Done::Well)
+            }
+            Err(error) if is_full(&error) => {
+                let undone = self.file.set_len(offset);
+                undone.map_err(|error| Fault::new("undoing a write in", &self.path, error))?;
+                self.allocated = offset;
+                Ok(Done::NoSpace)
+            }
+            Err(error) => Err(Fault::new("writing", &self.path, error)),
+        }
+    }
+
+    /// Zeros ahead of the tail, as far as there is room: without them the write itself tells.
+    fn grow(&mut self, end: u64) -> Result<(), Fault> {
+        let target = end.next_multiple_of(PREALLOCATED_BYTES).min(limits::SEGMENT_BYTES_MAX);
+        let zeros = [0; 64 << 10];
+        while self.allocated < target {
+            let count = (target - self.allocated).min(zeros.len() as u64);
+            let slice = &zeros[..usize::try_from(count).expect("at most the array")];
+            match self.file.write_all_at(slice, self.allocated) {
+                Ok(()) => self.allocated += count,
+                Err(error) if is_full(&error) => return Ok(()),
+                Err(error) => return Err(Fault::new("growing", &self.path, error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        if std::mem::take(&mut self.dirty) {
+            let flushed = self.file.sync_data();
+            flushed.map_err(|error| Fault::new("syncing", &self.path, error))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
+/// A head alone is no frame.
+const _: () = assert!(SEGMENT_HEAD_BYTES.is_multiple_of(8));

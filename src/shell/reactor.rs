@@ -1,0 +1,305 @@
+//! The event loop of the state thread: epoll, timers, and the executor's turns.
+//!
+//! In: readiness of descriptors, the clock, wakes from other threads. Out: woken tasks. Interest is
+//! edge-triggered and registered once per descriptor, and readiness is remembered, so that a call
+//! on an idle node costs one wait, one read and one write.
+//!
+//! Never: runs on two threads, sets a kernel timer, writes the wake descriptor for a wake of its own
+//! thread.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use async_executor::LocalExecutor;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+
+/// Key of the wake descriptor among the sources.
+const WAKE_KEY: u64 = u64::MAX;
+/// Events taken by one wait.
+const EVENTS_MAX: usize = 256;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Reactor>>> = const { RefCell::new(None) };
+}
+
+/// The reactor of this thread; made at the first call.
+pub fn current() -> io::Result<Rc<Reactor>> {
+    CURRENT.with_borrow_mut(|slot| {
+        if slot.is_none() {
+            *slot = Some(Rc::new(Reactor::new()?));
+        }
+        Ok(slot.clone().expect("just made"))
+    })
+}
+
+/// Epoll, timers and the sources that wait on them.
+pub struct Reactor {
+    epoll: OwnedFd,
+    wake: Arc<WakeFlag>,
+    sources: RefCell<BTreeMap<u64, Rc<Source>>>,
+    next_source: Cell<u64>,
+    timers: RefCell<BTreeMap<(Instant, u64), Waker>>,
+    next_timer: Cell<u64>,
+}
+
+/// How other threads reach a parked reactor.
+struct WakeFlag {
+    descriptor: OwnedFd,
+    notified: AtomicBool,
+    parked: AtomicBool,
+}
+
+impl Wake for WakeFlag {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.notified.store(true, Ordering::SeqCst);
+        if self.parked.swap(false, Ordering::SeqCst) {
+            // A full counter wakes as well, so that the result does not matter.
+            let _ = rustix::io::write(&self.descriptor, &1u64.to_ne_bytes());
+        }
+    }
+}
+
+/// Remembered readiness of one descriptor.
+#[derive(Default)]
+pub struct Source {
+    key: u64,
+    readable: Side,
+    writable: Side,
+    /// The peer will send no more: there is always an end to read.
+    ended: Cell<bool>,
+    /// Both ways are closed: a write always fails at once.
+    broken: Cell<bool>,
+}
+
+#[derive(Default)]
+struct Side {
+    ready: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Side {
+    fn raise(&self) {
+        self.ready.set(true);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.ready.get() {
+            return Poll::Ready(());
+        }
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Source {
+    /// Ready once a read may find something.
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.readable.poll(context)
+    }
+
+    /// Ready once a write may find room.
+    pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.writable.poll(context)
+    }
+
+    /// A read found nothing more.
+    pub fn drained(&self) {
+        self.readable.ready.set(self.ended.get());
+    }
+
+    /// A write found no more room.
+    pub fn filled(&self) {
+        self.writable.ready.set(self.broken.get());
+    }
+}
+
+impl Reactor {
+    fn new() -> io::Result<Reactor> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let wake = WakeFlag {
+            descriptor,
+            notified: AtomicBool::new(false),
+            parked: AtomicBool::new(false),
+        };
+        let flags = EventFlags::IN | EventFlags::ET;
+        epoll::add(&epoll, &wake.descriptor, EventData::new_u64(WAKE_KEY), flags)?;
+        Ok(Reactor {
+            epoll,
+            wake: Arc::new(wake),
+            sources: RefCell::default(),
+            next_source: Cell::new(0),
+            timers: RefCell::default(),
+            next_timer: Cell::new(0),
+        })
+    }
+
+    /// Watches a descriptor until [`Reactor::forget`]. It starts out ready both ways: the first try
+    /// tells.
+    pub fn watch(&self, descriptor: impl AsFd) -> io::Result<Rc<Source>> {
+        let key = self.next_source.get();
+        self.next_source.set(key + 1);
+        let source = Rc::new(Source { key, ..Source::default() });
+        source.readable.ready.set(true);
+        source.writable.ready.set(true);
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        epoll::add(&self.epoll, descriptor, EventData::new_u64(key), flags)?;
+        self.sources.borrow_mut().insert(key, source.clone());
+        Ok(source)
+    }
+
+    /// Stops watching; the descriptor is about to be closed, which removes it from epoll.
+    pub fn forget(&self, source: &Source) {
+        self.sources.borrow_mut().remove(&source.key);
+    }
+
+    /// Runs the executor and `future` until the future is done.
+    pub fn block_on<T>(&self, executor: &LocalExecutor<'_>, future: impl Future<Output = T>) -> T {
+        let waker = Waker::from(self.wake.clone());
+        let mut context = Context::from_waker(&waker);
+        let mut run = pin!(executor.run(future));
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        loop {
+            // Cleared before the poll: the poll sees all that was woken until then.
+            self.wake.notified.store(false, Ordering::SeqCst);
+            if let Poll::Ready(result) = run.as_mut().poll(&mut context) {
+                return result;
+            }
+            self.turn(&mut events);
+        }
+    }
+
+    /// One wait, and the wakes that come of it.
+    fn turn(&self, events: &mut Vec<epoll::Event>) {
+        self.wake.parked.store(true, Ordering::SeqCst);
+        let wait = if self.wake.notified.load(Ordering::SeqCst) {
+            Some(Duration::ZERO)
+        } else {
+            self.until_next_timer()
+        };
+        let timeout = wait.map(|wait| Timespec {
+            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(wait.subsec_nanos()).try_into().expect("below a billion"),
+        });
+        events.clear();
+        let waited =
+            epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout.as_ref());
+        self.wake.parked.store(false, Ordering::SeqCst);
+        match waited {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => panic!("epoll_wait fails only on a bad descriptor: {error}"),
+        }
+        for event in events.iter() {
+            self.dispatch(event.data.u64(), event.flags);
+        }
+        self.fire_timers();
+    }
+
+    fn dispatch(&self, key: u64, flags: EventFlags) {
+        if key == WAKE_KEY {
+            let mut count = [0; 8];
+            let _ = rustix::io::read(&self.wake.descriptor, &mut count);
+            return;
+        }
+        let Some(source) = self.sources.borrow().get(&key).cloned() else { return };
+        let broken = flags.intersects(EventFlags::HUP | EventFlags::ERR);
+        let ended = broken || flags.contains(EventFlags::RDHUP);
+        source.broken.set(source.broken.get() | broken);
+        source.ended.set(source.ended.get() | ended);
+        if ended || flags.contains(EventFlags::IN) {
+            source.readable.raise();
+        }
+        if broken || flags.contains(EventFlags::OUT) {
+            source.writable.raise();
+        }
+    }
+
+    fn until_next_timer(&self) -> Option<Duration> {
+        let timers = self.timers.borrow();
+        let ((due, _), _) = timers.first_key_value()?;
+        Some(due.saturating_duration_since(Instant::now()))
+    }
+
+    fn fire_timers(&self) {
+        if self.timers.borrow().is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        loop {
+            let mut timers = self.timers.borrow_mut();
+            match timers.first_entry() {
+                Some(entry) if entry.key().0 <= now => {
+                    let waker = entry.remove();
+                    drop(timers);
+                    waker.wake();
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+/// Resolves at a point in time.
+pub struct Timer {
+    reactor: Rc<Reactor>,
+    due: Instant,
+    key: Option<(Instant, u64)>,
+}
+
+impl Timer {
+    /// A timer of this thread's reactor.
+    pub fn at(due: Instant) -> Timer {
+        let reactor = current().expect("the reactor was made at the start");
+        Timer { reactor, due, key: None }
+    }
+
+    /// A timer that resolves after `span`.
+    pub fn after(span: Duration) -> Timer {
+        Timer::at(Instant::now() + span)
+    }
+}
+
+impl Future for Timer {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.due <= Instant::now() {
+            return Poll::Ready(());
+        }
+        let number = self.reactor.next_timer.get();
+        let key = self.key.unwrap_or((self.due, number));
+        if self.key.replace(key).is_none() {
+            self.reactor.next_timer.set(number + 1);
+        }
+        self.reactor.timers.borrow_mut().insert(key, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.reactor.timers.borrow_mut().remove(&key);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! One session against peers of all kinds: honest, fuller, emptier, lying.
+
+use super::*;
+use crate::base::{HlcClock, Wall};
+use crate::journal::{Committed, Position};
+use crate::model::{Draft, Object};
+
+/// A node's store with its bodies in memory.
+struct Node {
+    store: Store,
+    bodies: Memory,
+}
+
+/// The position is eight times the index.
+#[derive(Default)]
+struct Memory(Vec<Sealed>);
+
+impl Bodies for Memory {
+    fn digest_at(&self, at: Position) -> Option<Digest> {
+        self.sealed_at(at).map(|sealed| sealed.digest())
+    }
+
+    fn sealed_at(&self, at: Position) -> Option<Sealed> {
+        self.0.get(usize::try_from(at.0).ok()? / 8).cloned()
+    }
+}
+
+fn claim(number: u64) -> Sealed {
+    let text = format!("claim {number}");
+    let mut draft = Draft::new("s".into(), "p".into(), Object::Text(text));
+    draft.timestamp = Some(number);
+    draft.check(&mut HlcClock::new(NodeId::NONE), Wall(0)).expect("a good draft").seal()
+}
+
+impl Node {
+    fn with(claims: impl IntoIterator<Item = u64>) -> Node {
+        let mut node = Node { store: Store::new(1), bodies: Memory::default() };
+        for number in claims {
+            node.add(claim(number));
+        }
+        node
+    }
+
+    fn add(&mut self, sealed: Sealed) -> bool {
+        let position = Position(self.bodies.0.len() as u64 * 8);
+        self.bodies.0.push(sealed.clone());
+        self.store.apply(&Committed::recovered(position, sealed), &self.bodies)
+    }
+
+    fn root(&mut self) -> Digest {
+        loop {
+            if let Some(root) = self.store.root_step(1000, &self.bodies) {
+                return root;
+            }
+        }
+    }
+
+    fn sealed(&self, digest: &Digest) -> Option<Sealed> {
+        self.bodies.sealed_at(self.store.find(digest, &self.bodies)?)
+    }
+}
+
+/// A peer: takes a request, gives a reply.
+trait Peer {
+    fn reply(&mut self, request: Request) -> Result<Reply, String>;
+}
+
+/// Walks on through its leaves in pages of `page`, and gives at most `fetch` bodies at a time.
+struct Honest {
+    node: Node,
+    page: usize,
+    fetch: usize,
+    reached: Option<Digest>,
+}
+
+impl Honest {
+    fn new(node: Node) -> Honest {
+        Honest { node, page: limits::LEAVES_MAX, fetch: limits::FETCH_HASHES_MAX, reached: None }
+    }
+}
+
+impl Peer for Honest {
+    fn reply(&mut self, request: Request) -> Result<Reply, String> {
+        let node = &mut self.node;
+        Ok(match request {
+            Request::Roots { root, .. } => {
+                Reply::Roots { matched: root == node.root(), count: node.store.len() }
+            }
+            Request::Leaves => {
+                let leaves = node.store.leaves(self.reached, self.page, &node.bodies);
+                self.reached = leaves.last().copied().filter(|_| leaves.len() == self.page);
+                Reply::Leaves { leaves, truncated: node.store.len() > self.page as u64 }
+            }
+            Request::Fetch(wanted) => {
+                let good: Vec<Sealed> = wanted.iter().filter_map(|id| node.sealed(id)).collect();
+                Reply::Fetched { good: good.into_iter().take(self.fetch).collect(), bad: 0 }
+            }
+            Request::Gossip(sealed) => {
+                node.add(sealed);
+                Reply::Gossiped { refusal: String::new() }
+            }
+        })
+    }
+}
+
+/// Runs a session to its end; answers come in the order of the calls.
+fn run(node: &mut Node, peer: &mut dyn Peer) -> Report {
+    let root = node.root();
+    let mut session = Session::new(root, node.store.len());
+    let mut calls = VecDeque::new();
+    for _ in 0..100_000 {
+        match session.poll_output(&node.store, &node.bodies) {
+            Some(Output::Done) => return session.report().clone(),
+            Some(Output::Call(number, request)) => {
+                calls.push_back((number, request));
+                assert!(calls.len() <= PUSHES_MAX, "calls under way are bounded");
+            }
+            Some(Output::Offer(sealed)) => {
+                let fresh = node.add(sealed);
+                session.handle_stored(Ok(fresh));
+            }
+            None => {
+                let (number, request) = calls.pop_front().expect("a session that waits has asked");
+                match peer.reply(request) {
+                    Ok(reply) => session.handle_reply(number, reply, &node.store, &node.bodies),
+                    Err(reason) => session.handle_failed(number, reason),
+                }
+            }
+        }
+    }
+    panic!("the session does not end: {:?}", session.report());
+}
+
+#[test]
+fn equal_sets_take_one_round() {
+    let mut node = Node::with(0..50);
+    let report = run(&mut node, &mut Honest::new(Node::with((0..50).rev())));
+    assert_eq!(report, Report { rounds: 1, ..Report::default() });
+}
+
+#[test]
+fn a_difference_both_ways_is_levelled() {
+    for (page, fetch) in [(10_000, 1000), (7, 1000), (7, 2)] {
+        let mut node = Node::with(0..60);
+        let mut peer = Honest::new(Node::with(20..100));
+        (peer.page, peer.fetch) = (page, fetch);
+        let report = run(&mut node, &mut peer);
+        assert_eq!(report.error, None);
+        assert_eq!((report.received, report.sent), (40, 20), "page {page}, fetch {fetch}");
+        assert_eq!(node.root(), peer.node.root());
+        assert_eq!(node.store.len(), 100);
+    }
+}
+
+#[test]
+fn an_empty_side_is_filled_whichever_it_is() {
+    let mut empty = Node::with([]);
+    let mut full = Honest::new(Node::with(0..3000));
+    full.page = 1000;
+    assert_eq!(run(&mut empty, &mut full).received, 3000);
+    assert_eq!(empty.root(), full.node.root());
+    let mut node = Node::with(0..300);
+    let mut peer = Honest::new(Node::with([]));
+    assert_eq!(run(&mut node, &mut peer).sent, 300);
+    assert_eq!(node.root(), peer.node.root());
+}
+
+#[test]
+fn a_failed_call_ends_the_session_with_its_reason() {
+    struct Mute;
+    impl Peer for Mute {
+        fn reply(&mut self, _: Request) -> Result<Reply, String> {
+            Err("connection refused".into())
+        }
+    }
+    let report = run(&mut Node::with(0..5), &mut Mute);
+    assert_eq!(report.error.as_deref(), Some("connection refused"));
+}
+
+/// Always different, always with leaves nobody ever saw, and nothing behind them.
+struct Liar {
+    next: u64,
+    bad: bool,
+}
+
+impl Peer for Liar {
+    fn reply(&mut self, request: Request) -> Result<Reply, String> {
+        Ok(match request {
+            Request::Roots { .. } => Reply::Roots { matched: false, count: u64::MAX },
+            Request::Leaves => {
+                let start = self.next;
+                self.next += 10_000;
+                let leaves = (start..self.next).map(|n| Digest::of(&n.to_le_bytes())).collect();
+                Reply::Leaves { leaves, truncated: true }
+            }
+            Request::Fetch(wanted) if self.bad => {
+                Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
+            }
+            Request::Fetch(_) => Reply::Fetched { good: Vec::new(), bad: 0 },
+            Request::Gossip(_) => Reply::Gossiped { refusal: "no".into() },
+        })
+    }
+}
+
+#[test]
+fn a_liar_is_left_after_a_few_worthless_answers() {
+    for bad in [false, true] {
+        let mut liar = Liar { next: 0, bad };
+        let report = run(&mut Node::with(0..5), &mut liar);
+        assert!(report.error.is_some(), "{report:?}");
+        assert!(liar.next <= 20_000, "asked for {} leaves", liar.next);
+        assert_eq!(report.received, 0);
+    }
+}
+
+#[test]
+fn an_answer_of_another_kind_ends_the_session() {
+    struct Confused;
+    impl Peer for Confused {
+        fn reply(&mut self, _: Request) -> Result<Reply, String> {
+            Ok(Reply::Gossiped { refusal: String::new() })
+        }
+    }
+    let report = run(&mut Node::with(0..5), &mut Confused);
+    assert!(report.error.is_some_and(|reason| reason.contains("kind")));
+}
+
+#[test]
+fn a_peer_that_shows_only_its_first_page_is_reported() {
+    struct Stuck(Honest);
+    impl Peer for Stuck {
+        fn reply(&mut self, request: Request) -> Result<Reply, String> {
+            self.0.reached = None;
+            self.0.reply(request)
+        }
+    }
+    let mut peer = Stuck(Honest::new(Node::with(0..100)));
+    peer.0.page = 30;
+    let mut node = Node::with([]);
+    let report = run(&mut node, &mut peer);
+    assert_eq!(report.received, 30);
+    assert_eq!(report.error.as_deref(), Some("the peer shows 30 of its 100 leaves"));
+}
+
+#[test]
+fn rows_find_the_first_that_is_absent() {
+    let mut rows = Rows::default();
+    for row in (0..130).filter(|row| *row != 64 && *row != 129) {
+        assert!(rows.insert(row));
+        assert!(!rows.insert(row));
+    }
+    assert_eq!(rows.count, 128);
+    assert_eq!([0, 64, 66, 200].map(|end| rows.count_below(end)), [0, 64, 65, 128]);
+    assert_eq!(rows.next_absent(0, 200), Some(64));
+    assert_eq!(rows.next_absent(65, 200), Some(129));
+    assert_eq!(rows.next_absent(65, 129), None);
+    assert_eq!(rows.next_absent(130, 200), Some(130));
+    assert_eq!(rows.next_absent(500, 501), Some(500));
+}
