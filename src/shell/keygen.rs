@@ -1,0 +1,151 @@
+//! Signing keys in files: making one, reading one.
+//!
+//! In: a path. Out: a new key file and its agent id, or a [`Signer`]. A key file is the 32-byte
+//! seed of RFC 8032 as hex and a line feed, readable by its owner alone.
+//!
+//! Never: overwrites a file, prints a seed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::base::digest::{hex, parse_hex};
+use crate::model::signature::Signer;
+
+/// A key file is 65 bytes; past this it is some other file.
+const KEY_FILE_BYTES_MAX: u64 = 128;
+
+/// Makes a key file; the agent id that belongs to it.
+pub fn make(file: &Path) -> Result<[u8; 32], String> {
+    let seed = random_seed().map_err(|error| format!("drawing a random key: {error}"))?;
+    write_new(file, &seed).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            format!("{} exists, a key is never overwritten: name another file", file.display())
+        }
+        _ => format!("making {}: {error}", file.display()),
+    })?;
+    Ok(Signer::new(&seed).agent_id())
+}
+
+fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    let mut filled = 0;
+    while filled < seed.len() {
+        filled += getrandom(&mut seed[filled..], GetRandomFlags::empty())?;
+    }
+    Ok(seed)
+}
+
+fn write_new(file: &Path, seed: &[u8; 32]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut key = options.write(true).create_new(true).mode(0o600).open(file)?;
+    let written = writeln!(key, "{}", hex(seed)).and_then(|()| key.sync_all());
+    let synced = written.and_then(|()| sync_directory_of(file));
+    if synced.is_err() {
+        // Half a key is none; that this fails as well is nothing the user needs to hear of.
+        let _ = std::fs::remove_file(file);
+    }
+    synced
+}
+
+/// Without this a power cut may lose the file's name.
+fn sync_directory_of(file: &Path) -> io::Result<()> {
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// A key read from its file, and whether others than its owner may read that file.
+pub struct Key {
+    /// Signs with it.
+    pub signer: Signer,
+    /// The file's mode lets others in.
+    pub is_open_to_others: bool,
+}
+
+/// Reads a key file.
+pub fn read(file: &Path) -> Result<Key, String> {
+    let fail = |error: io::Error| format!("reading the key {}: {error}", file.display());
+    let opened = File::open(file).map_err(fail)?;
+    let mode = opened.metadata().map_err(fail)?.permissions().mode();
+    let mut text = String::new();
+    let limited = opened.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text);
+    let mut seed = [0; 32];
+    match limited {
+        Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(fail(error)),
+        Ok(_) if parse_hex(text.trim(), &mut seed) => {}
+        _ => {
+            return Err(format!(
+                "{} is no key: it takes 64 hex digits, as stemedb-edge keygen writes them",
+                file.display()
+            ));
+        }
+    }
+    Ok(Key { signer: Signer::new(&seed), is_open_to_others: mode & 0o077 != 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory that is removed with its content.
+    struct Place(std::path::PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Place {
+            let name = format!("stemedb-keygen-{}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            std::fs::create_dir_all(&path).expect("a temporary directory");
+            Place(path)
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_made_key_is_private_and_reads_back() {
+        let place = Place::new("made");
+        let file = place.0.join("agent.key");
+        let agent_id = make(&file).expect("a new key");
+        let key = read(&file).expect("the key just made");
+        assert_eq!(key.signer.agent_id(), agent_id);
+        assert!(!key.is_open_to_others);
+        let mode = std::fs::metadata(&file).expect("is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_ne!(make(&place.0.join("other.key")).expect("another key"), agent_id);
+    }
+
+    #[test]
+    fn a_key_is_never_overwritten() {
+        let place = Place::new("kept");
+        let file = place.0.join("agent.key");
+        std::fs::write(&file, "precious").expect("a file");
+        assert!(make(&file).is_err_and(|line| line.contains("never overwritten")));
+        assert_eq!(std::fs::read(&file).expect("is there"), b"precious");
+        assert!(make(&place.0.join("no/such/place")).is_err_and(|line| line.contains("making")));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_and_loose_modes_are_told() {
+        let place = Place::new("read");
+        let file = place.0.join("agent.key");
+        let good = "ab".repeat(32);
+        for bad in ["", "ab", &good[1..], &format!("{good}00"), &"z".repeat(64), &good.repeat(9)] {
+            std::fs::write(&file, bad).expect("a file");
+            assert!(read(&file).is_err_and(|line| line.contains("is no key")), "{bad:?}");
+        }
+        std::fs::write(&file, [0xff; 64]).expect("a file");
+        assert!(read(&file).is_err_and(|line| line.contains("is no key")));
+        std::fs::write(&file, format!("  {good}\n")).expect("a file");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("ours");
+        assert!(read(&file).expect("a key").is_open_to_others);
+        assert!(read(&place.0.join("none")).is_err_and(|line| line.contains("reading the key")));
+        assert!(read(&place.0).is_err_and(|line| line.contains("reading the key")));
+    }
+}
