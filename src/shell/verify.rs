@@ -42,10 +42,13 @@ impl Verifier {
 
     /// The verdict on the signatures of one assertion.
     pub async fn verify(&self, sealed: &Sealed) -> Result<(), Invalid> {
-        if self.passes(sealed) {
-            return Ok(());
-        }
-        let Some(assertion) = sealed.assertion() else { return Ok(()) };
+        self.submit(sealed).await.get().await
+    }
+
+    /// Hands over one assertion; waits only while too many wait already.
+    pub async fn submit(&self, sealed: &Sealed) -> Verdict {
+        let assertion = if self.passes(sealed) { None } else { sealed.assertion() };
+        let Some(assertion) = assertion else { return Verdict(None) };
         let (verdict, answer) = async_channel::bounded(1);
         let jobs = match self.jobs.get() {
             Some(jobs) => jobs,
@@ -55,7 +58,20 @@ impl Verifier {
             }
         };
         jobs.send(Job { assertion, verdict }).await.expect("the thread ends with its senders");
-        answer.recv().await.expect("every job gets a verdict")
+        Verdict(Some(answer))
+    }
+}
+
+/// A verdict to come.
+pub struct Verdict(Option<Receiver<Result<(), Invalid>>>);
+
+impl Verdict {
+    /// Waits for it.
+    pub async fn get(self) -> Result<(), Invalid> {
+        match self.0 {
+            None => Ok(()),
+            Some(answer) => answer.recv().await.expect("every job gets a verdict"),
+        }
     }
 }
 

@@ -1,0 +1,312 @@
+//! The only door to the replica: borrow, call, drain every output, re-arm the deadline, release.
+//!
+//! In: what HTTP, gRPC, the disk and the peers bring. Out: futures of answers. Nothing called while
+//! outputs are drained may call `touch` again; wakers only mark tasks, so nothing does.
+//!
+//! Never: decides, blocks on anything but a `pread` of a body, holds a borrow across an await.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use async_channel::Sender;
+use futures_lite::future;
+
+use super::disk::{self, Disk, Fault, Reader};
+use super::reactor::Timer;
+use super::verify::Verifier;
+use super::waiting::Waiting;
+use crate::base::{Digest, Moment, Wall};
+use crate::journal::{self, Bodies};
+use crate::model::{Draft, Invalid, Query, Sealed};
+use crate::replica::{Fate, Output, Replica, SessionId};
+use crate::scan::{Scan, View};
+use crate::sync::{Reply, Report, Request, WireBytes};
+
+/// Member hashes of the Merkle tree read again before others get their turn: about 2 ms of reading.
+const ROOT_STEP: usize = 4096;
+/// Candidates of a query looked at before others get their turn: under a millisecond of reading.
+const SCAN_STEP: usize = 512;
+
+/// Why an assertion was not taken; nothing changed.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Refusal {
+    /// It breaks a rule, or is signed wrongly.
+    Invalid(Invalid),
+    /// The log has no room for it now.
+    Log(journal::Refusal),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Invalid(invalid) => invalid.fmt(out),
+            Refusal::Log(refusal) => refusal.fmt(out),
+        }
+    }
+}
+
+/// What came of an assertion that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asserted {
+    /// Its id.
+    pub digest: Digest,
+    /// False: the very same assertion was here already.
+    pub created: bool,
+}
+
+/// What a session of anti-entropy wants done, for whoever holds the connection to its peer.
+#[derive(Debug)]
+pub enum Errand {
+    /// Ask the peer; the answer goes to [`Driver::peer_answered`] under the number.
+    Call(u32, Request),
+    /// The session is over.
+    Done(Report),
+}
+
+/// Hears of every flush, for the metrics.
+pub type FlushObserver = Box<dyn Fn(&disk::Report)>;
+
+/// The replica, and everything its outputs go to.
+pub struct Driver {
+    replica: RefCell<Replica>,
+    disk: Disk,
+    reader: Reader,
+    verifier: Verifier,
+    fates: Waiting<Fate>,
+    errands: RefCell<BTreeMap<SessionId, Sender<Errand>>>,
+    observer: RefCell<Option<FlushObserver>>,
+    started: Instant,
+    deadline: Cell<Option<Moment>>,
+    deadline_waker: Cell<Option<Waker>>,
+}
+
+impl Driver {
+    /// Takes over a recovered replica.
+    pub fn new(replica: Replica, disk: Disk, reader: Reader, verifier: Verifier) -> Rc<Driver> {
+        Rc::new(Driver {
+            replica: RefCell::new(replica),
+            disk,
+            reader,
+            verifier,
+            fates: Waiting::new(),
+            errands: RefCell::default(),
+            observer: RefCell::default(),
+            started: Instant::now(),
+            deadline: Cell::new(None),
+            deadline_waker: Cell::new(None),
+        })
+    }
+
+    /// Has every write and flush reported to `observer`.
+    pub fn observe_flushes(&self, observer: FlushObserver) {
+        *self.observer.borrow_mut() = Some(observer);
+    }
+
+    /// Monotonic time since the driver was made.
+    pub fn now(&self) -> Moment {
+        Moment::ZERO + self.started.elapsed()
+    }
+
+    /// The wall clock; a clock before 1970 reads as 1970.
+    pub fn wall(&self) -> Wall {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Reads from the node without changing it.
+    pub fn read<T>(&self, look: impl FnOnce(&Replica, &dyn Bodies) -> T) -> T {
+        look(&self.replica.borrow(), &self.reader)
+    }
+
+    /// Changes the node, and carries out what it then wants.
+    pub fn touch<T>(&self, change: impl FnOnce(&mut Replica, Moment, &dyn Bodies) -> T) -> T {
+        let mut replica = self.replica.borrow_mut();
+        let result = change(&mut replica, self.now(), &self.reader);
+        while let Some(output) = replica.poll_output() {
+            self.carry_out(output);
+        }
+        let deadline = replica.next_deadline();
+        if deadline != self.deadline.replace(deadline)
+            && let Some(waker) = self.deadline_waker.take()
+        {
+            waker.wake();
+        }
+        result
+    }
+
+    fn carry_out(&self, output: Output) {
+        match output {
+            Output::Disk(work) => self.disk.submit(work),
+            Output::Answer(ticket, fate) => self.fates.answer(ticket, fate),
+            Output::Call(session, number, request) => {
+                self.run_errand(session, Errand::Call(number, request));
+            }
+            Output::Synced(session, report) => {
+                self.run_errand(session, Errand::Done(report));
+                self.errands.borrow_mut().remove(&session);
+            }
+        }
+    }
+
+    fn run_errand(&self, session: SessionId, errand: Errand) {
+        if let Some(errands) = self.errands.borrow().get(&session) {
+            // Whoever ran the errands has gone; the session times out with its calls.
+            let _ = errands.try_send(errand);
+        }
+    }
+
+    /// Takes a claim at the door: checked, stamped, verified, durable.
+    pub async fn assert(&self, draft: Draft) -> Result<Asserted, Refusal> {
+        let wall = self.wall();
+        let sealed = self.touch(|replica, _, _| replica.seal(draft, wall));
+        self.offer(sealed.map_err(Refusal::Invalid)?).await
+    }
+
+    /// Takes an assertion that somebody sealed already.
+    pub async fn offer(&self, sealed: Sealed) -> Result<Asserted, Refusal> {
+        if !self.verifier.passes(&sealed) {
+            self.verifier.verify(&sealed).await.map_err(Refusal::Invalid)?;
+        }
+        let digest = sealed.digest();
+        let (ticket, fate) = self.fates.ticket();
+        self.touch(|replica, now, bodies| replica.handle_offer(now, ticket, sealed, bodies));
+        match fate.await {
+            Fate::Created => Ok(Asserted { digest, created: true }),
+            Fate::Exists => Ok(Asserted { digest, created: false }),
+            Fate::Refused(refusal) => Err(Refusal::Log(refusal)),
+        }
+    }
+
+    /// Judges the signatures of assertions a peer gave, all at once.
+    pub async fn verify_all(&self, all: Vec<Sealed>) -> (Vec<Sealed>, u64) {
+        let mut verdicts = Vec::with_capacity(all.len());
+        for sealed in &all {
+            verdicts.push(self.verifier.submit(sealed).await);
+        }
+        let mut good = Vec::with_capacity(all.len());
+        let mut bad = 0;
+        for (sealed, verdict) in all.into_iter().zip(verdicts) {
+            match verdict.get().await {
+                Ok(()) => good.push(sealed),
+                Err(_) => bad += 1,
+            }
+        }
+        (good, bad)
+    }
+
+    /// One assertion by its id.
+    pub fn find(&self, digest: &Digest) -> Option<Sealed> {
+        self.read(|replica, bodies| bodies.sealed_at(replica.store().find(digest, bodies)?))
+    }
+
+    /// The Merkle root and the number of assertions below it, recomputed in slices where the set
+    /// changed.
+    pub async fn root(&self) -> (Digest, u64) {
+        loop {
+            let step = self.touch(|replica, _, bodies| {
+                replica.root_step(ROOT_STEP, bodies).map(|root| (root, replica.store().len()))
+            });
+            match step {
+                Some(found) => return found,
+                None => future::yield_now().await,
+            }
+        }
+    }
+
+    /// A page of assertions, and a lens's word on all candidates.
+    pub async fn query(&self, query: Query) -> View {
+        self.run_scan(Scan::page(query, self.wall())).await
+    }
+
+    /// How contested a claim is.
+    pub async fn skeptic(&self, query: Query) -> View {
+        self.run_scan(Scan::skeptic(query, self.wall())).await
+    }
+
+    /// A winner per source class.
+    pub async fn layered(&self, query: Query) -> View {
+        self.run_scan(Scan::layered(query, self.wall())).await
+    }
+
+    async fn run_scan(&self, mut scan: Scan) -> View {
+        while !self.read(|replica, bodies| scan.step(SCAN_STEP, replica.store(), bodies)) {
+            future::yield_now().await;
+        }
+        self.read(|replica, bodies| scan.finish(replica.store(), bodies))
+    }
+
+    /// Starts anti-entropy with a peer; `errands` says what to ask it.
+    pub async fn start_session(&self, errands: Sender<Errand>) -> SessionId {
+        let (root, _) = self.root().await;
+        self.touch(|replica, now, bodies| {
+            let id = replica.handle_sync(now, root, bodies);
+            self.errands.borrow_mut().insert(id, errands);
+            id
+        })
+    }
+
+    /// A session's peer answered, or did not.
+    pub fn peer_answered(
+        &self,
+        call: (SessionId, u32),
+        reply: Result<Reply, String>,
+        bytes: WireBytes,
+    ) {
+        self.touch(|replica, now, bodies| replica.handle_reply(now, call, reply, bytes, bodies));
+    }
+
+    /// Carries what the disk reports to the replica; ends only by a fault, after which nothing may
+    /// be written.
+    pub async fn run_disk(&self) -> Fault {
+        loop {
+            match self.disk.report().await {
+                Ok(report) => {
+                    if let Some(observer) = self.observer.borrow().as_ref() {
+                        observer(&report);
+                    }
+                    self.touch(|replica, now, bodies| {
+                        replica.handle_disk(now, report.done, bodies);
+                    });
+                }
+                Err(fault) => return fault,
+            }
+        }
+    }
+
+    /// Calls the replica when its deadlines come.
+    pub async fn run_deadlines(&self) {
+        loop {
+            let deadline = self.deadline.get();
+            let moved = self.deadline_moved(deadline);
+            let Some(due) = deadline else {
+                moved.await;
+                continue;
+            };
+            future::or(Timer::after(due.since(self.now())), moved).await;
+            if due <= self.now() {
+                self.touch(|replica, now, bodies| replica.handle_timeout(now, bodies));
+            }
+        }
+    }
+
+    async fn deadline_moved(&self, from: Option<Moment>) {
+        poll_fn(|context| {
+            if self.deadline.get() != from {
+                return Poll::Ready(());
+            }
+            self.deadline_waker.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Flushes what is written, waits for the disk thread.
+    pub fn stop(&self) {
+        self.disk.stop();
+    }
+}
