@@ -1,7 +1,7 @@
 //! Everything that touches the world.
 pub mod disk;
-pub mod keygen;
 pub mod driver;
+pub mod keygen;
 pub mod reactor;
 pub mod signals;
 pub mod socket;
