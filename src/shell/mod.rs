@@ -1,4 +1,5 @@
 //! Everything that touches the world.
+pub mod check;
 pub mod disk;
 pub mod driver;
 pub mod keygen;
