@@ -27,3 +27,4 @@ pub mod scan;
 pub mod shell;
 pub mod store;
 pub mod sync;
+pub mod wire;

@@ -1,0 +1,169 @@
+//! The parts of gRPC that are text: method paths, content types, timeouts, metadata.
+//!
+//! In: header values of a foreign program, or our own wishes. Out: the other form.
+//!
+//! Never: panics on foreign text, accepts a compression.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+
+pub use super::status::{Code, Status};
+
+/// The content type of every request and answer.
+pub const CONTENT_TYPE: &str = "application/grpc";
+
+/// The service and the method of a request path, `/package.Service/Method`.
+pub fn parse_path(path: &str) -> Option<(&str, &str)> {
+    let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+    (!service.is_empty() && !method.is_empty() && !method.contains('/'))
+        .then_some((service, method))
+}
+
+/// Whether a content type is gRPC with protobuf messages. Others are for HTTP to refuse (415).
+pub fn is_grpc(content_type: &[u8]) -> bool {
+    let Some(suffix) = content_type.strip_prefix(CONTENT_TYPE.as_bytes()) else {
+        return false;
+    };
+    let suffix = suffix.strip_prefix(b"+proto").unwrap_or(suffix);
+    matches!(suffix.first(), None | Some(b';' | b' '))
+}
+
+/// Refuses a request whose messages are compressed in a way this node does not know: any way.
+pub fn check_encoding(headers: &HeaderMap) -> Result<(), Status> {
+    match headers.get("grpc-encoding") {
+        None => Ok(()),
+        Some(value) if value == "identity" => Ok(()),
+        Some(value) => {
+            let name = value.to_str().unwrap_or("(not text)");
+            let message = format!("grpc-encoding is {name:?}, only \"identity\" is known here");
+            Err(Status::new(Code::Unimplemented, message))
+        }
+    }
+}
+
+/// Reads `grpc-timeout`: up to 8 digits and one of `H M S m u n`.
+pub fn parse_timeout(value: &[u8]) -> Option<Duration> {
+    let (unit, digits) = value.split_last()?;
+    if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let count = digits.iter().fold(0, |count, digit| count * 10 + u64::from(digit - b'0'));
+    Some(match unit {
+        b'H' => Duration::from_secs(count * 3600),
+        b'M' => Duration::from_secs(count * 60),
+        b'S' => Duration::from_secs(count),
+        b'm' => Duration::from_millis(count),
+        b'u' => Duration::from_micros(count),
+        b'n' => Duration::from_nanos(count),
+        _ => return None,
+    })
+}
+
+/// Writes `grpc-timeout` in the finest unit that has room, rounded up; at least one nanosecond.
+pub fn format_timeout(timeout: Duration) -> String {
+    const COUNT_MAX: u128 = 99_999_999;
+    let nanoseconds = timeout.as_nanos().max(1);
+    let units = [(1, 'n'), (1_000, 'u'), (1_000_000, 'm'), (1_000_000_000, 'S')];
+    for (size, unit) in units {
+        let count = nanoseconds.div_ceil(size);
+        if count <= COUNT_MAX {
+            return format!("{count}{unit}");
+        }
+    }
+    let hours = nanoseconds.div_ceil(3_600_000_000_000).min(COUNT_MAX);
+    format!("{hours}H")
+}
+
+/// The first text value of a metadata name.
+pub fn metadata<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The values of a `-bin` metadata name, each decoded; values may also come joined by commas. `None`
+/// if one of them is not base64.
+pub fn binary_metadata(headers: &HeaderMap, name: &str) -> Option<Vec<Vec<u8>>> {
+    let values = headers.get_all(name).into_iter();
+    values
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|text| super::base64::decode(text.trim_ascii()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn paths_have_a_service_and_a_method() {
+        assert_eq!(parse_path("/a.b.C/D"), Some(("a.b.C", "D")));
+        for path in ["", "/", "*", "/a", "a/b", "/a/", "//b", "/a/b/", "/a/b/c"] {
+            assert_eq!(parse_path(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn content_types() {
+        for good in ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8"]
+        {
+            assert!(is_grpc(good.as_bytes()), "{good}");
+        }
+        for bad in
+            ["", "application/json", "application/grpc-web", "application/grpc+json", "text/plain"]
+        {
+            assert!(!is_grpc(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn timeouts_go_both_ways() {
+        let rows = [
+            (Duration::from_nanos(1), "1n"),
+            (Duration::from_millis(5), "5000000n"),
+            (Duration::from_millis(250), "250000u"),
+            (Duration::from_secs(30), "30000000u"),
+            (Duration::from_secs(3600), "3600000m"),
+            (Duration::from_secs(99_999_999), "99999999S"),
+            (Duration::from_secs(360_000_000), "100000H"),
+        ];
+        for (timeout, text) in rows {
+            assert_eq!(format_timeout(timeout), text);
+            assert_eq!(parse_timeout(text.as_bytes()), Some(timeout));
+        }
+        assert_eq!(format_timeout(Duration::ZERO), "1n");
+        assert_eq!(format_timeout(Duration::MAX), "99999999H");
+        assert_eq!(parse_timeout(b"99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!(parse_timeout(b"2M"), Some(Duration::from_secs(120)));
+        assert_eq!(parse_timeout(b"0S"), Some(Duration::ZERO));
+        for bad in ["", "S", "1", "123456789S", "1s", "-1S", "1.5S", "+1S", " 1S", "1S ", "1\u{b5}"]
+        {
+            assert_eq!(parse_timeout(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn binary_values_may_be_joined_or_apart_padded_or_not() {
+        let mut headers = HeaderMap::new();
+        headers.append("key-bin", HeaderValue::from_static("Zg==, Zm8"));
+        headers.append("key-bin", HeaderValue::from_static("Zm9v"));
+        let values = binary_metadata(&headers, "key-bin").expect("all base64");
+        assert_eq!(values, [&b"f"[..], b"fo", b"foo"]);
+        assert_eq!(binary_metadata(&headers, "other-bin"), Some(Vec::new()));
+        headers.append("key-bin", HeaderValue::from_static("?"));
+        assert_eq!(binary_metadata(&headers, "key-bin"), None);
+    }
+
+    #[test]
+    fn any_compression_but_none_is_refused() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(check_encoding(&headers), Ok(()));
+        headers.insert("grpc-encoding", HeaderValue::from_static("identity"));
+        assert_eq!(check_encoding(&headers), Ok(()));
+        for name in ["gzip", "deflate", "Identity", ""] {
+            headers.insert("grpc-encoding", HeaderValue::from_static(name));
+            let refused = check_encoding(&headers).map_err(|status| status.code);
+            assert_eq!(refused, Err(Code::Unimplemented), "{name}");
+        }
+    }
+}
