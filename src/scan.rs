@@ -10,13 +10,13 @@ use crate::base::{Digest, Wall, limits};
 use crate::journal::Bodies;
 use crate::lens::{Layered, Layers, Resolution, Resolver, Skeptic, Skepticism};
 use crate::model::{Query, Sealed};
-use crate::store::{Row, Store};
+use crate::store::{Candidates, Row, Store};
 
 /// One pass over the candidates of a query.
 #[derive(Debug)]
 pub struct Scan {
     query: Query,
-    before: Option<Row>,
+    candidates: Option<Candidates>,
     fold: Fold,
     finished: bool,
 }
@@ -52,33 +52,33 @@ impl Scan {
         let resolver =
             query.lens.map(|lens| Resolver::new(lens, query.half_life, query.moment(now)));
         let fold = Fold::Page { found: Vec::new(), bytes: 0, next: None, resolver };
-        let before = query.cursor.map(|cursor| Row::try_from(cursor.0).unwrap_or(Row::MAX));
-        Scan { query, before, fold, finished: false }
+        Scan { query, candidates: None, fold, finished: false }
     }
 
     /// How contested the claims on one subject and predicate are.
     pub fn skeptic(query: Query, now: Wall) -> Scan {
         let fold = Fold::Skeptic(Skeptic::new(query.half_life, query.moment(now)));
-        Scan { query, before: None, fold, finished: false }
+        Scan { query, candidates: None, fold, finished: false }
     }
 
     /// A winner per source class.
     pub fn layered(query: Query, now: Wall) -> Scan {
         let fold = Fold::Layered(Layered::new(query.half_life, query.moment(now)));
-        Scan { query, before: None, fold, finished: false }
+        Scan { query, candidates: None, fold, finished: false }
     }
 
     /// Looks at no more than `budget` candidates; true when the pass is over.
     pub fn step(&mut self, budget: usize, store: &Store, bodies: &dyn Bodies) -> bool {
-        let subject = self.query.subject.as_deref();
-        let predicate = self.query.predicate.as_deref();
-        let mut candidates = store.select(subject, predicate, self.before);
+        let query = &self.query;
+        let candidates = self.candidates.get_or_insert_with(|| {
+            let before = query.cursor.map(|cursor| Row::try_from(cursor.0).unwrap_or(Row::MAX));
+            store.select(query.subject.as_deref(), query.predicate.as_deref(), before)
+        });
         for _ in 0..budget {
-            let Some((row, position)) = candidates.next() else {
+            let Some((row, position)) = store.next_candidate(candidates) else {
                 self.finished = true;
                 break;
             };
-            self.before = Some(row);
             let Some(sealed) = bodies.sealed_at(position) else { continue };
             if !self.fold.take(&self.query, row, sealed) {
                 self.finished = true;

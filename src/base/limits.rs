@@ -22,6 +22,8 @@ pub const TIMESTAMP_MAX: u64 = 253_402_300_799;
 /// Assertions whose signatures are judged together; past 64 a batch gets hardly cheaper.
 pub const VERIFY_BATCH_MAX: usize = 128;
 
+/// Assertions one node holds: rows are numbered in 31 bits.
+pub const ROWS_MAX: usize = (1 << 31) - 1;
 /// Bodies in one page of a query; whatever `limit` says, so that a page of large texts stays small.
 pub const PAGE_BYTES_MAX: usize = 4 << 20;
 /// HTTP request body: the largest assertion as JSON with every byte of its text escaped costs more,

@@ -1,59 +1,253 @@
-//! Stand-in. Never: landed.
-#![allow(missing_docs)]
-use crate::base::*;
-use crate::journal::*;
-use std::collections::*;
+//! What is known: an index by hash, subject and predicate, and the Merkle tree over the set.
+//!
+//! In: committed assertions, one [`Store::apply`] each, whatever way they came. Out: positions in the
+//! log. Full hashes, names and bodies stay in the log and are read through [`Bodies`].
+//!
+//! Never: keeps a body, a name or a full hash.
+
+mod merkle;
+mod postings;
+mod rows;
+mod trie;
+
+use std::hash::{DefaultHasher, Hasher};
+
+use crate::base::{Digest, limits};
+use crate::journal::{Bodies, Committed, Position};
+
+use merkle::Known;
+use postings::{Postings, Walk};
+use rows::Rows;
+use trie::{Node, Trie, WINDOW};
+
+/// Number of an assertion in the order it was applied.
 pub type Row = u32;
-#[derive(Debug, Default)]
-pub struct Store {
-    rows: Vec<(Position, Digest)>,
-    by: BTreeMap<Digest, Row>,
+
+/// Heap bytes by part, the allocator's own not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Index by hash, and the Merkle tree, which share their pages.
+    pub hashes: usize,
+    /// Row to position.
+    pub rows: usize,
+    /// Index by subject.
+    pub subjects: usize,
+    /// Index by predicate.
+    pub predicates: usize,
 }
+
+/// The index of one node.
+#[derive(Debug)]
+pub struct Store {
+    seed: u64,
+    hashes: Trie<Known, WINDOW>,
+    rows: Rows,
+    subjects: Postings,
+    predicates: Postings,
+    opaque: u64,
+}
+
+/// A walk over candidates, newest first. It may name rows that have another subject or predicate
+/// (fingerprints are short): whoever reads the bodies decides.
+#[derive(Clone, Debug)]
+pub struct Candidates(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    All { before: Row },
+    Named { walk: Walk, subject: bool, before: Row },
+}
+
 impl Store {
-    pub fn new(_seed: u64) -> Store {
-        Store::default()
+    /// An empty store. The seed keeps strangers from making names that share a fingerprint.
+    pub fn new(seed: u64) -> Store {
+        Store {
+            seed,
+            hashes: Trie::new(),
+            rows: Rows::default(),
+            subjects: Postings::new(),
+            predicates: Postings::new(),
+            opaque: 0,
+        }
     }
-    pub fn apply(&mut self, c: &Committed, _b: &dyn Bodies) -> bool {
-        let d = c.sealed().digest();
-        if self.by.contains_key(&d) {
+
+    /// Takes in a committed assertion; false if it is known already.
+    pub fn apply(&mut self, committed: &Committed, bodies: &dyn Bodies) -> bool {
+        let sealed = committed.sealed();
+        let digest = sealed.digest();
+        if self.find_row(&digest, bodies).is_some() {
             return false;
         }
-        self.by.insert(d, self.rows.len() as u32);
-        self.rows.push((c.position(), d));
+        let row = self.rows.push(committed.position());
+        let rows = &self.rows;
+        let digest_of = |other: Row| match other == row {
+            true => digest,
+            false => digest_of_row(rows, other, bodies),
+        };
+        self.hashes.insert(&digest, row, digest_of);
+        let Some((subject, predicate)) = sealed.names() else {
+            self.opaque += 1;
+            return true;
+        };
+        let seed = self.seed;
+        self.subjects.insert(&fingerprint(seed, subject), row);
+        self.predicates.insert(&fingerprint(seed, predicate), row);
         true
     }
-    pub fn find(&self, d: &Digest, b: &dyn Bodies) -> Option<Position> {
-        self.find_row(d, b).and_then(|r| self.position(r))
+
+    /// Where an assertion lies.
+    pub fn find(&self, digest: &Digest, bodies: &dyn Bodies) -> Option<Position> {
+        self.position(self.find_row(digest, bodies)?)
     }
-    pub fn find_row(&self, d: &Digest, _b: &dyn Bodies) -> Option<Row> {
-        self.by.get(d).copied()
+
+    /// The row of an assertion.
+    pub fn find_row(&self, digest: &Digest, bodies: &dyn Bodies) -> Option<Row> {
+        let mut candidates = self.hashes.candidates(digest);
+        candidates.find(|row| digest_of_row(&self.rows, *row, bodies) == *digest)
     }
-    pub fn position(&self, r: Row) -> Option<Position> {
-        self.rows.get(r as usize).map(|r| r.0)
+
+    /// Where a row lies.
+    pub fn position(&self, row: Row) -> Option<Position> {
+        self.rows.position(row)
     }
+
+    /// How many assertions there are.
     pub fn len(&self) -> u64 {
         self.rows.len() as u64
     }
+
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.len() == 0
     }
-    pub fn root_step(&mut self, _budget: usize, _b: &dyn Bodies) -> Option<Digest> {
-        let mut v = vec![];
-        for d in self.by.keys() {
-            v.extend(d.0)
-        }
-        Some(Digest::of(&v))
+
+    /// How many of them cannot be read as ours.
+    pub fn opaque(&self) -> u64 {
+        self.opaque
     }
-    pub fn leaves(&self, after: Option<Digest>, max: usize, _b: &dyn Bodies) -> Vec<Digest> {
-        self.by.keys().filter(|d| after.is_none_or(|a| **d > a)).take(max).copied().collect()
+
+    /// Works on the Merkle root (`docs/wire.md`): reads at most about `budget` hashes again, never
+    /// fewer than one page. `None`: call again.
+    pub fn root_step(&mut self, budget: usize, bodies: &dyn Bodies) -> Option<Digest> {
+        let rows = &self.rows;
+        let budget = budget.max(trie::PAGE_MAX);
+        merkle::root(&mut self.hashes, budget, |row| digest_of_row(rows, row, bodies))
     }
+
+    /// Hashes in ascending order, strictly after `after`, at most `max`.
+    pub fn leaves(&self, after: Option<Digest>, max: usize, bodies: &dyn Bodies) -> Vec<Digest> {
+        let mut leaves = Vec::with_capacity(max.min(self.rows.len()));
+        self.collect_leaves(self.hashes.root(), 0, after.as_ref(), max, &mut leaves, bodies);
+        leaves
+    }
+
+    /// Rows that may have this subject and this predicate, before a row.
     pub fn select(
         &self,
-        _s: Option<&str>,
-        _p: Option<&str>,
+        subject: Option<&str>,
+        predicate: Option<&str>,
         before: Option<Row>,
-    ) -> impl Iterator<Item = (Row, Position)> + '_ {
-        let end = before.map_or(self.rows.len(), |b| b as usize).min(self.rows.len());
-        (0..end).rev().map(|r| (r as Row, self.rows[r].0))
+    ) -> Candidates {
+        let before = before.unwrap_or(Row::MAX);
+        let walk = |postings: &Postings, name: &str| postings.walk(&fingerprint(self.seed, name));
+        let subjects = subject.map(|subject| walk(&self.subjects, subject));
+        let predicates = predicate.map(|predicate| walk(&self.predicates, predicate));
+        Candidates(match (subjects, predicates) {
+            (None, None) => Source::All { before: before.min(self.rows.len() as Row) },
+            (Some((count, walk)), other) if other.as_ref().is_none_or(|other| count <= other.0) => {
+                Source::Named { walk, subject: true, before }
+            }
+            (_, Some((_, walk))) | (Some((_, walk)), None) => {
+                Source::Named { walk, subject: false, before }
+            }
+        })
+    }
+
+    /// The next candidate of a walk.
+    pub fn next_candidate(&self, candidates: &mut Candidates) -> Option<(Row, Position)> {
+        let row = match &mut candidates.0 {
+            Source::All { before } => {
+                *before = before.checked_sub(1)?;
+                *before
+            }
+            Source::Named { walk, subject, before } => {
+                let postings = if *subject { &self.subjects } else { &self.predicates };
+                loop {
+                    let row = postings.next(walk)?;
+                    if row < *before {
+                        break row;
+                    }
+                }
+            }
+        };
+        Some((row, self.rows.position(row)?))
+    }
+
+    /// Where the memory goes.
+    pub fn memory(&self) -> MemoryUse {
+        MemoryUse {
+            hashes: self.hashes.bytes(),
+            rows: self.rows.bytes(),
+            subjects: self.subjects.bytes(),
+            predicates: self.predicates.bytes(),
+        }
+    }
+
+    /// `after` is given only along its own path: beside it, everything is before or behind it.
+    fn collect_leaves(
+        &self,
+        node: Node,
+        depth: usize,
+        after: Option<&Digest>,
+        max: usize,
+        leaves: &mut Vec<Digest>,
+        bodies: &dyn Bodies,
+    ) {
+        match node {
+            Node::Inner(inner) => {
+                let [left, right] = self.hashes.children(inner);
+                let past_left = after.is_some_and(|after| after.bit(depth));
+                if !past_left {
+                    self.collect_leaves(left, depth + 1, after, max, leaves, bodies);
+                }
+                if leaves.len() < max {
+                    let after = after.filter(|_| past_left);
+                    self.collect_leaves(right, depth + 1, after, max, leaves, bodies);
+                }
+            }
+            Node::Page(page) => {
+                let entries = self.hashes.entries(page).iter();
+                let mut hashes: Vec<Digest> = entries
+                    .map(|entry| digest_of_row(&self.rows, entry.value(), bodies))
+                    .filter(|hash| after.is_none_or(|after| hash > after))
+                    .collect();
+                hashes.sort_unstable();
+                hashes.truncate(max - leaves.len());
+                leaves.append(&mut hashes);
+            }
+            Node::Empty => {}
+        }
     }
 }
+
+/// The digest of a row. One that cannot be read any more reads as zeros: it matches nothing, and the
+/// root shows that the set is not whole.
+fn digest_of_row(rows: &Rows, row: Row, bodies: &dyn Bodies) -> Digest {
+    rows.position(row).and_then(|at| bodies.digest_at(at)).unwrap_or(Digest::ZERO)
+}
+
+/// 32 bits that stand for a name, at the front of a trie key.
+fn fingerprint(seed: u64, name: &str) -> Digest {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u64(seed);
+    hasher.write(name.as_bytes());
+    hasher.write_u64(seed);
+    let mut key = Digest::ZERO;
+    key.0[..4].copy_from_slice(&hasher.finish().to_be_bytes()[..4]);
+    key
+}
+
+const _: () = assert!(limits::ROWS_MAX < 1 << 31);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! Where each row lies in the log: two bytes and a bit per row.
+//!
+//! In: positions, ascending. Out: the position of a row. Records mostly follow one another, so a row
+//! keeps its distance from the one before it; one in [`ANCHORED`] rows keeps its position whole.
+//! Never: forgets a row.
+
+use std::collections::BTreeMap;
+
+use super::Row;
+use crate::journal::Position;
+use crate::journal::record::ALIGNMENT;
+
+/// Rows per whole position: at most this many distances are added up to find a row.
+const ANCHORED: usize = 32;
+/// Rows per allocation, so that growth copies nothing and wastes little.
+const CHUNK: usize = 4096;
+/// Stands for a distance that does not fit.
+const FAR: u16 = u16::MAX;
+
+#[derive(Debug)]
+struct Chunk {
+    anchors: [u64; CHUNK / ANCHORED],
+    distances: [u16; CHUNK],
+}
+
+/// Positions by row.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    chunks: Vec<Box<Chunk>>,
+    far: BTreeMap<Row, u64>,
+    last: u64,
+    count: usize,
+}
+
+impl Rows {
+    /// Appends a row.
+    pub(super) fn push(&mut self, position: Position) -> Row {
+        debug_assert!(position.0.is_multiple_of(ALIGNMENT as u64));
+        let row = Row::try_from(self.count).expect("limits::ROWS_MAX fits a row");
+        let place = self.count % CHUNK;
+        if place == 0 {
+            let empty = Chunk { anchors: [0; CHUNK / ANCHORED], distances: [0; CHUNK] };
+            self.chunks.push(Box::new(empty));
+        }
+        let chunk = self.chunks.last_mut().expect("just made");
+        if place.is_multiple_of(ANCHORED) {
+            chunk.anchors[place / ANCHORED] = position.0;
+        } else {
+            let distance = position.0.checked_sub(self.last).map(|bytes| bytes / ALIGNMENT as u64);
+            let near = distance.and_then(|distance| u16::try_from(distance).ok());
+            chunk.distances[place] = near.filter(|near| *near != FAR).unwrap_or_else(|| {
+                self.far.insert(row, position.0);
+                FAR
+            });
+        }
+        self.last = position.0;
+        self.count += 1;
+        row
+    }
+
+    /// Where a row lies.
+    pub(super) fn position(&self, row: Row) -> Option<Position> {
+        let index = row as usize;
+        if index >= self.count {
+            return None;
+        }
+        let chunk = &self.chunks[index / CHUNK];
+        let place = index % CHUNK;
+        let anchor = place / ANCHORED;
+        let mut at = chunk.anchors[anchor];
+        for step in anchor * ANCHORED + 1..=place {
+            match chunk.distances[step] {
+                FAR => at = self.far[&(row - (place - step) as Row)],
+                near => at += u64::from(near) * ALIGNMENT as u64,
+            }
+        }
+        Some(Position(at))
+    }
+
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Heap bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.chunks.capacity() * size_of::<Box<Chunk>>()
+            + self.chunks.len() * size_of::<Chunk>()
+            + self.far.len() * 24
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_keeps_its_position_near_or_far() {
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut rows = Rows::default();
+        let mut expected = Vec::new();
+        let mut at = 32;
+        for _ in 0..3 * CHUNK + 5 {
+            expected.push(at);
+            let row = rows.push(Position(at));
+            assert_eq!(row as usize + 1, expected.len());
+            at += 8 * match random.u8(..) {
+                0..4 => random.u64(60_000..9_000_000),
+                4 => u64::from(FAR),
+                _ => random.u64(6..100),
+            };
+        }
+        for (row, at) in expected.iter().enumerate() {
+            assert_eq!(rows.position(row as Row), Some(Position(*at)), "row {row}");
+        }
+        assert_eq!(rows.position(expected.len() as Row), None);
+    }
+}
