@@ -170,20 +170,27 @@ pub fn scan(segment: &[u8], at: usize) -> Found {
         let next = at + frame_bytes(payload.len());
         return Found::Record { digest, payload: at + payload.start..at + payload.end, next };
     }
-    let Some(last) = rest.iter().rposition(|byte| *byte != 0) else { return Found::End };
-    let end = at + last + 1;
-    let mut candidate = at + ALIGNMENT;
-    while candidate < end {
-        let tail = &segment[candidate..];
-        if tail[..4.min(tail.len())] != [0; 4]
-            && let Some((digest, payload)) = decode(tail)
-            && Digest::of(&tail[payload]) == digest
-        {
-            return Found::Damage { resume: candidate };
-        }
-        candidate += ALIGNMENT;
+    let Some(end) = last_written(rest) else { return Found::End };
+    match find(&rest[..end], ALIGNMENT, end) {
+        Some(found) => Found::Damage { resume: at + found },
+        None => Found::Torn { end: at + end },
     }
-    Found::Torn { end }
+}
+
+/// One past the last byte that is not zero.
+pub fn last_written(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().rposition(|byte| *byte != 0).map(|last| last + 1)
+}
+
+/// The first place in `from..to` (multiples of [`ALIGNMENT`]) where a whole frame starts whose payload
+/// hashes to its digest.
+pub fn find(bytes: &[u8], from: usize, to: usize) -> Option<usize> {
+    let mut places = (from..to.min(bytes.len())).step_by(ALIGNMENT);
+    places.find(|place| {
+        let rest = &bytes[*place..];
+        rest[..ALIGNMENT.min(rest.len())] != [0; ALIGNMENT]
+            && decode(rest).is_some_and(|(digest, payload)| Digest::of(&rest[payload]) == digest)
+    })
 }
 
 /// Feeds arbitrary bytes to every reader of this file.

@@ -2,12 +2,12 @@
 //!
 //! In: the segment files. Out: every record that is whole, in log order, where the log ends, and what
 //! was wrong with the rest. An unfinished tail is cut off; damage before the tail is fenced off,
-//! counted and reported, and stops nothing. Never: holds more than one segment in memory.
+//! counted and reported, and stops nothing. Never: holds more of a segment in memory than a window of it.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
@@ -73,46 +73,71 @@ pub fn recover(
     };
     for (index, number) in numbers.iter().copied().enumerate() {
         let last = index + 1 == numbers.len();
-        let segment = Segment::read(log, number)?;
+        let mut segment = Segment::open(log, number)?;
         let headed = segment.check_head(last, &mut recovered)?;
         recovered.tail = Position::first_of(number);
         recovered.bytes += record::SEGMENT_HEAD_BYTES as u64;
-        let torn = segment.scan(last, &mut recovered, &mut take);
+        let torn = segment.scan(last, &mut recovered, &mut take)?;
         if repair && (!headed || torn.is_some()) {
-            segment.wipe(log, headed, recovered.tail.offset(), torn)?;
+            segment.wipe(headed, recovered.tail.offset(), torn)?;
         }
     }
     Ok(recovered)
 }
 
+/// Bytes of a segment read at a time; holds the largest frame several times.
+const WINDOW_BYTES: usize = 4 << 20;
+/// The largest frame there can be.
+const FRAME_BYTES_MAX: usize = limits::ASSERTION_BYTES_MAX + record::FRAME_HEAD_BYTES;
+
+/// One segment, seen through a window that moves forward.
 struct Segment {
     number: u64,
-    bytes: Bytes,
+    path: PathBuf,
+    file: File,
+    length: usize,
+    start: usize,
+    window: Bytes,
 }
 
 impl Segment {
-    fn read(log: &Path, number: u64) -> Result<Segment, Fault> {
+    fn open(log: &Path, number: u64) -> Result<Segment, Fault> {
         let path = segment_path(log, number);
-        let mut bytes = Vec::new();
-        let read = File::open(&path).and_then(|file| {
-            bytes.reserve(usize::try_from(file.metadata()?.len()).unwrap_or(0));
-            file.take(limits::SEGMENT_BYTES_MAX).read_to_end(&mut bytes)
+        let opened = File::open(&path).and_then(|file| {
+            let length = file.metadata()?.len().min(limits::SEGMENT_BYTES_MAX);
+            Ok((file, usize::try_from(length).expect("a segment fits in memory")))
         });
-        read.map_err(|error| Fault::new("reading", &path, error))?;
-        Ok(Segment { number, bytes: Bytes::from(bytes) })
+        let (file, length) = opened.map_err(|error| Fault::new("reading", &path, error))?;
+        Ok(Segment { number, path, file, length, start: 0, window: Bytes::new() })
+    }
+
+    /// The bytes from `at` on: all that are left, or at least the largest frame.
+    fn view(&mut self, at: usize) -> Result<Bytes, Fault> {
+        let left = self.length.saturating_sub(at);
+        let end = self.start + self.window.len();
+        if at < self.start || end < at + left.min(FRAME_BYTES_MAX) {
+            let mut buffer = std::mem::take(&mut self.window).try_into_mut().unwrap_or_default();
+            buffer.resize(left.min(WINDOW_BYTES), 0);
+            let read = self.file.read_exact_at(&mut buffer, at as u64);
+            read.map_err(|error| Fault::new("reading", &self.path, error))?;
+            self.window = buffer.freeze();
+            self.start = at;
+        }
+        Ok(self.window.slice((at - self.start).min(self.window.len())..))
     }
 
     /// Whether the head stands. A last segment without one was never finished; any other damaged
     /// head is reported, and the frames behind it speak for themselves.
-    fn check_head(&self, last: bool, recovered: &mut Recovered) -> Result<bool, Fault> {
-        match record::check_segment_head(&self.bytes, self.number) {
+    fn check_head(&mut self, last: bool, recovered: &mut Recovered) -> Result<bool, Fault> {
+        let view = self.view(0)?;
+        match record::check_segment_head(&view, self.number) {
             Ok(()) => Ok(true),
             Err(bad @ BadHead::Newer { .. }) => {
-                let path = segment_path(Path::new("log"), self.number);
-                Err(Fault::new("reading", &path, std::io::Error::other(bad.to_string())))
+                Err(Fault::new("reading", &self.path, io::Error::other(bad.to_string())))
             }
             Err(BadHead::Damaged) => {
-                let unfinished = last && self.bytes.iter().all(|byte| *byte == 0);
+                let head = &view[..view.len().min(record::SEGMENT_HEAD_BYTES)];
+                let unfinished = last && record::last_written(head).is_none();
                 if !unfinished {
                     let at = Position(self.number * limits::SEGMENT_BYTES_MAX);
                     recovered.damage(at, record::SEGMENT_HEAD_BYTES as u64);
@@ -124,50 +149,73 @@ impl Segment {
 
     /// Hands out the records; the answer is where an unfinished tail ends, if there is one.
     fn scan(
-        &self,
+        &mut self,
         last: bool,
         recovered: &mut Recovered,
         take: &mut impl FnMut(Committed),
-    ) -> Option<u64> {
+    ) -> Result<Option<u64>, Fault> {
         let base = self.number * limits::SEGMENT_BYTES_MAX;
         let mut at = record::SEGMENT_HEAD_BYTES;
+        let mut torn = None;
         loop {
+            let view = self.view(at)?;
             let place = Position(base + at as u64);
-            match record::scan(&self.bytes, at) {
-                Found::Record { digest, payload, next } => {
-                    let sealed = Sealed::recovered(digest, self.bytes.slice(payload));
-                    take(Committed::recovered(place, sealed));
-                    recovered.records += 1;
-                    at = next;
-                }
+            if let Some((digest, payload)) = record::decode(&view) {
+                at += record::frame_bytes(payload.len());
+                let sealed = Sealed::recovered(digest, view.slice(payload));
+                drop(view);
+                take(Committed::recovered(place, sealed));
+                recovered.records += 1;
+                continue;
+            }
+            drop(view);
+            match self.look_ahead(at)? {
                 Found::Damage { resume } => {
                     recovered.damage(place, (resume - at) as u64);
                     at = resume;
                 }
-                Found::End => break self.settle(at, recovered, None),
                 Found::Torn { end } if last => {
                     recovered.torn_bytes = (end - at) as u64;
-                    break self.settle(at, recovered, Some(end as u64));
+                    torn = Some(end as u64);
+                    break;
                 }
                 Found::Torn { end } => {
                     recovered.damage(place, (end - at) as u64);
-                    break self.settle(end.next_multiple_of(record::ALIGNMENT), recovered, None);
+                    at = end.next_multiple_of(record::ALIGNMENT);
+                    break;
                 }
+                Found::End | Found::Record { .. } => break,
             }
         }
+        recovered.bytes += (at - record::SEGMENT_HEAD_BYTES) as u64;
+        recovered.tail = Position(base + at as u64);
+        Ok(torn)
     }
 
-    fn settle(&self, at: usize, recovered: &mut Recovered, torn: Option<u64>) -> Option<u64> {
-        recovered.bytes += (at - record::SEGMENT_HEAD_BYTES) as u64;
-        recovered.tail = Position(self.number * limits::SEGMENT_BYTES_MAX + at as u64);
-        torn
+    /// What follows a place where no record starts; as [`record::scan`], a window at a time.
+    fn look_ahead(&mut self, at: usize) -> Result<Found, Fault> {
+        let mut end = None;
+        let mut from = at;
+        while from < self.length {
+            let view = self.view(from)?;
+            let whole = from + view.len() == self.length;
+            let sure = if whole { view.len() } else { view.len() - FRAME_BYTES_MAX };
+            let sure = if whole { sure } else { sure.max(1).next_multiple_of(record::ALIGNMENT) };
+            let skip = if from == at { record::ALIGNMENT } else { 0 };
+            if let Some(found) = record::find(&view, skip, sure) {
+                return Ok(Found::Damage { resume: from + found });
+            }
+            let written = record::last_written(&view[..sure.min(view.len())]);
+            end = written.map(|written| from + written).or(end);
+            from += sure;
+        }
+        Ok(end.map_or(Found::End, |end| Found::Torn { end }))
     }
 
     /// Writes the head anew where it was damaged, and zeros over an unfinished tail.
-    fn wipe(&self, log: &Path, headed: bool, tail: u64, torn: Option<u64>) -> Result<(), Fault> {
-        let path = segment_path(log, self.number);
+    fn wipe(&self, headed: bool, tail: u64, torn: Option<u64>) -> Result<(), Fault> {
         let repair = || {
-            let file = OpenOptions::new().write(true).open(&path)?;
+            let file = OpenOptions::new().write(true).open(&self.path)?;
             if !headed {
                 file.write_all_at(&record::segment_head(self.number), 0)?;
             }
@@ -177,6 +225,6 @@ impl Segment {
             }
             file.sync_data()
         };
-        repair().map_err(|error| Fault::new("repairing", &path, error))
+        repair().map_err(|error| Fault::new("repairing", &self.path, error))
     }
 }
