@@ -1,0 +1,209 @@
+//! Runs sessions of anti-entropy: carries a session's calls to its peer and the answers back.
+//!
+//! In: a peer, and what the session wants asked. Out: a report. Calls under way are as many as the
+//! session asks for, each with its deadline. Never: decides what to ask.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::driver::{Driver, Errand};
+use super::peers::Peer;
+use crate::base::{Digest, NodeId, limits};
+use crate::model::Sealed;
+use crate::sync::{Reply, Report, Request, WireBytes};
+use crate::wire::frame::PREFIX_BYTES;
+use crate::wire::pb::sync as pb;
+
+type Asked = Pin<Box<dyn Future<Output = (u32, Result<Reply, String>, WireBytes)>>>;
+
+/// Levels this node with one peer.
+pub async fn level(driver: &Rc<Driver>, peer: &Rc<Peer>) -> Report {
+    let start = Instant::now();
+    let mut report = Report::default();
+    match greet(driver, peer).await {
+        (Ok(node_id), bytes) => {
+            report = run(driver, peer).await;
+            report.node_id = Some(node_id);
+            report.bytes_out += bytes.sent;
+            report.bytes_in += bytes.received;
+        }
+        (Err(reason), bytes) => {
+            report.error = Some(reason);
+            report.bytes_out = bytes.sent;
+        }
+    }
+    report.ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    report
+}
+
+/// Asks a peer who it is.
+async fn greet(driver: &Driver, peer: &Rc<Peer>) -> (Result<NodeId, String>, WireBytes) {
+    let node_id = Bytes::copy_from_slice(&driver.read(|replica, _| replica.node()).0);
+    let request = pb::PingRequest { node_id, updates: Vec::new() };
+    let mut bytes = WireBytes::default();
+    let answer = call::<pb::PingResponse>(peer, "Ping", &request, &mut bytes).await;
+    let node_id = answer.and_then(|answer| {
+        NodeId::from_slice(&answer.node_id)
+            .ok_or_else(|| format!("the peer's node_id has {} bytes", answer.node_id.len()))
+    });
+    (node_id, bytes)
+}
+
+async fn run(driver: &Rc<Driver>, peer: &Rc<Peer>) -> Report {
+    // Everything a session wants at one time fits, so that the driver never finds it full.
+    let (errands, inbox) = async_channel::bounded(2 * limits::CALLS_IN_FLIGHT_MAX);
+    let session = driver.start_session(errands).await;
+    let mut asked: Vec<Asked> = Vec::new();
+    loop {
+        while let Ok(errand) = inbox.try_recv() {
+            match errand {
+                Errand::Call(number, request) => {
+                    asked.push(Box::pin(ask(driver.clone(), peer.clone(), number, request)));
+                }
+                Errand::Done(report) => return report,
+            }
+        }
+        let mut next = std::pin::pin!(inbox.recv());
+        let event = poll_fn(|context| match poll_any(&mut asked, context) {
+            Poll::Ready(answered) => Poll::Ready(Ok(answered)),
+            Poll::Pending => next.as_mut().poll(context).map(Err),
+        });
+        match event.await {
+            Ok((number, reply, bytes)) => driver.peer_answered((session, number), reply, bytes),
+            Err(Ok(Errand::Call(number, request))) => {
+                asked.push(Box::pin(ask(driver.clone(), peer.clone(), number, request)));
+            }
+            Err(Ok(Errand::Done(report))) => return report,
+            Err(Err(_)) => return Report::default(),
+        }
+    }
+}
+
+fn poll_any(
+    asked: &mut Vec<Asked>,
+    context: &mut Context<'_>,
+) -> Poll<(u32, Result<Reply, String>, WireBytes)> {
+    for index in 0..asked.len() {
+        if let Poll::Ready(answered) = asked[index].as_mut().poll(context) {
+            drop(asked.swap_remove(index));
+            return Poll::Ready(answered);
+        }
+    }
+    Poll::Pending
+}
+
+async fn ask(
+    driver: Rc<Driver>,
+    peer: Rc<Peer>,
+    number: u32,
+    request: Request,
+) -> (u32, Result<Reply, String>, WireBytes) {
+    let mut bytes = WireBytes::default();
+    let reply = match request {
+        Request::Roots { root, count } => roots(&peer, root, count, &mut bytes).await,
+        Request::Leaves => leaves(&peer, &mut bytes).await,
+        Request::Fetch(wanted) => fetch(&driver, &peer, &wanted, &mut bytes).await,
+        Request::Gossip(sealed) => gossip(&driver, &peer, &sealed, &mut bytes).await,
+    };
+    (number, reply, bytes)
+}
+
+async fn roots(
+    peer: &Rc<Peer>,
+    root: Digest,
+    count: u64,
+    bytes: &mut WireBytes,
+) -> Result<Reply, String> {
+    let merkle_root = Bytes::copy_from_slice(&root.0);
+    let request = pb::RootExchangeRequest { merkle_root, assertion_count: count };
+    let answer: pb::RootExchangeResponse = call(peer, "ExchangeRoots", &request, bytes).await?;
+    Ok(Reply::Roots { matched: answer.roots_match, count: answer.assertion_count })
+}
+
+async fn leaves(peer: &Rc<Peer>, bytes: &mut WireBytes) -> Result<Reply, String> {
+    let request = pb::GetLeavesRequest { max_leaves: limits::LEAVES_MAX as u64 };
+    let answer: pb::GetLeavesResponse = call(peer, "GetLeaves", &request, bytes).await?;
+    let leaves = answer.leaves.iter().map(|leaf| {
+        let length = leaf.len();
+        Digest::from_slice(leaf).ok_or_else(|| format!("the peer gave a leaf of {length} bytes"))
+    });
+    Ok(Reply::Leaves { leaves: leaves.collect::<Result<_, _>>()?, truncated: answer.truncated })
+}
+
+/// What does not hash to what it is said to be, or is signed falsely, is counted and dropped.
+async fn fetch(
+    driver: &Driver,
+    peer: &Rc<Peer>,
+    wanted: &[Digest],
+    bytes: &mut WireBytes,
+) -> Result<Reply, String> {
+    let hashes = wanted.iter().map(|digest| Bytes::copy_from_slice(&digest.0)).collect();
+    let request = pb::FetchRequest { hashes };
+    let answer: pb::FetchResponse = call(peer, "FetchAssertions", &request, bytes).await?;
+    let mut opened = Vec::with_capacity(answer.assertions.len());
+    let mut false_bodies = 0;
+    for assertion in answer.assertions {
+        bytes.body += assertion.data.len() as u64;
+        let claimed = Digest::from_slice(&assertion.hash);
+        match claimed.and_then(|claimed| Sealed::open(claimed, assertion.data).ok()) {
+            Some(sealed) => opened.push(sealed),
+            None => false_bodies += 1,
+        }
+    }
+    let (good, falsely_signed) = driver.verify_all(opened).await;
+    Ok(Reply::Fetched { good, bad: false_bodies + falsely_signed })
+}
+
+async fn gossip(
+    driver: &Driver,
+    peer: &Rc<Peer>,
+    sealed: &Sealed,
+    bytes: &mut WireBytes,
+) -> Result<Reply, String> {
+    let wall = driver.wall();
+    let stamp = driver.touch(|replica, _, _| replica.stamp(wall));
+    let request = pb::GossipRequest {
+        assertion_hash: Bytes::copy_from_slice(&sealed.digest().0),
+        assertion_data: sealed.bytes().clone(),
+        hlc_time: stamp.time,
+        hlc_counter: stamp.counter,
+        hlc_node_id: Bytes::copy_from_slice(&stamp.node.0),
+    };
+    bytes.body += sealed.bytes().len() as u64;
+    let answer: pb::GossipResponse = call(peer, "Gossip", &request, bytes).await?;
+    let refusal = match (answer.accepted, answer.error) {
+        (true, _) => String::new(),
+        (false, error) if error.is_empty() => "no reason given".into(),
+        (false, error) => error,
+    };
+    Ok(Reply::Gossiped { refusal })
+}
+
+/// One unary call; a failure reads as code and message.
+async fn call<A: Message + Default>(
+    peer: &Rc<Peer>,
+    method: &str,
+    request: &impl Message,
+    bytes: &mut WireBytes,
+) -> Result<A, String> {
+    let message = Bytes::from(request.encode_to_vec());
+    bytes.sent += (message.len() + PREFIX_BYTES) as u64;
+    let path = format!("/stemedb.sync.v1.SyncService/{method}");
+    let answered = peer.call(&path, message, limits::CALL_MAX).await;
+    let answer = answered.map_err(|status| {
+        let name = status.code.name();
+        if status.message.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{name}: {}", status.message)
+        }
+    })?;
+    bytes.received += (answer.len() + PREFIX_BYTES) as u64;
+    A::decode(answer).map_err(|error| format!("the peer's answer to {method} is none: {error}"))
+}

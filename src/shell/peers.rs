@@ -1,0 +1,259 @@
+//! Calls to other nodes: one HTTP/2 connection per peer, dialled when it is first needed.
+//!
+//! In: a peer's address and request messages. Out: answer messages, or the status of the call. A
+//! connection that dies is dialled anew by the next call, not before a pause that grows with each
+//! failure. Never: sends more calls than the peer's window for small frames holds, waits without end,
+//! takes more bytes than one message may have.
+
+use std::cell::{Cell, RefCell};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_lite::future;
+use h2::client::{self, SendRequest};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, TE, USER_AGENT};
+use http::{HeaderValue, Method, Request};
+
+use super::reactor::Timer;
+use super::socket::TcpStream;
+use super::tasks::Tasks;
+use crate::base::limits;
+use crate::wire::frame::{self, Reader};
+use crate::wire::grpc::{CONTENT_TYPE as GRPC, format_timeout};
+use crate::wire::status::{Code, Status, decode_message};
+
+/// Bytes a peer may send on one stream before we have read them: a good part of an answer to
+/// `FetchAssertions`, so that it does not wait for us every 64 KiB.
+const WINDOW_BYTES: u32 = 512 << 10;
+/// How long dialling may take.
+const DIAL_MAX: Duration = Duration::from_secs(5);
+/// The pause after a failed dial; it doubles up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// One other node, by its address.
+pub struct Peer {
+    address: String,
+    tasks: Tasks,
+    connection: RefCell<Option<SendRequest<Bytes>>>,
+    calls: Cell<usize>,
+    pause: Cell<Duration>,
+    not_before: Cell<Option<Instant>>,
+}
+
+impl Peer {
+    /// A peer at `host:port`; nothing is dialled yet.
+    pub fn new(address: String, tasks: Tasks) -> Rc<Peer> {
+        Rc::new(Peer {
+            address,
+            tasks,
+            connection: RefCell::default(),
+            calls: Cell::new(0),
+            pause: Cell::new(PAUSE_MIN),
+            not_before: Cell::new(None),
+        })
+    }
+
+    /// Where the peer is.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// One unary call: a message there, a message back, within `timeout`.
+    pub async fn call(
+        self: &Rc<Self>,
+        path: &str,
+        message: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, Status> {
+        if self.calls.get() >= limits::CALLS_IN_FLIGHT_MAX {
+            let message = format!("{} calls to this peer are under way", self.calls.get());
+            return Err(Status::new(Code::ResourceExhausted, message));
+        }
+        self.calls.set(self.calls.get() + 1);
+        let counted = Counted(self.clone());
+        let late = async {
+            Timer::after(timeout).await;
+            let message = format!("no answer within {} ms", timeout.as_millis());
+            Err(Status::new(Code::DeadlineExceeded, message))
+        };
+        let result = future::or(self.exchange(path, message, timeout), late).await;
+        drop(counted);
+        result
+    }
+
+    async fn exchange(
+        self: &Rc<Self>,
+        path: &str,
+        message: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, Status> {
+        let mut connection = self.connection().await?.ready().await.map_err(|error| {
+            self.connection.borrow_mut().take();
+            of_h2(&error)
+        })?;
+        let request = self.request(path, timeout)?;
+        let (answer, mut body) =
+            connection.send_request(request, false).map_err(|error| of_h2(&error))?;
+        let mut framed = BytesMut::with_capacity(frame::PREFIX_BYTES + message.len());
+        framed.put_slice(&frame::prefix(message.len()));
+        framed.put(message);
+        body.send_data(framed.freeze(), true).map_err(|error| of_h2(&error))?;
+        read_answer(answer.await.map_err(|error| of_h2(&error))?).await
+    }
+
+    fn request(&self, path: &str, timeout: Duration) -> Result<Request<()>, Status> {
+        let bad = |error: http::Error| Status::new(Code::Internal, error.to_string());
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("http://{}{path}", self.address))
+            .body(())
+            .map_err(bad)?;
+        let agent = concat!("stemedb-edge/", env!("CARGO_PKG_VERSION"));
+        let headers = request.headers_mut();
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
+        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        let timeout = HeaderValue::try_from(format_timeout(timeout));
+        headers.insert(GRPC_TIMEOUT, timeout.map_err(|error| bad(error.into()))?);
+        Ok(request)
+    }
+
+    /// The open connection, or a new one.
+    async fn connection(self: &Rc<Self>) -> Result<SendRequest<Bytes>, Status> {
+        if let Some(connection) = self.connection.borrow().as_ref() {
+            return Ok(connection.clone());
+        }
+        let wait = self.not_before.get().map(|at| at.saturating_duration_since(Instant::now()));
+        if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+            let message = format!("the last dial failed, the next is in {} ms", wait.as_millis());
+            return Err(Status::new(Code::Unavailable, message));
+        }
+        let late = async {
+            Timer::after(DIAL_MAX).await;
+            Err(format!("no connection within {} ms", DIAL_MAX.as_millis()))
+        };
+        match future::or(self.dial(), late).await {
+            Ok(connection) => {
+                self.pause.set(PAUSE_MIN);
+                self.not_before.set(None);
+                *self.connection.borrow_mut() = Some(connection.clone());
+                Ok(connection)
+            }
+            Err(reason) => {
+                let jitter = fastrand::f64() * 0.5 + 0.75;
+                self.not_before.set(Some(Instant::now() + self.pause.get().mul_f64(jitter)));
+                self.pause.set((self.pause.get() * 2).min(PAUSE_MAX));
+                Err(Status::new(Code::Unavailable, format!("{}: {reason}", self.address)))
+            }
+        }
+    }
+
+    async fn dial(self: &Rc<Self>) -> Result<SendRequest<Bytes>, String> {
+        let address = resolve(&self.address).await?;
+        let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+        let handshake = client::Builder::new()
+            .enable_push(false)
+            .initial_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(2 * WINDOW_BYTES)
+            .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
+            .max_send_buffer_size(limits::ASSERTION_BYTES_MAX + limits::STREAM_SEND_BYTES_MAX)
+            .max_concurrent_reset_streams(limits::CALLS_IN_FLIGHT_MAX)
+            .handshake(stream);
+        let (requests, connection) = handshake.await.map_err(|error| error.to_string())?;
+        let peer = Rc::downgrade(self);
+        self.tasks.spawn(async move {
+            let ended = connection.await;
+            if let Some(peer) = peer.upgrade() {
+                log::debug!("connection to {} ended: {ended:?}", peer.address);
+                peer.connection.borrow_mut().take();
+            }
+        });
+        Ok(requests)
+    }
+}
+
+/// A call under way; counted down even when it is dropped.
+struct Counted(Rc<Peer>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.calls.set(self.0.calls.get() - 1);
+    }
+}
+
+/// The first address of `host:port`. Names are looked up on a thread of their own, since the C
+/// library blocks.
+async fn resolve(address: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = address.parse() {
+        return Ok(address);
+    }
+    let (found, answer) = async_channel::bounded(1);
+    let name = address.to_owned();
+    let looking = std::thread::Builder::new().name("resolve".into()).spawn(move || {
+        let first = name.to_socket_addrs().map(|mut all| all.next());
+        // Whoever asked may have given up.
+        let _ = found.try_send(first);
+    });
+    looking.map_err(|error| error.to_string())?;
+    match answer.recv().await {
+        Ok(Ok(Some(address))) => Ok(address),
+        Ok(Ok(None)) => Err("the name has no address".into()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the look-up ended without an answer".into()),
+    }
+}
+
+async fn read_answer(answer: http::Response<h2::RecvStream>) -> Result<Bytes, Status> {
+    let (head, mut body) = answer.into_parts();
+    if head.headers.contains_key("grpc-status") {
+        check_status(&head.headers)?;
+    }
+    if head.status != http::StatusCode::OK {
+        let message = format!("HTTP status {}", head.status.as_u16());
+        return Err(Status::new(Code::of_http(head.status.as_u16()), message));
+    }
+    let mut reader = Reader::new(limits::GRPC_MESSAGE_BYTES_MAX);
+    let mut message = None;
+    while let Some(piece) = body.data().await {
+        let mut piece = piece.map_err(|error| of_h2(&error))?;
+        body.flow_control().release_capacity(piece.len()).map_err(|error| of_h2(&error))?;
+        while let Some(whole) = reader.read(&mut piece)? {
+            if message.replace(whole).is_some() {
+                return Err(Status::new(Code::Internal, "more than one message in the answer"));
+            }
+            if piece.is_empty() {
+                break;
+            }
+        }
+    }
+    let trailers = body.trailers().await.map_err(|error| of_h2(&error))?;
+    check_status(&trailers.unwrap_or_default())?;
+    reader.finish()?;
+    message.ok_or_else(|| Status::new(Code::Internal, "no message in the answer"))
+}
+
+fn check_status(headers: &HeaderMap) -> Result<(), Status> {
+    let Some(code) = headers.get("grpc-status") else {
+        return Err(Status::new(Code::Unknown, "the answer ended without a grpc-status"));
+    };
+    match Code::parse(code.as_bytes()) {
+        Code::Ok => Ok(()),
+        code => {
+            let message = headers.get("grpc-message").map(|value| decode_message(value.as_bytes()));
+            Err(Status::new(code, message.unwrap_or_default()))
+        }
+    }
+}
+
+fn of_h2(error: &h2::Error) -> Status {
+    let code = match error.reason() {
+        Some(reason) if !error.is_go_away() => Code::of_reset(reason.into()),
+        _ => Code::Unavailable,
+    };
+    Status::new(code, error.to_string())
+}
