@@ -29,10 +29,19 @@ pub const PAGE_BYTES_MAX: usize = 4 << 20;
 /// HTTP request body: the largest assertion as JSON with every byte of its text escaped costs more,
 /// but such a text is no text; a quarter more than the canonical bytes serves real ones.
 pub const HTTP_BODY_BYTES_MAX: usize = ASSERTION_BYTES_MAX + (256 << 10);
-/// HTTP request head: line and headers.
-pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
-/// How long a client may take to send a request head or body.
+/// HTTP request head: line and headers. A subject and a predicate, percent-encoded, are 24 KiB.
+pub const HTTP_HEAD_BYTES_MAX: usize = 32 << 10;
+/// How long a client may take to send a request head, or a body, or to read an answer.
 pub const HTTP_READ_MAX: Duration = Duration::from_secs(30);
+/// How long a connection may wait for its next request.
+pub const HTTP_IDLE_MAX: Duration = Duration::from_secs(75);
+/// What is read and thrown away after a refusal, so that a client that is still sending gets to
+/// see it.
+pub const HTTP_LINGER_BYTES_MAX: usize = 8 << 20;
+/// How long that may take.
+pub const HTTP_LINGER_MAX: Duration = Duration::from_secs(2);
+/// A caller's name for its request; longer ones are not handed back.
+pub const REQUEST_ID_BYTES_MAX: usize = 256;
 /// `limit` of a query when none is given.
 pub const QUERY_LIMIT_DEFAULT: usize = 100;
 /// `limit` of a query at most.
@@ -95,6 +104,7 @@ pub const INTERVAL_MIN: Duration = Duration::from_millis(10);
 pub const INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
 
 const _: () = assert!(ASSERTION_BYTES_MAX * 2 <= GRPC_MESSAGE_BYTES_MAX);
+const _: () = assert!(2 * 3 * NAME_BYTES_MAX + 4096 < HTTP_HEAD_BYTES_MAX);
 const _: () = assert!(FETCH_HASHES_MAX * 34 < GRPC_MESSAGE_BYTES_MAX);
 const _: () = assert!(LEAVES_MAX * 34 < GRPC_MESSAGE_BYTES_MAX);
 const _: () =

@@ -1,11 +1,17 @@
-//! Their words: gRPC frames, statuses and the protobuf messages of `proto/`.
+//! Our words and theirs: gRPC frames and the messages of `proto/`; HTTP routes and JSON; metrics.
 //!
-//! In: bytes of foreign programs. Out: messages, or a status that says what is wrong with them.
-//! Never: touches a socket or a clock, knows what an assertion is.
+//! In: bytes of foreign programs, and what the rooms found. Out: what the rooms understand, or a
+//! refusal that says what is wrong; bytes of answers.
+//!
+//! Never: touches a socket or a clock.
 
 pub mod base64;
 pub mod frame;
 pub mod grpc;
+pub mod http;
+pub mod json;
+pub mod metrics;
 pub mod pb;
 pub mod reflection;
+pub mod rejection;
 pub mod status;

@@ -1,0 +1,442 @@
+//! What the HTTP API answers, as JSON text.
+//!
+//! In: what the rooms found. Out: text. Names and shapes are those of `docs/http.md`; hashes, ids and
+//! keys are lower-case hex, numbers read back to the very same bits.
+//!
+//! Never: writes a number that is not finite, knows a status.
+
+use nanoserde::{SerJson, SerJsonState};
+
+use crate::base::digest::write_hex;
+use crate::base::{Digest, Hlc, NodeId};
+use crate::lens::{Claim, Layer, Layers, Resolution, Skepticism};
+use crate::model::{Assertion, Cursor, Object, Sealed, Signature};
+use crate::scan::View;
+use crate::sync::Report;
+
+/// The body of every error.
+pub fn error(code: &str, message: &str) -> String {
+    let error = ErrorFields { code: Text(code), message: Text(message) };
+    render(&ErrorBody { error }, 64 + code.len() + message.len())
+}
+
+/// What `POST /v1/assert` answers.
+pub fn asserted(digest: &Digest, created: bool) -> String {
+    let status = if created { "created" } else { "exists" };
+    render(&Asserted { hash: Hex(&digest.0), status: Text(status) }, 104)
+}
+
+/// One assertion. An opaque one is shown with its bytes, as nobody here can say what they mean.
+pub fn assertion(sealed: &Sealed) -> String {
+    let digest = sealed.digest();
+    let entry = Entry::of(&digest, sealed, true);
+    render(&entry, 512 + 2 * sealed.bytes().len())
+}
+
+/// A page of assertions, a skeptic's or a layered view.
+pub fn view(view: &View) -> String {
+    match view {
+        View::Page { found, next, resolution } => {
+            let digests: Vec<Digest> = found.iter().map(Sealed::digest).collect();
+            let entries = digests.iter().zip(found);
+            let bytes: usize = found.iter().map(|sealed| sealed.bytes().len() + 512).sum();
+            let page = Page {
+                assertions: entries.map(|(id, sealed)| Entry::of(id, sealed, false)).collect(),
+                next_cursor: next.map(|row| Cursor(row.into()).to_string()),
+                resolution: resolution.as_ref().map(resolved),
+            };
+            render(&page, bytes)
+        }
+        View::Skeptic(skepticism) => render(&doubted(skepticism), 1024),
+        View::Layered(layers) => render(&layered(layers), 1024),
+    }
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// Its identity.
+    pub node: NodeId,
+    /// Assertions it holds.
+    pub assertions: u64,
+    /// Of these, how many nobody here can read.
+    pub opaque: u64,
+    /// Records of the log that recovery fenced off.
+    pub damaged: u64,
+    /// The root over all assertions.
+    pub root: Digest,
+    /// Seconds since the start.
+    pub uptime_seconds: u64,
+}
+
+/// What `GET /v1/health` answers.
+pub fn health(health: &Health) -> String {
+    let body = HealthBody {
+        status: Text("ok"),
+        node_id: Hex(&health.node.0),
+        version: Text(env!("CARGO_PKG_VERSION")),
+        uptime_seconds: health.uptime_seconds,
+        assertions_count: health.assertions,
+        opaque_count: health.opaque,
+        damaged_count: health.damaged,
+        merkle_root: Hex(&health.root.0),
+    };
+    render(&body, 384)
+}
+
+/// What `POST /v1/admin/sync` answers: per peer its address as it was told, and what it gave.
+pub fn synced(peers: &[(String, Report)]) -> String {
+    let peers: Vec<PeerBody<'_>> = peers.iter().map(|(addr, report)| peer(addr, report)).collect();
+    render(&Synced { peers }, 512)
+}
+
+fn render(body: &impl SerJson, capacity: usize) -> String {
+    let mut state = SerJsonState::new(String::with_capacity(capacity));
+    body.ser_json(0, &mut state);
+    state.out
+}
+
+/// Text that lives elsewhere.
+struct Text<'a>(&'a str);
+
+impl SerJson for Text<'_> {
+    fn ser_json(&self, depth: usize, state: &mut SerJsonState) {
+        self.0.ser_json(depth, state);
+    }
+}
+
+/// Bytes as lower-case hex.
+struct Hex<'a>(&'a [u8]);
+
+impl SerJson for Hex<'_> {
+    fn ser_json(&self, _: usize, state: &mut SerJsonState) {
+        state.out.push('"');
+        write_hex(self.0, &mut state.out).expect("writing to a String cannot fail");
+        state.out.push('"');
+    }
+}
+
+/// A field that is always there, `null` when nothing is known. (Of an `Option` nanoserde leaves out
+/// the field.)
+struct Nullable<T>(Option<T>);
+
+impl<T: SerJson> SerJson for Nullable<T> {
+    fn ser_json(&self, depth: usize, state: &mut SerJsonState) {
+        match &self.0 {
+            Some(value) => value.ser_json(depth, state),
+            None => state.out.push_str("null"),
+        }
+    }
+}
+
+#[derive(SerJson)]
+struct ErrorBody<'a> {
+    error: ErrorFields<'a>,
+}
+
+#[derive(SerJson)]
+struct ErrorFields<'a> {
+    code: Text<'a>,
+    message: Text<'a>,
+}
+
+#[derive(SerJson)]
+struct Asserted<'a> {
+    hash: Hex<'a>,
+    status: Text<'a>,
+}
+
+/// An assertion of ours, or an opaque one.
+enum Entry<'a> {
+    Ours(Box<Shown<'a>>),
+    Opaque(Opaque<'a>),
+}
+
+impl<'a> Entry<'a> {
+    fn of(digest: &'a Digest, sealed: &'a Sealed, with_bytes: bool) -> Entry<'a> {
+        let hash = Hex(&digest.0);
+        match sealed.assertion() {
+            Some(assertion) => Entry::Ours(Box::new(Shown { hash, assertion })),
+            None => Entry::Opaque(Opaque {
+                hash,
+                opaque: true,
+                size: sealed.bytes().len(),
+                data: with_bytes.then_some(Hex(sealed.bytes())),
+            }),
+        }
+    }
+}
+
+impl SerJson for Entry<'_> {
+    fn ser_json(&self, depth: usize, state: &mut SerJsonState) {
+        match self {
+            Entry::Ours(shown) => shown.body().ser_json(depth, state),
+            Entry::Opaque(opaque) => opaque.ser_json(depth, state),
+        }
+    }
+}
+
+#[derive(SerJson)]
+struct Opaque<'a> {
+    hash: Hex<'a>,
+    opaque: bool,
+    size: usize,
+    data: Option<Hex<'a>>,
+}
+
+/// A decoded assertion, to be looked at field by field.
+struct Shown<'a> {
+    hash: Hex<'a>,
+    assertion: Assertion,
+}
+
+impl Shown<'_> {
+    fn body(&self) -> AssertionBody<'_> {
+        let assertion = &self.assertion;
+        AssertionBody {
+            hash: Hex(self.hash.0),
+            subject: Text(&assertion.subject),
+            predicate: Text(&assertion.predicate),
+            object: object(&assertion.object),
+            parent_hash: assertion.parent_hash.as_ref().map(|hash| Hex(&hash.0)),
+            source_hash: Hex(&assertion.source_hash.0),
+            visual_hash: assertion.visual_hash.as_ref().map(|hash| Hex(hash)),
+            epoch: assertion.epoch,
+            lifecycle: Text(assertion.lifecycle.name()),
+            signatures: assertion.signatures.iter().map(signature).collect(),
+            confidence: assertion.confidence,
+            timestamp: assertion.timestamp,
+            source_class: assertion.source_class.number(),
+            hlc: hlc(&assertion.hlc),
+        }
+    }
+}
+
+#[derive(SerJson)]
+struct AssertionBody<'a> {
+    hash: Hex<'a>,
+    subject: Text<'a>,
+    predicate: Text<'a>,
+    object: ObjectBody<'a>,
+    parent_hash: Option<Hex<'a>>,
+    source_hash: Hex<'a>,
+    visual_hash: Option<Hex<'a>>,
+    epoch: Option<u64>,
+    lifecycle: Text<'a>,
+    signatures: Vec<SignatureBody<'a>>,
+    confidence: f64,
+    timestamp: u64,
+    source_class: u8,
+    hlc: HlcBody<'a>,
+}
+
+#[derive(SerJson)]
+struct ObjectBody<'a> {
+    #[nserde(rename = "type")]
+    kind: Text<'a>,
+    value: ValueBody<'a>,
+}
+
+enum ValueBody<'a> {
+    Text(&'a str),
+    Number(f64),
+    Boolean(bool),
+}
+
+impl SerJson for ValueBody<'_> {
+    fn ser_json(&self, depth: usize, state: &mut SerJsonState) {
+        match self {
+            ValueBody::Text(text) => text.ser_json(depth, state),
+            ValueBody::Number(number) => {
+                assert!(number.is_finite(), "the model lets no other number in");
+                number.ser_json(depth, state);
+            }
+            ValueBody::Boolean(boolean) => boolean.ser_json(depth, state),
+        }
+    }
+}
+
+fn object(object: &Object) -> ObjectBody<'_> {
+    let value = match object {
+        Object::Text(text) | Object::Reference(text) => ValueBody::Text(text),
+        Object::Number(number) => ValueBody::Number(*number),
+        Object::Boolean(boolean) => ValueBody::Boolean(*boolean),
+    };
+    ObjectBody { kind: Text(object.kind()), value }
+}
+
+#[derive(SerJson)]
+struct SignatureBody<'a> {
+    agent_id: Hex<'a>,
+    signature: Hex<'a>,
+    timestamp: u64,
+}
+
+fn signature(signature: &Signature) -> SignatureBody<'_> {
+    SignatureBody {
+        agent_id: Hex(&signature.agent_id),
+        signature: Hex(&signature.signature),
+        timestamp: signature.timestamp,
+    }
+}
+
+#[derive(SerJson)]
+struct HlcBody<'a> {
+    time: u64,
+    counter: u32,
+    node: Hex<'a>,
+}
+
+fn hlc(hlc: &Hlc) -> HlcBody<'_> {
+    HlcBody { time: hlc.time, counter: hlc.counter, node: Hex(&hlc.node.0) }
+}
+
+#[derive(SerJson)]
+struct Page<'a> {
+    assertions: Vec<Entry<'a>>,
+    next_cursor: Option<String>,
+    resolution: Option<ResolutionBody<'a>>,
+}
+
+#[derive(SerJson)]
+struct ResolutionBody<'a> {
+    lens: Text<'a>,
+    winner: Nullable<Hex<'a>>,
+    candidates_count: u64,
+    resolution_confidence: f64,
+    conflict_score: f64,
+    sampled: bool,
+}
+
+fn resolved(resolution: &Resolution) -> ResolutionBody<'_> {
+    ResolutionBody {
+        lens: Text(resolution.lens.name()),
+        winner: Nullable(resolution.winner.as_ref().map(|winner| Hex(&winner.0))),
+        candidates_count: resolution.candidates_count,
+        resolution_confidence: resolution.resolution_confidence,
+        conflict_score: resolution.conflict_score,
+        sampled: resolution.sampled,
+    }
+}
+
+#[derive(SerJson)]
+struct SkepticBody<'a> {
+    status: Text<'a>,
+    conflict_score: f64,
+    claims: Vec<ClaimBody<'a>>,
+    claims_count: u64,
+    candidates_count: u64,
+    sampled: bool,
+}
+
+#[derive(SerJson)]
+struct ClaimBody<'a> {
+    object: Nullable<ObjectBody<'a>>,
+    weight_share: f64,
+    assertions_count: u64,
+    assertions: Vec<Hex<'a>>,
+}
+
+fn doubted(skepticism: &Skepticism) -> SkepticBody<'_> {
+    SkepticBody {
+        status: Text(skepticism.status.name()),
+        conflict_score: skepticism.conflict_score,
+        claims: skepticism.claims.iter().map(claimed).collect(),
+        claims_count: skepticism.claims_count,
+        candidates_count: skepticism.candidates_count,
+        sampled: skepticism.sampled,
+    }
+}
+
+fn claimed(claim: &Claim) -> ClaimBody<'_> {
+    ClaimBody {
+        object: Nullable(claim.object.as_ref().map(object)),
+        weight_share: claim.weight_share,
+        assertions_count: claim.assertions_count,
+        assertions: claim.assertions.iter().map(|digest| Hex(&digest.0)).collect(),
+    }
+}
+
+#[derive(SerJson)]
+struct LayersBody<'a> {
+    layers: Vec<LayerBody<'a>>,
+    cross_class_conflict: f64,
+    winner: Nullable<Hex<'a>>,
+    candidates_count: u64,
+}
+
+#[derive(SerJson)]
+struct LayerBody<'a> {
+    source_class: u8,
+    source_class_name: Text<'a>,
+    winner: Hex<'a>,
+    candidates_count: u64,
+    conflict_score: f64,
+    sampled: bool,
+}
+
+fn layered(layers: &Layers) -> LayersBody<'_> {
+    LayersBody {
+        layers: layers.layers.iter().map(layer).collect(),
+        cross_class_conflict: layers.cross_class_conflict,
+        winner: Nullable(layers.winner.as_ref().map(|winner| Hex(&winner.0))),
+        candidates_count: layers.candidates_count,
+    }
+}
+
+fn layer(layer: &Layer) -> LayerBody<'_> {
+    LayerBody {
+        source_class: layer.source_class.number(),
+        source_class_name: Text(layer.source_class.name()),
+        winner: Hex(&layer.winner.0),
+        candidates_count: layer.candidates_count,
+        conflict_score: layer.conflict_score,
+        sampled: layer.sampled,
+    }
+}
+
+#[derive(SerJson)]
+struct HealthBody<'a> {
+    status: Text<'a>,
+    node_id: Hex<'a>,
+    version: Text<'a>,
+    uptime_seconds: u64,
+    assertions_count: u64,
+    opaque_count: u64,
+    damaged_count: u64,
+    merkle_root: Hex<'a>,
+}
+
+#[derive(SerJson)]
+struct Synced<'a> {
+    peers: Vec<PeerBody<'a>>,
+}
+
+#[derive(SerJson)]
+struct PeerBody<'a> {
+    node_id: Nullable<Hex<'a>>,
+    addr: Text<'a>,
+    received: u64,
+    sent: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    body_bytes: u64,
+    rounds: u64,
+    ms: u64,
+    error: Option<String>,
+}
+
+fn peer<'a>(addr: &'a str, report: &'a Report) -> PeerBody<'a> {
+    PeerBody {
+        node_id: Nullable(report.node_id.as_ref().map(|node| Hex(&node.0))),
+        addr: Text(addr),
+        received: report.received,
+        sent: report.sent,
+        bytes_in: report.bytes_in,
+        bytes_out: report.bytes_out,
+        body_bytes: report.body_bytes,
+        rounds: report.rounds,
+        ms: report.ms,
+        error: report.error.clone(),
+    }
+}

@@ -1,0 +1,16 @@
+//! JSON, in and out.
+//!
+//! In: assert bodies from outside, answers from the rooms. Out: drafts and text. Bodies are read by a
+//! strict reader of our own, answers are written by nanoserde: `ARCHITECTURE.md` says why.
+//!
+//! Never: derives anything on a type of the model.
+
+pub mod answer;
+mod draft;
+mod reader;
+
+#[cfg(test)]
+mod tests;
+
+pub use draft::{fuzz, parse as parse_draft};
+pub use reader::Malformed;

@@ -1,0 +1,422 @@
+use fastrand::Rng;
+
+use super::*;
+use crate::base::{Digest, HlcClock, NodeId, Wall};
+use crate::lens::{Claim, Layer, Layers, Resolution, Skepticism, Status};
+use crate::model::{Draft, Lens, Lifecycle, Object, Sealed, Signature, SourceClass};
+use crate::scan::View;
+use crate::sync::Report;
+
+const LEAST: &str = r#"{"subject":"s","predicate":"p","object":{"type":"Boolean","value":true}}"#;
+
+/// Reads `body` and compares the draft, or the start of the error.
+fn check(body: impl AsRef<[u8]>, expected: Result<Draft, &str>) {
+    let body = body.as_ref();
+    let shown = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
+    match (parse_draft(body), expected) {
+        (Ok(draft), Ok(expected)) => assert_eq!(draft, expected, "{shown}"),
+        (Err(malformed), Err(start)) => {
+            let told = malformed.to_string();
+            assert!(told.starts_with(start), "{shown}\n told: {told}\n  not: {start}");
+            assert!(told.len() < 400, "{told}");
+        }
+        (found, expected) => panic!("{shown}\n found {found:?}\n  not {expected:?}"),
+    }
+}
+
+fn least() -> Draft {
+    Draft::new("s".into(), "p".into(), Object::Boolean(true))
+}
+
+/// [`LEAST`] with one more field.
+fn with(field: &str) -> String {
+    LEAST.replace("{\"subject\"", &format!("{{{field},\"subject\""))
+}
+
+fn with_object(object: &str) -> String {
+    format!(r#"{{"subject":"s","predicate":"p","object":{object}}}"#)
+}
+
+#[test]
+fn a_body_says_what_it_means() {
+    check(LEAST, Ok(least()));
+    check(format!(" \t\r\n{}\n ", LEAST.replace(':', " : ").replace(',', "\n,")), Ok(least()));
+    let hash = "ab".repeat(32);
+    type Change = fn(&mut Draft);
+    let rows: [(&str, Change); 14] = [
+        (r#""confidence":0.25"#, |draft| draft.confidence = 0.25),
+        (r#""confidence":1"#, |draft| draft.confidence = 1.0),
+        (r#""confidence":5e-1"#, |draft| draft.confidence = 0.5),
+        (r#""source_hash":"HASH""#, |draft| draft.source_hash = Digest([0xab; 32])),
+        (r#""parent_hash":"HASH""#, |draft| draft.parent_hash = Some(Digest([0xab; 32]))),
+        (r#""visual_hash":"0001020304050607""#, |draft| {
+            draft.visual_hash = Some([0, 1, 2, 3, 4, 5, 6, 7]);
+        }),
+        (r#""source_class":0"#, |draft| draft.source_class = SourceClass::Regulatory),
+        (r#""source_class":"Anecdotal""#, |draft| draft.source_class = SourceClass::Anecdotal),
+        (r#""lifecycle":"UnderReview""#, |draft| draft.lifecycle = Lifecycle::UnderReview),
+        (r#""epoch":18446744073709551615"#, |draft| draft.epoch = Some(u64::MAX)),
+        (r#""epoch":9007199254740993"#, |draft| draft.epoch = Some((1 << 53) + 1)),
+        (r#""timestamp":0"#, |draft| draft.timestamp = Some(0)),
+        (r#""parent_hash":null,"epoch":null,"confidence":null,"signatures":null"#, |_| {}),
+        (r#""signatures":[]"#, |_| {}),
+    ];
+    for (field, change) in rows {
+        let mut expected = least();
+        change(&mut expected);
+        check(with(&field.replace("HASH", &hash)), Ok(expected));
+    }
+    let mut signed = least();
+    let one = Signature { agent_id: [0xab; 32], signature: [0xcd; 64], timestamp: 9 };
+    signed.signatures = vec![one, one];
+    let text =
+        format!(r#"{{"timestamp":9,"signature":"{}","agent_id":"{hash}"}}"#, "CD".repeat(64));
+    check(with(&format!(r#""signatures":[{text}, {text}]"#)), Ok(signed));
+}
+
+#[test]
+fn objects_come_in_either_order() {
+    let rows = [
+        (r#"{"value":"x","type":"Text"}"#, Object::Text("x".into())),
+        (r#"{"type":"Text","value":""}"#, Object::Text(String::new())),
+        (r#"{"type":"Reference","value":"y"}"#, Object::Reference("y".into())),
+        (r#"{"type":"Number","value":-0.5E+2}"#, Object::Number(-50.0)),
+        (r#"{"type":"Number","value":100000000000000000000000}"#, Object::Number(1e23)),
+        (r#"{"type":"Number","value":1e-400}"#, Object::Number(0.0)),
+        (r#"{"type":"Boolean","value":false}"#, Object::Boolean(false)),
+        (
+            r#"{"type":"Text","value":"\"\\\/\b\f\n\r\t\u0000\u00e9\ud83d\uDE00"}"#,
+            Object::Text("\"\\/\u{8}\u{c}\n\r\t\0\u{e9}\u{1f600}".into()),
+        ),
+    ];
+    for (object, expected) in rows {
+        check(with_object(object), Ok(Draft::new("s".into(), "p".into(), expected)));
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    let rows = [
+        ("".to_owned(), "line 1 column 1: the body takes an object, not the end"),
+        ("[]".into(), "line 1 column 1: the body takes an object, not an array"),
+        ("{}".into(), "line 1 column 3: subject is missing"),
+        (r#"{"subject":"s","predicate":"p"}"#.into(), "line 1 column 32: object is missing"),
+        (
+            r#"{"subject":"s","predicate":"p",}"#.into(),
+            "line 1 column 32: expected a field in quot",
+        ),
+        (
+            r#"{"subject":"s" "predicate":"p"}"#.into(),
+            "line 1 column 16: expected a comma or the cl",
+        ),
+        (r#"{"subject" "s"}"#.into(), "line 1 column 12: expected a colon, found a string"),
+        (r#"{subject:"s"}"#.into(), "line 1 column 2: expected a field in quotes, found subject"),
+        ("{'subject':1}".into(), "line 1 column 2: expected a field in quotes, found '\\''"),
+        (r#"{"subject":"s"#.into(), "line 1 column 14: a string has no closing quote"),
+        (r#"{"subject":null}"#.into(), "line 1 column 12: subject takes a string, not null"),
+        ("{\n \"subject\":\n  7}".into(), "line 3 column 3: subject takes a string, not a number"),
+        (r#"{"subject":nul}"#.into(), "line 1 column 12: subject takes a string, not nul"),
+        (r#"{"subject":["s"]}"#.into(), "line 1 column 12: subject takes a string, not an array"),
+        (
+            with(r#""subjct":"s""#),
+            "line 1 column 2: the body has no field \"subjct\"; there are subject, ",
+        ),
+        (with(r#""subject":"s""#), "line 1 column 16: the body has \"subject\" twice"),
+        (
+            with(r#""confidence":"1""#),
+            "line 1 column 15: confidence takes a number from 0 to 1, not a str",
+        ),
+        (
+            with(r#""confidence":1e400"#),
+            "line 1 column 15: confidence is 1e400, numbers lie between",
+        ),
+        (
+            with(r#""confidence":NaN"#),
+            "line 1 column 15: confidence takes a number from 0 to 1, not NaN",
+        ),
+        (with(r#""confidence":-Infinity"#), "line 1 column 16: expected a digit, found Infinity"),
+        (
+            with(r#""confidence":.5"#),
+            "line 1 column 15: confidence takes a number from 0 to 1, not '.'",
+        ),
+        (
+            with(r#""confidence":1."#),
+            "line 1 column 17: expected a digit after the point, found ','",
+        ),
+        (with(r#""confidence":1e"#), "line 1 column 17: expected a digit of the exponent"),
+        (with(r#""confidence":01"#), "line 1 column 15: a number has no leading zeros"),
+        (
+            with(r#""confidence":+1"#),
+            "line 1 column 15: confidence takes a number from 0 to 1, not '+'",
+        ),
+        (
+            with(r#""timestamp":-5"#),
+            "line 1 column 14: timestamp takes a whole number from 0 to 18446",
+        ),
+        (with(r#""timestamp":1.0"#), "line 1 column 14: timestamp takes a whole number"),
+        (with(r#""epoch":18446744073709551616"#), "line 1 column 10: epoch takes a whole number"),
+        (
+            with(r#""epoch":"1""#),
+            "line 1 column 10: epoch takes a whole number from 0 to 184467440737",
+        ),
+        (
+            with(r#""source_hash":"abc""#),
+            "line 1 column 16: source_hash takes 64 hex digits, not these 3",
+        ),
+        (
+            with(r#""source_class":6"#),
+            "line 1 column 17: source_class takes 0 to 5 or one of Regulatory",
+        ),
+        (with(r#""source_class":3.0"#), "line 1 column 17: source_class takes 0 to 5 or one of"),
+        (
+            with(r#""lifecycle":"approved""#),
+            "line 1 column 14: lifecycle takes one of Proposed, Under",
+        ),
+        (with(r#""signatures":{}"#), "line 1 column 15: signatures takes an array, not an object"),
+        (with(r#""signatures":[{}]"#), "line 1 column 18: a signature has no agent_id"),
+        (
+            with(r#""signatures":[1]"#),
+            "line 1 column 16: a signature takes an object, not a number",
+        ),
+        (with(r#""signatures":[,]"#), "line 1 column 16: a signature takes an object, not ','"),
+        (with_object("3"), "line 1 column 41: object takes an object, not a number"),
+        (with_object(r#"{"type":"Text"}"#), "line 1 column 56: object.value is missing"),
+        (with_object(r#"{"value":1}"#), "line 1 column 52: object.type is missing"),
+        (
+            with_object(r#"{"type":"text","value":"x"}"#),
+            "line 1 column 64: object.type is \"text\", it ta",
+        ),
+        (
+            with_object(r#"{"type":"Text","value":1}"#),
+            "line 1 column 64: object.value takes a string by ",
+        ),
+        (
+            with_object(r#"{"type":"Number","value":"1"}"#),
+            "line 1 column 66: object.value takes a number ",
+        ),
+        (
+            with_object(r#"{"type":"Number","value":1e400}"#),
+            "line 1 column 66: object.value is 1e400, num",
+        ),
+        (
+            with_object(r#"{"type":"Number","value":[]}"#),
+            "line 1 column 66: object.value takes a string, a",
+        ),
+        (
+            with_object(r#"{"type":"Boolean","value":null}"#),
+            "line 1 column 67: object.value takes true or",
+        ),
+        (format!("{LEAST}x"), "line 1 column 73: the value ends here, but x follows"),
+        (format!("{LEAST}{LEAST}"), "line 1 column 73: the value ends here, but an object follows"),
+        (format!("// c\n{LEAST}"), "line 1 column 1: the body takes an object, not '/'"),
+        (LEAST.replace('s', "\u{1}"), "line 1 column 3: control characters are written as \\u0001"),
+        (LEAST.replace("\"s\"", r#""\ud800""#), "line 1 column 13: \\ud800 is half of a surrogate"),
+        (LEAST.replace("\"s\"", r#""\udc00\ud800""#), "line 1 column 13: \\udc00 is half of a"),
+        (LEAST.replace("\"s\"", r#""\ud800\n""#), "line 1 column 13: \\ud800 is half of a"),
+        (
+            LEAST.replace("\"s\"", r#""\u12g4""#),
+            "line 1 column 13: \\u is followed by four hex digits",
+        ),
+        (LEAST.replace("\"s\"", r#""\x""#), "line 1 column 13: a backslash is followed by one of"),
+        (format!("\u{feff}{LEAST}"), "line 1 column 1: the body takes an object, not '\\u{feff}'"),
+    ];
+    for (body, start) in rows {
+        check(body, Err(start));
+    }
+    check(b"{\"subject\":\"\xff\"}", Err("line 1 column 13: byte 0xff is not UTF-8"));
+    check(
+        "{\"\u{e9}\u{e9}\":1}",
+        Err("line 1 column 2: the body has no field \"\u{e9}\u{e9}\"; there are"),
+    );
+}
+
+#[test]
+fn depth_and_length_cost_nothing() {
+    for open in
+        ["[", "{\"subject\":", "{\"object\":", "{\"signatures\":[", "// \n", "\"", "-", "\\"]
+    {
+        let start = if open.starts_with('{') { "line 1" } else { "line" };
+        check(open.repeat(100_000), Err(start));
+        check(format!("{{\"signatures\":{}", open.repeat(100_000)), Err("line 1"));
+    }
+    check(
+        with(&format!("\"epoch\":{}", "9".repeat(1 << 20))),
+        Err("line 1 column 10: epoch takes"),
+    );
+    check(with(&format!("\"{}\":1", "x".repeat(1 << 20))), Err("line 1 column 2: the body has no"));
+    let one = format!(
+        r#"{{"agent_id":"{}","signature":"{}","timestamp":1}},"#,
+        "00".repeat(32),
+        "00".repeat(64)
+    );
+    let many = with(&format!("\"signatures\":[{}1]", one.repeat(65)));
+    let told = parse_draft(many.as_bytes()).expect_err("too many").to_string();
+    assert!(told.ends_with("there are more than 64 signatures"), "{told}");
+}
+
+#[test]
+fn damaged_bodies_are_read_or_refused() {
+    let mut rng = Rng::with_seed(7);
+    let good = with_object(r#"{"type":"Text","value":"\u00e9\ud83d\ude00 x"}"#);
+    let good = good.replace(
+        "{\"subject\"",
+        r#"{"signatures":[{"agent_id":"00","timestamp":1}],"confidence":-1.5e+3,"subject""#,
+    );
+    let words = ["{", "}", "[", "]", "\"", ":", ",", "null", "1e400", "\\u", "\u{e9}", "\0", "-"];
+    for _ in 0..20_000 {
+        let mut body = good.clone().into_bytes();
+        for _ in 0..rng.usize(1..4) {
+            let at = rng.usize(..body.len());
+            let end = (at + rng.usize(..8)).min(body.len());
+            let word = words[rng.usize(..words.len())].as_bytes();
+            match rng.u8(..4) {
+                0 => body[at] = rng.u8(..),
+                1 => drop(body.splice(at..end, word.iter().copied())),
+                2 => body.truncate(at.max(1)),
+                _ => drop(body.splice(at..at, word.iter().copied())),
+            }
+        }
+        fuzz(&body);
+    }
+}
+
+fn sealed(object: Object) -> Sealed {
+    let mut draft = Draft::new("a \"b\"".into(), "p".into(), object);
+    (draft.epoch, draft.timestamp) = (Some(u64::MAX), Some(1_700_000_000));
+    draft.parent_hash = Some(Digest([0xab; 32]));
+    let mut clock = HlcClock::new(NodeId([1; 16]));
+    draft.check(&mut clock, Wall(0)).expect("it keeps the rules").seal()
+}
+
+#[test]
+fn an_assertion_is_shown_whole() {
+    let sealed = sealed(Object::Text("\u{1}\n\u{e9}\u{2028}".into()));
+    let expected = format!(
+        "{{\"hash\":\"{}\",\"subject\":\"a \\\"b\\\"\",\"predicate\":\"p\",\
+         \"object\":{{\"type\":\"Text\",\"value\":\"\\u0001\\n\u{e9}\u{2028}\"}},\
+         \"parent_hash\":\"{}\",\"source_hash\":\"{}\",\"epoch\":18446744073709551615,\
+         \"lifecycle\":\"Proposed\",\"signatures\":[],\"confidence\":1.0,\
+         \"timestamp\":1700000000,\"source_class\":3,\
+         \"hlc\":{{\"time\":1700000000000,\"counter\":0,\"node\":\"{}\"}}}}",
+        sealed.digest(),
+        "ab".repeat(32),
+        "00".repeat(32),
+        "00".repeat(16),
+    );
+    assert_eq!(answer::assertion(&sealed), expected);
+}
+
+#[test]
+fn numbers_are_shown_to_the_last_bit() {
+    for number in [0.1, 1e300, 5e-324, f64::MAX, -1.0, 123_456_789.125, 1e16, 1.0 / 3.0] {
+        let text = answer::assertion(&sealed(Object::Number(number)));
+        let digits = text.split("\"value\":").nth(1).and_then(|rest| rest.split('}').next());
+        let digits = digits.expect("the object's value");
+        assert_eq!(digits.parse(), Ok(number), "{digits}");
+        let body = with_object(&format!(r#"{{"type":"Number","value":{digits}}}"#));
+        let read = parse_draft(body.as_bytes()).expect("what we write we read");
+        assert_eq!(read.object, Object::Number(number));
+    }
+}
+
+#[test]
+fn what_is_opaque_is_shown_as_such() {
+    let opaque = Sealed::recovered(Digest::of(b"xyz"), bytes::Bytes::from_static(b"xyz"));
+    let hash = opaque.digest();
+    let alone = format!("{{\"hash\":\"{hash}\",\"opaque\":true,\"size\":3,\"data\":\"78797a\"}}");
+    assert_eq!(answer::assertion(&opaque), alone);
+    let page = View::Page { found: vec![opaque], next: Some(31), resolution: None };
+    let expected = format!(
+        "{{\"assertions\":[{{\"hash\":\"{hash}\",\"opaque\":true,\"size\":3}}],\
+         \"next_cursor\":\"1f\"}}"
+    );
+    assert_eq!(answer::view(&page), expected);
+}
+
+#[test]
+fn views_have_the_shapes_of_the_contract() {
+    let winner = Some(Digest([0xab; 32]));
+    let hash = "ab".repeat(32);
+    let resolution = Resolution {
+        lens: Lens::Hlc,
+        winner,
+        candidates_count: 2,
+        resolution_confidence: 0.5,
+        conflict_score: 1.0,
+        sampled: false,
+    };
+    let page = |resolution| View::Page { found: Vec::new(), next: None, resolution };
+    let none = Resolution { winner: None, ..resolution.clone() };
+    let resolved = |winner: &str| {
+        format!(
+            "{{\"assertions\":[],\"resolution\":{{\"lens\":\"hlc\",\"winner\":{winner},\
+             \"candidates_count\":2,\"resolution_confidence\":0.5,\"conflict_score\":1.0,\
+             \"sampled\":false}}}}"
+        )
+    };
+    assert_eq!(answer::view(&page(None)), "{\"assertions\":[]}");
+    assert_eq!(answer::view(&page(Some(resolution))), resolved(&format!("\"{hash}\"")));
+    assert_eq!(answer::view(&page(Some(none))), resolved("null"));
+
+    let claim = Claim {
+        object: Some(Object::Number(2.0)),
+        weight_share: 1.0,
+        assertions_count: 7,
+        assertions: vec![Digest([0xab; 32])],
+    };
+    let skepticism = Skepticism {
+        status: Status::Unanimous,
+        conflict_score: 0.0,
+        claims: vec![claim],
+        claims_count: 1,
+        candidates_count: 7,
+        sampled: true,
+    };
+    let expected = format!(
+        "{{\"status\":\"Unanimous\",\"conflict_score\":0.0,\"claims\":[{{\
+         \"object\":{{\"type\":\"Number\",\"value\":2.0}},\"weight_share\":1.0,\
+         \"assertions_count\":7,\"assertions\":[\"{hash}\"]}}],\"claims_count\":1,\
+         \"candidates_count\":7,\"sampled\":true}}"
+    );
+    assert_eq!(answer::view(&View::Skeptic(skepticism)), expected);
+
+    let layer = Layer {
+        source_class: SourceClass::Clinical,
+        winner: Digest([0xab; 32]),
+        candidates_count: 3,
+        conflict_score: 0.25,
+        sampled: false,
+    };
+    let layers =
+        Layers { layers: vec![layer], cross_class_conflict: 0.0, winner, candidates_count: 3 };
+    let expected = format!(
+        "{{\"layers\":[{{\"source_class\":1,\"source_class_name\":\"Clinical\",\
+         \"winner\":\"{hash}\",\"candidates_count\":3,\"conflict_score\":0.25,\
+         \"sampled\":false}}],\"cross_class_conflict\":0.0,\"winner\":\"{hash}\",\
+         \"candidates_count\":3}}"
+    );
+    assert_eq!(answer::view(&View::Layered(layers)), expected);
+}
+
+#[test]
+fn a_report_and_an_error_are_shown() {
+    let report = Report {
+        node_id: Some(NodeId([1; 16])),
+        received: 1,
+        rounds: 3,
+        error: Some("gone".into()),
+        ..Report::default()
+    };
+    let expected = format!(
+        "{{\"peers\":[{{\"node_id\":\"{}\",\"addr\":\"a:1\",\"received\":1,\"sent\":0,\
+         \"bytes_in\":0,\"bytes_out\":0,\"body_bytes\":0,\"rounds\":3,\"ms\":0,\
+         \"error\":\"gone\"}}]}}",
+        "01".repeat(16)
+    );
+    assert_eq!(answer::synced(&[("a:1".into(), report)]), expected);
+    assert_eq!(answer::synced(&[]), "{\"peers\":[]}");
+    let error = "{\"error\":{\"code\":\"x\",\"message\":\"\\\"y\\\"\"}}";
+    assert_eq!(answer::error("x", "\"y\""), error);
+    let created = format!("{{\"hash\":\"{}\",\"status\":\"created\"}}", "ab".repeat(32));
+    assert_eq!(answer::asserted(&Digest([0xab; 32]), true), created);
+}

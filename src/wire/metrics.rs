@@ -1,0 +1,372 @@
+//! What an operator watches, and how Prometheus reads it.
+//!
+//! In: events, as they happen; readings, as they are asked for. Out: Prometheus text (version
+//! 0.0.4). Plain numbers and small maps whose keys the node chooses, so that nobody outside can make
+//! them grow.
+//!
+//! Never: reads a clock, holds a lock, makes a metric at run time.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Write};
+use std::time::Duration;
+
+/// Media type of the text.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Upper bounds of latencies, in seconds: from a cached read to a disk that hangs.
+const LATENCIES: [f64; 14] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+];
+/// Upper bounds of records in one flush.
+const BATCHES: [f64; 14] =
+    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];
+/// Distinct labels kept of one kind; the node's own names stay far below.
+const LABELS_MAX: usize = 256;
+
+/// Counts of values by size.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    bounds: &'static [f64; 14],
+    counts: [u64; 15],
+    sum: f64,
+}
+
+impl Histogram {
+    fn new(bounds: &'static [f64; 14]) -> Histogram {
+        Histogram { bounds, counts: [0; 15], sum: 0.0 }
+    }
+
+    /// Takes in one value.
+    pub fn observe(&mut self, value: f64) {
+        self.counts[self.bounds.partition_point(|bound| *bound < value)] += 1;
+        self.sum += value;
+    }
+
+    /// How many values there were.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
+/// The endpoints that answer queries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Endpoint {
+    /// `/v1/assertions/{hash}`.
+    Assertion,
+    /// `/v1/query`.
+    Query,
+    /// `/v1/skeptic`.
+    Skeptic,
+    /// `/v1/layered`.
+    Layered,
+}
+
+impl Endpoint {
+    const ALL: [(Endpoint, &'static str); 4] = [
+        (Endpoint::Assertion, "assertions"),
+        (Endpoint::Query, "query"),
+        (Endpoint::Skeptic, "skeptic"),
+        (Endpoint::Layered, "layered"),
+    ];
+}
+
+/// What is counted since the start.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    queries: [Histogram; 4],
+    http: BTreeMap<u16, u64>,
+    wal_writes: u64,
+    wal_bytes: u64,
+    fsyncs: Histogram,
+    batches: Histogram,
+    sync_cycles: BTreeMap<String, u64>,
+    grpc: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics {
+            queries: std::array::from_fn(|_| Histogram::new(&LATENCIES)),
+            http: BTreeMap::new(),
+            wal_writes: 0,
+            wal_bytes: 0,
+            fsyncs: Histogram::new(&LATENCIES),
+            batches: Histogram::new(&BATCHES),
+            sync_cycles: BTreeMap::new(),
+            grpc: BTreeMap::new(),
+        }
+    }
+}
+
+impl Metrics {
+    /// A query was answered.
+    pub fn count_query(&mut self, endpoint: Endpoint, took: Duration) {
+        self.queries[endpoint as usize].observe(took.as_secs_f64());
+    }
+
+    /// An HTTP request was answered.
+    pub fn count_http(&mut self, status: u16) {
+        *self.http.entry(status).or_default() += 1;
+    }
+
+    /// The log was written to.
+    pub fn count_write(&mut self, records: usize, bytes: usize) {
+        self.wal_writes += 1;
+        self.wal_bytes += bytes as u64;
+        self.batches.observe(records as f64);
+    }
+
+    /// The log was flushed.
+    pub fn count_fsync(&mut self, took: Duration) {
+        self.fsyncs.observe(took.as_secs_f64());
+    }
+
+    /// A run of anti-entropy with a peer ended.
+    pub fn count_sync_cycle(&mut self, peer: &str) {
+        if let Some(count) = self.sync_cycles.get_mut(peer) {
+            *count += 1;
+        } else if self.sync_cycles.len() < LABELS_MAX {
+            self.sync_cycles.insert(peer.to_owned(), 1);
+        }
+    }
+
+    /// A gRPC call was answered; `code` is the status code's name.
+    pub fn count_grpc(&mut self, method: &'static str, code: &'static str) {
+        *self.grpc.entry((method, code)).or_default() += 1;
+    }
+}
+
+/// What is looked up when somebody asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Readings {
+    /// Assertions held.
+    pub assertions: u64,
+    /// Of these, how many nobody here can read.
+    pub opaque: u64,
+    /// Records of the log that recovery fenced off.
+    pub damaged: u64,
+    /// Assertions that wait for the disk.
+    pub queued: u64,
+    /// Resident memory.
+    pub resident_bytes: u64,
+    /// Open connections of the HTTP API.
+    pub http_connections: u64,
+    /// Open connections of gRPC.
+    pub grpc_connections: u64,
+    /// Seconds since the start.
+    pub uptime_seconds: u64,
+}
+
+/// The text for a scrape.
+pub fn render(metrics: &Metrics, readings: &Readings) -> String {
+    let mut page = Page(String::with_capacity(8 << 10));
+    page.node(readings);
+    page.http(metrics);
+    page.log(metrics);
+    page.peers(metrics);
+    page.0
+}
+
+struct Page(String);
+
+impl Page {
+    fn node(&mut self, now: &Readings) {
+        // The contract names it so; the set only grows, so that a counter it is.
+        self.one("stemedb_assertions_total", "counter", "Assertions held.", now.assertions);
+        let help = "Assertions held that are not in this node's layout.";
+        self.one("stemedb_opaque_assertions", "gauge", help, now.opaque);
+        let help = "Records of the log that were found damaged at the start.";
+        self.one("stemedb_damaged_records", "gauge", help, now.damaged);
+        let help = "Assertions that wait for the disk.";
+        self.one("stemedb_commit_queue_assertions", "gauge", help, now.queued);
+        let help = "Resident memory.";
+        self.one("process_resident_memory_bytes", "gauge", help, now.resident_bytes);
+        let help = "Seconds since the start.";
+        self.one("stemedb_uptime_seconds", "gauge", help, now.uptime_seconds);
+        let name = "stemedb_open_connections";
+        self.head(name, "gauge", "Open connections by listener.");
+        self.sample(name, &[("listener", "http")], now.http_connections);
+        self.sample(name, &[("listener", "grpc")], now.grpc_connections);
+    }
+
+    fn http(&mut self, metrics: &Metrics) {
+        let name = "stemedb_queries_total";
+        self.head(name, "counter", "Queries answered.");
+        for (endpoint, label) in Endpoint::ALL {
+            let count = metrics.queries[endpoint as usize].count();
+            self.sample(name, &[("endpoint", label)], count);
+        }
+        let name = "stemedb_query_latency_seconds";
+        self.head(name, "histogram", "Time from a query's head to its answer.");
+        for (endpoint, label) in Endpoint::ALL {
+            let histogram = &metrics.queries[endpoint as usize];
+            self.histogram(name, Some(("endpoint", label)), histogram);
+        }
+        let name = "stemedb_http_requests_total";
+        self.head(name, "counter", "HTTP requests answered, by status.");
+        for (status, count) in &metrics.http {
+            self.sample(name, &[("status", &status.to_string())], *count);
+        }
+    }
+
+    fn log(&mut self, metrics: &Metrics) {
+        let help = "Writes to the log; one holds all assertions that gathered.";
+        self.one("stemedb_wal_writes_total", "counter", help, metrics.wal_writes);
+        let help = "Bytes written to the log.";
+        self.one("stemedb_wal_bytes_written_total", "counter", help, metrics.wal_bytes);
+        let name = "stemedb_wal_fsync_latency_seconds";
+        self.head(name, "histogram", "Time of a flush of the log.");
+        self.histogram(name, None, &metrics.fsyncs);
+        let name = "stemedb_wal_batch_size";
+        self.head(name, "histogram", "Assertions in one write to the log.");
+        self.histogram(name, None, &metrics.batches);
+    }
+
+    fn peers(&mut self, metrics: &Metrics) {
+        let name = "stemedb_sync_cycles_total";
+        self.head(name, "counter", "Runs of anti-entropy that ended, by peer.");
+        for (peer, count) in &metrics.sync_cycles {
+            self.sample(name, &[("peer", peer)], *count);
+        }
+        let name = "stemedb_grpc_requests_total";
+        self.head(name, "counter", "gRPC calls answered, by method and status code.");
+        for ((method, code), count) in &metrics.grpc {
+            self.sample(name, &[("method", method), ("code", code)], *count);
+        }
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        self.head(name, kind, help);
+        self.sample(name, &[], value);
+    }
+
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
+    }
+
+    fn histogram(&mut self, name: &str, label: Option<(&str, &str)>, histogram: &Histogram) {
+        let labels: Vec<(&str, &str)> = label.into_iter().collect();
+        let bucket = format!("{name}_bucket");
+        let mut below = 0;
+        for (bound, count) in histogram.bounds.iter().zip(histogram.counts) {
+            below += count;
+            let bound = bound.to_string();
+            self.sample(&bucket, &[&labels[..], &[("le", &bound)]].concat(), below);
+        }
+        let count = histogram.count();
+        self.sample(&bucket, &[&labels[..], &[("le", "+Inf")]].concat(), count);
+        self.sample(&format!("{name}_sum"), &labels, histogram.sum);
+        self.sample(&format!("{name}_count"), &labels, count);
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        for (place, (label, text)) in labels.iter().enumerate() {
+            let open = if place == 0 { '{' } else { ',' };
+            let text = Escaped(text);
+            write!(self.0, "{open}{label}=\"{text}\"").expect("writing to a String cannot fail");
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        self.line(format_args!("{close} {value}"));
+    }
+
+    fn line(&mut self, text: fmt::Arguments<'_>) {
+        writeln!(self.0, "{text}").expect("writing to a String cannot fail");
+    }
+}
+
+/// A label's value: backslash, quote and newline are escaped.
+struct Escaped<'a>(&'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|letter| match letter {
+            '\\' => out.write_str("\\\\"),
+            '"' => out.write_str("\\\""),
+            '\n' => out.write_str("\\n"),
+            letter => out.write_char(letter),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a parser of the format would object to: a sample without its head, a name twice.
+    fn check_page(page: &str) {
+        let mut heads = Vec::new();
+        for line in page.lines() {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                let name = rest.split(' ').next().expect("a name").to_owned();
+                assert!(!heads.contains(&name), "{name} twice");
+                heads.push(name);
+            } else if !line.starts_with('#') {
+                let head = heads.last().expect("a head before samples");
+                assert!(line.starts_with(head.as_str()), "{line} under {head}");
+                let value = line.rsplit(' ').next().expect("a value");
+                assert!(value.parse::<f64>().is_ok(), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn buckets_count_everything_below_their_bound() {
+        let mut metrics = Metrics::default();
+        for took in [0, 100, 101, 250_000, 9_000_000] {
+            metrics.count_query(Endpoint::Query, Duration::from_micros(took));
+        }
+        let page = render(&metrics, &Readings::default());
+        check_page(&page);
+        for line in [
+            "stemedb_queries_total{endpoint=\"query\"} 5",
+            "stemedb_query_latency_seconds_bucket{endpoint=\"query\",le=\"0.0001\"} 2",
+            "stemedb_query_latency_seconds_bucket{endpoint=\"query\",le=\"0.00025\"} 3",
+            "stemedb_query_latency_seconds_bucket{endpoint=\"query\",le=\"0.25\"} 4",
+            "stemedb_query_latency_seconds_bucket{endpoint=\"query\",le=\"5\"} 4",
+            "stemedb_query_latency_seconds_bucket{endpoint=\"query\",le=\"+Inf\"} 5",
+            "stemedb_query_latency_seconds_sum{endpoint=\"query\"} 9.250201",
+            "stemedb_query_latency_seconds_count{endpoint=\"query\"} 5",
+            "stemedb_queries_total{endpoint=\"skeptic\"} 0",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+        }
+    }
+
+    #[test]
+    fn every_count_reaches_the_page() {
+        let mut metrics = Metrics::default();
+        metrics.count_write(3, 700);
+        metrics.count_fsync(Duration::from_millis(2));
+        metrics.count_sync_cycle("a\"b\\c\n:1");
+        metrics.count_grpc("Ping", "OK");
+        metrics.count_http(201);
+        let readings = Readings { assertions: 7, http_connections: 2, ..Readings::default() };
+        let page = render(&metrics, &readings);
+        check_page(&page);
+        for line in [
+            "# TYPE stemedb_assertions_total counter",
+            "stemedb_assertions_total 7",
+            "stemedb_open_connections{listener=\"http\"} 2",
+            "stemedb_wal_writes_total 1",
+            "stemedb_wal_bytes_written_total 700",
+            "stemedb_wal_fsync_latency_seconds_count 1",
+            "stemedb_wal_batch_size_bucket{le=\"2\"} 0",
+            "stemedb_wal_batch_size_bucket{le=\"4\"} 1",
+            "stemedb_sync_cycles_total{peer=\"a\\\"b\\\\c\\n:1\"} 1",
+            "stemedb_grpc_requests_total{method=\"Ping\",code=\"OK\"} 1",
+            "stemedb_http_requests_total{status=\"201\"} 1",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+        }
+    }
+
+    #[test]
+    fn labels_from_outside_are_bounded() {
+        let mut metrics = Metrics::default();
+        for peer in 0..2 * LABELS_MAX {
+            metrics.count_sync_cycle(&peer.to_string());
+        }
+        assert_eq!(metrics.sync_cycles.len(), LABELS_MAX);
+    }
+}

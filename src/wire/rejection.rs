@@ -1,0 +1,154 @@
+//! The one table from a refusal to an HTTP status, an error code and a message.
+//!
+//! In: what a room or the HTTP layer refuses. Out: [`Rejection`], its status, and the error body.
+//!
+//! Never: a status number anywhere else.
+
+use std::fmt;
+
+use http::StatusCode;
+
+use super::json::{self, Malformed};
+use crate::base::{Digest, limits};
+use crate::journal;
+use crate::model::{BadQuery, Fault, Invalid};
+
+/// Why a request gets an error. In each case nothing changed.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Rejection {
+    /// The head is no HTTP that we can read.
+    Head,
+    /// The head is larger than [`limits::HTTP_HEAD_BYTES_MAX`] or has too many headers.
+    HeadTooLarge,
+    /// The body is not the JSON that was expected.
+    Json(Malformed),
+    /// The query string cannot be read; the text says why.
+    QueryString(String),
+    /// A query parameter has a value that cannot be used.
+    Query(BadQuery),
+    /// The hash in the path is none.
+    Hash,
+    /// The claim breaks a rule, or a signature on it is wrong.
+    Invalid(Invalid),
+    /// There is no such route.
+    Route,
+    /// There is no such assertion.
+    Unknown(Digest),
+    /// The route takes other methods: these.
+    Method(&'static str),
+    /// The client was too slow.
+    Timeout,
+    /// The body has no length.
+    Length,
+    /// The body is larger than [`limits::HTTP_BODY_BYTES_MAX`].
+    BodyTooLarge,
+    /// The body broke off, or its chunks cannot be read.
+    Body,
+    /// The body is said to be something else than JSON.
+    MediaType,
+    /// The log takes nothing more, for now or until somebody makes room.
+    Log(journal::Refusal),
+}
+
+impl Rejection {
+    /// The status, and the code by which a program tells the case.
+    pub fn status(&self) -> (StatusCode, &'static str) {
+        match self {
+            Rejection::Head => (StatusCode::BAD_REQUEST, "bad_request"),
+            Rejection::HeadTooLarge => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large")
+            }
+            Rejection::Json(_) => (StatusCode::BAD_REQUEST, "bad_json"),
+            Rejection::QueryString(_) | Rejection::Query(_) => {
+                (StatusCode::BAD_REQUEST, "bad_query")
+            }
+            Rejection::Hash => (StatusCode::BAD_REQUEST, "bad_hash"),
+            Rejection::Invalid(invalid) => match invalid.fault() {
+                Fault::Input => (StatusCode::BAD_REQUEST, "invalid_assertion"),
+                Fault::Signature => (StatusCode::UNPROCESSABLE_ENTITY, "bad_signature"),
+            },
+            Rejection::Route => (StatusCode::NOT_FOUND, "no_such_route"),
+            Rejection::Unknown(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Rejection::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Rejection::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout"),
+            Rejection::Length => (StatusCode::LENGTH_REQUIRED, "length_required"),
+            Rejection::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Rejection::Body => (StatusCode::BAD_REQUEST, "bad_body"),
+            Rejection::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json"),
+            Rejection::Log(journal::Refusal::Busy) => (StatusCode::TOO_MANY_REQUESTS, "busy"),
+            Rejection::Log(journal::Refusal::Budget { .. }) => {
+                (StatusCode::INSUFFICIENT_STORAGE, "disk_budget")
+            }
+            Rejection::Log(journal::Refusal::DiskFull) => {
+                (StatusCode::INSUFFICIENT_STORAGE, "disk_full")
+            }
+        }
+    }
+
+    /// Whether the connection cannot go on: where the next request begins is not known, or what
+    /// is left of this one would have to be read first.
+    pub fn ends_connection(&self) -> bool {
+        matches!(
+            self,
+            Rejection::Head
+                | Rejection::HeadTooLarge
+                | Rejection::Timeout
+                | Rejection::BodyTooLarge
+                | Rejection::Body
+        )
+    }
+
+    /// The error body.
+    pub fn body(&self) -> String {
+        json::answer::error(self.status().1, &self.to_string())
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rejection::Head => write!(out, "this is no HTTP/1.1 request head"),
+            Rejection::HeadTooLarge => write!(
+                out,
+                "the request head is too large, at most {} bytes in 100 headers are allowed",
+                limits::HTTP_HEAD_BYTES_MAX
+            ),
+            Rejection::Json(malformed) => malformed.fmt(out),
+            Rejection::QueryString(what) => out.write_str(what),
+            Rejection::Query(bad) => bad.fmt(out),
+            Rejection::Hash => write!(out, "an assertion's hash has 64 hex digits"),
+            Rejection::Invalid(invalid) => invalid.fmt(out),
+            Rejection::Route => write!(out, "there is no such route (docs/http.md lists them)"),
+            Rejection::Unknown(hash) => write!(out, "there is no assertion {hash} here"),
+            Rejection::Method(allowed) => write!(out, "this route takes {allowed}"),
+            Rejection::Timeout => write!(
+                out,
+                "the request did not arrive within {} seconds",
+                limits::HTTP_READ_MAX.as_secs()
+            ),
+            Rejection::Length => {
+                write!(out, "a body is needed, with Content-Length or Transfer-Encoding: chunked")
+            }
+            Rejection::BodyTooLarge => write!(
+                out,
+                "the body is too large, at most {} bytes are allowed",
+                limits::HTTP_BODY_BYTES_MAX
+            ),
+            Rejection::Body => write!(out, "the body breaks off or its chunks cannot be read"),
+            Rejection::MediaType => write!(out, "the body must be application/json in UTF-8"),
+            Rejection::Log(refusal) => refusal.fmt(out),
+        }
+    }
+}
+
+impl From<Malformed> for Rejection {
+    fn from(malformed: Malformed) -> Rejection {
+        Rejection::Json(malformed)
+    }
+}
+
+impl From<BadQuery> for Rejection {
+    fn from(bad: BadQuery) -> Rejection {
+        Rejection::Query(bad)
+    }
+}
