@@ -1,3 +1,48 @@
 //! The `stemedb-edge` program: arguments in, exit code out.
 
-fn main() {}
+use std::env;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use stemedb_edge::base::digest::hex;
+use stemedb_edge::config::{self, Command};
+use stemedb_edge::shell::{check, import, keygen};
+
+fn main() -> ExitCode {
+    match config::parse(env::args_os().skip(1), env::vars_os()) {
+        Ok(Command::Serve(_)) => fail("this version cannot serve yet", 1),
+        Ok(Command::Import(options)) => import::run(&options),
+        Ok(Command::Keygen { file }) => make_key(&file),
+        Ok(Command::Check { dir }) => check_directory(&dir),
+        Ok(Command::Print(text)) => print(&text),
+        Err(usage) => {
+            eprint!("{usage}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn check_directory(dir: &Path) -> ExitCode {
+    let verdict = check::check(dir);
+    print(&verdict.text);
+    ExitCode::from(verdict.code)
+}
+
+fn make_key(file: &Path) -> ExitCode {
+    match keygen::make(file) {
+        Ok(agent_id) => print(&format!("{}\n", hex(&agent_id))),
+        Err(why) => fail(&why, 1),
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    // Whoever closed the output (`| head`) has read enough.
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn fail(why: &str, code: u8) -> ExitCode {
+    eprintln!("stemedb-edge: {why}");
+    ExitCode::from(code)
+}

@@ -24,7 +24,7 @@ Usage:
   stemedb-edge [serve] [SETTINGS]   run a node
   stemedb-edge import FILE|-        send assertions, one JSON body a line, to a running node
   stemedb-edge keygen FILE          make a signing key
-  stemedb-edge check DIR            verify a data directory; the node must be stopped
+  stemedb-edge check DIR            verify a data directory, beside a running node too
 
 Options:
   -h, --help            this text; after a command, the command's own
@@ -88,15 +88,16 @@ Example:
 ";
 
 const CHECK: &str = "\
-Verifies a data directory: every record's checksum and hash. Changes nothing.
+Verifies a data directory: every record's checksum and hash. Changes nothing and works beside a
+running node.
 
 Usage:
   stemedb-edge check DIR
 
-  DIR  the data directory of a node that is stopped
+  DIR  the data directory of a node
 
-Exit codes: 0 the directory is sound, 1 it is damaged (each place is named), 2 the command line is
-wrong, others: it could not be read.
+Exit codes: 0 all is what was written, 1 something is not (each place is named), 2 it cannot be read
+or the command line is wrong.
 ";
 
 /// The help text of a topic.

@@ -13,17 +13,7 @@ use log::LevelFilter;
 use super::table::{Name, Origin, RawSettings};
 use super::values::{self, Endpoint, Parsed};
 use crate::base::{NodeId, limits};
-
-/// When a claim counts as stored.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Durability {
-    /// The answer waits for an fsync.
-    Immediate,
-    /// The answer waits for an fsync, and those are some milliseconds apart.
-    Batched,
-    /// The answer waits for the write alone; an fsync follows within a second.
-    Eventual,
-}
+use crate::journal::Durability;
 
 /// What a node is started with; every value can be used as it is.
 #[derive(Clone, PartialEq, Debug)]

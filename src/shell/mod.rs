@@ -3,6 +3,7 @@ pub mod anti_entropy;
 pub mod check;
 pub mod disk;
 pub mod driver;
+pub mod import;
 pub mod keygen;
 pub mod logger;
 pub mod memory;
