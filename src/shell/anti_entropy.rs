@@ -3,18 +3,24 @@
 //! In: a peer, and what the session wants asked. Out: a report. Calls under way are as many as the
 //! session asks for, each with its deadline. Never: decides what to ask.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use async_channel::Sender;
 use bytes::Bytes;
 use prost::Message;
 
 use super::driver::{Driver, Errand};
 use super::peers::Peer;
+use super::reactor::Timer;
+use super::tasks::Tasks;
 use crate::base::{Digest, NodeId, limits};
+use crate::config::Endpoint;
 use crate::model::Sealed;
 use crate::sync::{Reply, Report, Request, WireBytes};
 use crate::wire::frame::PREFIX_BYTES;
@@ -22,8 +28,85 @@ use crate::wire::pb::sync as pb;
 
 type Asked = Pin<Box<dyn Future<Output = (u32, Result<Reply, String>, WireBytes)>>>;
 
+/// What one peer gave and took in a round.
+#[derive(Clone, Debug)]
+pub struct PeerReport {
+    /// The peer's address, as configured.
+    pub address: String,
+    /// What came of it.
+    pub report: Report,
+}
+
+/// The peers this node was told of, and the one round of anti-entropy that may be under way.
+pub struct Peers {
+    driver: Rc<Driver>,
+    peers: Vec<Rc<Peer>>,
+    tasks: Tasks,
+    round: RefCell<Vec<Sender<Vec<PeerReport>>>>,
+    cycles: RefCell<BTreeMap<String, u64>>,
+}
+
+impl Peers {
+    /// Nothing is dialled before the first round.
+    pub fn new(driver: Rc<Driver>, seeds: &[Endpoint], tasks: Tasks) -> Rc<Peers> {
+        let peer = |seed: &Endpoint| Peer::new(seed.to_string(), tasks.clone());
+        let peers = seeds.iter().map(peer).collect();
+        let (round, cycles) = (RefCell::default(), RefCell::default());
+        Rc::new(Peers { driver, peers, tasks, round, cycles })
+    }
+
+    /// Levels with every peer now. Who asks while a round is under way gets that round's reports;
+    /// a round goes on when who asked has gone.
+    pub async fn sync_now(self: &Rc<Self>) -> Vec<PeerReport> {
+        let (reports, answer) = async_channel::bounded(1);
+        let first = self.round.borrow().is_empty();
+        self.round.borrow_mut().push(reports);
+        if first {
+            let peers = self.clone();
+            self.tasks.spawn(async move { peers.run_round().await });
+        }
+        answer.recv().await.unwrap_or_default()
+    }
+
+    /// Starts a round now and then; `None` is only when asked.
+    pub fn keep_level(self: &Rc<Self>, interval: Option<Duration>) {
+        let Some(interval) = interval.filter(|_| !self.peers.is_empty()) else { return };
+        let peers = self.clone();
+        self.tasks.spawn(async move {
+            loop {
+                // Nodes that started together must not all ask at one time.
+                Timer::after(interval.mul_f64(0.75 + 0.5 * fastrand::f64())).await;
+                peers.sync_now().await;
+            }
+        });
+    }
+
+    /// Rounds by peer since the start.
+    pub fn cycles(&self) -> Vec<(String, u64)> {
+        self.cycles.borrow().iter().map(|(peer, count)| (peer.clone(), *count)).collect()
+    }
+
+    async fn run_round(&self) {
+        let mut reports = Vec::new();
+        for peer in &self.peers {
+            let report = level(&self.driver, peer).await;
+            let address = peer.address().to_owned();
+            match &report.error {
+                Some(error) => log::warn!("sync with {address}: {error}"),
+                None => log::debug!("sync with {address}: {report:?}"),
+            }
+            *self.cycles.borrow_mut().entry(address.clone()).or_default() += 1;
+            reports.push(PeerReport { address, report });
+        }
+        for waiting in self.round.take() {
+            // Whoever asked may have gone.
+            let _ = waiting.try_send(reports.clone());
+        }
+    }
+}
+
 /// Levels this node with one peer.
-pub async fn level(driver: &Rc<Driver>, peer: &Rc<Peer>) -> Report {
+async fn level(driver: &Rc<Driver>, peer: &Rc<Peer>) -> Report {
     let start = Instant::now();
     let mut report = Report::default();
     match greet(driver, peer).await {
@@ -50,9 +133,14 @@ async fn greet(driver: &Driver, peer: &Rc<Peer>) -> (Result<NodeId, String>, Wir
     let answer = call::<pb::PingResponse>(peer, "Ping", &request, &mut bytes).await;
     let node_id = answer.and_then(|answer| {
         NodeId::from_slice(&answer.node_id)
-            .ok_or_else(|| format!("the peer's node_id has {} bytes", answer.node_id.len()))
+            .ok_or_else(|| format!("the peer's node_id has {} bytes, not 16", answer.node_id.len()))
     });
-    (node_id, bytes)
+    let own = driver.read(|replica, _| replica.node());
+    let other = node_id.and_then(|node_id| match node_id == own {
+        true => Err("the peer has this node's own id".to_owned()),
+        false => Ok(node_id),
+    });
+    (other, bytes)
 }
 
 async fn run(driver: &Rc<Driver>, peer: &Rc<Peer>) -> Report {

@@ -81,6 +81,7 @@ pub struct Driver {
     errands: RefCell<BTreeMap<SessionId, Sender<Errand>>>,
     observer: RefCell<Option<FlushObserver>>,
     started: Instant,
+    damages: Cell<u64>,
     deadline: Cell<Option<Moment>>,
     deadline_waker: Cell<Option<Waker>>,
 }
@@ -97,6 +98,7 @@ impl Driver {
             errands: RefCell::default(),
             observer: RefCell::default(),
             started: Instant::now(),
+            damages: Cell::new(0),
             deadline: Cell::new(None),
             deadline_waker: Cell::new(None),
         })
@@ -105,6 +107,16 @@ impl Driver {
     /// Has every write and flush reported to `observer`.
     pub fn observe_flushes(&self, observer: FlushObserver) {
         *self.observer.borrow_mut() = Some(observer);
+    }
+
+    /// Keeps how much damage recovery fenced off, for whoever asks.
+    pub fn set_damages(&self, damages: u64) {
+        self.damages.set(damages);
+    }
+
+    /// Stretches of the log that recovery fenced off.
+    pub fn damages(&self) -> u64 {
+        self.damages.get()
     }
 
     /// Monotonic time since the driver was made.
