@@ -1,6 +1,7 @@
 //! A StemeDB node for small machines.
 //!
-//! In: assertions over HTTP and gRPC. Out: the same assertions, durable, queryable, level with its peers.
+//! In: assertions over HTTP and gRPC. Out: the same assertions, durable, queryable, level with its
+//! peers.
 //!
 //! Floors, low to high; a room imports only from floors below its own:
 //!

@@ -1,7 +1,8 @@
 //! The switchboard: one method per thing that can happen to the node.
 //!
-//! In: requests, flushes, peers' answers, time. Out: work for the disk, calls for the peers, answers for
-//! tickets. Each method calls one room and moves that room's outputs to the next room or the outbox.
+//! In: requests, flushes, peers' answers, time. Out: work for the disk, calls for the peers,
+//! answers for tickets. Each method calls one room and moves that room's outputs to the next room
+//! or the outbox.
 //!
 //! Never: decides anything a room decides, reads a clock, does I/O of its own.
 
@@ -167,8 +168,8 @@ impl Replica {
         }
     }
 
-    /// The next page of leaves for a connection: at most `max` (0 or more than the cap: the cap), and
-    /// whether the set holds more than that.
+    /// The next page of leaves for a connection: at most `max` (0 or more than the cap: the cap),
+    /// and whether the set holds more than that.
     pub fn handle_leaves(
         &mut self,
         connection: u64,

@@ -1,8 +1,8 @@
 //! Answering a query: one pass over the candidates, newest first, in slices.
 //!
-//! In: a query and read access to store and bodies. Out: a page of assertions and what the lens made
-//! of all of them, or a skeptic's or layered view. A slice is bounded, so that a long pass never
-//! keeps others waiting; assertions that arrive meanwhile are not seen.
+//! In: a query and read access to store and bodies. Out: a page of assertions and what the lens
+//! made of all of them, or a skeptic's or layered view. A slice is bounded, so that a long pass
+//! never keeps others waiting; assertions that arrive meanwhile are not seen.
 //!
 //! Never: holds more bodies than one page, whatever the set.
 

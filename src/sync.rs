@@ -1,8 +1,8 @@
 //! Anti-entropy with one peer by the five standard RPCs: compare, walk the leaves, fetch, push.
 //!
 //! In: our root and count, the peer's answers, what became of the assertions it gave. Out: one call
-//! or assertion at a time, and a report at the end. Memory is one bit per assertion we hold plus one
-//! page of leaves, whatever the peer does.
+//! or assertion at a time, and a report at the end. Memory is one bit per assertion we hold plus
+//! one page of leaves, whatever the peer does.
 //!
 //! Never: opens a connection, reads a clock, keeps an assertion body.
 

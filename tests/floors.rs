@@ -19,11 +19,14 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// Words of the world: sockets, files, clocks, threads, chance, log lines.
-const WORLD: [&str; 15] = [
+const WORLD: [&str; 21] = [
     "Instant::now",
     "SystemTime",
     "std::fs",
-    "std::net",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "ToSocketAddrs",
     "std::thread",
     "std::env",
     "thread_rng",
@@ -32,7 +35,10 @@ const WORLD: [&str; 15] = [
     "libc::",
     "tokio::",
     "hyper::",
-    "log::",
+    "log::error!",
+    "log::warn!",
+    "log::info!",
+    "log::debug!",
     "println!",
     "async fn",
 ];

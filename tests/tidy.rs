@@ -59,7 +59,8 @@ fn lines_are_ascii_and_short() {
 #[test]
 fn functions_stay_within_a_page() {
     let mut wrong = Vec::new();
-    for (path, text) in rust_files() {
+    // A table of cases is one function, however long.
+    for (path, text) in rust_files().into_iter().filter(|(path, _)| !path.ends_with("tests.rs")) {
         let lines: Vec<&str> = text.lines().collect();
         for (start, line) in lines.iter().enumerate() {
             let code = line.trim_start();
@@ -99,7 +100,7 @@ fn files_have_one_subject_and_say_which() {
             wrong.push(format!("{place}: {test_lines} test lines belong into a tests.rs"));
         }
         let head: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
-        if stem != "main" && !head.contains("Never: ") {
+        if stem != "main" && !head.contains("Never:") {
             wrong.push(format!("{place}: no header with a `Never:` line"));
         }
     }
@@ -114,7 +115,10 @@ fn words_that_stay_out() {
     for (path, text) in rust_files() {
         for (index, line) in text.lines().enumerate() {
             let place = format!("{}:{}", path.display(), index + 1);
-            if marks.iter().any(|mark| line.contains(mark.as_str())) {
+            if line
+                .split(|letter: char| !letter.is_alphanumeric())
+                .any(|word| marks.iter().any(|mark| mark == word))
+            {
                 wrong.push(format!("{place}: an unfinished mark"));
             }
             if skips.iter().any(|mark| line.contains(mark.as_str())) {

@@ -1,8 +1,8 @@
 //! Group commit: makes sealed assertions committed.
 //!
 //! In: assertions, one at a time, and what became of each write. Out: at most one write at a time,
-//! and after its flush the same assertions with their positions. What gathers while the disk is busy
-//! is the next batch, so there is no timer unless the durability setting asks for one.
+//! and after its flush the same assertions with their positions. What gathers while the disk is
+//! busy is the next batch, so there is no timer unless the durability setting asks for one.
 //!
 //! Never: opens a file, reads a clock, changes the order.
 
@@ -15,8 +15,8 @@ use std::time::Duration;
 use crate::base::{Digest, Moment, Ticket, limits};
 use crate::model::Sealed;
 
-/// Where a record's frame starts: segment number times [`limits::SEGMENT_BYTES_MAX`], plus the offset
-/// in the segment. Always a multiple of [`record::ALIGNMENT`].
+/// Where a record's frame starts: segment number times [`limits::SEGMENT_BYTES_MAX`], plus the
+/// offset in the segment. Always a multiple of [`record::ALIGNMENT`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Position(pub u64);
 

@@ -1,7 +1,8 @@
 //! Frames of the log: bytes of one record, header of one segment, and what a scan may conclude.
 //!
-//! In: sealed bytes, or the bytes of a segment. Out: frames, or what was found and where a scan goes
-//! on. `docs/journal-format.md` draws the layout. Never: opens a file, allocates by a foreign length.
+//! In: sealed bytes, or the bytes of a segment. Out: frames, or what was found and where a scan
+//! goes on. `docs/journal-format.md` draws the layout. Never: opens a file, allocates by a foreign
+//! length.
 
 use std::fmt;
 use std::ops::Range;
@@ -182,8 +183,8 @@ pub fn last_written(bytes: &[u8]) -> Option<usize> {
     bytes.iter().rposition(|byte| *byte != 0).map(|last| last + 1)
 }
 
-/// The first place in `from..to` (multiples of [`ALIGNMENT`]) where a whole frame starts whose payload
-/// hashes to its digest.
+/// The first place in `from..to` (multiples of [`ALIGNMENT`]) where a whole frame starts whose
+/// payload hashes to its digest.
 pub fn find(bytes: &[u8], from: usize, to: usize) -> Option<usize> {
     let mut places = (from..to.min(bytes.len())).step_by(ALIGNMENT);
     places.find(|place| {

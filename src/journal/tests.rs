@@ -88,10 +88,8 @@ fn a_full_disk_refuses_what_flew_and_the_log_stays_as_it_was() {
     offer(&mut queue, 0, "a", 1).expect("room");
     let first = batch(&mut queue);
     queue.handle_done(Moment(0), Done::NoSpace);
-    let refused = queue.poll_output();
-    assert!(
-        matches!(&refused, Some(Output::Refused(Refusal::DiskFull, tickets)) if tickets[..] == [Ticket(1)])
-    );
+    let Some(Output::Refused(refusal, tickets)) = queue.poll_output() else { panic!("a refusal") };
+    assert_eq!((refusal, tickets), (Refusal::DiskFull, vec![Ticket(1)]));
     assert_eq!((queue.log_bytes(), queue.len()), (0, 0));
     offer(&mut queue, 0, "a", 2).expect("room again");
     assert_eq!(batch(&mut queue), first, "the same bytes at the same place");

@@ -14,8 +14,8 @@
 //! let assertion = draft.check(&mut clock, Wall(1_700_000_000_000)).expect("it keeps the rules");
 //! signature::verify(&assertion).expect("an unsigned one is fine");
 //! let sealed = assertion.seal();
-//! let opened = Sealed::open(sealed.digest(), sealed.bytes().clone()).expect("the digest is right");
-//! assert_eq!(opened.assertion(), Some(assertion));
+//! let opened = Sealed::open(sealed.digest(), sealed.bytes().clone()).expect("the digest is
+//! right"); assert_eq!(opened.assertion(), Some(assertion));
 //! ```
 
 pub mod canonical;

@@ -1,7 +1,7 @@
 //! `stemedb-edge check DIR`: is everything in a data directory what was written?
 //!
-//! In: a directory. Out: a summary, each damage with its place, an exit code. Works beside a running
-//! node. Never: writes, locks, or stops at the first damage.
+//! In: a directory. Out: a summary, each damage with its place, an exit code. Works beside a
+//! running node. Never: writes, locks, or stops at the first damage.
 
 use std::collections::HashSet;
 use std::fmt::Write;

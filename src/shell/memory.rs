@@ -1,7 +1,7 @@
 //! The allocator's habits, and how much memory the process takes.
 //!
-//! In: nothing. Out: settings of the C allocator, resident bytes. glibc keeps what bursts leave behind in
-//! arenas; on a small device it has to give it back. Never: allocates to find out.
+//! In: nothing. Out: settings of the C allocator, resident bytes. glibc keeps what bursts leave
+//! behind in arenas; on a small device it has to give it back. Never: allocates to find out.
 
 use std::fs::File;
 use std::io::Read;
@@ -20,7 +20,8 @@ pub fn be_thrifty() {
         (libc::M_TRIM_THRESHOLD, TRIM_BYTES),
         (libc::M_MMAP_THRESHOLD, MAP_BYTES),
     ] {
-        // SAFETY: mallopt takes two numbers and keeps no pointer; it is safe before the first thread.
+        // SAFETY: mallopt takes two numbers and keeps no pointer; it is safe before the first
+        // thread.
         unsafe { libc::mallopt(what, value) };
     }
 }

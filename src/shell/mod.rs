@@ -1,4 +1,8 @@
-//! Everything that touches the world.
+//! Everything that touches the world: sockets, files, clocks, threads, log lines.
+//!
+//! In: settings, connections, signals. Out: answers on the wire, bytes on disk, an exit code.
+//! Never: makes a decision of the protocol.
+
 pub mod anti_entropy;
 pub mod check;
 pub mod disk;

@@ -2,8 +2,8 @@
 //!
 //! In: a peer's address and request messages. Out: answer messages, or the status of the call. A
 //! connection that dies is dialled anew by the next call, not before a pause that grows with each
-//! failure. Never: sends more calls than the peer's window for small frames holds, waits without end,
-//! takes more bytes than one message may have.
+//! failure. Never: sends more calls than the peer's window for small frames holds, waits without
+//! end, takes more bytes than one message may have.
 
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, ToSocketAddrs};

@@ -4,8 +4,8 @@
 //! edge-triggered and registered once per descriptor, and readiness is remembered, so that a call
 //! on an idle node costs one wait, one read and one write.
 //!
-//! Never: runs on two threads, sets a kernel timer, writes the wake descriptor for a wake of its own
-//! thread.
+//! Never: runs on two threads, sets a kernel timer, writes the wake descriptor for a wake of its
+//! own thread.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -199,7 +199,7 @@ impl Reactor {
         };
         let timeout = wait.map(|wait| Timespec {
             tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(wait.subsec_nanos()).try_into().expect("below a billion"),
+            tv_nsec: wait.subsec_nanos().into(),
         });
         events.clear();
         let waited =

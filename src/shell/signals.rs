@@ -106,8 +106,8 @@ mod tests {
     #[allow(unsafe_code)]
     fn a_signal_of_this_thread_is_an_event() {
         let signals = Signals::new().expect("this thread may block signals");
-        // SAFETY: `raise` takes a number and touches no memory of ours. It signals this thread alone,
-        // so that the test's other threads, which block nothing, live on.
+        // SAFETY: `raise` takes a number and touches no memory of ours. It signals this thread
+        // alone, so that the test's other threads, which block nothing, live on.
         assert_eq!(unsafe { libc::raise(libc::SIGTERM) }, 0);
         let reactor = reactor::current().expect("a reactor");
         let signal = reactor.block_on(&LocalExecutor::new(), signals.next());

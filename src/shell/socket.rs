@@ -1,7 +1,7 @@
 //! TCP on the reactor, in the shapes that h2 (tokio's io traits) and hyper want.
 //!
-//! In: addresses and descriptors. Out: byte streams. Reads go into uninitialised room, so that nobody
-//! pays for zeroing what the kernel overwrites. Never: blocks, resolves a name.
+//! In: addresses and descriptors. Out: byte streams. Reads go into uninitialised room, so that
+//! nobody pays for zeroing what the kernel overwrites. Never: blocks, resolves a name.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -177,7 +177,8 @@ impl tokio::io::AsyncRead for TcpStream {
         context: &mut Context<'_>,
         buffer: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // SAFETY: `poll_recv` only writes initialised bytes into the slice, it never de-initialises.
+        // SAFETY: `poll_recv` only writes initialised bytes into the slice, it never
+        // de-initialises.
         let room = unsafe { buffer.unfilled_mut() };
         let count = ready!(self.poll_recv(context, room))?;
         // SAFETY: `poll_recv` counts what the kernel wrote at the front of the slice.
@@ -224,7 +225,8 @@ impl hyper::rt::Read for TcpStream {
         context: &mut Context<'_>,
         mut buffer: hyper::rt::ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        // SAFETY: `poll_recv` only writes initialised bytes into the slice, it never de-initialises.
+        // SAFETY: `poll_recv` only writes initialised bytes into the slice, it never
+        // de-initialises.
         let room = unsafe { buffer.as_mut() };
         let count = ready!(self.poll_recv(context, room))?;
         // SAFETY: `poll_recv` counts what the kernel wrote at the front of the slice.

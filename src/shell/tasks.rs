@@ -1,7 +1,7 @@
 //! The set of running tasks: who may start one, and how many run.
 //!
-//! In: futures. Out: nothing; a task ends by itself or with the executor. Never: lets a task outlive
-//! the executor.
+//! In: futures. Out: nothing; a task ends by itself or with the executor. Never: lets a task
+//! outlive the executor.
 
 use std::cell::Cell;
 use std::future::Future;

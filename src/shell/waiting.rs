@@ -1,7 +1,8 @@
 //! Callers that wait for an answer, found again by their ticket.
 //!
-//! In: answers, by ticket. Out: a future per ticket. A caller that goes away (its connection closed)
-//! drops its future and leaves nothing behind. Never: blocks, outgrows the callers there are.
+//! In: answers, by ticket. Out: a future per ticket. A caller that goes away (its connection
+//! closed) drops its future and leaves nothing behind. Never: blocks, outgrows the callers there
+//! are.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! What is known: an index by hash, subject and predicate, and the Merkle tree over the set.
 //!
-//! In: committed assertions, one [`Store::apply`] each, whatever way they came. Out: positions in the
-//! log. Full hashes, names and bodies stay in the log and are read through [`Bodies`].
+//! In: committed assertions, one [`Store::apply`] each, whatever way they came. Out: positions in
+//! the log. Full hashes, names and bodies stay in the log and are read through [`Bodies`].
 //!
 //! Never: keeps a body, a name or a full hash.
 
@@ -230,8 +230,8 @@ impl Store {
     }
 }
 
-/// The digest of a row. One that cannot be read any more reads as zeros: it matches nothing, and the
-/// root shows that the set is not whole.
+/// The digest of a row. One that cannot be read any more reads as zeros: it matches nothing, and
+/// the root shows that the set is not whole.
 fn digest_of_row(rows: &Rows, row: Row, bodies: &dyn Bodies) -> Digest {
     rows.position(row).and_then(|at| bodies.digest_at(at)).unwrap_or(Digest::ZERO)
 }

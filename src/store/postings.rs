@@ -1,8 +1,8 @@
 //! Rows by name: which rows have this subject, or this predicate.
 //!
-//! In: fingerprints of names (32 bits), rows in ascending order. Out: rows, newest first. A name with one row costs
-//! one trie entry; more rows go to a list of blocks, each row a varint distance from the one before.
-//! Two names may share a fingerprint: whoever reads the bodies decides.
+//! In: fingerprints of names (32 bits), rows in ascending order. Out: rows, newest first. A name
+//! with one row costs one trie entry; more rows go to a list of blocks, each row a varint distance
+//! from the one before. Two names may share a fingerprint: whoever reads the bodies decides.
 //!
 //! Never: keeps a name.
 
@@ -227,7 +227,8 @@ impl Postings {
     }
 }
 
-/// The head of a block: newest row (4 bytes), older block (4), count of the list (3), bytes used (1).
+/// The head of a block: newest row (4 bytes), older block (4), count of the list (3), bytes used
+/// (1).
 #[derive(Debug)]
 struct Head {
     newest: Row,

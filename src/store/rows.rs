@@ -1,8 +1,8 @@
 //! Where each row lies in the log: two bytes and a bit per row.
 //!
-//! In: positions, ascending. Out: the position of a row. Records mostly follow one another, so a row
-//! keeps its distance from the one before it; one in [`ANCHORED`] rows keeps its position whole.
-//! Never: forgets a row.
+//! In: positions, ascending. Out: the position of a row. Records mostly follow one another, so a
+//! row keeps its distance from the one before it; one in [`ANCHORED`] rows keeps its position
+//! whole. Never: forgets a row.
 
 use std::collections::BTreeMap;
 

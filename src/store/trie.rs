@@ -1,7 +1,7 @@
 //! A binary trie of pages: up to 64 entries per page, split at the next bit when one more comes.
 //!
-//! In: keys of 32 bytes and a value of 4. Out: the values whose key may be the one looked for. An entry
-//! keeps a fragment of its key. One of two bytes is a window that starts at the page's depth
+//! In: keys of 32 bytes and a value of 4. Out: the values whose key may be the one looked for. An
+//! entry keeps a fragment of its key. One of two bytes is a window that starts at the page's depth
 //! (rounded down to a byte) and moves on with it: the path to the page knows the bits before, and
 //! where a split needs bits beyond, the key is asked for again. One of four bytes is all of the key
 //! that counts, and stays.

@@ -22,7 +22,7 @@ pub fn encode(bytes: &[u8]) -> String {
 /// Text as bytes; `None` if it is not base64. Unused bits at the end may be anything.
 pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let text = match text {
-        [front @ .., b'=', b'='] | [front @ .., b'='] if text.len() % 4 == 0 => front,
+        [front @ .., b'=', b'='] | [front @ .., b'='] if text.len().is_multiple_of(4) => front,
         _ => text,
     };
     if text.len() % 4 == 1 {

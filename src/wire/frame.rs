@@ -39,8 +39,8 @@ impl Reader {
         Reader { message_bytes_max, head: [0; PREFIX_BYTES], head_filled: 0, body: BytesMut::new() }
     }
 
-    /// Takes the next message off the front of `piece`, or all of `piece` towards it. A message that
-    /// lies in one piece is not copied.
+    /// Takes the next message off the front of `piece`, or all of `piece` towards it. A message
+    /// that lies in one piece is not copied.
     pub fn read(&mut self, piece: &mut Bytes) -> Result<Option<Bytes>, Status> {
         if self.head_filled < PREFIX_BYTES {
             let take = piece.len().min(PREFIX_BYTES - self.head_filled);

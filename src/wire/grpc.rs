@@ -80,8 +80,8 @@ pub fn metadata<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The values of a `-bin` metadata name, each decoded; values may also come joined by commas. `None`
-/// if one of them is not base64.
+/// The values of a `-bin` metadata name, each decoded; values may also come joined by commas.
+/// `None` if one of them is not base64.
 pub fn binary_metadata(headers: &HeaderMap, name: &str) -> Option<Vec<Vec<u8>>> {
     let values = headers.get_all(name).into_iter();
     values

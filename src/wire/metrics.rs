@@ -1,8 +1,8 @@
 //! What an operator watches, and how Prometheus reads it.
 //!
 //! In: events, as they happen; readings, as they are asked for. Out: Prometheus text (version
-//! 0.0.4). Plain numbers and small maps whose keys the node chooses, so that nobody outside can make
-//! them grow.
+//! 0.0.4). Plain numbers and small maps whose keys the node chooses, so that nobody outside can
+//! make them grow.
 //!
 //! Never: reads a clock, holds a lock, makes a metric at run time.
 

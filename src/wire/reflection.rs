@@ -1,7 +1,7 @@
 //! Server reflection: answers what a client asks about the services and their files.
 //!
-//! In: one request. Out: one answer. Each answer carries a file and everything it imports, so that a
-//! client needs to ask but once. v1 and v1alpha have the same messages and share this.
+//! In: one request. Out: one answer. Each answer carries a file and everything it imports, so that
+//! a client needs to ask but once. v1 and v1alpha have the same messages and share this.
 //!
 //! Never: fails a stream; what cannot be answered is an `error_response`.
 

@@ -1,8 +1,8 @@
 //! The log on disk: one thread that writes and flushes, a reader beside it, recovery before it.
 //!
-//! In: [`Work`], one piece at a time. Out: [`Done`] for each, or a fault, after which nothing may be
-//! written any more: what the page cache holds after a failed flush, nobody knows. Never: retries a
-//! flush, answers before it.
+//! In: [`Work`], one piece at a time. Out: [`Done`] for each, or a fault, after which nothing may
+//! be written any more: what the page cache holds after a failed flush, nobody knows. Never:
+//! retries a flush, answers before it.
 
 mod directory;
 mod reader;

@@ -1,8 +1,9 @@
 //! Rebuilding everything from the log alone.
 //!
-//! In: the segment files. Out: every record that is whole, in log order, where the log ends, and what
-//! was wrong with the rest. An unfinished tail is cut off; damage before the tail is fenced off,
-//! counted and reported, and stops nothing. Never: holds more of a segment in memory than a window of it.
+//! In: the segment files. Out: every record that is whole, in log order, where the log ends, and
+//! what was wrong with the rest. An unfinished tail is cut off; damage before the tail is fenced
+//! off, counted and reported, and stops nothing. Never: holds more of a segment in memory than a
+//! window of it.
 
 use std::fs::{File, OpenOptions};
 use std::io;

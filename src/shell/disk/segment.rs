@@ -1,8 +1,8 @@
 //! Segment files: names, and the one writer at the end of the log.
 //!
-//! In: frames and where they go. Out: bytes on disk. Files grow by zeros ahead of the frames, so that
-//! most flushes change no file size and need no journal commit of the file system. Never: writes
-//! before the tail.
+//! In: frames and where they go. Out: bytes on disk. Files grow by zeros ahead of the frames, so
+//! that most flushes change no file size and need no journal commit of the file system. Never:
+//! writes before the tail.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

@@ -1,7 +1,7 @@
 //! `stemedb-edge import`: lines of a file into a running node.
 //!
-//! In: a file or the standard input, one body of `POST /v1/assert` a line. Out: requests, several in
-//! flight; a report. A thread reads (and signs), tasks send; the lines between them are bounded.
+//! In: a file or the standard input, one body of `POST /v1/assert` a line. Out: requests, several
+//! in flight; a report. A thread reads (and signs), tasks send; the lines between them are bounded.
 //!
 //! Never: holds more than a few lines, ends because of a bad one.
 

@@ -1,7 +1,7 @@
 //! What the HTTP API answers, as JSON text.
 //!
-//! In: what the rooms found. Out: text. Names and shapes are those of `docs/http.md`; hashes, ids and
-//! keys are lower-case hex, numbers read back to the very same bits.
+//! In: what the rooms found. Out: text. Names and shapes are those of `docs/http.md`; hashes, ids
+//! and keys are lower-case hex, numbers read back to the very same bits.
 //!
 //! Never: writes a number that is not finite, knows a status.
 

@@ -1,9 +1,9 @@
 //! A strict reader of JSON (RFC 8259), one value at a time, in the order its caller asks.
 //!
-//! In: bytes from outside. Out: the values that are expected, or [`Malformed`] with line, column and
-//! the name of the field. What is not expected (an unknown or repeated field, another type, deeper
-//! nesting, anything after the end) is refused where it stands, so foreign input decides nothing
-//! about depth, time or memory.
+//! In: bytes from outside. Out: the values that are expected, or [`Malformed`] with line, column
+//! and the name of the field. What is not expected (an unknown or repeated field, another type,
+//! deeper nesting, anything after the end) is refused where it stands, so foreign input decides
+//! nothing about depth, time or memory.
 //!
 //! Never: recurses, skips what it does not know, makes a number that is not finite.
 
