@@ -6,6 +6,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use crate::base::limits;
+use crate::wire::rejection::Rejection;
 
 /// One line that is not empty.
 #[derive(PartialEq, Eq, Debug)]
@@ -25,6 +26,13 @@ pub(super) struct Unfit {
     pub(super) code: &'static str,
     /// What was wrong and what would be right.
     pub(super) message: String,
+}
+
+/// What the node would have said to it.
+impl From<Rejection> for Unfit {
+    fn from(rejection: Rejection) -> Unfit {
+        Unfit { code: rejection.status().1, message: rejection.to_string() }
+    }
 }
 
 /// Cuts a byte stream into lines.
@@ -96,7 +104,7 @@ const LINE_BYTES_MAX: u64 = limits::HTTP_BODY_BYTES_MAX as u64 + 1;
 pub(super) fn too_long(bytes: u64) -> Unfit {
     let max = limits::HTTP_BODY_BYTES_MAX;
     Unfit {
-        code: "too_long",
+        code: "body_too_large",
         message: format!("the line has {bytes} bytes, at most {max} are allowed"),
     }
 }

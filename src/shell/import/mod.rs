@@ -7,6 +7,7 @@
 
 mod lines;
 mod post;
+mod sign;
 mod tally;
 
 use std::cell::{Cell, RefCell};
@@ -17,15 +18,18 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_channel::{Receiver, Sender};
 use async_executor::LocalExecutor;
 use futures_lite::future;
 
+use super::keygen;
 use super::reactor::{self, Timer};
 use super::signals::{Signal, Signals};
+use crate::base::Wall;
 use crate::config::{Endpoint, Import};
+use crate::model::signature::Signer;
 use lines::{Line, Lines};
 use tally::{Fate, Tally};
 
@@ -115,14 +119,18 @@ type Reader = BufReader<Box<dyn Read + Send>>;
 /// What the reading thread takes with it.
 struct Input {
     reader: Reader,
+    signer: Option<Signer>,
     batches: Sender<io::Result<Vec<Line>>>,
 }
 
 impl Job {
     fn prepare(import: &Import) -> Result<(Job, Input), String> {
-        if import.key.is_some() {
-            return Err("--key: this version cannot sign yet".to_string());
-        }
+        let signer = import.key.as_deref().map(keygen::read).transpose()?.map(|key| {
+            if key.is_open_to_others {
+                complain("warning: others may read the key, chmod 600 keeps it yours");
+            }
+            key.signer
+        });
         let (reader, total) = open(import)?;
         let addresses = resolve(&import.to)?;
         let (sender, batches) = async_channel::bounded(BATCHES_MAX);
@@ -140,7 +148,7 @@ impl Job {
             trouble: RefCell::default(),
             end: RefCell::default(),
         };
-        Ok((job, Input { reader, batches: sender }))
+        Ok((job, Input { reader, signer, batches: sender }))
     }
 
     /// The next line, or `None` at the end, whatever kind of end it is.
@@ -292,6 +300,11 @@ fn read_lines(input: Input) {
                 return;
             }
         };
+        let body = match &input.signer {
+            Some(signer) => line.body.and_then(|body| sign::signed(body, signer, wall())),
+            None => line.body,
+        };
+        let line = Line { body, ..line };
         bytes += line.body.as_ref().map_or(0, Vec::len);
         batch.push(line);
         // What a slow input has brought goes out before the next read blocks.
@@ -302,4 +315,10 @@ fn read_lines(input: Input) {
             bytes = 0;
         }
     }
+}
+
+/// The wall clock; one before 1970 reads as 1970.
+fn wall() -> Wall {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

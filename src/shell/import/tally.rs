@@ -50,11 +50,13 @@ struct Reason {
 }
 
 impl Reason {
-    fn add(&mut self, number: u64, message: String) {
+    fn add(&mut self, number: u64, message: &str) {
         self.count += 1;
+        // The node sees one line; its number in the input is ours to say.
+        let message = message.strip_prefix("line 1 ").unwrap_or(message);
         let place = self.numbers.partition_point(|&kept| kept < number);
         if place == 0 {
-            self.message = printable(&message);
+            self.message = printable(message);
         }
         self.numbers.insert(place, number);
         self.numbers.truncate(NUMBERS_MAX);
@@ -81,7 +83,7 @@ impl Tally {
                 let code = printable(&code);
                 let is_room = self.reasons.len() < REASONS_MAX || self.reasons.contains_key(&code);
                 let code = if is_room { code } else { "other".to_string() };
-                self.reasons.entry(code).or_default().add(number, message);
+                self.reasons.entry(code).or_default().add(number, &message);
             }
         }
     }
@@ -166,11 +168,11 @@ mod tests {
         for number in [19, 7, 17, 5, 15, 13, 3] {
             tally.add(number, refused("bad_body", &format!("wrong at {number}")));
         }
-        tally.add(4, refused("bad_signature", "does not verify"));
+        tally.add(4, refused("bad_json", "line 1 column 3: no"));
         let expected = "\
 10 lines: 1 created, 1 existed, 8 refused
   7 x bad_body: wrong at 3 (lines 3, 5, 7, 13, 15, ...)
-  1 x bad_signature: does not verify (line 4)
+  1 x bad_json: column 3: no (line 4)
 ";
         assert_eq!(tally.to_string(), expected);
         assert_eq!((tally.lines(), tally.refused()), (10, 8));
