@@ -1,8 +1,8 @@
 //! Adds a signature to a body without touching what stands in it.
 //!
 //! In: a line, and the draft that it says. Out: the same line with a signature, and a timestamp
-//! where there was none, since a signature needs one. The signature bears the claim's own timestamp,
-//! so that the same line signed again is the same assertion.
+//! where there was none, since a signature needs one. The signature bears the claim's own time, so
+//! that the same line signed again is the same assertion.
 //!
 //! Never: writes a field anew: numbers and texts stay as their author wrote them.
 
@@ -107,8 +107,8 @@ struct Fields {
     signatures: Option<Range<usize>>,
 }
 
-/// Finds the two fields in an object that a parser found well-formed; `None` if one of them is there
-/// twice, or if the line is not what the parser said.
+/// Finds the two fields in an object that a parser found well-formed; `None` if one of them is
+/// there twice, or if the line is not what the parser said.
 fn top_fields(line: &[u8]) -> Option<Fields> {
     let mut at = skip_blanks(line, 0);
     if *line.get(at)? != b'{' {
@@ -282,9 +282,9 @@ mod tests {
     fn a_signed_line_is_a_body_whose_signature_verifies() {
         let signer = Signer::new(&[7; 32]);
         for fields in [r#""timestamp":5"#, r#""timestamp":null,"signatures":[]"#, r#""epoch":7"#] {
-            let line = format!(
-                r#"{{"subject":"\u00e4","predicate":"p","object":{{"type":"Number","value":1e2}},{fields}}}"#
-            );
+            let object = r#"{"type":"Number","value":1e2}"#;
+            let line =
+                format!(r#"{{"subject":"\u00e4","predicate":"p","object":{object},{fields}}}"#);
             let line = signed(line.into_bytes(), &signer, NOW).expect("can be signed");
             let draft = json::parse_draft(&line).expect("is still a body");
             assert_eq!(draft.signatures.len(), 1);
