@@ -31,10 +31,12 @@ pub const PAGE_BYTES_MAX: usize = 4 << 20;
 pub const HTTP_BODY_BYTES_MAX: usize = ASSERTION_BYTES_MAX + (256 << 10);
 /// HTTP request head: line and headers. A subject and a predicate, percent-encoded, are 24 KiB.
 pub const HTTP_HEAD_BYTES_MAX: usize = 32 << 10;
-/// How long a client may take to send a request head, or a body, or to read an answer.
+/// How long a client may take to send a request head, or a body.
 pub const HTTP_READ_MAX: Duration = Duration::from_secs(30);
 /// How long a connection may wait for its next request.
 pub const HTTP_IDLE_MAX: Duration = Duration::from_secs(75);
+/// How long a client may take to fetch an answer: a page of `PAGE_BYTES_MAX` at 40 KiB/s.
+pub const HTTP_WRITE_MAX: Duration = Duration::from_secs(120);
 /// What is read and thrown away after a refusal, so that a client that is still sending gets to
 /// see it.
 pub const HTTP_LINGER_BYTES_MAX: usize = 8 << 20;
@@ -64,6 +66,9 @@ pub const HLC_DRIFT_MAX: Duration = Duration::from_secs(60);
 
 /// Open connections per listener; each costs up to 27 KiB idle.
 pub const CONNECTIONS_MAX: usize = 256;
+/// Pause after a failed accept: it fails for want of descriptors or memory, and both come back when
+/// other connections end.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Concurrent HTTP/2 streams per connection.
 pub const STREAMS_MAX: u32 = 128;
 /// HTTP/2 header list per connection (h2's own default is 16 MiB).

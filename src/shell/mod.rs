@@ -4,9 +4,11 @@
 //! Never: makes a decision of the protocol.
 
 pub mod anti_entropy;
+pub mod api;
 pub mod check;
 pub mod disk;
 pub mod driver;
+pub mod http;
 pub mod import;
 pub mod keygen;
 pub mod logger;

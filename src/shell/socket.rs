@@ -111,7 +111,7 @@ impl TcpStream {
     }
 
     /// Fills the front of `room`; the count says how much of it is initialised now. 0 is the end.
-    fn poll_recv(
+    pub(super) fn poll_recv(
         &self,
         context: &mut Context<'_>,
         room: &mut [MaybeUninit<u8>],
@@ -150,11 +150,15 @@ impl TcpStream {
         }
     }
 
-    fn poll_write_bytes(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_write_bytes(
+        &self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_send(context, |socket| net::send(socket, bytes, SendFlags::NOSIGNAL))
     }
 
-    fn poll_write_slices(
+    pub(super) fn poll_write_slices(
         &self,
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
@@ -162,7 +166,7 @@ impl TcpStream {
         self.poll_send(context, |socket| rustix::io::writev(socket, slices))
     }
 
-    fn close_write(&self) -> io::Result<()> {
+    pub(super) fn close_write(&self) -> io::Result<()> {
         match net::shutdown(&self.0.descriptor, Shutdown::Write) {
             Ok(()) | Err(Errno::NOTCONN) => Ok(()),
             Err(error) => Err(error.into()),

@@ -80,7 +80,6 @@ pub struct Metrics {
     fsyncs: Histogram,
     batches: Histogram,
     sync_cycles: BTreeMap<String, u64>,
-    grpc: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 impl Default for Metrics {
@@ -93,7 +92,6 @@ impl Default for Metrics {
             fsyncs: Histogram::new(&LATENCIES),
             batches: Histogram::new(&BATCHES),
             sync_cycles: BTreeMap::new(),
-            grpc: BTreeMap::new(),
         }
     }
 }
@@ -129,15 +127,21 @@ impl Metrics {
             self.sync_cycles.insert(peer.to_owned(), 1);
         }
     }
+}
 
-    /// A gRPC call was answered; `code` is the status code's name.
-    pub fn count_grpc(&mut self, method: &'static str, code: &'static str) {
-        *self.grpc.entry((method, code)).or_default() += 1;
-    }
+/// How often calls of a gRPC method ended with a status code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GrpcCount {
+    /// The method's name, without its service; empty for calls of no method.
+    pub method: &'static str,
+    /// The status code's name.
+    pub code: &'static str,
+    /// How often.
+    pub count: u64,
 }
 
 /// What is looked up when somebody asks.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Readings {
     /// Assertions held.
     pub assertions: u64,
@@ -145,8 +149,6 @@ pub struct Readings {
     pub opaque: u64,
     /// Records of the log that recovery fenced off.
     pub damaged: u64,
-    /// Assertions that wait for the disk.
-    pub queued: u64,
     /// Resident memory.
     pub resident_bytes: u64,
     /// Open connections of the HTTP API.
@@ -155,6 +157,8 @@ pub struct Readings {
     pub grpc_connections: u64,
     /// Seconds since the start.
     pub uptime_seconds: u64,
+    /// gRPC calls.
+    pub grpc: Vec<GrpcCount>,
 }
 
 /// The text for a scrape.
@@ -164,6 +168,7 @@ pub fn render(metrics: &Metrics, readings: &Readings) -> String {
     page.http(metrics);
     page.log(metrics);
     page.peers(metrics);
+    page.grpc(&readings.grpc);
     page.0
 }
 
@@ -177,8 +182,6 @@ impl Page {
         self.one("stemedb_opaque_assertions", "gauge", help, now.opaque);
         let help = "Records of the log that were found damaged at the start.";
         self.one("stemedb_damaged_records", "gauge", help, now.damaged);
-        let help = "Assertions that wait for the disk.";
-        self.one("stemedb_commit_queue_assertions", "gauge", help, now.queued);
         let help = "Resident memory.";
         self.one("process_resident_memory_bytes", "gauge", help, now.resident_bytes);
         let help = "Seconds since the start.";
@@ -228,10 +231,20 @@ impl Page {
         for (peer, count) in &metrics.sync_cycles {
             self.sample(name, &[("peer", peer)], *count);
         }
+    }
+
+    fn grpc(&mut self, counts: &[GrpcCount]) {
         let name = "stemedb_grpc_requests_total";
         self.head(name, "counter", "gRPC calls answered, by method and status code.");
-        for ((method, code), count) in &metrics.grpc {
-            self.sample(name, &[("method", method), ("code", code)], *count);
+        // Methods of the same name in several versions of a service are one line.
+        let mut sums = BTreeMap::new();
+        for GrpcCount { method, code, count } in counts {
+            let method = if method.is_empty() { "unknown" } else { method };
+            *sums.entry((method, code)).or_default() += count;
+        }
+        let sums: BTreeMap<(&str, &&str), u64> = sums;
+        for ((method, code), count) in sums {
+            self.sample(name, &[("method", method), ("code", code)], count);
         }
     }
 
@@ -339,9 +352,11 @@ mod tests {
         metrics.count_write(3, 700);
         metrics.count_fsync(Duration::from_millis(2));
         metrics.count_sync_cycle("a\"b\\c\n:1");
-        metrics.count_grpc("Ping", "OK");
         metrics.count_http(201);
-        let readings = Readings { assertions: 7, http_connections: 2, ..Readings::default() };
+        let ping = GrpcCount { method: "Ping", code: "OK", count: 1 };
+        let unknown = GrpcCount { method: "", code: "UNIMPLEMENTED", count: 2 };
+        let grpc = vec![ping, unknown, ping];
+        let readings = Readings { assertions: 7, http_connections: 2, grpc, ..Readings::default() };
         let page = render(&metrics, &readings);
         check_page(&page);
         for line in [
@@ -354,7 +369,8 @@ mod tests {
             "stemedb_wal_batch_size_bucket{le=\"2\"} 0",
             "stemedb_wal_batch_size_bucket{le=\"4\"} 1",
             "stemedb_sync_cycles_total{peer=\"a\\\"b\\\\c\\n:1\"} 1",
-            "stemedb_grpc_requests_total{method=\"Ping\",code=\"OK\"} 1",
+            "stemedb_grpc_requests_total{method=\"Ping\",code=\"OK\"} 2",
+            "stemedb_grpc_requests_total{method=\"unknown\",code=\"UNIMPLEMENTED\"} 2",
             "stemedb_http_requests_total{status=\"201\"} 1",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");

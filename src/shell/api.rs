@@ -1,0 +1,227 @@
+//! The HTTP API of this node: each route carried out by the driver.
+//!
+//! In: requests. Out: answers in JSON, metrics as text. Routes, shapes and statuses are `wire`'s.
+//! Never: decides anything about an assertion.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING,
+};
+use http::request::Parts;
+use http::{Response, StatusCode};
+use http_body_util::Full;
+
+use super::driver::{Driver, Refusal};
+use super::http::{Body, Gauge, Handler};
+use super::memory;
+use crate::base::Digest;
+use crate::journal;
+use crate::sync::Report;
+use crate::wire::http::{Cors, JSON, Route, echo_request_id, is_json, route};
+use crate::wire::json::answer::{self, Health};
+use crate::wire::json::parse_draft;
+use crate::wire::metrics::{self, Endpoint, GrpcCount, Metrics, Readings};
+use crate::wire::rejection::Rejection;
+
+/// Reports of anti-entropy, each with its peer's address.
+pub type Synced = Pin<Box<dyn Future<Output = Vec<(String, Report)>>>>;
+
+/// What the API shows or starts of the rest of the node.
+pub struct Surroundings {
+    /// Runs anti-entropy with every peer there is.
+    pub sync: Box<dyn Fn() -> Synced>,
+    /// Open connections of gRPC.
+    pub grpc_connections: Box<dyn Fn() -> usize>,
+    /// How gRPC calls ended.
+    pub grpc_counts: Box<dyn Fn() -> Vec<GrpcCount>>,
+    /// Open connections of HTTP.
+    pub http_connections: Gauge,
+    /// Records of the log that recovery fenced off.
+    pub damaged: u64,
+}
+
+/// Answers the API's requests.
+pub struct Api {
+    driver: Rc<Driver>,
+    cors: Cors,
+    metrics: Rc<RefCell<Metrics>>,
+    surroundings: Surroundings,
+}
+
+/// A good answer on its way.
+struct Answer {
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: String,
+}
+
+impl Api {
+    /// The API of the node behind `driver`.
+    pub fn new(
+        driver: Rc<Driver>,
+        cors: Cors,
+        metrics: Rc<RefCell<Metrics>>,
+        surroundings: Surroundings,
+    ) -> Api {
+        Api { driver, cors, metrics, surroundings }
+    }
+
+    async fn answer(&self, head: &Parts, body: &mut Body) -> Result<Answer, Rejection> {
+        match route(&head.method, &head.uri)? {
+            Route::Assert => self.assert(&head.headers, body).await,
+            Route::Assertion(digest) => self.timed(Endpoint::Assertion, self.find(digest)).await,
+            Route::Query(query) => {
+                let found = async { Ok(answer::view(&self.driver.query(query).await)) };
+                self.timed(Endpoint::Query, found).await
+            }
+            Route::Skeptic(query) => {
+                let found = async { Ok(answer::view(&self.driver.skeptic(query).await)) };
+                self.timed(Endpoint::Skeptic, found).await
+            }
+            Route::Layered(query) => {
+                let found = async { Ok(answer::view(&self.driver.layered(query).await)) };
+                self.timed(Endpoint::Layered, found).await
+            }
+            Route::Health => Ok(json(StatusCode::OK, self.health().await)),
+            Route::Metrics => Ok(self.scrape()),
+            Route::Sync => {
+                let reports = (self.surroundings.sync)().await;
+                Ok(json(StatusCode::OK, answer::synced(&reports)))
+            }
+            Route::Options(_) => Ok(json(StatusCode::NO_CONTENT, String::new())),
+        }
+    }
+
+    async fn assert(&self, headers: &HeaderMap, body: &mut Body) -> Result<Answer, Rejection> {
+        if !is_json(headers) {
+            return Err(Rejection::MediaType);
+        }
+        let has_body =
+            [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|length| headers.contains_key(length));
+        if !has_body {
+            return Err(Rejection::Length);
+        }
+        let draft = parse_draft(&body.read().await?)?;
+        match self.driver.assert(draft).await {
+            Ok(done) => {
+                let status = if done.created { StatusCode::CREATED } else { StatusCode::OK };
+                Ok(json(status, answer::asserted(&done.digest, done.created)))
+            }
+            Err(Refusal::Invalid(invalid)) => Err(Rejection::Invalid(invalid)),
+            Err(Refusal::Log(refusal)) => Err(Rejection::Log(refusal)),
+        }
+    }
+
+    async fn find(&self, digest: Digest) -> Result<String, Rejection> {
+        let sealed = self.driver.find(&digest).ok_or(Rejection::Unknown(digest))?;
+        Ok(answer::assertion(&sealed))
+    }
+
+    async fn timed(
+        &self,
+        endpoint: Endpoint,
+        found: impl Future<Output = Result<String, Rejection>>,
+    ) -> Result<Answer, Rejection> {
+        let start = Instant::now();
+        let text = found.await?;
+        self.metrics.borrow_mut().count_query(endpoint, start.elapsed());
+        Ok(json(StatusCode::OK, text))
+    }
+
+    async fn health(&self) -> String {
+        let (root, assertions) = self.driver.root().await;
+        let (node, opaque) =
+            self.driver.read(|replica, _| (replica.node(), replica.store().opaque()));
+        answer::health(&Health {
+            node,
+            assertions,
+            opaque,
+            damaged: self.surroundings.damaged,
+            root,
+            uptime_seconds: self.uptime_seconds(),
+        })
+    }
+
+    fn scrape(&self) -> Answer {
+        let (assertions, opaque) = self.driver.read(|replica, _| {
+            let store = replica.store();
+            (store.len(), store.opaque())
+        });
+        let readings = Readings {
+            assertions,
+            opaque,
+            damaged: self.surroundings.damaged,
+            resident_bytes: memory::resident(),
+            http_connections: self.surroundings.http_connections.get() as u64,
+            grpc_connections: (self.surroundings.grpc_connections)() as u64,
+            uptime_seconds: self.uptime_seconds(),
+            grpc: (self.surroundings.grpc_counts)(),
+        };
+        Answer {
+            status: StatusCode::OK,
+            content_type: HeaderValue::from_static(metrics::CONTENT_TYPE),
+            body: metrics::render(&self.metrics.borrow(), &readings),
+        }
+    }
+
+    fn uptime_seconds(&self) -> u64 {
+        self.driver.now().0 / 1_000_000
+    }
+}
+
+impl Handler for Api {
+    async fn handle(self: Rc<Self>, head: Parts, body: &mut Body) -> Response<Full<Bytes>> {
+        let answered = self.answer(&head, body).await;
+        let mut response = match answered {
+            Ok(answer) => respond(answer),
+            Err(rejection) => refuse(&rejection),
+        };
+        if let Ok(Route::Options(allowed)) = route(&head.method, &head.uri) {
+            self.cors.preflight(allowed, response.headers_mut());
+        }
+        self.cors.decorate(&head.headers, response.headers_mut());
+        echo_request_id(&head.headers, response.headers_mut());
+        self.metrics.borrow_mut().count_http(response.status().as_u16());
+        response
+    }
+
+    fn note_refused(&self, rejection: &Rejection) {
+        self.metrics.borrow_mut().count_http(rejection.status().0.as_u16());
+    }
+}
+
+fn json(status: StatusCode, body: String) -> Answer {
+    Answer { status, content_type: JSON, body }
+}
+
+fn respond(answer: Answer) -> Response<Full<Bytes>> {
+    let is_empty = answer.body.is_empty();
+    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    *response.status_mut() = answer.status;
+    if !is_empty {
+        response.headers_mut().insert(CONTENT_TYPE, answer.content_type);
+    }
+    response
+}
+
+fn refuse(rejection: &Rejection) -> Response<Full<Bytes>> {
+    let (status, _) = rejection.status();
+    let mut response = respond(json(status, rejection.body()));
+    let headers = response.headers_mut();
+    match rejection {
+        Rejection::Method(allowed) => {
+            headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        Rejection::Log(journal::Refusal::Busy) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        _ => {}
+    }
+    response
+}

@@ -1,0 +1,97 @@
+//! A request body, read within its bounds.
+//!
+//! In: hyper's body of a connection. Out: all its bytes at once, or why they cannot be had. Never: reads
+//! past the limit, copies a body that came in one piece.
+
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+
+use super::line::{Line, Phase, unless_late};
+use crate::base::limits;
+use crate::wire::rejection::Rejection;
+
+/// The body of one request.
+pub struct Body {
+    incoming: Incoming,
+    line: Rc<Line>,
+    /// The client waits to be asked for it.
+    is_awaited: bool,
+    is_ended: bool,
+    is_broken: bool,
+}
+
+impl Body {
+    /// `is_awaited`: the client sends it only when asked to (`Expect: 100-continue`).
+    pub(super) fn new(incoming: Incoming, line: Rc<Line>, is_awaited: bool) -> Body {
+        let is_ended = incoming.is_end_stream();
+        Body { incoming, line, is_awaited, is_ended, is_broken: false }
+    }
+
+    /// All of it.
+    pub async fn read(&mut self) -> Result<Bytes, Rejection> {
+        let known = self.incoming.size_hint();
+        if known.lower() > limits::HTTP_BODY_BYTES_MAX as u64 {
+            return Err(Rejection::BodyTooLarge);
+        }
+        let first = self.piece().await?.unwrap_or_default();
+        if self.is_ended {
+            return Ok(first);
+        }
+        let mut whole = BytesMut::with_capacity(known.exact().map_or(0, |bytes| bytes as usize));
+        whole.extend_from_slice(&first);
+        while let Some(piece) = self.piece().await? {
+            if whole.len() + piece.len() > limits::HTTP_BODY_BYTES_MAX {
+                return Err(Rejection::BodyTooLarge);
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// Hears the client out after a refusal, if that is soon done; else the connection has to end.
+    /// True: it can go on.
+    pub(super) async fn discard(&mut self) -> bool {
+        let max = limits::HTTP_BODY_BYTES_MAX as u64;
+        let is_short = self.incoming.size_hint().upper().is_some_and(|upper| upper <= max);
+        let is_coming = is_short && !self.is_awaited && !self.is_broken;
+        while is_coming && !self.is_ended {
+            if self.piece().await.is_err() {
+                break;
+            }
+        }
+        self.is_ended
+    }
+
+    /// The next piece; `None` at the end.
+    async fn piece(&mut self) -> Result<Option<Bytes>, Rejection> {
+        if self.is_ended {
+            return Ok(None);
+        }
+        self.is_awaited = false;
+        self.line.enter(Phase::Body);
+        let piece = self.data().await;
+        self.line.enter(Phase::Working);
+        self.is_ended = matches!(piece, Ok(None)) || self.incoming.is_end_stream();
+        self.is_broken = piece.is_err();
+        piece
+    }
+
+    /// The next piece, past what is no data: trailers, in which nobody is interested.
+    async fn data(&mut self) -> Result<Option<Bytes>, Rejection> {
+        loop {
+            let frame = unless_late(&self.line, self.incoming.frame()).await;
+            match frame.ok_or(Rejection::Timeout)? {
+                None => return Ok(None),
+                Some(Err(_)) => return Err(Rejection::Body),
+                Some(Ok(frame)) => {
+                    if let Ok(piece) = frame.into_data() {
+                        return Ok(Some(piece));
+                    }
+                }
+            }
+        }
+    }
+}
