@@ -7,11 +7,11 @@ use std::process::ExitCode;
 
 use stemedb_edge::base::digest::hex;
 use stemedb_edge::config::{self, Command};
-use stemedb_edge::shell::{check, import, keygen};
+use stemedb_edge::shell::{check, import, keygen, node};
 
 fn main() -> ExitCode {
     match config::parse(env::args_os().skip(1), env::vars_os()) {
-        Ok(Command::Serve(_)) => fail("this version cannot serve yet", 1),
+        Ok(Command::Serve(settings)) => node::run(&settings),
         Ok(Command::Import(options)) => import::run(&options),
         Ok(Command::Keygen { file }) => make_key(&file),
         Ok(Command::Check { dir }) => check_directory(&dir),

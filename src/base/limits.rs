@@ -75,6 +75,27 @@ pub const STREAMS_MAX: u32 = 128;
 pub const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
 /// HTTP/2 send buffer per stream (h2's own default is 400 KiB).
 pub const STREAM_SEND_BYTES_MAX: usize = 64 << 10;
+/// Bytes of gRPC requests that are not complete, of all connections together; half of it for one.
+pub const GRPC_HELD_BYTES_MAX: usize = 4 * GRPC_MESSAGE_BYTES_MAX;
+/// Bytes of gRPC answers that clients have not read, of all connections together; half for one.
+pub const GRPC_UNSENT_BYTES_MAX: usize = 4 * GRPC_MESSAGE_BYTES_MAX;
+/// How long a gRPC request may take to arrive whole, whatever its own deadline.
+pub const GRPC_READ_MAX: Duration = Duration::from_secs(30);
+/// How long a client may take for the HTTP/2 preface and settings.
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// HTTP/2 streams that a peer's protocol errors may reset, over the life of a connection.
+pub const LOCAL_RESETS_MAX: usize = 64;
+/// h2 charges each DATA frame under 256 bytes that waits unread with what it lacks; this is two such
+/// frames for each stream, so that many small messages in one read never end a connection.
+pub const DATA_FRAME_BUDGET: usize = 2 * 256 * STREAMS_MAX as usize;
+/// A connection that was silent for so long is asked for a sign of life.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long it may take to give one.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Keepalive intervals without a call after which a server closes a connection: five minutes.
+pub const IDLE_TICKS_MAX: u32 = 10;
+/// How long a client may take to leave a connection that the server has told it to leave.
+pub const GOAWAY_GRACE: Duration = Duration::from_secs(1);
 /// Calls in flight to one peer: under h2's budget for small DATA frames that wait unread.
 pub const CALLS_IN_FLIGHT_MAX: usize = 64;
 /// Deadline of a call to a peer that names none.

@@ -1,0 +1,407 @@
+//! One connection: its h2 machine, and every call on it, driven by one task.
+//!
+//! In: bytes of a client, wake-ups of running calls. Out: answers; the end, once the client is gone,
+//! silent, idle for long, or does not read what it asked for.
+//!
+//! Requests are collected until h2 has no more, then answered, then flushed together: a hundred
+//! calls that come in one read leave in one write.
+//!
+//! Never: spawns a task, sets a timer for a call that is answered at once.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_lite::future;
+use h2::server::{Builder, SendResponse};
+use h2::{Ping, PingPong, RecvStream};
+use http::Request;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::budget::Budget;
+use super::call;
+use super::respond::Frame;
+use super::wakers::{PARTS_MAX, Woken};
+use super::{Phase, Shared};
+use crate::base::limits;
+use crate::shell::reactor::Timer;
+use crate::shell::socket::TcpStream;
+
+/// Calls that can run at a time: h2 lets no more streams be open, but a stream that was reset is not
+/// open any more while its call still has to be told.
+const CALLS_MAX: usize = PARTS_MAX - 2;
+const H2: usize = PARTS_MAX - 2;
+const TICK: usize = PARTS_MAX - 1;
+const _: () = assert!(limits::STREAMS_MAX as usize + 32 <= CALLS_MAX);
+
+/// What others know of a connection.
+pub(super) struct Link {
+    pub(super) number: u64,
+    pub(super) shared: Rc<Shared>,
+    woken: Arc<Woken>,
+    /// Calls that wait for their request or their answer.
+    running: Cell<usize>,
+    /// The number of the latest call.
+    last_call: Cell<u64>,
+    asked_to_close: Cell<bool>,
+    /// Reads that brought something.
+    reads: Cell<u64>,
+    /// Bytes of its requests that are not complete, as part of the server's.
+    pub(super) held: Rc<Budget>,
+    /// Bytes of its answers that are not sent, as part of the server's.
+    pub(super) unsent: Rc<Budget>,
+}
+
+impl Link {
+    /// A link that the server knows of until the guard is dropped.
+    pub(super) fn register(number: u64, shared: &Rc<Shared>) -> Registered {
+        let link = Rc::new(Link {
+            number,
+            shared: shared.clone(),
+            woken: Woken::new(),
+            running: Cell::new(0),
+            last_call: Cell::new(shared.calls.get()),
+            asked_to_close: Cell::new(false),
+            reads: Cell::new(0),
+            held: Budget::within(&shared.held),
+            unsent: Budget::within(&shared.unsent),
+        });
+        shared.links.borrow_mut().push(link.clone());
+        Registered(link)
+    }
+
+    /// Whether no call runs.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.get() == 0
+    }
+
+    /// When, counted in calls, this connection was last used.
+    pub(super) fn last_call(&self) -> u64 {
+        self.last_call.get()
+    }
+
+    /// Asks the connection to end as soon as no call runs.
+    pub(super) fn close(&self) {
+        self.asked_to_close.set(true);
+        self.wake();
+    }
+
+    /// Has the connection and all its calls look at the server's state again.
+    pub(super) fn wake(&self) {
+        self.woken.wake_all();
+    }
+
+    /// Whether the connection should end as soon as it can.
+    fn is_unwanted(&self) -> bool {
+        self.asked_to_close.get() || self.shared.phase.get() == Phase::Draining
+    }
+
+    /// Done once the connection should end.
+    async fn unwanted(&self) {
+        poll_fn(|context| {
+            self.woken.begin(context.waker());
+            self.woken.end();
+            if self.is_unwanted() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    fn note_call(&self) {
+        let number = self.shared.calls.get() + 1;
+        self.shared.calls.set(number);
+        self.last_call.set(number);
+    }
+}
+
+/// Takes the link out of the server's list when the connection ends, however it ends.
+pub(super) struct Registered(Rc<Link>);
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let shared = &self.0.shared;
+        shared.links.borrow_mut().retain(|link| !Rc::ptr_eq(link, &self.0));
+        shared.note_links_changed();
+    }
+}
+
+/// Serves one connection until it ends.
+pub(super) async fn serve(link: Registered, stream: TcpStream) {
+    let io = Io { stream, link: link.0.clone() };
+    let handshake = async { settings().handshake(io).await.ok() };
+    let late = async {
+        future::or(Timer::after(limits::HANDSHAKE_MAX), link.0.unwanted()).await;
+        None
+    };
+    if let Some(h2) = future::or(handshake, late).await {
+        let mut connection = Connection::new(link.0.clone(), h2);
+        poll_fn(|context| connection.poll(context)).await;
+    }
+}
+
+fn settings() -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(limits::STREAMS_MAX)
+        .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
+        .max_send_buffer_size(limits::STREAM_SEND_BYTES_MAX)
+        .max_local_error_reset_streams(Some(limits::LOCAL_RESETS_MAX))
+        .data_frame_budget(limits::DATA_FRAME_BUDGET);
+    builder
+}
+
+/// A socket that counts what it does, for the sake of the timers.
+struct Io {
+    stream: TcpStream,
+    link: Rc<Link>,
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = AsyncRead::poll_read(Pin::new(&mut self.stream), context, buffer);
+        if polled.is_ready() {
+            self.link.reads.set(self.link.reads.get() + 1);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(Pin::new(&mut self.stream), context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write_vectored(Pin::new(&mut self.stream), context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_shutdown(Pin::new(&mut self.stream), context)
+    }
+}
+
+type Arrived = (Request<RecvStream>, SendResponse<Frame>);
+pub(super) type Running = Pin<Box<dyn Future<Output = ()>>>;
+
+struct Connection {
+    link: Rc<Link>,
+    woken: Arc<Woken>,
+    h2: h2::server::Connection<Io, Frame>,
+    h2_waker: Waker,
+    arrived: Vec<Arrived>,
+    calls: Vec<Option<Running>>,
+    /// One a call, made at first use; a place that is free again keeps its waker.
+    call_wakers: Vec<Waker>,
+    tick: Tick,
+}
+
+impl Connection {
+    fn new(link: Rc<Link>, mut h2: h2::server::Connection<Io, Frame>) -> Connection {
+        let woken = link.woken.clone();
+        let tick = Tick::new(&link, woken.waker(TICK), h2.ping_pong());
+        woken.add(H2);
+        woken.add(TICK);
+        Connection {
+            link,
+            h2_waker: woken.waker(H2),
+            woken,
+            h2,
+            arrived: Vec::new(),
+            calls: Vec::new(),
+            call_wakers: Vec::new(),
+            tick,
+        }
+    }
+
+    /// Drives whatever part was woken, until none is.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.woken.begin(context.waker());
+        loop {
+            while let Some(place) = self.woken.take_below(CALLS_MAX) {
+                self.poll_call(place);
+            }
+            let ended = (self.woken.remove(TICK) && self.poll_tick().is_ready())
+                || (self.woken.remove(H2) && self.poll_h2().is_ready());
+            if ended {
+                return Poll::Ready(());
+            }
+            if self.woken.end() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn poll_call(&mut self, place: usize) {
+        let Some(running) = self.calls.get_mut(place).and_then(Option::as_mut) else { return };
+        let mut context = Context::from_waker(&self.call_wakers[place]);
+        if running.as_mut().poll(&mut context).is_ready() {
+            self.calls[place] = None;
+            self.link.running.set(self.link.running.get() - 1);
+        }
+    }
+
+    fn poll_h2(&mut self) -> Poll<()> {
+        let mut context = Context::from_waker(&self.h2_waker);
+        loop {
+            self.woken.remove(H2);
+            match self.h2.poll_accept(&mut context) {
+                Poll::Ready(Some(Ok(arrived))) => self.arrived.push(arrived),
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        let mut arrived = std::mem::take(&mut self.arrived);
+        for (request, respond) in arrived.drain(..) {
+            self.link.note_call();
+            if let Some(running) = call::begin(&self.link, request, respond) {
+                self.run(running);
+            }
+            // There is something to send, or a stream to forget.
+            self.woken.add(H2);
+        }
+        self.arrived = arrived;
+        Poll::Pending
+    }
+
+    /// Keeps a call that could not be answered at once. One for which there is no place is dropped,
+    /// which resets its stream.
+    fn run(&mut self, running: Running) {
+        let place = self.calls.iter().position(Option::is_none).unwrap_or(self.calls.len());
+        if place == CALLS_MAX {
+            return;
+        }
+        if place == self.calls.len() {
+            self.calls.push(None);
+            self.call_wakers.push(self.woken.waker(place));
+        }
+        self.calls[place] = Some(running);
+        self.link.running.set(self.link.running.get() + 1);
+        self.woken.add(place);
+    }
+
+    fn poll_tick(&mut self) -> Poll<()> {
+        if self.link.is_unwanted() && !self.tick.leaving {
+            self.tick.leave();
+            self.h2.graceful_shutdown();
+            self.woken.add(H2);
+        }
+        match self.tick.poll(&self.link) {
+            Verdict::Stay => Poll::Pending,
+            Verdict::Leave => {
+                self.link.close();
+                Poll::Pending
+            }
+            Verdict::Drop => Poll::Ready(()),
+        }
+    }
+}
+
+/// Looks, now and then, whether the client is still there and still wants something.
+struct Tick {
+    timer: Timer,
+    waker: Waker,
+    pings: Option<PingPong>,
+    /// What the link's counters said last time.
+    reads: u64,
+    unsent: usize,
+    last_call: u64,
+    idle_ticks: u32,
+    pinged: bool,
+    leaving: bool,
+}
+
+enum Verdict {
+    Stay,
+    Leave,
+    Drop,
+}
+
+impl Tick {
+    fn new(link: &Link, waker: Waker, pings: Option<PingPong>) -> Tick {
+        Tick {
+            timer: Timer::after(limits::KEEPALIVE_INTERVAL),
+            waker,
+            pings,
+            reads: link.reads.get(),
+            unsent: link.unsent.used(),
+            last_call: link.last_call.get(),
+            idle_ticks: 0,
+            pinged: false,
+            leaving: false,
+        }
+    }
+
+    fn leave(&mut self) {
+        self.leaving = true;
+        self.timer = Timer::after(limits::GOAWAY_GRACE);
+    }
+
+    fn poll(&mut self, link: &Link) -> Verdict {
+        let waker = self.waker.clone();
+        let mut context = Context::from_waker(&waker);
+        while Pin::new(&mut self.timer).poll(&mut context).is_ready() {
+            let (verdict, next) = self.judge(link);
+            if !matches!(verdict, Verdict::Stay) {
+                return verdict;
+            }
+            self.timer = Timer::after(next);
+        }
+        Verdict::Stay
+    }
+
+    fn judge(&mut self, link: &Link) -> (Verdict, Duration) {
+        let silent = self.reads == link.reads.get();
+        let stuck = self.unsent > 0 && self.unsent == link.unsent.used();
+        let unused = link.is_idle() && self.last_call == link.last_call.get();
+        self.reads = link.reads.get();
+        self.unsent = link.unsent.used();
+        self.last_call = link.last_call.get();
+        self.idle_ticks = if unused { self.idle_ticks + 1 } else { 0 };
+        if self.leaving && link.is_idle() || silent && self.pinged || stuck {
+            return (Verdict::Drop, limits::KEEPALIVE_INTERVAL);
+        }
+        if self.idle_ticks >= limits::IDLE_TICKS_MAX {
+            return (Verdict::Leave, limits::KEEPALIVE_INTERVAL);
+        }
+        self.pinged = silent && self.ping();
+        let next = match (self.pinged, self.leaving) {
+            (true, _) => limits::KEEPALIVE_TIMEOUT,
+            (_, true) => limits::GOAWAY_GRACE,
+            _ => limits::KEEPALIVE_INTERVAL,
+        };
+        (Verdict::Stay, next)
+    }
+
+    /// Sends a ping. Any read shows that the client lives, so the answer itself is only taken off
+    /// h2's hands, to make room for the next ping.
+    fn ping(&mut self) -> bool {
+        let Some(pings) = &mut self.pings else { return false };
+        let mut context = Context::from_waker(Waker::noop());
+        let _ = pings.poll_pong(&mut context);
+        pings.send_ping(Ping::opaque()).is_ok()
+    }
+}

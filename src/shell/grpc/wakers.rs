@@ -1,0 +1,107 @@
+//! Wakers that tell which part of a connection can go on.
+//!
+//! In: wake-ups of numbered parts, from any thread. Out: the numbers, and one wake-up of the
+//! connection's task, unless that is running and will look by itself.
+//!
+//! Never: polls all parts because one of them can go on.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Wake, Waker};
+
+/// Parts there may be: the streams of a connection, and some for the connection itself.
+pub(super) const PARTS_MAX: usize = WORDS * 64;
+const WORDS: usize = 3;
+
+/// Which parts were woken.
+pub(super) struct Woken {
+    words: [AtomicU64; WORDS],
+    running: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
+
+struct Part {
+    number: usize,
+    woken: Arc<Woken>,
+}
+
+impl Wake for Part {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.add(self.number);
+        if !self.woken.running.load(Ordering::SeqCst) {
+            self.woken.wake_task();
+        }
+    }
+}
+
+impl Woken {
+    pub(super) fn new() -> Arc<Woken> {
+        Arc::new(Woken {
+            words: Default::default(),
+            running: AtomicBool::new(false),
+            task: Mutex::new(None),
+        })
+    }
+
+    /// The waker of a part.
+    pub(super) fn waker(self: &Arc<Self>, number: usize) -> Waker {
+        assert!(number < PARTS_MAX, "part {number} of at most {PARTS_MAX}");
+        Waker::from(Arc::new(Part { number, woken: self.clone() }))
+    }
+
+    /// Marks a part; for the running task itself, which looks again before it ends.
+    pub(super) fn add(&self, number: usize) {
+        self.words[number / 64].fetch_or(1 << (number % 64), Ordering::SeqCst);
+    }
+
+    /// Takes a part's mark off.
+    pub(super) fn remove(&self, number: usize) -> bool {
+        let bit = 1 << (number % 64);
+        self.words[number / 64].fetch_and(!bit, Ordering::SeqCst) & bit != 0
+    }
+
+    /// Takes any marked part under `below`.
+    pub(super) fn take_below(&self, below: usize) -> Option<usize> {
+        self.words.iter().enumerate().find_map(|(place, word)| {
+            let bits = word.load(Ordering::SeqCst);
+            let number = place * 64 + bits.trailing_zeros() as usize;
+            (bits != 0 && number < below && self.remove(number)).then_some(number)
+        })
+    }
+
+    /// The task runs from now on; wake-ups of its parts need not wake it.
+    pub(super) fn begin(&self, task: &Waker) {
+        self.running.store(true, Ordering::SeqCst);
+        let mut known = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.as_ref().is_some_and(|known| known.will_wake(task)) {
+            *known = Some(task.clone());
+        }
+    }
+
+    /// The task stops running. False if a part was woken in the very last moment: go on.
+    pub(super) fn end(&self) -> bool {
+        self.running.store(false, Ordering::SeqCst);
+        let quiet = self.words.iter().all(|word| word.load(Ordering::SeqCst) == 0);
+        if !quiet {
+            self.running.store(true, Ordering::SeqCst);
+        }
+        quiet
+    }
+
+    /// Marks all parts and wakes the task.
+    pub(super) fn wake_all(&self) {
+        self.words.iter().for_each(|word| word.store(u64::MAX, Ordering::SeqCst));
+        self.wake_task();
+    }
+
+    fn wake_task(&self) {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = task.as_ref() {
+            task.wake_by_ref();
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! A node from start to stop: lock, recover, bind, serve, drain, flush.
+//!
+//! In: settings. Out: an exit code. Never: goes on after a write or a flush failed.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use async_channel::Receiver;
+use async_executor::LocalExecutor;
+use futures_lite::future;
+
+use super::anti_entropy::Peers;
+use super::api::{Api, Surroundings, Synced};
+use super::disk::{self, Directory, Disk, Fault, Reader, Recovered};
+use super::driver::Driver;
+use super::reactor::{self, Timer};
+use super::signals::{Signal, Signals};
+use super::socket::TcpListener;
+use super::sync_service::{Identity, SyncService};
+use super::tasks::Tasks;
+use super::verify::Verifier;
+use super::{grpc, http, logger, memory};
+use crate::base::NodeId;
+use crate::config::{Endpoint, Settings};
+use crate::journal::{self, CommitQueue};
+use crate::replica::Replica;
+use crate::store::Store;
+use crate::wire::http::Cors;
+use crate::wire::metrics::{GrpcCount, Metrics};
+
+/// The start failed.
+const EXIT_START: u8 = 1;
+/// A write or a flush failed: nobody knows what the page cache holds, a restart recovers.
+const EXIT_DISK: u8 = 74;
+/// How often free memory goes back to the system after a burst.
+const TRIM_INTERVAL: Duration = Duration::from_secs(10);
+/// Growth of resident memory since the last trim that is worth another.
+const TRIM_GROWTH_BYTES: u64 = 1 << 20;
+
+/// Runs a node until it is asked to stop or its disk fails.
+pub fn run(settings: &Settings) -> ExitCode {
+    logger::start(settings.log);
+    memory::be_thrifty();
+    match start(settings) {
+        Ok(node) => node.serve(settings),
+        Err(why) => {
+            eprintln!("stemedb-edge: {why}");
+            ExitCode::from(EXIT_START)
+        }
+    }
+}
+
+/// A node that is bound and recovered, and serves from now on.
+struct Node {
+    signals: Signals,
+    driver: Rc<Driver>,
+    identity: Identity,
+    api: TcpListener,
+    rpc: TcpListener,
+    _directory: Directory,
+}
+
+/// Takes the signals before the first thread, and binds before the first change on disk.
+fn start(settings: &Settings) -> Result<Node, String> {
+    let text = |error: std::io::Error| error.to_string();
+    let signals = Signals::new().map_err(text)?;
+    let api = bind("bind-addr", settings.bind_addr)?;
+    let rpc = bind("rpc-addr", settings.rpc_addr)?;
+    let directory = Directory::open(&settings.data_dir).map_err(|fault| fault.to_string())?;
+    let node = disk::node_id(&settings.data_dir, settings.node_id);
+    let node = node.map_err(|fault| fault.to_string())?;
+    let driver = recover(settings, &directory, node).map_err(|fault| fault.to_string())?;
+    let bound = |listener: &TcpListener| listener.local_addr().map_err(text);
+    let (api_bound, rpc_bound) = (bound(&api)?, bound(&rpc)?);
+    let advertised = |given: Option<&Endpoint>, bound: SocketAddr| {
+        given.map_or_else(|| bound.to_string(), Endpoint::to_string)
+    };
+    let identity = Identity {
+        node,
+        rpc_addr: advertised(settings.advertise_rpc_addr.as_ref(), rpc_bound),
+        api_addr: advertised(settings.advertise_api_addr.as_ref(), api_bound),
+    };
+    log::info!("listening api={api_bound} rpc={rpc_bound} node={node}");
+    Ok(Node { signals, driver, identity, api, rpc, _directory: directory })
+}
+
+fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).map_err(|error| format!("--{flag} {address}: {error}"))
+}
+
+fn recover(settings: &Settings, directory: &Directory, node: NodeId) -> Result<Rc<Driver>, Fault> {
+    let begun = Instant::now();
+    let reader = Reader::new(directory.log());
+    let mut store = Store::new(fastrand::u64(..));
+    let recovered = disk::recover(directory.log(), true, |committed| {
+        store.apply(&committed, &reader);
+    })?;
+    tell(&recovered, store.len(), begun.elapsed());
+    let config =
+        journal::Config { durability: settings.durability, bytes_max: settings.max_log_bytes };
+    let queue = CommitQueue::new(config, recovered.tail, recovered.bytes);
+    let disk = Disk::start(directory, recovered.tail)?;
+    let verifier = Verifier::new(settings.skip_signatures);
+    memory::trim();
+    let driver = Driver::new(Replica::new(node, queue, store), disk, reader, verifier);
+    driver.set_damages(recovered.damages);
+    Ok(driver)
+}
+
+fn tell(recovered: &Recovered, known: u64, took: Duration) {
+    log::info!(
+        "recovered assertions={known} records={} bytes={} in {} ms",
+        recovered.records,
+        recovered.bytes,
+        took.as_millis()
+    );
+    if recovered.torn_bytes > 0 {
+        log::warn!("cut off {} bytes of an unfinished write", recovered.torn_bytes);
+    }
+    for damage in &recovered.damages_told {
+        let (segment, offset) = (damage.at.segment(), damage.at.offset());
+        log::error!("damage segment={segment} offset={offset} bytes={}", damage.bytes);
+    }
+    if recovered.damages > 0 {
+        log::error!("{} stretches of the log are damaged and fenced off", recovered.damages);
+    }
+}
+
+impl Node {
+    fn serve(self, settings: &Settings) -> ExitCode {
+        let executor = Rc::new(LocalExecutor::new());
+        let reactor = reactor::current().expect("the listeners have made it");
+        for warning in &settings.warnings {
+            log::warn!("{warning}");
+        }
+        let tasks = Tasks::new(executor.clone());
+        let peers = Peers::new(self.driver.clone(), &settings.seeds, tasks.clone());
+        peers.keep_level(settings.anti_entropy_interval);
+        let deadlines = self.driver.clone();
+        tasks.spawn(async move { deadlines.run_deadlines().await });
+        tasks.spawn(trim_after_bursts());
+        let (stop, stopped) = async_channel::bounded::<()>(1);
+        let services = SyncService::new(self.driver.clone(), self.identity.clone());
+        let grpc = grpc::Server::new(vec![Box::new(services)]);
+        let http = api(&self.driver, &peers, &grpc, settings);
+        let serving = async {
+            let rpc = grpc.serve(&executor, self.rpc, until(stopped.clone()));
+            let api = http.serve(&executor, self.api, until(stopped.clone()));
+            future::zip(rpc, api).await;
+            ExitCode::SUCCESS
+        };
+        let asked = async {
+            let signal = self.signals.next().await;
+            let name = if matches!(signal, Ok(Signal::Interrupt)) { "SIGINT" } else { "SIGTERM" };
+            log::info!("stopping on {name}");
+            stop.close();
+            // A second signal ends the waiting.
+            let _ = self.signals.next().await;
+            ExitCode::SUCCESS
+        };
+        let failed = async {
+            let fault = self.driver.run_disk().await;
+            log::error!("{fault}; nothing more can be written, restart to recover");
+            ExitCode::from(EXIT_DISK)
+        };
+        let ended = future::or(failed, future::or(asked, serving));
+        let code = reactor.block_on(&executor, ended);
+        self.driver.stop();
+        log::info!("stopped");
+        code
+    }
+}
+
+/// The HTTP server, and what it shows of the rest of the node.
+fn api(
+    driver: &Rc<Driver>,
+    peers: &Rc<Peers>,
+    grpc: &grpc::Server,
+    settings: &Settings,
+) -> http::Server<Api> {
+    let metrics = Rc::new(RefCell::new(Metrics::default()));
+    let seen = metrics.clone();
+    driver.observe_flushes(Box::new(move |report| {
+        let mut metrics = seen.borrow_mut();
+        if report.records > 0 {
+            metrics.count_write(report.records, report.bytes);
+        }
+        if let Some(took) = report.flush {
+            metrics.count_fsync(took);
+        }
+    }));
+    let gauge = http::Gauge::default();
+    let (peers, counted) = (peers.clone(), metrics.clone());
+    let sync = move || -> Synced {
+        let (peers, metrics) = (peers.clone(), counted.clone());
+        Box::pin(async move {
+            let reports = peers.sync_now().await;
+            for report in &reports {
+                metrics.borrow_mut().count_sync_cycle(&report.address);
+            }
+            reports.into_iter().map(|report| (report.address, report.report)).collect()
+        })
+    };
+    let (connections, counts) = (grpc.clone(), grpc.clone());
+    let surroundings = Surroundings {
+        sync: Box::new(sync),
+        grpc_connections: Box::new(move || connections.connections()),
+        grpc_counts: Box::new(move || {
+            let counts = counts.counts().into_iter();
+            counts
+                .map(|(_, method, code, count)| GrpcCount { method, code: code.name(), count })
+                .collect()
+        }),
+        http_connections: gauge.clone(),
+        damaged: driver.damages(),
+    };
+    let cors = Cors { origins: settings.allowed_origins.clone() };
+    let api = Rc::new(Api::new(driver.clone(), cors, metrics, surroundings));
+    http::Server::new(api, http::Bounds::default(), gauge)
+}
+
+/// Done when the node is asked to stop.
+async fn until(stopped: Receiver<()>) {
+    // The channel carries nothing: it closes.
+    let _ = stopped.recv().await;
+}
+
+/// A burst of connections leaves free memory in the heap that the allocator keeps; wakes only
+/// while there is some to give back.
+async fn trim_after_bursts() {
+    let mut least = memory::resident();
+    loop {
+        Timer::after(TRIM_INTERVAL).await;
+        if memory::resident() > least + TRIM_GROWTH_BYTES {
+            memory::trim();
+        }
+        least = memory::resident();
+    }
+}

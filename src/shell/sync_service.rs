@@ -1,0 +1,212 @@
+//! `stemedb.sync.v1.SyncService`: the five calls other nodes make.
+//!
+//! In: decoded frames from the gRPC server. Out: answers, at once where nothing has to be waited for.
+//! What each call promises stands in `proto/sync.proto` and `docs/wire.md`.
+//!
+//! Never: trusts a length, keeps state of its own.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::driver::{Driver, Refusal};
+use super::grpc::{Answer, Call, Service};
+use crate::base::{Digest, Hlc, NodeId, limits};
+use crate::journal::Bodies;
+use crate::model::Sealed;
+use crate::wire::pb::sync as pb;
+use crate::wire::status::{Code, Status};
+
+/// How the node names itself to others.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its id.
+    pub node: NodeId,
+    /// Where peers reach its gRPC port.
+    pub rpc_addr: String,
+    /// Where clients reach its HTTP API.
+    pub api_addr: String,
+}
+
+/// The service over one node.
+pub struct SyncService {
+    driver: Rc<Driver>,
+    identity: Identity,
+}
+
+impl SyncService {
+    /// Serves the node behind `driver`.
+    pub fn new(driver: Rc<Driver>, identity: Identity) -> SyncService {
+        SyncService { driver, identity }
+    }
+}
+
+impl Service for SyncService {
+    fn name(&self) -> &'static str {
+        "stemedb.sync.v1.SyncService"
+    }
+
+    fn methods(&self) -> &'static [&'static str] {
+        &["Gossip", "ExchangeRoots", "FetchAssertions", "Ping", "GetLeaves"]
+    }
+
+    fn call(&self, method: &'static str, call: &Call) -> Answer {
+        match method {
+            "Gossip" => self.gossip(call),
+            "ExchangeRoots" => self.exchange_roots(call),
+            "FetchAssertions" => Answer::Now(self.fetch(call)),
+            "Ping" => Answer::Now(self.ping(call)),
+            "GetLeaves" => Answer::Now(self.leaves(call)),
+            _ => unreachable!("the server calls only what `methods` lists"),
+        }
+    }
+}
+
+impl SyncService {
+    fn ping(&self, call: &Call) -> Result<Bytes, Status> {
+        let request: pb::PingRequest = decode(call)?;
+        if !matches!(request.node_id.len(), 0 | 16) {
+            return Err(invalid(format!(
+                "node_id has {} bytes, it takes 16",
+                request.node_id.len()
+            )));
+        }
+        let update = pb::MembershipUpdate {
+            node_id: Bytes::copy_from_slice(&self.identity.node.0),
+            rpc_addr: self.identity.rpc_addr.clone(),
+            api_addr: self.identity.api_addr.clone(),
+            state: 0,
+            lamport_time: 0,
+            incarnation: 0,
+        };
+        Ok(encode(&pb::PingResponse {
+            node_id: update.node_id.clone(),
+            assertion_count: self.driver.read(|replica, _| replica.store().len()),
+            rpc_addr: update.rpc_addr.clone(),
+            api_addr: update.api_addr.clone(),
+            updates: vec![update],
+        }))
+    }
+
+    /// A refusal is an answer (`accepted` false), not a failed call.
+    fn gossip(&self, call: &Call) -> Answer {
+        let request = match decode::<pb::GossipRequest>(call) {
+            Ok(request) => request,
+            Err(status) => return Answer::Now(Err(status)),
+        };
+        let sealed = match self.gossiped(request) {
+            Ok(sealed) => sealed,
+            Err(reason) => return Answer::Now(Ok(gossip_answer(Err(reason)))),
+        };
+        let driver = self.driver.clone();
+        Answer::Later(Box::pin(async move {
+            match driver.offer(sealed).await {
+                Ok(_) => Ok(gossip_answer(Ok(()))),
+                Err(Refusal::Log(refusal)) => {
+                    Err(Status::new(Code::ResourceExhausted, refusal.to_string()))
+                }
+                Err(refusal) => Ok(gossip_answer(Err(refusal.to_string()))),
+            }
+        }))
+    }
+
+    fn gossiped(&self, request: pb::GossipRequest) -> Result<Sealed, String> {
+        let claimed = Digest::from_slice(&request.assertion_hash).ok_or_else(|| {
+            format!("assertion_hash has {} bytes, it takes 32", request.assertion_hash.len())
+        })?;
+        let sealed =
+            Sealed::open(claimed, request.assertion_data).map_err(|error| error.to_string())?;
+        let unstamped = request.hlc_node_id.is_empty() && request.hlc_time == 0;
+        if !unstamped {
+            let node = NodeId::from_slice(&request.hlc_node_id).ok_or_else(|| {
+                format!("hlc_node_id has {} bytes, it takes 16", request.hlc_node_id.len())
+            })?;
+            let stamp = Hlc { time: request.hlc_time, counter: request.hlc_counter, node };
+            let wall = self.driver.wall();
+            self.driver
+                .touch(|replica, _, _| replica.handle_stamp(stamp, wall))
+                .map_err(|drift| drift.to_string())?;
+        }
+        Ok(sealed)
+    }
+
+    fn exchange_roots(&self, call: &Call) -> Answer {
+        let request = match decode::<pb::RootExchangeRequest>(call) {
+            Ok(request) => request,
+            Err(status) => return Answer::Now(Err(status)),
+        };
+        let Some(theirs) = Digest::from_slice(&request.merkle_root) else {
+            let length = request.merkle_root.len();
+            return Answer::Now(Err(invalid(format!("merkle_root has {length} bytes, not 32"))));
+        };
+        let driver = self.driver.clone();
+        Answer::Later(Box::pin(async move {
+            let (ours, count) = driver.root().await;
+            Ok(encode(&pb::RootExchangeResponse {
+                merkle_root: Bytes::copy_from_slice(&ours.0),
+                assertion_count: count,
+                roots_match: ours == theirs && count == request.assertion_count,
+            }))
+        }))
+    }
+
+    /// Answers what is here, up to what a default client accepts; the caller asks again for the rest.
+    fn fetch(&self, call: &Call) -> Result<Bytes, Status> {
+        let request: pb::FetchRequest = decode(call)?;
+        if request.hashes.len() > limits::FETCH_HASHES_MAX {
+            let (count, allowed) = (request.hashes.len(), limits::FETCH_HASHES_MAX);
+            return Err(invalid(format!("{count} hashes in one request, at most {allowed}")));
+        }
+        let mut digests = Vec::with_capacity(request.hashes.len());
+        for hash in &request.hashes {
+            let digest = Digest::from_slice(hash);
+            digests.push(digest.ok_or_else(|| {
+                invalid(format!("a hash has {} bytes, each takes 32", hash.len()))
+            })?);
+        }
+        let mut assertions = Vec::new();
+        let mut room = limits::GRPC_MESSAGE_BYTES_MAX;
+        for digest in digests {
+            let Some(sealed) = self.driver.find(&digest) else { continue };
+            let hash = Bytes::copy_from_slice(&digest.0);
+            let entry = pb::AssertionData { hash, data: sealed.bytes().clone() };
+            let Some(rest) = room.checked_sub(entry.encoded_len() + ENTRY_FRAME_BYTES) else {
+                break;
+            };
+            room = rest;
+            assertions.push(entry);
+        }
+        Ok(encode(&pb::FetchResponse { assertions }))
+    }
+
+    fn leaves(&self, call: &Call) -> Result<Bytes, Status> {
+        let request: pb::GetLeavesRequest = decode(call)?;
+        let (leaves, truncated) = self.driver.touch(|replica, _, bodies: &dyn Bodies| {
+            replica.handle_leaves(call.connection, request.max_leaves, bodies)
+        });
+        let leaves = leaves.iter().map(|leaf| Bytes::copy_from_slice(&leaf.0)).collect();
+        Ok(encode(&pb::GetLeavesResponse { leaves, truncated }))
+    }
+}
+
+/// Tag and length in front of one repeated message of up to 4 MiB.
+const ENTRY_FRAME_BYTES: usize = 5;
+
+fn decode<M: Message + Default>(call: &Call) -> Result<M, Status> {
+    M::decode(call.message.clone())
+        .map_err(|error| invalid(format!("the message is not the method's: {error}")))
+}
+
+fn encode(message: &impl Message) -> Bytes {
+    Bytes::from(message.encode_to_vec())
+}
+
+fn invalid(reason: String) -> Status {
+    Status::new(Code::InvalidArgument, reason)
+}
+
+fn gossip_answer(outcome: Result<(), String>) -> Bytes {
+    let accepted = outcome.is_ok();
+    encode(&pb::GossipResponse { accepted, error: outcome.err().unwrap_or_default() })
+}
