@@ -5,7 +5,6 @@
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -17,31 +16,26 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::Full;
 
+use super::anti_entropy::Peers;
 use super::driver::{Driver, Refusal};
 use super::http::{Body, Gauge, Handler};
 use super::memory;
 use crate::base::Digest;
 use crate::journal;
-use crate::sync::Report;
 use crate::wire::http::{Cors, JSON, Route, echo_request_id, is_json, route};
 use crate::wire::json::answer::{self, Health};
 use crate::wire::json::parse_draft;
 use crate::wire::metrics::{self, Endpoint, GrpcCount, Metrics, Readings};
 use crate::wire::rejection::Rejection;
 
-/// Reports of anti-entropy, each with its peer's address.
-pub type Synced = Pin<Box<dyn Future<Output = Vec<(String, Report)>>>>;
-
-/// What the API shows or starts of the rest of the node.
+/// What the API shows of the rest of the node.
 pub struct Surroundings {
-    /// Runs anti-entropy with every peer there is.
-    pub sync: Box<dyn Fn() -> Synced>,
+    /// Open connections of HTTP.
+    pub http_connections: Gauge,
     /// Open connections of gRPC.
     pub grpc_connections: Box<dyn Fn() -> usize>,
     /// How gRPC calls ended.
     pub grpc_counts: Box<dyn Fn() -> Vec<GrpcCount>>,
-    /// Open connections of HTTP.
-    pub http_connections: Gauge,
     /// Records of the log that recovery fenced off.
     pub damaged: u64,
 }
@@ -49,9 +43,10 @@ pub struct Surroundings {
 /// Answers the API's requests.
 pub struct Api {
     driver: Rc<Driver>,
+    peers: Rc<Peers>,
     cors: Cors,
-    metrics: Rc<RefCell<Metrics>>,
     surroundings: Surroundings,
+    metrics: Rc<RefCell<Metrics>>,
 }
 
 /// A good answer on its way.
@@ -62,14 +57,25 @@ struct Answer {
 }
 
 impl Api {
-    /// The API of the node behind `driver`.
+    /// The API of the node behind `driver`; from now on the log's flushes are counted.
     pub fn new(
         driver: Rc<Driver>,
+        peers: Rc<Peers>,
         cors: Cors,
-        metrics: Rc<RefCell<Metrics>>,
         surroundings: Surroundings,
-    ) -> Api {
-        Api { driver, cors, metrics, surroundings }
+    ) -> Rc<Api> {
+        let metrics = Rc::new(RefCell::new(Metrics::default()));
+        let counted = metrics.clone();
+        driver.observe_flushes(Box::new(move |report| {
+            let mut metrics = counted.borrow_mut();
+            if report.records > 0 {
+                metrics.count_write(report.records, report.bytes);
+            }
+            if let Some(took) = report.flush {
+                metrics.count_fsync(took);
+            }
+        }));
+        Rc::new(Api { driver, peers, cors, surroundings, metrics })
     }
 
     async fn answer(&self, head: &Parts, body: &mut Body) -> Result<Answer, Rejection> {
@@ -91,8 +97,9 @@ impl Api {
             Route::Health => Ok(json(StatusCode::OK, self.health().await)),
             Route::Metrics => Ok(self.scrape()),
             Route::Sync => {
-                let reports = (self.surroundings.sync)().await;
-                Ok(json(StatusCode::OK, answer::synced(&reports)))
+                let reports = self.peers.sync_now().await;
+                let peers = reports.iter().map(|peer| (peer.address.as_str(), &peer.report));
+                Ok(json(StatusCode::OK, answer::synced(peers)))
             }
             Route::Options(_) => Ok(json(StatusCode::NO_CONTENT, String::new())),
         }
@@ -161,6 +168,7 @@ impl Api {
             http_connections: self.surroundings.http_connections.get() as u64,
             grpc_connections: (self.surroundings.grpc_connections)() as u64,
             uptime_seconds: self.uptime_seconds(),
+            sync_cycles: self.peers.cycles(),
             grpc: (self.surroundings.grpc_counts)(),
         };
         Answer {

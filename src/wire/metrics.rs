@@ -20,8 +20,6 @@ const LATENCIES: [f64; 14] = [
 /// Upper bounds of records in one flush.
 const BATCHES: [f64; 14] =
     [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];
-/// Distinct labels kept of one kind; the node's own names stay far below.
-const LABELS_MAX: usize = 256;
 
 /// Counts of values by size.
 #[derive(Clone, Debug)]
@@ -79,7 +77,6 @@ pub struct Metrics {
     wal_bytes: u64,
     fsyncs: Histogram,
     batches: Histogram,
-    sync_cycles: BTreeMap<String, u64>,
 }
 
 impl Default for Metrics {
@@ -91,7 +88,6 @@ impl Default for Metrics {
             wal_bytes: 0,
             fsyncs: Histogram::new(&LATENCIES),
             batches: Histogram::new(&BATCHES),
-            sync_cycles: BTreeMap::new(),
         }
     }
 }
@@ -117,15 +113,6 @@ impl Metrics {
     /// The log was flushed.
     pub fn count_fsync(&mut self, took: Duration) {
         self.fsyncs.observe(took.as_secs_f64());
-    }
-
-    /// A run of anti-entropy with a peer ended.
-    pub fn count_sync_cycle(&mut self, peer: &str) {
-        if let Some(count) = self.sync_cycles.get_mut(peer) {
-            *count += 1;
-        } else if self.sync_cycles.len() < LABELS_MAX {
-            self.sync_cycles.insert(peer.to_owned(), 1);
-        }
     }
 }
 
@@ -157,6 +144,8 @@ pub struct Readings {
     pub grpc_connections: u64,
     /// Seconds since the start.
     pub uptime_seconds: u64,
+    /// Runs of anti-entropy that ended, by peer.
+    pub sync_cycles: Vec<(String, u64)>,
     /// gRPC calls.
     pub grpc: Vec<GrpcCount>,
 }
@@ -167,7 +156,7 @@ pub fn render(metrics: &Metrics, readings: &Readings) -> String {
     page.node(readings);
     page.http(metrics);
     page.log(metrics);
-    page.peers(metrics);
+    page.peers(&readings.sync_cycles);
     page.grpc(&readings.grpc);
     page.0
 }
@@ -225,10 +214,10 @@ impl Page {
         self.histogram(name, None, &metrics.batches);
     }
 
-    fn peers(&mut self, metrics: &Metrics) {
+    fn peers(&mut self, cycles: &[(String, u64)]) {
         let name = "stemedb_sync_cycles_total";
         self.head(name, "counter", "Runs of anti-entropy that ended, by peer.");
-        for (peer, count) in &metrics.sync_cycles {
+        for (peer, count) in cycles {
             self.sample(name, &[("peer", peer)], *count);
         }
     }
@@ -351,7 +340,6 @@ mod tests {
         let mut metrics = Metrics::default();
         metrics.count_write(3, 700);
         metrics.count_fsync(Duration::from_millis(2));
-        metrics.count_sync_cycle("a\"b\\c\n:1");
         metrics.count_http(201);
         let ping = GrpcCount { method: "Ping", code: "OK", count: 1 };
         let unknown = GrpcCount { method: "", code: "UNIMPLEMENTED", count: 2 };
@@ -375,14 +363,5 @@ mod tests {
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");
         }
-    }
-
-    #[test]
-    fn labels_from_outside_are_bounded() {
-        let mut metrics = Metrics::default();
-        for peer in 0..2 * LABELS_MAX {
-            metrics.count_sync_cycle(&peer.to_string());
-        }
-        assert_eq!(metrics.sync_cycles.len(), LABELS_MAX);
     }
 }

@@ -159,18 +159,10 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// Waits until one more connection may be open. The one that has waited longest for its next
-    /// request is asked to go.
+    /// Waits until one more connection may be open.
     async fn make_room(&self) {
         while self.connections() >= self.bounds.connections_max {
-            let open = self.lines.open.borrow();
-            let idle = open
-                .iter()
-                .filter(|line| line.phase() == Phase::Idle && line.order() == Order::Serve);
-            if let Some(line) = idle.min_by_key(|line| line.since()) {
-                line.give(Order::Finish);
-            }
-            drop(open);
+            self.lines.send_off_idlest();
             self.lines.changed().await;
         }
     }
@@ -202,6 +194,16 @@ impl<H: Handler> Server<H> {
 }
 
 impl Lines {
+    /// Asks the connection that has waited longest for its next request to go.
+    fn send_off_idlest(&self) {
+        let open = self.open.borrow();
+        let idle =
+            open.iter().filter(|line| line.phase() == Phase::Idle && line.order() == Order::Serve);
+        if let Some(line) = idle.min_by_key(|line| line.since()) {
+            line.give(Order::Finish);
+        }
+    }
+
     async fn changed(&self) {
         let before = self.open.borrow().len();
         poll_fn(|context| {

@@ -85,9 +85,8 @@ pub fn health(health: &Health) -> String {
 }
 
 /// What `POST /v1/admin/sync` answers: per peer its address as it was told, and what it gave.
-pub fn synced(peers: &[(String, Report)]) -> String {
-    let peers: Vec<PeerBody<'_>> = peers.iter().map(|(addr, report)| peer(addr, report)).collect();
-    render(&Synced { peers }, 512)
+pub fn synced<'a>(peers: impl Iterator<Item = (&'a str, &'a Report)>) -> String {
+    render(&Synced { peers: peers.map(|(addr, report)| peer(addr, report)).collect() }, 512)
 }
 
 fn render(body: &impl SerJson, capacity: usize) -> String {

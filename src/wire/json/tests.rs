@@ -413,8 +413,8 @@ fn a_report_and_an_error_are_shown() {
          \"error\":\"gone\"}}]}}",
         "01".repeat(16)
     );
-    assert_eq!(answer::synced(&[("a:1".into(), report)]), expected);
-    assert_eq!(answer::synced(&[]), "{\"peers\":[]}");
+    assert_eq!(answer::synced([("a:1", &report)].into_iter()), expected);
+    assert_eq!(answer::synced([].into_iter()), "{\"peers\":[]}");
     let error = "{\"error\":{\"code\":\"x\",\"message\":\"\\\"y\\\"\"}}";
     assert_eq!(answer::error("x", "\"y\""), error);
     let created = format!("{{\"hash\":\"{}\",\"status\":\"created\"}}", "ab".repeat(32));
