@@ -2,7 +2,6 @@
 //!
 //! In: settings. Out: an exit code. Never: goes on after a write or a flush failed.
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -13,7 +12,7 @@ use async_executor::LocalExecutor;
 use futures_lite::future;
 
 use super::anti_entropy::Peers;
-use super::api::{Api, Surroundings, Synced};
+use super::api::{Api, Surroundings};
 use super::disk::{self, Directory, Disk, Fault, Reader, Recovered};
 use super::driver::Driver;
 use super::reactor::{self, Timer};
@@ -29,7 +28,7 @@ use crate::journal::{self, CommitQueue};
 use crate::replica::Replica;
 use crate::store::Store;
 use crate::wire::http::Cors;
-use crate::wire::metrics::{GrpcCount, Metrics};
+use crate::wire::metrics::GrpcCount;
 
 /// The start failed.
 const EXIT_START: u8 = 1;
@@ -181,32 +180,9 @@ fn api(
     grpc: &grpc::Server,
     settings: &Settings,
 ) -> http::Server<Api> {
-    let metrics = Rc::new(RefCell::new(Metrics::default()));
-    let seen = metrics.clone();
-    driver.observe_flushes(Box::new(move |report| {
-        let mut metrics = seen.borrow_mut();
-        if report.records > 0 {
-            metrics.count_write(report.records, report.bytes);
-        }
-        if let Some(took) = report.flush {
-            metrics.count_fsync(took);
-        }
-    }));
     let gauge = http::Gauge::default();
-    let (peers, counted) = (peers.clone(), metrics.clone());
-    let sync = move || -> Synced {
-        let (peers, metrics) = (peers.clone(), counted.clone());
-        Box::pin(async move {
-            let reports = peers.sync_now().await;
-            for report in &reports {
-                metrics.borrow_mut().count_sync_cycle(&report.address);
-            }
-            reports.into_iter().map(|report| (report.address, report.report)).collect()
-        })
-    };
     let (connections, counts) = (grpc.clone(), grpc.clone());
     let surroundings = Surroundings {
-        sync: Box::new(sync),
         grpc_connections: Box::new(move || connections.connections()),
         grpc_counts: Box::new(move || {
             let counts = counts.counts().into_iter();
@@ -218,7 +194,7 @@ fn api(
         damaged: driver.damages(),
     };
     let cors = Cors { origins: settings.allowed_origins.clone() };
-    let api = Rc::new(Api::new(driver.clone(), cors, metrics, surroundings));
+    let api = Api::new(driver.clone(), peers.clone(), cors, surroundings);
     http::Server::new(api, http::Bounds::default(), gauge)
 }
 

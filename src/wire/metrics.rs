@@ -344,7 +344,14 @@ mod tests {
         let ping = GrpcCount { method: "Ping", code: "OK", count: 1 };
         let unknown = GrpcCount { method: "", code: "UNIMPLEMENTED", count: 2 };
         let grpc = vec![ping, unknown, ping];
-        let readings = Readings { assertions: 7, http_connections: 2, grpc, ..Readings::default() };
+        let cycles = vec![("a\"b\\c\n:1".to_owned(), 1)];
+        let readings = Readings {
+            assertions: 7,
+            http_connections: 2,
+            sync_cycles: cycles,
+            grpc,
+            ..Readings::default()
+        };
         let page = render(&metrics, &readings);
         check_page(&page);
         for line in [

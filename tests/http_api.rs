@@ -1,0 +1,156 @@
+//! The HTTP API as a client sees it: every route, and every bad input at its door.
+//!
+//! Drives the real server, driver and disk on a free port of the loopback.
+
+use std::cell::Cell;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_executor::LocalExecutor;
+use futures_lite::future;
+use stemedb_edge::base::NodeId;
+use stemedb_edge::journal::{CommitQueue, Config};
+use stemedb_edge::replica::Replica;
+use stemedb_edge::shell::anti_entropy::Peers;
+use stemedb_edge::shell::api::{Api, Surroundings};
+use stemedb_edge::shell::disk::{self, Directory, Disk, Reader};
+use stemedb_edge::shell::driver::Driver;
+use stemedb_edge::shell::http::{Bounds, Server};
+use stemedb_edge::shell::reactor;
+use stemedb_edge::shell::socket::TcpListener;
+use stemedb_edge::shell::tasks::Tasks;
+use stemedb_edge::shell::verify::Verifier;
+use stemedb_edge::store::Store;
+use stemedb_edge::wire::http::Cors;
+
+/// What a test may wait for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A node's HTTP half on a thread of its own; gone with its data when dropped.
+struct Node {
+    address: SocketAddr,
+    folder: PathBuf,
+    stop: async_channel::Sender<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Node {
+    fn start() -> Node {
+        Node::with(Bounds::default(), Config::default())
+    }
+
+    fn with(bounds: Bounds, config: Config) -> Node {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("stemedb-http-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let (stop, stopped) = async_channel::bounded::<()>(1);
+        let (told, address) = std::sync::mpsc::channel();
+        let own = folder.clone();
+        let thread = std::thread::spawn(move || {
+            let reactor = reactor::current().expect("a reactor");
+            let executor = Rc::new(LocalExecutor::new());
+            let listener = TcpListener::bind("127.0.0.1:0".parse().expect("an address"));
+            let listener = listener.expect("a free port");
+            told.send(listener.local_addr().expect("bound")).expect("the test waits");
+            let directory = Directory::open(&own).expect("a directory");
+            let recovered = disk::recover(directory.log(), true, |_| {}).expect("an empty log");
+            let disk = Disk::start(&directory, recovered.tail).expect("a disk");
+            let queue = CommitQueue::new(config, recovered.tail, recovered.bytes);
+            let replica = Replica::new(NodeId([7; 16]), queue, Store::new(1));
+            let reader = Reader::new(directory.log());
+            let driver = Driver::new(replica, disk, reader, Verifier::new(false));
+            let peers = Peers::new(driver.clone(), &[], Tasks::new(executor.clone()));
+            let gauge = Rc::new(Cell::new(0));
+            let surroundings = Surroundings {
+                http_connections: gauge.clone(),
+                grpc_connections: Box::new(|| 0),
+                grpc_counts: Box::new(Vec::new),
+                damaged: 0,
+            };
+            let api = Api::new(driver.clone(), peers, Cors::default(), surroundings);
+            let server = Server::new(api, bounds, gauge);
+            let serve = server.serve(&executor, listener, async {
+                // A closed channel means the same.
+                let _ = stopped.recv().await;
+            });
+            let disk = async { panic!("the disk failed: {}", driver.run_disk().await) };
+            let upkeep = future::or(disk, driver.run_deadlines());
+            reactor.block_on(&executor, future::or(serve, upkeep));
+            driver.stop();
+        });
+        let address = address.recv_timeout(PATIENCE).expect("the node starts");
+        Node { address, folder, stop, thread: Some(thread) }
+    }
+
+    fn dial(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("the node listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        stream
+    }
+
+    /// Sends `request` as it is on a connection of its own; all that comes back until the end.
+    fn send(&self, request: &[u8]) -> String {
+        let mut stream = self.dial();
+        stream.write_all(request).expect("the node reads");
+        stream.shutdown(Shutdown::Write).expect("open until now");
+        read_all(&mut stream)
+    }
+
+    /// One request in one answer.
+    fn ask(&self, request: &str) -> (u16, String) {
+        let answer = self.send(format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        split(&answer)
+    }
+
+    fn post(&self, body: impl AsRef<[u8]>) -> (u16, String) {
+        let answer = self.send(&assert_request(body.as_ref()));
+        split(&answer)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop.close();
+        let ended = self.thread.take().map(JoinHandle::join);
+        // Best effort: the folder is in the system's place for what may go.
+        let _ = std::fs::remove_dir_all(&self.folder);
+        if !std::thread::panicking() {
+            ended.expect("joined once").expect("the node ends well");
+        }
+    }
+}
+
+fn assert_request(body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST /v1/assert HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
+fn read_all(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("the node neither answers nor hangs up: {error}"),
+    }
+    String::from_utf8(answer).expect("answers are text")
+}
+
+/// Status and body of the last answer in `text`.
+fn split(text: &str) -> (u16, String) {
+    let start = text.rfind("HTTP/1.1 ").unwrap_or_else(|| panic!("no answer in {text:?}"));
+    let (head, body) = text[start..].split_once("\r\n\r\n").expect("a whole head");
+    let status = head[9..12].parse().expect("a status");
+    (status, body.to_owned())
+}
