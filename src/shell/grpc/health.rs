@@ -6,6 +6,8 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
+use bytes::Bytes;
+use h2::SendStream;
 use prost::Message;
 
 use super::call::Exchange;
@@ -83,28 +85,27 @@ impl Exchange {
         let known = knows(self.link.shared.methods.names(), &asked.service);
         let now = if known { ServingStatus::Serving } else { ServingStatus::ServiceUnknown };
         let mut stream = respond::begin(&mut self.respond)?;
-        let mut send = |status| stream.send_data(frame(status), false);
-        send(now).ok()?;
-        self.until_draining_or_reset().await?;
-        send(ServingStatus::NotServing).ok()?;
+        stream.send_data(frame(now), false).ok()?;
+        self.until_draining(&mut stream).await?;
+        stream.send_data(frame(ServingStatus::NotServing), false).ok()?;
         let status = Status::new(Code::Unavailable, "the server is stopping");
         respond::end(&mut stream, &status);
         Some(status)
     }
 
-    async fn first_message(&mut self) -> Result<bytes::Bytes, Status> {
+    async fn first_message(&mut self) -> Result<Bytes, Status> {
         let message = poll_fn(|context| self.incoming.poll_message(context)).await?;
         message.ok_or_else(|| {
             Status::new(Code::Unimplemented, "the method takes one message, none came")
         })
     }
 
-    async fn until_draining_or_reset(&mut self) -> Option<()> {
+    async fn until_draining(&self, stream: &mut SendStream<Frame>) -> Option<()> {
         poll_fn(|context| {
             if self.link.shared.phase.get() == Phase::Draining {
                 return Poll::Ready(Some(()));
             }
-            self.respond.poll_reset(context).map(|_| None)
+            stream.poll_reset(context).map(|_| None)
         })
         .await
     }

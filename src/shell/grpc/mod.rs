@@ -190,12 +190,9 @@ impl Server {
     /// longest time is asked to go.
     async fn make_room(&self) {
         while self.connections() >= limits::CONNECTIONS_MAX {
-            let links = self.shared.links.borrow();
-            let idle = links.iter().filter(|link| link.is_idle());
-            if let Some(link) = idle.min_by_key(|link| link.last_call()) {
+            if let Some(link) = self.shared.idlest() {
                 link.close();
             }
-            drop(links);
             self.shared.links_changed().await;
         }
     }
@@ -205,6 +202,13 @@ impl Shared {
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         self.links.borrow().iter().for_each(|link| link.wake());
+    }
+
+    /// The connection without a running call that was used least lately.
+    fn idlest(&self) -> Option<Rc<Link>> {
+        let links = self.links.borrow();
+        let idle = links.iter().filter(|link| link.is_idle());
+        idle.min_by_key(|link| link.last_call()).cloned()
     }
 
     async fn links_changed(&self) {
