@@ -254,15 +254,13 @@ enum End {
 /// Serves one connection until it ends.
 async fn serve<H: Handler>(open: Open, handler: Rc<H>) {
     let line = &open.line;
+    let is_head = |line: &Line| line.phase() == Phase::Head || line.is_silenced();
     let rejection = match converse(line, &handler).await {
-        End::Done(Err(error)) if error.is_parse() && line.is_silenced() => {
-            let is_large = error.is_parse_too_large();
-            Some(if is_large { Rejection::HeadTooLarge } else { Rejection::Head })
+        End::Done(Err(error)) if error.is_parse_too_large() && is_head(line) => {
+            Some(Rejection::HeadTooLarge)
         }
-        End::Done(Err(error)) if error.is_incomplete_message() && line.phase() == Phase::Head => {
-            Some(Rejection::Head)
-        }
-        End::Ordered if line.phase() == Phase::Head => Some(Rejection::Timeout),
+        End::Done(Err(_)) if is_head(line) => Some(Rejection::Head),
+        End::Ordered if is_head(line) => Some(Rejection::Timeout),
         End::Done(_) | End::Ordered => None,
     };
     if let Some(rejection) = &rejection {

@@ -1,6 +1,4 @@
-//! The HTTP API as a client sees it: every route, and every bad input at its door.
-//!
-//! Drives the real server, driver and disk on a free port of the loopback.
+//! A node's HTTP half on a thread of its own, and a client that says exactly what it is told to.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
@@ -29,22 +27,22 @@ use stemedb_edge::store::Store;
 use stemedb_edge::wire::http::Cors;
 
 /// What a test may wait for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A node's HTTP half on a thread of its own; gone with its data when dropped.
-struct Node {
-    address: SocketAddr,
+pub(crate) struct Node {
+    pub(crate) address: SocketAddr,
     folder: PathBuf,
     stop: async_channel::Sender<()>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Node {
-    fn start() -> Node {
+    pub(crate) fn start() -> Node {
         Node::with(Bounds::default(), Config::default())
     }
 
-    fn with(bounds: Bounds, config: Config) -> Node {
+    pub(crate) fn with(bounds: Bounds, config: Config) -> Node {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("stemedb-http-{}-{number}", std::process::id());
@@ -89,7 +87,12 @@ impl Node {
         Node { address, folder, stop, thread: Some(thread) }
     }
 
-    fn dial(&self) -> TcpStream {
+    /// Asks the node to stop; dropping it waits for that.
+    pub(crate) fn stop(&self) {
+        self.stop.close();
+    }
+
+    pub(crate) fn dial(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("the node listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
@@ -97,7 +100,7 @@ impl Node {
     }
 
     /// Sends `request` as it is on a connection of its own; all that comes back until the end.
-    fn send(&self, request: &[u8]) -> String {
+    pub(crate) fn send(&self, request: &[u8]) -> String {
         let mut stream = self.dial();
         stream.write_all(request).expect("the node reads");
         stream.shutdown(Shutdown::Write).expect("open until now");
@@ -105,12 +108,12 @@ impl Node {
     }
 
     /// One request in one answer.
-    fn ask(&self, request: &str) -> (u16, String) {
+    pub(crate) fn ask(&self, request: &str) -> (u16, String) {
         let answer = self.send(format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
         split(&answer)
     }
 
-    fn post(&self, body: impl AsRef<[u8]>) -> (u16, String) {
+    pub(crate) fn post(&self, body: impl AsRef<[u8]>) -> (u16, String) {
         let answer = self.send(&assert_request(body.as_ref()));
         split(&answer)
     }
@@ -118,7 +121,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.stop.close();
+        self.stop();
         let ended = self.thread.take().map(JoinHandle::join);
         // Best effort: the folder is in the system's place for what may go.
         let _ = std::fs::remove_dir_all(&self.folder);
@@ -128,7 +131,7 @@ impl Drop for Node {
     }
 }
 
-fn assert_request(body: &[u8]) -> Vec<u8> {
+pub(crate) fn assert_request(body: &[u8]) -> Vec<u8> {
     let head = format!(
         "POST /v1/assert HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n",
@@ -137,7 +140,7 @@ fn assert_request(body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-fn read_all(stream: &mut TcpStream) -> String {
+pub(crate) fn read_all(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         Ok(_) => {}
@@ -148,8 +151,11 @@ fn read_all(stream: &mut TcpStream) -> String {
 }
 
 /// Status and body of the last answer in `text`.
-fn split(text: &str) -> (u16, String) {
-    let start = text.rfind("HTTP/1.1 ").unwrap_or_else(|| panic!("no answer in {text:?}"));
+pub(crate) fn split(text: &str) -> (u16, String) {
+    let starts = text.match_indices("HTTP/1.1 ").map(|(start, _)| start);
+    let is_answer =
+        |start: &usize| text[start + 9..].starts_with(|letter: char| letter.is_ascii_digit());
+    let start = starts.filter(is_answer).last().unwrap_or_else(|| panic!("no answer: {text:?}"));
     let (head, body) = text[start..].split_once("\r\n\r\n").expect("a whole head");
     let status = head[9..12].parse().expect("a status");
     (status, body.to_owned())
