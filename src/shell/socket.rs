@@ -134,6 +134,22 @@ impl TcpStream {
         }
     }
 
+    /// Reads into hyper's buffer; the count says how much.
+    #[allow(unsafe_code)]
+    pub(super) fn poll_fill(
+        &self,
+        context: &mut Context<'_>,
+        mut buffer: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<usize>> {
+        // SAFETY: `poll_recv` only writes initialised bytes into the slice, it never
+        // de-initialises.
+        let room = unsafe { buffer.as_mut() };
+        let count = ready!(self.poll_recv(context, room))?;
+        // SAFETY: `poll_recv` counts what the kernel wrote at the front of the slice.
+        unsafe { buffer.advance(count) };
+        Poll::Ready(Ok(count))
+    }
+
     fn poll_send(
         &self,
         context: &mut Context<'_>,
@@ -223,19 +239,12 @@ impl tokio::io::AsyncWrite for TcpStream {
 }
 
 impl hyper::rt::Read for TcpStream {
-    #[allow(unsafe_code)]
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        mut buffer: hyper::rt::ReadBufCursor<'_>,
+        buffer: hyper::rt::ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        // SAFETY: `poll_recv` only writes initialised bytes into the slice, it never
-        // de-initialises.
-        let room = unsafe { buffer.as_mut() };
-        let count = ready!(self.poll_recv(context, room))?;
-        // SAFETY: `poll_recv` counts what the kernel wrote at the front of the slice.
-        unsafe { buffer.advance(count) };
-        Poll::Ready(Ok(()))
+        self.poll_fill(context, buffer).map_ok(drop)
     }
 }
 

@@ -13,7 +13,8 @@ use stemedb_edge::shell::http::Bounds;
 
 use node::{Node, assert_request, read_all, split};
 
-const CLAIM: &str = r#"{"subject":"sky","predicate":"color","timestamp":1700000000,"object":{"type":"Text","value":"blue"}}"#;
+const CLAIM: &str = "{\"subject\":\"sky\",\"predicate\":\"color\",\"timestamp\":1700000000,\
+    \"object\":{\"type\":\"Text\",\"value\":\"blue\"}}";
 
 /// `answer` has this status, and a body with `part` in it; errors have their one shape.
 fn check(what: &str, answer: &str, status: u16, part: &str) {

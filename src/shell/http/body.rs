@@ -1,7 +1,7 @@
 //! A request body, read within its bounds.
 //!
-//! In: hyper's body of a connection. Out: all its bytes at once, or why they cannot be had. Never: reads
-//! past the limit, copies a body that came in one piece.
+//! In: hyper's body of a connection. Out: all its bytes at once, or why they cannot be had. Never:
+//! reads past the limit, copies a body that came in one piece.
 
 use std::rc::Rc;
 

@@ -1,8 +1,8 @@
-//! One HTTP connection as the server sees it: what it is doing, since when, and what it must do next.
+//! One HTTP connection as the server sees it: what it does, since when, and what it must do next.
 //!
-//! In: bytes both ways, ticks of the server's clock, orders to end. Out: hyper's view of the stream;
-//! errors in our own words where hyper has none. Time is counted in ticks of the one clock that all
-//! connections share, so that a request costs no timer and no reading of the clock.
+//! In: bytes both ways, ticks of the server's clock, orders to end. Out: hyper's view of the
+//! stream; errors in our own words where hyper has none. Time is counted in ticks of the one clock
+//! that all connections share, so that a request costs no timer and no reading of the clock.
 //!
 //! Never: parses HTTP.
 
@@ -202,20 +202,15 @@ impl Io {
 }
 
 impl hyper::rt::Read for Io {
-    #[allow(unsafe_code)]
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        mut buffer: hyper::rt::ReadBufCursor<'_>,
+        buffer: hyper::rt::ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        // SAFETY: `poll_recv` only writes initialised bytes into the slice, it never de-initialises.
-        let room = unsafe { buffer.as_mut() };
-        let count = ready!(self.0.stream.poll_recv(context, room))?;
+        let count = ready!(self.0.stream.poll_fill(context, buffer))?;
         if count > 0 && self.0.phase() == Phase::Idle {
             self.0.enter(Phase::Head);
         }
-        // SAFETY: `poll_recv` counts what the kernel wrote at the front of the slice.
-        unsafe { buffer.advance(count) };
         Poll::Ready(Ok(()))
     }
 }
