@@ -13,7 +13,7 @@ use crate::wire::rejection::Rejection;
 pub(super) struct Line {
     /// Its number in the input, from 1.
     pub(super) number: u64,
-    /// Its bytes without the line feed, or why it cannot be sent.
+    /// Its bytes without the line ending, or why it cannot be sent.
     pub(super) body: Result<Vec<u8>, Unfit>,
     /// Bytes of the input up to and with this line.
     pub(super) end: u64,
@@ -62,6 +62,9 @@ impl<R: Read> Lines<R> {
             }
             self.end += length;
             self.number += 1;
+            if body.last() == Some(&b'\r') {
+                body.pop();
+            }
             if self.number == 1 && body.starts_with(b"\xef\xbb\xbf") {
                 body.drain(..3);
             }
@@ -129,7 +132,7 @@ mod tests {
                 .map(|line| (line.number, line.body.as_deref().expect("short"), line.end))
                 .collect();
             let expected: [(u64, &[u8], u64); 3] =
-                [(1, b"{1}\r", 8), (4, b"{2}", 17), (5, b"{3}", 20)];
+                [(1, b"{1}", 8), (4, b"{2}", 17), (5, b"{3}", 20)];
             assert_eq!(seen, expected);
         }
         assert_eq!(all(b"", 10), []);

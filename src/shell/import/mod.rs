@@ -11,7 +11,7 @@ mod sign;
 mod tally;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -39,6 +39,8 @@ const BATCH_BYTES: usize = 16 << 10;
 const BATCHES_MAX: usize = 4;
 /// Room for a line's parse tree, doubled.
 const READER_STACK_BYTES: usize = 1 << 20;
+/// Lines dealt out that no sender has taken yet.
+const DEALT_MAX: usize = 16;
 /// Bytes taken from the input by one read.
 const INPUT_BYTES: usize = 64 << 10;
 /// How often the bar is drawn.
@@ -100,8 +102,8 @@ struct Job {
     addresses: Vec<SocketAddr>,
     host: String,
     total: Option<u64>,
-    batches: Receiver<io::Result<Vec<Line>>>,
-    queue: RefCell<VecDeque<Line>>,
+    dealt: Sender<Line>,
+    lines: Receiver<Line>,
     tally: RefCell<Tally>,
     /// Lines that have no fate yet, and the first that nobody took.
     in_flight: RefCell<BTreeSet<u64>>,
@@ -120,7 +122,6 @@ type Reader = BufReader<Box<dyn Read + Send>>;
 struct Input {
     reader: Reader,
     signer: Option<Signer>,
-    batches: Sender<io::Result<Vec<Line>>>,
 }
 
 impl Job {
@@ -133,13 +134,13 @@ impl Job {
         });
         let (reader, total) = open(import)?;
         let addresses = resolve(&import.to)?;
-        let (sender, batches) = async_channel::bounded(BATCHES_MAX);
+        let (dealt, lines) = async_channel::bounded(DEALT_MAX);
         let job = Job {
             addresses,
             host: import.to.to_string(),
             total,
-            batches,
-            queue: RefCell::default(),
+            dealt,
+            lines,
             tally: RefCell::default(),
             in_flight: RefCell::default(),
             next: Cell::new(1),
@@ -148,28 +149,33 @@ impl Job {
             trouble: RefCell::default(),
             end: RefCell::default(),
         };
-        Ok((job, Input { reader, signer, batches: sender }))
+        Ok((job, Input { reader, signer }))
+    }
+
+    /// Deals the lines of each batch out to whoever is free, until the input or the import ends.
+    async fn deal(&self, batches: Receiver<io::Result<Vec<Line>>>) {
+        while let Ok(batch) = batches.recv().await {
+            match batch {
+                Ok(batch) => {
+                    for line in batch {
+                        if self.dealt.send(line).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+                Err(error) => self.stop(End::Input(format!("reading the input: {error}"))),
+            }
+        }
+        self.dealt.close();
     }
 
     /// The next line, or `None` at the end, whatever kind of end it is.
     async fn next_line(&self) -> Option<Line> {
-        loop {
-            if self.end.borrow().is_some() {
-                return None;
-            }
-            let line = self.queue.borrow_mut().pop_front();
-            if let Some(line) = line {
-                self.in_flight.borrow_mut().insert(line.number);
-                self.next.set(line.number + 1);
-                self.taken_bytes.set(line.end);
-                return Some(line);
-            }
-            match self.batches.recv().await {
-                Ok(Ok(batch)) => self.queue.borrow_mut().extend(batch),
-                Ok(Err(error)) => self.stop(End::Input(format!("reading the input: {error}"))),
-                Err(_) => return None,
-            }
-        }
+        let line = self.lines.recv().await.ok().filter(|_| !self.is_stopped())?;
+        self.in_flight.borrow_mut().insert(line.number);
+        self.next.set(line.number + 1);
+        self.taken_bytes.set(line.end);
+        Some(line)
     }
 
     fn settle(&self, number: u64, fate: Fate) {
@@ -180,6 +186,7 @@ impl Job {
     /// Ends the import; the first reason counts.
     fn stop(&self, end: End) {
         self.end.borrow_mut().get_or_insert(end);
+        self.dealt.close();
     }
 
     fn is_stopped(&self) -> bool {
@@ -235,16 +242,27 @@ fn carry_out(job: &Rc<Job>, input: Input, concurrency: usize) -> End {
             Ok(link) => link,
             Err(why) => return job.stop(End::Node(format!("{}: {why}", job.host))),
         };
-        if let Err(error) = spawn_reader(input) {
-            return job.stop(End::Unusable(format!("starting a thread: {error}")));
-        }
+        let batches = match spawn_reader(input) {
+            Ok(batches) => batches,
+            Err(error) => {
+                return job.stop(End::Unusable(format!("starting a thread: {error}")));
+            }
+        };
         let mut link = Some(first);
         let senders: Vec<_> = (0..concurrency)
             .map(|_| executor.spawn(post::send_lines(job.clone(), link.take())))
             .collect();
-        for sender in senders {
-            sender.await;
-        }
+        let sending = async {
+            for sender in senders {
+                sender.await;
+            }
+        };
+        let dealing = async {
+            job.deal(batches).await;
+            future::pending().await
+        };
+        // The senders decide: after a stop the dealer may still wait for an input that is silent.
+        future::or(sending, dealing).await;
     };
     let waiting = async {
         match signals.next().await {
@@ -281,21 +299,23 @@ async fn draw_bar(job: &Job) {
 
 /// The thread ends by itself: at the end of the input, or when nobody takes its lines any more. A
 /// read that blocks for ever ends with the process.
-fn spawn_reader(input: Input) -> io::Result<()> {
+fn spawn_reader(input: Input) -> io::Result<Receiver<io::Result<Vec<Line>>>> {
+    let (sender, batches) = async_channel::bounded(BATCHES_MAX);
     let thread = thread::Builder::new().name("reader".into()).stack_size(READER_STACK_BYTES);
-    thread.spawn(move || read_lines(input)).map(drop)
+    thread.spawn(move || read_lines(input, &sender))?;
+    Ok(batches)
 }
 
-fn read_lines(input: Input) {
+fn read_lines(input: Input, batches: &Sender<io::Result<Vec<Line>>>) {
     let mut lines = Lines::new(input.reader);
     let (mut batch, mut bytes) = (Vec::new(), 0);
     loop {
         let line = match lines.next() {
             Ok(Some(line)) => line,
             other => {
-                let _ = input.batches.send_blocking(Ok(batch));
+                let _ = batches.send_blocking(Ok(batch));
                 if let Err(error) = other {
-                    let _ = input.batches.send_blocking(Err(error));
+                    let _ = batches.send_blocking(Err(error));
                 }
                 return;
             }
@@ -309,7 +329,7 @@ fn read_lines(input: Input) {
         batch.push(line);
         // What a slow input has brought goes out before the next read blocks.
         if bytes >= BATCH_BYTES || !lines.is_next_here() {
-            if input.batches.send_blocking(Ok(std::mem::take(&mut batch))).is_err() {
+            if batches.send_blocking(Ok(std::mem::take(&mut batch))).is_err() {
                 return;
             }
             bytes = 0;

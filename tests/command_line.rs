@@ -1,0 +1,363 @@
+//! The program as a user meets it: commands, exit codes, words; an import against a node that
+//! answers, stalls, refuses or goes away.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use stemedb_edge::base::digest::{hex, parse_hex};
+use stemedb_edge::base::{HlcClock, NodeId, Wall};
+use stemedb_edge::model::signature;
+use stemedb_edge::wire::json;
+
+const CREATED: &str = r#"{"hash":"00","status":"created"}"#;
+const EXISTS: &str = r#"{"hash":"00","status":"exists"}"#;
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stemedb-edge"));
+    command.env_clear().args(arguments);
+    command
+}
+
+/// What the program said: exit code, standard output, standard error.
+fn told(output: Output) -> (Option<i32>, String, String) {
+    let text = |bytes| String::from_utf8(bytes).expect("the program speaks UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    told(program(arguments).output().expect("the program starts"))
+}
+
+/// Runs with this standard input.
+fn run_with_input(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut command = program(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let mut pipe = child.stdin.take().expect("piped");
+    // A program that stopped early reads no more; that is its right.
+    let _ = pipe.write_all(input.as_bytes());
+    drop(pipe);
+    told(child.wait_with_output().expect("the program ends"))
+}
+
+/// A directory that is removed with its content.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Place {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("stemedb-command-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).expect("a temporary directory");
+        Place(path)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("a plain path").to_string()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What the mock node does with a request.
+enum Reply {
+    /// Answers.
+    Say(u16, &'static str),
+    /// Closes the connection without an answer.
+    Leave,
+    /// Never answers.
+    Stall,
+}
+
+/// A node that answers as the test says: the number of the request (from 0) and its body decide.
+struct Node {
+    address: String,
+    bodies: Receiver<String>,
+}
+
+impl Node {
+    fn new(script: fn(usize, &str) -> Reply) -> Node {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let (sender, bodies) = channel();
+        thread::spawn(move || {
+            let count: &AtomicUsize = Box::leak(Box::default());
+            for stream in listener.incoming() {
+                let (stream, sender) = (stream.expect("a connection"), sender.clone());
+                thread::spawn(move || serve(stream, count, &sender, script));
+            }
+        });
+        Node { address, bodies }
+    }
+
+    fn import(&self, input: &str) -> (Option<i32>, String, String) {
+        run_with_input(&["import", "-", "--to", &self.address], input)
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    count: &AtomicUsize,
+    bodies: &Sender<String>,
+    script: fn(usize, &str) -> Reply,
+) {
+    let mut reader = BufReader::new(&stream);
+    while let Some(body) = read_request(&mut reader) {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        let reply = script(number, &body);
+        // The test may have seen enough.
+        let _ = bodies.send(body);
+        match reply {
+            Reply::Say(status, answer) => {
+                let length = answer.len();
+                let answer =
+                    format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{answer}");
+                let _ = (&stream).write_all(answer.as_bytes());
+            }
+            Reply::Leave => return,
+            Reply::Stall => thread::park(),
+        }
+    }
+}
+
+fn read_request(reader: &mut impl BufRead) -> Option<String> {
+    let (mut line, mut length) = (String::new(), 0);
+    loop {
+        line.clear();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a number");
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    String::from_utf8(body).ok()
+}
+
+#[test]
+fn wrong_usage_is_one_line_and_exit_code_two() {
+    for arguments in
+        [&["--seed", "a:1"][..], &["imprt"], &["import"], &["keygen"], &["check"], &["--shards=0"]]
+    {
+        let (code, out, error) = run(arguments);
+        assert_eq!((code, out.as_str(), error.lines().count()), (Some(2), "", 1), "{arguments:?}");
+        assert!(error.starts_with("stemedb-edge: "), "{error}");
+    }
+}
+
+#[test]
+fn help_version_and_settings_go_to_standard_output() {
+    let (code, out, error) = run(&["--version"]);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert_eq!(out, concat!("stemedb-edge ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert!(run(&["--help"]).1.contains("STEMEDB_DATA_DIR"));
+    let printed = program(&["--print-settings"]).env("STEMEDB_LOG", "warn").output();
+    let (code, out, _) = told(printed.expect("the program starts"));
+    assert_eq!(code, Some(0));
+    assert!(
+        out.lines().any(|line| line.starts_with("STEMEDB_LOG") && line.ends_with("environment"))
+    );
+}
+
+#[test]
+fn a_key_is_made_once_and_is_private() {
+    let place = Place::new();
+    let file = place.file("agent.key");
+    let (code, agent_id, error) = run(&["keygen", &file]);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert!(parse_hex(agent_id.trim_end(), &mut [0; 32]), "{agent_id}");
+    let mode = fs::metadata(&file).expect("made").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let before = fs::read(&file).expect("made");
+    let (code, _, error) = run(&["keygen", &file]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("never overwritten"), "{error}");
+    assert_eq!(fs::read(&file).expect("still there"), before);
+}
+
+#[test]
+fn a_bad_line_names_its_number_and_does_not_stop_the_rest() {
+    let node = Node::new(|_, body| match body {
+        "old" => Reply::Say(200, EXISTS),
+        "bad" => {
+            Reply::Say(400, r#"{"error":{"code":"bad_json","message":"line 1 column 1: no"}}"#)
+        }
+        _ => Reply::Say(201, CREATED),
+    });
+    let (code, out, error) = node.import("new\nold\n\nbad\r\nbad\nnew\nbad");
+    let expected = "\
+6 lines: 2 created, 1 existed, 3 refused
+  3 x bad_json: column 1: no (lines 4, 5, 7)
+";
+    assert_eq!((code, out.as_str(), error.as_str()), (Some(1), expected, ""));
+}
+
+#[test]
+fn lines_arrive_as_they_are() {
+    let node = Node::new(|_, _| Reply::Say(201, CREATED));
+    let input: Vec<String> = (0..3000).map(|number| format!("{{\"n\": {number}.0 }}")).collect();
+    let (code, out, _) = node.import(&input.join("\n"));
+    assert_eq!(code, Some(0), "{out}");
+    let mut arrived: Vec<String> = node.bodies.try_iter().collect();
+    arrived.sort();
+    let mut sent = input;
+    sent.sort();
+    assert_eq!(arrived, sent);
+}
+
+#[test]
+fn a_busy_node_is_waited_for_and_a_lost_answer_asked_for_again() {
+    let node = Node::new(|number, _| match number {
+        0..200 if number % 2 == 0 => Reply::Say(429, "{}"),
+        0..200 if number % 3 == 0 => Reply::Leave,
+        0..200 => Reply::Say(503, "{}"),
+        _ => Reply::Say(201, CREATED),
+    });
+    let (code, out, error) = node.import(&"x\n".repeat(300));
+    let expected = "300 lines: 300 created, 0 existed, 0 refused\n";
+    assert_eq!((code, out.as_str(), error.as_str()), (Some(0), expected, ""));
+}
+
+#[test]
+fn a_full_disk_ends_the_import_and_says_how_far_it_came() {
+    let node = Node::new(|number, _| match number {
+        0..100 => Reply::Say(201, CREATED),
+        _ => Reply::Say(507, r#"{"error":{"code":"disk_full","message":"the disk is full"}}"#),
+    });
+    let mut command = program(&["import", "-", "--to", &node.address]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    // It ends although its input stays open.
+    let mut pipe = child.stdin.take().expect("piped");
+    pipe.write_all("x\n".repeat(1000).as_bytes()).expect("the program reads");
+    let (code, out, error) = told(child.wait_with_output().expect("the program ends"));
+    drop(pipe);
+    assert_eq!(code, Some(3));
+    assert!(out.starts_with("100 lines: 100 created"), "{out}");
+    assert!(error.contains("is the first without an answer"), "{error}");
+    assert!(error.ends_with("it answers 507 Insufficient Storage: the disk is full\n"), "{error}");
+}
+
+#[test]
+fn what_is_no_node_is_told_at_once() {
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = closed.local_addr().expect("bound").to_string();
+    drop(closed);
+    let (code, out, error) = run_with_input(&["import", "-", "--to", &address], "x\n");
+    assert_eq!((code, out.as_str(), error.lines().count()), (Some(3), "", 1), "{error}");
+    assert!(error.contains("Connection refused"), "{error}");
+    let scripts: [fn(usize, &str) -> Reply; 2] =
+        [|_, _| Reply::Say(404, ""), |_, _| Reply::Say(200, "<html>")];
+    for script in scripts {
+        let (code, _, error) = Node::new(script).import("x\n");
+        assert_eq!(code, Some(3));
+        assert!(error.contains("is that the API of a stemedb node?"), "{error}");
+    }
+}
+
+#[test]
+fn input_that_cannot_be_used_is_told_before_anything_is_sent() {
+    let place = Place::new();
+    let (file, key) = (place.file("lines.gz"), place.file("key"));
+    fs::write(&file, [0x1f, 0x8b, 8, 0]).expect("a file");
+    fs::write(&key, "no key").expect("a file");
+    let missing = place.file("missing");
+    let directory = place.0.to_str().expect("a plain path");
+    for (arguments, expected) in [
+        (&["import", &file][..], "is compressed: zcat"),
+        (&["import", &missing], "No such file"),
+        (&["import", directory], "Is a directory"),
+        (&["import", "-", "--key", &key], "is no key"),
+        (&["import", "-", "--key", &missing], "reading the key"),
+    ] {
+        let (code, out, error) = run(arguments);
+        assert_eq!((code, out.as_str(), error.lines().count()), (Some(2), "", 1), "{error}");
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn an_empty_or_closed_input_is_no_lines() {
+    let node = Node::new(|_, _| Reply::Say(201, CREATED));
+    let expected = "0 lines: 0 created, 0 existed, 0 refused\n";
+    assert_eq!(node.import("\n\n"), (Some(0), expected.to_string(), String::new()));
+}
+
+#[test]
+fn ctrl_c_stops_and_says_how_far_it_came() {
+    let node = Node::new(|_, body| match body {
+        "stall" => Reply::Stall,
+        _ => Reply::Say(201, CREATED),
+    });
+    let mut command = program(&["import", "-", "--to", &node.address, "--concurrency", "2"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let mut pipe = child.stdin.take().expect("piped");
+    let input = "x\n".repeat(10) + &"stall\n".repeat(90);
+    pipe.write_all(input.as_bytes()).expect("the program reads");
+    // The input stays open: the program waits for it, and for answers that never come.
+    for _ in 0..12 {
+        node.bodies.recv().expect("twelve requests");
+    }
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).expect("our child");
+    let (code, out, error) = told(child.wait_with_output().expect("the program ends"));
+    drop(pipe);
+    assert_eq!(code, Some(130), "{error}");
+    assert!(out.starts_with("10 lines: 10 created"), "{out}");
+    assert!(error.contains("line 11 is the first without an answer"), "{error}");
+}
+
+#[test]
+fn a_key_signs_each_line_and_a_line_that_cannot_be_signed_is_refused() {
+    let place = Place::new();
+    let key = place.file("agent.key");
+    let agent_id = run(&["keygen", &key]).1;
+    let node = Node::new(|_, _| Reply::Say(201, CREATED));
+    let object = r#""predicate":"p","object":{"type":"Number","value":1.50}"#;
+    let input = format!(
+        "{{\"subject\":\"a\",{object}}}\n{{\"subject\":\"b\",{object},\"timestamp\":7}}\n{{}}\n"
+    );
+    let arguments = ["import", "-", "--to", &node.address, "--key", &key];
+    let (code, out, _) = run_with_input(&arguments, &input);
+    assert_eq!(code, Some(1));
+    assert!(out.contains("1 x bad_json: ") && out.contains("(line 3)"), "{out}");
+    let bodies: Vec<String> = node.bodies.try_iter().collect();
+    assert_eq!(bodies.len(), 2);
+    for body in bodies {
+        assert!(body.contains(object), "{body}");
+        let draft = json::parse_draft(body.as_bytes()).expect("a body");
+        let mut clock = HlcClock::new(NodeId::NONE);
+        let claim = draft.check(&mut clock, Wall(0)).expect("keeps the rules");
+        assert_eq!(hex(&claim.signatures[0].agent_id), agent_id.trim_end());
+        assert_eq!(signature::verify(&claim), Ok(()));
+        assert_eq!(claim.signatures[0].timestamp, claim.timestamp);
+    }
+}
+
+#[test]
+fn a_line_that_is_too_long_is_refused_here() {
+    let node = Node::new(|_, _| Reply::Say(201, CREATED));
+    let long = "x".repeat(3 << 20);
+    let (code, out, _) = node.import(&format!("{long}\ny\n"));
+    assert_eq!(code, Some(1));
+    assert!(out.contains("1 x body_too_large: the line has 3145729 bytes, at most"), "{out}");
+    assert!(out.contains("(line 1)"), "{out}");
+}
