@@ -17,6 +17,7 @@ pub mod memory;
 pub mod node;
 pub mod peers;
 pub mod reactor;
+pub mod resolve;
 pub mod signals;
 pub mod socket;
 pub mod sync_service;

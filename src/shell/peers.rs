@@ -6,7 +6,6 @@
 //! end, takes more bytes than one message may have.
 
 use std::cell::{Cell, RefCell};
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, TE, USER_AGENT};
 use http::{HeaderValue, Method, Request};
 
 use super::reactor::Timer;
+use super::resolve::resolve;
 use super::socket::TcpStream;
 use super::tasks::Tasks;
 use crate::base::limits;
@@ -153,9 +153,20 @@ impl Peer {
         }
     }
 
+    /// Tries the name's addresses in turn.
+    async fn connect(&self) -> Result<TcpStream, String> {
+        let mut why = "the name has no address".to_owned();
+        for address in resolve(&self.address).await? {
+            match TcpStream::connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => why = error.to_string(),
+            }
+        }
+        Err(why)
+    }
+
     async fn dial(self: &Rc<Self>) -> Result<SendRequest<Bytes>, String> {
-        let address = resolve(&self.address).await?;
-        let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+        let stream = self.connect().await?;
         let handshake = client::Builder::new()
             .enable_push(false)
             .initial_window_size(WINDOW_BYTES)
@@ -183,28 +194,6 @@ struct Counted(Rc<Peer>);
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.calls.set(self.0.calls.get() - 1);
-    }
-}
-
-/// The first address of `host:port`. Names are looked up on a thread of their own, since the C
-/// library blocks.
-async fn resolve(address: &str) -> Result<SocketAddr, String> {
-    if let Ok(address) = address.parse() {
-        return Ok(address);
-    }
-    let (found, answer) = async_channel::bounded(1);
-    let name = address.to_owned();
-    let looking = std::thread::Builder::new().name("resolve".into()).spawn(move || {
-        let first = name.to_socket_addrs().map(|mut all| all.next());
-        // Whoever asked may have given up.
-        let _ = found.try_send(first);
-    });
-    looking.map_err(|error| error.to_string())?;
-    match answer.recv().await {
-        Ok(Ok(Some(address))) => Ok(address),
-        Ok(Ok(None)) => Err("the name has no address".into()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("the look-up ended without an answer".into()),
     }
 }
 
