@@ -14,7 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::thread;
@@ -26,6 +26,7 @@ use futures_lite::future;
 
 use super::keygen;
 use super::reactor::{self, Timer};
+use super::resolve;
 use super::signals::{Signal, Signals};
 use crate::base::Wall;
 use crate::config::{Endpoint, Import};
@@ -221,8 +222,7 @@ fn open(import: &Import) -> Result<(Reader, Option<u64>), String> {
 }
 
 fn resolve(to: &Endpoint) -> Result<Vec<SocketAddr>, String> {
-    let found = (to.host.as_str(), to.port).to_socket_addrs();
-    match found.map(|addresses| addresses.collect::<Vec<_>>()) {
+    match future::block_on(resolve::resolve(&to.to_string())) {
         Ok(addresses) if !addresses.is_empty() => Ok(addresses),
         Ok(_) => Err(format!("looking up {}: no address", to.host)),
         Err(error) => Err(format!("looking up {}: {error}", to.host)),
