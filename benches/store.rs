@@ -1,5 +1,5 @@
-//! Memory of the index: resident bytes per assertion for sets of several shapes, with the time of an
-//! insert, a look-up, and the Merkle root. Bodies are imagined, so that only the index counts.
+//! Memory of the index: resident bytes per assertion for sets of several shapes, with the time of
+//! an insert, a look-up, and the Merkle root. Bodies are imagined, so that only the index counts.
 //!
 //! `cargo bench --bench store [COUNT]`; each shape runs in a process of its own.
 

@@ -85,8 +85,8 @@ pub const GRPC_READ_MAX: Duration = Duration::from_secs(30);
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// HTTP/2 streams that a peer's protocol errors may reset, over the life of a connection.
 pub const LOCAL_RESETS_MAX: usize = 64;
-/// h2 charges each DATA frame under 256 bytes that waits unread with what it lacks; this is two such
-/// frames for each stream, so that many small messages in one read never end a connection.
+/// h2 charges each DATA frame under 256 bytes that waits unread with what it lacks; this is two
+/// such frames for each stream, so that many small messages in one read never end a connection.
 pub const DATA_FRAME_BUDGET: usize = 2 * 256 * STREAMS_MAX as usize;
 /// A connection that was silent for so long is asked for a sign of life.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);

@@ -1,8 +1,8 @@
 //! Names to addresses: the hosts file, then the name servers of the resolver's configuration.
 //!
-//! In: a host name and a port. Out: its addresses. The C library's look-up needs its own shared parts
-//! at run time, which a static binary does not have, and brings more code than HTTP/2 (RFC 1035,
-//! section 4, is all that is needed). Runs on a thread of its own, since it waits.
+//! In: a host name and a port. Out: its addresses. The C library's look-up needs its own shared
+//! parts at run time, which a static binary does not have, and brings more code than HTTP/2 (RFC
+//! 1035, section 4, is all that is needed). Runs on a thread of its own, since it waits.
 //!
 //! Never: waits longer than its deadline, trusts a length or an offset of an answer.
 

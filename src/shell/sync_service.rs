@@ -1,7 +1,7 @@
 //! `stemedb.sync.v1.SyncService`: the five calls other nodes make.
 //!
-//! In: decoded frames from the gRPC server. Out: answers, at once where nothing has to be waited for.
-//! What each call promises stands in `proto/sync.proto` and `docs/wire.md`.
+//! In: decoded frames from the gRPC server. Out: answers, at once where nothing has to be waited
+//! for. What each call promises stands in `proto/sync.proto` and `docs/wire.md`.
 //!
 //! Never: trusts a length, keeps state of its own.
 
@@ -151,7 +151,8 @@ impl SyncService {
         }))
     }
 
-    /// Answers what is here, up to what a default client accepts; the caller asks again for the rest.
+    /// Answers what is here, up to what a default client accepts; the caller asks again for the
+    /// rest.
     fn fetch(&self, call: &Call) -> Result<Bytes, Status> {
         let request: pb::FetchRequest = decode(call)?;
         if request.hashes.len() > limits::FETCH_HASHES_MAX {

@@ -1,7 +1,7 @@
 //! One connection: its h2 machine, and every call on it, driven by one task.
 //!
-//! In: bytes of a client, wake-ups of running calls. Out: answers; the end, once the client is gone,
-//! silent, idle for long, or does not read what it asked for.
+//! In: bytes of a client, wake-ups of running calls. Out: answers; the end, once the client is
+//! gone, silent, idle for long, or does not read what it asked for.
 //!
 //! Requests are collected until h2 has no more, then answered, then flushed together: a hundred
 //! calls that come in one read leave in one write.
@@ -32,8 +32,8 @@ use crate::base::limits;
 use crate::shell::reactor::Timer;
 use crate::shell::socket::TcpStream;
 
-/// Calls that can run at a time: h2 lets no more streams be open, but a stream that was reset is not
-/// open any more while its call still has to be told.
+/// Calls that can run at a time: h2 lets no more streams be open, but a stream that was reset is
+/// not open any more while its call still has to be told.
 const CALLS_MAX: usize = PARTS_MAX - 2;
 const H2: usize = PARTS_MAX - 2;
 const TICK: usize = PARTS_MAX - 1;

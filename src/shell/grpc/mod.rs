@@ -3,9 +3,9 @@
 //! In: connections, and the [`Service`]s that answer calls. Out: their answers, or the status that
 //! tells a client what was wrong. Health and reflection are built in.
 //!
-//! Every connection is one task that drives its streams itself: an answer that is there at once costs
-//! no task, no timer and no wake-up. Bounded: connections, streams, message size, bytes of requests
-//! that are not whole yet, bytes of answers that a client does not fetch.
+//! Every connection is one task that drives its streams itself: an answer that is there at once
+//! costs no task, no timer and no wake-up. Bounded: connections, streams, message size, bytes of
+//! requests that are not whole yet, bytes of answers that a client does not fetch.
 //!
 //! Never: knows a message of the services, trusts a length, ends accepting because of an error.
 

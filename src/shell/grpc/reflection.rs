@@ -48,8 +48,8 @@ pub(super) async fn serve(mut exchange: Exchange) {
 }
 
 impl Exchange {
-    /// The next question, once there is room for its answer. The room is asked for byte by byte: any
-    /// at all means that everything before it is within the client's window.
+    /// The next question, once there is room for its answer. The room is asked for byte by byte:
+    /// any at all means that everything before it is within the client's window.
     fn poll_question(
         &mut self,
         stream: &mut SendStream<Frame>,
