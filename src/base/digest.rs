@@ -65,13 +65,18 @@ fn nibble(digit: u8) -> Option<u8> {
     (digit as char).to_digit(16).map(|value| value as u8)
 }
 
-/// Writes lower-case hex.
+/// Writes lower-case hex, 32 bytes at a time.
 pub fn write_hex(bytes: &[u8], out: &mut impl fmt::Write) -> fmt::Result {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().try_for_each(|byte| {
-        out.write_char(DIGITS[usize::from(byte >> 4)] as char)?;
-        out.write_char(DIGITS[usize::from(byte & 15)] as char)
-    })
+    let mut text = [0; 64];
+    for chunk in bytes.chunks(32) {
+        for (pair, byte) in text.chunks_exact_mut(2).zip(chunk) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        let digits = &text[..2 * chunk.len()];
+        out.write_str(std::str::from_utf8(digits).expect("digits are ASCII"))?;
+    }
+    Ok(())
 }
 
 /// Lower-case hex as text.

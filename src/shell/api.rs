@@ -9,9 +9,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{
-    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING,
-};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -54,6 +52,8 @@ struct Answer {
     status: StatusCode,
     content_type: HeaderValue,
     body: String,
+    /// To `OPTIONS`: the methods of the route.
+    preflight: Option<&'static str>,
 }
 
 impl Api {
@@ -101,7 +101,11 @@ impl Api {
                 let peers = reports.iter().map(|peer| (peer.address.as_str(), &peer.report));
                 Ok(json(StatusCode::OK, answer::synced(peers)))
             }
-            Route::Options(_) => Ok(json(StatusCode::NO_CONTENT, String::new())),
+            Route::Options(allowed) => {
+                let mut answer = json(StatusCode::NO_CONTENT, String::new());
+                answer.preflight = Some(allowed);
+                Ok(answer)
+            }
         }
     }
 
@@ -109,9 +113,7 @@ impl Api {
         if !is_json(headers) {
             return Err(Rejection::MediaType);
         }
-        let has_body =
-            [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|length| headers.contains_key(length));
-        if !has_body {
+        if body.is_ended() && !headers.contains_key(CONTENT_LENGTH) {
             return Err(Rejection::Length);
         }
         let draft = parse_draft(&body.read().await?)?;
@@ -171,11 +173,9 @@ impl Api {
             sync_cycles: self.peers.cycles(),
             grpc: (self.surroundings.grpc_counts)(),
         };
-        Answer {
-            status: StatusCode::OK,
-            content_type: HeaderValue::from_static(metrics::CONTENT_TYPE),
-            body: metrics::render(&self.metrics.borrow(), &readings),
-        }
+        let mut answer = json(StatusCode::OK, metrics::render(&self.metrics.borrow(), &readings));
+        answer.content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
+        answer
     }
 
     fn uptime_seconds(&self) -> u64 {
@@ -187,12 +187,16 @@ impl Handler for Api {
     async fn handle(self: Rc<Self>, head: Parts, body: &mut Body) -> Response<Full<Bytes>> {
         let answered = self.answer(&head, body).await;
         let mut response = match answered {
-            Ok(answer) => respond(answer),
+            Ok(answer) => {
+                let preflight = answer.preflight;
+                let mut response = respond(answer);
+                if let Some(allowed) = preflight {
+                    self.cors.preflight(allowed, response.headers_mut());
+                }
+                response
+            }
             Err(rejection) => refuse(&rejection),
         };
-        if let Ok(Route::Options(allowed)) = route(&head.method, &head.uri) {
-            self.cors.preflight(allowed, response.headers_mut());
-        }
         self.cors.decorate(&head.headers, response.headers_mut());
         echo_request_id(&head.headers, response.headers_mut());
         self.metrics.borrow_mut().count_http(response.status().as_u16());
@@ -205,7 +209,7 @@ impl Handler for Api {
 }
 
 fn json(status: StatusCode, body: String) -> Answer {
-    Answer { status, content_type: JSON, body }
+    Answer { status, content_type: JSON, body, preflight: None }
 }
 
 fn respond(answer: Answer) -> Response<Full<Bytes>> {

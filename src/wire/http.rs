@@ -171,6 +171,9 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Rejection> {
 /// which nothing is said is taken as JSON.
 pub fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else { return true };
+    if value == JSON {
+        return true;
+    }
     let Ok(value) = value.to_str() else { return false };
     let mut parts = value.split(';').map(str::trim);
     let essence = parts.next().unwrap_or("").to_ascii_lowercase();

@@ -30,6 +30,11 @@ impl Body {
         Body { incoming, line, is_awaited, is_ended, is_broken: false }
     }
 
+    /// Whether nothing more comes; from the start where there is no body.
+    pub fn is_ended(&self) -> bool {
+        self.is_ended
+    }
+
     /// All of it.
     pub async fn read(&mut self) -> Result<Bytes, Rejection> {
         let known = self.incoming.size_hint();

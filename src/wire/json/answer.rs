@@ -23,7 +23,7 @@ pub fn error(code: &str, message: &str) -> String {
 /// What `POST /v1/assert` answers.
 pub fn asserted(digest: &Digest, created: bool) -> String {
     let status = if created { "created" } else { "exists" };
-    render(&Asserted { hash: Hex(&digest.0), status: Text(status) }, 104)
+    render(&Asserted { hash: Hex(&digest.0), status: Text(status) }, 87 + status.len())
 }
 
 /// One assertion. An opaque one is shown with its bytes, as nobody here can say what they mean.

@@ -42,20 +42,21 @@ pub fn parse(body: &[u8]) -> Result<Draft, Malformed> {
     Ok(draft)
 }
 
+/// Reads the value of a field by its place in [`FIELDS`].
 fn field(draft: &mut Draft, reader: &mut Reader<'_>, place: usize) -> Result<(), Malformed> {
     let name = FIELDS[place];
-    match name {
-        "subject" => draft.subject = reader.text(name, "a string")?.into_owned(),
-        "predicate" => draft.predicate = reader.text(name, "a string")?.into_owned(),
-        "object" => draft.object = object(reader)?,
-        "confidence" => draft.confidence = reader.float(name, "a number from 0 to 1")?,
-        "source_hash" => draft.source_hash = Digest(hex(reader, name)?),
-        "source_class" => draft.source_class = source_class(reader)?,
-        "lifecycle" => draft.lifecycle = lifecycle(reader)?,
-        "parent_hash" => draft.parent_hash = Some(Digest(hex(reader, name)?)),
-        "epoch" => draft.epoch = Some(reader.whole(name)?),
-        "timestamp" => draft.timestamp = Some(reader.whole(name)?),
-        "signatures" => draft.signatures = signatures(reader)?,
+    match place {
+        0 => draft.subject = reader.text(name, "a string")?.into_owned(),
+        1 => draft.predicate = reader.text(name, "a string")?.into_owned(),
+        2 => draft.object = object(reader)?,
+        3 => draft.confidence = reader.float(name, "a number from 0 to 1")?,
+        4 => draft.source_hash = Digest(hex(reader, name)?),
+        5 => draft.source_class = source_class(reader)?,
+        6 => draft.lifecycle = lifecycle(reader)?,
+        7 => draft.parent_hash = Some(Digest(hex(reader, name)?)),
+        8 => draft.epoch = Some(reader.whole(name)?),
+        9 => draft.timestamp = Some(reader.whole(name)?),
+        10 => draft.signatures = signatures(reader)?,
         _ => draft.visual_hash = Some(hex(reader, name)?),
     }
     Ok(())

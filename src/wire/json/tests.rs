@@ -420,3 +420,17 @@ fn a_report_and_an_error_are_shown() {
     let created = format!("{{\"hash\":\"{}\",\"status\":\"created\"}}", "ab".repeat(32));
     assert_eq!(answer::asserted(&Digest([0xab; 32]), true), created);
 }
+
+#[test]
+fn the_end_of_a_string_is_found_wherever_it_is() {
+    for length in 0..40 {
+        for (stop, escape) in [('"', false), ('\\', true), ('\u{1f}', true), ('\u{0}', true)] {
+            let inside = format!("{}\u{7f}\u{80}\u{ff}", "!".repeat(length));
+            let value = format!("{inside}{stop}");
+            let body = LEAST.replacen("\"s\"", &format!("\"{value}x\""), 1);
+            let told = parse_draft(body.as_bytes()).expect_err("broken off").to_string();
+            let column = 13 + length + 3 + usize::from(!escape);
+            assert!(told.starts_with(&format!("line 1 column {column}: ")), "{stop:?} {told}");
+        }
+    }
+}
