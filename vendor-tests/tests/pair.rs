@@ -1,0 +1,53 @@
+//! Two of our nodes, told of each other: equal roots after one run, whatever each had.
+
+use std::collections::BTreeSet;
+
+use vendor_tests::claims::{claim, fetch_all, fill, opaque};
+use vendor_tests::node::Node;
+use vendor_tests::set::{self, Hash};
+
+#[tokio::test]
+async fn two_nodes_are_level_after_one_run() {
+    let one = Node::start(&[]);
+    let two = Node::start(&[("STEMEDB_SEEDS", &one.rpc.to_string())]);
+    let mut all: BTreeSet<Hash> = BTreeSet::new();
+    for number in 0..120 {
+        all.insert(one.assert(&claim(number)).await);
+    }
+    for number in 80..200 {
+        all.insert(two.assert(&claim(number)).await);
+    }
+    all.extend(fill(&one.client().await, (0..300).map(opaque)).await);
+    all.extend(fill(&two.client().await, (200..500).map(opaque)).await);
+    assert_ne!(one.root().await, two.root().await);
+
+    let peers = two.sync().await;
+    assert!(peers.len() == 1 && peers[0]["error"].is_null(), "{peers:?}");
+    assert_eq!((&peers[0]["received"], &peers[0]["sent"]), (&(80 + 200).into(), &280.into()));
+    let expected = (set::root(&all), all.len() as u64);
+    assert_eq!(one.root().await, expected);
+    assert_eq!(two.root().await, expected);
+
+    let path = "/v1/query?subject=package/25&limit=50";
+    let newest = |answer: serde_json::Value| {
+        let list = answer["assertions"].as_array().expect("a list").clone();
+        list.iter().map(|it| it["hash"].as_str().unwrap().to_string()).collect::<BTreeSet<_>>()
+    };
+    let (here, there) = (newest(one.get(path).await), newest(two.get(path).await));
+    assert_eq!((here.len(), &here), (4, &there));
+}
+
+#[tokio::test]
+async fn a_level_pair_stays_level_over_restarts() {
+    let one = Node::start(&[]);
+    let hashes = fill(&one.client().await, (0..200).map(opaque)).await;
+    let two = Node::start(&[("STEMEDB_SEEDS", &one.rpc.to_string())]);
+    two.sync().await;
+    let before = two.root().await;
+    assert_eq!(before, one.root().await);
+    let two = two.crash_and_restart();
+    assert_eq!(two.root().await, before);
+    fetch_all(&mut two.client().await, &hashes).await;
+    let again = two.sync().await;
+    assert_eq!(again[0]["rounds"], 1, "{again:?}");
+}
