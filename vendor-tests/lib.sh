@@ -95,7 +95,7 @@ start_node() {
         STEMEDB_ANTI_ENTROPY_INTERVAL=off "$@" "${node_words[@]}" 2>"$node_dir/log" >/dev/null &
     node_pid=$!
     local tries=0
-    until http=$(said http) && rpc=$(said rpc); do
+    until http=$(said api) && rpc=$(said rpc); do
         kill -0 "$node_pid" 2>/dev/null || { cat "$node_dir/log"; die "the node ended at once"; }
         tries=$((tries + 1))
         [ $tries -lt 1200 ] || { cat "$node_dir/log"; die "the node never said where it listens"; }

@@ -215,7 +215,7 @@ fn read_log(
     let (tell, found) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(log).lines().map_while(Result::ok) {
-            if let (Some(http), Some(rpc)) = (address(&line, "http"), address(&line, "rpc")) {
+            if let (Some(http), Some(rpc)) = (address(&line, "api"), address(&line, "rpc")) {
                 let _ = tell.send((http, rpc));
             }
             let mut lines = lines.lock().expect("nobody panics with the lock");
