@@ -344,6 +344,8 @@ impl Session {
             ));
         }
         if wanted.len() == before || bad > 0 {
+            let lacking = wanted.len();
+            self.note(format!("the peer names {lacking} assertions that it does not give"));
             self.worthless += 1;
             self.unobtainable.append(&mut wanted);
         } else {

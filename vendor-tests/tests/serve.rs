@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::json;
 use tonic::codec::CompressionEncoding;
 use tonic::{Code, Request};
 use vendor_tests::claims::{claim, fetch_all, fill, gossip, large, now, opaque};
@@ -191,7 +190,8 @@ async fn successive_calls_of_get_leaves_walk_through_more_than_one_answer_holds(
             let answer = client.get_leaves(GetLeavesRequest { max_leaves }).await.unwrap();
             let answer = answer.into_inner();
             assert!(answer.truncated, "{} leaves of {COUNT}", answer.leaves.len());
-            assert!(answer.leaves.len() as u64 <= max_leaves.min(10_000));
+            let cap = if max_leaves == 0 { 10_000 } else { max_leaves.min(10_000) };
+            assert!((1..=cap).contains(&(answer.leaves.len() as u64)));
             seen.extend(digests(answer.leaves));
         }
         assert!(
@@ -319,15 +319,4 @@ async fn two_hundred_calls_at_once_on_one_connection_are_all_answered() {
         call.unwrap().unwrap();
     }
     assert_eq!(node.root().await.1, 100);
-}
-
-#[tokio::test]
-async fn a_cluster_key_is_asked_for_where_one_is_set() {
-    let node = Node::start(&[("STEMEDB_CLUSTER_KEY", "open sesame")]);
-    let mut client = node.client().await;
-    let refusal = client.ping(PingRequest::default()).await.unwrap_err();
-    assert_eq!(refusal.code(), Code::Unauthenticated, "{refusal}");
-    let refusal = client.gossip(gossip(opaque(1))).await.unwrap_err();
-    assert_eq!(refusal.code(), Code::Unauthenticated, "{refusal}");
-    assert_eq!(node.get("/v1/health").await["assertions_count"], json!(0));
 }
