@@ -58,7 +58,7 @@ fn a_claim_is_stored_once_and_found_by_every_route() {
             "{\"status\":\"Contested\",\"conflict_score\":1.0",
         ),
         ("/v1/layered?subject=sky&predicate=color", "{\"layers\":[{\"source_class\":3"),
-        ("/v1/health", "{\"status\":\"ok\",\"node_id\":\"07070707070707070707070707070707\""),
+        ("/v1/health", "{\"status\":\"ok\",\"node_id\":\"00112233445566778899aabbccddeeff\""),
         ("/v1/health", "\"assertions_count\":2"),
         ("/metrics", "\nstemedb_assertions_total 2\n"),
         ("/metrics", "\nstemedb_queries_total{endpoint=\"query\"} 5\n"),
@@ -402,4 +402,53 @@ fn running_requests_end_before_the_node_does() {
     check("in the drain", &answer, 201, "created");
     assert!(answer.contains("connection: close"), "{answer}");
     assert_eq!(read_all(&mut idle), "");
+}
+
+/// `text` without white space outside of names and values that matter, and without what differs
+/// from run to run.
+fn comparable(text: &str) -> String {
+    let mut kept: String = text.chars().filter(|letter| !letter.is_whitespace()).collect();
+    if let Some(start) = kept.find("\"uptime_seconds\":") {
+        let digits = start + "\"uptime_seconds\":".len();
+        let end = kept[digits..].find(',').map_or(kept.len(), |length| digits + length);
+        kept.replace_range(digits..end, "");
+    }
+    kept
+}
+
+#[test]
+fn the_examples_of_the_page_are_true() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/http.md");
+    let page = std::fs::read_to_string(path).expect("the page");
+    let node = Node::start();
+    let examples: Vec<&str> = page
+        .split("```http\n")
+        .skip(1)
+        .map(|rest| rest.split("\n```").next().expect("the example"))
+        .collect();
+    assert!(examples.len() >= 10, "the examples were not found");
+    for example in examples {
+        let (request, answer) = example.split_once("\n\n").expect("request and answer");
+        let (line, body) = request.split_once('\n').unwrap_or((request, ""));
+        let (status, expected) = answer.split_once('\n').expect("status and body");
+        let length = body.len();
+        let asked = format!("{line} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}");
+        let (found, told) = split(&node.send(asked.as_bytes()));
+        assert_eq!(found.to_string(), status, "{line}: {told}");
+        assert_eq!(comparable(&told), comparable(expected), "{line}");
+    }
+}
+
+#[test]
+fn the_page_names_every_code() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/http.md");
+    let page = std::fs::read_to_string(path).expect("the page");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/wire/rejection.rs");
+    let source = std::fs::read_to_string(source).expect("the table");
+    let codes = source.split(", \"").skip(1).filter_map(|rest| rest.split_once("\")"));
+    let codes: Vec<&str> = codes.map(|(code, _)| code).filter(|code| !code.contains(' ')).collect();
+    assert!(codes.len() > 15, "{codes:?}");
+    for code in codes {
+        assert!(page.contains(&format!("`{code}`")), "docs/http.md does not name {code}");
+    }
 }

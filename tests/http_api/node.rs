@@ -61,7 +61,11 @@ impl Node {
             let recovered = disk::recover(directory.log(), true, |_| {}).expect("an empty log");
             let disk = Disk::start(&directory, recovered.tail).expect("a disk");
             let queue = CommitQueue::new(config, recovered.tail, recovered.bytes);
-            let replica = Replica::new(NodeId([7; 16]), queue, Store::new(1));
+            let replica = Replica::new(
+                NodeId::parse("00112233445566778899aabbccddeeff").expect("an id"),
+                queue,
+                Store::new(1),
+            );
             let reader = Reader::new(directory.log());
             let driver = Driver::new(replica, disk, reader, Verifier::new(false));
             let peers = Peers::new(driver.clone(), &[], Tasks::new(executor.clone()));
