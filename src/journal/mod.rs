@@ -141,6 +141,8 @@ pub struct Batch {
     pub records: usize,
     /// Whether the answer waits for a flush.
     pub flush: bool,
+    /// Bytes that the budget leaves behind the frames: no more need be preallocated.
+    pub ahead: u64,
 }
 
 /// What became of the work.
@@ -242,7 +244,11 @@ impl CommitQueue {
                     self.outbox.push_back(Output::Committed(committed, entry.tickets));
                 }
             }
-            (Some(flying), Done::NoSpace) => self.give_back(&flying),
+            (Some(flying), Done::NoSpace) => {
+                // The flush that would have come with this write may be owed to an earlier one.
+                self.unflushed |= self.config.durability == Durability::Eventual;
+                self.give_back(&flying);
+            }
             (None, _) => self.flushing = false,
         }
         self.start(now);
@@ -351,7 +357,9 @@ impl CommitQueue {
         self.tail = Position(position.0 + bytes.len() as u64);
         let records = flying.len();
         self.flying = Some(flying);
-        self.outbox.push_back(Output::Work(Work::Write(Batch { position, bytes, records, flush })));
+        let ahead = self.config.bytes_max.map_or(u64::MAX, |max| max.saturating_sub(self.used));
+        let batch = Batch { position, bytes, records, flush, ahead };
+        self.outbox.push_back(Output::Work(Work::Write(batch)));
     }
 
     /// No room: the batch is refused, the log ends where it did before.

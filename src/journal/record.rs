@@ -88,12 +88,13 @@ pub fn decode(bytes: &[u8]) -> Option<(Digest, Range<usize>)> {
     head.vouches_for(bytes.get(range.clone())?).then_some((head.digest, range))
 }
 
-/// The first bytes of segment `number`.
-pub fn segment_head(number: u64) -> [u8; SEGMENT_HEAD_BYTES] {
+/// The first bytes of segment `number`; `before` is the offset at which the segment before it ended.
+pub fn segment_head(number: u64, before: u32) -> [u8; SEGMENT_HEAD_BYTES] {
     let mut head = [0; SEGMENT_HEAD_BYTES];
     head[..8].copy_from_slice(&MAGIC);
     head[8..12].copy_from_slice(&VERSION.to_le_bytes());
     head[16..24].copy_from_slice(&number.to_le_bytes());
+    head[24..28].copy_from_slice(&before.to_le_bytes());
     let sum = crc32c::crc32c(&head[..28]);
     head[28..].copy_from_slice(&sum.to_le_bytes());
     head
@@ -123,11 +124,13 @@ impl fmt::Display for BadHead {
     }
 }
 
-/// Holds the head of segment `number` against what must stand there.
-pub fn check_segment_head(bytes: &[u8], number: u64) -> Result<(), BadHead> {
+/// Holds the head of segment `number` against what must stand there; answers where the segment
+/// before it ended.
+pub fn check_segment_head(bytes: &[u8], number: u64) -> Result<u32, BadHead> {
     let head = bytes.first_chunk::<SEGMENT_HEAD_BYTES>().ok_or(BadHead::Damaged)?;
-    if *head == segment_head(number) {
-        return Ok(());
+    let before = u32::from_le_bytes([head[24], head[25], head[26], head[27]]);
+    if *head == segment_head(number, before) {
+        return Ok(before);
     }
     let sum = u32::from_le_bytes([head[28], head[29], head[30], head[31]]);
     let version = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
@@ -215,7 +218,7 @@ mod tests {
     use super::*;
 
     fn segment(payloads: &[&[u8]]) -> Vec<u8> {
-        let mut bytes = segment_head(3).to_vec();
+        let mut bytes = segment_head(3, 96).to_vec();
         for payload in payloads {
             encode(&Digest::of(payload), payload, &mut bytes);
         }
@@ -276,12 +279,13 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_told_from_damage() {
-        let mut head = segment_head(3);
+        let mut head = segment_head(3, 96);
         head[8] = 2;
         let sum = crc32c::crc32c(&head[..28]);
         head[28..].copy_from_slice(&sum.to_le_bytes());
         assert_eq!(check_segment_head(&head, 3), Err(BadHead::Newer { version: 2 }));
-        assert_eq!(check_segment_head(&segment_head(4), 3), Err(BadHead::Damaged));
+        assert_eq!(check_segment_head(&segment_head(4, 96), 3), Err(BadHead::Damaged));
+        assert_eq!(check_segment_head(&segment_head(3, 96), 3), Ok(96));
     }
 
     #[test]

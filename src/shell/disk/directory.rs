@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::Fault;
 use crate::base::NodeId;
@@ -32,7 +33,10 @@ impl Directory {
             .truncate(false)
             .open(&lock_path)
             .map_err(|error| Fault::new("opening", &lock_path, error))?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if let Err(error) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            if error != Errno::WOULDBLOCK {
+                return Err(Fault::new("locking", &lock_path, error));
+            }
             let mut holder = String::new();
             // The pid is a courtesy; without it the message is still true.
             let _ = lock.read_to_string(&mut holder);

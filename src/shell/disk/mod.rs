@@ -123,7 +123,7 @@ fn carry_out(writer: &mut Writer, work: &Work) -> Result<Report, Fault> {
     let flush = match work {
         Work::Flush => true,
         Work::Write(batch) => {
-            report.done = writer.write(batch.position, &batch.bytes)?;
+            report.done = writer.write(batch)?;
             if report.done == Done::NoSpace {
                 return Ok(report);
             }

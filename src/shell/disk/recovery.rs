@@ -6,12 +6,13 @@
 //! window of it.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::segment::end_before;
 use super::{Fault, find_segments, segment_path};
 use crate::base::limits;
 use crate::journal::record::{self, BadHead, Found};
@@ -64,6 +65,9 @@ pub fn recover(
     mut take: impl FnMut(Committed),
 ) -> Result<Recovered, Fault> {
     let numbers = find_segments(log)?;
+    // All heads first: a directory with one segment of a newer build is left as it is.
+    let heads = numbers.iter().map(|number| read_head(log, *number));
+    let heads = heads.collect::<Result<Vec<Head>, Fault>>()?;
     let mut recovered = Recovered {
         records: 0,
         bytes: 0,
@@ -72,18 +76,67 @@ pub fn recover(
         damages: 0,
         damages_told: Vec::new(),
     };
-    for (index, number) in numbers.iter().copied().enumerate() {
+    let mut expected = 0;
+    for (index, (number, head)) in numbers.iter().copied().zip(&heads).enumerate() {
         let last = index + 1 == numbers.len();
-        let mut segment = Segment::open(log, number)?;
-        let headed = segment.check_head(last, &mut recovered)?;
+        let base = number * limits::SEGMENT_BYTES_MAX;
+        if number > expected {
+            let missing = (number - expected) * limits::SEGMENT_BYTES_MAX;
+            recovered.damage(Position(expected * limits::SEGMENT_BYTES_MAX), missing);
+        }
+        if *head == Head::Damaged || (*head == Head::Blank && !last) {
+            recovered.damage(Position(base), record::SEGMENT_HEAD_BYTES as u64);
+        }
+        expected = number + 1;
+        let follower = heads.get(index + 1).filter(|_| numbers[index + 1] == expected);
+        let closed_at = follower.and_then(|head| head.before());
+        let before = end_before(number, recovered.tail);
         recovered.tail = Position::first_of(number);
         recovered.bytes += record::SEGMENT_HEAD_BYTES as u64;
-        let torn = segment.scan(last, &mut recovered, &mut take)?;
-        if repair && (!headed || torn.is_some()) {
-            segment.wipe(headed, recovered.tail.offset(), torn)?;
+        let mut segment = Segment::open(log, number)?;
+        let torn = segment.scan(last, closed_at, &mut recovered, &mut take)?;
+        let anew = head.before().is_none().then_some(before);
+        if repair && (anew.is_some() || torn.is_some()) {
+            segment.wipe(anew, recovered.tail.offset(), torn)?;
         }
     }
     Ok(recovered)
+}
+
+/// What stands at the start of a segment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Head {
+    /// A good head, which says where the segment before it ended.
+    Good { before: u32 },
+    /// Nothing: a segment whose first write never came to be.
+    Blank,
+    /// Something else; the frames behind it speak for themselves.
+    Damaged,
+}
+
+impl Head {
+    fn before(&self) -> Option<u32> {
+        match self {
+            Head::Good { before } => Some(*before),
+            Head::Blank | Head::Damaged => None,
+        }
+    }
+}
+
+fn read_head(log: &Path, number: u64) -> Result<Head, Fault> {
+    let path = segment_path(log, number);
+    let mut head = Vec::new();
+    let read = File::open(&path)
+        .and_then(|file| file.take(record::SEGMENT_HEAD_BYTES as u64).read_to_end(&mut head));
+    read.map_err(|error| Fault::new("reading", &path, error))?;
+    match record::check_segment_head(&head, number) {
+        Ok(before) => Ok(Head::Good { before }),
+        Err(BadHead::Damaged) if record::last_written(&head).is_none() => Ok(Head::Blank),
+        Err(BadHead::Damaged) => Ok(Head::Damaged),
+        Err(bad @ BadHead::Newer { .. }) => {
+            Err(Fault::new("reading", &path, io::Error::other(bad.to_string())))
+        }
+    }
 }
 
 /// Bytes of a segment read at a time; holds the largest frame several times.
@@ -127,31 +180,12 @@ impl Segment {
         Ok(self.window.slice((at - self.start).min(self.window.len())..))
     }
 
-    /// Whether the head stands. A last segment without one was never finished; any other damaged
-    /// head is reported, and the frames behind it speak for themselves.
-    fn check_head(&mut self, last: bool, recovered: &mut Recovered) -> Result<bool, Fault> {
-        let view = self.view(0)?;
-        match record::check_segment_head(&view, self.number) {
-            Ok(()) => Ok(true),
-            Err(bad @ BadHead::Newer { .. }) => {
-                Err(Fault::new("reading", &self.path, io::Error::other(bad.to_string())))
-            }
-            Err(BadHead::Damaged) => {
-                let head = &view[..view.len().min(record::SEGMENT_HEAD_BYTES)];
-                let unfinished = last && record::last_written(head).is_none();
-                if !unfinished {
-                    let at = Position(self.number * limits::SEGMENT_BYTES_MAX);
-                    recovered.damage(at, record::SEGMENT_HEAD_BYTES as u64);
-                }
-                Ok(false)
-            }
-        }
-    }
-
-    /// Hands out the records; the answer is where an unfinished tail ends, if there is one.
+    /// Hands out the records; the answer is where an unfinished tail ends, if there is one. The
+    /// segment that follows knows where this one was closed.
     fn scan(
         &mut self,
         last: bool,
+        closed_at: Option<u32>,
         recovered: &mut Recovered,
         take: &mut impl FnMut(Committed),
     ) -> Result<Option<u64>, Fault> {
@@ -180,12 +214,16 @@ impl Segment {
                     torn = Some(end as u64);
                     break;
                 }
-                Found::Torn { end } => {
-                    recovered.damage(place, (end - at) as u64);
-                    at = end.next_multiple_of(record::ALIGNMENT);
+                found => {
+                    let written = if let Found::Torn { end } = found { end } else { at };
+                    let closed_at = closed_at.map_or(0, |closed_at| closed_at as usize);
+                    let end = written.next_multiple_of(record::ALIGNMENT).max(closed_at);
+                    if end > at {
+                        recovered.damage(place, (end - at) as u64);
+                        at = end;
+                    }
                     break;
                 }
-                Found::End | Found::Record { .. } => break,
             }
         }
         recovered.bytes += (at - record::SEGMENT_HEAD_BYTES) as u64;
@@ -214,11 +252,11 @@ impl Segment {
     }
 
     /// Writes the head anew where it was damaged, and zeros over an unfinished tail.
-    fn wipe(&self, headed: bool, tail: u64, torn: Option<u64>) -> Result<(), Fault> {
+    fn wipe(&self, anew: Option<u32>, tail: u64, torn: Option<u64>) -> Result<(), Fault> {
         let repair = || {
             let file = OpenOptions::new().write(true).open(&self.path)?;
-            if !headed {
-                file.write_all_at(&record::segment_head(self.number), 0)?;
+            if let Some(before) = anew {
+                file.write_all_at(&record::segment_head(self.number, before), 0)?;
             }
             if let Some(end) = torn {
                 let zeros = vec![0; usize::try_from(end - tail).unwrap_or(0)];

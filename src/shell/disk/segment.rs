@@ -13,7 +13,7 @@ use super::Fault;
 use super::directory::sync_directory;
 use crate::base::limits;
 use crate::journal::record::{SEGMENT_HEAD_BYTES, segment_head};
-use crate::journal::{Done, Position};
+use crate::journal::{Batch, Done, Position};
 
 /// Zeros written ahead in one step: large against a batch, small against the flash of a router.
 const PREALLOCATED_BYTES: u64 = 1 << 20;
@@ -69,17 +69,18 @@ impl Writer {
     }
 
     /// Writes frames at the tail. Without room the log stays as it was.
-    pub(super) fn write(&mut self, position: Position, bytes: &[u8]) -> Result<Done, Fault> {
+    pub(super) fn write(&mut self, batch: &Batch) -> Result<Done, Fault> {
+        let Batch { position, bytes, .. } = batch;
         let number = position.segment();
         if self.open.as_ref().is_none_or(|open| open.number != number) {
             self.close()?;
-            match Open::create(&self.log, number)? {
+            match Open::create(&self.log, number, end_before(number, self.tail))? {
                 Some(open) => self.open = Some(open),
                 None => return Ok(Done::NoSpace),
             }
         }
         let open = self.open.as_mut().expect("just opened");
-        let done = open.write(position.offset(), bytes)?;
+        let done = open.write(position.offset(), bytes, batch.ahead)?;
         if done == Done::Well {
             self.tail = Position(position.0 + bytes.len() as u64);
         }
@@ -105,7 +106,7 @@ impl Writer {
 
 impl Open {
     /// A new segment with its head; `None` without room.
-    fn create(log: &Path, number: u64) -> Result<Option<Open>, Fault> {
+    fn create(log: &Path, number: u64, before: u32) -> Result<Option<Open>, Fault> {
         let path = path(log, number);
         let created = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
         let file = match created {
@@ -114,7 +115,7 @@ impl Open {
             Err(error) => return Err(Fault::new("creating", &path, error)),
         };
         let mut open = Open { number, path, file, allocated: 0, dirty: true };
-        if open.write(0, &segment_head(number))? == Done::NoSpace {
+        if open.write(0, &segment_head(number, before), 0)? == Done::NoSpace {
             fs::remove_file(&open.path)
                 .map_err(|error| Fault::new("removing", &open.path, error))?;
             return Ok(None);
@@ -123,15 +124,14 @@ impl Open {
         Ok(Some(open))
     }
 
-    fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<Done, Fault> {
+    fn write(&mut self, offset: u64, bytes: &[u8], ahead: u64) -> Result<Done, Fault> {
         let end = offset + bytes.len() as u64;
         self.dirty = true;
-        if end > self.allocated {
-            self.grow(end)?;
-        }
         match self.file.write_all_at(bytes, offset) {
+            Ok(()) if end <= self.allocated => Ok(Done::Well),
             Ok(()) => {
-                self.allocated = self.allocated.max(end);
+                self.allocated = end;
+                self.grow(end.saturating_add(ahead))?;
                 Ok(Done::Well)
             }
             Err(error) if is_full(&error) => {
@@ -144,9 +144,10 @@ impl Open {
         }
     }
 
-    /// Zeros ahead of the tail, as far as there is room: without them the write itself tells.
-    fn grow(&mut self, end: u64) -> Result<(), Fault> {
-        let target = end.next_multiple_of(PREALLOCATED_BYTES).min(limits::SEGMENT_BYTES_MAX);
+    /// Zeros behind the frames, as far as there is room: without them the next write itself tells.
+    fn grow(&mut self, most: u64) -> Result<(), Fault> {
+        let step = self.allocated.next_multiple_of(PREALLOCATED_BYTES);
+        let target = step.min(most).min(limits::SEGMENT_BYTES_MAX);
         let zeros = [0; 64 << 10];
         while self.allocated < target {
             let count = (target - self.allocated).min(zeros.len() as u64);
@@ -167,6 +168,15 @@ impl Open {
         }
         Ok(())
     }
+}
+
+/// The offset at which the segment before `number` ended, the log's end being `tail`.
+pub(super) fn end_before(number: u64, tail: Position) -> u32 {
+    let end = match number.checked_sub(1) {
+        Some(before) => tail.0.saturating_sub(before * limits::SEGMENT_BYTES_MAX),
+        None => 0,
+    };
+    u32::try_from(end.min(limits::SEGMENT_BYTES_MAX)).expect("a segment is shorter than 4 GiB")
 }
 
 fn is_full(error: &io::Error) -> bool {
