@@ -147,9 +147,14 @@ fn every_flipped_bit_is_noticed_and_costs_one_record_at_most() {
 fn a_directory_serves_one_process() {
     let folder = Folder::new("lock");
     let held = Directory::open(&folder.0).expect("nobody holds it");
+    let verdict = check::check(&folder.0);
+    let running = format!("in use by process {}", std::process::id());
+    assert!(verdict.text.contains(&running), "{}", verdict.text);
+    assert_eq!(verdict.code, check::WHOLE);
     let refused = Directory::open(&folder.0).expect_err("it is held").to_string();
     assert!(refused.contains(&std::process::id().to_string()), "{refused}");
     drop(held);
+    assert!(!check::check(&folder.0).text.contains("in use"));
     Directory::open(&folder.0).expect("it is free again");
 }
 

@@ -88,7 +88,7 @@ pub fn decode(bytes: &[u8]) -> Option<(Digest, Range<usize>)> {
     head.vouches_for(bytes.get(range.clone())?).then_some((head.digest, range))
 }
 
-/// The first bytes of segment `number`; `before` is the offset at which the segment before it ended.
+/// The first bytes of segment `number`; `before` is the offset at which the one before it ended.
 pub fn segment_head(number: u64, before: u32) -> [u8; SEGMENT_HEAD_BYTES] {
     let mut head = [0; SEGMENT_HEAD_BYTES];
     head[..8].copy_from_slice(&MAGIC);

@@ -83,6 +83,20 @@ fn eventual_answers_after_the_write_and_flushes_within_a_second() {
 }
 
 #[test]
+fn a_full_disk_leaves_the_flush_that_is_owed() {
+    let mut queue = queue(Config { durability: Durability::Eventual, bytes_max: None });
+    offer(&mut queue, 10, "a", 1).expect("room");
+    batch(&mut queue);
+    queue.handle_done(Moment(20), Done::Well);
+    committed(&mut queue);
+    offer(&mut queue, 1_000_010, "b", 2).expect("room");
+    assert!(batch(&mut queue).flush);
+    queue.handle_done(Moment(1_000_020), Done::NoSpace);
+    let owed = std::iter::from_fn(|| queue.poll_output());
+    assert_eq!(owed.filter(|output| matches!(output, Output::Work(Work::Flush))).count(), 1);
+}
+
+#[test]
 fn a_full_disk_refuses_what_flew_and_the_log_stays_as_it_was() {
     let mut queue = queue(Config::default());
     offer(&mut queue, 0, "a", 1).expect("room");

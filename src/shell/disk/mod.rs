@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 
-pub use directory::{Directory, node_id};
+pub use directory::{Directory, holder, node_id};
 pub use reader::Reader;
 pub use recovery::{Damage, Recovered, recover};
 pub use segment::{find as find_segments, path as segment_path};
