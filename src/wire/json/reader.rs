@@ -108,12 +108,12 @@ impl<'a> Reader<'a> {
     ) -> Result<u32, Malformed> {
         debug_assert!(names.len() <= 32);
         self.open(what, b'{', "an object")?;
-        let mut seen = 0u32;
+        let (mut seen, mut place) = (0u32, names.len());
         if self.next_is(b'}') {
             return Ok(seen);
         }
         loop {
-            let place = self.field(what, names)?;
+            place = self.field(what, names, place)?;
             if seen >> place & 1 == 1 {
                 return Err(self.wrong(format!("{what} has {:?} twice", names[place])));
             }
@@ -274,14 +274,21 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A field's name; its place among the known ones.
-    fn field(&mut self, what: &str, names: &[&'static str]) -> Result<usize, Malformed> {
+    /// A field's name; its place among the known ones. Looked for behind the one before, as most
+    /// programs keep an order.
+    fn field(
+        &mut self,
+        what: &str,
+        names: &[&'static str],
+        before: usize,
+    ) -> Result<usize, Malformed> {
         if self.peek() != Some(b'"') {
             return Err(self.fail(format!("expected a field in quotes, found {}", self.found())));
         }
         self.scalar_at = self.at;
         let name = self.string()?;
-        let Some(place) = names.iter().position(|known| *known == name) else {
+        let mut places = (before + 1..names.len()).chain(0..names.len().min(before + 1));
+        let Some(place) = places.find(|place| names[*place] == name) else {
             let name = shorten(&name);
             let known = names.join(", ");
             return Err(self.wrong(format!("{what} has no field {name:?}; there are {known}")));
