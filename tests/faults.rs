@@ -10,7 +10,7 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use stemedb_edge::base::{Digest, HlcClock, Moment, NodeId, Ticket, Wall, limits};
 use stemedb_edge::journal::record::{SEGMENT_HEAD_BYTES, VERSION, encode, segment_head};
-use stemedb_edge::journal::{CommitQueue, Config, Output, Position, Work};
+use stemedb_edge::journal::{CommitQueue, Config, Output, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::shell::disk::{Directory, Disk, Recovered, recover, segment_path};
 
