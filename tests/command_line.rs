@@ -75,6 +75,8 @@ impl Drop for Place {
 enum Reply {
     /// Answers.
     Say(u16, &'static str),
+    /// Answers, and closes the connection without having said so.
+    SayAndLeave(u16, &'static str),
     /// Closes the connection without an answer.
     Leave,
     /// Never answers.
@@ -119,14 +121,14 @@ fn serve(
         let reply = script(number, &body);
         // The test may have seen enough.
         let _ = bodies.send(body);
+        if let Reply::Say(status, answer) | Reply::SayAndLeave(status, answer) = reply {
+            let length = answer.len();
+            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{answer}");
+            let _ = (&stream).write_all(answer.as_bytes());
+        }
         match reply {
-            Reply::Say(status, answer) => {
-                let length = answer.len();
-                let answer =
-                    format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{answer}");
-                let _ = (&stream).write_all(answer.as_bytes());
-            }
-            Reply::Leave => return,
+            Reply::Say(..) => {}
+            Reply::Leave | Reply::SayAndLeave(..) => return,
             Reply::Stall => thread::park(),
         }
     }
@@ -230,6 +232,14 @@ fn a_busy_node_is_waited_for_and_a_lost_answer_asked_for_again() {
         0..200 => Reply::Say(503, "{}"),
         _ => Reply::Say(201, CREATED),
     });
+    let (code, out, error) = node.import(&"x\n".repeat(300));
+    let expected = "300 lines: 300 created, 0 existed, 0 refused\n";
+    assert_eq!((code, out.as_str(), error.as_str()), (Some(0), expected, ""));
+}
+
+#[test]
+fn a_connection_that_the_node_closes_is_made_again() {
+    let node = Node::new(|_, _| Reply::SayAndLeave(201, CREATED));
     let (code, out, error) = node.import(&"x\n".repeat(300));
     let expected = "300 lines: 300 created, 0 existed, 0 refused\n";
     assert_eq!((code, out.as_str(), error.as_str()), (Some(0), expected, ""));

@@ -69,6 +69,8 @@ pub const CONNECTIONS_MAX: usize = 256;
 /// Pause after a failed accept: it fails for want of descriptors or memory, and both come back when
 /// other connections end.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections of one import: half of what a node takes, so that others get in.
+pub const IMPORT_CONNECTIONS_MAX: u32 = CONNECTIONS_MAX as u32 / 2;
 /// Concurrent HTTP/2 streams per connection.
 pub const STREAMS_MAX: u32 = 128;
 /// HTTP/2 header list per connection (h2's own default is 16 MiB).

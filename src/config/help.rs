@@ -44,7 +44,8 @@ Examples:
   STEMEDB_DURABILITY=batched stemedb-edge --max-log-bytes 2G
   stemedb-edge keygen agent.key && stemedb-edge import claims.ndjson --key agent.key
 
-Exit codes: 0 all went well, 1 it did not (see the last line), 2 the command line is wrong.
+Exit codes: 0 all went well, 1 it did not (see the last line), 2 the command line is wrong,
+74 a write or an fsync failed (a restart recovers).
 ";
 
 const IMPORT: &str = "\
@@ -59,7 +60,7 @@ Options:
   --to http://HOST:PORT the node's HTTP API                  [http://127.0.0.1:18180]
   --key FILE            sign each claim with this key (see keygen); a claim without
                         a timestamp gets the present one
-  --concurrency COUNT   requests in flight, 1 to 256         [64]
+  --concurrency COUNT   requests in flight, 1 to 128         [64]
   -h, --help            this text
 
 A refused line does not stop the rest: the end names how many were refused, why, and their first

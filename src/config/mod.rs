@@ -254,7 +254,7 @@ fn parse_import(parser: &mut Parser) -> Result<Command, Usage> {
             Arg::Long("key") => key = Some(PathBuf::from(parser.value()?)),
             Arg::Long("concurrency") => {
                 concurrency = text_value(parser, "concurrency", |text| {
-                    values::count(text, 1..=limits::CONNECTIONS_MAX as u32)
+                    values::count(text, 1..=limits::IMPORT_CONNECTIONS_MAX)
                 })?;
             }
             Arg::Value(word) if source.is_none() && !word.is_empty() => source = Some(word),

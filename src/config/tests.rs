@@ -77,7 +77,7 @@ fn each_mistake_is_one_line_that_helps() {
         ("check --fast d", "check does not take --fast, see stemedb-edge check --help"),
         ("import", "import takes a file of lines, or - for the standard input"),
         ("import a -q", "import does not take -q, see stemedb-edge import --help"),
-        ("import a --concurrency 0", "--concurrency '0': takes a whole number from 1 to 256"),
+        ("import a --concurrency 0", "--concurrency '0': takes a whole number from 1 to 128"),
         ("import a --to https://a:1", "--to 'https://a:1': takes http://, this node speaks no TLS"),
     ] {
         let usage = run(line, &[]).expect_err(line);
@@ -106,10 +106,10 @@ fn the_other_commands_read_their_arguments() {
     let plain = import("import -");
     assert_eq!((plain.file, plain.key, plain.concurrency), (None, None, 64));
     assert_eq!(plain.to.to_string(), "127.0.0.1:18180");
-    let full = import("import f --to http://node1:80/ --key k --concurrency 256");
+    let full = import("import f --to http://node1:80/ --key k --concurrency 128");
     assert_eq!(full.file, Some("f".into()));
     assert_eq!(full.to.to_string(), "node1:80");
-    assert_eq!((full.key, full.concurrency), (Some("k".into()), 256));
+    assert_eq!((full.key, full.concurrency), (Some("k".into()), 128));
 }
 
 #[test]

@@ -35,7 +35,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// An open connection; it moves only while an exchange runs.
 pub(super) struct Link {
     sender: SendRequest<Full<Bytes>>,
-    connection: Pin<Box<Connection<TcpStream, Full<Bytes>>>>,
+    /// `None` once it ended. Only when it is dropped do requests that came too late hear of it.
+    connection: Option<Pin<Box<Connection<TcpStream, Full<Bytes>>>>>,
 }
 
 /// Connects to the first address that answers.
@@ -46,7 +47,7 @@ pub(super) async fn connect(addresses: &[SocketAddr]) -> Result<Link, String> {
             Some(Ok(stream)) => {
                 let shaken = http1::handshake(stream).await;
                 let (sender, connection) = shaken.map_err(|error| error.to_string())?;
-                return Ok(Link { sender, connection: Box::pin(connection) });
+                return Ok(Link { sender, connection: Some(Box::pin(connection)) });
             }
             Some(Err(error)) => why = format!("no connection: {error}"),
             None => why = format!("no connection within {CONNECT_MAX:?}"),
@@ -157,7 +158,11 @@ impl Link {
         };
         // Polled beside the question, the connection carries it; at its end the question fails.
         let carrying = async {
-            let _ = connection.as_mut().await;
+            if let Some(open) = connection {
+                // How it ended is what the question hears.
+                let _ = open.await;
+            }
+            *connection = None;
             future::pending().await
         };
         future::or(asking, carrying).await
