@@ -1,5 +1,5 @@
-//! The journal's writer beside a bare loop of write and fdatasync into a file full of zeros: records
-//! per second at one writer and at sixty-four, turn by turn in the same directory.
+//! The journal's writer beside a bare loop of write and fdatasync into a file full of zeros:
+//! records per second at one writer and at sixty-four, turn by turn in the same directory.
 //!
 //! `cargo bench --bench journal -- [DIR]`; the directory's disk is what is measured.
 

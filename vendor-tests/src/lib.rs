@@ -1,4 +1,5 @@
-//! What the tests from outside share: the built node as a process, a tonic peer, a small HTTP client.
+//! What the tests from outside share: the built node as a process, a tonic peer, a small HTTP
+//! client.
 //!
 //! In: the program (`STEMEDB_NODE`, or the one this workspace builds). Out: running nodes on free
 //! ports with data directories of their own, gone when dropped. Never: links the node's own code.

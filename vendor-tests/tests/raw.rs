@@ -1,4 +1,5 @@
-//! Bad input on the gRPC port, frame by frame and byte by byte: each gets its error, the node lives.
+//! Bad input on the gRPC port, frame by frame and byte by byte: each gets its error, the node
+//! lives.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};

@@ -32,11 +32,14 @@ const BUSY_MAX: Duration = Duration::from_secs(60);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
+/// hyper's half of a connection, which has to be polled beside its requests.
+type Driven = Pin<Box<Connection<TcpStream, Full<Bytes>>>>;
+
 /// An open connection; it moves only while an exchange runs.
 pub(super) struct Link {
     sender: SendRequest<Full<Bytes>>,
     /// `None` once it ended. Only when it is dropped do requests that came too late hear of it.
-    connection: Option<Pin<Box<Connection<TcpStream, Full<Bytes>>>>>,
+    connection: Option<Driven>,
 }
 
 /// Connects to the first address that answers.
