@@ -20,6 +20,8 @@ pub type SessionId = u64;
 
 /// Tickets from here on are the sessions' own; the shell gives those below.
 const SESSION_TICKETS: u64 = 1 << 63;
+/// Assertions looked through for this node's newest stamp after a restart: milliseconds of reading.
+const RESUMED_ROWS: usize = 4096;
 /// Connections whose walk through the leaves is remembered: as many as may be open.
 const WALKS_MAX: usize = limits::CONNECTIONS_MAX;
 
@@ -89,6 +91,19 @@ impl Replica {
             walks: Walks::default(),
             outbox: VecDeque::new(),
             stats: Stats::default(),
+        }
+    }
+
+    /// Goes on after the newest stamp of this node among its last assertions, so that stamps rise
+    /// over a restart.
+    pub fn resume_clock(&mut self, bodies: &dyn Bodies) {
+        let mut candidates = self.store.select(None, None, None);
+        for _ in 0..RESUMED_ROWS {
+            let Some((_, position)) = self.store.next_candidate(&mut candidates) else { break };
+            let assertion = bodies.sealed_at(position).and_then(|sealed| sealed.assertion());
+            if let Some(own) = assertion.filter(|assertion| assertion.hlc.node == self.node) {
+                return self.clock.resume(own.hlc);
+            }
         }
     }
 
@@ -188,11 +203,6 @@ impl Replica {
         let reached_end = leaves.len() < count;
         self.walks.advance(connection, leaves.last().copied().filter(|_| !reached_end));
         (leaves, truncated)
-    }
-
-    /// A connection closed; its walk through the leaves is forgotten.
-    pub fn handle_closed(&mut self, connection: u64) {
-        self.walks.by_connection.remove(&connection);
     }
 
     /// Works on the Merkle root: at most `budget` member hashes are read again. `None`: call again.

@@ -102,6 +102,12 @@ impl HlcClock {
         Ok(())
     }
 
+    /// Goes on after a stamp that this node made before a restart, however far ahead of the wall
+    /// clock it lies: the clock may have been set back.
+    pub fn resume(&mut self, last: Hlc) {
+        (self.time, self.counter) = (self.time, self.counter).max((last.time, last.counter));
+    }
+
     /// The paper's receive event; a send event is one with a remote time of zero. A full counter
     /// borrows the next millisecond, so that stamps never repeat.
     fn advance(&mut self, wall: u64, remote_time: u64, remote_counter: u32) {
@@ -143,6 +149,14 @@ mod tests {
         assert_eq!(clock.tick(Wall(1000)).counter, 9);
         let refused = clock.observe(remote(1001 + allowed), Wall(1000));
         assert_eq!(refused, Err(Drift { ahead: allowed + 1 }));
+    }
+
+    #[test]
+    fn stamps_rise_over_a_restart_with_a_clock_set_back() {
+        let mut clock = HlcClock::new(NodeId([1; 16]));
+        let last = Hlc { time: 10_000_000, counter: 3, node: NodeId([1; 16]) };
+        clock.resume(last);
+        assert!(clock.tick(Wall(5)) > last);
     }
 
     #[test]

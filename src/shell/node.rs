@@ -104,7 +104,9 @@ fn recover(settings: &Settings, directory: &Directory, node: NodeId) -> Result<R
     let disk = Disk::start(directory, recovered.tail)?;
     let verifier = Verifier::new(settings.skip_signatures);
     memory::trim();
-    let driver = Driver::new(Replica::new(node, queue, store), disk, reader, verifier);
+    let mut replica = Replica::new(node, queue, store);
+    replica.resume_clock(&reader);
+    let driver = Driver::new(replica, disk, reader, verifier);
     driver.set_damages(recovered.damages);
     Ok(driver)
 }
