@@ -95,10 +95,14 @@ impl Scan {
             Fold::Page { found, next, resolver, .. } => {
                 View::Page { found, next, resolution: resolver.map(Resolver::finish) }
             }
-            Fold::Skeptic(fold) => View::Skeptic(fold.finish(|digest| {
-                let sealed = bodies.sealed_at(store.find(digest, bodies)?)?;
-                sealed.assertion().map(|assertion| assertion.object)
-            })),
+            Fold::Skeptic(fold) => {
+                let mut room = limits::PAGE_BYTES_MAX;
+                View::Skeptic(fold.finish(|digest| {
+                    let sealed = bodies.sealed_at(store.find(digest, bodies)?)?;
+                    room = room.checked_sub(sealed.bytes().len())?;
+                    sealed.assertion().map(|assertion| assertion.object)
+                }))
+            }
             Fold::Layered(fold) => View::Layered(fold.finish()),
         }
     }

@@ -25,7 +25,9 @@ pub const VERIFY_BATCH_MAX: usize = 128;
 /// Assertions one node holds: rows are numbered in 31 bits.
 pub const ROWS_MAX: usize = (1 << 31) - 1;
 /// Bodies in one page of a query; whatever `limit` says, so that a page of large texts stays small.
-pub const PAGE_BYTES_MAX: usize = 4 << 20;
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
+/// Queries looked at side by side, each with a page in memory; others wait their turn.
+pub const QUERIES_MAX: usize = 4;
 /// HTTP request body: the largest assertion as JSON with every byte of its text escaped costs more,
 /// but such a text is no text; a quarter more than the canonical bytes serves real ones.
 pub const HTTP_BODY_BYTES_MAX: usize = ASSERTION_BYTES_MAX + (256 << 10);
@@ -35,7 +37,13 @@ pub const HTTP_HEAD_BYTES_MAX: usize = 32 << 10;
 pub const HTTP_READ_MAX: Duration = Duration::from_secs(30);
 /// How long a connection may wait for its next request.
 pub const HTTP_IDLE_MAX: Duration = Duration::from_secs(75);
-/// How long a client may take to fetch an answer: a page of `PAGE_BYTES_MAX` at 40 KiB/s.
+/// Request bodies that are not whole yet, of all connections together.
+pub const HTTP_HELD_BYTES_MAX: usize = 8 << 20;
+/// Answers that clients have not fetched, of all connections together.
+pub const HTTP_UNSENT_BYTES_MAX: usize = 16 << 20;
+/// Smaller answers are not counted: a connection costs as much.
+pub const HTTP_SMALL_ANSWER_BYTES: usize = 16 << 10;
+/// How long a client may take to fetch an answer: a page as large as can be at 50 KiB/s.
 pub const HTTP_WRITE_MAX: Duration = Duration::from_secs(120);
 /// What is read and thrown away after a refusal, so that a client that is still sending gets to
 /// see it.
@@ -137,6 +145,9 @@ const _: () = assert!(FETCH_HASHES_MAX * 34 < GRPC_MESSAGE_BYTES_MAX);
 const _: () = assert!(LEAVES_MAX * 34 < GRPC_MESSAGE_BYTES_MAX);
 const _: () =
     assert!(TEXT_BYTES_MAX + 2 * NAME_BYTES_MAX + SIGNATURES_MAX * 128 < ASSERTION_BYTES_MAX);
+// A byte of text is six of JSON at worst (a control character), of opaque data two.
+const _: () = assert!(2 * 6 * PAGE_BYTES_MAX <= HTTP_UNSENT_BYTES_MAX);
+const _: () = assert!(4 * HTTP_BODY_BYTES_MAX <= HTTP_HELD_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX > ASSERTION_BYTES_MAX + 4096);
 const _: () = assert!(COMMIT_QUEUE_BYTES_MAX >= BATCH_BYTES_MAX);
 const _: () = assert!((BATCH_BYTES_MAX as u64) < SEGMENT_BYTES_MAX);

@@ -9,17 +9,16 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::Full;
 
 use super::anti_entropy::Peers;
 use super::driver::{Driver, Refusal};
-use super::http::{Body, Gauge, Handler};
+use super::http::{Body, Gauge, Handler, refuse};
 use super::memory;
-use crate::base::Digest;
-use crate::journal;
+use crate::base::{Digest, limits};
 use crate::wire::http::{Cors, JSON, Route, echo_request_id, is_json, route};
 use crate::wire::json::answer::{self, Health};
 use crate::wire::json::parse_draft;
@@ -45,6 +44,7 @@ pub struct Api {
     cors: Cors,
     surroundings: Surroundings,
     metrics: Rc<RefCell<Metrics>>,
+    turns: Turns,
 }
 
 /// A good answer on its way.
@@ -75,7 +75,7 @@ impl Api {
                 metrics.count_fsync(took);
             }
         }));
-        Rc::new(Api { driver, peers, cors, surroundings, metrics })
+        Rc::new(Api { driver, peers, cors, surroundings, metrics, turns: Turns::new() })
     }
 
     async fn answer(&self, head: &Parts, body: &mut Body) -> Result<Answer, Rejection> {
@@ -138,7 +138,9 @@ impl Api {
         found: impl Future<Output = Result<String, Rejection>>,
     ) -> Result<Answer, Rejection> {
         let start = Instant::now();
+        let turn = self.turns.take().await;
         let text = found.await?;
+        drop(turn);
         self.metrics.borrow_mut().count_query(endpoint, start.elapsed());
         Ok(json(StatusCode::OK, text))
     }
@@ -184,7 +186,7 @@ impl Api {
 }
 
 impl Handler for Api {
-    async fn handle(self: Rc<Self>, head: Parts, body: &mut Body) -> Response<Full<Bytes>> {
+    async fn handle(&self, head: Parts, body: &mut Body) -> Response<Full<Bytes>> {
         let answered = self.answer(&head, body).await;
         let mut response = match answered {
             Ok(answer) => {
@@ -208,6 +210,33 @@ impl Handler for Api {
     }
 }
 
+/// Who may run a query now: a channel with room for as many as there may be.
+struct Turns {
+    taken: async_channel::Sender<()>,
+    ended: async_channel::Receiver<()>,
+}
+
+/// Ends with the query.
+struct Turn<'a>(&'a Turns);
+
+impl Turns {
+    fn new() -> Turns {
+        let (taken, ended) = async_channel::bounded(limits::QUERIES_MAX);
+        Turns { taken, ended }
+    }
+
+    async fn take(&self) -> Turn<'_> {
+        self.taken.send(()).await.expect("both ends live here");
+        Turn(self)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.ended.try_recv().expect("what was taken is there");
+    }
+}
+
 fn json(status: StatusCode, body: String) -> Answer {
     Answer { status, content_type: JSON, body, preflight: None }
 }
@@ -222,18 +251,20 @@ fn respond(answer: Answer) -> Response<Full<Bytes>> {
     response
 }
 
-fn refuse(rejection: &Rejection) -> Response<Full<Bytes>> {
-    let (status, _) = rejection.status();
-    let mut response = respond(json(status, rejection.body()));
-    let headers = response.headers_mut();
-    match rejection {
-        Rejection::Method(allowed) => {
-            headers.insert(ALLOW, HeaderValue::from_static(allowed));
-        }
-        Rejection::Log(journal::Refusal::Busy) => {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        _ => {}
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+
+    #[test]
+    fn queries_wait_for_their_turn() {
+        let turns = Turns::new();
+        let mut running: Vec<Turn<'_>> =
+            (0..limits::QUERIES_MAX).map(|_| block_on(turns.take())).collect();
+        let mut next = Box::pin(turns.take());
+        assert!(block_on(poll_once(&mut next)).is_none());
+        running.pop();
+        assert!(block_on(poll_once(&mut next)).is_some());
     }
-    response
 }

@@ -5,6 +5,7 @@
 
 pub mod anti_entropy;
 pub mod api;
+mod budget;
 pub mod check;
 pub mod disk;
 pub mod driver;

@@ -46,6 +46,8 @@ pub enum Rejection {
     Body,
     /// The body is said to be something else than JSON.
     MediaType,
+    /// Others take all the memory there is for this.
+    Crowded,
     /// The log takes nothing more, for now or until somebody makes room.
     Log(journal::Refusal),
 }
@@ -75,7 +77,9 @@ impl Rejection {
             Rejection::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Rejection::Body => (StatusCode::BAD_REQUEST, "bad_body"),
             Rejection::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json"),
-            Rejection::Log(journal::Refusal::Busy) => (StatusCode::TOO_MANY_REQUESTS, "busy"),
+            Rejection::Crowded | Rejection::Log(journal::Refusal::Busy) => {
+                (StatusCode::TOO_MANY_REQUESTS, "busy")
+            }
             Rejection::Log(journal::Refusal::Budget { .. }) => {
                 (StatusCode::INSUFFICIENT_STORAGE, "disk_budget")
             }
@@ -136,6 +140,9 @@ impl fmt::Display for Rejection {
             ),
             Rejection::Body => write!(out, "the body breaks off or its chunks cannot be read"),
             Rejection::MediaType => write!(out, "the body must be application/json in UTF-8"),
+            Rejection::Crowded => {
+                write!(out, "too many large requests or answers are on their way, try again")
+            }
             Rejection::Log(refusal) => refusal.fmt(out),
         }
     }

@@ -404,6 +404,51 @@ fn running_requests_end_before_the_node_does() {
     assert_eq!(read_all(&mut idle), "");
 }
 
+#[test]
+fn half_sent_bodies_share_a_budget() {
+    let node = Node::start();
+    let head = "POST /v1/assert HTTP/1.1\r\nContent-Length: 1300000\r\n\r\n";
+    let half = [head.as_bytes(), &vec![b' '; 1_200_000]].concat();
+    let mut streams: Vec<_> = (0..8).map(|_| node.dial()).collect();
+    for stream in &mut streams {
+        stream.write_all(&half).expect("the node reads, or hears it out");
+    }
+    for stream in &mut streams {
+        stream.write_all(&[b' '; 100_000]).expect("the node reads, or hears it out");
+        stream.shutdown(Shutdown::Write).expect("open until now");
+    }
+    let answers: Vec<String> = streams.iter_mut().map(read_all).collect();
+    let busy = answers.iter().filter(|answer| split(answer).0 == 429).count();
+    assert!((1..8).contains(&busy), "{busy} of 8 were too many");
+    for answer in answers {
+        let (status, body) = split(&answer);
+        let code = if status == 429 { "\"busy\"" } else { "\"bad_json\"" };
+        assert!(body.contains(code), "{answer}");
+        assert_eq!(answer.contains("retry-after: 1\r\n"), status == 429, "{answer}");
+    }
+    assert_eq!(node.post(CLAIM).0, 201);
+}
+
+#[test]
+fn answers_that_nobody_fetches_share_a_budget() {
+    let bounds = Bounds { unsent_max: 1 << 20, ..Bounds::default() };
+    let node = Node::with(bounds, Config::default());
+    let (status, created) = node.post(CLAIM.replace("blue", &"x".repeat(500_000)));
+    assert_eq!(status, 201, "{created}");
+    let request = format!("GET /v1/assertions/{} HTTP/1.1\r\n\r\n", hash_of(&created));
+    // More on each than the system's buffers take.
+    let streams: Vec<_> = (0..4).map(|_| node.dial_narrowly(&request.repeat(12))).collect();
+    let mut answers = 0;
+    while split(&node.send(request.as_bytes())).0 != 429 {
+        answers += 1;
+        assert!(answers < 100, "nobody is refused");
+    }
+    assert_eq!(node.ask("GET /v1/health").0, 200);
+    drop(streams);
+    let gone = |_: &i32| split(&node.send(request.as_bytes())).0 == 200;
+    assert!((0..1000).any(|attempt| gone(&attempt)), "the room never comes back");
+}
+
 /// `text` without white space outside of names and values that matter, and without what differs
 /// from run to run.
 fn comparable(text: &str) -> String {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_executor::LocalExecutor;
 use futures_lite::future;
+use rustix::net::{self, AddressFamily, SocketType, sockopt};
 use stemedb_edge::base::NodeId;
 use stemedb_edge::journal::{CommitQueue, Config};
 use stemedb_edge::replica::Replica;
@@ -100,6 +101,16 @@ impl Node {
         let stream = TcpStream::connect(self.address).expect("the node listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        stream
+    }
+
+    /// Sends a request on a connection that takes hardly anything of an answer.
+    pub(crate) fn dial_narrowly(&self, request: &str) -> TcpStream {
+        let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        sockopt::set_socket_recv_buffer_size(&socket, 4096).expect("a size");
+        net::connect(&socket, &self.address).expect("the node listens");
+        let mut stream = TcpStream::from(socket);
+        stream.write_all(request.as_bytes()).expect("the node reads");
         stream
     }
 

@@ -18,12 +18,12 @@ use http::header::{CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
 use http::{Method as Verb, Request, StatusCode};
 
-use super::budget::Share;
 use super::connection::{Link, Running};
 use super::methods::Kind;
 use super::respond::{self, Frame};
 use super::{Answer, Call, health, reflection};
 use crate::base::limits;
+use crate::shell::budget::Share;
 use crate::shell::reactor::Timer;
 use crate::wire::frame::Reader;
 use crate::wire::grpc::{self, Code, Status};

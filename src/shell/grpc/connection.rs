@@ -23,12 +23,12 @@ use h2::{Ping, PingPong, RecvStream};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::budget::Budget;
 use super::call;
 use super::respond::Frame;
 use super::wakers::{PARTS_MAX, Woken};
 use super::{Phase, Shared};
 use crate::base::limits;
+use crate::shell::budget::Budget;
 use crate::shell::reactor::Timer;
 use crate::shell::socket::TcpStream;
 

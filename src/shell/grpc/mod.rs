@@ -9,7 +9,6 @@
 //!
 //! Never: knows a message of the services, trusts a length, ends accepting because of an error.
 
-mod budget;
 mod call;
 mod connection;
 mod health;
@@ -30,9 +29,9 @@ use bytes::Bytes;
 use futures_lite::future;
 use http::HeaderMap;
 
-use self::budget::Budget;
 use self::connection::Link;
 use self::methods::Methods;
+use super::budget::Budget;
 use super::reactor::Timer;
 use super::socket::TcpListener;
 use crate::base::limits;

@@ -14,7 +14,7 @@ use h2::server::SendResponse;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
-use super::budget::{Budget, Share};
+use crate::shell::budget::{Budget, Share};
 use crate::wire::frame::{self, PREFIX_BYTES};
 use crate::wire::grpc::{self, Code, Status};
 use crate::wire::status::encode_message;

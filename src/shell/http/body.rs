@@ -11,6 +11,7 @@ use hyper::body::{Body as _, Incoming};
 
 use super::line::{Line, Phase, unless_late};
 use crate::base::limits;
+use crate::shell::budget::{Full, Share};
 use crate::wire::rejection::Rejection;
 
 /// The body of one request.
@@ -45,12 +46,14 @@ impl Body {
         if self.is_ended {
             return Ok(first);
         }
-        let mut whole = BytesMut::with_capacity(known.exact().map_or(0, |bytes| bytes as usize));
-        whole.extend_from_slice(&first);
+        // A length is a promise: room is made for what has come.
+        let mut share = Share::new(self.line.held());
+        let mut whole = BytesMut::from(&first[..]);
         while let Some(piece) = self.piece().await? {
             if whole.len() + piece.len() > limits::HTTP_BODY_BYTES_MAX {
                 return Err(Rejection::BodyTooLarge);
             }
+            share.resize(whole.len() + piece.len()).map_err(|Full| Rejection::Crowded)?;
             whole.extend_from_slice(&piece);
         }
         Ok(whole.freeze())

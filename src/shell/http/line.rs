@@ -14,12 +14,29 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use crate::base::limits;
+use crate::shell::budget::{Budget, Full, Share};
 use crate::shell::reactor::Timer;
 use crate::shell::socket::TcpStream;
 use crate::wire::rejection::Rejection;
 
 /// Bytes that are thrown away at a time.
 const SCRATCH_BYTES: usize = 4 << 10;
+
+/// What all connections have in common.
+pub(super) struct Shared {
+    /// Counts ticks.
+    pub(super) clock: Cell<u32>,
+    /// Bytes of bodies that are not whole.
+    pub(super) held: Rc<Budget>,
+    /// Bytes of answers that are not written.
+    pub(super) unsent: Rc<Budget>,
+}
+
+impl Shared {
+    pub(super) fn new(held_max: usize, unsent_max: usize) -> Shared {
+        Shared { clock: Cell::new(0), held: Budget::new(held_max), unsent: Budget::new(unsent_max) }
+    }
+}
 
 /// What a connection is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,7 +67,7 @@ pub(super) enum Order {
 /// A connection.
 pub(super) struct Line {
     stream: TcpStream,
-    clock: Rc<Cell<u32>>,
+    shared: Rc<Shared>,
     phase: Cell<Phase>,
     since: Cell<u32>,
     order: Cell<Order>,
@@ -59,20 +76,24 @@ pub(super) struct Line {
     is_answering: Cell<bool>,
     /// hyper wanted to answer a head it could not read; the body-less answer was held back.
     is_silenced: Cell<bool>,
+    /// The part of an answer on its way that counts.
+    unsent: RefCell<Share>,
     /// The client may still be sending: it has to be heard out, or it may lose our answer.
     is_unread: Cell<bool>,
 }
 
 impl Line {
-    pub(super) fn new(stream: TcpStream, clock: Rc<Cell<u32>>) -> Line {
-        let since = Cell::new(clock.get());
+    pub(super) fn new(stream: TcpStream, shared: Rc<Shared>) -> Line {
+        let since = Cell::new(shared.clock.get());
+        let unsent = RefCell::new(Share::new(&shared.unsent));
         Line {
             stream,
-            clock,
+            shared,
             phase: Cell::new(Phase::Idle),
             since,
             order: Cell::new(Order::Serve),
             waker: RefCell::default(),
+            unsent,
             is_answering: Cell::new(false),
             is_silenced: Cell::new(false),
             is_unread: Cell::new(false),
@@ -90,7 +111,7 @@ impl Line {
 
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
-        self.since.set(self.clock.get());
+        self.since.set(self.shared.clock.get());
     }
 
     pub(super) fn order(&self) -> Order {
@@ -119,9 +140,26 @@ impl Line {
         self.enter(Phase::Working);
     }
 
+    /// Makes room for an answer until it is written.
+    pub(super) fn claim(&self, bytes: usize) -> Result<(), Full> {
+        let counted = if bytes > limits::HTTP_SMALL_ANSWER_BYTES { bytes } else { 0 };
+        self.unsent.borrow_mut().resize(counted)
+    }
+
+    /// Bytes of bodies that are not whole.
+    pub(super) fn held(&self) -> &Rc<Budget> {
+        &self.shared.held
+    }
+
     /// The answer is handed to hyper.
     pub(super) fn end_work(&self) {
         self.enter(Phase::Writing);
+    }
+
+    fn end_answer(&self) {
+        self.is_answering.set(false);
+        self.claim(0).unwrap_or_else(|Full| unreachable!("giving back takes no room"));
+        self.enter(Phase::Idle);
     }
 
     /// The body was not read to its end.
@@ -240,8 +278,7 @@ impl hyper::rt::Write for Io {
     /// hyper flushes when all it had to say is written.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.0.phase() == Phase::Writing {
-            self.0.is_answering.set(false);
-            self.0.enter(Phase::Idle);
+            self.0.end_answer();
         }
         Poll::Ready(Ok(()))
     }

@@ -22,20 +22,21 @@ use std::time::Duration;
 use async_executor::{LocalExecutor, Task};
 use bytes::Bytes;
 use futures_lite::future;
-use http::header::{CONNECTION, EXPECT, HeaderValue};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 
 pub use body::Body;
 
-use self::line::{Io, Line, Order, Phase};
+use self::line::{Io, Line, Order, Phase, Shared};
 use super::reactor::Timer;
 use super::socket::{TcpListener, TcpStream};
 use crate::base::limits;
+use crate::wire::http::JSON;
 use crate::wire::rejection::Rejection;
 
 /// Ticks of the server's clock in [`Bounds::read_max`]: how exact timeouts are.
@@ -44,13 +45,9 @@ const TICKS: u32 = 4;
 /// Answers requests.
 pub trait Handler: 'static {
     /// The answer to a request. A refused body need not be read.
-    fn handle(
-        self: Rc<Self>,
-        head: Parts,
-        body: &mut Body,
-    ) -> impl Future<Output = Response<Full<Bytes>>>;
+    fn handle(&self, head: Parts, body: &mut Body) -> impl Future<Output = Response<Full<Bytes>>>;
 
-    /// Hears of a request that never reached [`Handler::handle`].
+    /// Hears of a request that was refused outside of [`Handler::handle`].
     fn note_refused(&self, rejection: &Rejection);
 }
 
@@ -65,6 +62,10 @@ pub struct Bounds {
     pub idle_max: Duration,
     /// Time for an answer to be fetched.
     pub write_max: Duration,
+    /// Bytes of bodies that are not whole, of all connections together.
+    pub held_max: usize,
+    /// Bytes of answers that are not fetched, of all connections together.
+    pub unsent_max: usize,
 }
 
 impl Default for Bounds {
@@ -74,6 +75,8 @@ impl Default for Bounds {
             read_max: limits::HTTP_READ_MAX,
             idle_max: limits::HTTP_IDLE_MAX,
             write_max: limits::HTTP_WRITE_MAX,
+            held_max: limits::HTTP_HELD_BYTES_MAX,
+            unsent_max: limits::HTTP_UNSENT_BYTES_MAX,
         }
     }
 }
@@ -89,11 +92,10 @@ pub struct Server<H> {
 pub type Gauge = Rc<Cell<usize>>;
 
 /// The open connections.
-#[derive(Default)]
 struct Lines {
     open: RefCell<Vec<Rc<Line>>>,
     gauge: Gauge,
-    clock: Rc<Cell<u32>>,
+    shared: Rc<Shared>,
     /// Who waits for a change of `open`: the server's one task.
     waiting: Cell<Option<Waker>>,
 }
@@ -101,7 +103,7 @@ struct Lines {
 impl<H: Handler> Server<H> {
     /// A server that answers with `handler`, and keeps `gauge` right.
     pub fn new(handler: Rc<H>, bounds: Bounds, gauge: Gauge) -> Server<H> {
-        Server { handler, bounds, lines: Rc::new(Lines { gauge, ..Lines::default() }) }
+        Server { handler, bounds, lines: Rc::new(Lines::new(gauge, &bounds)) }
     }
 
     /// Connections that are open now.
@@ -176,8 +178,8 @@ impl<H: Handler> Server<H> {
                 self.lines.changed().await;
             }
             Timer::after(tick).await;
-            let now = self.lines.clock.get().wrapping_add(1);
-            self.lines.clock.set(now);
+            let now = self.lines.shared.clock.get().wrapping_add(1);
+            self.lines.shared.clock.set(now);
             for line in self.lines.open.borrow().iter() {
                 let allowed = match line.phase() {
                     Phase::Idle => self.bounds.idle_max,
@@ -194,6 +196,11 @@ impl<H: Handler> Server<H> {
 }
 
 impl Lines {
+    fn new(gauge: Gauge, bounds: &Bounds) -> Lines {
+        let shared = Rc::new(Shared::new(bounds.held_max, bounds.unsent_max));
+        Lines { open: RefCell::default(), gauge, shared, waiting: Cell::default() }
+    }
+
     /// Asks the connection that has waited longest for its next request to go.
     fn send_off_idlest(&self) {
         let open = self.open.borrow();
@@ -229,7 +236,7 @@ struct Open {
 
 impl Open {
     fn register(lines: &Rc<Lines>, stream: TcpStream) -> Open {
-        let line = Rc::new(Line::new(stream, lines.clock.clone()));
+        let line = Rc::new(Line::new(stream, lines.shared.clone()));
         lines.open.borrow_mut().push(line.clone());
         lines.note_change();
         Open { line, lines: lines.clone() }
@@ -241,6 +248,25 @@ impl Drop for Open {
         self.lines.open.borrow_mut().retain(|line| !Rc::ptr_eq(line, &self.line));
         self.lines.note_change();
     }
+}
+
+/// An error as all of them look.
+pub fn refuse(rejection: &Rejection) -> Response<Full<Bytes>> {
+    let (status, _) = rejection.status();
+    let mut response = Response::new(Full::new(Bytes::from(rejection.body())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, JSON);
+    match rejection {
+        Rejection::Method(allowed) => {
+            headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        _ if status == StatusCode::TOO_MANY_REQUESTS => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        _ => {}
+    }
+    response
 }
 
 /// How hyper and we parted.
@@ -303,6 +329,11 @@ async fn answer<H: Handler>(
     let is_awaited = head.headers.contains_key(EXPECT);
     let mut body = Body::new(incoming, line.clone(), is_awaited);
     let mut response = handler.handle(head, &mut body).await;
+    let bytes = response.body().size_hint().exact().unwrap_or(0);
+    if line.claim(usize::try_from(bytes).unwrap_or(usize::MAX)).is_err() {
+        response = refuse(&Rejection::Crowded);
+        handler.note_refused(&Rejection::Crowded);
+    }
     if !body.discard().await {
         line.leave_unread();
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

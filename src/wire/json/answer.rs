@@ -7,6 +7,7 @@
 
 use nanoserde::{SerJson, SerJsonState};
 
+use super::reader::plain_length;
 use crate::base::digest::write_hex;
 use crate::base::{Digest, Hlc, NodeId};
 use crate::lens::{Claim, Layer, Layers, Resolution, Skepticism};
@@ -101,12 +102,33 @@ fn render(body: &impl SerJson, capacity: usize) -> String {
     state.out
 }
 
-/// Text that lives elsewhere.
+/// Text that lives elsewhere, written in long pieces: most of an answer is the inside of strings.
 struct Text<'a>(&'a str);
 
 impl SerJson for Text<'_> {
-    fn ser_json(&self, depth: usize, state: &mut SerJsonState) {
-        self.0.ser_json(depth, state);
+    fn ser_json(&self, _: usize, state: &mut SerJsonState) {
+        let out = &mut state.out;
+        out.push('"');
+        let mut rest = self.0;
+        loop {
+            let (plain, special) = rest.split_at(plain_length(rest.as_bytes()));
+            out.push_str(plain);
+            // Only these are special, and each is one byte.
+            match special.as_bytes().first() {
+                None => break,
+                Some(b'"') => out.push_str("\\\""),
+                Some(b'\\') => out.push_str("\\\\"),
+                Some(b'\n') => out.push_str("\\n"),
+                Some(b'\r') => out.push_str("\\r"),
+                Some(b'\t') => out.push_str("\\t"),
+                Some(control) => {
+                    out.push_str("\\u00");
+                    write_hex(&[*control], out).expect("writing to a String cannot fail");
+                }
+            }
+            rest = &special[1..];
+        }
+        out.push('"');
     }
 }
 
@@ -245,7 +267,7 @@ enum ValueBody<'a> {
 impl SerJson for ValueBody<'_> {
     fn ser_json(&self, depth: usize, state: &mut SerJsonState) {
         match self {
-            ValueBody::Text(text) => text.ser_json(depth, state),
+            ValueBody::Text(text) => Text(text).ser_json(depth, state),
             ValueBody::Number(number) => {
                 assert!(number.is_finite(), "the model lets no other number in");
                 number.ser_json(depth, state);

@@ -412,7 +412,7 @@ impl<'a> Reader<'a> {
 
 /// How many bytes stand before the first quote, backslash or control character; eight at a time, as
 /// most of a body is the inside of strings.
-fn plain_length(bytes: &[u8]) -> usize {
+pub(super) fn plain_length(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
     const HIGH: u64 = ONES << 7;
     // The lowest bit set is right: a borrow only reaches bytes above one that is below the bound.

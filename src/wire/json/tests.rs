@@ -434,3 +434,13 @@ fn the_end_of_a_string_is_found_wherever_it_is() {
         }
     }
 }
+
+#[test]
+fn every_character_is_shown_so_that_it_reads_back() {
+    let all: String = ('\0'..='\u{2ff}').chain(['\u{2028}', '\u{ffff}', '\u{1f600}']).collect();
+    let shown = answer::assertion(&sealed(Object::Text(all.clone())));
+    let value = shown.split("\"value\":").nth(1).and_then(|rest| rest.split("},").next());
+    let body = with_object(&format!("{{\"type\":\"Text\",\"value\":{}}}", value.expect("a value")));
+    let read = parse_draft(body.as_bytes()).expect("what we write we read");
+    assert_eq!(read.object, Object::Text(all));
+}
