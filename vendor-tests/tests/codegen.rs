@@ -1,12 +1,13 @@
 //! The committed Rust of `proto/` is what prost makes of it today, byte for byte.
 //!
-//! After a change in `proto/`: `STEMEDB_REWRITE=1 cargo test --test codegen`.
+//! After a change in `proto/`: `STEMEDB_REWRITE=1 cargo test -p vendor-tests --test codegen`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use prost::Message;
 
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// Files the node serves by reflection, as they are named in import lines.
 const FILES: [&str; 4] =
     ["sync.proto", "health.proto", "reflection.proto", "reflection_v1alpha.proto"];
@@ -19,7 +20,7 @@ const MODULES: [(&str, &str); 3] = [
 ];
 
 fn generate() -> Vec<(&'static str, Vec<u8>)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(ROOT);
     let files = protox::compile(FILES, [root.join("proto")]).expect("proto/ compiles");
     let out = std::env::temp_dir().join(format!("stemedb-codegen-{}", std::process::id()));
     fs::create_dir_all(&out).expect("a directory for the generated files");
@@ -47,7 +48,7 @@ fn without_comments(mut files: prost_types::FileDescriptorSet) -> prost_types::F
 
 #[test]
 fn the_committed_code_is_what_the_protos_say() {
-    let committed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/wire/pb");
+    let committed = Path::new(ROOT).join("src/wire/pb");
     let rewrite = std::env::var_os("STEMEDB_REWRITE").is_some();
     for (name, made) in generate() {
         let path = committed.join(name);
@@ -57,7 +58,7 @@ fn the_committed_code_is_what_the_protos_say() {
         let found = fs::read(&path).unwrap_or_default();
         assert!(
             found == made,
-            "{} differs from what proto/ gives: STEMEDB_REWRITE=1 cargo test --test codegen",
+            "{} differs from what proto/ gives: STEMEDB_REWRITE=1 cargo test -p vendor-tests --test codegen",
             path.display()
         );
     }
@@ -65,7 +66,7 @@ fn the_committed_code_is_what_the_protos_say() {
 
 #[test]
 fn both_reflection_versions_have_the_same_messages() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
+    let root = Path::new(ROOT).join("proto");
     let read = |name| fs::read_to_string(root.join(name)).expect("a file of proto/");
     let v1 = read("reflection.proto");
     let v1alpha = read("reflection_v1alpha.proto");
