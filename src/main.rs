@@ -16,10 +16,7 @@ fn main() -> ExitCode {
         Ok(Command::Keygen { file }) => make_key(&file),
         Ok(Command::Check { dir }) => check_directory(&dir),
         Ok(Command::Print(text)) => print(&text),
-        Err(usage) => {
-            eprint!("{usage}");
-            ExitCode::from(2)
-        }
+        Err(usage) => fail(&usage.to_string(), 2),
     }
 }
 
@@ -32,17 +29,18 @@ fn check_directory(dir: &Path) -> ExitCode {
 fn make_key(file: &Path) -> ExitCode {
     match keygen::make(file) {
         Ok(agent_id) => print(&format!("{}\n", hex(&agent_id))),
-        Err(why) => fail(&why, 1),
+        Err(why) => fail(&format!("stemedb-edge: {why}\n"), 1),
     }
 }
 
+// Whoever closed an output (`| head`) has read enough: a failed write changes no exit code.
+
 fn print(text: &str) -> ExitCode {
-    // Whoever closed the output (`| head`) has read enough.
     let _ = io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
-fn fail(why: &str, code: u8) -> ExitCode {
-    eprintln!("stemedb-edge: {why}");
+fn fail(text: &str, code: u8) -> ExitCode {
+    let _ = io::stderr().write_all(text.as_bytes());
     ExitCode::from(code)
 }
