@@ -13,6 +13,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::status::{Code, Status};
+use crate::base::limits;
 
 /// The flag and the length in front of each message.
 pub const PREFIX_BYTES: usize = 5;
@@ -22,6 +23,13 @@ pub fn prefix(length: usize) -> [u8; PREFIX_BYTES] {
     let length = u32::try_from(length).expect("a message is under GRPC_MESSAGE_BYTES_MAX");
     let [a, b, c, d] = length.to_be_bytes();
     [0, a, b, c, d]
+}
+
+/// Whether `bytes` are exactly one frame, uncompressed and not too long.
+pub fn is_whole(bytes: &[u8]) -> bool {
+    let Some((&[0, a, b, c, d], message)) = bytes.split_first_chunk() else { return false };
+    let length = u32::from_be_bytes([a, b, c, d]) as usize;
+    length == message.len() && length <= limits::GRPC_MESSAGE_BYTES_MAX
 }
 
 /// Takes the messages of one direction of a stream out of its bytes.

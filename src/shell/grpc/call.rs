@@ -11,12 +11,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use h2::RecvStream;
 use h2::server::SendResponse;
-use http::header::{CONTENT_TYPE, HeaderMap};
-use http::request::Parts;
-use http::{Method as Verb, Request, StatusCode};
+use http::{HeaderMap, Method as Verb, Request, StatusCode};
 
 use super::connection::{Link, Running};
 use super::methods::Kind;
@@ -25,7 +23,7 @@ use super::{Answer, Call, health, reflection};
 use crate::base::limits;
 use crate::shell::budget::Share;
 use crate::shell::reactor::Timer;
-use crate::wire::frame::Reader;
+use crate::wire::frame::{self, PREFIX_BYTES, Reader};
 use crate::wire::grpc::{self, Code, Status};
 
 /// Answers a request, or gives what still has to be waited for.
@@ -34,15 +32,16 @@ pub(super) fn begin(
     request: Request<RecvStream>,
     mut respond: SendResponse<Frame>,
 ) -> Option<Running> {
-    let (head, body) = request.into_parts();
-    if let Err(code) = check_http(&head) {
+    let (head, mut body) = request.into_parts();
+    let wishes = Wishes::read(&head.headers);
+    if let Err(code) = wishes.check_http(&head.method) {
         respond::refuse_http(&mut respond, code);
         return None;
     }
     let methods = &link.shared.methods;
     let found = methods.find(head.uri.path());
     let method = found.as_ref().ok().copied();
-    let timeout = match found.and_then(|_| read_timeout(&head.headers)) {
+    let timeout = match found.and_then(|_| wishes.timeout()) {
         Ok(timeout) => timeout,
         Err(status) => {
             methods.get(method).count(status.code);
@@ -50,40 +49,88 @@ pub(super) fn begin(
             return None;
         }
     };
-    if let Err(status) = grpc::check_encoding(&head.headers) {
+    if let Err(status) = wishes.check_encoding() {
         methods.get(method).count(status.code);
         respond::refuse_encoding(&mut respond, &status);
         return None;
     }
-    let incoming = Incoming::new(link, body);
-    let exchange = Exchange { link: link.clone(), method, timeout, incoming, respond };
-    match methods.get(method).kind {
-        Kind::Unary(service) => exchange.unary(service, head.headers),
-        Kind::Watch => Some(Box::pin(health::watch(exchange))),
-        Kind::Reflect => Some(Box::pin(reflection::serve(exchange))),
+    let kind = methods.get(method).kind;
+    let mut piece = Bytes::new();
+    if let Kind::Unary(service) = kind {
+        piece = match take_whole(&mut body) {
+            Ok(message) => {
+                drop(body);
+                let ask = Ask { link: link.clone(), method, timeout, respond };
+                return ask.begin(service, head.headers, message);
+            }
+            Err(piece) => piece,
+        };
+    }
+    let ask = Ask { link: link.clone(), method, timeout, respond };
+    let incoming = Incoming::new(link, body, piece);
+    match kind {
+        Kind::Unary(service) => Some(Box::pin(ask.receive(service, head.headers, incoming))),
+        Kind::Watch => Some(Box::pin(health::watch(ask, incoming))),
+        Kind::Reflect => Some(Box::pin(reflection::serve(ask, incoming))),
     }
 }
 
-fn check_http(head: &Parts) -> Result<(), StatusCode> {
-    if head.method != Verb::POST {
-        return Err(StatusCode::METHOD_NOT_ALLOWED);
-    }
-    let content_type = head.headers.get(CONTENT_TYPE);
-    if !content_type.is_some_and(|value| grpc::is_grpc(value.as_bytes())) {
-        return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    }
-    Ok(())
+/// What the headers say about the call. Looked for in one pass: a look-up by name costs about as
+/// much as comparing with all of the few names there are.
+#[derive(Default)]
+struct Wishes<'a> {
+    content_type: Option<&'a [u8]>,
+    timeout: Option<&'a [u8]>,
+    encoding: Option<&'a [u8]>,
 }
 
-fn read_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
-    let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
-    match grpc::parse_timeout(value.as_bytes()) {
-        Some(timeout) => Ok(Some(timeout)),
-        None => {
-            let message = format!("grpc-timeout is {value:?}, not 1 to 8 digits and one of HMSmun");
-            Err(Status::new(Code::Internal, message))
+impl<'a> Wishes<'a> {
+    fn read(headers: &'a HeaderMap) -> Wishes<'a> {
+        let mut wishes = Wishes::default();
+        for (name, value) in headers {
+            let wish = match name.as_str() {
+                "content-type" => &mut wishes.content_type,
+                "grpc-timeout" => &mut wishes.timeout,
+                "grpc-encoding" => &mut wishes.encoding,
+                _ => continue,
+            };
+            wish.get_or_insert(value.as_bytes());
+        }
+        wishes
+    }
+
+    fn check_http(&self, verb: &Verb) -> Result<(), StatusCode> {
+        if *verb != Verb::POST {
+            return Err(StatusCode::METHOD_NOT_ALLOWED);
+        }
+        match self.content_type {
+            Some(content_type) if grpc::is_grpc(content_type) => Ok(()),
+            _ => Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
         }
     }
+
+    fn timeout(&self) -> Result<Option<Duration>, Status> {
+        self.timeout.map(grpc::parse_timeout).transpose()
+    }
+
+    fn check_encoding(&self) -> Result<(), Status> {
+        self.encoding.map_or(Ok(()), grpc::check_encoding)
+    }
+}
+
+/// The message, if the request is there to its end, in one DATA frame, with nothing wrong about it:
+/// what most are. Else what was taken off the body so far.
+fn take_whole(body: &mut RecvStream) -> Result<Bytes, Bytes> {
+    let mut context = Context::from_waker(Waker::noop());
+    let Poll::Ready(Some(Ok(mut piece))) = body.poll_data(&mut context) else {
+        return Err(Bytes::new());
+    };
+    if body.is_end_stream() && frame::is_whole(&piece) {
+        // The window comes back with the end of the stream.
+        piece.advance(PREFIX_BYTES);
+        return Ok(piece);
+    }
+    Err(piece)
 }
 
 /// The messages a client sends on one stream.
@@ -97,14 +144,17 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    fn new(link: &Link, body: RecvStream) -> Incoming {
-        Incoming {
+    /// The rest of `body`, of which `piece` has been taken off already.
+    fn new(link: &Link, body: RecvStream, piece: Bytes) -> Incoming {
+        let mut incoming = Incoming {
             body,
             piece: Bytes::new(),
             reader: Reader::new(limits::GRPC_MESSAGE_BYTES_MAX),
             share: Share::new(&link.held),
             ended: false,
-        }
+        };
+        incoming.take(piece);
+        incoming
     }
 
     /// The next message; `None` after the last.
@@ -145,24 +195,14 @@ impl Incoming {
     }
 
     /// The one message of a unary call, once the client has ended its side.
-    fn poll_only(
-        &mut self,
-        first: &mut Option<Bytes>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Bytes, Status>> {
-        loop {
-            let message = ready!(self.poll_message(context))?;
-            let problem = match (message, first.is_some()) {
-                (Some(message), false) => {
-                    *first = Some(message);
-                    continue;
-                }
-                (None, true) => return Poll::Ready(Ok(first.take().expect("just seen"))),
-                (Some(_), true) => "the method takes one message, more than one came",
-                (None, false) => "the method takes one message, none came",
-            };
-            return Poll::Ready(Err(Status::new(Code::Unimplemented, problem)));
-        }
+    async fn only_message(&mut self) -> Result<Bytes, Status> {
+        let first = poll_fn(|context| self.poll_message(context)).await?;
+        let problem = match (first, poll_fn(|context| self.poll_message(context)).await?) {
+            (Some(message), None) => return Ok(message),
+            (Some(_), Some(_)) => "the method takes one message, more than one came",
+            (None, _) => "the method takes one message, none came",
+        };
+        Err(Status::new(Code::Unimplemented, problem))
     }
 }
 
@@ -173,39 +213,29 @@ fn broken(error: &h2::Error) -> Status {
 }
 
 /// A call under way.
-pub(super) struct Exchange {
+pub(super) struct Ask {
     pub(super) link: Rc<Link>,
     method: Option<usize>,
     timeout: Option<Duration>,
-    pub(super) incoming: Incoming,
     pub(super) respond: SendResponse<Frame>,
 }
 
-impl Exchange {
+impl Ask {
     /// Counts the call as ended with `code`.
     pub(super) fn count(&self, code: Code) {
         self.link.shared.methods.get(self.method).count(code);
     }
 
-    fn unary(mut self, service: usize, headers: HeaderMap) -> Option<Running> {
-        let mut first = None;
-        let mut context = Context::from_waker(Waker::noop());
-        match self.incoming.poll_only(&mut first, &mut context) {
-            Poll::Ready(Ok(message)) => match self.answer(service, headers, message) {
-                Answer::Now(outcome) => {
-                    self.finish(outcome);
-                    None
-                }
-                Answer::Later(work) => {
-                    let deadline = self.timeout.and_then(|span| Instant::now().checked_add(span));
-                    Some(Box::pin(self.wait(work, deadline)))
-                }
-            },
-            Poll::Ready(Err(status)) => {
-                self.finish(Err(status));
+    fn begin(mut self, service: usize, headers: HeaderMap, message: Bytes) -> Option<Running> {
+        match self.answer(service, headers, message) {
+            Answer::Now(outcome) => {
+                self.finish(outcome);
                 None
             }
-            Poll::Pending => Some(Box::pin(self.receive(service, headers, first))),
+            Answer::Later(work) => {
+                let deadline = self.timeout.and_then(|span| Instant::now().checked_add(span));
+                Some(Box::pin(self.wait(work, deadline)))
+            }
         }
     }
 
@@ -222,16 +252,16 @@ impl Exchange {
     }
 
     /// Receives the rest of the request, and then answers it.
-    async fn receive(mut self, service: usize, headers: HeaderMap, mut first: Option<Bytes>) {
+    async fn receive(mut self, service: usize, headers: HeaderMap, mut incoming: Incoming) {
         let now = Instant::now();
         let deadline = self.timeout.and_then(|span| now.checked_add(span));
         let late = now + limits::GRPC_READ_MAX;
         let late = deadline.map_or(late, |deadline| deadline.min(late));
-        let incoming = &mut self.incoming;
-        let request = poll_fn(|context| incoming.poll_only(&mut first, context));
+        let request = incoming.only_message();
         let Some(request) = bounded(&mut self.respond, Some(late), request).await else {
             return self.count(Code::Cancelled);
         };
+        drop(incoming);
         let answer = match request {
             Ok(message) => self.answer(service, headers, message),
             Err(status) => Answer::Now(Err(status)),
@@ -242,17 +272,15 @@ impl Exchange {
         }
     }
 
-    async fn wait(
-        mut self,
-        work: Pin<Box<dyn Future<Output = Result<Bytes, Status>>>>,
-        deadline: Option<Instant>,
-    ) {
+    async fn wait(mut self, work: Work, deadline: Option<Instant>) {
         match bounded(&mut self.respond, deadline, work).await {
             Some(outcome) => self.finish(outcome),
             None => self.count(Code::Cancelled),
         }
     }
 }
+
+type Work = Pin<Box<dyn Future<Output = Result<Bytes, Status>>>>;
 
 /// What `work` gives, or `DEADLINE_EXCEEDED`, or `None` if the client takes the call back.
 async fn bounded<T>(

@@ -3,8 +3,8 @@
 //! In: bytes of a client, wake-ups of running calls. Out: answers; the end, once the client is
 //! gone, silent, idle for long, or does not read what it asked for.
 //!
-//! Requests are collected until h2 has no more, then answered, then flushed together: a hundred
-//! calls that come in one read leave in one write.
+//! Requests that come together are collected until h2 has no more, then answered, then flushed
+//! together: a hundred calls that come in one read leave in one write.
 //!
 //! Never: spawns a task, sets a timer for a call that is answered at once.
 
@@ -213,6 +213,9 @@ struct Connection {
     h2: h2::server::Connection<Io, Frame>,
     h2_waker: Waker,
     arrived: Vec<Arrived>,
+    /// Whether the last call came without company. The next one then is answered before h2 is asked
+    /// for more, which saves asking it once again to flush.
+    alone: bool,
     calls: Vec<Option<Running>>,
     /// One a call, made at first use; a place that is free again keeps its waker.
     call_wakers: Vec<Waker>,
@@ -231,6 +234,7 @@ impl Connection {
             woken,
             h2,
             arrived: Vec::new(),
+            alone: true,
             calls: Vec::new(),
             call_wakers: Vec::new(),
             tick,
@@ -265,26 +269,42 @@ impl Connection {
     }
 
     fn poll_h2(&mut self) -> Poll<()> {
-        let mut context = Context::from_waker(&self.h2_waker);
+        let waker = self.h2_waker.clone();
+        let mut context = Context::from_waker(&waker);
+        let mut count = 0;
         loop {
             self.woken.remove(H2);
             match self.h2.poll_accept(&mut context) {
-                Poll::Ready(Some(Ok(arrived))) => self.arrived.push(arrived),
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    count += 1;
+                    if count == 1 && self.alone {
+                        self.begin(request, respond);
+                    } else {
+                        self.arrived.push((request, respond));
+                    }
+                }
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
                 Poll::Pending => break,
             }
         }
+        if count > 0 {
+            self.alone = count == 1;
+        }
         let mut arrived = std::mem::take(&mut self.arrived);
         for (request, respond) in arrived.drain(..) {
-            self.link.note_call();
-            if let Some(running) = call::begin(&self.link, request, respond) {
-                self.run(running);
-            }
+            self.begin(request, respond);
             // There is something to send, or a stream to forget.
             self.woken.add(H2);
         }
         self.arrived = arrived;
         Poll::Pending
+    }
+
+    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Frame>) {
+        self.link.note_call();
+        if let Some(running) = call::begin(&self.link, request, respond) {
+            self.run(running);
+        }
     }
 
     /// Keeps a call that could not be answered at once. One for which there is no place is dropped,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::SendStream;
 use prost::Message;
 
-use super::call::Exchange;
+use super::call::{Ask, Incoming};
 use super::respond::{self, Frame};
 use super::{Answer, Call, Phase, Service};
 use crate::wire::grpc::{Code, Status};
@@ -67,15 +67,15 @@ fn answer(status: ServingStatus) -> HealthCheckResponse {
 }
 
 /// Answers `Watch`: the state of now, and the end of serving when it comes.
-pub(super) async fn watch(mut exchange: Exchange) {
-    let Some(status) = exchange.watch().await else { return exchange.count(Code::Cancelled) };
-    exchange.count(status.code);
+pub(super) async fn watch(mut ask: Ask, mut incoming: Incoming) {
+    let ended = ask.watch(&mut incoming).await;
+    ask.count(ended.map_or(Code::Cancelled, |status| status.code));
 }
 
-impl Exchange {
+impl Ask {
     /// `None` if the client left.
-    async fn watch(&mut self) -> Option<Status> {
-        let asked = match self.first_message().await.and_then(|message| read(&message)) {
+    async fn watch(&mut self, incoming: &mut Incoming) -> Option<Status> {
+        let asked = match first_message(incoming).await.and_then(|message| read(&message)) {
             Ok(asked) => asked,
             Err(status) => {
                 respond::refuse(&mut self.respond, &status);
@@ -93,13 +93,6 @@ impl Exchange {
         Some(status)
     }
 
-    async fn first_message(&mut self) -> Result<Bytes, Status> {
-        let message = poll_fn(|context| self.incoming.poll_message(context)).await?;
-        message.ok_or_else(|| {
-            Status::new(Code::Unimplemented, "the method takes one message, none came")
-        })
-    }
-
     async fn until_draining(&self, stream: &mut SendStream<Frame>) -> Option<()> {
         poll_fn(|context| {
             if self.link.shared.phase.get() == Phase::Draining {
@@ -109,6 +102,12 @@ impl Exchange {
         })
         .await
     }
+}
+
+async fn first_message(incoming: &mut Incoming) -> Result<Bytes, Status> {
+    let message = poll_fn(|context| incoming.poll_message(context)).await?;
+    message
+        .ok_or_else(|| Status::new(Code::Unimplemented, "the method takes one message, none came"))
 }
 
 fn frame(status: ServingStatus) -> Frame {

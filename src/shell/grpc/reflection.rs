@@ -13,7 +13,7 @@ use h2::SendStream;
 use prost::Message;
 
 use super::Phase;
-use super::call::Exchange;
+use super::call::{Ask, Incoming};
 use super::respond::{self, Frame};
 use crate::wire::grpc::{Code, Status};
 use crate::wire::pb::reflection::ServerReflectionRequest;
@@ -25,16 +25,16 @@ pub(super) const V1: &str = "grpc.reflection.v1.ServerReflection";
 pub(super) const V1ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
 /// Answers one stream of questions.
-pub(super) async fn serve(mut exchange: Exchange) {
-    let Some(mut stream) = respond::begin(&mut exchange.respond) else {
-        return exchange.count(Code::Cancelled);
+pub(super) async fn serve(mut ask: Ask, mut incoming: Incoming) {
+    let Some(mut stream) = respond::begin(&mut ask.respond) else {
+        return ask.count(Code::Cancelled);
     };
     let status = loop {
-        match poll_fn(|context| exchange.poll_question(&mut stream, context)).await {
-            Ok(Some(question)) => match exchange.reflect(&question) {
+        match poll_fn(|context| ask.poll_question(&mut incoming, &mut stream, context)).await {
+            Ok(Some(question)) => match ask.reflect(&question) {
                 Ok(answer) => {
                     if stream.send_data(Frame::new(answer), false).is_err() {
-                        return exchange.count(Code::Cancelled);
+                        return ask.count(Code::Cancelled);
                     }
                 }
                 Err(status) => break status,
@@ -43,15 +43,16 @@ pub(super) async fn serve(mut exchange: Exchange) {
             Err(status) => break status,
         }
     };
-    exchange.count(status.code);
+    ask.count(status.code);
     respond::end(&mut stream, &status);
 }
 
-impl Exchange {
+impl Ask {
     /// The next question, once there is room for its answer. The room is asked for byte by byte:
     /// any at all means that everything before it is within the client's window.
     fn poll_question(
-        &mut self,
+        &self,
+        incoming: &mut Incoming,
         stream: &mut SendStream<Frame>,
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, Status>> {
@@ -66,7 +67,7 @@ impl Exchange {
                 return Poll::Ready(Err(Status::new(Code::Cancelled, "the client left")));
             }
         }
-        self.incoming.poll_message(context)
+        incoming.poll_message(context)
     }
 
     fn reflect(&self, question: &[u8]) -> Result<Bytes, Status> {
