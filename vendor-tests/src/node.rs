@@ -8,8 +8,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -86,19 +88,21 @@ impl Node {
         let _ = self.child.wait();
     }
 
-    /// SIGTERM; how the node ended.
+    /// SIGTERM; how the node ended. One that does not stop is killed, which its status shows.
     pub fn stop(&mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
-        assert!(sent.success(), "the node is gone already:\n{}", self.log());
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("our child") {
-                return status;
+        let send = move |signal| Command::new("kill").args([signal, pid.as_str()]).status();
+        assert!(send("-TERM").expect("kill runs").success(), "gone already:\n{}", self.log());
+        let (ended, end) = mpsc::channel::<()>();
+        let watchdog = thread::spawn(move || {
+            if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let _ = send("-KILL");
             }
-            assert!(Instant::now() < deadline, "the node does not stop:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        });
+        let status = self.child.wait().expect("our child");
+        drop(ended);
+        watchdog.join().expect("it only waits");
+        status
     }
 
     /// Has it ended by itself?
