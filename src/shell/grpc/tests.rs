@@ -18,7 +18,7 @@ use super::{Answer, Call, Server, Service};
 use crate::base::limits;
 use crate::shell::reactor::{self, Timer};
 use crate::shell::socket::{TcpListener, TcpStream};
-use crate::wire::frame::prefix;
+use crate::wire::frame::{PREFIX_BYTES, prefix};
 use crate::wire::grpc::{Code, Status};
 use crate::wire::pb::health::{HealthCheckRequest, HealthCheckResponse};
 use crate::wire::pb::reflection::server_reflection_request::MessageRequest;
@@ -478,15 +478,16 @@ fn answers_that_nobody_reads_are_bounded() {
 fn requests_that_never_end_are_bounded() {
     check(|bench| async move {
         let mut send = bench.connect().await;
-        let mut open_calls = Vec::new();
-        for _ in 0..3 {
+        let unfinished = limits::GRPC_MESSAGE_BYTES_MAX - 9;
+        let mut start = |length: usize| {
             let (response, mut body) = open(&mut send, request("/test.Echo/Now"));
-            let half = framed(&vec![0; limits::GRPC_MESSAGE_BYTES_MAX]);
-            let half = Bytes::from(half).slice(..limits::GRPC_MESSAGE_BYTES_MAX - 9);
-            body.send_data(half, false).expect("open");
-            open_calls.push((response, body));
-        }
-        let (response, _body) = open_calls.remove(2);
+            let whole = Bytes::from(framed(&vec![0; limits::GRPC_MESSAGE_BYTES_MAX]));
+            body.send_data(whole.slice(..PREFIX_BYTES + length), false).expect("open");
+            (response, body)
+        };
+        let _open = [start(unfinished), start(unfinished)];
+        until(|| bench.server.shared.held.used() == 2 * unfinished).await;
+        let (response, _body) = start(100);
         let reply = receive(response).await.expect("an answer");
         assert_eq!(reply.code(), Code::ResourceExhausted);
         assert!(reply.message().contains("no room"), "{}", reply.message());
