@@ -58,7 +58,8 @@ fn the_committed_code_is_what_the_protos_say() {
         let found = fs::read(&path).unwrap_or_default();
         assert!(
             found == made,
-            "{} differs from what proto/ gives: STEMEDB_REWRITE=1 cargo test -p vendor-tests --test codegen",
+            "{} differs from what proto/ gives, write it anew by \
+             STEMEDB_REWRITE=1 cargo test -p vendor-tests --test codegen",
             path.display()
         );
     }

@@ -8,6 +8,7 @@
 pub mod answer;
 mod draft;
 mod reader;
+mod text;
 
 #[cfg(test)]
 mod tests;
