@@ -406,27 +406,22 @@ fn running_requests_end_before_the_node_does() {
 
 #[test]
 fn half_sent_bodies_share_a_budget() {
-    let node = Node::start();
+    let bounds = Bounds { held_max: 1_500_000, ..Bounds::default() };
+    let node = Node::with(bounds, Config::default());
     let head = "POST /v1/assert HTTP/1.1\r\nContent-Length: 1300000\r\n\r\n";
-    let half = [head.as_bytes(), &vec![b' '; 1_200_000]].concat();
-    let mut streams: Vec<_> = (0..8).map(|_| node.dial()).collect();
-    for stream in &mut streams {
-        stream.write_all(&half).expect("the node reads, or hears it out");
-    }
-    for stream in &mut streams {
-        stream.write_all(&[b' '; 100_000]).expect("the node reads, or hears it out");
-        stream.shutdown(Shutdown::Write).expect("open until now");
-    }
-    let answers: Vec<String> = streams.iter_mut().map(read_all).collect();
-    let busy = answers.iter().filter(|answer| split(answer).0 == 429).count();
-    assert!((1..8).contains(&busy), "{busy} of 8 were too many");
-    for answer in answers {
-        let (status, body) = split(&answer);
-        let code = if status == 429 { "\"busy\"" } else { "\"bad_json\"" };
-        assert!(body.contains(code), "{answer}");
-        assert_eq!(answer.contains("retry-after: 1\r\n"), status == 429, "{answer}");
-    }
-    assert_eq!(node.post(CLAIM).0, 201);
+    let whole = [head.as_bytes(), &vec![b' '; 1_300_000]].concat();
+    let (front, back) = whole.split_at(1_200_000);
+    let mut half_sent = node.dial();
+    half_sent.write_all(front).expect("the node reads");
+    let answers = std::iter::repeat_with(|| node.send(&whole));
+    let refused = answers.take(1000).find(|answer| split(answer).0 == 429);
+    let refused = refused.expect("there is no room for a second one");
+    check("a second one", &refused, 429, "\"busy\"");
+    assert!(refused.contains("retry-after: 1\r\n"), "{refused}");
+    half_sent.write_all(back).expect("the node reads on");
+    half_sent.shutdown(Shutdown::Write).expect("open until now");
+    check("the first one", &read_all(&mut half_sent), 400, "\"bad_json\"");
+    check("one more", &node.send(&whole), 400, "\"bad_json\"");
 }
 
 #[test]
