@@ -1,14 +1,17 @@
 //! The allocator's habits, and how much memory the process takes.
 //!
 //! In: nothing. Out: settings of the C allocator, resident bytes. glibc keeps what bursts leave
-//! behind in arenas; on a small device it has to give it back. Never: allocates to find out.
+//! behind in arenas; on a small device it has to give it back. musl does so by itself. Never:
+//! allocates to find out.
 
 use std::fs::File;
 use std::io::Read;
 
 /// Free memory at the top of the heap beyond this goes back to the system.
+#[cfg(target_env = "gnu")]
 const TRIM_BYTES: libc::c_int = 128 << 10;
 /// Larger allocations are mapped one by one and go back when they are freed.
+#[cfg(target_env = "gnu")]
 const MAP_BYTES: libc::c_int = 128 << 10;
 
 /// Tells the allocator to use one arena and to keep little; call it before the first thread.
