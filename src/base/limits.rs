@@ -79,6 +79,8 @@ pub const CONNECTIONS_MAX: usize = 256;
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections of one import: half of what a node takes, so that others get in.
 pub const IMPORT_CONNECTIONS_MAX: u32 = CONNECTIONS_MAX as u32 / 2;
+/// Peers this node keeps a connection to: each costs about 20 KiB at either end.
+pub const PEERS_MAX: usize = 64;
 /// Concurrent HTTP/2 streams per connection.
 pub const STREAMS_MAX: u32 = 128;
 /// HTTP/2 header list per connection (h2's own default is 16 MiB).

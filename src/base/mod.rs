@@ -5,9 +5,11 @@
 pub mod clock;
 pub mod digest;
 pub mod limits;
+pub mod secret;
 
 pub use clock::{Hlc, HlcClock, Moment, Wall};
 pub use digest::Digest;
+pub use secret::Secret;
 
 use std::fmt;
 

@@ -12,7 +12,7 @@ use log::LevelFilter;
 
 use super::table::{Name, Origin, RawSettings};
 use super::values::{self, Endpoint, Parsed};
-use crate::base::{NodeId, limits};
+use crate::base::{NodeId, Secret, limits};
 use crate::journal::Durability;
 
 /// What a node is started with; every value can be used as it is.
@@ -38,6 +38,8 @@ pub struct Settings {
     pub shards: u32,
     /// Nodes that hold a shard.
     pub replication_factor: u32,
+    /// What every call between nodes must carry; `None` asks for nothing.
+    pub cluster_key: Option<SecretSource>,
     /// Development only: signatures are kept but not verified.
     pub skip_signatures: bool,
     /// Origins (lower case) whose web pages may call the API; `None` is every origin.
@@ -54,6 +56,15 @@ pub struct Settings {
     pub log: LevelFilter,
     /// Things that are set but do nothing, for the log.
     pub warnings: Vec<String>,
+}
+
+/// Where a secret is to be had.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SecretSource {
+    /// It was given as it is.
+    Text(Secret),
+    /// It is the one line of this file, which whoever lists processes does not see.
+    File(PathBuf),
 }
 
 impl Settings {
@@ -88,6 +99,7 @@ impl Reader<'_> {
             shards: self.value(Shards, |text| values::count(text, 1..=limits::SHARDS_MAX)),
             replication_factor: self
                 .value(ReplicationFactor, |text| values::count(text, 1..=limits::REPLICAS_MAX)),
+            cluster_key: self.secret(ClusterKey, ClusterKeyFile),
             skip_signatures: self.value(SkipSignatures, values::boolean),
             allowed_origins: self.optional(AllowedOrigins, values::origins).flatten(),
             durability: self.value(Durability, durability),
@@ -177,12 +189,29 @@ impl Reader<'_> {
         if auth {
             self.refuse(Name::AuthEnabled, "this version has no API keys yet: leave it out");
         }
-        for (name, hint) in [
-            (Name::RootApiKey, "this version has no API keys yet: leave it out"),
-            (Name::ClusterKey, "this version cannot ask peers for a key yet: leave it out"),
-        ] {
-            self.refuse(name, hint);
+        self.refuse(Name::RootApiKey, "this version has no API keys yet: leave it out");
+    }
+
+    /// A secret as it is or the file with it. An empty variable is no way to leave it out: it is
+    /// the trace of a secret that got lost on the way.
+    fn secret(&mut self, text: Name, file: Name) -> Option<SecretSource> {
+        if self.raw.value(file).is_none() {
+            let (value, _) = self.raw.value(text)?;
+            match Secret::new(&value.to_string_lossy()) {
+                Ok(secret) => return Some(SecretSource::Text(secret)),
+                Err(hint) => self.refuse(text, hint),
+            }
+            return None;
         }
+        if self.raw.value(text).is_some() {
+            let other = text.setting().variable;
+            self.refuse(file, &format!("{other} is given too: one of them is enough"));
+        }
+        let (path, _) = self.raw.value(file)?;
+        if path.is_empty() {
+            self.refuse(file, "takes the path of a file with the secret in it");
+        }
+        Some(SecretSource::File(PathBuf::from(path)))
     }
 
     fn check_listeners(&mut self, settings: &Settings) {
@@ -204,13 +233,20 @@ impl Reader<'_> {
     }
 
     fn warnings(&self) -> Vec<String> {
-        [Name::GatewayAddr, Name::Shards, Name::ReplicationFactor, Name::ProbeInterval]
+        let idle = [Name::GatewayAddr, Name::Shards, Name::ReplicationFactor, Name::ProbeInterval]
             .into_iter()
             .filter(|&name| self.given(name).is_some())
             .map(|name| {
                 format!("{} is set, but has no effect in this version", name.setting().variable)
-            })
-            .collect()
+            });
+        let shown = [Name::ClusterKey, Name::RootApiKey]
+            .into_iter()
+            .filter(|&name| self.given(name).is_some_and(|(_, origin)| origin == Origin::Flag))
+            .map(|name| {
+                let (flag, variable) = (name.setting().flag(), name.setting().variable);
+                format!("--{flag} shows in every list of processes, {variable}_FILE does not")
+            });
+        idle.chain(shown).collect()
     }
 }
 
@@ -273,7 +309,8 @@ mod tests {
             (ReplicationFactor, "many"),
             (AuthEnabled, "true"),
             (RootApiKey, "hush"),
-            (ClusterKey, "hush"),
+            (ClusterKey, "hush hush"),
+            (ClusterKeyFile, ""),
             (SkipSignatures, "perhaps"),
             (AllowedOrigins, "here"),
             (Durability, "forever"),
@@ -307,7 +344,8 @@ mod tests {
 
     #[test]
     fn guards_are_never_dropped_silently() {
-        for name in [Name::AuthEnabled, Name::RootApiKey, Name::ClusterKey] {
+        use Name::{AuthEnabled, ClusterKey, ClusterKeyFile, RootApiKey};
+        for name in [AuthEnabled, RootApiKey, ClusterKey, ClusterKeyFile] {
             assert!(check(&[(name, "", Origin::Environment)]).is_err());
         }
         assert!(check(&[(Name::AuthEnabled, "false", Origin::Environment)]).is_ok());
@@ -317,6 +355,21 @@ mod tests {
         ]);
         let problems = both.expect_err("development only");
         assert!(problems[0].starts_with("STEMEDB_UNSAFE_SKIP_SIGNATURES='true': "), "{problems:?}");
+    }
+
+    #[test]
+    fn a_secret_is_given_once_and_a_flag_with_it_is_warned_of() {
+        let text = (Name::ClusterKey, "hush", Origin::Flag);
+        let settings = check(&[text]).expect("a secret");
+        let secret = Secret::new("hush").expect("visible");
+        assert_eq!(settings.cluster_key, Some(SecretSource::Text(secret)));
+        assert!(settings.warnings[0].contains("STEMEDB_CLUSTER_KEY_FILE"));
+        let file = (Name::ClusterKeyFile, "/run/key", Origin::Environment);
+        let settings = check(&[file]).expect("a path");
+        assert_eq!(settings.cluster_key, Some(SecretSource::File("/run/key".into())));
+        assert!(settings.warnings.is_empty());
+        let problems = check(&[text, file]).expect_err("both");
+        assert!(problems[0].contains("one of them is enough"), "{problems:?}");
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub(super) enum Name {
     AuthEnabled,
     RootApiKey,
     ClusterKey,
+    ClusterKeyFile,
     SkipSignatures,
     AllowedOrigins,
     Durability,
@@ -82,7 +83,7 @@ const fn row(
 }
 
 /// All settings, in the order of [`Name`].
-pub(super) const SETTINGS: [Setting; 20] = [
+pub(super) const SETTINGS: [Setting; 21] = [
     row("STEMEDB_DATA_DIR", "DIR", "./data", "where the log and the node id live"),
     row("STEMEDB_BIND_ADDR", "IP:PORT", "127.0.0.1:18180", "HTTP API"),
     row("STEMEDB_GATEWAY_ADDR", "IP:PORT", "127.0.0.1:18181", "HTTP gateway"),
@@ -106,6 +107,7 @@ pub(super) const SETTINGS: [Setting; 20] = [
     row("STEMEDB_AUTH_ENABLED", SWITCH, "false", "ask for API keys"),
     row("STEMEDB_ROOT_API_KEY", SECRET, "none", "the first API key"),
     row("STEMEDB_CLUSTER_KEY", SECRET, "none", "secret that peers must present"),
+    row("STEMEDB_CLUSTER_KEY_FILE", "FILE", "none", "a file with that secret"),
     row("STEMEDB_UNSAFE_SKIP_SIGNATURES", SWITCH, "false", "development only: verify none"),
     row("STEMEDB_ALLOWED_ORIGINS", "ORIGIN,...", "all", "CORS: web pages that may call"),
     row("STEMEDB_DURABILITY", "MODE", "immediate", "immediate, batched or eventual"),

@@ -87,7 +87,7 @@ fn each_mistake_is_one_line_that_helps() {
 
 #[test]
 fn all_wrong_settings_are_named_at_once() {
-    let environment = [("STEMEDB_LOG", "loud"), ("STEMEDB_CLUSTER_KEY", "hush")];
+    let environment = [("STEMEDB_LOG", "loud"), ("STEMEDB_CLUSTER_KEY", "hush hush")];
     let usage = run("--shards 0", &environment).expect_err("three mistakes").to_string();
     assert_eq!(usage.lines().count(), 3, "{usage}");
     assert!(usage.contains("STEMEDB_LOG='loud': takes error, warn"), "{usage}");

@@ -17,6 +17,7 @@ use prost::Message;
 
 use super::driver::{Driver, Errand};
 use super::peers::Peer;
+use super::pool::Pool;
 use super::reactor::Timer;
 use super::tasks::Tasks;
 use crate::base::{Digest, NodeId, limits};
@@ -48,9 +49,8 @@ pub struct Peers {
 
 impl Peers {
     /// Nothing is dialled before the first round.
-    pub fn new(driver: Rc<Driver>, seeds: &[Endpoint], tasks: Tasks) -> Rc<Peers> {
-        let peer = |seed: &Endpoint| Peer::new(seed.to_string(), tasks.clone());
-        let peers = seeds.iter().map(peer).collect();
+    pub fn new(driver: Rc<Driver>, seeds: &[Endpoint], pool: &Rc<Pool>, tasks: Tasks) -> Rc<Peers> {
+        let peers = seeds.iter().map(|seed| pool.peer(&seed.to_string())).collect();
         let (round, cycles) = (RefCell::default(), RefCell::default());
         Rc::new(Peers { driver, peers, tasks, round, cycles })
     }

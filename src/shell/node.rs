@@ -15,14 +15,16 @@ use super::anti_entropy::Peers;
 use super::api::{Api, Surroundings};
 use super::disk::{self, Directory, Disk, Fault, Reader, Recovered};
 use super::driver::Driver;
+use super::guard::Guard;
+use super::pool::Pool;
 use super::reactor::{self, Timer};
 use super::signals::{Signal, Signals};
 use super::socket::TcpListener;
 use super::sync_service::{Identity, SyncService};
 use super::tasks::Tasks;
 use super::verify::Verifier;
-use super::{grpc, http, logger, memory};
-use crate::base::NodeId;
+use super::{grpc, http, logger, memory, secrets};
+use crate::base::{NodeId, Secret};
 use crate::config::{Endpoint, Settings};
 use crate::journal::{self, CommitQueue};
 use crate::replica::Replica;
@@ -57,6 +59,7 @@ struct Node {
     signals: Signals,
     driver: Rc<Driver>,
     identity: Identity,
+    cluster_key: Option<Secret>,
     api: TcpListener,
     rpc: TcpListener,
     _directory: Directory,
@@ -69,6 +72,8 @@ fn start(settings: &Settings) -> Result<Node, String> {
     let api = bind("bind-addr", settings.bind_addr)?;
     let rpc = bind("rpc-addr", settings.rpc_addr)?;
     let directory = Directory::open(&settings.data_dir).map_err(|fault| fault.to_string())?;
+    let key = settings.cluster_key.as_ref();
+    let cluster_key = key.map(|key| secrets::load(key, "STEMEDB_CLUSTER_KEY")).transpose()?;
     let node = disk::node_id(&settings.data_dir, settings.node_id);
     let node = node.map_err(|fault| fault.to_string())?;
     let driver = recover(settings, &directory, node).map_err(|fault| fault.to_string())?;
@@ -83,7 +88,12 @@ fn start(settings: &Settings) -> Result<Node, String> {
         api_addr: advertised(settings.advertise_api_addr.as_ref(), api_bound),
     };
     log::info!("listening api={api_bound} rpc={rpc_bound} node={node}");
-    Ok(Node { signals, driver, identity, api, rpc, _directory: directory })
+    if cluster_key.is_none() && !rpc_bound.ip().is_loopback() {
+        log::warn!(
+            "gRPC is open to everybody who reaches {rpc_bound}: STEMEDB_CLUSTER_KEY closes it"
+        );
+    }
+    Ok(Node { signals, driver, identity, cluster_key, api, rpc, _directory: directory })
 }
 
 fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
@@ -138,14 +148,16 @@ impl Node {
             log::warn!("{warning}");
         }
         let tasks = Tasks::new(executor.clone());
-        let peers = Peers::new(self.driver.clone(), &settings.seeds, tasks.clone());
+        let key = self.cluster_key.as_ref();
+        let pool = Pool::new(tasks.clone(), key);
+        let peers = Peers::new(self.driver.clone(), &settings.seeds, &pool, tasks.clone());
         peers.keep_level(settings.anti_entropy_interval);
         let deadlines = self.driver.clone();
         tasks.spawn(async move { deadlines.run_deadlines().await });
         tasks.spawn(trim_after_bursts());
         let (stop, stopped) = async_channel::bounded::<()>(1);
-        let services = SyncService::new(self.driver.clone(), self.identity.clone());
-        let grpc = grpc::Server::new(vec![Box::new(services)]);
+        let sync = SyncService::new(self.driver.clone(), self.identity.clone());
+        let grpc = grpc::Server::new(vec![Box::new(Guard::new(sync, key))]);
         let http = api(&self.driver, &peers, &grpc, settings);
         let serving = async {
             let rpc = grpc.serve(&executor, self.rpc, until(stopped.clone()));

@@ -19,9 +19,9 @@ use super::reactor::Timer;
 use super::resolve::resolve;
 use super::socket::TcpStream;
 use super::tasks::Tasks;
-use crate::base::limits;
+use crate::base::{Secret, limits};
 use crate::wire::frame::{self, Reader};
-use crate::wire::grpc::{CONTENT_TYPE as GRPC, format_timeout};
+use crate::wire::grpc::{CLUSTER_KEY, CONTENT_TYPE as GRPC, format_timeout};
 use crate::wire::status::{Code, Status, decode_message};
 
 /// Bytes a peer may send on one stream before we have read them: a good part of an answer to
@@ -35,10 +35,38 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
+/// Hears of a connection that ended, by the peer's address.
+pub type Lost = Box<dyn Fn(&str)>;
+
+/// What dialling needs, whoever is dialled.
+pub struct Dialer {
+    tasks: Tasks,
+    key: Option<HeaderValue>,
+    lost: RefCell<Option<Lost>>,
+}
+
+impl Dialer {
+    /// Calls carry `key`, the cluster's, where there is one.
+    pub fn new(tasks: Tasks, key: Option<&Secret>) -> Rc<Dialer> {
+        let key = key.map(|key| {
+            let mut value = HeaderValue::from_str(key.expose()).expect("a secret is visible ASCII");
+            // HPACK must not remember it.
+            value.set_sensitive(true);
+            value
+        });
+        Rc::new(Dialer { tasks, key, lost: RefCell::default() })
+    }
+
+    /// Has `lost` told of every connection that ends.
+    pub fn observe_lost(&self, lost: Lost) {
+        *self.lost.borrow_mut() = Some(lost);
+    }
+}
+
 /// One other node, by its address.
 pub struct Peer {
     address: String,
-    tasks: Tasks,
+    dialer: Rc<Dialer>,
     connection: RefCell<Option<SendRequest<Bytes>>>,
     calls: Cell<usize>,
     pause: Cell<Duration>,
@@ -47,10 +75,10 @@ pub struct Peer {
 
 impl Peer {
     /// A peer at `host:port`; nothing is dialled yet.
-    pub fn new(address: String, tasks: Tasks) -> Rc<Peer> {
+    pub fn new(address: String, dialer: Rc<Dialer>) -> Rc<Peer> {
         Rc::new(Peer {
             address,
-            tasks,
+            dialer,
             connection: RefCell::default(),
             calls: Cell::new(0),
             pause: Cell::new(PAUSE_MIN),
@@ -61,6 +89,11 @@ impl Peer {
     /// Where the peer is.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Whether a connection is open.
+    pub fn is_connected(&self) -> bool {
+        self.connection.borrow().is_some()
     }
 
     /// One unary call: a message there, a message back, within `timeout`.
@@ -119,6 +152,9 @@ impl Peer {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
         headers.insert(USER_AGENT, HeaderValue::from_static(agent));
         let timeout = HeaderValue::try_from(format_timeout(timeout));
+        if let Some(key) = &self.dialer.key {
+            headers.insert(CLUSTER_KEY, key.clone());
+        }
         headers.insert(GRPC_TIMEOUT, timeout.map_err(|error| bad(error.into()))?);
         Ok(request)
     }
@@ -177,11 +213,14 @@ impl Peer {
             .handshake(stream);
         let (requests, connection) = handshake.await.map_err(|error| error.to_string())?;
         let peer = Rc::downgrade(self);
-        self.tasks.spawn(async move {
+        self.dialer.tasks.spawn(async move {
             let ended = connection.await;
             if let Some(peer) = peer.upgrade() {
                 log::debug!("connection to {} ended: {ended:?}", peer.address);
                 peer.connection.borrow_mut().take();
+                if let Some(lost) = peer.dialer.lost.borrow().as_ref() {
+                    lost(&peer.address);
+                }
             }
         });
         Ok(requests)

@@ -13,6 +13,9 @@ pub use super::status::{Code, Status};
 /// The content type of every request and answer.
 pub const CONTENT_TYPE: &str = "application/grpc";
 
+/// The metadata by which nodes of one cluster know each other.
+pub const CLUSTER_KEY: &str = "x-stemedb-cluster-key";
+
 /// The service and the method of a request path, `/package.Service/Method`.
 pub fn parse_path(path: &str) -> Option<(&str, &str)> {
     let (service, method) = path.strip_prefix('/')?.split_once('/')?;

@@ -20,6 +20,7 @@ use stemedb_edge::shell::api::{Api, Surroundings};
 use stemedb_edge::shell::disk::{self, Directory, Disk, Reader};
 use stemedb_edge::shell::driver::Driver;
 use stemedb_edge::shell::http::{Bounds, Server};
+use stemedb_edge::shell::pool::Pool;
 use stemedb_edge::shell::reactor;
 use stemedb_edge::shell::socket::TcpListener;
 use stemedb_edge::shell::tasks::Tasks;
@@ -69,7 +70,10 @@ impl Node {
             );
             let reader = Reader::new(directory.log());
             let driver = Driver::new(replica, disk, reader, Verifier::new(false));
-            let peers = Peers::new(driver.clone(), &[], Tasks::new(executor.clone()));
+            let peers = {
+                let tasks = Tasks::new(executor.clone());
+                Peers::new(driver.clone(), &[], &Pool::new(tasks.clone(), None), tasks)
+            };
             let gauge = Rc::new(Cell::new(0));
             let surroundings = Surroundings {
                 http_connections: gauge.clone(),

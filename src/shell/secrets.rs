@@ -1,0 +1,55 @@
+//! Secrets out of their files.
+//!
+//! In: where a secret is to be had. Out: the secret, or why not. Never: shows what it read.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::base::Secret;
+use crate::config::SecretSource;
+
+/// More than the longest secret and its line end.
+const FILE_BYTES_MAX: u64 = 1024;
+
+/// The secret itself; `variable` names it in an error.
+pub fn load(source: &SecretSource, variable: &str) -> Result<Secret, String> {
+    match source {
+        SecretSource::Text(secret) => Ok(secret.clone()),
+        SecretSource::File(path) => {
+            read(path).map_err(|why| format!("{variable}_FILE {}: {why}", path.display()))
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Secret, String> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(Secret::new(line.strip_suffix('\r').unwrap_or(line))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_holds_one_line_that_never_shows() {
+        let path = std::env::temp_dir().join(format!("stemedb-secret-{}", std::process::id()));
+        let source = SecretSource::File(path.clone());
+        let read_back = |text: &str| {
+            std::fs::write(&path, text).expect("a writable place");
+            load(&source, "STEMEDB_CLUSTER_KEY")
+        };
+        assert_eq!(read_back("hush\n"), Secret::new("hush").map_err(str::to_owned));
+        assert_eq!(read_back("hush\r\n"), Secret::new("hush").map_err(str::to_owned));
+        for wrong in ["", "two\nlines", "two words", &"hush".repeat(1000)] {
+            let why = read_back(wrong).expect_err(wrong);
+            assert!(why.starts_with("STEMEDB_CLUSTER_KEY_FILE /"), "{why}");
+            assert!(!why.contains("hush"), "{why}");
+        }
+        std::fs::remove_file(&path).expect("just written");
+        assert!(load(&source, "STEMEDB_CLUSTER_KEY").expect_err("gone").contains("No such file"));
+    }
+}
