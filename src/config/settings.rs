@@ -195,23 +195,21 @@ impl Reader<'_> {
     /// A secret as it is or the file with it. An empty variable is no way to leave it out: it is
     /// the trace of a secret that got lost on the way.
     fn secret(&mut self, text: Name, file: Name) -> Option<SecretSource> {
-        if self.raw.value(file).is_none() {
-            let (value, _) = self.raw.value(text)?;
-            match Secret::new(&value.to_string_lossy()) {
-                Ok(secret) => return Some(SecretSource::Text(secret)),
-                Err(hint) => self.refuse(text, hint),
+        let path = self.raw.value(file).map(|(path, _)| PathBuf::from(path));
+        let secret = self.raw.value(text).map(|(value, _)| Secret::new(&value.to_string_lossy()));
+        match &secret {
+            Some(Err(hint)) => self.refuse(text, hint),
+            Some(Ok(_)) if path.is_some() => {
+                let other = text.setting().variable;
+                self.refuse(file, &format!("{other} is given too: one of them is enough"));
             }
-            return None;
+            _ => {}
         }
-        if self.raw.value(text).is_some() {
-            let other = text.setting().variable;
-            self.refuse(file, &format!("{other} is given too: one of them is enough"));
-        }
-        let (path, _) = self.raw.value(file)?;
-        if path.is_empty() {
+        if path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
             self.refuse(file, "takes the path of a file with the secret in it");
         }
-        Some(SecretSource::File(PathBuf::from(path)))
+        let secret = secret.and_then(Result::ok).map(SecretSource::Text);
+        path.map(SecretSource::File).or(secret)
     }
 
     fn check_listeners(&mut self, settings: &Settings) {
