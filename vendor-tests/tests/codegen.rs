@@ -9,12 +9,13 @@ use prost::Message;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// Files the node serves by reflection, as they are named in import lines.
-const FILES: [&str; 4] =
-    ["sync.proto", "health.proto", "reflection.proto", "reflection_v1alpha.proto"];
+const FILES: [&str; 5] =
+    ["sync.proto", "edge.proto", "health.proto", "reflection.proto", "reflection_v1alpha.proto"];
 /// Packages whose messages the node handles in Rust. Those of reflection v1alpha are v1's, name by
 /// name and number by number.
-const MODULES: [(&str, &str); 3] = [
+const MODULES: [(&str, &str); 4] = [
     ("stemedb.sync.v1.rs", "sync.rs"),
+    ("stemedb.edge.v1.rs", "edge.rs"),
     ("grpc.health.v1.rs", "health.rs"),
     ("grpc.reflection.v1.rs", "reflection.rs"),
 ];
