@@ -155,10 +155,17 @@ impl Replica {
     }
 
     /// Starts anti-entropy with a peer; `root` is this node's, see [`Replica::root_step`].
-    pub fn handle_sync(&mut self, now: Moment, root: Digest, bodies: &dyn Bodies) -> SessionId {
+    /// `by_sketch` tries the sketches first.
+    pub fn handle_sync(
+        &mut self,
+        now: Moment,
+        root: Digest,
+        by_sketch: bool,
+        bodies: &dyn Bodies,
+    ) -> SessionId {
         let id = self.next_session;
         self.next_session += 1;
-        self.sessions.insert(id, Session::new(root, self.store.len()));
+        self.sessions.insert(id, Session::new(root, self.store.len(), by_sketch));
         self.drain_session(now, id, bodies);
         id
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 8] = [
     &["base"],
     &["model"],
-    &["journal", "lens"],
+    &["journal", "lens", "sketch"],
     &["store"],
     &["scan", "sync"],
     &["replica", "wire"],

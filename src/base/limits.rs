@@ -79,6 +79,16 @@ pub const CONNECTIONS_MAX: usize = 256;
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections of one import: half of what a node takes, so that others get in.
 pub const IMPORT_CONNECTIONS_MAX: u32 = CONNECTIONS_MAX as u32 / 2;
+/// Short ids in one `FetchShort`: as many assertions as one answer holds for the most part.
+pub const FETCH_SHORT_MAX: usize = 8192;
+/// Bytes of assertions after which a `Give` is full.
+pub const GIVE_BYTES_MAX: usize = 1 << 20;
+/// Differences beyond which the sketch is not tried: its cells would not do.
+pub const SKETCH_DIFFERENCES_MAX: u64 = 45_000;
+/// Cells of the resident sketch, of 16 bytes: enough to decode some 45,000 differences.
+pub const SKETCH_CELLS_MAX: usize = 1 << 16;
+/// Counts of its first cells that go with a request, to tell how many differences there are.
+pub const SKETCH_COUNTS_MAX: usize = 512;
 /// Peers this node keeps a connection to: each costs about 20 KiB at either end.
 pub const PEERS_MAX: usize = 64;
 /// Concurrent HTTP/2 streams per connection.
@@ -147,6 +157,8 @@ const _: () = assert!(FETCH_HASHES_MAX * 34 < GRPC_MESSAGE_BYTES_MAX);
 const _: () = assert!(LEAVES_MAX * 34 < GRPC_MESSAGE_BYTES_MAX);
 const _: () =
     assert!(TEXT_BYTES_MAX + 2 * NAME_BYTES_MAX + SIGNATURES_MAX * 128 < ASSERTION_BYTES_MAX);
+const _: () = assert!(GIVE_BYTES_MAX + 2 * ASSERTION_BYTES_MAX <= GRPC_MESSAGE_BYTES_MAX);
+const _: () = assert!(SKETCH_CELLS_MAX * 12 + 1024 <= GRPC_MESSAGE_BYTES_MAX);
 // A byte of text is six of JSON at worst (a control character), of opaque data two.
 const _: () = assert!(2 * 6 * PAGE_BYTES_MAX <= HTTP_UNSENT_BYTES_MAX);
 const _: () = assert!(4 * HTTP_BODY_BYTES_MAX <= HTTP_HELD_BYTES_MAX);

@@ -194,6 +194,25 @@ impl Driver {
         }
     }
 
+    /// Takes assertions that a peer gave all at once: how many of them are here now, and why not
+    /// the others.
+    pub async fn offer_all(&self, all: Vec<Sealed>) -> (u64, Option<Refusal>) {
+        let mut waiting = Vec::with_capacity(all.len());
+        for sealed in all {
+            let (ticket, fate) = self.fates.ticket();
+            self.touch(|replica, now, bodies| replica.handle_offer(now, ticket, sealed, bodies));
+            waiting.push(fate);
+        }
+        let (mut taken, mut why) = (0, None);
+        for fate in waiting {
+            match fate.await {
+                Fate::Created | Fate::Exists => taken += 1,
+                Fate::Refused(refusal) => why = Some(Refusal::Log(refusal)),
+            }
+        }
+        (taken, why)
+    }
+
     /// Judges the signatures of assertions a peer gave, all at once.
     pub async fn verify_all(&self, all: Vec<Sealed>) -> (Vec<Sealed>, u64) {
         let mut verdicts = Vec::with_capacity(all.len());
@@ -253,12 +272,19 @@ impl Driver {
     }
 
     /// Starts anti-entropy with a peer; `errands` says what to ask it.
-    pub async fn start_session(&self, errands: Sender<Errand>) -> SessionId {
+    /// The sketches are tried first, unless the root is `not_at`, at which they did not help.
+    pub async fn start_session(
+        &self,
+        errands: Sender<Errand>,
+        by_sketch: bool,
+        not_at: Option<Digest>,
+    ) -> (SessionId, Digest) {
         let (root, _) = self.root().await;
+        let by_sketch = by_sketch && not_at != Some(root);
         self.touch(|replica, now, bodies| {
-            let id = replica.handle_sync(now, root, bodies);
+            let id = replica.handle_sync(now, root, by_sketch, bodies);
             self.errands.borrow_mut().insert(id, errands);
-            id
+            (id, root)
         })
     }
 

@@ -1,7 +1,7 @@
 //! The cluster key at the door of gRPC.
 //!
-//! In: calls to a service between nodes. Out: the service's answer, or `UNAUTHENTICATED`. Health and
-//! reflection stay open, as orchestrators and operators have no key.
+//! In: calls to a service between nodes. Out: the service's answer, or `UNAUTHENTICATED`. Health
+//! and reflection stay open, as orchestrators and operators have no key.
 //!
 //! Never: tells what is wrong with a key beyond that it is missing or another.
 

@@ -9,6 +9,7 @@ mod budget;
 pub mod check;
 pub mod disk;
 pub mod driver;
+pub mod edge_service;
 pub mod grpc;
 pub mod guard;
 pub mod http;

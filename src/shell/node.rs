@@ -15,6 +15,7 @@ use super::anti_entropy::Peers;
 use super::api::{Api, Surroundings};
 use super::disk::{self, Directory, Disk, Fault, Reader, Recovered};
 use super::driver::Driver;
+use super::edge_service::EdgeService;
 use super::guard::Guard;
 use super::pool::Pool;
 use super::reactor::{self, Timer};
@@ -28,6 +29,7 @@ use crate::base::{NodeId, Secret};
 use crate::config::{Endpoint, Settings};
 use crate::journal::{self, CommitQueue};
 use crate::replica::Replica;
+use crate::sketch::Key;
 use crate::store::Store;
 use crate::wire::http::Cors;
 use crate::wire::metrics::GrpcCount;
@@ -76,7 +78,8 @@ fn start(settings: &Settings) -> Result<Node, String> {
     let cluster_key = key.map(|key| secrets::load(key, "STEMEDB_CLUSTER_KEY")).transpose()?;
     let node = disk::node_id(&settings.data_dir, settings.node_id);
     let node = node.map_err(|fault| fault.to_string())?;
-    let driver = recover(settings, &directory, node).map_err(|fault| fault.to_string())?;
+    let driver = recover(settings, &directory, node, cluster_key.as_ref());
+    let driver = driver.map_err(|fault| fault.to_string())?;
     let bound = |listener: &TcpListener| listener.local_addr().map_err(text);
     let (api_bound, rpc_bound) = (bound(&api)?, bound(&rpc)?);
     let advertised = |given: Option<&Endpoint>, bound: SocketAddr| {
@@ -100,10 +103,15 @@ fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address).map_err(|error| format!("--{flag} {address}: {error}"))
 }
 
-fn recover(settings: &Settings, directory: &Directory, node: NodeId) -> Result<Rc<Driver>, Fault> {
+fn recover(
+    settings: &Settings,
+    directory: &Directory,
+    node: NodeId,
+    key: Option<&Secret>,
+) -> Result<Rc<Driver>, Fault> {
     let begun = Instant::now();
     let reader = Reader::new(directory.log());
-    let mut store = Store::new(fastrand::u64(..));
+    let mut store = Store::with_key(fastrand::u64(..), Key::new(key));
     let recovered = disk::recover(directory.log(), true, |committed| {
         store.apply(&committed, &reader);
     })?;
@@ -157,7 +165,11 @@ impl Node {
         tasks.spawn(trim_after_bursts());
         let (stop, stopped) = async_channel::bounded::<()>(1);
         let sync = SyncService::new(self.driver.clone(), self.identity.clone());
-        let grpc = grpc::Server::new(vec![Box::new(Guard::new(sync, key))]);
+        let edge = EdgeService::new(self.driver.clone());
+        let grpc = grpc::Server::new(vec![
+            Box::new(Guard::new(sync, key)),
+            Box::new(Guard::new(edge, key)),
+        ]);
         let http = api(&self.driver, &peers, &grpc, settings);
         let serving = async {
             let rpc = grpc.serve(&executor, self.rpc, until(stopped.clone()));

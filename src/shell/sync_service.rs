@@ -117,12 +117,8 @@ impl SyncService {
         })?;
         let sealed =
             Sealed::open(claimed, request.assertion_data).map_err(|error| error.to_string())?;
-        let unstamped = request.hlc_node_id.is_empty() && request.hlc_time == 0;
-        if !unstamped {
-            let node = NodeId::from_slice(&request.hlc_node_id).ok_or_else(|| {
-                format!("hlc_node_id has {} bytes, it takes 16", request.hlc_node_id.len())
-            })?;
-            let stamp = Hlc { time: request.hlc_time, counter: request.hlc_counter, node };
+        let stamp = read_stamp(request.hlc_time, request.hlc_counter, &request.hlc_node_id)?;
+        if let Some(stamp) = stamp {
             let wall = self.driver.wall();
             self.driver
                 .touch(|replica, _, _| replica.handle_stamp(stamp, wall))
@@ -195,16 +191,27 @@ impl SyncService {
 /// Tag and length in front of one repeated message of up to 4 MiB.
 const ENTRY_FRAME_BYTES: usize = 5;
 
-fn decode<M: Message + Default>(call: &Call) -> Result<M, Status> {
+/// The sender's clock, where it came along.
+pub(super) fn read_stamp(time: u64, counter: u32, node: &[u8]) -> Result<Option<Hlc>, String> {
+    if node.is_empty() && time == 0 {
+        return Ok(None);
+    }
+    match NodeId::from_slice(node) {
+        Some(node) => Ok(Some(Hlc { time, counter, node })),
+        None => Err(format!("hlc_node_id has {} bytes, it takes 16", node.len())),
+    }
+}
+
+pub(super) fn decode<M: Message + Default>(call: &Call) -> Result<M, Status> {
     M::decode(call.message.clone())
         .map_err(|error| invalid(format!("the message is not the method's: {error}")))
 }
 
-fn encode(message: &impl Message) -> Bytes {
+pub(super) fn encode(message: &impl Message) -> Bytes {
     Bytes::from(message.encode_to_vec())
 }
 
-fn invalid(reason: String) -> Status {
+pub(super) fn invalid(reason: String) -> Status {
     Status::new(Code::InvalidArgument, reason)
 }
 

@@ -14,6 +14,7 @@ use std::hash::{DefaultHasher, Hasher};
 
 use crate::base::{Digest, limits};
 use crate::journal::{Bodies, Committed, Position};
+use crate::sketch::{Key, ShortId, Sketch, short_id};
 
 use merkle::Known;
 use postings::{Postings, Walk};
@@ -34,6 +35,8 @@ pub struct MemoryUse {
     pub subjects: usize,
     /// Index by predicate.
     pub predicates: usize,
+    /// The sketch, of one size whatever it holds.
+    pub sketch: usize,
 }
 
 /// The index of one node.
@@ -44,6 +47,7 @@ pub struct Store {
     rows: Rows,
     subjects: Postings,
     predicates: Postings,
+    sketch: Sketch,
     opaque: u64,
 }
 
@@ -59,14 +63,21 @@ enum Source {
 }
 
 impl Store {
-    /// An empty store. The seed keeps strangers from making names that share a fingerprint.
+    /// An empty store of a cluster without a key.
     pub fn new(seed: u64) -> Store {
+        Store::with_key(seed, Key::new(None))
+    }
+
+    /// An empty store. The seed keeps strangers from making names that share a fingerprint, the key
+    /// from making members that spoil the sketch.
+    pub fn with_key(seed: u64, key: Key) -> Store {
         Store {
             seed,
             hashes: Trie::new(),
             rows: Rows::default(),
             subjects: Postings::new(),
             predicates: Postings::new(),
+            sketch: Sketch::new(key),
             opaque: 0,
         }
     }
@@ -85,6 +96,7 @@ impl Store {
             false => digest_of_row(rows, other, bodies),
         };
         self.hashes.insert(&digest, row, digest_of);
+        self.sketch.insert(&digest);
         let Some((subject, predicate)) = sealed.names() else {
             self.opaque += 1;
             return true;
@@ -104,6 +116,19 @@ impl Store {
     pub fn find_row(&self, digest: &Digest, bodies: &dyn Bodies) -> Option<Row> {
         let mut candidates = self.hashes.candidates(digest);
         candidates.find(|row| digest_of_row(&self.rows, *row, bodies) == *digest)
+    }
+
+    /// The row of an assertion by its short id; of several with one id, any.
+    pub fn find_short(&self, id: ShortId, bodies: &dyn Bodies) -> Option<Row> {
+        let mut front = Digest::ZERO;
+        front.0[..8].copy_from_slice(&id.to_be_bytes());
+        let mut candidates = self.hashes.candidates(&front);
+        candidates.find(|row| short_id(&digest_of_row(&self.rows, *row, bodies)) == id)
+    }
+
+    /// The sketch of the set.
+    pub fn sketch(&self) -> &Sketch {
+        &self.sketch
     }
 
     /// Where a row lies.
@@ -190,6 +215,7 @@ impl Store {
             rows: self.rows.bytes(),
             subjects: self.subjects.bytes(),
             predicates: self.predicates.bytes(),
+            sketch: self.sketch.bytes(),
         }
     }
 

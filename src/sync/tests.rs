@@ -1,9 +1,10 @@
 //! One session against peers of all kinds: honest, fuller, emptier, lying.
 
 use super::*;
-use crate::base::{HlcClock, Wall};
+use crate::base::{HlcClock, NodeId, Wall};
 use crate::journal::{Committed, Position};
 use crate::model::{Draft, Object};
+use crate::sketch::Cell;
 
 /// A node's store with its bodies in memory.
 struct Node {
@@ -68,6 +69,8 @@ trait Peer {
 /// Walks on through its leaves in pages of `page`, and gives at most `fetch` bodies at a time.
 struct Honest {
     node: Node,
+    has_sketch: bool,
+    leaf_pages: usize,
     page: usize,
     fetch: usize,
     reached: Option<Digest>,
@@ -75,7 +78,18 @@ struct Honest {
 
 impl Honest {
     fn new(node: Node) -> Honest {
-        Honest { node, page: limits::LEAVES_MAX, fetch: limits::FETCH_HASHES_MAX, reached: None }
+        Honest {
+            node,
+            has_sketch: false,
+            leaf_pages: 0,
+            page: limits::LEAVES_MAX,
+            fetch: limits::FETCH_HASHES_MAX,
+            reached: None,
+        }
+    }
+
+    fn sketching(node: Node) -> Honest {
+        Honest { has_sketch: true, ..Honest::new(node) }
     }
 }
 
@@ -86,7 +100,23 @@ impl Peer for Honest {
             Request::Roots { root, .. } => {
                 Reply::Roots { matched: root == node.root(), count: node.store.len() }
             }
+            Request::Sketch(_) if !self.has_sketch => Reply::Unsupported,
+            Request::Sketch(request) => {
+                Reply::Sketch(answer_sketch(node.store.sketch(), node.store.len(), &request))
+            }
+            Request::FetchShort(ids) => {
+                let rows = ids.iter().filter_map(|id| node.store.find_short(*id, &node.bodies));
+                let positions = rows.filter_map(|row| node.store.position(row));
+                let good = positions.filter_map(|at| node.bodies.sealed_at(at));
+                Reply::Fetched { good: good.take(self.fetch).collect(), bad: 0 }
+            }
+            Request::Give(given) => {
+                let taken = given.len() as u64;
+                given.into_iter().for_each(|sealed| assert!(node.add(sealed)));
+                Reply::Given { taken, refusal: String::new() }
+            }
             Request::Leaves => {
+                self.leaf_pages += 1;
                 let leaves = node.store.leaves(self.reached, self.page, &node.bodies);
                 self.reached = leaves.last().copied().filter(|_| leaves.len() == self.page);
                 Reply::Leaves { leaves, truncated: node.store.len() > self.page as u64 }
@@ -106,7 +136,7 @@ impl Peer for Honest {
 /// Runs a session to its end; answers come in the order of the calls.
 fn run(node: &mut Node, peer: &mut dyn Peer) -> Report {
     let root = node.root();
-    let mut session = Session::new(root, node.store.len());
+    let mut session = Session::new(root, node.store.len(), true);
     let mut calls = VecDeque::new();
     for _ in 0..100_000 {
         match session.poll_output(&node.store, &node.bodies) {
@@ -153,6 +183,64 @@ fn a_difference_both_ways_is_levelled() {
 }
 
 #[test]
+fn sketches_tell_what_differs_without_a_look_at_the_leaves() {
+    for (ours, theirs) in [(1, 0), (0, 1), (3, 5), (300, 200), (0, 4000)] {
+        let mut node = Node::with(0..1000 + ours);
+        let mut peer = Honest::sketching(Node::with((0..1000).chain(5000..5000 + theirs)));
+        peer.fetch = 700;
+        let report = run(&mut node, &mut peer);
+        assert_eq!((report.received, report.sent, &report.error), (theirs, ours, &None));
+        assert_eq!(node.root(), peer.node.root());
+        assert_eq!(peer.leaf_pages, 0, "{ours} and {theirs}");
+        let rounds = if ours + theirs < 10 { 2 } else { 3 };
+        assert!(report.rounds <= rounds + u64::from(theirs > 3000) * 4, "{report:?}");
+    }
+}
+
+#[test]
+fn too_much_for_the_sketches_is_told_by_the_leaves() {
+    let mut node = Node::with([]);
+    let mut peer = Honest::sketching(Node::with(0..50_000));
+    assert_eq!(run(&mut node, &mut peer).received, 50_000);
+    assert_eq!(node.root(), peer.node.root());
+    assert!(peer.leaf_pages > 0);
+}
+
+#[test]
+fn sets_that_change_while_they_are_compared_are_compared_anew() {
+    struct Growing(Honest, u64);
+    impl Peer for Growing {
+        fn reply(&mut self, request: Request) -> Result<Reply, String> {
+            if matches!(request, Request::Sketch(_)) && self.1 < 9_010 {
+                self.0.node.add(claim(self.1));
+                self.1 += 1;
+            }
+            self.0.reply(request)
+        }
+    }
+    let mut peer = Growing(Honest::sketching(Node::with(0..5000)), 9000);
+    let mut node = Node::with(5000..5100);
+    let report = run(&mut node, &mut peer);
+    assert_eq!((report.error, report.sent), (None, 100));
+    assert_eq!(node.root(), peer.0.node.root());
+}
+
+#[test]
+fn sketches_that_show_nothing_are_reported_as_blind() {
+    struct Deaf(Honest);
+    impl Peer for Deaf {
+        fn reply(&mut self, request: Request) -> Result<Reply, String> {
+            match request {
+                Request::Roots { .. } => Ok(Reply::Roots { matched: false, count: 10 }),
+                other => self.0.reply(other),
+            }
+        }
+    }
+    let report = run(&mut Node::with(0..10), &mut Deaf(Honest::sketching(Node::with(0..10))));
+    assert!(report.is_blind && report.error.is_none(), "{report:?}");
+}
+
+#[test]
 fn an_empty_side_is_filled_whichever_it_is() {
     let mut empty = Node::with([]);
     let mut full = Honest::new(Node::with(0..3000));
@@ -177,10 +265,25 @@ fn a_failed_call_ends_the_session_with_its_reason() {
     assert_eq!(report.error.as_deref(), Some("connection refused"));
 }
 
-/// Always different, always with leaves nobody ever saw, and nothing behind them.
+/// Always different, always with cells and leaves nobody ever saw, and nothing behind them.
 struct Liar {
     next: u64,
     bad: bool,
+    cells: u64,
+}
+
+impl Liar {
+    fn cells(&mut self, request: &SketchRequest) -> SketchReply {
+        let wanted = if request.counts.is_empty() { request.cells as u64 } else { 1000 };
+        let start = self.cells;
+        self.cells += wanted;
+        let cell = |number: u64| Cell {
+            ids: short_id(&Digest::of(&number.to_le_bytes())),
+            checks: number as u32,
+        };
+        let cells = (start..self.cells).map(cell).collect();
+        SketchReply { from: request.from, cells, count: 1, estimate: 600 }
+    }
 }
 
 impl Peer for Liar {
@@ -196,8 +299,12 @@ impl Peer for Liar {
             Request::Fetch(wanted) if self.bad => {
                 Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
             }
-            Request::Fetch(_) => Reply::Fetched { good: Vec::new(), bad: 0 },
+            Request::Sketch(request) => Reply::Sketch(self.cells(&request)),
+            Request::Fetch(_) | Request::FetchShort(_) => {
+                Reply::Fetched { good: Vec::new(), bad: 0 }
+            }
             Request::Gossip(_) => Reply::Gossiped { refusal: "no".into() },
+            Request::Give(_) => Reply::Given { taken: 0, refusal: "no".into() },
         })
     }
 }
@@ -205,10 +312,11 @@ impl Peer for Liar {
 #[test]
 fn a_liar_is_left_after_a_few_worthless_answers() {
     for bad in [false, true] {
-        let mut liar = Liar { next: 0, bad };
+        let mut liar = Liar { next: 0, bad, cells: 0 };
         let report = run(&mut Node::with(0..5), &mut liar);
         assert!(report.error.is_some(), "{report:?}");
         assert!(liar.next <= 20_000, "asked for {} leaves", liar.next);
+        assert!(liar.cells <= 4_000, "asked for {} cells", liar.cells);
         assert_eq!(report.received, 0);
     }
 }

@@ -22,3 +22,69 @@ pub struct ProbeForResponse {
     #[prost(message, repeated, tag = "2")]
     pub updates: ::prost::alloc::vec::Vec<super::super::sync::v1::MembershipUpdate>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SketchRequest {
+    /// The first cell that is wanted, and how many.
+    #[prost(uint32, tag = "1")]
+    pub from: u32,
+    #[prost(uint32, tag = "2")]
+    pub cells: u32,
+    /// How many assertions the caller holds.
+    #[prost(uint64, tag = "3")]
+    pub assertion_count: u64,
+    /// How many members lie in each of the caller's first cells, less what is to be expected of so many
+    /// assertions. With them the callee answers as many cells as the difference asks for, from the
+    /// first on.
+    #[prost(sint32, repeated, tag = "4")]
+    pub counts: ::prost::alloc::vec::Vec<i32>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SketchResponse {
+    /// The first cell that follows.
+    #[prost(uint32, tag = "1")]
+    pub from: u32,
+    /// 12 bytes each, little-endian: the sum of the ids (8), the sum of their checks (4).
+    #[prost(bytes = "bytes", tag = "2")]
+    pub cells: ::prost::bytes::Bytes,
+    /// How many assertions the callee held at that moment.
+    #[prost(uint64, tag = "3")]
+    pub assertion_count: u64,
+    /// About how many assertions only one of the two holds, where counts told. Without cells: too many.
+    #[prost(uint64, tag = "4")]
+    pub estimate: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchShortRequest {
+    /// The first 8 bytes of each hash, one after the other.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub ids: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchShortResponse {
+    /// Their bytes, in the order asked for, without those that are not there.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub assertions: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GiveRequest {
+    /// The bytes of each assertion.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub assertions: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// A reading of the sender's clock, as in a Gossip.
+    #[prost(uint64, tag = "2")]
+    pub hlc_time: u64,
+    #[prost(uint32, tag = "3")]
+    pub hlc_counter: u32,
+    /// 16 bytes
+    #[prost(bytes = "bytes", tag = "4")]
+    pub hlc_node_id: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GiveResponse {
+    /// How many are held now, those that were before included.
+    #[prost(uint64, tag = "1")]
+    pub taken: u64,
+    /// Why the others were refused; empty if none was.
+    #[prost(string, tag = "2")]
+    pub error: ::prost::alloc::string::String,
+}

@@ -1,74 +1,39 @@
-//! Anti-entropy with one peer by the five standard RPCs: compare, walk the leaves, fetch, push.
+//! Anti-entropy with one peer: compare, find out what differs, fetch, push.
 //!
 //! In: our root and count, the peer's answers, what became of the assertions it gave. Out: one call
-//! or assertion at a time, and a report at the end. Memory is one bit per assertion we hold plus
-//! one page of leaves, whatever the peer does.
+//! or assertion at a time, and a report at the end. What differs is read from sketches where the
+//! peer has them, and where not so much differs that they do not tell; else by a walk through all
+//! leaves, by the five standard RPCs alone. Memory is what differs by sketch, or one bit per
+//! assertion we hold plus one page of leaves, whatever the peer does.
 //!
 //! Never: opens a connection, reads a clock, keeps an assertion body.
 
+mod call;
+mod comparison;
+mod rows;
+
+pub use call::{Reply, Report, Request, SketchReply, SketchRequest, WireBytes};
+pub use comparison::answer as answer_sketch;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::base::{Digest, NodeId, limits};
+use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
+use crate::sketch::{ShortId, short_id};
 use crate::store::{Row, Store};
+use comparison::{Comparison, Step};
+use rows::Rows;
 
 /// Fetches under way at once, those whose assertions wait for our disk included: one travels while
 /// the other is stored, and together they fit in the commit queue.
 const FETCHES_MAX: usize = 2;
 /// Gossip calls under way at once; what the peer groups into one of its flushes.
 const PUSHES_MAX: usize = 32;
+/// `Give` calls under way at once.
+const GIVES_MAX: usize = 2;
 /// Answers of a peer that may be worthless (false bytes, nothing new) before the session ends.
 const WORTHLESS_MAX: u32 = 4;
-
-/// What a session asks of the peer.
-#[derive(Clone, Debug)]
-pub enum Request {
-    /// `ExchangeRoots` with our root and count.
-    Roots {
-        /// Our Merkle root.
-        root: Digest,
-        /// How many assertions we hold.
-        count: u64,
-    },
-    /// `GetLeaves`, a full page.
-    Leaves,
-    /// `FetchAssertions`, at most [`limits::FETCH_HASHES_MAX`].
-    Fetch(Vec<Digest>),
-    /// `Gossip` of an assertion the peer lacks.
-    Gossip(Sealed),
-}
-
-/// What the peer answered; its kind is that of the request.
-#[derive(Clone, Debug)]
-pub enum Reply {
-    /// To [`Request::Roots`].
-    Roots {
-        /// Does the peer call the sets equal?
-        matched: bool,
-        /// How many assertions it says it holds.
-        count: u64,
-    },
-    /// To [`Request::Leaves`].
-    Leaves {
-        /// Some or all of its leaves.
-        leaves: Vec<Digest>,
-        /// Are there more than one page holds?
-        truncated: bool,
-    },
-    /// To [`Request::Fetch`]: the assertions whose bytes hash to what was asked for.
-    Fetched {
-        /// Checked assertions.
-        good: Vec<Sealed>,
-        /// How many did not hash right, or carried a false signature.
-        bad: u64,
-    },
-    /// To [`Request::Gossip`].
-    Gossiped {
-        /// Empty when the peer took it, else why not.
-        refusal: String,
-    },
-}
 
 /// What a session wants done next.
 #[derive(Clone, Debug)]
@@ -81,40 +46,6 @@ pub enum Output {
     Done,
 }
 
-/// What a session gave and took, for `POST /v1/admin/sync`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// The peer's identity, where it told it.
-    pub node_id: Option<NodeId>,
-    /// Assertions taken from the peer and stored.
-    pub received: u64,
-    /// Assertions the peer took from us.
-    pub sent: u64,
-    /// gRPC message bytes received, with their 5-byte prefixes.
-    pub bytes_in: u64,
-    /// gRPC message bytes sent, with their 5-byte prefixes.
-    pub bytes_out: u64,
-    /// Of both: bytes of assertions.
-    pub body_bytes: u64,
-    /// Requests that had to be answered before the difference was known.
-    pub rounds: u64,
-    /// Milliseconds from first request to last answer.
-    pub ms: u64,
-    /// Why the session ended early or did less than all.
-    pub error: Option<String>,
-}
-
-/// What one call cost: gRPC message bytes with their 5-byte prefixes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WireBytes {
-    /// To the peer.
-    pub sent: u64,
-    /// From the peer.
-    pub received: u64,
-    /// Of both: bytes of assertions.
-    pub body: u64,
-}
-
 /// One run of anti-entropy with one peer.
 #[derive(Debug)]
 pub struct Session {
@@ -122,7 +53,10 @@ pub struct Session {
     phase: Phase,
     next_number: u32,
     asked: BTreeMap<u32, Asked>,
+    comparison: Option<Comparison>,
     missing: VecDeque<Digest>,
+    missing_short: VecDeque<ShortId>,
+    surplus: VecDeque<Row>,
     unobtainable: BTreeSet<Digest>,
     offers: VecDeque<Sealed>,
     offers_waiting: usize,
@@ -138,6 +72,8 @@ pub struct Session {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     Compare,
+    Sketch,
+    Trade,
     Walk,
     Drain,
     Push,
@@ -150,17 +86,24 @@ enum Asked {
     Leaves,
     Fetch(Vec<Digest>),
     Gossip,
+    Sketch,
+    FetchShort(Vec<ShortId>),
+    Give,
 }
 
 impl Session {
-    /// A session for a set of `count` assertions with this root.
-    pub fn new(root: Digest, count: u64) -> Session {
+    /// A session for a set of `count` assertions with this root; `by_sketch` tries the sketches
+    /// first.
+    pub fn new(root: Digest, count: u64, by_sketch: bool) -> Session {
         Session {
             local: (root, count),
             phase: Phase::Compare,
             next_number: 0,
             asked: BTreeMap::new(),
+            comparison: by_sketch.then(Comparison::default),
             missing: VecDeque::new(),
+            missing_short: VecDeque::new(),
+            surplus: VecDeque::new(),
             unobtainable: BTreeSet::new(),
             offers: VecDeque::new(),
             offers_waiting: 0,
@@ -180,14 +123,37 @@ impl Session {
             (Some(Asked::Roots), Reply::Roots { matched, count }) => {
                 self.report.rounds += 1;
                 self.peer_count = count;
-                self.phase = if matched { Phase::Over } else { Phase::Walk };
+                self.phase = match &self.comparison {
+                    _ if matched => Phase::Over,
+                    Some(_) => Phase::Sketch,
+                    None => Phase::Walk,
+                };
+            }
+            (Some(Asked::Sketch), Reply::Sketch(reply)) => {
+                self.report.rounds += 1;
+                self.take_cells(&reply, store, bodies);
+            }
+            (Some(Asked::Sketch), Reply::Unsupported) => self.phase = Phase::Walk,
+            (Some(Asked::FetchShort(wanted)), Reply::Fetched { good, bad }) => {
+                let short = |sealed: &Sealed| short_id(&sealed.digest());
+                let left = self.take_fetched(wanted, good, bad, short);
+                self.missing_short.extend(left.unwrap_or_default());
+            }
+            (Some(Asked::Give), Reply::Given { taken, refusal }) => {
+                self.report.sent += taken;
+                if !refusal.is_empty() {
+                    self.note(format!("the peer refused an assertion: {refusal}"));
+                }
             }
             (Some(Asked::Leaves), Reply::Leaves { leaves, truncated }) => {
                 self.report.rounds += 1;
                 self.take_leaves(&leaves, truncated, store, bodies);
             }
             (Some(Asked::Fetch(wanted)), Reply::Fetched { good, bad }) => {
-                self.take_fetched(wanted, good, bad);
+                match self.take_fetched(wanted, good, bad, Sealed::digest) {
+                    Ok(left) => self.missing.extend(left),
+                    Err(mut lacking) => self.unobtainable.append(&mut lacking),
+                }
             }
             (Some(Asked::Gossip), Reply::Gossiped { refusal }) if refusal.is_empty() => {
                 self.report.sent += 1;
@@ -232,7 +198,13 @@ impl Session {
                 let (root, count) = self.local;
                 Some(self.call(Asked::Roots, Request::Roots { root, count }))
             }
-            Phase::Compare => None,
+            Phase::Sketch if self.asked.is_empty() => {
+                let comparison = self.comparison.as_ref().expect("this phase has one");
+                let request = comparison.request(store);
+                Some(self.call(Asked::Sketch, Request::Sketch(request)))
+            }
+            Phase::Compare | Phase::Sketch => None,
+            Phase::Trade => self.poll_trade(store, bodies),
             Phase::Walk | Phase::Drain => self.poll_walk(store, bodies),
             Phase::Push => self.poll_push(store, bodies),
             Phase::Over if self.asked.is_empty() && self.offers_waiting == 0 => Some(Output::Done),
@@ -243,6 +215,39 @@ impl Session {
     /// What the session did so far.
     pub fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// Both directions at once.
+    fn poll_trade(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        let gives = self.asked.values().filter(|asked| matches!(asked, Asked::Give)).count();
+        let fetches =
+            self.asked.len() - gives + self.offers_waiting.div_ceil(limits::FETCH_HASHES_MAX);
+        if !self.missing_short.is_empty() && fetches < FETCHES_MAX {
+            let count = self.missing_short.len().min(limits::FETCH_SHORT_MAX);
+            let wanted: Vec<ShortId> = self.missing_short.drain(..count).collect();
+            return Some(self.call(Asked::FetchShort(wanted.clone()), Request::FetchShort(wanted)));
+        }
+        if !self.surplus.is_empty() && gives < GIVES_MAX {
+            let given = self.next_gift(store, bodies);
+            return Some(self.call(Asked::Give, Request::Give(given)));
+        }
+        if self.asked.is_empty() && self.missing_short.is_empty() {
+            self.phase = Phase::Over;
+            return self.poll_output(store, bodies);
+        }
+        None
+    }
+
+    /// Assertions that fit in one message.
+    fn next_gift(&mut self, store: &Store, bodies: &dyn Bodies) -> Vec<Sealed> {
+        let (mut given, mut bytes) = (Vec::new(), 0);
+        while given.len() < limits::FETCH_HASHES_MAX && bytes < limits::GIVE_BYTES_MAX {
+            let Some(row) = self.surplus.pop_front() else { break };
+            let sealed = store.position(row).and_then(|at| bodies.sealed_at(at));
+            bytes += sealed.as_ref().map_or(0, |sealed| sealed.bytes().len());
+            given.extend(sealed);
+        }
+        given
     }
 
     fn poll_walk(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
@@ -328,12 +333,38 @@ impl Session {
         old + new + self.missing.len() as u64 + self.unobtainable.len() as u64
     }
 
-    /// Fewer than asked for is normal (an answer has a size limit) as long as something came.
-    fn take_fetched(&mut self, wanted: Vec<Digest>, good: Vec<Sealed>, bad: u64) {
-        let mut wanted: BTreeSet<Digest> = wanted.into_iter().collect();
+    /// What the sketches tell, or how to ask on. Where they do not tell, the leaves do.
+    fn take_cells(&mut self, reply: &SketchReply, store: &Store, bodies: &dyn Bodies) {
+        let comparison = self.comparison.as_mut().expect("this phase has one");
+        match comparison.handle_reply(reply, store) {
+            Step::Ask => {}
+            Step::GiveUp => self.phase = Phase::Walk,
+            Step::Known(ids) => {
+                self.report.is_blind = ids.is_empty();
+                for id in ids {
+                    match store.find_short(id, bodies) {
+                        Some(row) => self.surplus.push_back(row),
+                        None => self.missing_short.push_back(id),
+                    }
+                }
+                self.phase = Phase::Trade;
+            }
+        }
+    }
+
+    /// Fewer than asked for is normal (an answer has a size limit) as long as something came: what
+    /// is left is asked for again. `Err`: what the peer will not give.
+    fn take_fetched<K: Ord>(
+        &mut self,
+        wanted: Vec<K>,
+        good: Vec<Sealed>,
+        bad: u64,
+        key: impl Fn(&Sealed) -> K,
+    ) -> Result<BTreeSet<K>, BTreeSet<K>> {
+        let mut wanted: BTreeSet<K> = wanted.into_iter().collect();
         let before = wanted.len();
         for sealed in good {
-            if wanted.remove(&sealed.digest()) {
+            if wanted.remove(&key(&sealed)) {
                 self.fetched += 1;
                 self.offers.push_back(sealed);
             }
@@ -343,17 +374,16 @@ impl Session {
                 "{bad} assertions of the peer did not match their hash or signature"
             ));
         }
-        if wanted.len() == before || bad > 0 {
-            let lacking = wanted.len();
-            self.note(format!("the peer names {lacking} assertions that it does not give"));
-            self.worthless += 1;
-            self.unobtainable.append(&mut wanted);
-        } else {
-            self.missing.extend(wanted);
+        if wanted.len() < before && bad == 0 {
+            return Ok(wanted);
         }
+        let lacking = wanted.len();
+        self.note(format!("the peer names {lacking} assertions that it does not give"));
+        self.worthless += 1;
         if self.worthless > WORTHLESS_MAX {
             self.fail("the peer does not give what its leaves promise".into());
         }
+        Err(wanted)
     }
 
     fn note(&mut self, reason: String) {
@@ -364,54 +394,9 @@ impl Session {
         self.note(reason);
         self.phase = Phase::Over;
         self.missing.clear();
+        self.missing_short.clear();
+        self.surplus.clear();
         self.offers.clear();
-    }
-}
-
-/// A set of row numbers, one bit each.
-#[derive(Debug, Default)]
-struct Rows {
-    words: Vec<u64>,
-    count: u64,
-}
-
-impl Rows {
-    /// False if the row was there already.
-    fn insert(&mut self, row: u64) -> bool {
-        let word = usize::try_from(row / 64).expect("rows fit in memory");
-        if word >= self.words.len() {
-            self.words.resize(word + 1, 0);
-        }
-        let fresh = self.words[word] >> (row % 64) & 1 == 0;
-        self.words[word] |= 1 << (row % 64);
-        self.count += u64::from(fresh);
-        fresh
-    }
-
-    fn count_below(&self, end: u64) -> u64 {
-        let whole = usize::try_from(end / 64).expect("rows fit in memory").min(self.words.len());
-        let mut count: u64 =
-            self.words[..whole].iter().map(|word| u64::from(word.count_ones())).sum();
-        if let Some(word) = self.words.get(whole) {
-            count += u64::from((word & !(u64::MAX << (end % 64))).count_ones());
-        }
-        count
-    }
-
-    /// The first row in `from..end` that is not in the set.
-    fn next_absent(&self, from: u64, end: u64) -> Option<u64> {
-        let mut row = from;
-        while row < end {
-            let word = usize::try_from(row / 64).ok().and_then(|word| self.words.get(word));
-            let Some(word) = word else { return Some(row) };
-            let free = (!word >> (row % 64)).trailing_zeros();
-            if free < 64 - (row % 64) as u32 {
-                let found = row + u64::from(free);
-                return (found < end).then_some(found);
-            }
-            row = (row / 64 + 1) * 64;
-        }
-        None
     }
 }
 

@@ -1,0 +1,120 @@
+//! `stemedb.edge.v1.EdgeService`: what nodes of this kind call beyond the standard.
+//!
+//! In: decoded frames from the gRPC server. Out: answers. What each call promises stands in
+//! `proto/edge.proto` and `docs/wire.md`.
+//!
+//! Never: trusts a length, answers more than a default client takes.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::driver::Driver;
+use super::grpc::{Answer, Call, Service};
+use super::sync_service::{decode, encode, invalid, read_stamp};
+use crate::base::{Digest, limits};
+use crate::model::Sealed;
+use crate::sync::answer_sketch;
+use crate::wire::edge as words;
+use crate::wire::pb::edge as pb;
+use crate::wire::status::Status;
+
+/// Tag and length in front of one assertion.
+const ENTRY_FRAME_BYTES: usize = 5;
+
+/// The service over one node.
+pub struct EdgeService {
+    driver: Rc<Driver>,
+}
+
+impl EdgeService {
+    /// Serves the node behind `driver`.
+    pub fn new(driver: Rc<Driver>) -> EdgeService {
+        EdgeService { driver }
+    }
+}
+
+impl Service for EdgeService {
+    fn name(&self) -> &'static str {
+        words::SERVICE
+    }
+
+    fn methods(&self) -> &'static [&'static str] {
+        &["Sketch", "FetchShort", "Give"]
+    }
+
+    fn call(&self, method: &'static str, call: &Call) -> Answer {
+        match method {
+            "Sketch" => Answer::Now(self.sketch(call)),
+            "FetchShort" => Answer::Now(self.fetch_short(call)),
+            "Give" => self.give(call),
+            _ => unreachable!("the server calls only what `methods` lists"),
+        }
+    }
+}
+
+impl EdgeService {
+    fn sketch(&self, call: &Call) -> Result<Bytes, Status> {
+        let request = words::read_sketch_request(decode(call)?).map_err(invalid)?;
+        let reply = self.driver.read(|replica, _| {
+            let store = replica.store();
+            answer_sketch(store.sketch(), store.len(), &request)
+        });
+        Ok(encode(&words::sketch_response(&reply)))
+    }
+
+    fn fetch_short(&self, call: &Call) -> Result<Bytes, Status> {
+        let request: pb::FetchShortRequest = decode(call)?;
+        let ids = words::read_short_ids(&request.ids).map_err(invalid)?;
+        let mut assertions = Vec::new();
+        let mut room = limits::GRPC_MESSAGE_BYTES_MAX;
+        for id in ids {
+            let sealed = self.driver.read(|replica, bodies| {
+                let store = replica.store();
+                bodies.sealed_at(store.position(store.find_short(id, bodies)?)?)
+            });
+            let Some(sealed) = sealed else { continue };
+            let data = sealed.bytes().clone();
+            let Some(rest) = room.checked_sub(data.len() + ENTRY_FRAME_BYTES) else { break };
+            room = rest;
+            assertions.push(data);
+        }
+        Ok(encode(&pb::FetchShortResponse { assertions }))
+    }
+
+    /// What cannot be taken is an answer, not a failed call; the rest is taken all the same.
+    fn give(&self, call: &Call) -> Answer {
+        let opened = decode::<pb::GiveRequest>(call).and_then(|request| {
+            let stamp = read_stamp(request.hlc_time, request.hlc_counter, &request.hlc_node_id);
+            let wall = self.driver.wall();
+            let stamp = stamp.map_err(invalid)?;
+            let observed = stamp
+                .map(|stamp| self.driver.touch(|replica, _, _| replica.handle_stamp(stamp, wall)));
+            observed.transpose().map_err(|drift| invalid(drift.to_string()))?;
+            Ok(open_all(request.assertions))
+        });
+        let (opened, malformed) = match opened {
+            Ok(opened) => opened,
+            Err(status) => return Answer::Now(Err(status)),
+        };
+        let driver = self.driver.clone();
+        Answer::Later(Box::pin(async move {
+            let (good, falsely_signed) = driver.verify_all(opened).await;
+            let (taken, refusal) = driver.offer_all(good).await;
+            let signed = format!("{falsely_signed} carry a signature that is not theirs");
+            let signed = (falsely_signed > 0).then_some(signed);
+            let error = malformed.or(signed).or(refusal.map(|refusal| refusal.to_string()));
+            Ok(encode(&pb::GiveResponse { taken, error: error.unwrap_or_default() }))
+        }))
+    }
+}
+
+/// Those within the limits, and why the others are not.
+fn open_all(bodies: Vec<Bytes>) -> (Vec<Sealed>, Option<String>) {
+    let mut why = None;
+    let opened = bodies.into_iter().filter_map(|body| {
+        let opened = Sealed::open(Digest::of(&body), body);
+        opened.map_err(|malformed| why = Some(malformed.to_string())).ok()
+    });
+    (opened.collect(), why)
+}

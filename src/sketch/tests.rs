@@ -1,0 +1,104 @@
+use super::*;
+
+fn digest(number: u64) -> Digest {
+    Digest::of(&number.to_le_bytes())
+}
+
+fn sketch(numbers: impl Iterator<Item = u64>) -> Sketch {
+    let mut sketch = Sketch::new(Key::new(None));
+    numbers.for_each(|number| sketch.insert(&digest(number)));
+    sketch
+}
+
+fn sorted(mut ids: Vec<ShortId>) -> Vec<ShortId> {
+    ids.sort_unstable();
+    ids
+}
+
+/// Decodes what two sets differ in, cell by cell; how many cells it took.
+fn cells_needed(ours: &Sketch, theirs: &Sketch, expected: Vec<ShortId>) -> usize {
+    let mut difference = Difference::new(ours, &[]);
+    loop {
+        let next = theirs.cells(difference.len(), 1 + difference.len() / 64);
+        difference.extend(ours, &next);
+        match difference.decode() {
+            Decoded::All => break,
+            Decoded::Part => assert!(difference.len() < limits::SKETCH_CELLS_MAX, "never decodes"),
+            Decoded::Nonsense => panic!("two honest sets"),
+        }
+    }
+    assert_eq!(sorted(difference.found().to_vec()), sorted(expected));
+    difference.len()
+}
+
+#[test]
+fn what_two_sets_differ_in_is_read_off_their_cells() {
+    for (ours_only, theirs_only) in [(0, 0), (1, 0), (0, 1), (3, 4), (50, 50), (700, 300)] {
+        let common = 5_000;
+        let ours = sketch(0..common + ours_only);
+        let theirs = sketch((0..common).chain(1_000_000..1_000_000 + theirs_only));
+        let only = (common..common + ours_only).chain(1_000_000..1_000_000 + theirs_only);
+        let expected = only.map(|number| short_id(&digest(number))).collect();
+        let count = (ours_only + theirs_only) as usize;
+        let needed = cells_needed(&ours, &theirs, expected);
+        assert!(needed <= 1 + count * 3, "{needed} cells for {count}");
+        if count >= 1000 {
+            assert!(needed * 100 <= count * 150, "{needed} cells for {count}");
+        }
+    }
+}
+
+#[test]
+fn the_counts_tell_how_much_differs() {
+    for (ours_only, theirs_only) in [(0, 0), (1000, 0), (500, 500), (0, 20_000)] {
+        let ours = sketch(0..10_000 + ours_only);
+        let theirs = sketch((0..10_000).chain(1_000_000..1_000_000 + theirs_only));
+        let all = theirs.counts()[0];
+        let counts = unpack_counts(all, &pack_counts(theirs.counts()));
+        assert_eq!(counts, theirs.counts());
+        let (estimate, real) = (ours.estimate(&counts), ours_only + theirs_only);
+        assert!(estimate.abs_diff(real) * 4 <= real, "{estimate} for {real}");
+    }
+}
+
+#[test]
+fn another_key_has_other_cells() {
+    let secret = Secret::new("hush").expect("visible");
+    let mut keyed = Sketch::new(Key::new(Some(&secret)));
+    (0..100).for_each(|number| keyed.insert(&digest(number)));
+    let open = sketch(0..100);
+    assert_eq!(keyed.counts()[0], open.counts()[0]);
+    assert_ne!(keyed.cells(1, 64), open.cells(1, 64));
+}
+
+#[test]
+fn nonsense_is_called_so_or_never_decodes() {
+    let ours = sketch(0..1000);
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..100 {
+        let mut cells = ours.cells(0, 2000);
+        match random.u8(..) % 3 {
+            // Cells of no set, each as if with one id in it.
+            0 => cells.iter_mut().for_each(|cell| {
+                let ids = random.u64(..);
+                cell.add(Cell { ids, checks: ours.key.check(ids) });
+            }),
+            1 => cells.fill_with(|| Cell { ids: random.u64(..), checks: random.u32(..) }),
+            _ => cells.rotate_left(1),
+        }
+        let mut difference = Difference::new(&ours, &cells);
+        assert_ne!(difference.decode(), Decoded::All);
+        assert!(difference.found().len() <= cells.len());
+    }
+    assert_eq!(ours.cells(limits::SKETCH_CELLS_MAX, 9), []);
+    assert_eq!(ours.cells(limits::SKETCH_CELLS_MAX - 1, usize::MAX).len(), 1);
+}
+
+/// So that another implementation, another machine and another version lay ids into the same cells.
+#[test]
+fn the_places_of_an_id_are_fixed() {
+    let key = Key::new(None);
+    let places: Vec<usize> = key.places(1).collect();
+    assert_eq!(places[..8], [0, 1, 2, 5, 8, 9, 19, 21]);
+    assert_eq!((places.len(), places.last(), key.check(1)), (28, Some(&33055), 4_097_157_908));
+}

@@ -1,0 +1,137 @@
+//! What a session asks of its peer, what comes back, and what it all came to.
+//!
+//! In: nothing. Out: plain value types. Never: knows how they travel.
+
+use crate::base::{Digest, NodeId};
+use crate::model::Sealed;
+use crate::sketch::{Cell, ShortId};
+
+/// What a session asks of the peer.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// `ExchangeRoots` with our root and count.
+    Roots {
+        /// Our Merkle root.
+        root: Digest,
+        /// How many assertions we hold.
+        count: u64,
+    },
+    /// `GetLeaves`, a full page.
+    Leaves,
+    /// `FetchAssertions`, at most [`limits::FETCH_HASHES_MAX`].
+    Fetch(Vec<Digest>),
+    /// `Gossip` of an assertion the peer lacks.
+    Gossip(Sealed),
+    /// `Sketch` of the peer's set.
+    Sketch(SketchRequest),
+    /// `FetchShort`: assertions by short id, at most [`limits::FETCH_SHORT_MAX`].
+    FetchShort(Vec<ShortId>),
+    /// `Give`: assertions the peer lacks.
+    Give(Vec<Sealed>),
+}
+
+/// Which cells of the peer's sketch are wanted.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SketchRequest {
+    /// The first of them.
+    pub from: usize,
+    /// How many; nothing where counts are given.
+    pub cells: usize,
+    /// How many assertions we hold.
+    pub count: u64,
+    /// Counts of our first cells, packed: the peer then answers as many cells as the difference
+    /// asks for.
+    pub counts: Vec<i32>,
+}
+
+/// The cells, and the set they were read from.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SketchReply {
+    /// The first of them.
+    pub from: usize,
+    /// The peer's cells.
+    pub cells: Vec<Cell>,
+    /// How many assertions it held at that moment.
+    pub count: u64,
+    /// About how many assertions only one of us has, where counts told.
+    pub estimate: u64,
+}
+
+/// What the peer answered; its kind is that of the request.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// To [`Request::Roots`].
+    Roots {
+        /// Does the peer call the sets equal?
+        matched: bool,
+        /// How many assertions it says it holds.
+        count: u64,
+    },
+    /// To [`Request::Leaves`].
+    Leaves {
+        /// Some or all of its leaves.
+        leaves: Vec<Digest>,
+        /// Are there more than one page holds?
+        truncated: bool,
+    },
+    /// To [`Request::Sketch`].
+    Sketch(SketchReply),
+    /// To [`Request::Sketch`], by a peer that has no such call.
+    Unsupported,
+    /// To [`Request::Give`].
+    Given {
+        /// How many it took, those it had included.
+        taken: u64,
+        /// Empty when it took all, else why not.
+        refusal: String,
+    },
+    /// To [`Request::Fetch`] and [`Request::FetchShort`]: the assertions whose bytes hash to what
+    /// was asked for.
+    Fetched {
+        /// Checked assertions.
+        good: Vec<Sealed>,
+        /// How many did not hash right, or carried a false signature.
+        bad: u64,
+    },
+    /// To [`Request::Gossip`].
+    Gossiped {
+        /// Empty when the peer took it, else why not.
+        refusal: String,
+    },
+}
+
+/// What a session gave and took, for `POST /v1/admin/sync`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The peer's identity, where it told it.
+    pub node_id: Option<NodeId>,
+    /// Assertions taken from the peer and stored.
+    pub received: u64,
+    /// Assertions the peer took from us.
+    pub sent: u64,
+    /// gRPC message bytes received, with their 5-byte prefixes.
+    pub bytes_in: u64,
+    /// gRPC message bytes sent, with their 5-byte prefixes.
+    pub bytes_out: u64,
+    /// Of both: bytes of assertions.
+    pub body_bytes: u64,
+    /// Requests that had to be answered before the difference was known.
+    pub rounds: u64,
+    /// Milliseconds from first request to last answer.
+    pub ms: u64,
+    /// The sketches showed no difference although the roots differ.
+    pub is_blind: bool,
+    /// Why the session ended early or did less than all.
+    pub error: Option<String>,
+}
+
+/// What one call cost: gRPC message bytes with their 5-byte prefixes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WireBytes {
+    /// To the peer.
+    pub sent: u64,
+    /// From the peer.
+    pub received: u64,
+    /// Of both: bytes of assertions.
+    pub body: u64,
+}

@@ -1,0 +1,113 @@
+//! The messages of `stemedb.edge.v1` and the words of the rooms.
+//!
+//! In: messages of a peer, or the rooms' wishes. Out: the other form. Never: trusts a length.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::pb::edge as pb;
+use crate::base::limits;
+use crate::sketch::{Cell, ShortId};
+use crate::sync::{SketchReply, SketchRequest};
+
+/// The full name of the service.
+pub const SERVICE: &str = "stemedb.edge.v1.EdgeService";
+
+const CELL_BYTES: usize = 12;
+const ID_BYTES: usize = size_of::<ShortId>();
+
+/// What to ask a peer.
+pub fn sketch_request(request: SketchRequest) -> pb::SketchRequest {
+    let SketchRequest { from, cells, count, counts } = request;
+    pb::SketchRequest { from: from as u32, cells: cells as u32, assertion_count: count, counts }
+}
+
+/// What a peer asks.
+pub fn read_sketch_request(request: pb::SketchRequest) -> Result<SketchRequest, String> {
+    let pb::SketchRequest { from, cells, assertion_count: count, counts } = request;
+    let allowed = limits::SKETCH_COUNTS_MAX;
+    if counts.len() > allowed {
+        return Err(format!("{} counts in one request, at most {allowed}", counts.len()));
+    }
+    Ok(SketchRequest { from: from as usize, cells: cells as usize, count, counts })
+}
+
+/// What to answer a peer.
+pub fn sketch_response(reply: &SketchReply) -> pb::SketchResponse {
+    let mut cells = BytesMut::with_capacity(reply.cells.len() * CELL_BYTES);
+    for cell in &reply.cells {
+        cells.put_u64_le(cell.ids);
+        cells.put_u32_le(cell.checks);
+    }
+    pb::SketchResponse {
+        from: reply.from as u32,
+        cells: cells.freeze(),
+        assertion_count: reply.count,
+        estimate: reply.estimate,
+    }
+}
+
+/// What a peer answered.
+pub fn read_sketch_response(response: &pb::SketchResponse) -> Result<SketchReply, String> {
+    let (cells, rest) = response.cells.as_chunks::<CELL_BYTES>();
+    if !rest.is_empty() || cells.len() > limits::SKETCH_CELLS_MAX {
+        let length = response.cells.len();
+        return Err(format!("the peer's cells have {length} bytes, each takes {CELL_BYTES}"));
+    }
+    let cell = |bytes: &[u8; CELL_BYTES]| {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = *bytes;
+        let ids = ShortId::from_le_bytes([a, b, c, d, e, f, g, h]);
+        Cell { ids, checks: u32::from_le_bytes([i, j, k, l]) }
+    };
+    Ok(SketchReply {
+        from: response.from as usize,
+        cells: cells.iter().map(cell).collect(),
+        count: response.assertion_count,
+        estimate: response.estimate,
+    })
+}
+
+/// Short ids, one after the other.
+pub fn short_ids(ids: &[ShortId]) -> Bytes {
+    Bytes::from_iter(ids.iter().flat_map(|id| id.to_be_bytes()))
+}
+
+/// The short ids in a peer's request.
+pub fn read_short_ids(bytes: &[u8]) -> Result<Vec<ShortId>, String> {
+    let (ids, rest) = bytes.as_chunks::<ID_BYTES>();
+    let allowed = limits::FETCH_SHORT_MAX;
+    if !rest.is_empty() {
+        return Err(format!("ids has {} bytes, each id takes {ID_BYTES}", bytes.len()));
+    }
+    if ids.len() > allowed {
+        return Err(format!("{} ids in one request, at most {allowed}", ids.len()));
+    }
+    Ok(ids.iter().map(|id| ShortId::from_be_bytes(*id)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_and_answers_come_back_as_they_went() {
+        let request = SketchRequest { from: 7, cells: 9, count: 11, counts: vec![-1, 0, 5] };
+        assert_eq!(read_sketch_request(sketch_request(request.clone())), Ok(request));
+        let cells = vec![Cell { ids: 1 << 63, checks: 3 }, Cell { ids: 2, checks: u32::MAX }];
+        let reply = SketchReply { from: 7, cells, count: 11, estimate: 13 };
+        assert_eq!(read_sketch_response(&sketch_response(&reply)), Ok(reply));
+        let ids = [1, u64::MAX, 1 << 40];
+        assert_eq!(read_short_ids(&short_ids(&ids)), Ok(ids.to_vec()));
+    }
+
+    #[test]
+    fn lengths_are_not_trusted() {
+        let counts = vec![0; limits::SKETCH_COUNTS_MAX + 1];
+        let request = pb::SketchRequest { counts, ..Default::default() };
+        assert!(read_sketch_request(request).expect_err("too many").contains("at most 512"));
+        let cells = Bytes::from_static(&[0; CELL_BYTES + 1]);
+        let response = pb::SketchResponse { cells, ..Default::default() };
+        assert!(read_sketch_response(&response).is_err());
+        assert!(read_short_ids(&[0; 7]).is_err());
+        assert!(read_short_ids(&vec![0; 8 * (limits::FETCH_SHORT_MAX + 1)]).is_err());
+    }
+}
