@@ -10,6 +10,7 @@
 //! | 0 | [`base`] | words everybody uses: ids, digests, time, limits |
 //! | 1 | [`model`] | what an assertion is, and its canonical bytes |
 //! | 2 | [`journal`], [`lens`], [`sketch`] | from sealed to committed; many to one; set to cells |
+//! | 2 | [`swim`] | who is there |
 //! | 3 | [`store`] | what is known: index and Merkle tree |
 //! | 4 | [`scan`], [`sync`] | answering a query; how assertions travel between two nodes |
 //! | 5 | [`replica`], [`wire`] | the switchboard; our words and their words |
@@ -28,5 +29,6 @@ pub mod scan;
 pub mod shell;
 pub mod sketch;
 pub mod store;
+pub mod swim;
 pub mod sync;
 pub mod wire;

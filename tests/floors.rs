@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 8] = [
     &["base"],
     &["model"],
-    &["journal", "lens", "sketch"],
+    &["journal", "lens", "sketch", "swim"],
     &["store"],
     &["scan", "sync"],
     &["replica", "wire"],

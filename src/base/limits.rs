@@ -89,6 +89,8 @@ pub const SKETCH_DIFFERENCES_MAX: u64 = 45_000;
 pub const SKETCH_CELLS_MAX: usize = 1 << 16;
 /// Counts of its first cells that go with a request, to tell how many differences there are.
 pub const SKETCH_COUNTS_MAX: usize = 512;
+/// Members in the list, those included that are dead and not forgotten yet: about 300 bytes each.
+pub const MEMBERS_MAX: usize = 2048;
 /// Peers this node keeps a connection to: each costs about 20 KiB at either end.
 pub const PEERS_MAX: usize = 64;
 /// Concurrent HTTP/2 streams per connection.

@@ -5,10 +5,12 @@
 pub mod clock;
 pub mod digest;
 pub mod limits;
+pub mod random;
 pub mod secret;
 
 pub use clock::{Hlc, HlcClock, Moment, Wall};
 pub use digest::Digest;
+pub use random::Random;
 pub use secret::Secret;
 
 use std::fmt;

@@ -18,13 +18,13 @@ pub enum Request {
     },
     /// `GetLeaves`, a full page.
     Leaves,
-    /// `FetchAssertions`, at most [`FETCH_HASHES_MAX`](crate::base::limits::FETCH_HASHES_MAX).
+    /// `FetchAssertions`, at most `FETCH_HASHES_MAX`.
     Fetch(Vec<Digest>),
     /// `Gossip` of an assertion the peer lacks.
     Gossip(Sealed),
     /// `Sketch` of the peer's set.
     Sketch(SketchRequest),
-    /// `FetchShort`: assertions by short id, at most [`FETCH_SHORT_MAX`](crate::base::limits::FETCH_SHORT_MAX).
+    /// `FetchShort`: assertions by short id, at most `FETCH_SHORT_MAX`.
     FetchShort(Vec<ShortId>),
     /// `Give`: assertions the peer lacks.
     Give(Vec<Sealed>),

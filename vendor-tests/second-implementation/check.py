@@ -1,4 +1,4 @@
-"""Holds this implementation against tests/golden/vectors.json: docs/wire.md, section 8."""
+"""Holds this implementation against tests/golden/vectors.json: docs/wire.md, section 9."""
 
 import json
 import struct

@@ -1,0 +1,184 @@
+//! What news does: members met, suspected, believed dead, back again; objections to one's own
+//! death.
+//!
+//! In: updates of others, and what our own probes say. Out: members in a new state, rumors. Never:
+//! lets anybody but the member itself raise its incarnation.
+
+use super::member::{Member, State, Suspicion, Update};
+use super::{Ack, Event, Output, Swim, TOLD_AT_ONCE, UNHEALTH_MAX, scale};
+use crate::base::{Moment, NodeId, limits};
+
+/// Confirmations that shorten a suspicion to its shortest.
+const CONFIRMATIONS: usize = 3;
+/// How many times the shortest a suspicion lasts that nobody confirms.
+const SUSPICION_SPAN: u64 = 5;
+/// Objections in a row to another node with this id before it is called a duplicate.
+const CLASHES_MAX: u32 = 3;
+
+impl Swim {
+    pub(super) fn take_updates(&mut self, now: Moment, updates: Vec<Update>) {
+        for update in updates {
+            self.me.lamport = self.me.lamport.max(update.lamport);
+            if update.node == self.me.node {
+                self.hear_of_myself(now, &update);
+            } else {
+                self.take_update(now, update);
+            }
+        }
+        self.me.lamport += 1;
+    }
+
+    /// Whoever is believed dead and lives says so by a higher incarnation (SWIM, section 4.2). An
+    /// old address of this node's earlier life is objected to in the same way.
+    fn hear_of_myself(&mut self, now: Moment, update: &Update) {
+        let is_own = update.state == self.me.state && update.rpc_addr == self.me.rpc_addr;
+        if update.incarnation < self.me.incarnation || is_own || self.me.state == State::Left {
+            return;
+        }
+        if update.state == State::Alive && update.incarnation > self.me.incarnation {
+            return self.object_to_twin(now, update.rpc_addr.clone());
+        }
+        self.object(update.incarnation);
+    }
+
+    fn object(&mut self, incarnation: u64) {
+        self.me.incarnation = incarnation.saturating_add(1);
+        self.me.lamport += 1;
+        self.stats.refuted += 1;
+        self.unhealth = (self.unhealth + 1).min(UNHEALTH_MAX);
+        self.rumors.start(self.me.node);
+    }
+
+    /// Somebody alive elsewhere uses this node's id: once may be news of its own earlier life,
+    /// again and again is a twin.
+    pub(super) fn object_to_twin(&mut self, now: Moment, rpc_addr: String) {
+        let recent = now.since(self.clashes.0) < self.config.probe_interval * 30;
+        self.clashes = (now, if recent { self.clashes.1 + 1 } else { 1 });
+        if self.clashes.1 == CLASHES_MAX {
+            self.outbox.push_back(Output::Event(Event::Duplicate(rpc_addr)));
+        }
+        if self.clashes.1 < CLASHES_MAX {
+            self.object(self.me.incarnation);
+        }
+    }
+
+    fn take_update(&mut self, now: Moment, update: Update) {
+        let node = update.node;
+        let Some(member) = self.members.get_mut(&node) else {
+            return self.meet(now, update);
+        };
+        if !update.beats(&member.news) {
+            let is_confirmation =
+                update.state == State::Suspect && update.incarnation == member.news.incarnation;
+            let suspicion = member.suspicion.as_mut().filter(|_| is_confirmation);
+            if suspicion.is_some_and(|suspicion| suspicion.confirm(update.lamport)) {
+                member.news.lamport = update.lamport;
+                self.rumors.start(node);
+            }
+            return;
+        }
+        let (was, moved) = (member.news.state, member.news.rpc_addr != update.rpc_addr);
+        let state = update.state;
+        if moved && state == State::Alive {
+            let event = Event::Moved(node, update.rpc_addr.clone());
+            self.outbox.push_back(Output::Event(event));
+        }
+        member.news = update;
+        self.rumors.start(node);
+        self.enter(now, node, was, state);
+    }
+
+    /// A stranger, if there is room. Strangers that are gone already are not met.
+    fn meet(&mut self, now: Moment, update: Update) {
+        if !update.state.is_present() {
+            return;
+        }
+        if self.members.len() >= limits::MEMBERS_MAX {
+            self.stats.refused += 1;
+            return;
+        }
+        let (node, state) = (update.node, update.state);
+        let member = Member { news: update, since: now, suspicion: None };
+        self.members.insert(node, member);
+        self.probes.welcome(node, &mut self.random);
+        self.rumors.start(node);
+        self.enter(now, node, State::Left, state);
+    }
+
+    /// What goes with a member's new state.
+    pub(super) fn enter(&mut self, now: Moment, node: NodeId, was: State, state: State) {
+        let bounds = self.suspicion_bounds();
+        let enough = CONFIRMATIONS.min(self.present().count().saturating_sub(2));
+        let Some(member) = self.members.get_mut(&node) else { return };
+        member.suspicion = (state == State::Suspect)
+            .then(|| Suspicion::new(now, member.news.lamport, bounds, enough));
+        if was == state {
+            return;
+        }
+        member.since = now;
+        if !state.is_present() {
+            self.probes.forget(node);
+        } else if !was.is_present() {
+            self.probes.welcome(node, &mut self.random);
+        }
+        self.outbox.push_back(Output::Event(Event::Changed(node, Some(state))));
+    }
+
+    /// From shortest to longest, in microseconds.
+    fn suspicion_bounds(&self) -> (u64, u64) {
+        let interval = self.config.probe_interval.as_micros() as u64;
+        let shortest = (interval as f64 * scale(self.members.len())) as u64;
+        (shortest, shortest * SUSPICION_SPAN)
+    }
+
+    /// The very node answered. One of ours speaks for itself in its news; for a node that sends
+    /// none, which the standard allows, its answer is its word.
+    pub(super) fn hear_from(&mut self, now: Moment, ack: &Ack) {
+        if ack.updates.iter().any(|update| update.node == ack.node) {
+            return;
+        }
+        let known = self.members.get(&ack.node).map(|member| &member.news);
+        let is_level = known
+            .is_some_and(|news| news.state == State::Alive && news.rpc_addr == ack.addresses.0);
+        if is_level {
+            return;
+        }
+        let incarnation = known.map_or(0, |news| news.incarnation.saturating_add(1));
+        let (rpc_addr, api_addr) = ack.addresses.clone();
+        let (node, state, lamport) = (ack.node, State::Alive, self.me.lamport);
+        let update = Update { node, rpc_addr, api_addr, state, lamport, incarnation };
+        self.take_update(now, update);
+    }
+
+    /// This node finds that a member does not answer. `is_certain`: its port is closed.
+    pub(super) fn suspect(&mut self, now: Moment, target: NodeId, is_certain: bool) {
+        let Some(member) = self.members.get_mut(&target) else { return };
+        let was = member.news.state;
+        self.me.lamport += 1;
+        let lamport = self.me.lamport;
+        if was == State::Alive {
+            member.news.state = State::Suspect;
+            member.news.lamport = lamport;
+            self.rumors.start(target);
+            self.enter(now, target, was, State::Suspect);
+        }
+        let Some(member) = self.members.get_mut(&target) else { return };
+        let Some(suspicion) = member.suspicion.as_mut() else { return };
+        if suspicion.confirm_own(lamport) {
+            member.news.lamport = lamport;
+            self.rumors.start(target);
+        }
+        if is_certain {
+            suspicion.settle();
+        }
+        if was != State::Alive {
+            return;
+        }
+        if is_certain {
+            self.tell_at_once(now, TOLD_AT_ONCE, Some(target));
+        } else {
+            // It hears what is held against it, and may object.
+            self.probe(now, target);
+        }
+    }
+}

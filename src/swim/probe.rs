@@ -1,0 +1,296 @@
+//! Whom to probe next, and what becomes of it: direct, by others, suspected (SWIM, sections 3 and
+//! 4.3; Lifeguard, section IV.A).
+//!
+//! In: turns, answers, failures. Out: pings. Every member is probed once in each round, in an order
+//! that is shuffled anew for every round. Never: has a member judged by one silence alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{CallNumber, Failure, Output, Swim, TOLD_AT_ONCE};
+use crate::base::{Moment, NodeId, Random};
+
+/// Members asked to probe for us.
+const ASKED: usize = 3;
+/// One turn in so many also looks whether somebody dead is back, behind a partition that healed.
+const REVISIT_TURNS: u64 = 4;
+/// Seeds without a member are pinged at first after this pause, which doubles.
+const SEED_PAUSE_MIN: Duration = Duration::from_millis(500);
+const SEED_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// A call under way.
+#[derive(Clone, Debug)]
+pub(super) struct Probe {
+    /// The member it is about; none at the address of a seed.
+    pub(super) target: Option<(NodeId, String)>,
+    pub(super) is_indirect: bool,
+    silent_at: Option<Moment>,
+}
+
+/// A member that did not answer, until others had time to reach it.
+#[derive(Debug)]
+struct Unreached {
+    target: NodeId,
+    deadline: Moment,
+}
+
+/// All probes of a node.
+#[derive(Debug)]
+pub(super) struct Probes {
+    pub(super) next_turn: Moment,
+    turns: u64,
+    next_number: CallNumber,
+    open: BTreeMap<CallNumber, Probe>,
+    unreached: Vec<Unreached>,
+    order: Vec<NodeId>,
+    at: usize,
+}
+
+impl Probes {
+    pub(super) fn new(first_turn: Moment) -> Probes {
+        Probes {
+            next_turn: first_turn,
+            turns: 0,
+            next_number: 0,
+            open: BTreeMap::new(),
+            unreached: Vec::new(),
+            order: Vec::new(),
+            at: 0,
+        }
+    }
+
+    /// A member to probe from now on, at any place of the round.
+    pub(super) fn welcome(&mut self, node: NodeId, random: &mut Random) {
+        if !self.order.contains(&node) {
+            let place = random.below(self.order.len() + 1);
+            self.order.insert(place, node);
+            self.at += usize::from(place < self.at);
+        }
+    }
+
+    /// A member that is probed no more.
+    pub(super) fn forget(&mut self, node: NodeId) {
+        if let Some(place) = self.order.iter().position(|known| *known == node) {
+            self.order.remove(place);
+            self.at -= usize::from(place < self.at);
+        }
+        self.reached(node);
+    }
+
+    /// The call has ended.
+    pub(super) fn end(&mut self, number: CallNumber) -> Option<Probe> {
+        self.open.remove(&number)
+    }
+
+    /// Another member reached the target of this call.
+    pub(super) fn end_all_like(&mut self, number: CallNumber) {
+        if let Some((target, _)) = self.end(number).and_then(|probe| probe.target) {
+            self.reached(target);
+        }
+    }
+
+    /// The member answers: nothing is open about it.
+    pub(super) fn reached(&mut self, node: NodeId) {
+        self.unreached.retain(|unreached| unreached.target != node);
+        self.open.retain(|_, probe| probe.target.as_ref().is_none_or(|(to, _)| *to != node));
+    }
+
+    /// Direct probes whose time is over; a late answer to them still counts.
+    pub(super) fn take_silent(&mut self, now: Moment) -> Vec<Probe> {
+        let late =
+            self.open.values_mut().filter(|probe| probe.silent_at.is_some_and(|at| at <= now));
+        let silent: Vec<Probe> = late
+            .map(|probe| {
+                probe.silent_at = None;
+                probe.clone()
+            })
+            .collect();
+        // An address without a member is waited for no longer.
+        self.open.retain(|_, probe| probe.target.is_some() || probe.silent_at.is_some());
+        silent
+    }
+
+    /// Members that nobody reached in time.
+    pub(super) fn take_unreached(&mut self, now: Moment) -> Vec<NodeId> {
+        let over = self.unreached.iter().filter(|unreached| unreached.deadline <= now);
+        let targets: Vec<NodeId> = over.map(|unreached| unreached.target).collect();
+        targets.iter().for_each(|target| self.reached(*target));
+        targets
+    }
+
+    pub(super) fn deadlines(&self) -> impl Iterator<Item = Moment> {
+        let silent = self.open.values().filter_map(|probe| probe.silent_at);
+        let unreached = self.unreached.iter().map(|unreached| unreached.deadline);
+        silent.chain(unreached).chain((!self.order.is_empty()).then_some(self.next_turn))
+    }
+
+    fn begin(&mut self, probe: Probe) -> CallNumber {
+        self.next_number += 1;
+        self.open.insert(self.next_number, probe);
+        self.next_number
+    }
+
+    fn next_target(&mut self, random: &mut Random) -> Option<NodeId> {
+        if self.at >= self.order.len() {
+            random.shuffle(&mut self.order);
+            self.at = 0;
+        }
+        let target = self.order.get(self.at).copied();
+        self.at += 1;
+        target
+    }
+}
+
+/// Addresses that others may be found at.
+#[derive(Debug, Default)]
+pub(super) struct Seeds(Vec<Seed>);
+
+#[derive(Debug)]
+struct Seed {
+    address: String,
+    next: Moment,
+    pause: Duration,
+}
+
+impl Seeds {
+    /// Those that were known keep their pause.
+    pub(super) fn replace(&mut self, now: Moment, addresses: Vec<String>) {
+        self.0.retain(|seed| addresses.contains(&seed.address));
+        for address in addresses {
+            if !self.0.iter().any(|seed| seed.address == address) {
+                self.0.push(Seed { address, next: now, pause: SEED_PAUSE_MIN });
+            }
+        }
+    }
+
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|seed| seed.address.as_str())
+    }
+
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.0.iter().map(|seed| seed.next).min()
+    }
+
+    fn take_due(&mut self, now: Moment, random: &mut Random) -> Vec<String> {
+        let due = self.0.iter_mut().filter(|seed| seed.next <= now);
+        due.map(|seed| {
+            seed.next = now + seed.pause.mul_f64(0.75 + 0.5 * random.fraction());
+            seed.pause = (seed.pause * 2).min(SEED_PAUSE_MAX);
+            seed.address.clone()
+        })
+        .collect()
+    }
+}
+
+impl Swim {
+    /// Probes the next member, now and then also one that is believed dead.
+    pub(super) fn take_turn(&mut self, now: Moment) {
+        self.probes.next_turn = now + self.patience();
+        self.probes.turns += 1;
+        if let Some(target) = self.probes.next_target(&mut self.random) {
+            self.stats.probes += 1;
+            self.probe(now, target);
+        }
+        if self.probes.turns.is_multiple_of(REVISIT_TURNS) {
+            let dead = self.members.values().map(|member| &member.news);
+            let dead: Vec<_> = dead
+                .filter(|news| news.state == super::State::Dead)
+                .map(|news| (news.node, news.rpc_addr.clone()))
+                .collect();
+            if !dead.is_empty() {
+                let (node, address) = dead[self.random.below(dead.len())].clone();
+                let updates = self.news_for(Some(node));
+                self.ping(now, None, address, updates);
+            }
+        }
+    }
+
+    /// Pings a member; its silence or its answer will be judged.
+    pub(super) fn probe(&mut self, now: Moment, node: NodeId) {
+        let Some(member) = self.members.get(&node) else { return };
+        let address = member.news.rpc_addr.clone();
+        let updates = self.news_for(Some(node));
+        self.ping(now, Some(node), address, updates);
+    }
+
+    /// Seeds at whose address nobody is known.
+    pub(super) fn ping_seeds(&mut self, now: Moment) {
+        for address in self.seeds.take_due(now, &mut self.random) {
+            if !self.is_at(&address) {
+                let updates = self.news_for(None);
+                self.ping(now, None, address, updates);
+            }
+        }
+    }
+
+    /// Tells a few members now what else they would hear at their turn.
+    pub(super) fn tell_at_once(&mut self, now: Moment, count: usize, except: Option<NodeId>) {
+        for node in self.pick(count, except) {
+            self.probe(now, node);
+        }
+    }
+
+    /// A member does not answer. Silence is asked about among others; a refusal speaks for itself.
+    pub(super) fn probe_failed(&mut self, now: Moment, probe: Probe, failure: Failure) {
+        let Some((target, address)) = probe.target.filter(|(node, _)| self.is_present(*node))
+        else {
+            return;
+        };
+        if failure == Failure::Refused {
+            self.probes.reached(target);
+            self.stats.failed += 1;
+            return self.suspect(now, target, true);
+        }
+        if self.probes.unreached.iter().any(|unreached| unreached.target == target) {
+            return;
+        }
+        let timeout = self.patience();
+        let deadline = now + timeout;
+        self.probes.unreached.push(Unreached { target, deadline });
+        for via in self.pick(ASKED, Some(target)) {
+            let probe = Probe {
+                target: Some((target, address.clone())),
+                is_indirect: true,
+                silent_at: None,
+            };
+            let number = self.probes.begin(probe);
+            let updates = self.news_for(Some(via));
+            let target = (target, address.clone());
+            let via = self.members[&via].news.rpc_addr.clone();
+            self.outbox.push_back(Output::AskProbe { number, via, target, updates, timeout });
+        }
+    }
+
+    fn ping(
+        &mut self,
+        now: Moment,
+        node: Option<NodeId>,
+        rpc_addr: String,
+        updates: Vec<super::Update>,
+    ) {
+        let timeout = self.patience() / 2;
+        let target = node.map(|node| (node, rpc_addr.clone()));
+        let probe = Probe { target, is_indirect: false, silent_at: Some(now + timeout) };
+        let number = self.probes.begin(probe);
+        // An answer after the time still shows life, so the call may go on until the next turn.
+        let timeout = timeout * 2;
+        self.outbox.push_back(Output::Ping { number, rpc_addr, updates, timeout });
+    }
+
+    /// A turn's length; longer while this node itself is slow.
+    fn patience(&self) -> Duration {
+        self.config.probe_interval * (1 + self.unhealth)
+    }
+
+    /// Some of those who take part, any.
+    fn pick(&mut self, count: usize, except: Option<NodeId>) -> Vec<NodeId> {
+        let alive = self.members.values().filter(|member| member.news.state == super::State::Alive);
+        let mut nodes: Vec<NodeId> =
+            alive.map(|member| member.news.node).filter(|node| Some(*node) != except).collect();
+        self.random.shuffle(&mut nodes);
+        nodes.truncate(count);
+        nodes
+    }
+}
+
+const _: () = assert!(TOLD_AT_ONCE >= 2);

@@ -1,0 +1,343 @@
+//! Clusters of machines on a network that is told how to behave.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::*;
+use crate::base::limits;
+
+const SECOND: u64 = 1_000_000;
+
+fn id(number: usize) -> NodeId {
+    NodeId((number as u128 + 1).to_be_bytes())
+}
+
+fn address(number: usize) -> String {
+    format!("node{number}:18182")
+}
+
+fn alive(number: usize, incarnation: u64) -> Update {
+    Update {
+        node: id(number),
+        rpc_addr: address(number),
+        api_addr: format!("node{number}:18180"),
+        state: State::Alive,
+        lamport: 0,
+        incarnation,
+    }
+}
+
+fn config() -> Config {
+    Config { probe_interval: Duration::from_secs(1) }
+}
+
+#[derive(Debug)]
+enum Arrival {
+    Ping { from: usize, number: CallNumber, updates: Vec<Update> },
+    Ack { number: CallNumber, ack: Ack },
+    Ask { from: usize, number: CallNumber, target: usize, updates: Vec<Update> },
+    Probed { number: CallNumber, updates: Vec<Update> },
+    Failed { number: CallNumber },
+}
+
+/// Who can send to whom.
+type Link = fn(usize, usize) -> bool;
+
+struct World {
+    now: u64,
+    nodes: Vec<Option<Swim>>,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    arrivals: BTreeMap<u64, (usize, Arrival)>,
+    sent: u64,
+    events: Vec<(u64, usize, Event)>,
+    link: Link,
+    /// Messages lost, of a thousand.
+    loss: u64,
+    /// A dead node's port refuses; else it is silent.
+    refuses: bool,
+    random: Random,
+}
+
+impl World {
+    fn new(count: usize, seed: u64) -> World {
+        let mut world = World {
+            now: 0,
+            nodes: Vec::new(),
+            queue: BinaryHeap::new(),
+            arrivals: BTreeMap::new(),
+            sent: 0,
+            events: Vec::new(),
+            link: |_, _| true,
+            loss: 0,
+            refuses: true,
+            random: Random::new(seed),
+        };
+        for number in 0..count {
+            world.start(number, 1);
+        }
+        world.run_for(40 * SECOND);
+        assert_eq!(world.views(State::Alive), count * (count - 1), "everybody knows everybody");
+        world
+    }
+
+    /// All are told of the first.
+    fn start(&mut self, number: usize, incarnation: u64) {
+        let (seed, now) = (self.random.bits(), Moment(self.now));
+        let mut swim = Swim::new(config(), alive(number, incarnation), seed, now);
+        swim.handle_seeds(now, vec![address(0)]);
+        self.nodes.resize_with(self.nodes.len().max(number + 1), || None);
+        self.nodes[number] = Some(swim);
+        self.drain(number);
+    }
+
+    /// How many of all views of others are of this state.
+    fn views(&self, state: State) -> usize {
+        let live = self.nodes.iter().flatten();
+        live.map(|swim| swim.members().filter(|member| member.news.state == state).count()).sum()
+    }
+
+    fn changes(&self, state: State) -> usize {
+        let is_it = |event: &Event| matches!(event, Event::Changed(_, Some(to)) if *to == state);
+        self.events.iter().filter(|(_, _, event)| is_it(event)).count()
+    }
+
+    fn send(&mut self, from: usize, to: usize, arrival: Arrival) {
+        if !(self.link)(from, to) || self.random.bits() % 1000 < self.loss {
+            return;
+        }
+        let delay = 500 + self.random.below(1000) as u64;
+        self.sent += 1;
+        self.queue.push(Reverse((self.now + delay, self.sent)));
+        self.arrivals.insert(self.sent, (to, arrival));
+    }
+
+    fn drain(&mut self, number: usize) {
+        while let Some(output) = self.nodes[number].as_mut().and_then(Swim::poll_output) {
+            match output {
+                Output::Event(event) => self.events.push((self.now, number, event)),
+                Output::Ping { number: call, rpc_addr, updates, .. } => {
+                    assert!(updates.len() < 32 || updates.len() * 40 < 2 * NEWS_BYTES_MAX);
+                    let to = (0..self.nodes.len()).find(|to| address(*to) == rpc_addr);
+                    let arrival = Arrival::Ping { from: number, number: call, updates };
+                    self.send(number, to.expect("an address of ours"), arrival);
+                }
+                Output::AskProbe { number: call, via, target, updates, .. } => {
+                    let to = (0..self.nodes.len()).find(|to| address(*to) == via);
+                    let target = (0..self.nodes.len()).find(|to| id(*to) == target.0);
+                    let target = target.expect("one of ours");
+                    let arrival = Arrival::Ask { from: number, number: call, target, updates };
+                    self.send(number, to.expect("an address of ours"), arrival);
+                }
+            }
+        }
+    }
+
+    fn run_for(&mut self, span: u64) {
+        let end = self.now + span;
+        loop {
+            let deadlines = self
+                .nodes
+                .iter()
+                .enumerate()
+                .filter_map(|(number, node)| Some((node.as_ref()?.next_deadline()?.0, number)));
+            let timer = deadlines.min();
+            let arrival = self.queue.peek().map(|Reverse((at, _))| *at);
+            let next = timer.map(|(at, _)| at).into_iter().chain(arrival).min();
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            if arrival == Some(next) {
+                let Reverse((_, key)) = self.queue.pop().expect("peeked");
+                let (to, arrival) = self.arrivals.remove(&key).expect("queued once");
+                self.arrive(to, arrival);
+            } else if let Some((_, number)) = timer {
+                let now = Moment(self.now);
+                self.nodes[number].as_mut().expect("it has a deadline").handle_timeout(now);
+                self.drain(number);
+            }
+        }
+        self.now = end;
+    }
+
+    fn arrive(&mut self, to: usize, arrival: Arrival) {
+        let now = Moment(self.now);
+        let Some(swim) = self.nodes[to].as_mut() else {
+            if let (Arrival::Ping { from, number, .. }, true) = (arrival, self.refuses) {
+                self.send(to, from, Arrival::Failed { number });
+            }
+            return;
+        };
+        match arrival {
+            Arrival::Ping { from, number, updates } => {
+                let updates = swim.handle_ping(now, updates);
+                let me = swim.me();
+                let addresses = (me.rpc_addr.clone(), me.api_addr.clone());
+                let ack = Ack { node: me.node, addresses, updates };
+                self.send(to, from, Arrival::Ack { number, ack });
+            }
+            Arrival::Ack { number, ack } => swim.handle_ack(now, number, ack),
+            Arrival::Ask { from, number, target, updates } => {
+                let updates = swim.handle_ping(now, updates);
+                let reached = self.nodes[target].is_some() && (self.link)(to, target);
+                if reached && self.random.bits() % 1000 >= 2 * self.loss {
+                    self.send(to, from, Arrival::Probed { number, updates });
+                }
+            }
+            Arrival::Probed { number, updates } => swim.handle_probed(now, number, true, updates),
+            Arrival::Failed { number } => swim.handle_failed(now, number, Failure::Refused),
+        }
+        self.drain(to);
+    }
+}
+
+#[test]
+fn one_seed_is_enough_and_the_news_ends() {
+    let mut world = World::new(16, 1);
+    world.run_for(60 * SECOND);
+    assert!(world.nodes.iter().flatten().all(|swim| swim.rumors() == 0), "all is told");
+    assert_eq!((world.changes(State::Suspect), world.changes(State::Dead)), (0, 0));
+}
+
+#[test]
+fn a_killed_member_is_suspected_at_the_next_call_and_dead_soon_after() {
+    for seed in 0..20 {
+        let mut world = World::new(3, seed);
+        world.nodes[2] = None;
+        // Its connections end.
+        for number in 0..2 {
+            let now = Moment(world.now);
+            world.nodes[number].as_mut().expect("alive").handle_lost(now, &address(2));
+            world.drain(number);
+        }
+        world.run_for(SECOND / 10);
+        assert_eq!(world.views(State::Suspect), 2, "seed {seed}");
+        world.run_for(SECOND * 3 / 2);
+        assert_eq!(world.views(State::Dead), 2, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_silent_member_is_dead_for_all_and_nobody_else_is() {
+    let mut world = World::new(16, 2);
+    world.refuses = false;
+    world.nodes[7] = None;
+    world.run_for(15 * SECOND);
+    assert_eq!((world.views(State::Dead), world.views(State::Alive)), (15, 15 * 14));
+}
+
+#[test]
+fn a_suspect_that_lives_objects() {
+    let mut world = World::new(8, 3);
+    world.link = |from, to| from != 5 && to != 5;
+    world.run_for(3 * SECOND);
+    assert!(world.changes(State::Suspect) > 0);
+    world.link = |_, _| true;
+    world.run_for(20 * SECOND);
+    assert_eq!(world.views(State::Alive), 8 * 7);
+    assert!(world.nodes[5].as_ref().expect("alive").stats().refuted > 0);
+}
+
+#[test]
+fn halves_that_called_each_other_dead_find_together_again() {
+    let mut world = World::new(8, 4);
+    world.link = |from, to| (from < 4) == (to < 4);
+    world.run_for(60 * SECOND);
+    assert_eq!(world.views(State::Dead), 2 * 4 * 4);
+    world.link = |_, _| true;
+    world.run_for(60 * SECOND);
+    assert_eq!(world.views(State::Alive), 8 * 7);
+}
+
+#[test]
+fn a_cut_in_one_direction_between_two_kills_nobody() {
+    let mut world = World::new(8, 5);
+    world.link = |from, to| (from, to) != (1, 2);
+    world.run_for(120 * SECOND);
+    assert_eq!(world.changes(State::Dead), 0);
+}
+
+#[test]
+fn loss_and_stalls_kill_nobody() {
+    let mut world = World::new(16, 6);
+    world.loss = 100;
+    world.run_for(600 * SECOND);
+    assert_eq!(world.changes(State::Dead), 0);
+}
+
+#[test]
+fn a_restart_under_the_same_id_is_followed_to_its_new_address() {
+    let mut world = World::new(4, 7);
+    let mut moved = alive(3, 2);
+    moved.rpc_addr = address(9);
+    world.nodes.resize_with(10, || None);
+    world.nodes[3] = None;
+    let now = Moment(world.now);
+    let mut swim = Swim::new(config(), moved, 9, now);
+    swim.handle_seeds(now, vec![address(0)]);
+    world.nodes[9] = Some(swim);
+    world.drain(9);
+    world.run_for(10 * SECOND);
+    let others = world.nodes[..3].iter().flatten();
+    let known: Vec<_> = others.flat_map(Swim::present).filter(|it| it.node == id(3)).collect();
+    assert_eq!(known.len(), 3);
+    assert!(known.iter().all(|news| news.rpc_addr == address(9)));
+    let moves = world.events.iter().filter(|(_, _, event)| matches!(event, Event::Moved(..)));
+    assert_eq!(moves.count(), 3);
+}
+
+#[test]
+fn two_live_nodes_with_one_id_are_reported() {
+    let mut world = World::new(3, 8);
+    let mut twin = alive(2, 5);
+    twin.rpc_addr = address(4);
+    world.nodes.resize_with(5, || None);
+    let now = Moment(world.now);
+    let mut swim = Swim::new(config(), twin, 9, now);
+    swim.handle_seeds(now, vec![address(0)]);
+    world.nodes[4] = Some(swim);
+    world.drain(4);
+    world.run_for(30 * SECOND);
+    let reports = world.events.iter().filter(|(_, _, event)| matches!(event, Event::Duplicate(_)));
+    assert!(reports.count() > 0, "{:?}", world.events);
+}
+
+#[test]
+fn who_leaves_says_so() {
+    let mut world = World::new(5, 9);
+    let now = Moment(world.now);
+    world.nodes[4].as_mut().expect("alive").handle_leave(now);
+    world.drain(4);
+    world.run_for(SECOND / 10);
+    world.nodes[4] = None;
+    world.run_for(10 * SECOND);
+    assert_eq!((world.views(State::Left), world.views(State::Alive)), (4, 4 * 3));
+    assert_eq!(world.changes(State::Dead), 0);
+    world.run_for(700 * SECOND);
+    assert_eq!(world.views(State::Left), 0, "they are forgotten");
+}
+
+#[test]
+fn the_list_is_bounded() {
+    let mut swim = Swim::new(config(), alive(0, 1), 1, Moment(0));
+    let strangers: Vec<Update> = (1..limits::MEMBERS_MAX + 50).map(|it| alive(it, 1)).collect();
+    let answer = swim.handle_ping(Moment(0), strangers);
+    assert_eq!(swim.members().count(), limits::MEMBERS_MAX);
+    assert_eq!(swim.stats().refused, 49);
+    let bytes: usize = answer.iter().map(Update::wire_bytes).sum();
+    assert!(bytes <= WELCOME_BYTES_MAX + 2 * NEWS_BYTES_MAX);
+}
+
+#[test]
+fn a_node_of_the_standard_is_a_member_by_its_answers() {
+    let mut swim = Swim::new(config(), alive(0, 1), 1, Moment(0));
+    swim.handle_seeds(Moment(0), vec![address(1)]);
+    let Some(Output::Ping { number, .. }) = swim.poll_output() else {
+        panic!("a ping to the seed")
+    };
+    let addresses = (address(1), String::new());
+    let ack = Ack { node: id(1), addresses, updates: Vec::new() };
+    swim.handle_ack(Moment(1), number, ack.clone());
+    assert_eq!(swim.present().map(|news| news.node).collect::<Vec<_>>(), [id(1)]);
+    swim.suspect(Moment(2), id(1), true);
+    swim.handle_ack(Moment(3), 99, ack);
+    assert!(swim.present().all(|news| news.state == State::Alive));
+}
