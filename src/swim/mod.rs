@@ -169,12 +169,13 @@ impl Swim {
 
     /// Somebody pinged with news. Out: news for the answer; all that is known for a newcomer.
     pub fn handle_ping(&mut self, now: Moment, updates: Vec<Update>) -> Vec<Update> {
-        let Some(said) = updates.first().cloned() else { return self.news_for(None) };
+        // Who does not say who it is learns all, and takes no news from those who spread it.
+        let Some(said) = updates.first().cloned() else { return self.everything_for(None) };
         let was_known = self.is_present(said.node);
         self.take_updates(now, updates);
         let mut news = match was_known {
             true => self.news_for(Some(said.node)),
-            false => self.everything_for(said.node),
+            false => self.everything_for(Some(said.node)),
         };
         // What stands against its own word it has to hear, whatever that is.
         let other = self.members.get(&said.node).map(|member| &member.news);
@@ -186,6 +187,9 @@ impl Swim {
     /// A ping was answered.
     pub fn handle_ack(&mut self, now: Moment, number: CallNumber, ack: Ack) {
         let probe = self.probes.end(number);
+        if let Some(probe) = &probe {
+            self.seeds.answered(&probe.address, ack.node);
+        }
         if ack.node == self.me.node {
             if ack.addresses.0 != self.me.rpc_addr {
                 self.object_to_twin(now, ack.addresses.0);
@@ -195,7 +199,7 @@ impl Swim {
         self.hear_from(now, &ack);
         self.take_updates(now, ack.updates);
         match probe {
-            Some(probe) if probe.target.as_ref().is_some_and(|(node, _)| *node != ack.node) => {
+            Some(probe) if probe.target.is_some_and(|node| node != ack.node) => {
                 // Another node has the address now: the one that was meant is gone from there.
                 self.probe_failed(now, probe, Failure::Refused);
             }
@@ -270,7 +274,9 @@ impl Swim {
     pub fn next_deadline(&self) -> Option<Moment> {
         let suspicions = self.members.values().filter_map(|member| member.suspicion.as_ref());
         let deadlines = suspicions.map(Suspicion::deadline);
-        deadlines.chain(self.probes.deadlines()).chain(self.seeds.deadline()).min()
+        // The dead have their turns too.
+        let turn = (!self.members.is_empty()).then_some(self.probes.next_turn);
+        deadlines.chain(self.probes.deadlines()).chain(self.seeds.deadline()).chain(turn).min()
     }
 
     /// The next thing to do; drain until `None` after every other call.
@@ -293,9 +299,9 @@ impl Swim {
         self.members.values().map(|member| &member.news).filter(|news| news.state.is_present())
     }
 
-    /// Addresses of seeds that no member has.
+    /// Whether there are seeds at whose address nobody who takes part is known.
     pub fn has_lonely_seeds(&self) -> bool {
-        self.seeds.addresses().any(|address| !self.is_at(address))
+        self.seeds.iter().any(|seed| !self.is_found(&seed.address, seed.node))
     }
 
     /// Counts since the start.
@@ -339,11 +345,12 @@ impl Swim {
         self.members.get(&node).map(|member| member.news.clone())
     }
 
-    /// As much of all that is known as fits; who takes part comes first.
-    fn everything_for(&mut self, to: NodeId) -> Vec<Update> {
-        let mut news = self.news_for(Some(to));
-        let mut others: Vec<&Update> =
-            self.members.values().map(|member| &member.news).filter(|it| it.node != to).collect();
+    /// As much of all that is known as fits; who takes part comes first. Counts as telling nobody.
+    fn everything_for(&self, to: Option<NodeId>) -> Vec<Update> {
+        let mut news = vec![self.me.clone()];
+        let others = self.members.values().map(|member| &member.news);
+        let is_due = |it: &&Update| Some(it.node) != to || it.state != State::Alive;
+        let mut others: Vec<&Update> = others.filter(is_due).collect();
         others.sort_by_key(|update| update.state);
         let mut bytes = 0;
         news.extend(others.into_iter().cloned().take_while(|update| {
@@ -383,8 +390,10 @@ impl Swim {
         self.members.get(&node).is_some_and(|member| member.news.state.is_present())
     }
 
-    fn is_at(&self, rpc_addr: &str) -> bool {
-        self.me.rpc_addr == rpc_addr || self.present().any(|news| news.rpc_addr == rpc_addr)
+    /// Whether who is at `address`, or was when it was last asked, takes part.
+    fn is_found(&self, address: &str, node: Option<NodeId>) -> bool {
+        let is_it = |news: &Update| news.rpc_addr == address || Some(news.node) == node;
+        is_it(&self.me) || self.present().any(is_it)
     }
 }
 

@@ -21,8 +21,10 @@ const SEED_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A call under way.
 #[derive(Clone, Debug)]
 pub(super) struct Probe {
-    /// The member it is about; none at the address of a seed.
-    pub(super) target: Option<(NodeId, String)>,
+    /// The member it is about; none where an address is asked who is there.
+    pub(super) target: Option<NodeId>,
+    /// Where it goes to, or the target is.
+    pub(super) address: String,
     pub(super) is_indirect: bool,
     silent_at: Option<Moment>,
 }
@@ -84,7 +86,7 @@ impl Probes {
 
     /// Another member reached the target of this call.
     pub(super) fn end_all_like(&mut self, number: CallNumber) {
-        if let Some((target, _)) = self.end(number).and_then(|probe| probe.target) {
+        if let Some(target) = self.end(number).and_then(|probe| probe.target) {
             self.reached(target);
         }
     }
@@ -92,7 +94,7 @@ impl Probes {
     /// The member answers: nothing is open about it.
     pub(super) fn reached(&mut self, node: NodeId) {
         self.unreached.retain(|unreached| unreached.target != node);
-        self.open.retain(|_, probe| probe.target.as_ref().is_none_or(|(to, _)| *to != node));
+        self.open.retain(|_, probe| probe.target != Some(node));
     }
 
     /// Direct probes whose time is over; a late answer to them still counts.
@@ -121,7 +123,7 @@ impl Probes {
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Moment> {
         let silent = self.open.values().filter_map(|probe| probe.silent_at);
         let unreached = self.unreached.iter().map(|unreached| unreached.deadline);
-        silent.chain(unreached).chain((!self.order.is_empty()).then_some(self.next_turn))
+        silent.chain(unreached)
     }
 
     fn begin(&mut self, probe: Probe) -> CallNumber {
@@ -146,8 +148,10 @@ impl Probes {
 pub(super) struct Seeds(Vec<Seed>);
 
 #[derive(Debug)]
-struct Seed {
-    address: String,
+pub(super) struct Seed {
+    pub(super) address: String,
+    /// Who answered there, under whatever address it calls its own.
+    pub(super) node: Option<NodeId>,
     next: Moment,
     pause: Duration,
 }
@@ -158,25 +162,32 @@ impl Seeds {
         self.0.retain(|seed| addresses.contains(&seed.address));
         for address in addresses {
             if !self.0.iter().any(|seed| seed.address == address) {
-                self.0.push(Seed { address, next: now, pause: SEED_PAUSE_MIN });
+                self.0.push(Seed { address, node: None, next: now, pause: SEED_PAUSE_MIN });
             }
         }
     }
 
-    pub(super) fn addresses(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|seed| seed.address.as_str())
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Seed> {
+        self.0.iter()
+    }
+
+    /// `node` answered at `address`.
+    pub(super) fn answered(&mut self, address: &str, node: NodeId) {
+        if let Some(seed) = self.0.iter_mut().find(|seed| seed.address == address) {
+            (seed.node, seed.pause) = (Some(node), SEED_PAUSE_MIN);
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Moment> {
         self.0.iter().map(|seed| seed.next).min()
     }
 
-    fn take_due(&mut self, now: Moment, random: &mut Random) -> Vec<String> {
+    fn take_due(&mut self, now: Moment, random: &mut Random) -> Vec<(String, Option<NodeId>)> {
         let due = self.0.iter_mut().filter(|seed| seed.next <= now);
         due.map(|seed| {
             seed.next = now + seed.pause.mul_f64(0.75 + 0.5 * random.fraction());
             seed.pause = (seed.pause * 2).min(SEED_PAUSE_MAX);
-            seed.address.clone()
+            (seed.address.clone(), seed.node)
         })
         .collect()
     }
@@ -215,8 +226,8 @@ impl Swim {
 
     /// Seeds at whose address nobody is known.
     pub(super) fn ping_seeds(&mut self, now: Moment) {
-        for address in self.seeds.take_due(now, &mut self.random) {
-            if !self.is_at(&address) {
+        for (address, node) in self.seeds.take_due(now, &mut self.random) {
+            if !self.is_found(&address, node) {
                 let updates = self.news_for(None);
                 self.ping(now, None, address, updates);
             }
@@ -232,10 +243,7 @@ impl Swim {
 
     /// A member does not answer. Silence is asked about among others; a refusal speaks for itself.
     pub(super) fn probe_failed(&mut self, now: Moment, probe: Probe, failure: Failure) {
-        let Some((target, address)) = probe.target.filter(|(node, _)| self.is_present(*node))
-        else {
-            return;
-        };
+        let Some(target) = probe.target.filter(|node| self.is_present(*node)) else { return };
         if failure == Failure::Refused {
             self.probes.reached(target);
             self.stats.failed += 1;
@@ -248,14 +256,11 @@ impl Swim {
         let deadline = now + timeout;
         self.probes.unreached.push(Unreached { target, deadline });
         for via in self.pick(ASKED, Some(target)) {
-            let probe = Probe {
-                target: Some((target, address.clone())),
-                is_indirect: true,
-                silent_at: None,
-            };
+            let address = probe.address.clone();
+            let probe = Probe { target: Some(target), address, is_indirect: true, silent_at: None };
+            let target = (target, probe.address.clone());
             let number = self.probes.begin(probe);
             let updates = self.news_for(Some(via));
-            let target = (target, address.clone());
             let via = self.members[&via].news.rpc_addr.clone();
             self.outbox.push_back(Output::AskProbe { number, via, target, updates, timeout });
         }
@@ -269,8 +274,8 @@ impl Swim {
         updates: Vec<super::Update>,
     ) {
         let timeout = self.patience() / 2;
-        let target = node.map(|node| (node, rpc_addr.clone()));
-        let probe = Probe { target, is_indirect: false, silent_at: Some(now + timeout) };
+        let (address, silent_at) = (rpc_addr.clone(), Some(now + timeout));
+        let probe = Probe { target: node, address, is_indirect: false, silent_at };
         let number = self.probes.begin(probe);
         // An answer after the time still shows life, so the call may go on until the next turn.
         let timeout = timeout * 2;

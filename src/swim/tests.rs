@@ -248,6 +248,40 @@ fn halves_that_called_each_other_dead_find_together_again() {
 }
 
 #[test]
+fn two_that_lost_each_other_find_together_again() {
+    let mut world = World::new(2, 4);
+    world.link = |_, _| false;
+    world.run_for(60 * SECOND);
+    assert_eq!(world.views(State::Dead), 2);
+    world.link = |_, _| true;
+    world.run_for(60 * SECOND);
+    assert_eq!(world.views(State::Alive), 2);
+}
+
+#[test]
+fn who_asks_without_a_name_learns_all_and_uses_nothing_up() {
+    let mut swim = Swim::new(config(), alive(0, 1), 1, Moment(0));
+    swim.handle_ping(Moment(0), vec![alive(1, 1), alive(2, 1)]);
+    for _ in 0..100 {
+        assert_eq!(swim.handle_ping(Moment(1), Vec::new()).len(), 3);
+    }
+    assert_eq!(swim.rumors(), 2);
+}
+
+#[test]
+fn a_seed_is_found_by_who_answers_there() {
+    let mut swim = Swim::new(config(), alive(0, 1), 1, Moment(0));
+    swim.handle_seeds(Moment(0), vec!["10.0.0.7:18182".into()]);
+    assert!(swim.has_lonely_seeds());
+    let Some(Output::Ping { number, .. }) = swim.poll_output() else {
+        panic!("a ping to the seed")
+    };
+    let (addresses, updates) = ((address(1), String::new()), vec![alive(1, 1)]);
+    swim.handle_ack(Moment(1), number, Ack { node: id(1), addresses, updates });
+    assert!(!swim.has_lonely_seeds());
+}
+
+#[test]
 fn a_cut_in_one_direction_between_two_kills_nobody() {
     let mut world = World::new(8, 5);
     world.link = |from, to| (from, to) != (1, 2);
