@@ -11,7 +11,7 @@
 //! | 1 | [`model`] | what an assertion is, and its canonical bytes |
 //! | 2 | [`journal`], [`lens`], [`sketch`] | from sealed to committed; many to one; set to cells |
 //! | 2 | [`swim`] | who is there |
-//! | 3 | [`store`] | what is known: index and Merkle tree |
+//! | 3 | [`store`], [`cluster`] | what is known; what follows from who is there |
 //! | 4 | [`scan`], [`sync`] | answering a query; how assertions travel between two nodes |
 //! | 5 | [`replica`], [`wire`] | the switchboard; our words and their words |
 //! | 6 | [`config`] | settings, checked |
@@ -20,6 +20,7 @@
 //! Never: I/O, clocks, threads or chance below floor 7 (`tests/floors.rs` holds it).
 
 pub mod base;
+pub mod cluster;
 pub mod config;
 pub mod journal;
 pub mod lens;

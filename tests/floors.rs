@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 8] = [
     &["base"],
     &["model"],
     &["journal", "lens", "sketch", "swim"],
-    &["store"],
+    &["cluster", "store"],
     &["scan", "sync"],
     &["replica", "wire"],
     &["config"],

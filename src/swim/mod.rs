@@ -299,9 +299,10 @@ impl Swim {
         self.members.values().map(|member| &member.news).filter(|news| news.state.is_present())
     }
 
-    /// Whether there are seeds at whose address nobody who takes part is known.
-    pub fn has_lonely_seeds(&self) -> bool {
-        self.seeds.iter().any(|seed| !self.is_found(&seed.address, seed.node))
+    /// Seeds at whose address nobody who takes part is known.
+    pub fn lonely_seeds(&self) -> impl Iterator<Item = &str> {
+        let lonely = self.seeds.iter().filter(|seed| !self.is_found(&seed.address, seed.node));
+        lonely.map(|seed| seed.address.as_str())
     }
 
     /// Counts since the start.

@@ -272,13 +272,13 @@ fn who_asks_without_a_name_learns_all_and_uses_nothing_up() {
 fn a_seed_is_found_by_who_answers_there() {
     let mut swim = Swim::new(config(), alive(0, 1), 1, Moment(0));
     swim.handle_seeds(Moment(0), vec!["10.0.0.7:18182".into()]);
-    assert!(swim.has_lonely_seeds());
+    assert_eq!(swim.lonely_seeds().count(), 1);
     let Some(Output::Ping { number, .. }) = swim.poll_output() else {
         panic!("a ping to the seed")
     };
     let (addresses, updates) = ((address(1), String::new()), vec![alive(1, 1)]);
     swim.handle_ack(Moment(1), number, Ack { node: id(1), addresses, updates });
-    assert!(!swim.has_lonely_seeds());
+    assert_eq!(swim.lonely_seeds().count(), 0);
 }
 
 #[test]

@@ -1,0 +1,212 @@
+//! What follows from who is there: whom new assertions go to, whom to level with, which node holds
+//! which shard.
+//!
+//! In: what happens to the membership, new assertions, time. Out: calls to make, pushes, rounds of
+//! anti-entropy, news for the operator. Every node that sees the same members computes the same map
+//! of shards.
+//!
+//! Never: decides who is alive (`swim` does), reads a clock, opens a connection.
+
+pub mod gossip;
+mod rounds;
+pub mod shard;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::base::{Moment, NodeId};
+use crate::swim::{self, Event, State, Swim, Update};
+use gossip::{Gossip, Origin, Row};
+use rounds::Rounds;
+use shard::ShardMap;
+
+/// How the cluster is tuned; the same on all its nodes where shards are concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// For [`Swim`].
+    pub swim: swim::Config,
+    /// Shards that subjects are dealt to.
+    pub shards: u32,
+    /// Nodes that hold a shard.
+    pub replication_factor: u32,
+    /// About how often sets are compared; `None` is only when somebody asks.
+    pub sync_interval: Option<Duration>,
+}
+
+/// A member, and where its gRPC is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// Who; `None` at the address of a seed that has not answered yet.
+    pub node: Option<NodeId>,
+    /// Where.
+    pub rpc_addr: String,
+}
+
+/// What the node wants done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// A call of the membership, never [`swim::Output::Event`].
+    Swim(swim::Output),
+    /// `Gossip` the assertion of a row to a member; its end goes to [`Cluster::handle_pushed`].
+    Push {
+        /// To whom.
+        to: NodeId,
+        /// Where.
+        rpc_addr: String,
+        /// Which assertion.
+        row: Row,
+    },
+    /// Level with these.
+    Sync(Vec<Target>),
+    /// The membership changed.
+    Event(Event),
+    /// So many replicas of shards are held elsewhere than before.
+    Rebalanced(u64),
+}
+
+/// The cluster as one node sees it.
+#[derive(Debug)]
+pub struct Cluster {
+    config: Config,
+    swim: Swim,
+    gossip: Gossip,
+    rounds: Rounds,
+    map: ShardMap,
+    moves: u64,
+    outbox: VecDeque<Output>,
+}
+
+impl Cluster {
+    /// A node alone; `me` is how others hear of it.
+    pub fn new(config: Config, me: Update, seed: u64, now: Moment) -> Cluster {
+        let map = ShardMap::new(config.shards, config.replication_factor, [me.node]);
+        Cluster {
+            config,
+            swim: Swim::new(config.swim, me, seed, now),
+            gossip: Gossip::new(seed.wrapping_add(1)),
+            rounds: Rounds::new(config.sync_interval, seed.wrapping_add(2), now),
+            map,
+            moves: 0,
+            outbox: VecDeque::new(),
+        }
+    }
+
+    /// Something happened to the membership: `tell` tells [`Swim`] what.
+    pub fn handle_membership<T>(&mut self, now: Moment, tell: impl FnOnce(&mut Swim) -> T) -> T {
+        let answer = tell(&mut self.swim);
+        self.settle(now);
+        answer
+    }
+
+    /// An assertion is new here.
+    pub fn handle_new(&mut self, row: Row, origin: Origin) {
+        self.gossip.handle_new(row, origin);
+        self.pump_gossip();
+    }
+
+    /// A push ended.
+    pub fn handle_pushed(&mut self, to: NodeId, is_taken: bool) {
+        self.gossip.handle_pushed(to, is_taken);
+        self.pump_gossip();
+    }
+
+    /// Time passed; safe to call early or late.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        self.swim.handle_timeout(now);
+        self.settle(now);
+        let due = self.rounds.handle_timeout(now, self.swim.present().map(|news| news.node));
+        let targets: Vec<Target> = due.into_iter().filter_map(|node| self.target(node)).collect();
+        if !targets.is_empty() {
+            self.outbox.push_back(Output::Sync(targets));
+        }
+    }
+
+    /// When [`Cluster::handle_timeout`] wants to be called next.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.swim.next_deadline().into_iter().chain(self.rounds.next_deadline()).min()
+    }
+
+    /// The next thing to do; drain until `None` after every other call.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    /// Who is there.
+    pub fn swim(&self) -> &Swim {
+        &self.swim
+    }
+
+    /// What is told to whom.
+    pub fn gossip(&self) -> &Gossip {
+        &self.gossip
+    }
+
+    /// Which node holds which shard.
+    pub fn map(&self) -> &ShardMap {
+        &self.map
+    }
+
+    /// Replicas of shards that moved since the start.
+    pub fn moves(&self) -> u64 {
+        self.moves
+    }
+
+    /// Everybody to level with: all who take part, and seeds that have not answered yet.
+    pub fn targets(&self) -> Vec<Target> {
+        let present = self.swim.present().filter_map(|news| self.target(news.node));
+        let seeds = self.swim.lonely_seeds();
+        let seeds = seeds.map(|rpc_addr| Target { node: None, rpc_addr: rpc_addr.to_owned() });
+        present.chain(seeds).collect()
+    }
+
+    fn target(&self, node: NodeId) -> Option<Target> {
+        let news = self.swim.present().find(|news| news.node == node)?;
+        Some(Target { node: Some(node), rpc_addr: news.rpc_addr.clone() })
+    }
+
+    /// Takes in what the membership says, and draws the consequences.
+    fn settle(&mut self, now: Moment) {
+        let mut is_changed = false;
+        while let Some(output) = self.swim.poll_output() {
+            let swim::Output::Event(event) = output else {
+                self.outbox.push_back(Output::Swim(output));
+                continue;
+            };
+            match &event {
+                Event::Changed(node, Some(State::Alive)) => self.rounds.handle_back(now, *node),
+                Event::Changed(node, _) => self.rounds.handle_gone(*node),
+                Event::Moved(..) | Event::Duplicate(_) => {}
+            }
+            is_changed |= matches!(event, Event::Changed(..));
+            self.outbox.push_back(Output::Event(event));
+        }
+        if is_changed {
+            self.rebalance();
+            self.pump_gossip();
+        }
+    }
+
+    fn rebalance(&mut self) {
+        let others: BTreeSet<NodeId> = self.swim.present().map(|news| news.node).collect();
+        self.gossip.handle_members(&others);
+        let live = others.into_iter().chain([self.swim.me().node]);
+        let map = ShardMap::new(self.config.shards, self.config.replication_factor, live);
+        if map != self.map {
+            let moved = map.moves_from(&self.map);
+            self.moves += moved;
+            self.map = map;
+            self.outbox.push_back(Output::Rebalanced(moved));
+        }
+    }
+
+    fn pump_gossip(&mut self) {
+        while let Some(push) = self.gossip.poll_output() {
+            match self.target(push.to) {
+                Some(Target { rpc_addr, .. }) => {
+                    self.outbox.push_back(Output::Push { to: push.to, rpc_addr, row: push.row });
+                }
+                None => self.gossip.handle_pushed(push.to, false),
+            }
+        }
+    }
+}
