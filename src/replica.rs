@@ -10,9 +10,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::base::clock::Drift;
 use crate::base::{Digest, Hlc, HlcClock, Moment, NodeId, Ticket, Wall, limits};
+use crate::cluster::gossip::{Origin, Row};
+use crate::cluster::{self, Cluster};
 use crate::journal::{self, Bodies, CommitQueue, Committed};
 use crate::model::{Draft, Invalid, Sealed};
 use crate::store::Store;
+use crate::swim::Swim;
 use crate::sync::{self, Reply, Report, Request, Session, WireBytes};
 
 /// Names one run of anti-entropy.
@@ -47,6 +50,8 @@ pub enum Output {
     Call(SessionId, u32, Request),
     /// The session is over.
     Synced(SessionId, Report),
+    /// For whoever talks to the cluster.
+    Cluster(cluster::Output),
 }
 
 /// Counts since the start, for `/metrics` and `/v1/health`.
@@ -72,13 +77,17 @@ pub struct Replica {
     next_session: SessionId,
     next_offer: u64,
     walks: Walks,
+    cluster: Cluster,
+    /// Where the offers came from that are to be told of when they are durable.
+    origins: BTreeMap<Ticket, Origin>,
     outbox: VecDeque<Output>,
     stats: Stats,
 }
 
 impl Replica {
-    /// A node that knows what recovery put into `store`.
-    pub fn new(node: NodeId, queue: CommitQueue, store: Store) -> Replica {
+    /// A node that knows what recovery put into `store`, and has its identity from `cluster`.
+    pub fn new(cluster: Cluster, queue: CommitQueue, store: Store) -> Replica {
+        let node = cluster.swim().me().node;
         Replica {
             node,
             clock: HlcClock::new(node),
@@ -89,6 +98,8 @@ impl Replica {
             next_session: 0,
             next_offer: SESSION_TICKETS,
             walks: Walks::default(),
+            cluster,
+            origins: BTreeMap::new(),
             outbox: VecDeque::new(),
             stats: Stats::default(),
         }
@@ -127,14 +138,31 @@ impl Replica {
         &mut self,
         now: Moment,
         ticket: Ticket,
-        sealed: Sealed,
+        (sealed, origin): (Sealed, Origin),
         bodies: &dyn Bodies,
     ) {
         debug_assert!(ticket.0 < SESSION_TICKETS);
-        if let Some(fate) = self.take(now, ticket, sealed, bodies) {
-            self.outbox.push_back(Output::Answer(ticket, fate));
+        match self.take(now, ticket, sealed, bodies) {
+            Some(fate) => self.outbox.push_back(Output::Answer(ticket, fate)),
+            None if origin != Origin::AntiEntropy && !self.cluster.gossip().is_alone() => {
+                self.origins.insert(ticket, origin);
+            }
+            None => {}
         }
         self.pump_queue(bodies);
+    }
+
+    /// Something happened to the membership: `tell` says what.
+    pub fn handle_membership<T>(&mut self, now: Moment, tell: impl FnOnce(&mut Swim) -> T) -> T {
+        let answer = self.cluster.handle_membership(now, tell);
+        self.pump_cluster();
+        answer
+    }
+
+    /// A push of a new assertion ended.
+    pub fn handle_pushed(&mut self, to: NodeId, is_taken: bool) {
+        self.cluster.handle_pushed(to, is_taken);
+        self.pump_cluster();
     }
 
     /// The disk finished a piece of work.
@@ -147,11 +175,13 @@ impl Replica {
     pub fn handle_timeout(&mut self, now: Moment, bodies: &dyn Bodies) {
         self.queue.handle_timeout(now);
         self.settle(now, bodies);
+        self.cluster.handle_timeout(now);
+        self.pump_cluster();
     }
 
     /// When [`Replica::handle_timeout`] wants to be called next.
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.queue.next_deadline()
+        self.queue.next_deadline().into_iter().chain(self.cluster.next_deadline()).min()
     }
 
     /// Starts anti-entropy with a peer; `root` is this node's, see [`Replica::root_step`].
@@ -232,6 +262,11 @@ impl Replica {
         &self.store
     }
 
+    /// Who is there.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// What waits for the disk.
     pub fn queue(&self) -> &CommitQueue {
         &self.queue
@@ -278,6 +313,7 @@ impl Replica {
                 journal::Output::Refused(refusal, tickets) => {
                     self.stats.refused += tickets.len() as u64;
                     for ticket in tickets {
+                        self.origins.remove(&ticket);
                         self.answer(ticket, Fate::Refused(refusal));
                     }
                 }
@@ -289,10 +325,22 @@ impl Replica {
     fn commit(&mut self, committed: &Committed, tickets: Vec<Ticket>, bodies: &dyn Bodies) {
         let fresh = self.store.apply(committed, bodies);
         self.stats.created += u64::from(fresh);
+        let origins = tickets.iter().filter_map(|ticket| self.origins.remove(ticket));
+        if let (Some(origin), true) = (origins.collect::<Vec<_>>().first(), fresh) {
+            let row = self.store.len() - 1;
+            self.cluster.handle_new(row as Row, *origin);
+            self.pump_cluster();
+        }
         let mut fate = if fresh { Fate::Created } else { Fate::Exists };
         for ticket in tickets {
             self.answer(ticket, fate);
             fate = Fate::Exists;
+        }
+    }
+
+    fn pump_cluster(&mut self) {
+        while let Some(output) = self.cluster.poll_output() {
+            self.outbox.push_back(Output::Cluster(output));
         }
     }
 

@@ -1,7 +1,7 @@
 //! When to compare sets with whom: now and then with a few, and at once with who is back.
 //!
-//! In: time, members that came back. Out: whom to level with. Never: names somebody twice at a time,
-//! lets nodes that started together ask at one time.
+//! In: time, members that came back. Out: whom to level with. Never: names somebody twice at a
+//! time, lets nodes that started together ask at one time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -21,6 +21,8 @@ use super::reactor::Timer;
 use super::verify::Verifier;
 use super::waiting::Waiting;
 use crate::base::{Digest, Moment, Wall};
+use crate::cluster;
+use crate::cluster::gossip::Origin;
 use crate::journal::{self, Bodies};
 use crate::model::{Draft, Invalid, Query, Sealed};
 use crate::replica::{Fate, Output, Replica, SessionId};
@@ -71,6 +73,9 @@ pub enum Errand {
 /// Hears of every flush, for the metrics.
 pub type FlushObserver = Box<dyn Fn(&disk::Report)>;
 
+/// Carries out what the cluster wants; may start tasks, but not touch the replica.
+pub type ClusterObserver = Box<dyn Fn(cluster::Output)>;
+
 /// The replica, and everything its outputs go to.
 pub struct Driver {
     replica: RefCell<Replica>,
@@ -80,10 +85,17 @@ pub struct Driver {
     fates: Waiting<Fate>,
     errands: RefCell<BTreeMap<SessionId, Sender<Errand>>>,
     observer: RefCell<Option<FlushObserver>>,
+    cluster: RefCell<Option<ClusterObserver>>,
     started: Instant,
     damages: Cell<u64>,
     deadline: Cell<Option<Moment>>,
     deadline_waker: Cell<Option<Waker>>,
+}
+
+/// The wall clock; a clock before 1970 reads as 1970.
+pub fn wall() -> Wall {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl Driver {
@@ -97,6 +109,7 @@ impl Driver {
             fates: Waiting::new(),
             errands: RefCell::default(),
             observer: RefCell::default(),
+            cluster: RefCell::default(),
             started: Instant::now(),
             damages: Cell::new(0),
             deadline: Cell::new(None),
@@ -107,6 +120,12 @@ impl Driver {
     /// Has every write and flush reported to `observer`.
     pub fn observe_flushes(&self, observer: FlushObserver) {
         *self.observer.borrow_mut() = Some(observer);
+    }
+
+    /// Has everything that the cluster wants carried out by `observer`.
+    pub fn observe_cluster(&self, observer: ClusterObserver) {
+        *self.cluster.borrow_mut() = Some(observer);
+        self.touch(|_, _, _| ());
     }
 
     /// Keeps how much damage recovery fenced off, for whoever asks.
@@ -124,10 +143,9 @@ impl Driver {
         Moment::ZERO + self.started.elapsed()
     }
 
-    /// The wall clock; a clock before 1970 reads as 1970.
+    /// See [`wall`].
     pub fn wall(&self) -> Wall {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        wall()
     }
 
     /// Reads from the node without changing it.
@@ -162,6 +180,11 @@ impl Driver {
                 self.run_errand(session, Errand::Done(report));
                 self.errands.borrow_mut().remove(&session);
             }
+            Output::Cluster(output) => {
+                if let Some(observer) = self.cluster.borrow().as_ref() {
+                    observer(output);
+                }
+            }
         }
     }
 
@@ -176,17 +199,18 @@ impl Driver {
     pub async fn assert(&self, draft: Draft) -> Result<Asserted, Refusal> {
         let wall = self.wall();
         let sealed = self.touch(|replica, _, _| replica.seal(draft, wall));
-        self.offer(sealed.map_err(Refusal::Invalid)?).await
+        self.offer(sealed.map_err(Refusal::Invalid)?, Origin::Here).await
     }
 
     /// Takes an assertion that somebody sealed already.
-    pub async fn offer(&self, sealed: Sealed) -> Result<Asserted, Refusal> {
+    pub async fn offer(&self, sealed: Sealed, origin: Origin) -> Result<Asserted, Refusal> {
         if !self.verifier.passes(&sealed) {
             self.verifier.verify(&sealed).await.map_err(Refusal::Invalid)?;
         }
         let digest = sealed.digest();
         let (ticket, fate) = self.fates.ticket();
-        self.touch(|replica, now, bodies| replica.handle_offer(now, ticket, sealed, bodies));
+        let offer = (sealed, origin);
+        self.touch(|replica, now, bodies| replica.handle_offer(now, ticket, offer, bodies));
         match fate.await {
             Fate::Created => Ok(Asserted { digest, created: true }),
             Fate::Exists => Ok(Asserted { digest, created: false }),
@@ -200,7 +224,8 @@ impl Driver {
         let mut waiting = Vec::with_capacity(all.len());
         for sealed in all {
             let (ticket, fate) = self.fates.ticket();
-            self.touch(|replica, now, bodies| replica.handle_offer(now, ticket, sealed, bodies));
+            let offer = (sealed, Origin::AntiEntropy);
+            self.touch(|replica, now, bodies| replica.handle_offer(now, ticket, offer, bodies));
             waiting.push(fate);
         }
         let (mut taken, mut why) = (0, None);

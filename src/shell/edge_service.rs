@@ -11,11 +11,13 @@ use bytes::Bytes;
 
 use super::driver::Driver;
 use super::grpc::{Answer, Call, Service};
+use super::membership::Membership;
 use super::sync_service::{decode, encode, invalid, read_stamp};
 use crate::base::{Digest, limits};
 use crate::model::Sealed;
 use crate::sync::answer_sketch;
 use crate::wire::edge as words;
+use crate::wire::membership::{read_updates, updates};
 use crate::wire::pb::edge as pb;
 use crate::wire::status::Status;
 
@@ -25,12 +27,13 @@ const ENTRY_FRAME_BYTES: usize = 5;
 /// The service over one node.
 pub struct EdgeService {
     driver: Rc<Driver>,
+    membership: Rc<Membership>,
 }
 
 impl EdgeService {
     /// Serves the node behind `driver`.
-    pub fn new(driver: Rc<Driver>) -> EdgeService {
-        EdgeService { driver }
+    pub fn new(driver: Rc<Driver>, membership: Rc<Membership>) -> EdgeService {
+        EdgeService { driver, membership }
     }
 }
 
@@ -40,11 +43,12 @@ impl Service for EdgeService {
     }
 
     fn methods(&self) -> &'static [&'static str] {
-        &["Sketch", "FetchShort", "Give"]
+        &["ProbeFor", "Sketch", "FetchShort", "Give"]
     }
 
     fn call(&self, method: &'static str, call: &Call) -> Answer {
         match method {
+            "ProbeFor" => self.probe_for(call),
             "Sketch" => Answer::Now(self.sketch(call)),
             "FetchShort" => Answer::Now(self.fetch_short(call)),
             "Give" => self.give(call),
@@ -54,6 +58,27 @@ impl Service for EdgeService {
 }
 
 impl EdgeService {
+    fn probe_for(&self, call: &Call) -> Answer {
+        let read = decode::<pb::ProbeForRequest>(call).and_then(|request| {
+            let target = words::read_target(&request).map_err(invalid)?;
+            let news = read_updates(request.updates).map_err(invalid)?;
+            Ok((target, news))
+        });
+        let (target, news) = match read {
+            Ok(read) => read,
+            Err(status) => return Answer::Now(Err(status)),
+        };
+        let timeout = call.timeout.unwrap_or(limits::CALL_MAX).min(limits::CALL_MAX);
+        let (driver, membership) = (self.driver.clone(), self.membership.clone());
+        Answer::Later(Box::pin(async move {
+            let news = driver.touch(|replica, now, _| {
+                replica.handle_membership(now, |swim| swim.handle_ping(now, news))
+            });
+            let acked = membership.relay(&target, timeout).await;
+            Ok(encode(&pb::ProbeForResponse { acked, updates: updates(news) }))
+        }))
+    }
+
     fn sketch(&self, call: &Call) -> Result<Bytes, Status> {
         let request = words::read_sketch_request(decode(call)?).map_err(invalid)?;
         let reply = self.driver.read(|replica, _| {

@@ -6,6 +6,7 @@
 pub mod anti_entropy;
 pub mod api;
 mod budget;
+mod calls;
 pub mod check;
 pub mod disk;
 pub mod driver;
@@ -16,6 +17,7 @@ pub mod http;
 pub mod import;
 pub mod keygen;
 pub mod logger;
+pub mod membership;
 pub mod memory;
 pub mod node;
 pub mod peers;

@@ -14,23 +14,26 @@ use futures_lite::future;
 use super::anti_entropy::Peers;
 use super::api::{Api, Surroundings};
 use super::disk::{self, Directory, Disk, Fault, Reader, Recovered};
-use super::driver::Driver;
+use super::driver::{self, Driver};
 use super::edge_service::EdgeService;
 use super::guard::Guard;
+use super::membership::Membership;
 use super::pool::Pool;
 use super::reactor::{self, Timer};
 use super::signals::{Signal, Signals};
-use super::socket::TcpListener;
-use super::sync_service::{Identity, SyncService};
+use super::socket::{self, TcpListener};
+use super::sync_service::SyncService;
 use super::tasks::Tasks;
 use super::verify::Verifier;
 use super::{grpc, http, logger, memory, secrets};
-use crate::base::{NodeId, Secret};
+use crate::base::{Moment, Secret};
+use crate::cluster::{self, Cluster};
 use crate::config::{Endpoint, Settings};
 use crate::journal::{self, CommitQueue};
 use crate::replica::Replica;
 use crate::sketch::Key;
 use crate::store::Store;
+use crate::swim::{self, State, Update};
 use crate::wire::http::Cors;
 use crate::wire::metrics::GrpcCount;
 
@@ -60,7 +63,6 @@ pub fn run(settings: &Settings) -> ExitCode {
 struct Node {
     signals: Signals,
     driver: Rc<Driver>,
-    identity: Identity,
     cluster_key: Option<Secret>,
     api: TcpListener,
     rpc: TcpListener,
@@ -78,25 +80,33 @@ fn start(settings: &Settings) -> Result<Node, String> {
     let cluster_key = key.map(|key| secrets::load(key, "STEMEDB_CLUSTER_KEY")).transpose()?;
     let node = disk::node_id(&settings.data_dir, settings.node_id);
     let node = node.map_err(|fault| fault.to_string())?;
-    let driver = recover(settings, &directory, node, cluster_key.as_ref());
-    let driver = driver.map_err(|fault| fault.to_string())?;
     let bound = |listener: &TcpListener| listener.local_addr().map_err(text);
     let (api_bound, rpc_bound) = (bound(&api)?, bound(&rpc)?);
-    let advertised = |given: Option<&Endpoint>, bound: SocketAddr| {
-        given.map_or_else(|| bound.to_string(), Endpoint::to_string)
-    };
-    let identity = Identity {
+    let me = Update {
         node,
         rpc_addr: advertised(settings.advertise_rpc_addr.as_ref(), rpc_bound),
         api_addr: advertised(settings.advertise_api_addr.as_ref(), api_bound),
+        state: State::Alive,
+        lamport: 0,
+        // Higher than in any life before.
+        incarnation: driver::wall().0,
     };
+    let driver = recover(settings, &directory, me, cluster_key.as_ref());
+    let driver = driver.map_err(|fault| fault.to_string())?;
     log::info!("listening api={api_bound} rpc={rpc_bound} node={node}");
     if cluster_key.is_none() && !rpc_bound.ip().is_loopback() {
         log::warn!(
             "gRPC is open to everybody who reaches {rpc_bound}: STEMEDB_CLUSTER_KEY closes it"
         );
     }
-    Ok(Node { signals, driver, identity, cluster_key, api, rpc, _directory: directory })
+    Ok(Node { signals, driver, cluster_key, api, rpc, _directory: directory })
+}
+
+/// What peers are told to dial: as given, or as bound. All addresses at once is none that they
+/// could dial, so it stands for the one that packets leave by.
+fn advertised(given: Option<&Endpoint>, bound: SocketAddr) -> String {
+    let own = if bound.ip().is_unspecified() { socket::outgoing(bound) } else { bound };
+    given.map_or_else(|| own.to_string(), Endpoint::to_string)
 }
 
 fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
@@ -106,7 +116,7 @@ fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
 fn recover(
     settings: &Settings,
     directory: &Directory,
-    node: NodeId,
+    me: Update,
     key: Option<&Secret>,
 ) -> Result<Rc<Driver>, Fault> {
     let begun = Instant::now();
@@ -122,7 +132,14 @@ fn recover(
     let disk = Disk::start(directory, recovered.tail)?;
     let verifier = Verifier::new(settings.skip_signatures);
     memory::trim();
-    let mut replica = Replica::new(node, queue, store);
+    let cluster = cluster::Config {
+        swim: swim::Config { probe_interval: settings.probe_interval },
+        shards: settings.shards,
+        replication_factor: settings.replication_factor,
+        sync_interval: settings.anti_entropy_interval,
+    };
+    let cluster = Cluster::new(cluster, me, fastrand::u64(..), Moment::ZERO);
+    let mut replica = Replica::new(cluster, queue, store);
     replica.resume_clock(&reader);
     let driver = Driver::new(replica, disk, reader, verifier);
     driver.set_damages(recovered.damages);
@@ -158,14 +175,16 @@ impl Node {
         let tasks = Tasks::new(executor.clone());
         let key = self.cluster_key.as_ref();
         let pool = Pool::new(tasks.clone(), key);
-        let peers = Peers::new(self.driver.clone(), &settings.seeds, &pool, tasks.clone());
-        peers.keep_level(settings.anti_entropy_interval);
+        let peers = Peers::new(self.driver.clone(), pool.clone(), tasks.clone());
+        let membership = Membership::start(self.driver.clone(), pool, peers.clone(), tasks.clone());
+        let (finder, seeds) = (membership.clone(), settings.seeds.clone());
+        tasks.spawn(async move { finder.find_seeds(&seeds).await });
         let deadlines = self.driver.clone();
         tasks.spawn(async move { deadlines.run_deadlines().await });
         tasks.spawn(trim_after_bursts());
         let (stop, stopped) = async_channel::bounded::<()>(1);
-        let sync = SyncService::new(self.driver.clone(), self.identity.clone());
-        let edge = EdgeService::new(self.driver.clone());
+        let sync = SyncService::new(self.driver.clone());
+        let edge = EdgeService::new(self.driver.clone(), membership.clone());
         let grpc = grpc::Server::new(vec![
             Box::new(Guard::new(sync, key)),
             Box::new(Guard::new(edge, key)),
@@ -181,6 +200,7 @@ impl Node {
             let signal = self.signals.next().await;
             let name = if matches!(signal, Ok(Signal::Interrupt)) { "SIGINT" } else { "SIGTERM" };
             log::info!("stopping on {name}");
+            membership.leave().await;
             stop.close();
             // A second signal ends the waiting.
             let _ = self.signals.next().await;

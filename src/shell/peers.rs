@@ -6,6 +6,7 @@
 //! end, takes more bytes than one message may have.
 
 use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -63,12 +64,21 @@ impl Dialer {
     }
 }
 
+/// An open connection, and the number of the dial that made it.
+#[derive(Clone)]
+struct Connection {
+    number: u64,
+    requests: SendRequest<Bytes>,
+}
+
 /// One other node, by its address.
 pub struct Peer {
     address: String,
     dialer: Rc<Dialer>,
-    connection: RefCell<Option<SendRequest<Bytes>>>,
+    connection: RefCell<Option<Connection>>,
+    dials: Cell<u64>,
     calls: Cell<usize>,
+    is_refused: Cell<bool>,
     pause: Cell<Duration>,
     not_before: Cell<Option<Instant>>,
 }
@@ -80,7 +90,9 @@ impl Peer {
             address,
             dialer,
             connection: RefCell::default(),
+            dials: Cell::new(0),
             calls: Cell::new(0),
+            is_refused: Cell::new(false),
             pause: Cell::new(PAUSE_MIN),
             not_before: Cell::new(None),
         })
@@ -94,6 +106,22 @@ impl Peer {
     /// Whether a connection is open.
     pub fn is_connected(&self) -> bool {
         self.connection.borrow().is_some()
+    }
+
+    /// Whether nobody listened at the address when it was last dialled: the host is there, the node
+    /// is not.
+    pub fn is_refused(&self) -> bool {
+        self.is_refused.get()
+    }
+
+    /// Lets the next call dial at once, whatever became of the last dial.
+    pub fn forget_pause(&self) {
+        self.not_before.set(None);
+    }
+
+    /// Lets the next call dial anew: on this connection nobody answers.
+    pub fn abandon_connection(&self) {
+        self.connection.borrow_mut().take();
     }
 
     /// One unary call: a message there, a message back, within `timeout`.
@@ -125,8 +153,9 @@ impl Peer {
         message: Bytes,
         timeout: Duration,
     ) -> Result<Bytes, Status> {
-        let mut connection = self.connection().await?.ready().await.map_err(|error| {
-            self.connection.borrow_mut().take();
+        let Connection { number, requests } = self.connection().await?;
+        let mut connection = requests.ready().await.map_err(|error| {
+            self.note_end(number);
             of_h2(&error)
         })?;
         let request = self.request(path, timeout)?;
@@ -160,7 +189,7 @@ impl Peer {
     }
 
     /// The open connection, or a new one.
-    async fn connection(self: &Rc<Self>) -> Result<SendRequest<Bytes>, Status> {
+    async fn connection(self: &Rc<Self>) -> Result<Connection, Status> {
         if let Some(connection) = self.connection.borrow().as_ref() {
             return Ok(connection.clone());
         }
@@ -177,7 +206,6 @@ impl Peer {
             Ok(connection) => {
                 self.pause.set(PAUSE_MIN);
                 self.not_before.set(None);
-                *self.connection.borrow_mut() = Some(connection.clone());
                 Ok(connection)
             }
             Err(reason) => {
@@ -192,16 +220,23 @@ impl Peer {
     /// Tries the name's addresses in turn.
     async fn connect(&self) -> Result<TcpStream, String> {
         let mut why = "the name has no address".to_owned();
+        self.is_refused.set(false);
         for address in resolve(&self.address).await? {
             match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => why = error.to_string(),
+                Ok(stream) => {
+                    self.is_refused.set(false);
+                    return Ok(stream);
+                }
+                Err(error) => {
+                    self.is_refused.set(error.kind() == ErrorKind::ConnectionRefused);
+                    why = error.to_string();
+                }
             }
         }
         Err(why)
     }
 
-    async fn dial(self: &Rc<Self>) -> Result<SendRequest<Bytes>, String> {
+    async fn dial(self: &Rc<Self>) -> Result<Connection, String> {
         let stream = self.connect().await?;
         let handshake = client::Builder::new()
             .enable_push(false)
@@ -212,18 +247,32 @@ impl Peer {
             .max_concurrent_reset_streams(limits::CALLS_IN_FLIGHT_MAX)
             .handshake(stream);
         let (requests, connection) = handshake.await.map_err(|error| error.to_string())?;
+        let number = self.dials.get() + 1;
+        self.dials.set(number);
+        let opened = Connection { number, requests };
+        *self.connection.borrow_mut() = Some(opened.clone());
         let peer = Rc::downgrade(self);
         self.dialer.tasks.spawn(async move {
             let ended = connection.await;
             if let Some(peer) = peer.upgrade() {
                 log::debug!("connection to {} ended: {ended:?}", peer.address);
-                peer.connection.borrow_mut().take();
-                if let Some(lost) = peer.dialer.lost.borrow().as_ref() {
-                    lost(&peer.address);
-                }
+                peer.note_end(number);
             }
         });
-        Ok(requests)
+        Ok(opened)
+    }
+
+    /// A connection ended; what this node had given up itself is no news.
+    fn note_end(&self, number: u64) {
+        let mut open = self.connection.borrow_mut();
+        if open.as_ref().is_none_or(|connection| connection.number != number) {
+            return;
+        }
+        open.take();
+        drop(open);
+        if let Some(lost) = self.dialer.lost.borrow().as_ref() {
+            lost(&self.address);
+        }
     }
 }
 

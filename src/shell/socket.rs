@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -47,6 +47,24 @@ fn open(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     Ok(net::socket_with(family, SocketType::STREAM, flags, None)?)
+}
+
+/// The address that packets to the rest of the world leave by, with the port of `bound`; `bound`
+/// itself where there is no way out. Nothing is sent.
+pub fn outgoing(bound: SocketAddr) -> SocketAddr {
+    // Documentation's own networks (RFC 5737, RFC 3849) are nobody's, so that the default route
+    // decides.
+    let (any, away): (SocketAddr, SocketAddr) = match bound {
+        SocketAddr::V4(_) => (([0; 4], 0).into(), ([192, 0, 2, 1], 9).into()),
+        SocketAddr::V6(_) => {
+            (([0_u16; 8], 0).into(), ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into())
+        }
+    };
+    let own = UdpSocket::bind(any).and_then(|socket| {
+        socket.connect(away)?;
+        socket.local_addr()
+    });
+    own.map_or(bound, |own| SocketAddr::new(own.ip(), bound.port()))
 }
 
 /// A listening socket.

@@ -13,32 +13,22 @@ use prost::Message;
 use super::driver::{Driver, Refusal};
 use super::grpc::{Answer, Call, Service};
 use crate::base::{Digest, Hlc, NodeId, limits};
+use crate::cluster::gossip::Origin;
 use crate::journal::Bodies;
 use crate::model::Sealed;
+use crate::wire::membership;
 use crate::wire::pb::sync as pb;
 use crate::wire::status::{Code, Status};
-
-/// How the node names itself to others.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// Its id.
-    pub node: NodeId,
-    /// Where peers reach its gRPC port.
-    pub rpc_addr: String,
-    /// Where clients reach its HTTP API.
-    pub api_addr: String,
-}
 
 /// The service over one node.
 pub struct SyncService {
     driver: Rc<Driver>,
-    identity: Identity,
 }
 
 impl SyncService {
     /// Serves the node behind `driver`.
-    pub fn new(driver: Rc<Driver>, identity: Identity) -> SyncService {
-        SyncService { driver, identity }
+    pub fn new(driver: Rc<Driver>) -> SyncService {
+        SyncService { driver }
     }
 }
 
@@ -72,20 +62,17 @@ impl SyncService {
                 request.node_id.len()
             )));
         }
-        let update = pb::MembershipUpdate {
-            node_id: Bytes::copy_from_slice(&self.identity.node.0),
-            rpc_addr: self.identity.rpc_addr.clone(),
-            api_addr: self.identity.api_addr.clone(),
-            state: 0,
-            lamport_time: 0,
-            incarnation: 0,
-        };
+        let news = membership::read_updates(request.updates).map_err(invalid)?;
+        let (me, news, assertion_count) = self.driver.touch(|replica, now, _| {
+            let answer = replica.handle_membership(now, |swim| swim.handle_ping(now, news));
+            (replica.cluster().swim().me().clone(), answer, replica.store().len())
+        });
         Ok(encode(&pb::PingResponse {
-            node_id: update.node_id.clone(),
-            assertion_count: self.driver.read(|replica, _| replica.store().len()),
-            rpc_addr: update.rpc_addr.clone(),
-            api_addr: update.api_addr.clone(),
-            updates: vec![update],
+            node_id: Bytes::copy_from_slice(&me.node.0),
+            assertion_count,
+            rpc_addr: me.rpc_addr,
+            api_addr: me.api_addr,
+            updates: membership::updates(news),
         }))
     }
 
@@ -95,13 +82,15 @@ impl SyncService {
             Ok(request) => request,
             Err(status) => return Answer::Now(Err(status)),
         };
+        // The clock that comes with it is its sender's.
+        let origin = Origin::Gossip(NodeId::from_slice(&request.hlc_node_id));
         let sealed = match self.gossiped(request) {
             Ok(sealed) => sealed,
             Err(reason) => return Answer::Now(Ok(gossip_answer(Err(reason)))),
         };
         let driver = self.driver.clone();
         Answer::Later(Box::pin(async move {
-            match driver.offer(sealed).await {
+            match driver.offer(sealed, origin).await {
                 Ok(_) => Ok(gossip_answer(Ok(()))),
                 Err(Refusal::Log(refusal)) => {
                     Err(Status::new(Code::ResourceExhausted, refusal.to_string()))

@@ -185,10 +185,14 @@ impl Swim {
     }
 
     /// A ping was answered.
-    pub fn handle_ack(&mut self, now: Moment, number: CallNumber, ack: Ack) {
+    pub fn handle_ack(&mut self, now: Moment, number: CallNumber, mut ack: Ack) {
         let probe = self.probes.end(number);
         if let Some(probe) = &probe {
             self.seeds.answered(&probe.address, ack.node);
+            // Who does not say where it is, is where it was found.
+            if ack.addresses.0.is_empty() {
+                ack.addresses.0.clone_from(&probe.address);
+            }
         }
         if ack.node == self.me.node {
             if ack.addresses.0 != self.me.rpc_addr {
@@ -308,6 +312,11 @@ impl Swim {
     /// Counts since the start.
     pub fn stats(&self) -> Stats {
         self.stats
+    }
+
+    /// Pings whose end is not known yet.
+    pub fn calls_under_way(&self) -> usize {
+        self.probes.under_way()
     }
 
     /// News that is being told.

@@ -62,11 +62,14 @@ impl Swim {
         }
     }
 
-    fn take_update(&mut self, now: Moment, update: Update) {
+    fn take_update(&mut self, now: Moment, mut update: Update) {
         let node = update.node;
         let Some(member) = self.members.get_mut(&node) else {
             return self.meet(now, update);
         };
+        if update.rpc_addr.is_empty() {
+            update.rpc_addr.clone_from(&member.news.rpc_addr);
+        }
         if !update.beats(&member.news) {
             let is_confirmation =
                 update.state == State::Suspect && update.incarnation == member.news.incarnation;
@@ -88,9 +91,9 @@ impl Swim {
         self.enter(now, node, was, state);
     }
 
-    /// A stranger, if there is room. Strangers that are gone already are not met.
+    /// A stranger, if there is room. Strangers that are gone already, or nowhere, are not met.
     fn meet(&mut self, now: Moment, update: Update) {
-        if !update.state.is_present() {
+        if !update.state.is_present() || update.rpc_addr.is_empty() {
             return;
         }
         if self.members.len() >= limits::MEMBERS_MAX {

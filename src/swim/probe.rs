@@ -126,6 +126,10 @@ impl Probes {
         silent.chain(unreached)
     }
 
+    pub(super) fn under_way(&self) -> usize {
+        self.open.len()
+    }
+
     fn begin(&mut self, probe: Probe) -> CallNumber {
         self.next_number += 1;
         self.open.insert(self.next_number, probe);

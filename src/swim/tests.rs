@@ -367,10 +367,12 @@ fn a_node_of_the_standard_is_a_member_by_its_answers() {
     let Some(Output::Ping { number, .. }) = swim.poll_output() else {
         panic!("a ping to the seed")
     };
-    let addresses = (address(1), String::new());
-    let ack = Ack { node: id(1), addresses, updates: Vec::new() };
+    let nowhere = (String::new(), String::new());
+    let mut ack = Ack { node: id(1), addresses: nowhere, updates: Vec::new() };
     swim.handle_ack(Moment(1), number, ack.clone());
-    assert_eq!(swim.present().map(|news| news.node).collect::<Vec<_>>(), [id(1)]);
+    let found: Vec<_> = swim.present().map(|news| (news.node, news.rpc_addr.clone())).collect();
+    assert_eq!(found, [(id(1), address(1))]);
+    ack.addresses.0 = address(1);
     swim.suspect(Moment(2), id(1), true);
     swim.handle_ack(Moment(3), 99, ack);
     assert!(swim.present().all(|news| news.state == State::Alive));

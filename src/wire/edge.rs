@@ -4,8 +4,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::membership;
 use super::pb::edge as pb;
-use crate::base::limits;
+use crate::base::{NodeId, limits};
 use crate::sketch::{Cell, ShortId};
 use crate::sync::{SketchReply, SketchRequest};
 
@@ -14,6 +15,13 @@ pub const SERVICE: &str = "stemedb.edge.v1.EdgeService";
 
 const CELL_BYTES: usize = 12;
 const ID_BYTES: usize = size_of::<ShortId>();
+
+/// Whom a peer wants probed, and where.
+pub fn read_target(request: &pb::ProbeForRequest) -> Result<(NodeId, String), String> {
+    let node = membership::read_node(&request.target_id)?;
+    membership::check_address(&request.target_rpc_addr)?;
+    Ok((node, request.target_rpc_addr.clone()))
+}
 
 /// What to ask a peer.
 pub fn sketch_request(request: SketchRequest) -> pb::SketchRequest {

@@ -12,7 +12,8 @@ use std::time::Duration;
 use async_executor::LocalExecutor;
 use futures_lite::future;
 use rustix::net::{self, AddressFamily, SocketType, sockopt};
-use stemedb_edge::base::NodeId;
+use stemedb_edge::base::{Moment, NodeId};
+use stemedb_edge::cluster::{self, Cluster};
 use stemedb_edge::journal::{CommitQueue, Config};
 use stemedb_edge::replica::Replica;
 use stemedb_edge::shell::anti_entropy::Peers;
@@ -26,6 +27,7 @@ use stemedb_edge::shell::socket::TcpListener;
 use stemedb_edge::shell::tasks::Tasks;
 use stemedb_edge::shell::verify::Verifier;
 use stemedb_edge::store::Store;
+use stemedb_edge::swim::{self, State, Update};
 use stemedb_edge::wire::http::Cors;
 
 /// What a test may wait for anything.
@@ -63,16 +65,27 @@ impl Node {
             let recovered = disk::recover(directory.log(), true, |_| {}).expect("an empty log");
             let disk = Disk::start(&directory, recovered.tail).expect("a disk");
             let queue = CommitQueue::new(config, recovered.tail, recovered.bytes);
-            let replica = Replica::new(
-                NodeId::parse("00112233445566778899aabbccddeeff").expect("an id"),
-                queue,
-                Store::new(1),
-            );
+            let me = Update {
+                node: NodeId::parse("00112233445566778899aabbccddeeff").expect("an id"),
+                rpc_addr: "127.0.0.1:1".into(),
+                api_addr: "127.0.0.1:2".into(),
+                state: State::Alive,
+                lamport: 0,
+                incarnation: 1,
+            };
+            let cluster = cluster::Config {
+                swim: swim::Config { probe_interval: Duration::from_secs(1) },
+                shards: 64,
+                replication_factor: 3,
+                sync_interval: None,
+            };
+            let cluster = Cluster::new(cluster, me, 1, Moment::ZERO);
+            let replica = Replica::new(cluster, queue, Store::new(1));
             let reader = Reader::new(directory.log());
             let driver = Driver::new(replica, disk, reader, Verifier::new(false));
             let peers = {
                 let tasks = Tasks::new(executor.clone());
-                Peers::new(driver.clone(), &[], &Pool::new(tasks.clone(), None), tasks)
+                Peers::new(driver.clone(), Pool::new(tasks.clone(), None), tasks)
             };
             let gauge = Rc::new(Cell::new(0));
             let surroundings = Surroundings {

@@ -76,6 +76,13 @@ impl Node {
         self.restart_dead()
     }
 
+    /// SIGKILL, then a start on the same directory with other settings.
+    pub fn restart_with(mut self, settings: &[(&str, &str)]) -> Node {
+        self.kill();
+        self.settings = settings.iter().map(|&(k, v)| (k.to_string(), v.to_string())).collect();
+        self.restart_dead()
+    }
+
     /// Starts a node that has ended on its directory again.
     pub fn restart_dead(mut self) -> Node {
         let dir = self.dir.take().expect("a running node has its directory");

@@ -24,6 +24,16 @@ async fn node_with(peer: &Peer) -> Node {
     Node::start(&[("STEMEDB_SEEDS", &seeds(&[peer.address]))])
 }
 
+/// A node that had its claims before it met the peer.
+async fn node_with_claims(peer: &Peer, count: u64) -> (Node, Vec<Hash>) {
+    let node = Node::start(&[]);
+    let mut own = Vec::new();
+    for at in 0..count {
+        own.push(node.assert(&claim(at)).await);
+    }
+    (node.restart_with(&[("STEMEDB_SEEDS", &seeds(&[peer.address]))]), own)
+}
+
 /// The report on the only peer.
 async fn report(node: &Node) -> Value {
     let mut peers = node.sync().await;
@@ -47,10 +57,7 @@ async fn expect_level(node: &Node, peer: &Peer) {
 #[tokio::test]
 async fn a_difference_both_ways_is_levelled() {
     let peer = Peer::start(Manner::Honest, bodies(0..50)).await;
-    let node = node_with(&peer).await;
-    for at in 0..30 {
-        node.assert(&claim(at)).await;
-    }
+    let (node, _) = node_with_claims(&peer, 30).await;
     let first = report(&node).await;
     assert!(first["error"].is_null(), "{first}");
     assert_eq!((number(&first, "received"), number(&first, "sent")), (50, 30), "{first}");
@@ -69,10 +76,7 @@ async fn a_difference_both_ways_is_levelled() {
 #[tokio::test]
 async fn a_peer_with_another_kind_of_tree_is_levelled_all_the_same() {
     let peer = Peer::start(Manner::OtherTree, bodies(0..40)).await;
-    let node = node_with(&peer).await;
-    for at in 0..5 {
-        node.assert(&claim(at)).await;
-    }
+    let (node, _) = node_with_claims(&peer, 5).await;
     let first = report(&node).await;
     assert!(first["error"].is_null(), "{first}");
     expect_level(&node, &peer).await;
@@ -84,10 +88,7 @@ async fn a_peer_with_another_kind_of_tree_is_levelled_all_the_same() {
 #[tokio::test]
 async fn a_peer_that_shows_few_leaves_and_assertions_at_a_time_is_levelled() {
     let peer = Peer::start(Manner::Paged(7), bodies(0..100)).await;
-    let node = node_with(&peer).await;
-    for at in 0..10 {
-        node.assert(&claim(at)).await;
-    }
+    let (node, _) = node_with_claims(&peer, 10).await;
     let report = report(&node).await;
     assert_eq!((number(&report, "received"), number(&report, "sent")), (100, 10), "{report}");
     expect_level(&node, &peer).await;
@@ -130,8 +131,7 @@ async fn bad_peers_are_reported_and_nothing_false_is_kept() {
     for (manner, said) in rows {
         let length = if manner == Manner::TooLarge { 1 << 20 } else { 64 };
         let peer = Peer::start(manner, (0..20).map(|at| large(at, length))).await;
-        let mut node = node_with(&peer).await;
-        let own = node.assert(&claim(1)).await;
+        let (mut node, own) = node_with_claims(&peer, 1).await;
         let report = report(&node).await;
         let error = report["error"].as_str().unwrap_or_else(|| panic!("{manner:?}: {report}"));
         let lower = error.to_lowercase();
@@ -141,7 +141,7 @@ async fn bad_peers_are_reported_and_nothing_false_is_kept() {
         assert_eq!(node.root().await.1, 1 + received, "{manner:?}");
         let expected = if manner == Manner::Refusing { 20 } else { 0 };
         assert_eq!(received, expected, "{manner:?}: {report}");
-        fetch_all(&mut node.client().await, &[own]).await;
+        fetch_all(&mut node.client().await, &own).await;
     }
 }
 

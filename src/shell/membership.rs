@@ -1,0 +1,254 @@
+//! The cluster's calls carried out: pings, probes for others, pushes of new assertions, rounds of
+//! anti-entropy; names of seeds looked up; what changes told in the log.
+//!
+//! In: what [`crate::cluster`] wants done. Out: ends of calls, told to it. Never: judges a member.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::future;
+
+use super::anti_entropy::Peers;
+use super::calls;
+use super::driver::Driver;
+use super::peers::Peer;
+use super::pool::Pool;
+use super::reactor::Timer;
+use super::resolve::resolve;
+use super::tasks::Tasks;
+use crate::base::{NodeId, limits};
+use crate::cluster::gossip::Row;
+use crate::cluster::{Output, Target};
+use crate::config::Endpoint;
+use crate::swim::{Ack, CallNumber, Event, Failure, Output as Call, Swim, Update};
+use crate::wire::status::{Code, Status};
+
+/// Seeds that are missing are looked up again after this pause, which doubles.
+const LOOK_UP_PAUSE_MIN: Duration = Duration::from_millis(500);
+/// The longest pause; also how often names are looked up while all is well.
+const LOOK_UP_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How long a push may take: the other's flush, and a slow link.
+const PUSH_MAX: Duration = Duration::from_secs(10);
+
+/// Carries out what the cluster wants.
+pub struct Membership {
+    driver: Rc<Driver>,
+    pool: Rc<Pool>,
+    peers: Rc<Peers>,
+    tasks: Tasks,
+    /// Addresses at which nobody probes for others; no more of them than members.
+    standard: RefCell<BTreeSet<String>>,
+}
+
+impl Membership {
+    /// Carries out the cluster's wishes from now on, those included that it has already.
+    pub fn start(driver: Rc<Driver>, pool: Rc<Pool>, peers: Rc<Peers>, tasks: Tasks) -> Rc<Self> {
+        let standard = RefCell::default();
+        let membership =
+            Rc::new(Membership { driver: driver.clone(), pool, peers, tasks, standard });
+        let carrier = Rc::downgrade(&membership);
+        driver.observe_cluster(Box::new(move |output| {
+            if let Some(membership) = carrier.upgrade() {
+                membership.carry_out(output);
+            }
+        }));
+        let told = Rc::downgrade(&membership);
+        membership.pool.observe_lost(Box::new(move |address| {
+            let (told, address) = (told.clone(), address.to_owned());
+            let Some(membership) = told.upgrade() else { return };
+            let listener = membership.clone();
+            // Connections may end while the replica is at work.
+            membership.tasks.spawn(async move {
+                listener.tell(|swim, now| swim.handle_lost(now, &address));
+            });
+        }));
+        membership
+    }
+
+    /// Looks the seeds up, again and again while some are missing. A name that cannot be looked up
+    /// for a while keeps the addresses it had.
+    pub async fn find_seeds(&self, seeds: &[Endpoint]) {
+        let mut pause = LOOK_UP_PAUSE_MIN;
+        let mut found: Vec<Vec<String>> = vec![Vec::new(); seeds.len()];
+        let mut told = Vec::new();
+        while !seeds.is_empty() {
+            let mut problems = Vec::new();
+            for (seed, found_at) in seeds.iter().enumerate() {
+                match resolve(&found_at.to_string()).await {
+                    Ok(addresses) => {
+                        found[seed] = addresses.iter().map(ToString::to_string).collect();
+                    }
+                    Err(error) => problems.push(format!("seed {found_at}: {error}")),
+                }
+                let addresses = found.concat();
+                self.tell(|swim, now| swim.handle_seeds(now, addresses));
+            }
+            if problems != told {
+                problems.iter().for_each(|problem| log::warn!("{problem}"));
+                told.clone_from(&problems);
+            }
+            let is_lonely = self
+                .driver
+                .read(|replica, _| replica.cluster().swim().lonely_seeds().next().is_some());
+            let is_well = problems.is_empty() && !is_lonely;
+            pause = if is_well { LOOK_UP_PAUSE_MAX } else { (pause * 2).min(LOOK_UP_PAUSE_MAX) };
+            Timer::after(pause.mul_f64(0.75 + 0.5 * fastrand::f64())).await;
+        }
+    }
+
+    /// Says goodbye, and waits until a few have heard it.
+    pub async fn leave(&self) {
+        self.tell(Swim::handle_leave);
+        let heard = async {
+            while self.driver.read(|replica, _| replica.cluster().swim().calls_under_way() > 0) {
+                Timer::after(Duration::from_millis(5)).await;
+            }
+        };
+        future::or(heard, Timer::after(limits::GOAWAY_GRACE)).await;
+    }
+
+    /// Pings `target` for another member: whether it answered under its id.
+    pub async fn relay(&self, target: &(NodeId, String), timeout: Duration) -> bool {
+        let (node, news) = self.driver.touch(|replica, now, _| {
+            let news = replica.handle_membership(now, |swim| swim.news_for(Some(target.0)));
+            (replica.node(), news)
+        });
+        let peer = self.pool.peer(&target.1);
+        peer.forget_pause();
+        let answered = calls::ping(&peer, node, news, timeout).await;
+        let is_reached = answered.as_ref().is_ok_and(|ack| ack.node == target.0);
+        if let Ok(ack) = answered {
+            self.tell(|swim, now| swim.handle_ack(now, RELAYED, ack));
+        }
+        is_reached
+    }
+
+    fn carry_out(self: &Rc<Self>, output: Output) {
+        let this = self.clone();
+        match output {
+            Output::Swim(Call::Ping { number, rpc_addr, updates, timeout }) => {
+                self.tasks
+                    .spawn(async move { this.ping(number, rpc_addr, updates, timeout).await });
+            }
+            Output::Swim(Call::AskProbe { number, via, target, updates, timeout }) => {
+                let asking =
+                    async move { this.ask_probe((number, via), target, updates, timeout).await };
+                self.tasks.spawn(asking);
+            }
+            Output::Push { to, rpc_addr, row } => {
+                self.tasks.spawn(async move {
+                    this.push(Target { node: Some(to), rpc_addr }, row).await
+                });
+            }
+            Output::Sync(targets) => self.peers.sync_with(targets),
+            Output::Swim(Call::Event(event)) | Output::Event(event) => tell(&event),
+            Output::Rebalanced(moved) => log::info!("shards rebalanced moved={moved}"),
+        }
+    }
+
+    async fn ping(
+        &self,
+        number: CallNumber,
+        address: String,
+        updates: Vec<Update>,
+        timeout: Duration,
+    ) {
+        let node = self.driver.read(|replica, _| replica.node());
+        let peer = self.pool.peer(&address);
+        match ping_twice(&peer, node, updates, timeout).await {
+            Ok(ack) => self.tell(|swim, now| swim.handle_ack(now, number, ack)),
+            Err(status) => {
+                log::debug!("ping {address}: {status}");
+                let failure = if peer.is_refused() { Failure::Refused } else { Failure::Silent };
+                self.tell(|swim, now| swim.handle_failed(now, number, failure));
+            }
+        }
+    }
+
+    async fn ask_probe(
+        &self,
+        (number, via): (CallNumber, String),
+        target: (NodeId, String),
+        updates: Vec<Update>,
+        timeout: Duration,
+    ) {
+        let node = self.driver.read(|replica, _| replica.node());
+        let failed = |swim: &mut Swim, now| swim.handle_failed(now, number, Failure::Silent);
+        if self.standard.borrow().contains(&via) {
+            return self.tell(failed);
+        }
+        match calls::probe_for(&self.pool.peer(&via), node, &target, updates, timeout).await {
+            Ok((acked, news)) => {
+                self.tell(|swim, now| swim.handle_probed(now, number, acked, news))
+            }
+            Err(status) => {
+                let mut standard = self.standard.borrow_mut();
+                if status.code == Code::Unimplemented && standard.len() < limits::MEMBERS_MAX {
+                    standard.insert(via);
+                }
+                drop(standard);
+                self.tell(failed);
+            }
+        }
+    }
+
+    async fn push(&self, target: Target, row: Row) {
+        let Some(to) = target.node else { return };
+        let sealed =
+            self.driver.read(|replica, bodies| bodies.sealed_at(replica.store().position(row)?));
+        let is_taken = match sealed {
+            Some(sealed) => {
+                let peer = self.pool.peer(&target.rpc_addr);
+                calls::push(&self.driver, &peer, &sealed, PUSH_MAX).await
+            }
+            None => false,
+        };
+        self.driver.touch(|replica, _, _| {
+            replica.handle_pushed(to, is_taken);
+        });
+    }
+
+    fn tell<T>(&self, what: impl FnOnce(&mut Swim, crate::base::Moment) -> T) -> T {
+        self.driver.touch(|replica, now, _| replica.handle_membership(now, |swim| what(swim, now)))
+    }
+}
+
+/// The number of no call of the room's own.
+const RELAYED: CallNumber = 0;
+
+/// A connection that breaks under the first try says nothing of the next.
+async fn ping_twice(
+    peer: &Rc<Peer>,
+    node: NodeId,
+    updates: Vec<Update>,
+    timeout: Duration,
+) -> Result<Ack, Status> {
+    let had_connection = peer.is_connected();
+    peer.forget_pause();
+    let first = calls::ping(peer, node, updates.clone(), timeout).await;
+    match first {
+        Err(status) if status.code == Code::Unavailable && had_connection => {
+            peer.forget_pause();
+            calls::ping(peer, node, updates, timeout).await
+        }
+        Err(status) if status.code == Code::DeadlineExceeded => {
+            peer.abandon_connection();
+            Err(status)
+        }
+        other => other,
+    }
+}
+
+fn tell(event: &Event) {
+    match event {
+        Event::Changed(node, Some(state)) => log::info!("member {node} is {}", state.name()),
+        Event::Changed(node, None) => log::debug!("member {node} is forgotten"),
+        Event::Moved(node, address) => log::info!("member {node} is at {address} now"),
+        Event::Duplicate(address) => log::error!(
+            "another live node has this node's id, at {address}: one of them needs a data \
+             directory, or a STEMEDB_NODE_ID, of its own"
+        ),
+    }
+}
