@@ -89,6 +89,15 @@ pub const SKETCH_DIFFERENCES_MAX: u64 = 45_000;
 pub const SKETCH_CELLS_MAX: usize = 1 << 16;
 /// Counts of its first cells that go with a request, to tell how many differences there are.
 pub const SKETCH_COUNTS_MAX: usize = 512;
+/// How long a gateway tries to connect to a replica before it takes the next: many round trips.
+pub const GATEWAY_CONNECT_MAX: Duration = Duration::from_secs(1);
+/// How long a gateway waits for a replica's answer before it takes the next.
+pub const GATEWAY_ANSWER_MAX: Duration = Duration::from_secs(10);
+/// How long a request whose replicas all failed waits for their shard to be dealt to others: a
+/// killed node is dead after about a second.
+pub const GATEWAY_REMAP_MAX: Duration = Duration::from_secs(3);
+/// Connections to replicas that a gateway keeps without a request on them.
+pub const GATEWAY_IDLE_MAX: usize = 32;
 /// Members in the list, those included that are dead and not forgotten yet: about 300 bytes each.
 pub const MEMBERS_MAX: usize = 2048;
 /// Others whom a node tells of a new assertion itself; in a cluster of more they pass it on. Five

@@ -48,6 +48,11 @@ impl ShardMap {
         self.shards
     }
 
+    /// How many nodes hold a shard where there are so many.
+    pub fn factor(&self) -> u32 {
+        self.factor
+    }
+
     /// The nodes that hold a shard, its first owner first.
     pub fn replicas(&self, shard: u32) -> impl Iterator<Item = NodeId> {
         let count = self.nodes.len();

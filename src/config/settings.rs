@@ -38,6 +38,10 @@ pub struct Settings {
     pub shards: u32,
     /// Nodes that hold a shard.
     pub replication_factor: u32,
+    /// What every HTTP request must bring; `None` asks for nothing.
+    pub api_key: Option<SecretSource>,
+    /// `/metrics` asks for no key.
+    pub open_metrics: bool,
     /// What every call between nodes must carry; `None` asks for nothing.
     pub cluster_key: Option<SecretSource>,
     /// Development only: signatures are kept but not verified.
@@ -72,7 +76,10 @@ impl Settings {
     pub(super) fn check(raw: &RawSettings) -> Result<Settings, Vec<String>> {
         let mut reader = Reader { raw, problems: Vec::new() };
         let settings = reader.settings();
-        reader.check_guards(settings.skip_signatures);
+        if settings.api_key.is_some() && settings.skip_signatures {
+            let hint = "is for development only and cannot go with STEMEDB_AUTH_ENABLED";
+            reader.refuse(Name::SkipSignatures, hint);
+        }
         reader.check_listeners(&settings);
         if reader.problems.is_empty() { Ok(settings) } else { Err(reader.problems) }
     }
@@ -99,6 +106,8 @@ impl Reader<'_> {
             shards: self.value(Shards, |text| values::count(text, 1..=limits::SHARDS_MAX)),
             replication_factor: self
                 .value(ReplicationFactor, |text| values::count(text, 1..=limits::REPLICAS_MAX)),
+            api_key: self.api_key(),
+            open_metrics: self.value(OpenMetrics, values::boolean),
             cluster_key: self.secret(ClusterKey, ClusterKeyFile),
             skip_signatures: self.value(SkipSignatures, values::boolean),
             allowed_origins: self.optional(AllowedOrigins, values::origins).flatten(),
@@ -167,29 +176,26 @@ impl Reader<'_> {
         });
     }
 
-    /// Settings that guard a node must not be ignored silently, so this version refuses them. Here
-    /// an empty variable counts: it is the trace of a secret that got lost on the way.
-    fn check_guards(&mut self, skip_signatures: bool) {
-        let auth = match self.raw.value(Name::AuthEnabled) {
-            None => false,
-            Some((value, _)) => match value.to_str().and_then(values::is_true) {
-                Some(enabled) => enabled,
-                None => {
-                    self.refuse(Name::AuthEnabled, "takes true or false");
-                    false
+    /// The key that HTTP requests must bring, if one is asked for. Here an empty variable counts:
+    /// it is the trace of a guard that got lost on the way.
+    fn api_key(&mut self) -> Option<SecretSource> {
+        let key = self.secret(Name::RootApiKey, Name::RootApiKeyFile);
+        let enabled =
+            self.raw.value(Name::AuthEnabled).map(|(value, _)| values::is_true(value.to_str()?));
+        match enabled {
+            None | Some(Some(false)) => None,
+            Some(None) => {
+                self.refuse(Name::AuthEnabled, "takes true or false");
+                None
+            }
+            Some(Some(true)) => {
+                if key.is_none() {
+                    let hint = "takes STEMEDB_ROOT_API_KEY or STEMEDB_ROOT_API_KEY_FILE beside it";
+                    self.refuse(Name::AuthEnabled, hint);
                 }
-            },
-        };
-        if auth && skip_signatures {
-            self.refuse(
-                Name::SkipSignatures,
-                "is for development only and cannot go with STEMEDB_AUTH_ENABLED",
-            );
+                key
+            }
         }
-        if auth {
-            self.refuse(Name::AuthEnabled, "this version has no API keys yet: leave it out");
-        }
-        self.refuse(Name::RootApiKey, "this version has no API keys yet: leave it out");
     }
 
     /// A secret as it is or the file with it. An empty variable is no way to leave it out: it is
@@ -231,11 +237,14 @@ impl Reader<'_> {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let idle = [Name::GatewayAddr, Name::Shards, Name::ReplicationFactor, Name::ProbeInterval]
+        let asks = |value: &OsStr| value.to_str().and_then(values::is_true) == Some(true);
+        let is_open = !self.raw.value(Name::AuthEnabled).is_some_and(|(value, _)| asks(value));
+        let idle = [Name::RootApiKey, Name::RootApiKeyFile, Name::OpenMetrics]
             .into_iter()
-            .filter(|&name| self.given(name).is_some())
+            .filter(|&name| is_open && self.given(name).is_some())
             .map(|name| {
-                format!("{} is set, but has no effect in this version", name.setting().variable)
+                let variable = name.setting().variable;
+                format!("{variable} has no effect without STEMEDB_AUTH_ENABLED")
             });
         let shown = [Name::ClusterKey, Name::RootApiKey]
             .into_iter()
@@ -305,8 +314,10 @@ mod tests {
             (Seeds, "node1"),
             (Shards, "0"),
             (ReplicationFactor, "many"),
-            (AuthEnabled, "true"),
-            (RootApiKey, "hush"),
+            (AuthEnabled, "perhaps"),
+            (RootApiKey, "hush hush"),
+            (RootApiKeyFile, ""),
+            (OpenMetrics, "perhaps"),
             (ClusterKey, "hush hush"),
             (ClusterKeyFile, ""),
             (SkipSignatures, "perhaps"),
@@ -347,8 +358,11 @@ mod tests {
             assert!(check(&[(name, "", Origin::Environment)]).is_err());
         }
         assert!(check(&[(Name::AuthEnabled, "false", Origin::Environment)]).is_ok());
+        let alone = check(&[(Name::AuthEnabled, "true", Origin::Flag)]);
+        assert!(alone.expect_err("no key")[0].contains("takes STEMEDB_ROOT_API_KEY"));
         let both = check(&[
             (Name::AuthEnabled, "true", Origin::Flag),
+            (Name::RootApiKeyFile, "/run/key", Origin::Environment),
             (Name::SkipSignatures, "true", Origin::Environment),
         ]);
         let problems = both.expect_err("development only");
@@ -381,11 +395,13 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_effect_yet_is_said() {
-        let given = [(Name::Shards, "8", Origin::Flag), (Name::Seeds, "a:1", Origin::Flag)];
-        let settings = check(&given).expect("can be used");
-        assert_eq!(settings.warnings.len(), 1);
-        assert!(settings.warnings[0].starts_with("STEMEDB_SHARDS is set"));
+    fn a_key_that_nobody_asks_for_is_said() {
+        let key = (Name::RootApiKey, "hush", Origin::Environment);
+        let settings = check(&[key]).expect("can be used");
+        assert_eq!(settings.api_key, None);
+        assert!(settings.warnings[0].starts_with("STEMEDB_ROOT_API_KEY has no effect"));
+        let settings = check(&[key, (Name::AuthEnabled, "on", Origin::Flag)]).expect("a key");
+        assert!(settings.api_key.is_some() && settings.warnings.is_empty());
         let off = [(Name::AntiEntropyInterval, "off", Origin::Flag)];
         assert_eq!(check(&off).expect("can be used").anti_entropy_interval, None);
     }

@@ -56,6 +56,8 @@ pub(super) enum Name {
     ReplicationFactor,
     AuthEnabled,
     RootApiKey,
+    RootApiKeyFile,
+    OpenMetrics,
     ClusterKey,
     ClusterKeyFile,
     SkipSignatures,
@@ -83,7 +85,7 @@ const fn row(
 }
 
 /// All settings, in the order of [`Name`].
-pub(super) const SETTINGS: [Setting; 21] = [
+pub(super) const SETTINGS: [Setting; 23] = [
     row("STEMEDB_DATA_DIR", "DIR", "./data", "where the log and the node id live"),
     row("STEMEDB_BIND_ADDR", "IP:PORT", "127.0.0.1:18180", "HTTP API"),
     row("STEMEDB_GATEWAY_ADDR", "IP:PORT", "127.0.0.1:18181", "HTTP gateway"),
@@ -101,11 +103,13 @@ pub(super) const SETTINGS: [Setting; 21] = [
         "API address told to peers",
     ),
     row("STEMEDB_NODE_ID", "ID", "made once, kept", "32 hex digits or a UUID"),
-    row("STEMEDB_SEEDS", "HOST:PORT,...", "none", "peers to sync with"),
+    row("STEMEDB_SEEDS", "HOST:PORT,...", "none", "where to find the cluster"),
     row("STEMEDB_SHARDS", "COUNT", "64", "shards that subjects are dealt to"),
     row("STEMEDB_REPLICATION_FACTOR", "COUNT", "3", "nodes that hold a shard"),
-    row("STEMEDB_AUTH_ENABLED", SWITCH, "false", "ask for API keys"),
-    row("STEMEDB_ROOT_API_KEY", SECRET, "none", "the first API key"),
+    row("STEMEDB_AUTH_ENABLED", SWITCH, "false", "ask for the API key"),
+    row("STEMEDB_ROOT_API_KEY", SECRET, "none", "the key that requests must bring"),
+    row("STEMEDB_ROOT_API_KEY_FILE", "FILE", "none", "a file with that key"),
+    row("STEMEDB_OPEN_METRICS", SWITCH, "false", "/metrics without a key"),
     row("STEMEDB_CLUSTER_KEY", SECRET, "none", "secret that peers must present"),
     row("STEMEDB_CLUSTER_KEY_FILE", "FILE", "none", "a file with that secret"),
     row("STEMEDB_UNSAFE_SKIP_SIGNATURES", SWITCH, "false", "development only: verify none"),

@@ -8,6 +8,7 @@
 use std::fmt;
 
 use super::{Assertion, Lifecycle, Object, Signature, SourceClass};
+use crate::base::clock::Drift;
 use crate::base::digest::hex;
 use crate::base::{Digest, Hlc, HlcClock, NodeId, Wall, limits};
 
@@ -38,6 +39,9 @@ pub struct Draft {
     pub timestamp: Option<u64>,
     /// See [`Assertion::source_class`].
     pub source_class: SourceClass,
+    /// The stamp of another door, which took the claim and handed it on; for a claim without a
+    /// timestamp.
+    pub stamp: Option<Hlc>,
 }
 
 impl Draft {
@@ -57,6 +61,7 @@ impl Draft {
             confidence: 1.0,
             timestamp: None,
             source_class: SourceClass::Expert,
+            stamp: None,
         }
     }
 
@@ -78,7 +83,13 @@ impl Draft {
             }
             None => {
                 check_timestamp("this node's clock", wall.seconds())?;
-                clock.tick(wall)
+                match self.stamp {
+                    Some(stamp) => {
+                        clock.observe(stamp, wall).map_err(Invalid::Drift)?;
+                        stamp
+                    }
+                    None => clock.tick(wall),
+                }
             }
         };
         Ok(self.stamped(hlc))
@@ -221,6 +232,8 @@ pub enum Invalid {
         /// What it was.
         value: u64,
     },
+    /// The stamp of another door lies too far ahead.
+    Drift(Drift),
     /// More signatures than one assertion takes.
     SignatureCount {
         /// How many there were.
@@ -282,6 +295,7 @@ impl fmt::Display for Invalid {
                 "{field} is {value}, it takes Unix seconds from 0 to {}",
                 limits::TIMESTAMP_MAX
             ),
+            Invalid::Drift(drift) => drift.fmt(out),
             Invalid::SignatureCount { count } => write!(
                 out,
                 "there are {count} signatures, at most {} are allowed",

@@ -15,22 +15,29 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 
 use super::anti_entropy::Peers;
+use super::door::Door;
 use super::driver::{Driver, Refusal};
 use super::http::{Body, Gauge, Handler, refuse};
 use super::memory;
 use crate::base::{Digest, limits};
-use crate::wire::http::{Cors, JSON, Route, echo_request_id, is_json, route};
+use crate::cluster::Cluster;
+use crate::replica::Replica;
+use crate::wire::http::{Cors, JSON, Route, STAMP, echo_request_id, is_json, parse_stamp, route};
 use crate::wire::json::answer::{self, Health};
-use crate::wire::json::parse_draft;
-use crate::wire::metrics::{self, Endpoint, GrpcCount, Metrics, Readings};
+use crate::wire::json::{self, parse_draft};
+use crate::wire::metrics::{self, ClusterReadings, Endpoint, GrpcCount, Metrics, Readings};
 use crate::wire::rejection::Rejection;
 
 /// What the API shows of the rest of the node.
 pub struct Surroundings {
-    /// Open connections of HTTP.
+    /// Open connections of the API.
     pub http_connections: Gauge,
+    /// Open connections of the gateway.
+    pub gateway_connections: Gauge,
     /// Open connections of gRPC.
     pub grpc_connections: Box<dyn Fn() -> usize>,
+    /// Open connections to other nodes.
+    pub peer_connections: Box<dyn Fn() -> usize>,
     /// How gRPC calls ended.
     pub grpc_counts: Box<dyn Fn() -> Vec<GrpcCount>>,
     /// Records of the log that recovery fenced off.
@@ -41,6 +48,7 @@ pub struct Surroundings {
 pub struct Api {
     driver: Rc<Driver>,
     peers: Rc<Peers>,
+    door: Door,
     cors: Cors,
     surroundings: Surroundings,
     metrics: Rc<RefCell<Metrics>>,
@@ -61,7 +69,7 @@ impl Api {
     pub fn new(
         driver: Rc<Driver>,
         peers: Rc<Peers>,
-        cors: Cors,
+        (door, cors): (Door, Cors),
         surroundings: Surroundings,
     ) -> Rc<Api> {
         let metrics = Rc::new(RefCell::new(Metrics::default()));
@@ -75,10 +83,11 @@ impl Api {
                 metrics.count_fsync(took);
             }
         }));
-        Rc::new(Api { driver, peers, cors, surroundings, metrics, turns: Turns::new() })
+        Rc::new(Api { driver, peers, door, cors, surroundings, metrics, turns: Turns::new() })
     }
 
     async fn answer(&self, head: &Parts, body: &mut Body) -> Result<Answer, Rejection> {
+        self.door.admit(head)?;
         match route(&head.method, &head.uri)? {
             Route::Assert => self.assert(&head.headers, body).await,
             Route::Assertion(digest) => self.timed(Endpoint::Assertion, self.find(digest)).await,
@@ -94,33 +103,51 @@ impl Api {
                 let found = async { Ok(answer::view(&self.driver.layered(query).await)) };
                 self.timed(Endpoint::Layered, found).await
             }
-            Route::Health => Ok(json(StatusCode::OK, self.health().await)),
+            Route::Health => Ok(say(StatusCode::OK, self.health().await)),
             Route::Metrics => Ok(self.scrape()),
             Route::Sync => {
                 let reports = self.peers.sync_now().await;
                 let peers = reports.iter().map(|peer| (peer.address.as_str(), &peer.report));
-                Ok(json(StatusCode::OK, answer::synced(peers)))
+                Ok(say(StatusCode::OK, answer::synced(peers)))
+            }
+            Route::Cluster => Ok(self.look(json::cluster::status)),
+            Route::Ranges => Ok(self.look(|cluster| json::cluster::ranges(cluster.map()))),
+            Route::Shard(shard) => {
+                let cluster =
+                    |replica: &Replica| json::cluster::shard(replica.cluster().map(), shard);
+                let text =
+                    self.driver.read(|replica, _| cluster(replica)).ok_or(Rejection::Shard)?;
+                Ok(say(StatusCode::OK, text))
             }
             Route::Options(allowed) => {
-                let mut answer = json(StatusCode::NO_CONTENT, String::new());
+                let mut answer = say(StatusCode::NO_CONTENT, String::new());
                 answer.preflight = Some(allowed);
                 Ok(answer)
             }
         }
     }
 
+    /// What can be seen of the cluster at once.
+    fn look(&self, show: impl FnOnce(&Cluster) -> String) -> Answer {
+        say(StatusCode::OK, self.driver.read(|replica, _| show(replica.cluster())))
+    }
+
     async fn assert(&self, headers: &HeaderMap, body: &mut Body) -> Result<Answer, Rejection> {
         if !is_json(headers) {
             return Err(Rejection::MediaType);
         }
-        if body.is_ended() && !headers.contains_key(CONTENT_LENGTH) {
+        if body.is_absent() && !headers.contains_key(CONTENT_LENGTH) {
             return Err(Rejection::Length);
         }
-        let draft = parse_draft(&body.read().await?)?;
+        let mut draft = parse_draft(&body.read().await?)?;
+        if let Some(text) = headers.get(STAMP) {
+            let stamp = text.to_str().ok().and_then(parse_stamp).ok_or(Rejection::Stamp)?;
+            draft.stamp = Some(stamp);
+        }
         match self.driver.assert(draft).await {
             Ok(done) => {
                 let status = if done.created { StatusCode::CREATED } else { StatusCode::OK };
-                Ok(json(status, answer::asserted(&done.digest, done.created)))
+                Ok(say(status, answer::asserted(&done.digest, done.created)))
             }
             Err(Refusal::Invalid(invalid)) => Err(Rejection::Invalid(invalid)),
             Err(Refusal::Log(refusal)) => Err(Rejection::Log(refusal)),
@@ -142,7 +169,7 @@ impl Api {
         let text = found.await?;
         drop(turn);
         self.metrics.borrow_mut().count_query(endpoint, start.elapsed());
-        Ok(json(StatusCode::OK, text))
+        Ok(say(StatusCode::OK, text))
     }
 
     async fn health(&self) -> String {
@@ -170,14 +197,34 @@ impl Api {
             damaged: self.surroundings.damaged,
             resident_bytes: memory::resident(),
             http_connections: self.surroundings.http_connections.get() as u64,
+            gateway_connections: self.surroundings.gateway_connections.get() as u64,
             grpc_connections: (self.surroundings.grpc_connections)() as u64,
             uptime_seconds: self.uptime_seconds(),
             sync_cycles: self.peers.cycles(),
             grpc: (self.surroundings.grpc_counts)(),
+            cluster: self.driver.read(|replica, _| ClusterReadings::of(replica.cluster())),
+            peer_connections: (self.surroundings.peer_connections)() as u64,
         };
-        let mut answer = json(StatusCode::OK, metrics::render(&self.metrics.borrow(), &readings));
+        let mut answer = say(StatusCode::OK, metrics::render(&self.metrics.borrow(), &readings));
         answer.content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
         answer
+    }
+
+    /// Whether the request may be answered at all.
+    pub fn admit(&self, head: &Parts) -> Result<(), Rejection> {
+        self.door.admit(head)
+    }
+
+    /// Puts on an answer of another node what the caller wants to see on each.
+    pub fn dress(&self, head: &Parts, response: &mut Response<Full<Bytes>>) {
+        self.cors.decorate(&head.headers, response.headers_mut());
+        echo_request_id(&head.headers, response.headers_mut());
+        self.metrics.borrow_mut().count_http(response.status().as_u16());
+    }
+
+    /// What is counted since the start.
+    pub fn metrics(&self) -> &RefCell<Metrics> {
+        &self.metrics
     }
 
     fn uptime_seconds(&self) -> u64 {
@@ -199,9 +246,7 @@ impl Handler for Api {
             }
             Err(rejection) => refuse(&rejection),
         };
-        self.cors.decorate(&head.headers, response.headers_mut());
-        echo_request_id(&head.headers, response.headers_mut());
-        self.metrics.borrow_mut().count_http(response.status().as_u16());
+        self.dress(&head, &mut response);
         response
     }
 
@@ -237,7 +282,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-fn json(status: StatusCode, body: String) -> Answer {
+fn say(status: StatusCode, body: String) -> Answer {
     Answer { status, content_type: JSON, body, preflight: None }
 }
 

@@ -14,8 +14,10 @@ use futures_lite::future;
 use super::anti_entropy::Peers;
 use super::api::{Api, Surroundings};
 use super::disk::{self, Directory, Disk, Fault, Reader, Recovered};
+use super::door::Door;
 use super::driver::{self, Driver};
 use super::edge_service::EdgeService;
+use super::gateway::Gateway;
 use super::guard::Guard;
 use super::membership::Membership;
 use super::pool::Pool;
@@ -64,7 +66,9 @@ struct Node {
     signals: Signals,
     driver: Rc<Driver>,
     cluster_key: Option<Secret>,
+    api_key: Option<Secret>,
     api: TcpListener,
+    gateway: TcpListener,
     rpc: TcpListener,
     _directory: Directory,
 }
@@ -74,14 +78,17 @@ fn start(settings: &Settings) -> Result<Node, String> {
     let text = |error: std::io::Error| error.to_string();
     let signals = Signals::new().map_err(text)?;
     let api = bind("bind-addr", settings.bind_addr)?;
+    let gateway = bind("gateway-addr", settings.gateway_addr)?;
     let rpc = bind("rpc-addr", settings.rpc_addr)?;
     let directory = Directory::open(&settings.data_dir).map_err(|fault| fault.to_string())?;
     let key = settings.cluster_key.as_ref();
     let cluster_key = key.map(|key| secrets::load(key, "STEMEDB_CLUSTER_KEY")).transpose()?;
+    let key = settings.api_key.as_ref();
+    let api_key = key.map(|key| secrets::load(key, "STEMEDB_ROOT_API_KEY")).transpose()?;
     let node = disk::node_id(&settings.data_dir, settings.node_id);
     let node = node.map_err(|fault| fault.to_string())?;
     let bound = |listener: &TcpListener| listener.local_addr().map_err(text);
-    let (api_bound, rpc_bound) = (bound(&api)?, bound(&rpc)?);
+    let (api_bound, gateway_bound, rpc_bound) = (bound(&api)?, bound(&gateway)?, bound(&rpc)?);
     let me = Update {
         node,
         rpc_addr: advertised(settings.advertise_rpc_addr.as_ref(), rpc_bound),
@@ -93,13 +100,13 @@ fn start(settings: &Settings) -> Result<Node, String> {
     };
     let driver = recover(settings, &directory, me, cluster_key.as_ref());
     let driver = driver.map_err(|fault| fault.to_string())?;
-    log::info!("listening api={api_bound} rpc={rpc_bound} node={node}");
+    log::info!("listening api={api_bound} gateway={gateway_bound} rpc={rpc_bound} node={node}");
     if cluster_key.is_none() && !rpc_bound.ip().is_loopback() {
         log::warn!(
             "gRPC is open to everybody who reaches {rpc_bound}: STEMEDB_CLUSTER_KEY closes it"
         );
     }
-    Ok(Node { signals, driver, cluster_key, api, rpc, _directory: directory })
+    Ok(Node { signals, driver, cluster_key, api_key, api, gateway, rpc, _directory: directory })
 }
 
 /// What peers are told to dial: as given, or as bound. All addresses at once is none that they
@@ -176,7 +183,8 @@ impl Node {
         let key = self.cluster_key.as_ref();
         let pool = Pool::new(tasks.clone(), key);
         let peers = Peers::new(self.driver.clone(), pool.clone(), tasks.clone());
-        let membership = Membership::start(self.driver.clone(), pool, peers.clone(), tasks.clone());
+        let membership =
+            Membership::start(self.driver.clone(), pool.clone(), peers.clone(), tasks.clone());
         let (finder, seeds) = (membership.clone(), settings.seeds.clone());
         tasks.spawn(async move { finder.find_seeds(&seeds).await });
         let deadlines = self.driver.clone();
@@ -189,11 +197,20 @@ impl Node {
             Box::new(Guard::new(sync, key)),
             Box::new(Guard::new(edge, key)),
         ]);
-        let http = api(&self.driver, &peers, &grpc, settings);
+        let gauges: [http::Gauge; 2] = Default::default();
+        let around = surroundings(&self.driver, &pool, &grpc, &gauges);
+        let door = Door::new(self.api_key.as_ref(), settings.open_metrics);
+        let cors = Cors { origins: settings.allowed_origins.clone() };
+        let api = Api::new(self.driver.clone(), peers, (door, cors), around);
+        let gateway = Gateway::new(api.clone(), self.driver.clone());
+        let [at_api, at_gateway] = gauges;
+        let api = http::Server::new(api, http::Bounds::default(), at_api);
+        let gateway = http::Server::new(gateway, http::Bounds::default(), at_gateway);
         let serving = async {
             let rpc = grpc.serve(&executor, self.rpc, until(stopped.clone()));
-            let api = http.serve(&executor, self.api, until(stopped.clone()));
-            future::zip(rpc, api).await;
+            let api = api.serve(&executor, self.api, until(stopped.clone()));
+            let gateway = gateway.serve(&executor, self.gateway, until(stopped.clone()));
+            future::zip(rpc, future::zip(api, gateway)).await;
             ExitCode::SUCCESS
         };
         let asked = async {
@@ -219,29 +236,27 @@ impl Node {
     }
 }
 
-/// The HTTP server, and what it shows of the rest of the node.
-fn api(
-    driver: &Rc<Driver>,
-    peers: &Rc<Peers>,
+/// What the API shows of the rest of the node.
+fn surroundings(
+    driver: &Driver,
+    pool: &Rc<Pool>,
     grpc: &grpc::Server,
-    settings: &Settings,
-) -> http::Server<Api> {
-    let gauge = http::Gauge::default();
-    let (connections, counts) = (grpc.clone(), grpc.clone());
-    let surroundings = Surroundings {
+    [at_api, at_gateway]: &[http::Gauge; 2],
+) -> Surroundings {
+    let (connections, counts, pool) = (grpc.clone(), grpc.clone(), pool.clone());
+    Surroundings {
         grpc_connections: Box::new(move || connections.connections()),
+        peer_connections: Box::new(move || pool.connections()),
         grpc_counts: Box::new(move || {
             let counts = counts.counts().into_iter();
             counts
                 .map(|(_, method, code, count)| GrpcCount { method, code: code.name(), count })
                 .collect()
         }),
-        http_connections: gauge.clone(),
+        http_connections: at_api.clone(),
+        gateway_connections: at_gateway.clone(),
         damaged: driver.damages(),
-    };
-    let cors = Cors { origins: settings.allowed_origins.clone() };
-    let api = Api::new(driver.clone(), peers.clone(), cors, surroundings);
-    http::Server::new(api, http::Bounds::default(), gauge)
+    }
 }
 
 /// Done when the node is asked to stop.

@@ -15,13 +15,24 @@ use http::header::{
 use http::{Method, Uri};
 
 use super::rejection::Rejection;
-use crate::base::{Digest, limits};
+use crate::base::{Digest, Hlc, NodeId, limits};
 use crate::model::Query;
 
 /// Media type of every answer but the metrics.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The caller's name for its request; handed back as it came.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The key of HTTP requests.
+pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// On whose behalf a request is made; only handed on.
+pub const AGENT_ID: HeaderName = HeaderName::from_static("x-agent-id");
+/// Which node forwarded a request; nobody forwards it again.
+pub const FORWARDED: HeaderName = HeaderName::from_static("x-stemedb-forwarded");
+/// The stamp that a forwarded claim got at the door: milliseconds, counter and node.
+pub const STAMP: HeaderName = HeaderName::from_static("x-stemedb-hlc");
+/// Which node answered what a gateway forwarded.
+pub const ANSWERED_BY: HeaderName = HeaderName::from_static("x-stemedb-node");
 
 /// What a request asks for.
 #[derive(Clone, PartialEq, Debug)]
@@ -42,6 +53,12 @@ pub enum Route {
     Metrics,
     /// `POST /v1/admin/sync`.
     Sync,
+    /// `GET /v1/cluster/status`, also `/v1/admin/cluster`.
+    Cluster,
+    /// `GET /v1/admin/ranges`.
+    Ranges,
+    /// `GET /v1/shards/{id}`.
+    Shard(u32),
     /// `OPTIONS` of any path there is: the methods it takes.
     Options(&'static str),
 }
@@ -54,10 +71,12 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
     let path = uri.path();
     let query = uri.query().unwrap_or("");
     let hash = path.strip_prefix("/v1/assertions/").filter(|rest| !rest.contains('/'));
+    let shard = path.strip_prefix("/v1/shards/").filter(|rest| !rest.contains('/'));
     let allowed = match path {
         "/v1/assert" | "/v1/admin/sync" => POST,
         "/v1/query" | "/v1/skeptic" | "/v1/layered" | "/v1/health" | "/metrics" => GET,
-        _ if hash.is_some() => GET,
+        "/v1/cluster/status" | "/v1/admin/cluster" | "/v1/admin/ranges" => GET,
+        _ if hash.is_some() || shard.is_some() => GET,
         _ => return Err(Rejection::Route),
     };
     let fits = match *method {
@@ -77,10 +96,12 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
         "/v1/admin/sync" => Route::Sync,
         "/v1/health" => Route::Health,
         "/metrics" => Route::Metrics,
-        _ => {
-            let digest = hash.and_then(Digest::parse).ok_or(Rejection::Hash)?;
-            Route::Assertion(digest)
-        }
+        "/v1/cluster/status" | "/v1/admin/cluster" => Route::Cluster,
+        "/v1/admin/ranges" => Route::Ranges,
+        _ => match shard {
+            Some(shard) => Route::Shard(shard.parse().map_err(|_| Rejection::Shard)?),
+            None => Route::Assertion(hash.and_then(Digest::parse).ok_or(Rejection::Hash)?),
+        },
     };
     match pairs(query).next() {
         None => Ok(route),
@@ -167,6 +188,31 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Rejection> {
     }
 }
 
+impl Route {
+    /// The subject that a question is about; a claim's is in its body.
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Route::Query(query) | Route::Skeptic(query) | Route::Layered(query) => {
+                query.subject.as_deref()
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A stamp as a header says it.
+pub fn stamp_text(stamp: Hlc) -> String {
+    format!("{}-{}-{}", stamp.time, stamp.counter, stamp.node)
+}
+
+/// The stamp of a forwarded claim; `None` if the text is none.
+pub fn parse_stamp(text: &str) -> Option<Hlc> {
+    let (time, rest) = text.split_once('-')?;
+    let (counter, node) = rest.split_once('-')?;
+    let node = NodeId::parse(node)?;
+    Some(Hlc { time: time.parse().ok()?, counter: counter.parse().ok()?, node })
+}
+
 /// Whether a body may be JSON: `application/json` or `application/...+json`, in UTF-8. A body of
 /// which nothing is said is taken as JSON.
 pub fn is_json(headers: &HeaderMap) -> bool {
@@ -247,151 +293,4 @@ pub fn fuzz(text: &str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use fastrand::Rng;
-
-    use super::*;
-    use crate::model::{Cursor, Lens};
-
-    /// The route of `request` (a method and a target), or its status and message.
-    fn check(request: &str, expected: Result<Route, (u16, &str)>) {
-        let (method, target) = request.split_once(' ').expect("method and target");
-        let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let found = route(&method, &target.parse().expect("a target"));
-        match (found, expected) {
-            (Err(rejection), Err((status, message))) => {
-                assert_eq!(rejection.status().0, status, "{request}: {rejection}");
-                assert!(rejection.to_string().contains(message), "{request}: {rejection}");
-            }
-            (found, expected) => assert_eq!(found.ok(), expected.ok(), "{request}"),
-        }
-    }
-
-    #[test]
-    fn each_route_is_found_with_its_methods() {
-        let hash = "ab".repeat(32);
-        check("POST /v1/assert", Ok(Route::Assert));
-        check("POST /v1/admin/sync", Ok(Route::Sync));
-        check("GET /v1/health", Ok(Route::Health));
-        check("HEAD /v1/health?", Ok(Route::Health));
-        check("GET /metrics", Ok(Route::Metrics));
-        check("GET /v1/query", Ok(Route::Query(Query::default())));
-        let assertion = Route::Assertion(Digest([0xab; 32]));
-        check(&format!("GET /v1/assertions/{hash}"), Ok(assertion.clone()));
-        check(&format!("HEAD /v1/assertions/{}", hash.to_uppercase()), Ok(assertion));
-        check("OPTIONS /v1/assert", Ok(Route::Options(POST)));
-        check("OPTIONS /v1/query", Ok(Route::Options(GET)));
-        for (request, status, message) in [
-            ("GET /", 404, "no such route"),
-            ("GET /v1/assertions", 404, "no such route"),
-            ("GET /v1/health/", 404, "no such route"),
-            ("OPTIONS /v1/nothing", 404, "no such route"),
-            ("GET /v1/assert", 405, "takes POST, OPTIONS"),
-            ("DELETE /v1/query", 405, "takes GET, HEAD, OPTIONS"),
-            ("POST /v1/assertions/00", 405, "takes GET"),
-            ("BREW /metrics", 405, "takes GET"),
-            ("GET /v1/assertions/", 400, "64 hex digits"),
-            (&format!("GET /v1/assertions/{}", &hash[1..]), 400, "64 hex digits"),
-            (&format!("GET /v1/assertions/{}", hash.replace('a', "g")), 400, "64 hex digits"),
-            ("GET /v1/health?x=1", 400, "this route has no parameter \"x\""),
-            ("POST /v1/assert?subject=s", 400, "this route has no parameter \"subject\""),
-        ] {
-            check(request, Err((status, message)));
-        }
-    }
-
-    #[test]
-    fn a_query_string_is_decoded_and_held_against_the_bounds() {
-        let expected = Query {
-            subject: Some("a b+c&\u{e9}".into()),
-            predicate: Some("p=q".into()),
-            lens: Some(Lens::Hlc),
-            limit: 7,
-            cursor: Some(Cursor(31)),
-            ..Query::default()
-        };
-        let text = "subject=a+b%2Bc%26%C3%a9&&predicate=p=q&lens=hlc&limit=7&cursor=1f&";
-        check(&format!("GET /v1/query?{text}"), Ok(Route::Query(expected)));
-        let view =
-            Query { subject: Some("s".into()), predicate: Some("p".into()), ..Query::default() };
-        check("GET /v1/skeptic?subject=s&predicate=p", Ok(Route::Skeptic(view.clone())));
-        check("GET /v1/layered?predicate=p&subject=s", Ok(Route::Layered(view)));
-        for (target, message) in [
-            ("query?subject=", "subject is \"\", it takes 1 to 4096 bytes"),
-            ("query?subject", "subject is \"\", it takes"),
-            ("query?subject=a%00b", "subject is \"a\\0b\", it takes"),
-            ("query?subject=%ff", "\"%ff\" is not UTF-8 when decoded"),
-            ("query?subject=%f", "has a % that is not followed by two hex digits"),
-            ("query?subject=%zz", "has a % that is not followed by two hex digits"),
-            ("query?limit=1001", "limit is \"1001\", it takes 1 to 1000"),
-            ("query?limit=1&limit=1", "the parameter limit is there twice"),
-            ("query?limit=1&l%69mit=1", "the parameter limit is there twice"),
-            ("query?subjct=s", "there is no parameter \"subjct\""),
-            ("query?=s", "there is no parameter \"\""),
-            ("skeptic?subject=s", "the parameter predicate is missing"),
-            ("layered?predicate=s", "the parameter subject is missing"),
-            ("skeptic?subject=s&predicate=p&limit=1", "this route has no parameter \"limit\""),
-        ] {
-            check(&format!("GET /v1/{target}"), Err((400, message)));
-        }
-        let long = format!("GET /v1/query?{}=1", "x".repeat(9000));
-        check(&long, Err((400, &format!("no parameter \"{}\"", "x".repeat(64)))));
-    }
-
-    #[test]
-    fn damaged_query_strings_are_read_or_refused() {
-        let mut rng = Rng::with_seed(5);
-        let good = "subject=a%20b&predicate=p&lens=hlc&limit=7&cursor=1f&half_life=1.5&as_of=3";
-        for _ in 0..20_000 {
-            let mut bytes = good.as_bytes().to_vec();
-            for _ in 0..rng.usize(1..5) {
-                let at = rng.usize(..bytes.len());
-                match rng.u8(..3) {
-                    0 => bytes[at] = rng.u8(..),
-                    1 => bytes.insert(at, b"%&=+"[rng.usize(..4)]),
-                    _ => drop(bytes.drain(at..)),
-                }
-                bytes.push(b'x');
-            }
-            fuzz(&String::from_utf8_lossy(&bytes));
-        }
-    }
-
-    #[test]
-    fn json_is_told_by_its_media_type() {
-        let check = |value: &str, expected| {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_TYPE, value.parse().expect("a header"));
-            assert_eq!(is_json(&headers), expected, "{value}");
-        };
-        assert!(is_json(&HeaderMap::new()));
-        check("application/json", true);
-        check("Application/JSON; Charset=\"UTF-8\"; x=y", true);
-        check("application/ld+json;charset=utf8", true);
-        check("application/json; charset=latin1", false);
-        check("application/x-www-form-urlencoded", false);
-        check("text/json", false);
-        check("application/jsonx", false);
-        check("", false);
-    }
-
-    #[test]
-    fn pages_of_allowed_origins_may_read() {
-        let check = |origins: Option<&[&str]>, origin: Option<&str>, expected: Option<&str>| {
-            let origins = origins.map(|all| all.iter().map(|one| (*one).to_owned()).collect());
-            let (mut request, mut answer) = (HeaderMap::new(), HeaderMap::new());
-            if let Some(origin) = origin {
-                request.insert(ORIGIN, origin.parse().expect("a header"));
-            }
-            Cors { origins }.decorate(&request, &mut answer);
-            let allowed = answer.get(ACCESS_CONTROL_ALLOW_ORIGIN);
-            assert_eq!(allowed.map(|value| value.to_str().expect("text")), expected);
-        };
-        check(None, Some("http://a"), Some("*"));
-        check(None, None, None);
-        check(Some(&["http://a", "http://b:1"]), Some("http://b:1"), Some("http://b:1"));
-        check(Some(&["http://a"]), Some("HTTP://A"), Some("HTTP://A"));
-        check(Some(&["http://a"]), Some("http://ab"), None);
-        check(Some(&[]), Some("http://a"), None);
-    }
-}
+mod tests;

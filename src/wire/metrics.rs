@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
+use crate::cluster::{Cluster, gossip};
+use crate::swim::{self, State};
+
 /// Media type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -68,9 +71,30 @@ impl Endpoint {
     ];
 }
 
+/// What became of a request at the gateway.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GatewayOutcome {
+    /// This node answered it.
+    Local,
+    /// Another node did.
+    Forwarded,
+    /// No replica did.
+    Failed,
+}
+
+impl GatewayOutcome {
+    const ALL: [(GatewayOutcome, &'static str); 3] = [
+        (GatewayOutcome::Local, "local"),
+        (GatewayOutcome::Forwarded, "forwarded"),
+        (GatewayOutcome::Failed, "failed"),
+    ];
+}
+
 /// What is counted since the start.
 #[derive(Clone, Debug)]
 pub struct Metrics {
+    gateway: [u64; 3],
+    gateway_retries: u64,
     queries: [Histogram; 4],
     http: BTreeMap<u16, u64>,
     wal_writes: u64,
@@ -82,6 +106,8 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Metrics {
         Metrics {
+            gateway: [0; 3],
+            gateway_retries: 0,
             queries: std::array::from_fn(|_| Histogram::new(&LATENCIES)),
             http: BTreeMap::new(),
             wal_writes: 0,
@@ -101,6 +127,16 @@ impl Metrics {
     /// An HTTP request was answered.
     pub fn count_http(&mut self, status: u16) {
         *self.http.entry(status).or_default() += 1;
+    }
+
+    /// A request came to its end at the gateway.
+    pub fn count_gateway(&mut self, outcome: GatewayOutcome) {
+        self.gateway[outcome as usize] += 1;
+    }
+
+    /// A replica did not answer the gateway.
+    pub fn count_gateway_retry(&mut self) {
+        self.gateway_retries += 1;
     }
 
     /// The log was written to.
@@ -140,6 +176,8 @@ pub struct Readings {
     pub resident_bytes: u64,
     /// Open connections of the HTTP API.
     pub http_connections: u64,
+    /// Open connections of the gateway.
+    pub gateway_connections: u64,
     /// Open connections of gRPC.
     pub grpc_connections: u64,
     /// Seconds since the start.
@@ -148,6 +186,38 @@ pub struct Readings {
     pub sync_cycles: Vec<(String, u64)>,
     /// gRPC calls.
     pub grpc: Vec<GrpcCount>,
+    /// Open connections to other nodes.
+    pub peer_connections: u64,
+    /// Who is there, and what was told to whom.
+    pub cluster: ClusterReadings,
+}
+
+/// What the cluster's rooms count.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterReadings {
+    members: Vec<(&'static str, u64)>,
+    swim: swim::Stats,
+    gossip: gossip::Stats,
+    gossip_waiting: u64,
+    moves: u64,
+}
+
+impl ClusterReadings {
+    /// Of this cluster.
+    pub fn of(cluster: &Cluster) -> ClusterReadings {
+        let swim = cluster.swim();
+        let count = |state: State| {
+            let others = swim.members().filter(|member| member.news.state == state).count();
+            (state.name(), others as u64 + u64::from(state == swim.me().state))
+        };
+        ClusterReadings {
+            members: State::ALL.map(count).to_vec(),
+            swim: swim.stats(),
+            gossip: cluster.gossip().stats(),
+            gossip_waiting: cluster.gossip().waiting() as u64,
+            moves: cluster.moves(),
+        }
+    }
 }
 
 /// The text for a scrape.
@@ -155,6 +225,8 @@ pub fn render(metrics: &Metrics, readings: &Readings) -> String {
     let mut page = Page(String::with_capacity(8 << 10));
     page.node(readings);
     page.http(metrics);
+    page.gateway(metrics);
+    page.cluster(&readings.cluster);
     page.log(metrics);
     page.peers(&readings.sync_cycles);
     page.grpc(&readings.grpc);
@@ -178,7 +250,46 @@ impl Page {
         let name = "stemedb_open_connections";
         self.head(name, "gauge", "Open connections by listener.");
         self.sample(name, &[("listener", "http")], now.http_connections);
+        self.sample(name, &[("listener", "gateway")], now.gateway_connections);
         self.sample(name, &[("listener", "grpc")], now.grpc_connections);
+        let help = "Open connections to other nodes.";
+        self.one("stemedb_peer_connections", "gauge", help, now.peer_connections);
+    }
+
+    fn gateway(&mut self, metrics: &Metrics) {
+        let name = "stemedb_gateway_requests_total";
+        self.head(name, "counter", "Requests at the gateway, by who answered.");
+        for (outcome, label) in GatewayOutcome::ALL {
+            self.sample(name, &[("outcome", label)], metrics.gateway[outcome as usize]);
+        }
+        let help = "Replicas that did not answer the gateway.";
+        self.one("stemedb_gateway_retries_total", "counter", help, metrics.gateway_retries);
+    }
+
+    fn cluster(&mut self, now: &ClusterReadings) {
+        let name = "stemedb_cluster_members";
+        self.head(name, "gauge", "Members by state, this node among them.");
+        for (state, count) in &now.members {
+            self.sample(name, &[("state", state)], *count);
+        }
+        let help = "Replicas of shards that moved to another node.";
+        self.one("stemedb_shard_moves_total", "counter", help, now.moves);
+        let help = "Members probed.";
+        self.one("stemedb_swim_probes_total", "counter", help, now.swim.probes);
+        let help = "Probes that nobody answered.";
+        self.one("stemedb_swim_probes_failed_total", "counter", help, now.swim.failed);
+        let help = "Times this node objected to its own death.";
+        self.one("stemedb_swim_refutations_total", "counter", help, now.swim.refuted);
+        let help = "Strangers refused because the list of members is full.";
+        self.one("stemedb_swim_refused_total", "counter", help, now.swim.refused);
+        let name = "stemedb_gossip_pushes_total";
+        self.head(name, "counter", "New assertions pushed to a peer, by what became of it.");
+        self.sample(name, &[("outcome", "taken")], now.gossip.pushed);
+        self.sample(name, &[("outcome", "failed")], now.gossip.failed);
+        let help = "New assertions not pushed to a peer but left to anti-entropy.";
+        self.one("stemedb_gossip_dropped_total", "counter", help, now.gossip.dropped);
+        let help = "New assertions that wait to be pushed to a peer.";
+        self.one("stemedb_gossip_waiting", "gauge", help, now.gossip_waiting);
     }
 
     fn http(&mut self, metrics: &Metrics) {

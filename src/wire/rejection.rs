@@ -28,6 +28,20 @@ pub enum Rejection {
     Query(BadQuery),
     /// The hash in the path is none.
     Hash,
+    /// The shard in the path is none, or there are not so many.
+    Shard,
+    /// The request brings no key.
+    KeyMissing,
+    /// The request brings another key.
+    KeyWrong,
+    /// The stamp that another door put on the claim cannot be used.
+    Stamp,
+    /// No replica of the subject's shard could be reached.
+    Unreachable(String),
+    /// No replica of the subject's shard answered in time.
+    Late(String),
+    /// All replicas of the subject's shard have too much to do.
+    Overloaded(String),
     /// The claim breaks a rule, or a signature on it is wrong.
     Invalid(Invalid),
     /// There is no such route.
@@ -65,6 +79,13 @@ impl Rejection {
                 (StatusCode::BAD_REQUEST, "bad_query")
             }
             Rejection::Hash => (StatusCode::BAD_REQUEST, "bad_hash"),
+            Rejection::Shard => (StatusCode::BAD_REQUEST, "bad_shard"),
+            Rejection::KeyMissing => (StatusCode::UNAUTHORIZED, "key_missing"),
+            Rejection::KeyWrong => (StatusCode::FORBIDDEN, "key_wrong"),
+            Rejection::Stamp => (StatusCode::BAD_REQUEST, "bad_stamp"),
+            Rejection::Unreachable(_) => (StatusCode::BAD_GATEWAY, "replica_unreachable"),
+            Rejection::Late(_) => (StatusCode::GATEWAY_TIMEOUT, "replica_late"),
+            Rejection::Overloaded(_) => (StatusCode::SERVICE_UNAVAILABLE, "replica_overloaded"),
             Rejection::Invalid(invalid) => match invalid.fault() {
                 Fault::Input => (StatusCode::BAD_REQUEST, "invalid_assertion"),
                 Fault::Signature => (StatusCode::UNPROCESSABLE_ENTITY, "bad_signature"),
@@ -121,6 +142,18 @@ impl fmt::Display for Rejection {
             Rejection::QueryString(what) => out.write_str(what),
             Rejection::Query(bad) => bad.fmt(out),
             Rejection::Hash => write!(out, "an assertion's hash has 64 hex digits"),
+            Rejection::Shard => write!(
+                out,
+                "a shard is a whole number below the count of shards (/v1/admin/ranges lists them)"
+            ),
+            Rejection::KeyMissing => write!(out, "a key is needed: send it as X-API-Key"),
+            Rejection::KeyWrong => write!(out, "the X-API-Key is not one of this cluster's"),
+            Rejection::Stamp => {
+                write!(out, "{} takes MILLISECONDS-COUNTER-NODE", super::http::STAMP)
+            }
+            Rejection::Unreachable(why) | Rejection::Late(why) | Rejection::Overloaded(why) => {
+                write!(out, "no replica of the subject's shard answered: {why}")
+            }
             Rejection::Invalid(invalid) => invalid.fmt(out),
             Rejection::Route => write!(out, "there is no such route (docs/http.md lists them)"),
             Rejection::Unknown(hash) => write!(out, "there is no assertion {hash} here"),

@@ -19,6 +19,7 @@ use stemedb_edge::replica::Replica;
 use stemedb_edge::shell::anti_entropy::Peers;
 use stemedb_edge::shell::api::{Api, Surroundings};
 use stemedb_edge::shell::disk::{self, Directory, Disk, Reader};
+use stemedb_edge::shell::door::Door;
 use stemedb_edge::shell::driver::Driver;
 use stemedb_edge::shell::http::{Bounds, Server};
 use stemedb_edge::shell::pool::Pool;
@@ -90,11 +91,18 @@ impl Node {
             let gauge = Rc::new(Cell::new(0));
             let surroundings = Surroundings {
                 http_connections: gauge.clone(),
+                gateway_connections: Rc::default(),
                 grpc_connections: Box::new(|| 0),
+                peer_connections: Box::new(|| 0),
                 grpc_counts: Box::new(Vec::new),
                 damaged: 0,
             };
-            let api = Api::new(driver.clone(), peers, Cors::default(), surroundings);
+            let api = Api::new(
+                driver.clone(),
+                peers,
+                (Door::new(None, false), Cors::default()),
+                surroundings,
+            );
             let server = Server::new(api, bounds, gauge);
             let serve = server.serve(&executor, listener, async {
                 // A closed channel means the same.

@@ -22,22 +22,36 @@ pub struct Body {
     is_awaited: bool,
     is_ended: bool,
     is_broken: bool,
+    /// There is none, not even an empty one.
+    is_absent: bool,
+    /// All of it, once it is read.
+    whole: Option<Bytes>,
 }
 
 impl Body {
     /// `is_awaited`: the client sends it only when asked to (`Expect: 100-continue`).
     pub(super) fn new(incoming: Incoming, line: Rc<Line>, is_awaited: bool) -> Body {
         let is_ended = incoming.is_end_stream();
-        Body { incoming, line, is_awaited, is_ended, is_broken: false }
+        let (is_broken, is_absent, whole) = (false, is_ended, None);
+        Body { incoming, line, is_awaited, is_ended, is_broken, is_absent, whole }
     }
 
-    /// Whether nothing more comes; from the start where there is no body.
-    pub fn is_ended(&self) -> bool {
-        self.is_ended
+    /// Whether the request came without one.
+    pub fn is_absent(&self) -> bool {
+        self.is_absent
     }
 
-    /// All of it.
+    /// All of it; as often as it is asked for.
     pub async fn read(&mut self) -> Result<Bytes, Rejection> {
+        if let Some(whole) = &self.whole {
+            return Ok(whole.clone());
+        }
+        let whole = self.read_all().await?;
+        self.whole = Some(whole.clone());
+        Ok(whole)
+    }
+
+    async fn read_all(&mut self) -> Result<Bytes, Rejection> {
         let known = self.incoming.size_hint();
         if known.lower() > limits::HTTP_BODY_BYTES_MAX as u64 {
             return Err(Rejection::BodyTooLarge);

@@ -9,6 +9,7 @@
 //! Never: knows a route, ends accepting because of an error.
 
 mod body;
+pub mod client;
 mod line;
 
 use std::cell::{Cell, RefCell};
@@ -22,7 +23,9 @@ use std::time::Duration;
 use async_executor::{LocalExecutor, Task};
 use bytes::Bytes;
 use futures_lite::future;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
@@ -260,6 +263,9 @@ pub fn refuse(rejection: &Rejection) -> Response<Full<Bytes>> {
     match rejection {
         Rejection::Method(allowed) => {
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        Rejection::KeyMissing => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey"));
         }
         _ if status == StatusCode::TOO_MANY_REQUESTS => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -3,19 +3,17 @@
 //! In: lines. Out: their fates. Never: gives a line up without a word, waits for ever.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_lite::future;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::{self, Connection, SendRequest};
+use http_body_util::Full;
 use hyper::{Request, StatusCode, header};
 use nanoserde::DeJson;
 
+use super::super::http::client::Link;
 use super::super::reactor::Timer;
-use super::super::socket::TcpStream;
 use super::{End, Fate, Job};
 
 /// A connection is made, or it is not, within this.
@@ -32,31 +30,10 @@ const BUSY_MAX: Duration = Duration::from_secs(60);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
-/// hyper's half of a connection, which has to be polled beside its requests.
-type Driven = Pin<Box<Connection<TcpStream, Full<Bytes>>>>;
-
-/// An open connection; it moves only while an exchange runs.
-pub(super) struct Link {
-    sender: SendRequest<Full<Bytes>>,
-    /// `None` once it ended. Only when it is dropped do requests that came too late hear of it.
-    connection: Option<Driven>,
-}
-
 /// Connects to the first address that answers.
 pub(super) async fn connect(addresses: &[SocketAddr]) -> Result<Link, String> {
-    let mut why = "no address".to_string();
-    for &address in addresses {
-        match within(CONNECT_MAX, TcpStream::connect(address)).await {
-            Some(Ok(stream)) => {
-                let shaken = http1::handshake(stream).await;
-                let (sender, connection) = shaken.map_err(|error| error.to_string())?;
-                return Ok(Link { sender, connection: Some(Box::pin(connection)) });
-            }
-            Some(Err(error)) => why = format!("no connection: {error}"),
-            None => why = format!("no connection within {CONNECT_MAX:?}"),
-        }
-    }
-    Err(why)
+    let connected = within(CONNECT_MAX, Link::connect(addresses)).await;
+    connected.unwrap_or_else(|| Err(format!("no connection within {CONNECT_MAX:?}")))
 }
 
 /// `None` if the future took longer.
@@ -139,36 +116,13 @@ impl Job {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| error.to_string())?;
-        match within(ANSWER_MAX, link.exchange(request)).await {
-            Some(answer) => answer,
+        let has_room = |bytes| bytes <= ANSWER_BYTES_MAX;
+        match within(ANSWER_MAX, link.exchange(request, has_room)).await {
+            Some(answered) => answered
+                .map(|(head, body)| (head.status, body))
+                .map_err(|failure| failure.to_string()),
             None => Err(format!("no answer within {ANSWER_MAX:?}")),
         }
-    }
-}
-
-impl Link {
-    async fn exchange(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, Bytes), String> {
-        let Link { sender, connection } = self;
-        let asking = async {
-            sender.ready().await.map_err(|error| error.to_string())?;
-            let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-            Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
-        };
-        // Polled beside the question, the connection carries it; at its end the question fails.
-        let carrying = async {
-            if let Some(open) = connection {
-                // How it ended is what the question hears.
-                let _ = open.await;
-            }
-            *connection = None;
-            future::pending().await
-        };
-        future::or(asking, carrying).await
     }
 }
 

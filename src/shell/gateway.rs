@@ -1,0 +1,307 @@
+//! The gateway: what has a subject goes to a live replica of the subject's shard, everything else
+//! is this node's to answer.
+//!
+//! In: requests of the API's routes. Out: the API's answers, of this node where it is a replica,
+//! else of the first replica that answers. A replica that cannot be reached, is late or has too
+//! much to do makes room for the next one; a claim may reach two of them, and is the same claim.
+//!
+//! Never: forwards what was forwarded, puts two stamps on one claim, holds more of other nodes'
+//! answers than its budget.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_lite::future;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+
+use super::api::Api;
+use super::budget::{Budget, Share};
+use super::driver::Driver;
+use super::http::client::{Failure, Link};
+use super::http::{Body, Handler, refuse};
+use super::reactor::Timer;
+use super::resolve::resolve;
+use crate::base::{NodeId, limits};
+use crate::swim::State;
+use crate::wire::http::{
+    AGENT_ID, ANSWERED_BY, API_KEY, FORWARDED, REQUEST_ID, Route, STAMP, route, stamp_text,
+};
+use crate::wire::json::parse_draft;
+use crate::wire::metrics::GatewayOutcome;
+use crate::wire::rejection::Rejection;
+
+/// How often the map is looked at while a failed request waits for it to change.
+const REMAP_PAUSE: Duration = Duration::from_millis(20);
+
+/// Routes requests.
+pub struct Gateway {
+    api: Rc<Api>,
+    driver: Rc<Driver>,
+    /// Connections without a request, the most lately used last.
+    idle: RefCell<Vec<(String, Link)>>,
+    held: Rc<Budget>,
+}
+
+/// A request on its way to another node.
+struct Forward {
+    method: Method,
+    target: String,
+    headers: Vec<(http::HeaderName, HeaderValue)>,
+    body: Bytes,
+}
+
+/// Another node that may answer.
+#[derive(PartialEq, Eq)]
+struct Backend {
+    node: NodeId,
+    api_addr: String,
+}
+
+impl Gateway {
+    /// Routes by the map of the node behind `driver`; answers as `api` does.
+    pub fn new(api: Rc<Api>, driver: Rc<Driver>) -> Rc<Gateway> {
+        let held = Budget::new(limits::HTTP_UNSENT_BYTES_MAX);
+        Rc::new(Gateway { api, driver, idle: RefCell::default(), held })
+    }
+
+    /// What to forward, and for which subject; `None` if this node answers, whoever holds what.
+    async fn plan(
+        &self,
+        head: &Parts,
+        body: &mut Body,
+    ) -> Result<Option<(String, Forward)>, Rejection> {
+        self.api.admit(head)?;
+        if head.headers.contains_key(&FORWARDED) {
+            return Ok(None);
+        }
+        let route = route(&head.method, &head.uri)?;
+        let own = self.driver.read(|replica, _| replica.node());
+        if let Some(subject) = route.subject() {
+            return Ok(Some((subject.to_owned(), Forward::of(head, own, Bytes::new()))));
+        }
+        if route != Route::Assert || body.is_absent() {
+            return Ok(None);
+        }
+        let body = body.read().await?;
+        let draft = parse_draft(&body)?;
+        let mut forward = Forward::of(head, own, body);
+        if draft.timestamp.is_none() {
+            let wall = self.driver.wall();
+            let stamp = self.driver.touch(|replica, _, _| replica.stamp(wall));
+            forward.put(STAMP, &stamp_text(stamp));
+        }
+        Ok(Some((draft.subject, forward)))
+    }
+
+    /// Whether the replicas of a subject's shard become others than `failed` before long: a node
+    /// that died is noticed, and its shards are dealt to others.
+    async fn is_dealt_anew(&self, subject: &str, failed: &[Backend]) -> bool {
+        let dealt = async {
+            while self.backends(subject).is_some_and(|backends| backends == failed) {
+                Timer::after(REMAP_PAUSE).await;
+            }
+            true
+        };
+        let late = async {
+            Timer::after(limits::GATEWAY_REMAP_MAX).await;
+            false
+        };
+        future::or(dealt, late).await
+    }
+
+    /// The replicas of a subject's shard, those first that nobody suspects; `None` if this node is
+    /// one of them.
+    fn backends(&self, subject: &str) -> Option<Vec<Backend>> {
+        self.driver.read(|replica, _| {
+            let cluster = replica.cluster();
+            let owners: Vec<NodeId> = cluster.map().owners(subject).collect();
+            if owners.contains(&replica.node()) {
+                return None;
+            }
+            let news = |owner: &NodeId| cluster.swim().present().find(|news| news.node == *owner);
+            let mut found: Vec<_> = owners.iter().filter_map(news).collect();
+            found.sort_by_key(|news| news.state != State::Alive);
+            let backend = |news: &crate::swim::Update| Backend {
+                node: news.node,
+                api_addr: news.api_addr.clone(),
+            };
+            Some(found.into_iter().map(backend).collect())
+        })
+    }
+
+    /// The first answer that is one, or why there is none.
+    async fn forward(
+        &self,
+        forward: &Forward,
+        backends: &[Backend],
+    ) -> Result<Response<Full<Bytes>>, Rejection> {
+        let mut why = Rejection::Unreachable("none is live".into());
+        for backend in backends {
+            let rejection = match self.try_backend(forward, backend).await {
+                Ok(response) if response.status() != StatusCode::SERVICE_UNAVAILABLE => {
+                    return Ok(response);
+                }
+                Ok(_) => Rejection::Overloaded(format!("{} answers 503", backend.api_addr)),
+                Err(rejection) => rejection,
+            };
+            log::debug!("replica {}: {rejection}", backend.api_addr);
+            self.api.metrics().borrow_mut().count_gateway_retry();
+            why = rejection;
+        }
+        Err(why)
+    }
+
+    async fn try_backend(
+        &self,
+        forward: &Forward,
+        backend: &Backend,
+    ) -> Result<Response<Full<Bytes>>, Rejection> {
+        let late = async {
+            Timer::after(limits::GATEWAY_ANSWER_MAX).await;
+            let span = limits::GATEWAY_ANSWER_MAX;
+            Err(Rejection::Late(format!("{} gives none within {span:?}", backend.api_addr)))
+        };
+        future::or(self.ask(forward, backend), late).await
+    }
+
+    /// A connection that was idle may have ended meanwhile: that says nothing, a new one is made.
+    async fn ask(
+        &self,
+        forward: &Forward,
+        backend: &Backend,
+    ) -> Result<Response<Full<Bytes>>, Rejection> {
+        let address = &backend.api_addr;
+        let refuse = |why: String| Rejection::Unreachable(format!("{address}: {why}"));
+        let mut kept = self.take_idle(address);
+        loop {
+            let was_kept = kept.is_some();
+            let mut link = match kept.take() {
+                Some(link) => link,
+                None => connect(address).await.map_err(refuse)?,
+            };
+            let mut share = Share::new(&self.held);
+            let request = forward.request(address);
+            let request = request.map_err(|error| refuse(error.to_string()))?;
+            let has_room = |bytes| share.resize(bytes).is_ok();
+            match link.exchange(request, has_room).await {
+                Ok((answer, body)) => {
+                    self.keep(address, link);
+                    return Ok(respond(answer, body, backend.node));
+                }
+                Err(Failure::Broken(_)) if was_kept => {}
+                Err(Failure::Broken(error)) => return Err(refuse(error.to_string())),
+                Err(Failure::TooLarge) => return Err(Rejection::Crowded),
+            }
+        }
+    }
+
+    fn take_idle(&self, address: &str) -> Option<Link> {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|(_, link)| link.is_open());
+        let place = idle.iter().rposition(|(at, _)| at == address)?;
+        Some(idle.remove(place).1)
+    }
+
+    fn keep(&self, address: &str, link: Link) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() >= limits::GATEWAY_IDLE_MAX {
+            idle.remove(0);
+        }
+        idle.push((address.to_owned(), link));
+    }
+}
+
+impl Handler for Gateway {
+    async fn handle(&self, mut head: Parts, body: &mut Body) -> Response<Full<Bytes>> {
+        // What is wrong with a request the API says in its own words.
+        let plan = self.plan(&head, body).await.ok().flatten();
+        let mut answered = None;
+        if let Some((subject, forward)) = &plan {
+            let mut may_try_again = true;
+            while let Some(backends) = self.backends(subject) {
+                let result = self.forward(forward, &backends).await;
+                let is_over = result.is_ok() || !may_try_again;
+                if is_over || !self.is_dealt_anew(subject, &backends).await {
+                    answered = Some(result);
+                    break;
+                }
+                may_try_again = false;
+            }
+            // Wherever the claim is taken in the end, it has the stamp of this door.
+            let stamp = forward.headers.iter().find(|(name, _)| *name == STAMP);
+            head.headers.extend(stamp.cloned().map(|(name, value)| (Some(name), value)));
+        }
+        let Some(answered) = answered else {
+            self.api.metrics().borrow_mut().count_gateway(GatewayOutcome::Local);
+            return self.api.handle(head, body).await;
+        };
+        let outcome = match &answered {
+            Ok(_) => GatewayOutcome::Forwarded,
+            Err(_) => GatewayOutcome::Failed,
+        };
+        self.api.metrics().borrow_mut().count_gateway(outcome);
+        let mut response = answered.unwrap_or_else(|rejection| refuse(&rejection));
+        self.api.dress(&head, &mut response);
+        response
+    }
+
+    fn note_refused(&self, rejection: &Rejection) {
+        self.api.note_refused(rejection);
+    }
+}
+
+impl Forward {
+    /// Of `head` what the other node needs to know.
+    fn of(head: &Parts, own: NodeId, body: Bytes) -> Forward {
+        // To a question for the head alone our server answers with the head alone.
+        let method = if head.method == Method::HEAD { Method::GET } else { head.method.clone() };
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+        let kept = [API_KEY, AGENT_ID, REQUEST_ID, CONTENT_TYPE, ACCEPT].into_iter();
+        let headers = kept.filter_map(|name| Some((name.clone(), head.headers.get(name)?.clone())));
+        let mut forward = Forward { method, target, headers: headers.collect(), body };
+        forward.put(FORWARDED, &own.to_string());
+        forward
+    }
+
+    fn put(&mut self, name: http::HeaderName, text: &str) {
+        let value = HeaderValue::from_str(text).expect("digits, hex and hyphens");
+        self.headers.push((name, value));
+    }
+
+    fn request(&self, host: &str) -> http::Result<Request<Full<Bytes>>> {
+        let mut builder = Request::builder().method(&self.method).uri(&self.target);
+        builder = builder.header(HOST, host);
+        for (name, value) in &self.headers {
+            builder = builder.header(name, value);
+        }
+        builder.body(Full::new(self.body.clone()))
+    }
+}
+
+async fn connect(address: &str) -> Result<Link, String> {
+    let late = async {
+        Timer::after(limits::GATEWAY_CONNECT_MAX).await;
+        Err(format!("no connection within {:?}", limits::GATEWAY_CONNECT_MAX))
+    };
+    let connecting = async { Link::connect(&resolve(address).await?).await };
+    future::or(connecting, late).await
+}
+
+fn respond(answer: http::response::Parts, body: Bytes, node: NodeId) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    for name in [CONTENT_TYPE, http::header::RETRY_AFTER, http::header::ALLOW] {
+        if let Some(value) = answer.headers.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    let node = HeaderValue::from_str(&node.to_string()).expect("hex");
+    headers.insert(ANSWERED_BY, node);
+    response
+}

@@ -1,0 +1,104 @@
+//! What the HTTP API answers about the cluster, as JSON text.
+//!
+//! In: the cluster as this node sees it. Out: text. Names and shapes are those of `docs/http.md`.
+//!
+//! Never: knows a status.
+
+use nanoserde::SerJson;
+
+use super::text::{Hex, Text, render};
+use crate::cluster::Cluster;
+use crate::cluster::shard::ShardMap;
+use crate::swim::Update;
+
+#[derive(SerJson)]
+struct Status<'a> {
+    node_id: Hex<'a>,
+    members: Vec<Member<'a>>,
+    shards: u32,
+    replication_factor: u32,
+    shard_moves: u64,
+    gossip: Gossip,
+}
+
+#[derive(SerJson)]
+struct Member<'a> {
+    node_id: Hex<'a>,
+    state: Text<'a>,
+    rpc_addr: Text<'a>,
+    api_addr: Text<'a>,
+    incarnation: u64,
+    lamport_time: u64,
+}
+
+#[derive(SerJson)]
+struct Gossip {
+    pushed: u64,
+    failed: u64,
+    dropped: u64,
+    waiting: u64,
+}
+
+#[derive(SerJson)]
+struct Ranges<'a> {
+    ranges: Vec<Range<'a>>,
+}
+
+#[derive(SerJson)]
+struct Range<'a> {
+    shard: u32,
+    replicas: Vec<Hex<'a>>,
+}
+
+/// All members, this node among them, by id.
+pub fn status(cluster: &Cluster) -> String {
+    let me = cluster.swim().me();
+    let mut members: Vec<&Update> =
+        cluster.swim().members().map(|member| &member.news).chain([me]).collect();
+    members.sort_unstable_by_key(|news| news.node);
+    let gossip = cluster.gossip();
+    let stats = gossip.stats();
+    let status = Status {
+        node_id: Hex(&me.node.0),
+        members: members.into_iter().map(member).collect(),
+        shards: cluster.map().shards(),
+        replication_factor: cluster.map().factor(),
+        shard_moves: cluster.moves(),
+        gossip: Gossip {
+            pushed: stats.pushed,
+            failed: stats.failed,
+            dropped: stats.dropped,
+            waiting: gossip.waiting() as u64,
+        },
+    };
+    render(&status, 256 + 256 * status.members.len())
+}
+
+fn member(news: &Update) -> Member<'_> {
+    Member {
+        node_id: Hex(&news.node.0),
+        state: Text(news.state.name()),
+        rpc_addr: Text(&news.rpc_addr),
+        api_addr: Text(&news.api_addr),
+        incarnation: news.incarnation,
+        lamport_time: news.lamport,
+    }
+}
+
+/// All shards and who holds them.
+pub fn ranges(map: &ShardMap) -> String {
+    let held: Vec<_> =
+        (0..map.shards()).map(|shard| map.replicas(shard).collect::<Vec<_>>()).collect();
+    let ranges = (0..).zip(&held).map(|(shard, nodes)| {
+        let replicas = nodes.iter().map(|node| Hex(&node.0)).collect();
+        Range { shard, replicas }
+    });
+    render(&Ranges { ranges: ranges.collect() }, 128 * held.len())
+}
+
+/// One shard and who holds it; `None` if there are not so many.
+pub fn shard(map: &ShardMap, shard: u32) -> Option<String> {
+    let nodes: Vec<_> = (shard < map.shards()).then(|| map.replicas(shard).collect())?;
+    let replicas = nodes.iter().map(|node| Hex(&node.0)).collect();
+    Some(render(&Range { shard, replicas }, 128))
+}
