@@ -1,7 +1,7 @@
 //! The API key at the door of HTTP.
 //!
-//! In: request heads. Out: whether they may be answered. Health stays open, as orchestrators have no
-//! key; so do preflights, as browsers send none with them; metrics by choice.
+//! In: request heads. Out: whether they may be answered. Health stays open, as orchestrators have
+//! no key; so do preflights, as browsers send none with them; metrics by choice.
 //!
 //! Never: keeps a key as it is, takes longer for a key that is nearly right.
 

@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 pub struct Answer {
     /// The status code.
     pub status: u16,
+    /// The head as it came, in lower case.
+    pub head: String,
     /// The body as it came.
     pub text: String,
 }
@@ -27,12 +29,23 @@ impl Answer {
 
 /// GET.
 pub async fn get(to: SocketAddr, path: &str) -> std::io::Result<Answer> {
-    request(to, "GET", path, None).await
+    request(to, "GET", path, None, "").await
 }
 
 /// POST of a JSON body.
 pub async fn post(to: SocketAddr, path: &str, body: &Value) -> std::io::Result<Answer> {
-    request(to, "POST", path, Some(body.to_string())).await
+    request(to, "POST", path, Some(body.to_string()), "").await
+}
+
+/// As [`get`] or, with a body, [`post`], with more header lines: `name: value\r\n` each.
+pub async fn ask(
+    to: SocketAddr,
+    path: &str,
+    body: Option<&Value>,
+    headers: &str,
+) -> std::io::Result<Answer> {
+    let method = if body.is_some() { "POST" } else { "GET" };
+    request(to, method, path, body.map(Value::to_string), headers).await
 }
 
 async fn request(
@@ -40,11 +53,12 @@ async fn request(
     method: &str,
     path: &str,
     body: Option<String>,
+    headers: &str,
 ) -> std::io::Result<Answer> {
     let body = body.unwrap_or_default();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+         content-type: application/json\r\n{headers}content-length: {}\r\n\r\n",
         body.len()
     );
     let mut stream = TcpStream::connect(to).await?;
@@ -70,7 +84,7 @@ fn parse(answer: &[u8]) -> Option<Answer> {
         None if head.contains("transfer-encoding: chunked") => unchunk(body)?,
         None => body.to_string(),
     };
-    Some(Answer { status, text })
+    Some(Answer { status, head, text })
 }
 
 fn unchunk(mut body: &str) -> Option<String> {

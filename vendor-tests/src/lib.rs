@@ -14,3 +14,4 @@ pub mod claims;
 pub mod node;
 pub mod peer;
 pub mod set;
+pub mod wait;

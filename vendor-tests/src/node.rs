@@ -4,6 +4,7 @@
 //! `STEMEDB_NODE` says (words, such as `qemu-aarch64 target/.../stemedb-edge`), else the one that
 //! `cargo build` makes beside the test. Never: waits a fixed time, leaves a process or a file.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,8 @@ pub struct Node {
     lines: Arc<Mutex<Vec<String>>>,
     /// Where its HTTP API listens.
     pub http: SocketAddr,
+    /// Where its gateway listens.
+    pub gateway: SocketAddr,
     /// Where its gRPC listens.
     pub rpc: SocketAddr,
 }
@@ -62,12 +65,12 @@ impl Node {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let log = child.stderr.take().expect("stderr is piped");
         let found = read_log(log, Arc::clone(&lines));
-        let Ok((http, rpc)) = found.recv_timeout(PATIENCE) else {
+        let Ok([http, gateway, rpc]) = found.recv_timeout(PATIENCE) else {
             let _ = child.kill();
             let _ = child.wait();
             panic!("the node never said where it listens:\n{}", shown(&lines));
         };
-        Node { child, dir: Some(dir), settings, lines, http, rpc }
+        Node { child, dir: Some(dir), settings, lines, http, gateway, rpc }
     }
 
     /// SIGKILL, as a power cut is to a process; then a start on the same directory.
@@ -165,6 +168,19 @@ impl Node {
         answer.json()["peers"].as_array().expect("a list of peers").clone()
     }
 
+    /// Its id.
+    pub async fn id(&self) -> String {
+        self.get("/v1/health").await["node_id"].as_str().expect("an id").to_string()
+    }
+
+    /// The states it sees members in, by id.
+    pub async fn members(&self) -> BTreeMap<String, String> {
+        let status = self.get("/v1/cluster/status").await;
+        let members = status["members"].as_array().expect("a list of members").clone();
+        let text = |value: &Value| value.as_str().expect("text").to_string();
+        members.iter().map(|it| (text(&it["node_id"]), text(&it["state"]))).collect()
+    }
+
     /// Merkle root and count, as the health page tells them.
     pub async fn root(&self) -> (Hash, u64) {
         let health = self.get("/v1/health").await;
@@ -222,12 +238,13 @@ fn build() -> PathBuf {
 fn read_log(
     log: impl Read + Send + 'static,
     lines: Arc<Mutex<Vec<String>>>,
-) -> mpsc::Receiver<(SocketAddr, SocketAddr)> {
+) -> mpsc::Receiver<[SocketAddr; 3]> {
     let (tell, found) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(log).lines().map_while(Result::ok) {
-            if let (Some(http), Some(rpc)) = (address(&line, "api"), address(&line, "rpc")) {
-                let _ = tell.send((http, rpc));
+            let [http, gateway, rpc] = ["api", "gateway", "rpc"].map(|key| address(&line, key));
+            if let (Some(http), Some(gateway), Some(rpc)) = (http, gateway, rpc) {
+                let _ = tell.send([http, gateway, rpc]);
             }
             let mut lines = lines.lock().expect("nobody panics with the lock");
             if lines.len() == LINES_KEPT {
