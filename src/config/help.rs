@@ -13,6 +13,8 @@ pub(super) enum Topic {
     Import,
     Keygen,
     Check,
+    Status,
+    Demo,
 }
 
 pub(super) const VERSION: &str = concat!("stemedb-edge ", env!("CARGO_PKG_VERSION"), "\n");
@@ -25,6 +27,8 @@ Usage:
   stemedb-edge import FILE|-        send assertions, one JSON body a line, to a running node
   stemedb-edge keygen FILE          make a signing key
   stemedb-edge check DIR            verify a data directory, beside a running node too
+  stemedb-edge status [HOST:PORT]   members, shards and roots, as a node sees them
+  stemedb-edge demo                 three nodes on this machine, to look at
 
 Options:
   -h, --help            this text; after a command, the command's own
@@ -61,6 +65,7 @@ Options:
   --key FILE            sign each claim with this key (see keygen); a claim without
                         a timestamp gets the present one
   --concurrency COUNT   requests in flight, 1 to 128         [64]
+  --api-key-file FILE   the key that the node asks for       [STEMEDB_ROOT_API_KEY or ..._FILE]
   -h, --help            this text
 
 A refused line does not stop the rest: the end names how many were refused, why, and their first
@@ -101,6 +106,31 @@ Exit codes: 0 all is what was written, 1 something is not (each place is named),
 or the command line is wrong.
 ";
 
+const STATUS: &str = "\
+Shows the cluster as a node sees it: members, what each holds, and who has which shards.
+
+Usage:
+  stemedb-edge status [HOST:PORT] [OPTIONS]
+
+  HOST:PORT             the node's HTTP API or gateway       [127.0.0.1:18180]
+
+Options:
+  --api-key-file FILE   the key that the nodes ask for       [STEMEDB_ROOT_API_KEY or ..._FILE]
+  -h, --help            this text
+
+Members are asked for their roots one by one; equal roots are equal sets.
+
+Exit codes: 0 it answered, 1 it did not, 2 the command line is wrong.
+";
+
+const DEMO: &str = "\
+Starts three nodes on free ports of this machine, puts sample claims in, kills one node and brings
+it back, and tells what happens until Ctrl-C. Nothing is left behind.
+
+Usage:
+  stemedb-edge demo
+";
+
 /// The help text of a topic.
 pub(super) fn text(topic: Topic) -> String {
     match topic {
@@ -108,6 +138,8 @@ pub(super) fn text(topic: Topic) -> String {
         Topic::Import => IMPORT.to_string(),
         Topic::Keygen => KEYGEN.to_string(),
         Topic::Check => CHECK.to_string(),
+        Topic::Status => STATUS.to_string(),
+        Topic::Demo => DEMO.to_string(),
     }
 }
 
@@ -155,7 +187,7 @@ mod tests {
 
     #[test]
     fn help_fits_the_screen_and_names_every_setting() {
-        let topics = [Topic::Node, Topic::Import, Topic::Keygen, Topic::Check];
+        let topics = [Topic::Node, Topic::Import, Topic::Keygen, Topic::Check, Topic::Status];
         for line in topics.map(text).iter().flat_map(|text| text.lines()) {
             assert!(line.len() <= 100, "{line}");
         }

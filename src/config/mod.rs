@@ -40,6 +40,10 @@ pub enum Command {
         /// Which one.
         dir: PathBuf,
     },
+    /// Show the cluster as a node sees it.
+    Status(Status),
+    /// Run three nodes to look at.
+    Demo,
     /// Print this text: help, version or settings.
     Print(String),
 }
@@ -55,6 +59,17 @@ pub struct Import {
     pub key: Option<PathBuf>,
     /// Requests in flight.
     pub concurrency: usize,
+    /// The key that the node asks for.
+    pub api_key: Option<SecretSource>,
+}
+
+/// Whom to ask for its view of the cluster.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Status {
+    /// The node's HTTP API, or its gateway.
+    pub at: Endpoint,
+    /// The key that the nodes ask for.
+    pub api_key: Option<SecretSource>,
 }
 
 /// What is wrong with the command line or the environment; the caller must change it.
@@ -77,7 +92,9 @@ fn wrong(problem: String) -> Usage {
     Usage(vec![problem])
 }
 
-const COMMANDS: [&str; 5] = ["serve", "import", "keygen", "check", "help"];
+const COMMANDS: [&str; 7] = ["serve", "import", "keygen", "check", "status", "demo", "help"];
+/// Where a node's API is by default.
+const API_PORT: u16 = 18180;
 const NODE_OPTIONS: [&str; 3] = ["help", "version", "print-settings"];
 
 /// Reads the arguments (without the program's name) and the environment.
@@ -90,7 +107,15 @@ pub fn parse(
         .try_raw_args()
         .and_then(|mut raw| raw.next_if(|word| COMMANDS.iter().any(|&name| word == name)));
     match command.as_ref().and_then(|word| word.to_str()) {
-        Some("import") => parse_import(&mut parser),
+        Some("import") => parse_import(&mut parser, api_key(environment)?),
+        Some("status") => parse_status(&mut parser, api_key(environment)?),
+        Some("demo") => match parser.next()? {
+            None => Ok(Command::Demo),
+            Some(Arg::Short('h') | Arg::Long("help")) => {
+                Ok(Command::Print(help::text(Topic::Demo)))
+            }
+            Some(other) => Err(unexpected(other, Topic::Demo)),
+        },
         Some("keygen") => Ok(match parse_file(&mut parser, Topic::Keygen)? {
             Ok(file) => Command::Keygen { file },
             Err(text) => text,
@@ -232,6 +257,8 @@ fn unexpected(argument: Arg<'_>, topic: Topic) -> Usage {
         Topic::Import => "import",
         Topic::Keygen => "keygen",
         Topic::Check => "check",
+        Topic::Status => "status",
+        Topic::Demo => "demo",
     };
     let argument = match argument {
         Arg::Short(letter) => format!("-{letter}"),
@@ -241,9 +268,40 @@ fn unexpected(argument: Arg<'_>, topic: Topic) -> Usage {
     wrong(format!("{command} does not take {argument}, see stemedb-edge {command} --help"))
 }
 
-fn parse_import(parser: &mut Parser) -> Result<Command, Usage> {
+/// The key that a node asks its clients for, as they share its environment or are told.
+fn api_key(
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Option<SecretSource>, Usage> {
+    let mut raw = RawSettings::default();
+    put_environment(&mut raw, environment);
+    Settings::client_key(&raw).map_err(Usage)
+}
+
+fn parse_status(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Result<Command, Usage> {
+    let mut at = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => {
+                return Ok(Command::Print(help::text(Topic::Status)));
+            }
+            Arg::Long("api-key-file") => api_key = Some(SecretSource::File(parser.value()?.into())),
+            Arg::Value(word) if at.is_none() => {
+                let word = word.to_string_lossy();
+                at = Some(api_address(&word).map_err(|hint| wrong(format!("'{word}': {hint}")))?);
+            }
+            other => return Err(unexpected(other, Topic::Status)),
+        }
+    }
+    Ok(Command::Status(Status { at: at.unwrap_or_else(local_api), api_key }))
+}
+
+fn local_api() -> Endpoint {
+    Endpoint { host: "127.0.0.1".to_string(), port: API_PORT }
+}
+
+fn parse_import(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Result<Command, Usage> {
     let mut source: Option<OsString> = None;
-    let mut to = Endpoint { host: "127.0.0.1".to_string(), port: 18180 };
+    let mut to = local_api();
     let (mut key, mut concurrency) = (None, 64);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -251,6 +309,7 @@ fn parse_import(parser: &mut Parser) -> Result<Command, Usage> {
                 return Ok(Command::Print(help::text(Topic::Import)));
             }
             Arg::Long("to") => to = text_value(parser, "to", api_address)?,
+            Arg::Long("api-key-file") => api_key = Some(SecretSource::File(parser.value()?.into())),
             Arg::Long("key") => key = Some(PathBuf::from(parser.value()?)),
             Arg::Long("concurrency") => {
                 concurrency = text_value(parser, "concurrency", |text| {
@@ -265,7 +324,7 @@ fn parse_import(parser: &mut Parser) -> Result<Command, Usage> {
         wrong("import takes a file of lines, or - for the standard input".to_string())
     })?;
     let file = (source != "-").then(|| PathBuf::from(source));
-    Ok(Command::Import(Import { file, to, key, concurrency: concurrency as usize }))
+    Ok(Command::Import(Import { file, to, key, concurrency: concurrency as usize, api_key }))
 }
 
 fn text_value<T>(

@@ -85,6 +85,15 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// The key alone, for commands that talk to a node whose settings they share.
+    pub(super) fn client_key(raw: &RawSettings) -> Result<Option<SecretSource>, Vec<String>> {
+        let mut reader = Reader { raw, problems: Vec::new() };
+        let key = reader.secret(Name::RootApiKey, Name::RootApiKeyFile);
+        if reader.problems.is_empty() { Ok(key) } else { Err(reader.problems) }
+    }
+}
+
 /// Reads values one by one and keeps what is wrong with them; a wrong value reads as its default.
 struct Reader<'a> {
     raw: &'a RawSettings,

@@ -5,9 +5,11 @@
 
 pub mod anti_entropy;
 pub mod api;
+mod ask;
 mod budget;
 mod calls;
 pub mod check;
+pub mod demo;
 pub mod disk;
 pub mod door;
 pub mod driver;
@@ -29,6 +31,7 @@ pub mod resolve;
 pub mod secrets;
 pub mod signals;
 pub mod socket;
+pub mod status;
 pub mod sync_service;
 pub mod tasks;
 pub mod verify;

@@ -27,8 +27,9 @@ use futures_lite::future;
 use super::keygen;
 use super::reactor::{self, Timer};
 use super::resolve;
+use super::secrets;
 use super::signals::{Signal, Signals};
-use crate::base::Wall;
+use crate::base::{Secret, Wall};
 use crate::config::{Endpoint, Import};
 use crate::model::signature::Signer;
 use lines::{Line, Lines};
@@ -102,6 +103,7 @@ fn complain(what: &str) {
 struct Job {
     addresses: Vec<SocketAddr>,
     host: String,
+    api_key: Option<Secret>,
     total: Option<u64>,
     dealt: Sender<Line>,
     lines: Receiver<Line>,
@@ -135,10 +137,13 @@ impl Job {
         });
         let (reader, total) = open(import)?;
         let addresses = resolve(&import.to)?;
+        let api_key = import.api_key.as_ref();
+        let api_key = api_key.map(|key| secrets::load(key, "STEMEDB_ROOT_API_KEY")).transpose()?;
         let (dealt, lines) = async_channel::bounded(DEALT_MAX);
         let job = Job {
             addresses,
             host: import.to.to_string(),
+            api_key,
             total,
             dealt,
             lines,

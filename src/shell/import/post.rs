@@ -15,6 +15,7 @@ use nanoserde::DeJson;
 use super::super::http::client::Link;
 use super::super::reactor::Timer;
 use super::{End, Fate, Job};
+use crate::wire::http::API_KEY;
 
 /// A connection is made, or it is not, within this.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -111,11 +112,13 @@ impl Job {
             Some(link) => link,
             None => link.insert(connect(&self.addresses).await?),
         };
-        let request = Request::post("/v1/assert")
+        let mut request = Request::post("/v1/assert")
             .header(header::HOST, &self.host)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|error| error.to_string())?;
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(key) = &self.api_key {
+            request = request.header(API_KEY, key.expose());
+        }
+        let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
         let has_room = |bytes| bytes <= ANSWER_BYTES_MAX;
         match within(ANSWER_MAX, link.exchange(request, has_room)).await {
             Some(answered) => answered
