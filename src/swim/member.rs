@@ -63,7 +63,12 @@ pub struct Update {
 impl Update {
     /// Whether it stands against `other`, which is about the same member.
     pub fn beats(&self, other: &Update) -> bool {
-        (self.incarnation, self.state) > (other.incarnation, other.state)
+        self.rank() > other.rank()
+    }
+
+    /// What decides which of two pieces of news stands.
+    pub(super) fn rank(&self) -> (u64, State) {
+        (self.incarnation, self.state)
     }
 
     /// About how many bytes it takes in a message.
@@ -79,58 +84,4 @@ pub struct Member {
     pub news: Update,
     /// When its state last changed.
     pub since: Moment,
-    /// How it is suspected, while it is.
-    pub(super) suspicion: Option<Suspicion>,
-}
-
-/// A suspicion shortens with each independent confirmation (Lifeguard, section IV.B).
-#[derive(Clone, Debug)]
-pub(super) struct Suspicion {
-    began: Moment,
-    /// When those who said so of their own knowledge did, in Lamport time: that tells them apart.
-    accusations: Vec<u64>,
-    /// Whether one of them is this node's.
-    is_own: bool,
-    /// Bounds of its length, in microseconds.
-    shortest: u64,
-    longest: u64,
-    /// Confirmations that bring it down to the shortest.
-    enough: usize,
-}
-
-impl Suspicion {
-    pub(super) fn new(began: Moment, lamport: u64, bounds: (u64, u64), enough: usize) -> Self {
-        let (shortest, longest) = bounds;
-        let accusations = vec![lamport];
-        Suspicion { began, accusations, is_own: false, shortest, longest, enough }
-    }
-
-    /// False if that accusation is counted, or enough are.
-    pub(super) fn confirm(&mut self, lamport: u64) -> bool {
-        let is_news = self.accusations.len() <= self.enough && !self.accusations.contains(&lamport);
-        if is_news {
-            self.accusations.push(lamport);
-        }
-        is_news
-    }
-
-    /// This node's own accusation counts once; false if it did, or enough are.
-    pub(super) fn confirm_own(&mut self, lamport: u64) -> bool {
-        !std::mem::replace(&mut self.is_own, true) && self.confirm(lamport)
-    }
-
-    /// The member is known to be gone but for its word: nothing more has to confirm it.
-    pub(super) fn settle(&mut self) {
-        self.longest = self.shortest;
-    }
-
-    pub(super) fn deadline(&self) -> Moment {
-        let confirmations = (self.accusations.len() - 1) as f64;
-        let part = match self.enough {
-            0 => 1.0,
-            enough => ((confirmations + 1.0).ln() / (enough as f64 + 1.0).ln()).min(1.0),
-        };
-        let length = self.longest as f64 - part * (self.longest - self.shortest) as f64;
-        Moment(self.began.0 + length as u64)
-    }
 }

@@ -13,6 +13,8 @@ mod member;
 mod news;
 mod probe;
 mod rumor;
+mod suspicion;
+mod tell;
 
 #[cfg(test)]
 mod tests;
@@ -21,10 +23,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::base::{Moment, NodeId, Random};
-use member::Suspicion;
 pub use member::{Member, State, Update};
 use probe::{Probes, Seeds};
 use rumor::Rumors;
+use suspicion::Suspicion;
 
 /// Names one call; never used twice.
 pub type CallNumber = u64;
@@ -117,7 +119,13 @@ pub struct Swim {
     config: Config,
     me: Update,
     members: BTreeMap<NodeId, Member>,
+    suspicions: BTreeMap<NodeId, Suspicion>,
+    /// Members that are dead or left.
+    gone: Vec<NodeId>,
     rumors: Rumors,
+    /// When news was told at once, and when it is to be.
+    last_burst: Moment,
+    next_burst: Option<Moment>,
     probes: Probes,
     seeds: Seeds,
     /// Lifeguard's local health: 0 is well; each step makes this node slower to judge.
@@ -131,14 +139,8 @@ pub struct Swim {
 
 /// Local health is at most this bad.
 const UNHEALTH_MAX: u32 = 8;
-/// Bytes of news in an ordinary message.
-const NEWS_BYTES_MAX: usize = 1200;
-/// Bytes of news in the answer to somebody who is new here.
-const WELCOME_BYTES_MAX: usize = 256 << 10;
-/// How long the dead stay in the list, so that late news of them finds them dead.
-const FORGET_AFTER: Duration = Duration::from_secs(600);
-/// Members told at once of what a refused probe says.
-const TOLD_AT_ONCE: usize = 3;
+/// Members told in person that this node goes.
+const TOLD_OF_LEAVING: usize = 6;
 
 impl Swim {
     /// A node alone. Its incarnation has to be higher than in its life before; Unix milliseconds
@@ -150,7 +152,11 @@ impl Swim {
             config,
             me,
             members: BTreeMap::new(),
+            suspicions: BTreeMap::new(),
+            gone: Vec::new(),
             rumors: Rumors::default(),
+            last_burst: Moment::ZERO,
+            next_burst: None,
             probes: Probes::new(first),
             seeds: Seeds::default(),
             unhealth: 0,
@@ -170,16 +176,17 @@ impl Swim {
     /// Somebody pinged with news. Out: news for the answer; all that is known for a newcomer.
     pub fn handle_ping(&mut self, now: Moment, updates: Vec<Update>) -> Vec<Update> {
         // Who does not say who it is learns all, and takes no news from those who spread it.
-        let Some(said) = updates.first().cloned() else { return self.everything_for(None) };
-        let was_known = self.is_present(said.node);
-        self.take_updates(now, updates);
+        let Some(said) = updates.first() else { return self.everything_for(None) };
+        let (node, rank) = (said.node, said.rank());
+        let was_known = self.is_present(node);
+        self.take_updates(now, node, updates);
         let mut news = match was_known {
-            true => self.news_for(Some(said.node)),
-            false => self.everything_for(Some(said.node)),
+            true => self.news_for(Some(node)),
+            false => self.everything_for(Some(node)),
         };
         // What stands against its own word it has to hear, whatever that is.
-        let other = self.members.get(&said.node).map(|member| &member.news);
-        let other = other.filter(|news| news.beats(&said) && news.state == State::Alive);
+        let other = self.members.get(&node).map(|member| &member.news);
+        let other = other.filter(|news| news.rank() > rank && news.state == State::Alive);
         news.extend(other.cloned());
         news
     }
@@ -201,7 +208,8 @@ impl Swim {
             return;
         }
         self.hear_from(now, &ack);
-        self.take_updates(now, ack.updates);
+        self.take_updates(now, ack.node, ack.updates);
+        self.probes.reached(ack.node);
         match probe {
             Some(probe) if probe.target.is_some_and(|node| node != ack.node) => {
                 // Another node has the address now: the one that was meant is gone from there.
@@ -209,7 +217,6 @@ impl Swim {
             }
             Some(probe) if probe.target.is_some() => {
                 self.unhealth = self.unhealth.saturating_sub(1);
-                self.probes.reached(ack.node);
             }
             _ => {}
         }
@@ -223,7 +230,9 @@ impl Swim {
         acked: bool,
         news: Vec<Update>,
     ) {
-        self.take_updates(now, news);
+        if let Some(said) = news.first() {
+            self.take_updates(now, said.node, news);
+        }
         if acked {
             self.probes.end_all_like(number);
         } else {
@@ -241,11 +250,8 @@ impl Swim {
 
     /// A connection to this address ended.
     pub fn handle_lost(&mut self, now: Moment, rpc_addr: &str) {
-        let member = self
-            .members
-            .values()
-            .find(|member| member.news.rpc_addr == rpc_addr && member.news.state.is_present());
-        if let Some(target) = member.map(|member| member.news.node) {
+        let target = self.present().find(|news| news.rpc_addr == rpc_addr).map(|news| news.node);
+        if let Some(target) = target {
             self.probe(now, target);
         }
     }
@@ -253,12 +259,15 @@ impl Swim {
     /// This node goes: says so to a few.
     pub fn handle_leave(&mut self, now: Moment) {
         self.me.state = State::Left;
-        self.rumors.start(self.me.node);
-        self.tell_at_once(now, 2 * TOLD_AT_ONCE, None);
+        self.rumors.start(self.me.node, None);
+        for node in self.pick(TOLD_OF_LEAVING, None) {
+            self.ping_member(now, node);
+        }
     }
 
     /// Time passed; safe to call early or late.
     pub fn handle_timeout(&mut self, now: Moment) {
+        self.wake(now);
         for probe in self.probes.take_silent(now) {
             self.probe_failed(now, probe, Failure::Silent);
         }
@@ -272,15 +281,18 @@ impl Swim {
         if self.probes.next_turn <= now {
             self.take_turn(now);
         }
+        if self.next_burst.is_some_and(|due| due <= now) {
+            self.burst(now);
+        }
     }
 
     /// When [`Swim::handle_timeout`] wants to be called next.
     pub fn next_deadline(&self) -> Option<Moment> {
-        let suspicions = self.members.values().filter_map(|member| member.suspicion.as_ref());
-        let deadlines = suspicions.map(Suspicion::deadline);
+        let deadlines = self.suspicions.values().map(|suspicion| suspicion.deadline);
         // The dead have their turns too.
         let turn = (!self.members.is_empty()).then_some(self.probes.next_turn);
-        deadlines.chain(self.probes.deadlines()).chain(self.seeds.deadline()).chain(turn).min()
+        let own = [turn, self.next_burst, self.seeds.deadline()].into_iter().flatten();
+        deadlines.chain(self.probes.deadlines()).chain(own).min()
     }
 
     /// The next thing to do; drain until `None` after every other call.
@@ -296,6 +308,11 @@ impl Swim {
     /// All other members, the dead that are not forgotten included, by id.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.members.values()
+    }
+
+    /// What is known of one.
+    pub fn member(&self, node: NodeId) -> Option<&Member> {
+        self.members.get(&node)
     }
 
     /// The others that take part.
@@ -324,78 +341,6 @@ impl Swim {
         self.rumors.len()
     }
 
-    /// News for a message to `to`, as a call on another's behalf carries it.
-    pub fn news_for(&mut self, to: Option<NodeId>) -> Vec<Update> {
-        let mut news = vec![self.me.clone()];
-        // What is held against somebody, it hears first of all, so that it can object.
-        let accused = to.and_then(|to| self.members.get(&to));
-        news.extend(
-            accused.map(|member| member.news.clone()).filter(|it| it.state != State::Alive),
-        );
-        let mut bytes: usize = news.iter().map(Update::wire_bytes).sum();
-        let limit = 3 * scale(self.members.len()).ceil() as u32;
-        for node in self.rumors.by_need() {
-            let Some(update) = self.news_of(node).filter(|_| Some(node) != to) else { continue };
-            bytes += update.wire_bytes();
-            if bytes > NEWS_BYTES_MAX {
-                break;
-            }
-            if node != self.me.node {
-                news.push(update);
-            }
-            self.rumors.count_told(node, limit);
-        }
-        news
-    }
-
-    fn news_of(&self, node: NodeId) -> Option<Update> {
-        if node == self.me.node {
-            return Some(self.me.clone());
-        }
-        self.members.get(&node).map(|member| member.news.clone())
-    }
-
-    /// As much of all that is known as fits; who takes part comes first. Counts as telling nobody.
-    fn everything_for(&self, to: Option<NodeId>) -> Vec<Update> {
-        let mut news = vec![self.me.clone()];
-        let others = self.members.values().map(|member| &member.news);
-        let is_due = |it: &&Update| Some(it.node) != to || it.state != State::Alive;
-        let mut others: Vec<&Update> = others.filter(is_due).collect();
-        others.sort_by_key(|update| update.state);
-        let mut bytes = 0;
-        news.extend(others.into_iter().cloned().take_while(|update| {
-            bytes += update.wire_bytes();
-            bytes <= WELCOME_BYTES_MAX
-        }));
-        news
-    }
-
-    /// Suspects whose time is over are dead; the dead of long ago are forgotten.
-    fn bury(&mut self, now: Moment) {
-        let is_over = |member: &&Member| {
-            let deadline = member.suspicion.as_ref().map(Suspicion::deadline);
-            deadline.is_some_and(|deadline| deadline <= now)
-        };
-        let over: Vec<NodeId> =
-            self.members.values().filter(is_over).map(|member| member.news.node).collect();
-        for node in over {
-            let Some(member) = self.members.get_mut(&node) else { continue };
-            let was = std::mem::replace(&mut member.news.state, State::Dead);
-            self.me.lamport += 1;
-            member.news.lamport = self.me.lamport;
-            self.rumors.start(node);
-            self.enter(now, node, was, State::Dead);
-        }
-        let gone = self.members.iter().filter(|(_, member)| {
-            !member.news.state.is_present() && now.since(member.since) > FORGET_AFTER
-        });
-        for node in gone.map(|(node, _)| *node).collect::<Vec<_>>() {
-            self.members.remove(&node);
-            self.rumors.stop(node);
-            self.outbox.push_back(Output::Event(Event::Changed(node, None)));
-        }
-    }
-
     fn is_present(&self, node: NodeId) -> bool {
         self.members.get(&node).is_some_and(|member| member.news.state.is_present())
     }
@@ -403,7 +348,9 @@ impl Swim {
     /// Whether who is at `address`, or was when it was last asked, takes part.
     fn is_found(&self, address: &str, node: Option<NodeId>) -> bool {
         let is_it = |news: &Update| news.rpc_addr == address || Some(news.node) == node;
-        is_it(&self.me) || self.present().any(is_it)
+        is_it(&self.me)
+            || node.is_some_and(|node| self.is_present(node))
+            || self.present().any(is_it)
     }
 }
 

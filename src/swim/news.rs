@@ -4,25 +4,23 @@
 //! In: updates of others, and what our own probes say. Out: members in a new state, rumors. Never:
 //! lets anybody but the member itself raise its incarnation.
 
-use super::member::{Member, State, Suspicion, Update};
-use super::{Ack, Event, Output, Swim, TOLD_AT_ONCE, UNHEALTH_MAX, scale};
+use super::member::{Member, State, Update};
+use super::{Ack, Event, Output, Swim, UNHEALTH_MAX};
 use crate::base::{Moment, NodeId, limits};
 
-/// Confirmations that shorten a suspicion to its shortest.
-const CONFIRMATIONS: usize = 3;
-/// How many times the shortest a suspicion lasts that nobody confirms.
-const SUSPICION_SPAN: u64 = 5;
+/// Members that ask a new suspect themselves, of all that hear of the suspicion.
+const OPINIONS: usize = 5;
 /// Objections in a row to another node with this id before it is called a duplicate.
 const CLASHES_MAX: u32 = 3;
 
 impl Swim {
-    pub(super) fn take_updates(&mut self, now: Moment, updates: Vec<Update>) {
+    pub(super) fn take_updates(&mut self, now: Moment, from: NodeId, updates: Vec<Update>) {
         for update in updates {
             self.me.lamport = self.me.lamport.max(update.lamport);
             if update.node == self.me.node {
                 self.hear_of_myself(now, &update);
             } else {
-                self.take_update(now, update);
+                self.take_update(now, from, update);
             }
         }
         self.me.lamport += 1;
@@ -38,15 +36,15 @@ impl Swim {
         if update.state == State::Alive && update.incarnation > self.me.incarnation {
             return self.object_to_twin(now, update.rpc_addr.clone());
         }
-        self.object(update.incarnation);
+        self.object(now, update.incarnation);
     }
 
-    fn object(&mut self, incarnation: u64) {
+    fn object(&mut self, now: Moment, incarnation: u64) {
         self.me.incarnation = incarnation.saturating_add(1);
         self.me.lamport += 1;
         self.stats.refuted += 1;
         self.unhealth = (self.unhealth + 1).min(UNHEALTH_MAX);
-        self.rumors.start(self.me.node);
+        self.tell_of(now, self.me.node, None);
     }
 
     /// Somebody alive elsewhere uses this node's id: once may be news of its own earlier life,
@@ -58,14 +56,14 @@ impl Swim {
             self.outbox.push_back(Output::Event(Event::Duplicate(rpc_addr)));
         }
         if self.clashes.1 < CLASHES_MAX {
-            self.object(self.me.incarnation);
+            self.object(now, self.me.incarnation);
         }
     }
 
-    fn take_update(&mut self, now: Moment, mut update: Update) {
+    fn take_update(&mut self, now: Moment, from: NodeId, mut update: Update) {
         let node = update.node;
         let Some(member) = self.members.get_mut(&node) else {
-            return self.meet(now, update);
+            return self.meet(now, from, update);
         };
         if update.rpc_addr.is_empty() {
             update.rpc_addr.clone_from(&member.news.rpc_addr);
@@ -73,10 +71,10 @@ impl Swim {
         if !update.beats(&member.news) {
             let is_confirmation =
                 update.state == State::Suspect && update.incarnation == member.news.incarnation;
-            let suspicion = member.suspicion.as_mut().filter(|_| is_confirmation);
+            let suspicion = self.suspicions.get_mut(&node).filter(|_| is_confirmation);
             if suspicion.is_some_and(|suspicion| suspicion.confirm(update.lamport)) {
                 member.news.lamport = update.lamport;
-                self.rumors.start(node);
+                self.tell_of(now, node, Some(from));
             }
             return;
         }
@@ -87,12 +85,15 @@ impl Swim {
             self.outbox.push_back(Output::Event(event));
         }
         member.news = update;
-        self.rumors.start(node);
+        self.tell_of(now, node, Some(from));
         self.enter(now, node, was, state);
+        if state == State::Suspect && self.random.below(self.probes.present()) < OPINIONS {
+            self.probe(now, node);
+        }
     }
 
     /// A stranger, if there is room. Strangers that are gone already, or nowhere, are not met.
-    fn meet(&mut self, now: Moment, update: Update) {
+    fn meet(&mut self, now: Moment, from: NodeId, update: Update) {
         if !update.state.is_present() || update.rpc_addr.is_empty() {
             return;
         }
@@ -101,37 +102,38 @@ impl Swim {
             return;
         }
         let (node, state) = (update.node, update.state);
-        let member = Member { news: update, since: now, suspicion: None };
-        self.members.insert(node, member);
-        self.probes.welcome(node, &mut self.random);
-        self.rumors.start(node);
+        self.members.insert(node, Member { news: update, since: now });
+        self.tell_of(now, node, Some(from));
         self.enter(now, node, State::Left, state);
     }
 
     /// What goes with a member's new state.
     pub(super) fn enter(&mut self, now: Moment, node: NodeId, was: State, state: State) {
-        let bounds = self.suspicion_bounds();
-        let enough = CONFIRMATIONS.min(self.present().count().saturating_sub(2));
         let Some(member) = self.members.get_mut(&node) else { return };
-        member.suspicion = (state == State::Suspect)
-            .then(|| Suspicion::new(now, member.news.lamport, bounds, enough));
-        if was == state {
-            return;
+        let lamport = member.news.lamport;
+        if was != state {
+            member.since = now;
+            match (was.is_present(), state.is_present()) {
+                (true, false) => self.lose(node),
+                (false, true) => self.welcome(node),
+                _ => {}
+            }
+            self.outbox.push_back(Output::Event(Event::Changed(node, Some(state))));
         }
-        member.since = now;
-        if !state.is_present() {
-            self.probes.forget(node);
-        } else if !was.is_present() {
-            self.probes.welcome(node, &mut self.random);
+        self.suspicions.remove(&node);
+        if state == State::Suspect {
+            self.begin_suspicion(now, node, lamport);
         }
-        self.outbox.push_back(Output::Event(Event::Changed(node, Some(state))));
     }
 
-    /// From shortest to longest, in microseconds.
-    fn suspicion_bounds(&self) -> (u64, u64) {
-        let interval = self.config.probe_interval.as_micros() as u64;
-        let shortest = (interval as f64 * scale(self.members.len())) as u64;
-        (shortest, shortest * SUSPICION_SPAN)
+    fn lose(&mut self, node: NodeId) {
+        self.probes.forget(node);
+        self.gone.push(node);
+    }
+
+    fn welcome(&mut self, node: NodeId) {
+        self.gone.retain(|gone| *gone != node);
+        self.probes.welcome(node, &mut self.random);
     }
 
     /// The very node answered. One of ours speaks for itself in its news; for a node that sends
@@ -150,38 +152,6 @@ impl Swim {
         let (rpc_addr, api_addr) = ack.addresses.clone();
         let (node, state, lamport) = (ack.node, State::Alive, self.me.lamport);
         let update = Update { node, rpc_addr, api_addr, state, lamport, incarnation };
-        self.take_update(now, update);
-    }
-
-    /// This node finds that a member does not answer. `is_certain`: its port is closed.
-    pub(super) fn suspect(&mut self, now: Moment, target: NodeId, is_certain: bool) {
-        let Some(member) = self.members.get_mut(&target) else { return };
-        let was = member.news.state;
-        self.me.lamport += 1;
-        let lamport = self.me.lamport;
-        if was == State::Alive {
-            member.news.state = State::Suspect;
-            member.news.lamport = lamport;
-            self.rumors.start(target);
-            self.enter(now, target, was, State::Suspect);
-        }
-        let Some(member) = self.members.get_mut(&target) else { return };
-        let Some(suspicion) = member.suspicion.as_mut() else { return };
-        if suspicion.confirm_own(lamport) {
-            member.news.lamport = lamport;
-            self.rumors.start(target);
-        }
-        if is_certain {
-            suspicion.settle();
-        }
-        if was != State::Alive {
-            return;
-        }
-        if is_certain {
-            self.tell_at_once(now, TOLD_AT_ONCE, Some(target));
-        } else {
-            // It hears what is held against it, and may object.
-            self.probe(now, target);
-        }
+        self.take_update(now, ack.node, update);
     }
 }

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{CallNumber, Failure, Output, Swim, TOLD_AT_ONCE};
+use super::member::State;
+use super::{CallNumber, Failure, Output, Swim};
 use crate::base::{Moment, NodeId, Random};
 
 /// Members asked to probe for us.
@@ -63,11 +64,14 @@ impl Probes {
 
     /// A member to probe from now on, at any place of the round.
     pub(super) fn welcome(&mut self, node: NodeId, random: &mut Random) {
-        if !self.order.contains(&node) {
-            let place = random.below(self.order.len() + 1);
-            self.order.insert(place, node);
-            self.at += usize::from(place < self.at);
-        }
+        let place = random.below(self.order.len() + 1);
+        self.order.insert(place, node);
+        self.at += usize::from(place < self.at);
+    }
+
+    /// How many there are to probe: all that take part.
+    pub(super) fn present(&self) -> usize {
+        self.order.len()
     }
 
     /// A member that is probed no more.
@@ -118,6 +122,13 @@ impl Probes {
         let targets: Vec<NodeId> = over.map(|unreached| unreached.target).collect();
         targets.iter().for_each(|target| self.reached(*target));
         targets
+    }
+
+    /// Nothing that is waited for is late before `at`.
+    pub(super) fn postpone(&mut self, at: Moment) {
+        let silent = self.open.values_mut().filter_map(|probe| probe.silent_at.as_mut());
+        let unreached = self.unreached.iter_mut().map(|unreached| &mut unreached.deadline);
+        silent.chain(unreached).for_each(|deadline| *deadline = at.max(*deadline));
     }
 
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Moment> {
@@ -206,26 +217,33 @@ impl Swim {
             self.stats.probes += 1;
             self.probe(now, target);
         }
-        if self.probes.turns.is_multiple_of(REVISIT_TURNS) {
-            let dead = self.members.values().map(|member| &member.news);
-            let dead: Vec<_> = dead
-                .filter(|news| news.state == super::State::Dead)
-                .map(|news| (news.node, news.rpc_addr.clone()))
-                .collect();
-            if !dead.is_empty() {
-                let (node, address) = dead[self.random.below(dead.len())].clone();
-                let updates = self.news_for(Some(node));
-                self.ping(now, None, address, updates);
+        if self.gone.is_empty() {
+            return;
+        }
+        self.forget(now);
+        if self.probes.turns.is_multiple_of(REVISIT_TURNS) && !self.gone.is_empty() {
+            let node = self.gone[self.random.below(self.gone.len())];
+            if self.members.get(&node).is_some_and(|member| member.news.state == State::Dead) {
+                self.ping_member(now, node);
             }
         }
     }
 
     /// Pings a member; its silence or its answer will be judged.
     pub(super) fn probe(&mut self, now: Moment, node: NodeId) {
+        self.call(now, node, Some(node));
+    }
+
+    /// Pings a member to tell it something; nobody is judged.
+    pub(super) fn ping_member(&mut self, now: Moment, node: NodeId) {
+        self.call(now, node, None);
+    }
+
+    fn call(&mut self, now: Moment, node: NodeId, judged: Option<NodeId>) {
         let Some(member) = self.members.get(&node) else { return };
         let address = member.news.rpc_addr.clone();
         let updates = self.news_for(Some(node));
-        self.ping(now, Some(node), address, updates);
+        self.ping(now, judged, address, updates);
     }
 
     /// Seeds at whose address nobody is known.
@@ -238,13 +256,6 @@ impl Swim {
         }
     }
 
-    /// Tells a few members now what else they would hear at their turn.
-    pub(super) fn tell_at_once(&mut self, now: Moment, count: usize, except: Option<NodeId>) {
-        for node in self.pick(count, except) {
-            self.probe(now, node);
-        }
-    }
-
     /// A member does not answer. Silence is asked about among others; a refusal speaks for itself.
     pub(super) fn probe_failed(&mut self, now: Moment, probe: Probe, failure: Failure) {
         let Some(target) = probe.target.filter(|node| self.is_present(*node)) else { return };
@@ -253,10 +264,14 @@ impl Swim {
             self.stats.failed += 1;
             return self.suspect(now, target, true);
         }
+        if self.suspicions.contains_key(&target) {
+            // Others asked around already.
+            return self.suspect(now, target, false);
+        }
         if self.probes.unreached.iter().any(|unreached| unreached.target == target) {
             return;
         }
-        let timeout = self.patience();
+        let timeout = self.patience() / 2;
         let deadline = now + timeout;
         self.probes.unreached.push(Unreached { target, deadline });
         for via in self.pick(ASKED, Some(target)) {
@@ -291,15 +306,12 @@ impl Swim {
         self.config.probe_interval * (1 + self.unhealth)
     }
 
-    /// Some of those who take part, any.
-    fn pick(&mut self, count: usize, except: Option<NodeId>) -> Vec<NodeId> {
-        let alive = self.members.values().filter(|member| member.news.state == super::State::Alive);
-        let mut nodes: Vec<NodeId> =
-            alive.map(|member| member.news.node).filter(|node| Some(*node) != except).collect();
-        self.random.shuffle(&mut nodes);
-        nodes.truncate(count);
-        nodes
+    /// Some of those who take part, any: the order of probes is shuffled anew for every round.
+    pub(super) fn pick(&mut self, count: usize, except: Option<NodeId>) -> Vec<NodeId> {
+        let order = &self.probes.order;
+        let first = self.random.below(order.len().max(1));
+        let nodes = order[first..].iter().chain(&order[..first]).copied();
+        let is_fit = |node: &NodeId| Some(*node) != except && !self.suspicions.contains_key(node);
+        nodes.filter(is_fit).take(count).collect()
     }
 }
-
-const _: () = assert!(TOLD_AT_ONCE >= 2);

@@ -1,9 +1,11 @@
-//! News to pass on: each a limited number of times, the least told first.
+//! News to pass on: each a limited number of times, the least told first, the newest first among
+//! equals.
 //!
 //! In: members about whom there is news. Out: whom to tell of in the next message. Never: keeps
 //! what the news is; that is read from the members when it is told, so that old news never spreads.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::NodeId;
 
@@ -11,41 +13,58 @@ use crate::base::NodeId;
 #[derive(Debug, Default)]
 pub(super) struct Rumors {
     about: BTreeMap<NodeId, Rumor>,
+    by_need: BTreeSet<(Need, NodeId)>,
     made: u64,
 }
 
+/// Times told, then age.
+type Need = (u32, Reverse<u64>);
+
 #[derive(Clone, Copy, Debug)]
 struct Rumor {
-    told: u32,
-    number: u64,
+    need: Need,
+    from: Option<NodeId>,
 }
 
 impl Rumors {
-    /// There is something new about `node`.
-    pub(super) fn start(&mut self, node: NodeId) {
+    /// There is something new about `node`, which `from` told.
+    pub(super) fn start(&mut self, node: NodeId, from: Option<NodeId>) {
+        self.stop(node);
         self.made += 1;
-        self.about.insert(node, Rumor { told: 0, number: self.made });
+        self.put(node, Rumor { need: (0, Reverse(self.made)), from });
     }
 
     /// Nothing is to be said about `node` any more.
     pub(super) fn stop(&mut self, node: NodeId) {
-        self.about.remove(&node);
+        if let Some(old) = self.about.remove(&node) {
+            self.by_need.remove(&(old.need, node));
+        }
     }
 
-    /// Members to tell of, the least told first, the newest first among equals.
-    pub(super) fn by_need(&self) -> Vec<NodeId> {
-        let mut order: Vec<_> = self.about.iter().collect();
-        order.sort_unstable_by_key(|(_, rumor)| (rumor.told, u64::MAX - rumor.number));
-        order.into_iter().map(|(node, _)| *node).collect()
+    fn put(&mut self, node: NodeId, rumor: Rumor) {
+        self.about.insert(node, rumor);
+        self.by_need.insert((rumor.need, node));
+    }
+
+    /// Members of whom `to` is to hear: not itself, nor those of whom it told us.
+    pub(super) fn for_whom(&self, to: Option<NodeId>) -> impl Iterator<Item = NodeId> {
+        let nodes = self.by_need.iter().map(|(_, node)| *node);
+        let is_his = move |node| to.is_some() && (to == Some(node) || self.about[&node].from == to);
+        nodes.filter(move |node| !is_his(*node))
+    }
+
+    /// Whether there is news that nobody was told.
+    pub(super) fn has_untold(&self) -> bool {
+        self.by_need.first().is_some_and(|((told, _), _)| *told == 0)
     }
 
     /// `node` was told of once more; after `limit` times everybody has heard of it.
     pub(super) fn count_told(&mut self, node: NodeId, limit: u32) {
-        if let Some(rumor) = self.about.get_mut(&node) {
-            rumor.told += 1;
-            if rumor.told >= limit {
-                self.about.remove(&node);
-            }
+        let Some(mut rumor) = self.about.get(&node).copied() else { return };
+        self.stop(node);
+        rumor.need.0 += 1;
+        if rumor.need.0 < limit {
+            self.put(node, rumor);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::tell::{NEWS_BYTES_MAX, WELCOME_BYTES_MAX};
 use super::*;
 use crate::base::limits;
 

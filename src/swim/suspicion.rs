@@ -1,0 +1,177 @@
+//! Suspects, and how long they have to object: shorter with each independent confirmation
+//! (Lifeguard, section IV.B).
+//!
+//! In: silence and refusals, accusations by others, time. Out: members suspected, believed dead,
+//! forgotten. Never: takes time in which this node itself did not run for silence of others.
+
+use std::time::Duration;
+
+use super::member::State;
+use super::{Event, Output, Swim, UNHEALTH_MAX, scale};
+use crate::base::{Moment, NodeId};
+
+/// Confirmations that shorten a suspicion to its shortest.
+const CONFIRMATIONS: usize = 3;
+/// Probe intervals that the shortest suspicion takes in a cluster of ten; it grows as rounds of
+/// gossip do.
+const SHORTEST: f64 = 1.65;
+/// How many times the shortest a suspicion lasts that nobody confirms.
+const SPAN: u64 = 5;
+/// Accusations of different members at one Lamport time would count as one, so each is a step of
+/// its own ahead of its maker's time.
+const ACCUSATION_STEP_MAX: usize = 1024;
+/// How long the dead stay in the list, so that late news of them finds them dead.
+const FORGET_AFTER: Duration = Duration::from_secs(600);
+
+/// Why a member is suspected, and until when.
+#[derive(Clone, Debug)]
+pub(super) struct Suspicion {
+    began: Moment,
+    /// When those who said so of their own knowledge did, in Lamport time: that tells them apart.
+    accusations: Vec<u64>,
+    /// Whether one of them is this node's.
+    is_own: bool,
+    /// Bounds of its length, in microseconds.
+    shortest: u64,
+    longest: u64,
+    /// Confirmations that bring it down to the shortest.
+    enough: usize,
+    /// However often it is confirmed, it is not over before.
+    floor: Moment,
+    /// When it is over.
+    pub(super) deadline: Moment,
+}
+
+impl Suspicion {
+    fn new(began: Moment, lamport: u64, shortest: u64, enough: usize) -> Self {
+        let mut new = Suspicion {
+            began,
+            accusations: vec![lamport],
+            is_own: false,
+            shortest,
+            longest: SPAN * shortest,
+            enough,
+            floor: began,
+            deadline: began,
+        };
+        new.set_deadline();
+        new
+    }
+
+    /// False if that accusation is counted, or enough are.
+    pub(super) fn confirm(&mut self, lamport: u64) -> bool {
+        let is_news = self.accusations.len() <= self.enough && !self.accusations.contains(&lamport);
+        if is_news {
+            self.accusations.push(lamport);
+            self.set_deadline();
+        }
+        is_news
+    }
+
+    /// This node's own accusation counts once; false if it did, or enough are.
+    fn confirm_own(&mut self, lamport: u64) -> bool {
+        !std::mem::replace(&mut self.is_own, true) && self.confirm(lamport)
+    }
+
+    /// The member is known to be gone but for its word: nothing more has to confirm it.
+    fn settle(&mut self, length: Duration) {
+        self.longest = self.longest.min(length.as_micros() as u64);
+        self.shortest = self.longest.min(self.shortest);
+        self.set_deadline();
+    }
+
+    /// It lasts until `floor` at least.
+    fn extend(&mut self, floor: Moment) {
+        self.floor = floor;
+        self.set_deadline();
+    }
+
+    fn set_deadline(&mut self) {
+        let confirmations = (self.accusations.len() - 1) as f64;
+        let part = match self.enough {
+            0 => 1.0,
+            enough => ((confirmations + 1.0).ln() / (enough as f64 + 1.0).ln()).min(1.0),
+        };
+        let length = self.longest as f64 - part * (self.longest - self.shortest) as f64;
+        self.deadline = Moment(self.began.0 + length as u64).max(self.floor);
+    }
+}
+
+impl Swim {
+    /// This node finds that a member does not answer. `is_certain`: its port is closed.
+    pub(super) fn suspect(&mut self, now: Moment, target: NodeId, is_certain: bool) {
+        let Some(member) = self.members.get_mut(&target) else { return };
+        self.me.lamport += 1 + self.random.below(ACCUSATION_STEP_MAX) as u64;
+        let (was, lamport) = (member.news.state, self.me.lamport);
+        if was == State::Alive {
+            member.news.state = State::Suspect;
+            member.news.lamport = lamport;
+            self.tell_of(now, target, None);
+            self.enter(now, target, was, State::Suspect);
+        }
+        let Some(suspicion) = self.suspicions.get_mut(&target) else { return };
+        if is_certain {
+            suspicion.settle(self.config.probe_interval);
+        }
+        if suspicion.confirm_own(lamport) {
+            if let Some(member) = self.members.get_mut(&target) {
+                member.news.lamport = lamport;
+            }
+            self.tell_of(now, target, None);
+        }
+        if !is_certain {
+            // It hears what is held against it, and may object, until it is called dead.
+            self.probe(now, target);
+        }
+    }
+
+    /// A member is suspected from now on.
+    pub(super) fn begin_suspicion(&mut self, now: Moment, node: NodeId, lamport: u64) {
+        let enough = CONFIRMATIONS.min(self.probes.present().saturating_sub(2));
+        let interval = self.config.probe_interval.as_micros() as f64;
+        let shortest = (interval * SHORTEST * scale(self.members.len())) as u64;
+        self.suspicions.insert(node, Suspicion::new(now, lamport, shortest, enough));
+    }
+
+    /// Suspects whose time is over are dead.
+    pub(super) fn bury(&mut self, now: Moment) {
+        let over = self.suspicions.iter().filter(|(_, suspicion)| suspicion.deadline <= now);
+        for node in over.map(|(node, _)| *node).collect::<Vec<_>>() {
+            let Some(member) = self.members.get_mut(&node) else { continue };
+            let was = std::mem::replace(&mut member.news.state, State::Dead);
+            self.me.lamport += 1;
+            member.news.lamport = self.me.lamport;
+            self.tell_of(now, node, None);
+            self.enter(now, node, was, State::Dead);
+        }
+    }
+
+    /// The dead of long ago are forgotten.
+    pub(super) fn forget(&mut self, now: Moment) {
+        let is_old = |node: &NodeId| {
+            self.members.get(node).is_none_or(|member| now.since(member.since) > FORGET_AFTER)
+        };
+        let (old, gone) = std::mem::take(&mut self.gone).into_iter().partition(is_old);
+        self.gone = gone;
+        for node in Vec::into_iter(old) {
+            self.members.remove(&node);
+            self.rumors.stop(node);
+            self.outbox.push_back(Output::Event(Event::Changed(node, None)));
+        }
+    }
+
+    /// This node did not run for a while: what reached it meanwhile is still to be read, so nobody
+    /// is judged before it had time to.
+    pub(super) fn wake(&mut self, now: Moment) {
+        let interval = self.config.probe_interval;
+        let is_late = |due: Moment| now.since(due) > interval / 4;
+        if !self.next_deadline().is_some_and(is_late) {
+            return;
+        }
+        self.unhealth = (self.unhealth + 1).min(UNHEALTH_MAX);
+        self.probes.postpone(now + interval / 2);
+        for suspicion in self.suspicions.values_mut() {
+            suspicion.extend(now + interval);
+        }
+    }
+}
