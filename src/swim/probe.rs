@@ -274,6 +274,7 @@ impl Swim {
         let timeout = self.patience() / 2;
         let deadline = now + timeout;
         self.probes.unreached.push(Unreached { target, deadline });
+        self.probe(now, target);
         for via in self.pick(ASKED, Some(target)) {
             let address = probe.address.clone();
             let probe = Probe { target: Some(target), address, is_indirect: true, silent_at: None };

@@ -133,10 +133,20 @@ impl Swim {
         self.suspicions.insert(node, Suspicion::new(now, lamport, shortest, enough));
     }
 
-    /// Suspects whose time is over are dead.
+    /// Suspects whose time is over are dead; whom this node knows by hearsay only, it asks first.
     pub(super) fn bury(&mut self, now: Moment) {
-        let over = self.suspicions.iter().filter(|(_, suspicion)| suspicion.deadline <= now);
-        for node in over.map(|(node, _)| *node).collect::<Vec<_>>() {
+        let (interval, mut heard_of) = (self.config.probe_interval, Vec::new());
+        let mut over = Vec::new();
+        for (node, suspicion) in self.suspicions.iter_mut().filter(|(_, it)| it.deadline <= now) {
+            if suspicion.is_own {
+                over.push(*node);
+            } else {
+                suspicion.extend(now + interval);
+                heard_of.push(*node);
+            }
+        }
+        heard_of.into_iter().for_each(|node| self.probe(now, node));
+        for node in over {
             let Some(member) = self.members.get_mut(&node) else { continue };
             let was = std::mem::replace(&mut member.news.state, State::Dead);
             self.me.lamport += 1;
