@@ -1,0 +1,98 @@
+//! A disk that loses what was not flushed.
+//!
+//! In: the queue's work, crashes. Out: bodies; after a crash what a recovery would find.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use stemedb_edge::base::{Digest, Random, limits};
+use stemedb_edge::journal::record::{self, Found};
+use stemedb_edge::journal::{Batch, Bodies, Position, Work};
+use stemedb_edge::model::Sealed;
+
+/// One node's log, frames in the bytes that a real one has.
+#[derive(Default)]
+pub(crate) struct Disk {
+    records: BTreeMap<u64, Sealed>,
+    /// Written since the last flush.
+    unflushed: Vec<u64>,
+    /// Under way: nothing of it is promised yet.
+    working: Option<Work>,
+    end: Option<Position>,
+}
+
+impl Bodies for Disk {
+    fn digest_at(&self, at: Position) -> Option<Digest> {
+        self.records.get(&at.0).map(Sealed::digest)
+    }
+
+    fn sealed_at(&self, at: Position) -> Option<Sealed> {
+        self.records.get(&at.0).cloned()
+    }
+}
+
+impl Disk {
+    pub(crate) fn submit(&mut self, work: Work) {
+        assert!(self.working.replace(work).is_none(), "one piece of work at a time");
+    }
+
+    /// The work under way is done.
+    pub(crate) fn finish(&mut self) {
+        match self.working.take().expect("work is under way") {
+            Work::Flush => self.unflushed.clear(),
+            Work::Write(batch) => {
+                let is_flushed = batch.flush;
+                let count = batch.records;
+                self.write(&batch, count);
+                if is_flushed {
+                    self.unflushed.clear();
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &Batch, count: usize) {
+        let mut at = 0;
+        for _ in 0..count {
+            let Found::Record { digest, payload, next } = record::scan(&batch.bytes, at) else {
+                panic!("the queue writes whole frames");
+            };
+            let sealed = Sealed::recovered(digest, Bytes::copy_from_slice(&batch.bytes[payload]));
+            let place = batch.position.0 + at as u64;
+            self.records.insert(place, sealed);
+            self.unflushed.push(place);
+            at = next;
+        }
+        self.end = Some(Position(batch.position.0 + at as u64));
+    }
+
+    /// The machine stops: of what was not flushed, and of the work under way, a front of any
+    /// length survives.
+    pub(crate) fn crash(&mut self, random: &mut Random) {
+        if let Some(Work::Write(batch)) = self.working.take() {
+            let count = random.below(batch.records + 1);
+            self.write(&batch, count);
+        }
+        let kept = random.below(self.unflushed.len() + 1);
+        for lost in self.unflushed.split_off(kept) {
+            self.records.remove(&lost);
+            self.end = Some(self.end.map_or(Position(lost), |end| Position(end.0.min(lost))));
+        }
+        self.unflushed.clear();
+    }
+
+    /// Every record, in log order.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (Position, &Sealed)> {
+        self.records.iter().map(|(at, sealed)| (Position(*at), sealed))
+    }
+
+    /// Where the log goes on.
+    pub(crate) fn tail(&self) -> Position {
+        self.end.unwrap_or(Position::first_of(0))
+    }
+
+    /// What the log takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.tail().0 % limits::SEGMENT_BYTES_MAX
+    }
+}

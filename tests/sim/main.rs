@@ -1,0 +1,173 @@
+//! Whole clusters in one thread, by a seed: every promise of the node held against every fault we
+//! could think of. `SIM_SEED=n cargo test --test sim` runs one seed and says what happened;
+//! `SIM_SEEDS=n` more of them than CI does. docs/simulation.md explains.
+
+mod disk;
+mod net;
+mod node;
+mod world;
+
+use stemedb_edge::swim::State;
+
+use net::Mode;
+use world::{Fault, SECOND, World};
+
+/// Nodes of a cluster.
+const NODES: usize = 5;
+/// Faults begin when the cluster has formed, and end here.
+const FAULTS_FROM: u64 = 15 * SECOND;
+const FAULTS_UNTIL: u64 = 90 * SECOND;
+/// After the last fault all has to be whole again within this.
+const WHOLE_WITHIN: u64 = 180 * SECOND;
+
+/// A broken promise, or the trace of the run.
+fn run(seed: u64) -> Result<u64, String> {
+    let mode = if seed.is_multiple_of(2) { Mode::Tcp } else { Mode::Datagrams };
+    let mut world = World::new(seed, mode, NODES);
+    world.claim_until(FAULTS_UNTIL + 5 * SECOND);
+    let absent = plan_faults(&mut world);
+    world.run_until(FAULTS_UNTIL);
+    // One may stay away: the others have to agree on that, too.
+    settle(&mut world, absent)?;
+    if let Some(absent) = absent {
+        let now = world.now;
+        world.plan(now, Fault::Restart(absent, false));
+        world.run_until(now + SECOND);
+        settle(&mut world, None)?;
+    }
+    check_sets(&mut world)?;
+    Ok(world.trace())
+}
+
+/// Faults at any time, of any kind; who is not back at the end.
+fn plan_faults(world: &mut World) -> Option<usize> {
+    let span = (FAULTS_UNTIL - FAULTS_FROM) as usize;
+    let faults = 2 + world.below(8);
+    for _ in 0..faults {
+        let at = FAULTS_FROM + world.below(span) as u64;
+        let lasts = SECOND + world.below(30 * SECOND as usize) as u64;
+        let one = world.below(NODES);
+        let other = (one + 1 + world.below(NODES - 1)) % NODES;
+        let is_moved = world.below(3) == 0;
+        let (fault, end) = match world.below(8) {
+            0 => (Fault::CutOneWay(one, other), Fault::Heal),
+            1 => (Fault::Isolate(one), Fault::Heal),
+            2 => (Fault::Split(1 + world.below(NODES - 1)), Fault::Heal),
+            3 => (Fault::Loss(50 + world.below(200) as u64), Fault::Heal),
+            4 => (Fault::Kill(one), Fault::Restart(one, is_moved)),
+            5 => (Fault::PowerCut(one), Fault::Restart(one, is_moved)),
+            6 => (Fault::Stall(one), Fault::Heal),
+            _ => (Fault::SlowDisk(one, true), Fault::SlowDisk(one, false)),
+        };
+        world.plan(at, fault);
+        world.plan((at + lasts).min(FAULTS_UNTIL), end);
+    }
+    let last = world.below(2 * NODES);
+    for number in 0..NODES {
+        world.plan(FAULTS_UNTIL, Fault::SlowDisk(number, false));
+        if number == last {
+            world.plan(FAULTS_UNTIL, Fault::Kill(number));
+        } else {
+            world.plan(FAULTS_UNTIL, Fault::Restart(number, false));
+        }
+    }
+    world.plan(FAULTS_UNTIL, Fault::Heal);
+    (last < NODES).then_some(last)
+}
+
+/// Runs until all is whole, or says what is not when the time is over.
+fn settle(world: &mut World, absent: Option<usize>) -> Result<(), String> {
+    let until = world.now + WHOLE_WITHIN;
+    // Claims go on for a while after the faults.
+    world.run_until(world.now + 6 * SECOND);
+    loop {
+        if let Some(broken) = world.broken.take() {
+            return Err(broken);
+        }
+        let Err(why) = check_whole(world, absent) else { return Ok(()) };
+        if world.now >= until {
+            return Err(format!("after {} s of quiet: {why}", WHOLE_WITHIN / SECOND));
+        }
+        world.run_until(world.now + SECOND);
+    }
+}
+
+/// Equal roots, equal views, equal maps, among those who live.
+fn check_whole(world: &mut World, absent: Option<usize>) -> Result<(), String> {
+    let live: Vec<usize> = (0..NODES).filter(|number| Some(*number) != absent).collect();
+    for &one in &live {
+        for other in (0..NODES).filter(|other| *other != one) {
+            let seen = world.sees(one, other);
+            let is_right = match seen {
+                Some(State::Alive) => Some(other) != absent,
+                Some(State::Dead) | None => Some(other) == absent,
+                _ => false,
+            };
+            if !is_right {
+                return Err(format!("node {one} sees node {other} as {seen:?}"));
+            }
+        }
+    }
+    let map = |world: &World, number: usize| {
+        let node = world.members[number].node.as_ref().expect("it lives");
+        node.replica.cluster().map().clone()
+    };
+    let first = map(world, live[0]);
+    if live.iter().any(|&number| map(world, number) != first) {
+        return Err("the maps of shards differ".into());
+    }
+    let mut roots: Vec<_> = live.iter().map(|&number| world.root(number)).collect();
+    roots.dedup();
+    if roots.len() > 1 {
+        return Err(format!("{} different roots", roots.len()));
+    }
+    Ok(())
+}
+
+/// Nothing acknowledged is lost, nothing is there that nobody sent.
+fn check_sets(world: &mut World) -> Result<(), String> {
+    for number in 0..NODES {
+        let held = world.holds(number);
+        let lost = world.acknowledged.difference(&held).count();
+        if lost > 0 {
+            return Err(format!("node {number} lacks {lost} acknowledged claims"));
+        }
+        let invented = held.difference(&world.sent).count();
+        if invented > 0 {
+            return Err(format!("node {number} holds {invented} claims that nobody sent"));
+        }
+    }
+    if world.acknowledged.len() < 50 {
+        return Err(format!("only {} claims were acknowledged", world.acknowledged.len()));
+    }
+    Ok(())
+}
+
+/// Seeds to run: one, so many, or those of CI: a fixed list and what the commit hash says.
+fn seeds() -> Vec<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    if let Some(seed) = number("SIM_SEED") {
+        return vec![seed];
+    }
+    let count = number("SIM_SEEDS").unwrap_or(60);
+    let commit = std::process::Command::new("git").args(["rev-parse", "HEAD"]).output();
+    let commit = commit.map(|output| output.stdout).unwrap_or_default();
+    let commit = commit.iter().fold(0_u64, |sum, byte| sum.wrapping_mul(31) + u64::from(*byte));
+    (0..count).chain([commit >> 1, commit]).collect()
+}
+
+#[test]
+fn every_promise_holds_whatever_goes_wrong() {
+    for seed in seeds() {
+        if let Err(broken) = run(seed) {
+            panic!("{broken}; again by SIM_SEED={seed} cargo test --test sim");
+        }
+    }
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    for seed in [1, 2] {
+        assert_eq!(run(seed), run(seed));
+    }
+}

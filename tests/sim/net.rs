@@ -1,0 +1,86 @@
+//! The network: delays, loss, duplicates, cuts, resets.
+//!
+//! In: who sends to whom, and when. Out: when it arrives, if it does. As datagrams: lost, doubled,
+//! overtaken. As TCP: in order per direction; a lost segment comes after 200 ms, doubling; what is
+//! sent into a cut comes when it heals, unless nobody waits for it any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stemedb_edge::base::Random;
+
+/// How calls travel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// Each message on its own.
+    Datagrams,
+    /// In order, or late.
+    Tcp,
+}
+
+pub(crate) struct Net {
+    mode: Mode,
+    /// Messages lost, of a thousand.
+    pub(crate) loss: u64,
+    /// Directions in which nothing passes.
+    pub(crate) cuts: BTreeSet<(usize, usize)>,
+    last: BTreeMap<(usize, usize), u64>,
+    /// What was sent into a cut, by direction: when, and under which number.
+    held: BTreeMap<(usize, usize), Vec<(u64, u64)>>,
+}
+
+/// When copies of a message arrive.
+pub(crate) type Arrivals = Vec<u64>;
+
+const RETRANSMISSION: u64 = 200_000;
+
+impl Net {
+    pub(crate) fn new(mode: Mode) -> Net {
+        let (cuts, last, held) = Default::default();
+        Net { mode, loss: 0, cuts, last, held }
+    }
+
+    /// A message under `number` is sent now.
+    pub(crate) fn send(
+        &mut self,
+        now: u64,
+        way: (usize, usize),
+        number: u64,
+        random: &mut Random,
+    ) -> Arrivals {
+        let delay = 200 + random.below(2000) as u64;
+        let is_lost = |random: &mut Random, loss| (random.below(1000) as u64) < loss;
+        if self.mode == Mode::Datagrams {
+            if self.cuts.contains(&way) || is_lost(random, self.loss) {
+                return Vec::new();
+            }
+            let mut arrivals = vec![now + delay];
+            if random.below(50) == 0 {
+                arrivals.push(now + delay + random.below(50_000) as u64);
+            }
+            return arrivals;
+        }
+        if self.cuts.contains(&way) {
+            self.held.entry(way).or_default().push((now, number));
+            return Vec::new();
+        }
+        let mut late = 0;
+        while late < 20 * RETRANSMISSION && is_lost(random, self.loss) {
+            late = late * 2 + RETRANSMISSION;
+        }
+        let last = self.last.entry(way).or_default();
+        *last = (*last).max(now + delay + late) + 1;
+        vec![*last]
+    }
+
+    /// Nothing is cut any more: what was held comes at its next retransmission.
+    pub(crate) fn heal(&mut self, now: u64, random: &mut Random) -> Vec<(u64, u64)> {
+        self.cuts.clear();
+        self.loss = 0;
+        let held = std::mem::take(&mut self.held).into_values().flatten();
+        held.map(|(sent, number)| {
+            let wait = now.saturating_sub(sent).clamp(RETRANSMISSION, 60_000_000);
+            (now + random.below(wait as usize) as u64, number)
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,396 @@
+//! A node without the world: the replica, and what a shell does for it.
+//!
+//! In: messages, ends of calls, time. Out: messages. Mirrors `src/shell` in the small: services,
+//! calls, pushes, sessions one after the other. Decides nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use stemedb_edge::base::{Moment, NodeId, Ticket, Wall, limits};
+use stemedb_edge::cluster::gossip::Origin;
+use stemedb_edge::cluster::{self, Cluster, Target};
+use stemedb_edge::journal::{self, Bodies, CommitQueue, Committed};
+use stemedb_edge::model::{Draft, Object, Sealed};
+use stemedb_edge::replica::{Fate, Output, Replica, SessionId};
+use stemedb_edge::store::Store;
+use stemedb_edge::swim::{self, Ack, CallNumber, Event, Failure, State, Update};
+use stemedb_edge::sync::{Reply, Request, WireBytes, answer_sketch};
+
+use crate::disk::Disk;
+
+/// A request of one node to another.
+#[derive(Clone, Debug)]
+pub(crate) enum Message {
+    Ping(Vec<Update>),
+    ProbeFor((NodeId, String), Vec<Update>),
+    Push(Sealed, NodeId),
+    Sync(Request),
+}
+
+/// Its answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Ack(Ack),
+    Probed(bool, Vec<Update>),
+    Pushed(bool),
+    Sync(Reply),
+}
+
+/// A request under way to somebody, and how long its answer is of use.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) number: u64,
+    pub(crate) address: String,
+    pub(crate) message: Message,
+    pub(crate) timeout: Duration,
+}
+
+/// What the node wants of the world.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    Call(Call),
+    /// To the request of this number.
+    Answer(u64, Answer),
+    /// The disk has work.
+    Work,
+    /// The client's claim of this number is taken, or is not.
+    Told(u64, bool),
+    Event(Event),
+}
+
+/// What a call was for.
+enum Purpose {
+    Ping(CallNumber),
+    AskProbe(CallNumber),
+    Push(NodeId),
+    Session(SessionId, u32),
+    /// For the request of that number.
+    Relay(u64, NodeId, Vec<Update>),
+}
+
+enum Waiting {
+    Client(u64),
+    Push(u64),
+    Gossip(u64),
+    Give(u64),
+}
+
+pub(crate) struct Node {
+    pub(crate) replica: Replica,
+    wall_skew: i64,
+    calls: BTreeMap<u64, Purpose>,
+    waiting: BTreeMap<Ticket, Waiting>,
+    gives: BTreeMap<u64, (u64, usize)>,
+    agenda: VecDeque<Target>,
+    session: Option<(SessionId, String)>,
+    next_call: u64,
+    next_ticket: u64,
+    wishes: Vec<Wish>,
+}
+
+/// What a node is started with.
+pub(crate) struct Start {
+    pub(crate) id: NodeId,
+    pub(crate) address: String,
+    pub(crate) seeds: Vec<String>,
+    pub(crate) wall_skew: i64,
+    pub(crate) seed: u64,
+    /// The first number of its calls, never used twice.
+    pub(crate) next_call: u64,
+}
+
+pub(crate) const SHARDS: u32 = 16;
+
+impl Node {
+    pub(crate) fn start(now: Moment, start: Start, disk: &Disk) -> Node {
+        let mut store = Store::new(7);
+        for (at, sealed) in disk.records() {
+            store.apply(&Committed::recovered(at, sealed.clone()), disk);
+        }
+        let config = cluster::Config {
+            swim: swim::Config { probe_interval: Duration::from_secs(1) },
+            shards: SHARDS,
+            replication_factor: 2,
+            sync_interval: Some(Duration::from_secs(10)),
+        };
+        let me = Update {
+            node: start.id,
+            api_addr: start.address.clone(),
+            rpc_addr: start.address,
+            state: State::Alive,
+            lamport: 0,
+            incarnation: wall(now, start.wall_skew).0,
+        };
+        let queue = CommitQueue::new(journal::Config::default(), disk.tail(), disk.bytes());
+        let mut replica = Replica::new(Cluster::new(config, me, start.seed, now), queue, store);
+        replica.resume_clock(disk);
+        let mut node = Node {
+            replica,
+            wall_skew: start.wall_skew,
+            calls: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            gives: BTreeMap::new(),
+            agenda: VecDeque::new(),
+            session: None,
+            next_call: start.next_call,
+            next_ticket: 0,
+            wishes: Vec::new(),
+        };
+        node.replica.handle_membership(now, |swim| swim.handle_seeds(now, start.seeds));
+        node
+    }
+
+    pub(crate) fn take_wishes(&mut self, now: Moment, disk: &mut Disk) -> Vec<Wish> {
+        while let Some(output) = self.replica.poll_output() {
+            self.carry_out(now, output, disk);
+        }
+        self.go_on_with_agenda(now, disk);
+        std::mem::take(&mut self.wishes)
+    }
+
+    /// A client claims something; it is told under `number`.
+    pub(crate) fn claim(&mut self, now: Moment, number: u64, disk: &Disk) -> Sealed {
+        let value = Object::Number(number as f64);
+        let draft = Draft::new(format!("subject {}", number % 20), "p".into(), value);
+        let sealed = self.replica.seal(draft, wall(now, self.wall_skew)).expect("a good draft");
+        self.offer(now, sealed.clone(), Origin::Here, Waiting::Client(number), disk);
+        sealed
+    }
+
+    fn offer(&mut self, now: Moment, sealed: Sealed, origin: Origin, who: Waiting, disk: &Disk) {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.waiting.insert(ticket, who);
+        self.replica.handle_offer(now, ticket, (sealed, origin), disk);
+    }
+
+    fn carry_out(&mut self, now: Moment, output: Output, disk: &mut Disk) {
+        match output {
+            Output::Disk(work) => {
+                disk.submit(work);
+                self.wishes.push(Wish::Work);
+            }
+            Output::Answer(ticket, fate) => self.tell(ticket, fate),
+            Output::Call(session, number, request) => {
+                let address = match &self.session {
+                    Some((id, address)) if *id == session => address.clone(),
+                    _ => return,
+                };
+                let purpose = Purpose::Session(session, number);
+                self.call(purpose, address, Message::Sync(request), limits::CALL_MAX);
+            }
+            Output::Synced(..) => self.session = None,
+            Output::Cluster(output) => self.carry_out_cluster(now, output, disk),
+        }
+    }
+
+    fn carry_out_cluster(&mut self, _now: Moment, output: cluster::Output, disk: &Disk) {
+        use swim::Output::{AskProbe, Ping};
+        match output {
+            cluster::Output::Swim(Ping { number, rpc_addr, updates, timeout }) => {
+                self.call(Purpose::Ping(number), rpc_addr, Message::Ping(updates), timeout);
+            }
+            cluster::Output::Swim(AskProbe { number, via, target, updates, timeout }) => {
+                let message = Message::ProbeFor(target, updates);
+                self.call(Purpose::AskProbe(number), via, message, timeout);
+            }
+            cluster::Output::Push { to, rpc_addr, row } => {
+                let at = self.replica.store().position(row).expect("a row that was applied");
+                let sealed = disk.sealed_at(at).expect("what is applied is on disk");
+                let message = Message::Push(sealed, self.replica.node());
+                self.call(Purpose::Push(to), rpc_addr, message, Duration::from_secs(10));
+            }
+            cluster::Output::Sync(targets) => {
+                for target in targets {
+                    if !self.agenda.contains(&target) {
+                        self.agenda.push_back(target);
+                    }
+                }
+            }
+            cluster::Output::Event(event) | cluster::Output::Swim(swim::Output::Event(event)) => {
+                self.wishes.push(Wish::Event(event));
+            }
+            cluster::Output::Rebalanced(_) => {}
+        }
+    }
+
+    fn go_on_with_agenda(&mut self, now: Moment, disk: &mut Disk) {
+        while self.session.is_none() {
+            let Some(target) = self.agenda.pop_front() else { return };
+            let root = loop {
+                if let Some(root) = self.replica.root_step(1000, disk) {
+                    break root;
+                }
+            };
+            // The address has to be known before the session asks its first question.
+            let address = target.rpc_addr;
+            let id = self.replica.handle_sync(now, root, true, disk);
+            self.session = Some((id, address));
+            while let Some(output) = self.replica.poll_output() {
+                self.carry_out(now, output, disk);
+            }
+        }
+    }
+
+    fn call(&mut self, purpose: Purpose, address: String, message: Message, timeout: Duration) {
+        let number = self.next_call;
+        self.next_call += 1;
+        self.calls.insert(number, purpose);
+        self.wishes.push(Wish::Call(Call { number, address, message, timeout }));
+    }
+
+    fn tell(&mut self, ticket: Ticket, fate: Fate) {
+        let is_taken = matches!(fate, Fate::Created | Fate::Exists);
+        match self.waiting.remove(&ticket).expect("somebody waits") {
+            Waiting::Client(number) => self.wishes.push(Wish::Told(number, is_taken)),
+            Waiting::Push(request) => {
+                self.wishes.push(Wish::Answer(request, Answer::Pushed(is_taken)));
+            }
+            Waiting::Gossip(request) => {
+                let refusal = if is_taken { String::new() } else { "refused".into() };
+                let reply = Reply::Gossiped { refusal };
+                self.wishes.push(Wish::Answer(request, Answer::Sync(reply)));
+            }
+            Waiting::Give(request) => {
+                let (taken, left) = self.gives.get_mut(&request).expect("it waits");
+                *taken += u64::from(is_taken);
+                *left -= 1;
+                if *left == 0 {
+                    let (taken, _) = self.gives.remove(&request).expect("it waits");
+                    let refusal = if is_taken { String::new() } else { "refused".into() };
+                    let reply = Reply::Given { taken, refusal };
+                    self.wishes.push(Wish::Answer(request, Answer::Sync(reply)));
+                }
+            }
+        }
+    }
+
+    /// Somebody asks.
+    pub(crate) fn request(&mut self, now: Moment, number: u64, message: Message, disk: &Disk) {
+        match message {
+            Message::Ping(updates) => {
+                let updates =
+                    self.replica.handle_membership(now, |swim| swim.handle_ping(now, updates));
+                let me = self.replica.cluster().swim().me();
+                let addresses = (me.rpc_addr.clone(), me.api_addr.clone());
+                let ack = Ack { node: me.node, addresses, updates };
+                self.wishes.push(Wish::Answer(number, Answer::Ack(ack)));
+            }
+            Message::ProbeFor(target, updates) => {
+                let (news, own) = self.replica.handle_membership(now, |swim| {
+                    let news = swim.handle_ping(now, updates);
+                    (news, swim.news_for(Some(target.0)))
+                });
+                let purpose = Purpose::Relay(number, target.0, news);
+                self.call(purpose, target.1, Message::Ping(own), Duration::from_secs(1));
+            }
+            Message::Push(sealed, from) => {
+                let origin = Origin::Gossip(Some(from));
+                self.offer(now, sealed, origin, Waiting::Push(number), disk);
+            }
+            Message::Sync(request) => self.answer_sync(now, number, request, disk),
+        }
+    }
+
+    fn answer_sync(&mut self, now: Moment, number: u64, request: Request, disk: &Disk) {
+        let store = self.replica.store();
+        let body = |at: Option<journal::Position>| disk.sealed_at(at?);
+        let reply = match request {
+            Request::Roots { root, .. } => {
+                let count = store.len();
+                let own = loop {
+                    if let Some(own) = self.replica.root_step(1000, disk) {
+                        break own;
+                    }
+                };
+                Reply::Roots { matched: own == root, count }
+            }
+            Request::Leaves => {
+                let (leaves, truncated) = self.replica.handle_leaves(number, 0, disk);
+                Reply::Leaves { leaves, truncated }
+            }
+            Request::Sketch(request) => {
+                Reply::Sketch(answer_sketch(store.sketch(), store.len(), &request))
+            }
+            Request::Fetch(wanted) => {
+                let good = wanted.iter().filter_map(|hash| body(store.find(hash, disk)));
+                Reply::Fetched { good: good.collect(), bad: 0 }
+            }
+            Request::FetchShort(wanted) => {
+                let at = |id| store.position(store.find_short(id, disk)?);
+                let good = wanted.into_iter().filter_map(|id| body(at(id)));
+                Reply::Fetched { good: good.collect(), bad: 0 }
+            }
+            Request::Gossip(sealed) => {
+                let waiting = Waiting::Gossip(number);
+                return self.offer(now, sealed, Origin::AntiEntropy, waiting, disk);
+            }
+            Request::Give(given) => return self.give(now, number, given, disk),
+        };
+        self.wishes.push(Wish::Answer(number, Answer::Sync(reply)));
+    }
+
+    fn give(&mut self, now: Moment, number: u64, given: Vec<Sealed>, disk: &Disk) {
+        self.gives.insert(number, (0, given.len()));
+        for sealed in given {
+            self.offer(now, sealed, Origin::AntiEntropy, Waiting::Give(number), disk);
+        }
+    }
+
+    /// A call of ours was answered; one that nobody waits for any more is passed over.
+    pub(crate) fn answered(&mut self, now: Moment, number: u64, answer: Answer, disk: &Disk) {
+        let Some(purpose) = self.calls.remove(&number) else { return };
+        let replica = &mut self.replica;
+        match (purpose, answer) {
+            (Purpose::Ping(call), Answer::Ack(ack)) => {
+                replica.handle_membership(now, |swim| swim.handle_ack(now, call, ack));
+            }
+            (Purpose::AskProbe(call), Answer::Probed(acked, news)) => {
+                replica.handle_membership(now, |swim| swim.handle_probed(now, call, acked, news));
+            }
+            (Purpose::Relay(request, target, news), Answer::Ack(ack)) => {
+                let acked = ack.node == target;
+                replica.handle_membership(now, |swim| swim.handle_ack(now, 0, ack));
+                self.wishes.push(Wish::Answer(request, Answer::Probed(acked, news)));
+            }
+            (Purpose::Push(to), Answer::Pushed(is_taken)) => replica.handle_pushed(to, is_taken),
+            (Purpose::Session(id, number), Answer::Sync(reply)) => {
+                replica.handle_reply(now, (id, number), Ok(reply), WireBytes::default(), disk);
+            }
+            (_, answer) => panic!("an answer of another kind: {answer:?}"),
+        }
+    }
+
+    /// A call of ours came to nothing: in time, or because nobody listens.
+    pub(crate) fn failed(&mut self, now: Moment, number: u64, failure: Failure, disk: &Disk) {
+        let Some(purpose) = self.calls.remove(&number) else { return };
+        let replica = &mut self.replica;
+        match purpose {
+            Purpose::Ping(call) => {
+                replica.handle_membership(now, |swim| swim.handle_failed(now, call, failure));
+            }
+            Purpose::AskProbe(call) => {
+                let failure = Failure::Silent;
+                replica.handle_membership(now, |swim| swim.handle_failed(now, call, failure));
+            }
+            Purpose::Relay(request, _, news) => {
+                self.wishes.push(Wish::Answer(request, Answer::Probed(false, news)));
+            }
+            Purpose::Push(to) => replica.handle_pushed(to, false),
+            Purpose::Session(id, number) => {
+                let why = Err("no answer".to_owned());
+                replica.handle_reply(now, (id, number), why, WireBytes::default(), disk);
+            }
+        }
+    }
+
+    /// A connection to this address ended.
+    pub(crate) fn lost(&mut self, now: Moment, address: &str) {
+        self.replica.handle_membership(now, |swim| swim.handle_lost(now, address));
+    }
+}
+
+fn wall(now: Moment, skew: i64) -> Wall {
+    let begin = 1_700_000_000_000_i64;
+    Wall((begin + (now.0 / 1000) as i64 + skew).unsigned_abs())
+}

@@ -1,0 +1,533 @@
+//! Everything that happens, in order: one seed, one run.
+//!
+//! In: a seed and a plan. Out: nodes that went through it, a hash over every event, and the first
+//! promise that was broken.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use stemedb_edge::base::{Digest, Moment, NodeId, Random, limits};
+use stemedb_edge::journal::Bodies;
+use stemedb_edge::swim::{Failure, State};
+
+use crate::disk::Disk;
+use crate::net::{Mode, Net};
+use crate::node::{Answer, Call, Message, Node, Start, Wish};
+
+pub(crate) const SECOND: u64 = 1_000_000;
+/// What a node's calls are numbered in, so that no two calls of a run have one number.
+const CALLS_OF_A_LIFE: u64 = 1 << 32;
+
+enum Event {
+    /// A request arrives.
+    Request {
+        to: usize,
+        from: usize,
+        call: Call,
+    },
+    /// An answer arrives.
+    Answer {
+        to: usize,
+        call: u64,
+        answer: Answer,
+    },
+    /// The caller learns that nobody listens.
+    Refused {
+        to: usize,
+        call: u64,
+    },
+    /// The caller has waited long enough.
+    Late {
+        to: usize,
+        call: u64,
+    },
+    /// The caller's connection to an address ended.
+    Lost {
+        to: usize,
+        address: String,
+    },
+    DiskDone {
+        node: usize,
+        life: u64,
+    },
+    Timer {
+        node: usize,
+        life: u64,
+    },
+    Fault(Fault),
+    Claim,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// One direction between two nodes.
+    CutOneWay(usize, usize),
+    /// Both directions between a node and all others.
+    Isolate(usize),
+    /// The first so many from the rest.
+    Split(usize),
+    /// All cuts and losses end.
+    Heal,
+    /// Messages lost, of a thousand.
+    Loss(u64),
+    /// The process ends; connections are reset, what was not flushed may be lost.
+    Kill(usize),
+    /// The machine is gone without a word.
+    PowerCut(usize),
+    /// It starts again, under another address or the same.
+    Restart(usize, bool),
+    /// It does nothing for 16 seconds.
+    Stall(usize),
+    /// A flush takes a second from now on, or no longer.
+    SlowDisk(usize, bool),
+}
+
+pub(crate) struct Member {
+    pub(crate) id: NodeId,
+    pub(crate) node: Option<Node>,
+    pub(crate) disk: Disk,
+    address: String,
+    moves: u64,
+    life: u64,
+    wall_skew: i64,
+    stalled_until: u64,
+    /// The host answers even if the process does not run.
+    is_host_up: bool,
+    slow_disk: bool,
+    timer: u64,
+}
+
+pub(crate) struct World {
+    pub(crate) now: u64,
+    pub(crate) members: Vec<Member>,
+    random: Random,
+    net: Net,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    events: BTreeMap<u64, Event>,
+    next_event: u64,
+    /// Where requests came from, until they are answered.
+    requests: BTreeMap<u64, (usize, usize)>,
+    /// Who called whom since the callee's last start.
+    connected: BTreeSet<(usize, usize)>,
+    claims: u64,
+    claiming_until: u64,
+    /// All that was ever offered by a client.
+    pub(crate) sent: BTreeSet<Digest>,
+    pending: BTreeMap<u64, Digest>,
+    /// What a client was told is taken.
+    pub(crate) acknowledged: BTreeSet<Digest>,
+    trace: u64,
+    pub(crate) broken: Option<String>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, mode: Mode, count: usize) -> World {
+        let mut world = World {
+            now: 0,
+            members: Vec::new(),
+            random: Random::new(seed),
+            net: Net::new(mode),
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            next_event: 0,
+            requests: BTreeMap::new(),
+            connected: BTreeSet::new(),
+            claims: 0,
+            claiming_until: 0,
+            sent: BTreeSet::new(),
+            pending: BTreeMap::new(),
+            acknowledged: BTreeSet::new(),
+            trace: seed,
+            broken: None,
+        };
+        for number in 0..count {
+            let id = NodeId((world.random.bits() as u128 + 1).to_be_bytes());
+            let wall_skew = world.random.below(20_000) as i64 - 10_000;
+            world.members.push(Member {
+                id,
+                node: None,
+                disk: Disk::default(),
+                address: format!("node{number}.0:18182"),
+                moves: 0,
+                life: 0,
+                wall_skew,
+                stalled_until: 0,
+                is_host_up: true,
+                slow_disk: false,
+                timer: u64::MAX,
+            });
+            world.start(number);
+        }
+        world
+    }
+
+    /// Clients claim things until then.
+    pub(crate) fn claim_until(&mut self, until: u64) {
+        self.claiming_until = until;
+        self.schedule(self.now, Event::Claim);
+    }
+
+    pub(crate) fn plan(&mut self, at: u64, fault: Fault) {
+        self.schedule(at, Event::Fault(fault));
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.random.below(end)
+    }
+
+    /// A hash over all that happened.
+    pub(crate) fn trace(&self) -> u64 {
+        self.trace
+    }
+
+    pub(crate) fn run_until(&mut self, until: u64) {
+        while let Some(Reverse((at, number))) = self.queue.peek().copied() {
+            if at > until || self.broken.is_some() {
+                break;
+            }
+            self.queue.pop();
+            self.now = self.now.max(at);
+            let Some(event) = self.events.remove(&number) else { continue };
+            if let Some(node) = event.concerns()
+                && self.members[node].stalled_until > self.now
+            {
+                let later = self.members[node].stalled_until;
+                self.schedule(later, event);
+                continue;
+            }
+            self.happen(event);
+        }
+        self.now = self.now.max(until);
+    }
+
+    fn schedule(&mut self, at: u64, event: Event) -> u64 {
+        let number = self.next_event;
+        self.next_event += 1;
+        self.queue.push(Reverse((at, number)));
+        self.events.insert(number, event);
+        number
+    }
+
+    fn note(&mut self, what: u64, whom: usize) {
+        let mixed = (self.trace ^ what ^ (whom as u64) << 56 ^ self.now.rotate_left(17))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.trace = mixed ^ (mixed >> 29);
+    }
+
+    fn happen(&mut self, event: Event) {
+        let now = Moment(self.now);
+        match event {
+            Event::Request { to, from, call } => {
+                self.note(1 + call.number, to);
+                let member = &mut self.members[to];
+                let is_there = member.address == call.address;
+                match &mut member.node {
+                    Some(node) if is_there => {
+                        self.connected.insert((from, to));
+                        self.requests.insert(call.number, (from, to));
+                        node.request(now, call.number, call.message, &member.disk);
+                    }
+                    _ if member.is_host_up => {
+                        let event = Event::Refused { to: from, call: call.number };
+                        self.send(to, from, event);
+                        return;
+                    }
+                    _ => return,
+                }
+                self.serve(to);
+            }
+            Event::Answer { to, call, answer } => {
+                self.note(2 + call, to);
+                self.with(to, |node, disk| node.answered(now, call, answer, disk));
+            }
+            Event::Refused { to, call } => {
+                self.note(3 + call, to);
+                self.with(to, |node, disk| node.failed(now, call, Failure::Refused, disk));
+            }
+            Event::Late { to, call } => {
+                self.with(to, |node, disk| node.failed(now, call, Failure::Silent, disk));
+            }
+            Event::Lost { to, address } => {
+                self.note(4, to);
+                self.with(to, |node, _| node.lost(now, &address));
+            }
+            Event::DiskDone { node, life } => {
+                if self.members[node].life == life {
+                    self.note(5, node);
+                    self.members[node].disk.finish();
+                    let done = stemedb_edge::journal::Done::Well;
+                    self.with(node, |node, disk| node.replica.handle_disk(now, done, disk));
+                }
+            }
+            Event::Timer { node, life } => {
+                let member = &mut self.members[node];
+                if member.life == life && member.timer <= self.now {
+                    member.timer = u64::MAX;
+                    self.with(node, |node, disk| node.replica.handle_timeout(now, disk));
+                }
+            }
+            Event::Fault(fault) => self.break_something(fault),
+            Event::Claim => self.claim(),
+        }
+    }
+
+    fn with(&mut self, to: usize, act: impl FnOnce(&mut Node, &Disk)) {
+        let member = &mut self.members[to];
+        if let Some(node) = &mut member.node {
+            act(node, &member.disk);
+            self.serve(to);
+        }
+    }
+
+    /// Carries out what a node wants, and looks at its bounds.
+    fn serve(&mut self, from: usize) {
+        let now = Moment(self.now);
+        let member = &mut self.members[from];
+        let Some(node) = &mut member.node else { return };
+        let wishes = node.take_wishes(now, &mut member.disk);
+        for wish in wishes {
+            match wish {
+                Wish::Call(call) => self.call(from, call),
+                Wish::Answer(request, answer) => {
+                    if let Some((caller, _)) = self.requests.remove(&request) {
+                        let event = Event::Answer { to: caller, call: request, answer };
+                        self.send(from, caller, event);
+                    }
+                }
+                Wish::Work => {
+                    let slow = self.members[from].slow_disk;
+                    let usual = 100 + self.random.below(5000) as u64;
+                    let took = if slow { SECOND } else { usual };
+                    let life = self.members[from].life;
+                    self.schedule(self.now + took, Event::DiskDone { node: from, life });
+                }
+                Wish::Told(number, is_taken) => {
+                    let digest = self.pending.remove(&number).expect("a claim of ours");
+                    if is_taken {
+                        self.acknowledged.insert(digest);
+                    }
+                }
+                Wish::Event(event) => {
+                    self.note(event_number(&event), from);
+                }
+            }
+        }
+        self.check_bounds(from);
+        self.set_timer(from);
+    }
+
+    fn call(&mut self, from: usize, call: Call) {
+        let timeout = call.timeout.as_micros() as u64;
+        self.schedule(self.now + timeout, Event::Late { to: from, call: call.number });
+        // `node3.1:18182`: whatever the address, it was one of this member's.
+        let number = call.address.strip_prefix("node").and_then(|rest| rest.split('.').next());
+        let to = number.and_then(|number| number.parse().ok()).expect("an address of ours");
+        self.send(from, to, Event::Request { to, from, call });
+    }
+
+    fn send(&mut self, from: usize, to: usize, event: Event) {
+        let number = self.schedule(u64::MAX, event);
+        let arrivals = self.net.send(self.now, (from, to), number, &mut self.random);
+        for at in arrivals {
+            self.queue.push(Reverse((at, number)));
+        }
+    }
+
+    fn set_timer(&mut self, of: usize) {
+        let member = &mut self.members[of];
+        let Some(node) = &member.node else { return };
+        let Some(deadline) = node.replica.next_deadline() else { return };
+        let at = deadline.0.max(self.now + 1);
+        if at < member.timer {
+            member.timer = at;
+            let life = member.life;
+            self.schedule(at, Event::Timer { node: of, life });
+        }
+    }
+
+    fn claim(&mut self) {
+        let of = self.random.below(self.members.len());
+        let number = self.claims;
+        self.claims += 1;
+        let now = Moment(self.now);
+        let member = &mut self.members[of];
+        if member.stalled_until <= self.now
+            && let Some(node) = &mut member.node
+        {
+            let digest = node.claim(now, number, &member.disk).digest();
+            self.sent.insert(digest);
+            self.pending.insert(number, digest);
+            self.serve(of);
+        }
+        if self.now < self.claiming_until {
+            let pause = self.random.below(400_000) as u64;
+            self.schedule(self.now + pause, Event::Claim);
+        }
+    }
+
+    fn start(&mut self, number: usize) {
+        let seed = self.random.bits();
+        let count = self.members.len().max(number + 1);
+        // One that is told of itself alone has to be found by the others.
+        let seeds = [0, 1, 2].map(|it| self.members.get(it % count).map(|it| it.address.clone()));
+        let member = &mut self.members[number];
+        member.life += 1;
+        member.is_host_up = true;
+        member.timer = u64::MAX;
+        let start = Start {
+            id: member.id,
+            address: member.address.clone(),
+            seeds: seeds.into_iter().flatten().collect(),
+            wall_skew: member.wall_skew,
+            seed,
+            next_call: (number as u64 * 1000 + member.life) * CALLS_OF_A_LIFE,
+        };
+        member.node = Some(Node::start(Moment(self.now), start, &member.disk));
+        self.serve(number);
+    }
+
+    fn stop(&mut self, number: usize, is_host_up: bool) {
+        let member = &mut self.members[number];
+        if member.node.take().is_none() {
+            return;
+        }
+        member.life += 1;
+        member.is_host_up = is_host_up;
+        member.disk.crash(&mut self.random);
+        // What it had not answered it never will; whoever was connected sees the reset.
+        let open: Vec<u64> = self.requests_of(number);
+        for call in open {
+            let (caller, _) = self.requests.remove(&call).expect("just found");
+            if is_host_up {
+                self.send(number, caller, Event::Refused { to: caller, call });
+            }
+        }
+        let address = self.members[number].address.clone();
+        let others: Vec<usize> = (0..self.members.len()).filter(|it| *it != number).collect();
+        for other in others {
+            if self.connected.remove(&(other, number)) && is_host_up {
+                let address = address.clone();
+                self.send(number, other, Event::Lost { to: other, address });
+            }
+        }
+    }
+
+    fn requests_of(&self, number: usize) -> Vec<u64> {
+        let open = self.requests.iter().filter(|(_, (_, to))| *to == number);
+        open.map(|(call, _)| *call).collect()
+    }
+
+    fn break_something(&mut self, fault: Fault) {
+        self.note(6, 0);
+        let count = self.members.len();
+        match fault {
+            Fault::CutOneWay(from, to) => drop(self.net.cuts.insert((from, to))),
+            Fault::Isolate(one) => {
+                for other in (0..count).filter(|other| *other != one) {
+                    self.net.cuts.extend([(one, other), (other, one)]);
+                }
+            }
+            Fault::Split(first) => {
+                for (one, other) in
+                    (0..first).flat_map(|one| (first..count).map(move |it| (one, it)))
+                {
+                    self.net.cuts.extend([(one, other), (other, one)]);
+                }
+            }
+            Fault::Heal => {
+                for (at, number) in self.net.heal(self.now, &mut self.random) {
+                    self.queue.push(Reverse((at, number)));
+                }
+            }
+            Fault::Loss(loss) => self.net.loss = loss,
+            Fault::Kill(number) => self.stop(number, true),
+            Fault::PowerCut(number) => self.stop(number, false),
+            Fault::Restart(number, is_moved) => {
+                let member = &mut self.members[number];
+                if member.node.is_none() {
+                    member.moves += u64::from(is_moved);
+                    member.address = format!("node{number}.{}:18182", member.moves);
+                    self.start(number);
+                }
+            }
+            Fault::Stall(number) => {
+                self.members[number].stalled_until = self.now + 16 * SECOND;
+            }
+            Fault::SlowDisk(number, is_slow) => self.members[number].slow_disk = is_slow,
+        }
+    }
+
+    fn check_bounds(&mut self, of: usize) {
+        let Some(node) = &self.members[of].node else { return };
+        let (cluster, count) = (node.replica.cluster(), self.members.len());
+        let bounds = [
+            ("claims waiting for the disk", node.replica.queue().len(), limits::COMMIT_QUEUE_MAX),
+            ("members", cluster.swim().members().count(), count),
+            ("rumors", cluster.swim().rumors(), count),
+            ("pushes waiting", cluster.gossip().waiting(), count * limits::GOSSIP_QUEUE_MAX),
+            ("probes under way", cluster.swim().calls_under_way(), 16 * count),
+        ];
+        for (what, is, may_be) in bounds {
+            if is > may_be {
+                self.broken = Some(format!("node {of}: {is} {what}, at most {may_be}"));
+            }
+        }
+    }
+
+    /// The root of a node's set.
+    pub(crate) fn root(&mut self, of: usize) -> Option<Digest> {
+        let member = &mut self.members[of];
+        let node = member.node.as_mut()?;
+        loop {
+            if let Some(root) = node.replica.root_step(1000, &member.disk) {
+                return Some(root);
+            }
+        }
+    }
+
+    /// What a node holds.
+    pub(crate) fn holds(&self, of: usize) -> BTreeSet<Digest> {
+        let member = &self.members[of];
+        let Some(node) = &member.node else { return BTreeSet::new() };
+        let store = node.replica.store();
+        let rows = 0..store.len() as u32;
+        rows.filter_map(|row| member.disk.digest_at(store.position(row)?)).collect()
+    }
+
+    /// The state in which one sees another; `None`: it does not know it.
+    pub(crate) fn sees(&self, one: usize, other: usize) -> Option<State> {
+        let node = self.members[one].node.as_ref()?;
+        let id = self.members[other].id;
+        let mut members = node.replica.cluster().swim().members();
+        members.find(|member| member.news.node == id).map(|member| member.news.state)
+    }
+}
+
+impl Event {
+    /// The node that does nothing with it while it stalls.
+    fn concerns(&self) -> Option<usize> {
+        match self {
+            Event::Request { to, .. }
+            | Event::Answer { to, .. }
+            | Event::Refused { to, .. }
+            | Event::Late { to, .. }
+            | Event::Lost { to, .. } => Some(*to),
+            Event::DiskDone { node, .. } | Event::Timer { node, .. } => Some(*node),
+            Event::Fault(_) | Event::Claim => None,
+        }
+    }
+}
+
+fn event_number(event: &stemedb_edge::swim::Event) -> u64 {
+    use stemedb_edge::swim::Event::{Changed, Duplicate, Moved};
+    match event {
+        Changed(_, state) => 100 + state.map_or(0, |state| 1 + state as u64),
+        Moved(..) => 110,
+        Duplicate(_) => 111,
+    }
+}
+
+/// Ends of calls are in the queue before their events are: a message that never arrives is dropped
+/// with the world.
+const _: () = assert!(std::mem::size_of::<Message>() < 256);
