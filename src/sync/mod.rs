@@ -28,6 +28,10 @@ use rows::Rows;
 /// Fetches under way at once, those whose assertions wait for our disk included: one travels while
 /// the other is stored, and together they fit in the commit queue.
 const FETCHES_MAX: usize = 2;
+/// Assertions that wait for our disk at once, half of what it holds for everybody: others get in.
+const OFFERS_MAX: usize = limits::COMMIT_QUEUE_MAX / 2;
+/// Bytes of them.
+const OFFERS_BYTES_MAX: usize = limits::COMMIT_QUEUE_BYTES_MAX / 2;
 /// Gossip calls under way at once; what the peer groups into one of its flushes.
 const PUSHES_MAX: usize = 32;
 /// `Give` calls under way at once.
@@ -59,7 +63,9 @@ pub struct Session {
     surplus: VecDeque<Row>,
     unobtainable: BTreeSet<Digest>,
     offers: VecDeque<Sealed>,
-    offers_waiting: usize,
+    /// Sizes of those that wait for the disk, which takes them in about this order.
+    offered: VecDeque<usize>,
+    offered_bytes: usize,
     seen: Rows,
     rows_at_start: u64,
     push_from: u64,
@@ -106,7 +112,8 @@ impl Session {
             surplus: VecDeque::new(),
             unobtainable: BTreeSet::new(),
             offers: VecDeque::new(),
-            offers_waiting: 0,
+            offered: VecDeque::new(),
+            offered_bytes: 0,
             seen: Rows::default(),
             rows_at_start: count,
             push_from: 0,
@@ -173,7 +180,7 @@ impl Session {
 
     /// An offered assertion is stored (true: it was new), or could not be.
     pub fn handle_stored(&mut self, fate: Result<bool, String>) {
-        self.offers_waiting -= 1;
+        self.offered_bytes -= self.offered.pop_front().unwrap_or(0);
         match fate {
             Ok(new) => self.report.received += u64::from(new),
             Err(reason) => self.fail(reason),
@@ -189,8 +196,10 @@ impl Session {
 
     /// What to do next; `None` while an answer is waited for.
     pub fn poll_output(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        if let Some(sealed) = self.offers.pop_front() {
-            self.offers_waiting += 1;
+        let has_room = self.offered.len() < OFFERS_MAX && self.offered_bytes < OFFERS_BYTES_MAX;
+        if let Some(sealed) = self.offers.pop_front_if(|_| has_room) {
+            self.offered.push_back(sealed.bytes().len());
+            self.offered_bytes += sealed.bytes().len();
             return Some(Output::Offer(sealed));
         }
         match self.phase {
@@ -207,7 +216,7 @@ impl Session {
             Phase::Trade => self.poll_trade(store, bodies),
             Phase::Walk | Phase::Drain => self.poll_walk(store, bodies),
             Phase::Push => self.poll_push(store, bodies),
-            Phase::Over if self.asked.is_empty() && self.offers_waiting == 0 => Some(Output::Done),
+            Phase::Over if self.asked.is_empty() && self.stored_all() => Some(Output::Done),
             Phase::Over => None,
         }
     }
@@ -220,10 +229,9 @@ impl Session {
     /// Both directions at once.
     fn poll_trade(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
         let gives = self.asked.values().filter(|asked| matches!(asked, Asked::Give)).count();
-        let fetches =
-            self.asked.len() - gives + self.offers_waiting.div_ceil(limits::FETCH_HASHES_MAX);
+        let fetches = self.asked.len() - gives + self.fetches_unstored();
         if !self.missing_short.is_empty() && fetches < FETCHES_MAX {
-            let count = self.missing_short.len().min(limits::FETCH_SHORT_MAX);
+            let count = self.missing_short.len().min(limits::FETCH_HASHES_MAX);
             let wanted: Vec<ShortId> = self.missing_short.drain(..count).collect();
             return Some(self.call(Asked::FetchShort(wanted.clone()), Request::FetchShort(wanted)));
         }
@@ -236,6 +244,15 @@ impl Session {
             return self.poll_output(store, bodies);
         }
         None
+    }
+
+    /// Fetches whose assertions are not all stored yet, in units of a full one.
+    fn fetches_unstored(&self) -> usize {
+        (self.offers.len() + self.offered.len()).div_ceil(limits::FETCH_HASHES_MAX)
+    }
+
+    fn stored_all(&self) -> bool {
+        self.offers.is_empty() && self.offered.is_empty()
     }
 
     /// Assertions that fit in one message.
@@ -252,7 +269,7 @@ impl Session {
 
     fn poll_walk(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
         let quiet = self.missing.is_empty();
-        let underway = self.asked.len() + self.offers_waiting.div_ceil(limits::FETCH_HASHES_MAX);
+        let underway = self.asked.len() + self.fetches_unstored();
         if !quiet && underway < FETCHES_MAX {
             let count = self.missing.len().min(limits::FETCH_HASHES_MAX);
             let wanted: Vec<Digest> = self.missing.drain(..count).collect();

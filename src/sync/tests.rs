@@ -161,6 +161,37 @@ fn run(node: &mut Node, peer: &mut dyn Peer) -> Report {
     panic!("the session does not end: {:?}", session.report());
 }
 
+/// The disk is slow: nothing is stored before the session has nothing else to do.
+#[test]
+fn what_waits_for_the_disk_is_bounded() {
+    for sketching in [false, true] {
+        let node = Node::with(0..10);
+        let mut peer = Honest { has_sketch: sketching, ..Honest::new(Node::with(0..9000)) };
+        let mut target = Node::with(0..10);
+        let mut session = Session::new(target.root(), 10, true);
+        let (mut calls, mut offers, mut most) = (VecDeque::new(), VecDeque::new(), 0);
+        loop {
+            match session.poll_output(&node.store, &node.bodies) {
+                Some(Output::Done) => break,
+                Some(Output::Call(number, request)) => calls.push_back((number, request)),
+                Some(Output::Offer(sealed)) => offers.push_back(sealed),
+                None => {
+                    most = most.max(offers.len());
+                    if let Some((number, request)) = calls.pop_front() {
+                        let reply = peer.reply(request).expect("honest");
+                        session.handle_reply(number, reply, &node.store, &node.bodies);
+                    } else {
+                        let sealed = offers.pop_front().expect("it waits for something");
+                        session.handle_stored(Ok(target.add(sealed)));
+                    }
+                }
+            }
+        }
+        assert_eq!(target.store.len(), 9000, "{:?}", session.report());
+        assert!((1000..=OFFERS_MAX).contains(&most), "{most}");
+    }
+}
+
 #[test]
 fn equal_sets_take_one_round() {
     let mut node = Node::with(0..50);

@@ -7,9 +7,11 @@ mod net;
 mod node;
 mod world;
 
+use stemedb_edge::cluster::shard::ShardMap;
 use stemedb_edge::swim::State;
 
 use net::Mode;
+use node::{REPLICAS, SHARDS};
 use world::{Fault, SECOND, World};
 
 /// Nodes of a cluster.
@@ -19,6 +21,9 @@ const FAULTS_FROM: u64 = 15 * SECOND;
 const FAULTS_UNTIL: u64 = 90 * SECOND;
 /// After the last fault all has to be whole again within this.
 const WHOLE_WITHIN: u64 = 180 * SECOND;
+
+/// How long it then has to stay so, with nobody accused of anything.
+const CALM: u64 = 30 * SECOND;
 
 /// A broken promise, or the trace of the run.
 fn run(seed: u64) -> Result<u64, String> {
@@ -84,12 +89,18 @@ fn settle(world: &mut World, absent: Option<usize>) -> Result<(), String> {
         if let Some(broken) = world.broken.take() {
             return Err(broken);
         }
-        let Err(why) = check_whole(world, absent) else { return Ok(()) };
+        let Err(why) = check_whole(world, absent) else { break };
         if world.now >= until {
             return Err(format!("after {} s of quiet: {why}", WHOLE_WITHIN / SECOND));
         }
         world.run_until(world.now + SECOND);
     }
+    let accusations = world.accusations;
+    world.run_until(world.now + CALM);
+    if world.accusations != accusations {
+        return Err("somebody was suspected although nothing was wrong".into());
+    }
+    check_whole(world, absent)
 }
 
 /// Equal roots, equal views, equal maps, among those who live.
@@ -108,13 +119,18 @@ fn check_whole(world: &mut World, absent: Option<usize>) -> Result<(), String> {
             }
         }
     }
-    let map = |world: &World, number: usize| {
+    let ids = live.iter().map(|&number| world.members[number].id);
+    let map = ShardMap::new(SHARDS, REPLICAS, ids);
+    for &number in &live {
         let node = world.members[number].node.as_ref().expect("it lives");
-        node.replica.cluster().map().clone()
-    };
-    let first = map(world, live[0]);
-    if live.iter().any(|&number| map(world, number) != first) {
-        return Err("the maps of shards differ".into());
+        let cluster = node.replica.cluster();
+        if *cluster.map() != map {
+            return Err(format!("node {number} has another map of shards"));
+        }
+        let (rumors, waiting) = (cluster.swim().rumors(), cluster.gossip().waiting());
+        if rumors + waiting > 0 {
+            return Err(format!("node {number} has {rumors} rumors, {waiting} pushes to tell"));
+        }
     }
     let mut roots: Vec<_> = live.iter().map(|&number| world.root(number)).collect();
     roots.dedup();

@@ -100,6 +100,7 @@ pub(crate) struct Start {
 }
 
 pub(crate) const SHARDS: u32 = 16;
+pub(crate) const REPLICAS: u32 = 2;
 
 impl Node {
     pub(crate) fn start(now: Moment, start: Start, disk: &Disk) -> Node {
@@ -110,7 +111,7 @@ impl Node {
         let config = cluster::Config {
             swim: swim::Config { probe_interval: Duration::from_secs(1) },
             shards: SHARDS,
-            replication_factor: 2,
+            replication_factor: REPLICAS,
             sync_interval: Some(Duration::from_secs(10)),
         };
         let me = Update {

@@ -117,6 +117,8 @@ pub(crate) struct World {
     pending: BTreeMap<u64, Digest>,
     /// What a client was told is taken.
     pub(crate) acknowledged: BTreeSet<Digest>,
+    /// How often somebody was called suspect or dead.
+    pub(crate) accusations: u64,
     trace: u64,
     pub(crate) broken: Option<String>,
 }
@@ -138,6 +140,7 @@ impl World {
             sent: BTreeSet::new(),
             pending: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
+            accusations: 0,
             trace: seed,
             broken: None,
         };
@@ -309,6 +312,10 @@ impl World {
                     }
                 }
                 Wish::Event(event) => {
+                    use stemedb_edge::swim::Event::Changed;
+                    let is_bad = |state: &State| matches!(state, State::Suspect | State::Dead);
+                    self.accusations +=
+                        u64::from(matches!(&event, Changed(_, Some(state)) if is_bad(state)));
                     self.note(event_number(&event), from);
                 }
             }
