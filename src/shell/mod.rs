@@ -31,6 +31,7 @@ pub mod resolve;
 pub mod secrets;
 pub mod signals;
 pub mod socket;
+mod starting;
 pub mod status;
 pub mod sync_service;
 pub mod tasks;

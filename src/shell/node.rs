@@ -3,6 +3,7 @@
 //! In: settings. Out: an exit code. Never: goes on after a write or a flush failed.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ use super::socket::{self, TcpListener};
 use super::sync_service::SyncService;
 use super::tasks::Tasks;
 use super::verify::Verifier;
-use super::{grpc, http, logger, memory, secrets};
+use super::{grpc, http, logger, memory, secrets, starting};
 use crate::base::{Moment, Secret};
 use crate::cluster::{self, Cluster};
 use crate::config::{Endpoint, Settings};
@@ -53,7 +54,11 @@ pub fn run(settings: &Settings) -> ExitCode {
     logger::start(settings.log);
     memory::be_thrifty();
     match start(settings) {
-        Ok(node) => node.serve(settings),
+        Ok(Some(node)) => node.serve(settings),
+        Ok(None) => {
+            log::info!("stopped before the log was read");
+            ExitCode::SUCCESS
+        }
         Err(why) => {
             eprintln!("stemedb-edge: {why}");
             ExitCode::from(EXIT_START)
@@ -73,8 +78,9 @@ struct Node {
     _directory: Directory,
 }
 
-/// Takes the signals before the first thread, and binds before the first change on disk.
-fn start(settings: &Settings) -> Result<Node, String> {
+/// Takes the signals before the first thread, and binds before the first change on disk; `None` if
+/// it is asked to stop meanwhile.
+fn start(settings: &Settings) -> Result<Option<Node>, String> {
     let text = |error: std::io::Error| error.to_string();
     let signals = Signals::new().map_err(text)?;
     let api = bind("bind-addr", settings.bind_addr)?;
@@ -98,7 +104,13 @@ fn start(settings: &Settings) -> Result<Node, String> {
         // Higher than in any life before.
         incarnation: driver::wall().0,
     };
-    let driver = recover(settings, &directory, me, cluster_key.as_ref());
+    let (log, key) = (directory.log().to_owned(), Key::new(cluster_key.as_ref()));
+    let door = Door::new(api_key.as_ref(), settings.open_metrics);
+    let reading = move || recover(&log, key);
+    let recovered = starting::serve_while([&api, &gateway], door, &signals, reading);
+    let Some(recovered) = recovered.map_err(text)? else { return Ok(None) };
+    let (recovered, store) = recovered.map_err(|fault| fault.to_string())?;
+    let driver = drive(settings, &directory, me, recovered, store);
     let driver = driver.map_err(|fault| fault.to_string())?;
     log::info!("listening api={api_bound} gateway={gateway_bound} rpc={rpc_bound} node={node}");
     if cluster_key.is_none() && !rpc_bound.ip().is_loopback() {
@@ -106,7 +118,8 @@ fn start(settings: &Settings) -> Result<Node, String> {
             "gRPC is open to everybody who reaches {rpc_bound}: STEMEDB_CLUSTER_KEY closes it"
         );
     }
-    Ok(Node { signals, driver, cluster_key, api_key, api, gateway, rpc, _directory: directory })
+    let _directory = directory;
+    Ok(Some(Node { signals, driver, cluster_key, api_key, api, gateway, rpc, _directory }))
 }
 
 /// What peers are told to dial: as given, or as bound. All addresses at once is none that they
@@ -120,19 +133,27 @@ fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address).map_err(|error| format!("--{flag} {address}: {error}"))
 }
 
-fn recover(
-    settings: &Settings,
-    directory: &Directory,
-    me: Update,
-    key: Option<&Secret>,
-) -> Result<Rc<Driver>, Fault> {
+/// Rebuilds everything from the log.
+fn recover(log: &Path, key: Key) -> Result<(Recovered, Store), Fault> {
     let begun = Instant::now();
-    let reader = Reader::new(directory.log());
-    let mut store = Store::with_key(fastrand::u64(..), Key::new(key));
-    let recovered = disk::recover(directory.log(), true, |committed| {
+    let reader = Reader::new(log);
+    let mut store = Store::with_key(fastrand::u64(..), key);
+    let recovered = disk::recover(log, true, |committed| {
         store.apply(&committed, &reader);
     })?;
     tell(&recovered, store.len(), begun.elapsed());
+    Ok((recovered, store))
+}
+
+/// The node with what recovery found, and the threads that it writes and verifies by.
+fn drive(
+    settings: &Settings,
+    directory: &Directory,
+    me: Update,
+    recovered: Recovered,
+    store: Store,
+) -> Result<Rc<Driver>, Fault> {
+    let reader = Reader::new(directory.log());
     let config =
         journal::Config { durability: settings.durability, bytes_max: settings.max_log_bytes };
     let queue = CommitQueue::new(config, recovered.tail, recovered.bytes);

@@ -80,6 +80,12 @@ impl TcpListener {
         Ok(TcpListener(Watched::new(descriptor)?))
     }
 
+    /// Another hold on the same queue of connections.
+    pub fn try_clone(&self) -> io::Result<TcpListener> {
+        let descriptor = rustix::io::fcntl_dupfd_cloexec(&self.0.descriptor, 0)?;
+        Ok(TcpListener(Watched::new(descriptor)?))
+    }
+
     /// The address in fact bound.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(SocketAddr::try_from(net::getsockname(&self.0.descriptor)?)?)

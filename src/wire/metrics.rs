@@ -233,18 +233,34 @@ pub fn render(metrics: &Metrics, readings: &Readings) -> String {
     page.0
 }
 
+/// The text while the node still reads its log.
+pub fn render_starting(resident_bytes: u64) -> String {
+    let mut page = Page(String::new());
+    page.starting(true);
+    page.one("process_resident_memory_bytes", "gauge", RESIDENT_HELP, resident_bytes);
+    page.0
+}
+
+const RESIDENT_HELP: &str = "Resident memory.";
+
 struct Page(String);
 
 impl Page {
+    fn starting(&mut self, is_starting: bool) {
+        let help = "1 while the node reads its log after a start.";
+        self.one("stemedb_starting", "gauge", help, u64::from(is_starting));
+    }
+
     fn node(&mut self, now: &Readings) {
+        self.starting(false);
         // The contract names it so; the set only grows, so that a counter it is.
         self.one("stemedb_assertions_total", "counter", "Assertions held.", now.assertions);
         let help = "Assertions held that are not in this node's layout.";
         self.one("stemedb_opaque_assertions", "gauge", help, now.opaque);
         let help = "Records of the log that were found damaged at the start.";
         self.one("stemedb_damaged_records", "gauge", help, now.damaged);
-        let help = "Resident memory.";
-        self.one("process_resident_memory_bytes", "gauge", help, now.resident_bytes);
+        let bytes = now.resident_bytes;
+        self.one("process_resident_memory_bytes", "gauge", RESIDENT_HELP, bytes);
         let help = "Seconds since the start.";
         self.one("stemedb_uptime_seconds", "gauge", help, now.uptime_seconds);
         let name = "stemedb_open_connections";
@@ -444,6 +460,15 @@ mod tests {
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");
         }
+    }
+
+    #[test]
+    fn a_starting_node_says_so() {
+        let page = render_starting(5);
+        check_page(&page);
+        assert!(page.contains("\nstemedb_starting 1\n"), "{page}");
+        let page = render(&Metrics::default(), &Readings::default());
+        assert!(page.contains("\nstemedb_starting 0\n"), "{page}");
     }
 
     #[test]

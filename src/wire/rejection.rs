@@ -36,6 +36,8 @@ pub enum Rejection {
     KeyWrong,
     /// The stamp that another door put on the claim cannot be used.
     Stamp,
+    /// The node still reads its log.
+    Starting,
     /// No replica of the subject's shard could be reached.
     Unreachable(String),
     /// No replica of the subject's shard answered in time.
@@ -83,6 +85,7 @@ impl Rejection {
             Rejection::KeyMissing => (StatusCode::UNAUTHORIZED, "key_missing"),
             Rejection::KeyWrong => (StatusCode::FORBIDDEN, "key_wrong"),
             Rejection::Stamp => (StatusCode::BAD_REQUEST, "bad_stamp"),
+            Rejection::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
             Rejection::Unreachable(_) => (StatusCode::BAD_GATEWAY, "replica_unreachable"),
             Rejection::Late(_) => (StatusCode::GATEWAY_TIMEOUT, "replica_late"),
             Rejection::Overloaded(_) => (StatusCode::SERVICE_UNAVAILABLE, "replica_overloaded"),
@@ -151,6 +154,7 @@ impl fmt::Display for Rejection {
             Rejection::Stamp => {
                 write!(out, "{} takes MILLISECONDS-COUNTER-NODE", super::http::STAMP)
             }
+            Rejection::Starting => write!(out, "the node still reads its log, try again soon"),
             Rejection::Unreachable(why) | Rejection::Late(why) | Rejection::Overloaded(why) => {
                 write!(out, "no replica of the subject's shard answered: {why}")
             }

@@ -1,4 +1,4 @@
-"""Holds this implementation against tests/golden/vectors.json: docs/wire.md, section 9."""
+"""Holds this implementation against tests/golden/vectors.json: docs/wire.md, section 11."""
 
 import json
 import struct

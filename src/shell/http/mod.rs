@@ -267,7 +267,7 @@ pub fn refuse(rejection: &Rejection) -> Response<Full<Bytes>> {
         Rejection::KeyMissing => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey"));
         }
-        _ if status == StatusCode::TOO_MANY_REQUESTS => {
+        _ if status == StatusCode::TOO_MANY_REQUESTS || *rejection == Rejection::Starting => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         _ => {}
