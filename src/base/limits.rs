@@ -100,6 +100,9 @@ pub const GATEWAY_REMAP_MAX: Duration = Duration::from_secs(3);
 pub const GATEWAY_IDLE_MAX: usize = 32;
 /// Members in the list, those included that are dead and not forgotten yet: about 300 bytes each.
 pub const MEMBERS_MAX: usize = 2048;
+/// Pings and requests for them whose end is not known: a node that is cut off from a large cluster
+/// has no use for more.
+pub const PROBES_MAX: usize = 512;
 /// Others whom a node tells of a new assertion itself; in a cluster of more they pass it on. Five
 /// random others each reach all but 0.7 % (Demers et al.), anti-entropy the rest.
 pub const GOSSIP_FANOUT: usize = 5;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::member::State;
 use super::{CallNumber, Failure, Output, Swim};
-use crate::base::{Moment, NodeId, Random};
+use crate::base::{Moment, NodeId, Random, limits};
 
 /// Members asked to probe for us.
 const ASKED: usize = 3;
@@ -276,6 +276,9 @@ impl Swim {
         self.probes.unreached.push(Unreached { target, deadline });
         self.probe(now, target);
         for via in self.pick(ASKED, Some(target)) {
+            if self.probes.under_way() >= limits::PROBES_MAX {
+                return;
+            }
             let address = probe.address.clone();
             let probe = Probe { target: Some(target), address, is_indirect: true, silent_at: None };
             let target = (target, probe.address.clone());
@@ -293,6 +296,9 @@ impl Swim {
         rpc_addr: String,
         updates: Vec<super::Update>,
     ) {
+        if self.probes.under_way() >= limits::PROBES_MAX {
+            return;
+        }
         let timeout = self.patience() / 2;
         let (address, silent_at) = (rpc_addr.clone(), Some(now + timeout));
         let probe = Probe { target: node, address, is_indirect: false, silent_at };

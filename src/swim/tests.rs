@@ -362,6 +362,18 @@ fn the_list_is_bounded() {
 }
 
 #[test]
+fn calls_under_way_are_bounded() {
+    let mut swim = Swim::new(config(), alive(0, 1), 1, Moment(0));
+    let many = (1..2 * limits::PROBES_MAX).map(|number| alive(number, 1)).collect();
+    swim.handle_ping(Moment(0), many);
+    for number in 1..2 * limits::PROBES_MAX {
+        swim.handle_lost(Moment(1), &address(number));
+        assert!(swim.calls_under_way() <= limits::PROBES_MAX);
+    }
+    assert_eq!(swim.calls_under_way(), limits::PROBES_MAX);
+}
+
+#[test]
 fn a_node_of_the_standard_is_a_member_by_its_answers() {
     let mut swim = Swim::new(config(), alive(0, 1), 1, Moment(0));
     swim.handle_seeds(Moment(0), vec![address(1)]);

@@ -473,7 +473,7 @@ impl World {
             ("members", cluster.swim().members().count(), count),
             ("rumors", cluster.swim().rumors(), count),
             ("pushes waiting", cluster.gossip().waiting(), count * limits::GOSSIP_QUEUE_MAX),
-            ("probes under way", cluster.swim().calls_under_way(), 16 * count),
+            ("probes under way", cluster.swim().calls_under_way(), limits::PROBES_MAX),
         ];
         for (what, is, may_be) in bounds {
             if is > may_be {
