@@ -167,6 +167,8 @@ pub const SHARDS_MAX: u32 = 65_536;
 pub const REPLICAS_MAX: u32 = 16;
 /// Disk budget at least: less is a forgotten unit (`64` for `64M`).
 pub const LOG_BYTES_MIN: u64 = 64 << 10;
+/// Bytes a second that anti-entropy takes, at least: one large assertion comes within its deadline.
+pub const SYNC_RATE_MIN: u64 = 64 << 10;
 /// Period of probes and of anti-entropy at least: faster ones would only be traffic.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// Period of probes and of anti-entropy at most: `off` says never.

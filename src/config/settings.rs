@@ -56,6 +56,8 @@ pub struct Settings {
     pub probe_interval: Duration,
     /// How often sets are compared with peers; `None` is only when asked.
     pub anti_entropy_interval: Option<Duration>,
+    /// Bytes a second that anti-entropy takes from all peers together; `None` is no limit.
+    pub sync_rate: Option<u64>,
     /// What is logged.
     pub log: LevelFilter,
     /// Things that are set but do nothing, for the log.
@@ -127,6 +129,12 @@ impl Reader<'_> {
             anti_entropy_interval: self.value(AntiEntropyInterval, |text| match text {
                 "off" => Ok(None),
                 _ => interval(text).map(Some).map_err(|hint| format!("{hint}, or off")),
+            }),
+            sync_rate: self.value(SyncRate, |text| match text {
+                "off" => Ok(None),
+                _ => values::bytes(text, limits::SYNC_RATE_MIN)
+                    .map(Some)
+                    .map_err(|hint| format!("{hint}, or off")),
             }),
             log: self.value(Log, |text| {
                 text.parse().map_err(|_| "takes error, warn, info, debug, trace or off".to_string())
@@ -335,6 +343,7 @@ mod tests {
             (MaxLogBytes, "64"),
             (ProbeInterval, "1"),
             (AntiEntropyInterval, "never"),
+            (SyncRate, "10"),
             (Log, "loud"),
         ];
         let given = wrong.map(|(name, value)| (name, value, Origin::Flag));

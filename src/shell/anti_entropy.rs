@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::calls::{self, SYNC};
 use super::driver::{Driver, Errand};
+use super::pace::Pace;
 use super::peers::Peer;
 use super::pool::Pool;
 use super::tasks::Tasks;
@@ -58,15 +59,16 @@ pub struct Peers {
     driver: Rc<Driver>,
     pool: Rc<Pool>,
     tasks: Tasks,
+    pace: Rc<Pace>,
     agenda: RefCell<Agenda>,
     known: RefCell<BTreeMap<String, (Habits, u64)>>,
 }
 
 impl Peers {
     /// Nothing is dialled before somebody asks.
-    pub fn new(driver: Rc<Driver>, pool: Rc<Pool>, tasks: Tasks) -> Rc<Peers> {
+    pub fn new(driver: Rc<Driver>, pool: Rc<Pool>, tasks: Tasks, pace: Pace) -> Rc<Peers> {
         let (agenda, known) = Default::default();
-        Rc::new(Peers { driver, pool, tasks, agenda, known })
+        Rc::new(Peers { driver, pool, tasks, pace: Rc::new(pace), agenda, known })
     }
 
     /// Levels with every member now, and tells how it went. Goes on when who asked has gone.
@@ -124,7 +126,7 @@ impl Peers {
         // Who is asked now is thought to be there, whatever became of earlier dials.
         peer.forget_pause();
         let (mut habits, cycles) = self.known.borrow().get(&address).copied().unwrap_or_default();
-        let report = level(&self.driver, &peer, &mut habits).await;
+        let report = level((&self.driver, &self.pace), &peer, &mut habits).await;
         match &report.error {
             Some(error) => log::warn!("sync with {address}: {error}"),
             None => log::debug!("sync with {address}: {report:?}"),
@@ -139,12 +141,16 @@ impl Peers {
 }
 
 /// Levels this node with one peer.
-async fn level(driver: &Rc<Driver>, peer: &Rc<Peer>, habits: &mut Habits) -> Report {
+async fn level(
+    (driver, pace): (&Rc<Driver>, &Rc<Pace>),
+    peer: &Rc<Peer>,
+    habits: &mut Habits,
+) -> Report {
     let start = Instant::now();
     let mut report = Report::default();
     match greet(driver, peer).await {
         (Ok(node_id), bytes) => {
-            report = run(driver, peer, habits).await;
+            report = run((driver, pace), peer, habits).await;
             report.node_id = Some(node_id);
             report.bytes_out += bytes.sent;
             report.bytes_in += bytes.received;
@@ -176,7 +182,11 @@ async fn greet(driver: &Driver, peer: &Rc<Peer>) -> (Result<NodeId, String>, Wir
     (other, bytes)
 }
 
-async fn run(driver: &Rc<Driver>, peer: &Rc<Peer>, habits: &mut Habits) -> Report {
+async fn run(
+    (driver, pace): (&Rc<Driver>, &Rc<Pace>),
+    peer: &Rc<Peer>,
+    habits: &mut Habits,
+) -> Report {
     // Everything a session wants at one time fits, so that the driver never finds it full.
     let (errands, inbox) = async_channel::bounded(2 * limits::CALLS_IN_FLIGHT_MAX);
     let by_sketch = !habits.lacks_sketch;
@@ -194,7 +204,13 @@ async fn run(driver: &Rc<Driver>, peer: &Rc<Peer>, habits: &mut Habits) -> Repor
                 driver.peer_answered((session, number), reply, bytes);
             }
             Err(Ok(Errand::Call(number, request))) => {
-                asked.push(Box::pin(calls::ask(driver.clone(), peer.clone(), number, request)));
+                let asking = calls::ask(driver.clone(), peer.clone(), number, request);
+                let pace = pace.clone();
+                asked.push(Box::pin(async move {
+                    let answered = asking.await;
+                    pace.spend(answered.2.body).await;
+                    answered
+                }));
             }
             Err(Ok(Errand::Done(report))) => break report,
             Err(Err(_)) => return Report::default(),

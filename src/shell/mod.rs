@@ -24,6 +24,7 @@ pub mod logger;
 pub mod membership;
 pub mod memory;
 pub mod node;
+pub mod pace;
 pub mod peers;
 pub mod pool;
 pub mod reactor;

@@ -21,6 +21,7 @@ use super::edge_service::EdgeService;
 use super::gateway::Gateway;
 use super::guard::Guard;
 use super::membership::Membership;
+use super::pace::Pace;
 use super::pool::Pool;
 use super::reactor::{self, Timer};
 use super::signals::{Signal, Signals};
@@ -203,7 +204,12 @@ impl Node {
         let tasks = Tasks::new(executor.clone());
         let key = self.cluster_key.as_ref();
         let pool = Pool::new(tasks.clone(), key);
-        let peers = Peers::new(self.driver.clone(), pool.clone(), tasks.clone());
+        let peers = Peers::new(
+            self.driver.clone(),
+            pool.clone(),
+            tasks.clone(),
+            Pace::new(settings.sync_rate),
+        );
         let membership =
             Membership::start(self.driver.clone(), pool.clone(), peers.clone(), tasks.clone());
         let (finder, seeds) = (membership.clone(), settings.seeds.clone());

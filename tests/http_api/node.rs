@@ -22,6 +22,7 @@ use stemedb_edge::shell::disk::{self, Directory, Disk, Reader};
 use stemedb_edge::shell::door::Door;
 use stemedb_edge::shell::driver::Driver;
 use stemedb_edge::shell::http::{Bounds, Server};
+use stemedb_edge::shell::pace::Pace;
 use stemedb_edge::shell::pool::Pool;
 use stemedb_edge::shell::reactor;
 use stemedb_edge::shell::socket::TcpListener;
@@ -86,7 +87,7 @@ impl Node {
             let driver = Driver::new(replica, disk, reader, Verifier::new(false));
             let peers = {
                 let tasks = Tasks::new(executor.clone());
-                Peers::new(driver.clone(), Pool::new(tasks.clone(), None), tasks)
+                Peers::new(driver.clone(), Pool::new(tasks.clone(), None), tasks, Pace::new(None))
             };
             let gauge = Rc::new(Cell::new(0));
             let surroundings = Surroundings {

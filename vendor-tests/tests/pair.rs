@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vendor_tests::claims::{claim, fetch_all, fill, opaque};
+use vendor_tests::claims::{claim, fetch_all, fill, large, opaque};
 use vendor_tests::node::Node;
 use vendor_tests::set::{self, Hash};
 
@@ -51,4 +51,24 @@ async fn a_level_pair_stays_level_over_restarts() {
     fetch_all(&mut two.client().await, &hashes).await;
     let again = two.sync().await;
     assert_eq!(again[0]["rounds"], 1, "{again:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_catches_up_at_a_set_pace_answers_meanwhile() {
+    let one = Node::start(&[]);
+    fill(&one.client().await, (0..400).map(|number| large(number, 1000))).await;
+    let seed = one.rpc.to_string();
+    let two = Node::start(&[("STEMEDB_SEEDS", &seed), ("STEMEDB_SYNC_RATE", "200K")]);
+    let (sync, mut answers) = (two.sync(), 0);
+    tokio::pin!(sync);
+    let peers = loop {
+        tokio::select! {
+            peers = &mut sync => break peers,
+            health = two.get("/v1/health") => answers += u32::from(health["status"] == "ok"),
+        }
+    };
+    // 400 KB at 200 KiB a second, less what may come ahead.
+    assert_eq!(peers[0]["received"], 400, "{peers:?}");
+    assert!(peers[0]["ms"].as_u64().expect("a number") > 1500, "{peers:?}");
+    assert!(answers > 10, "{answers} answers");
 }
