@@ -299,7 +299,10 @@ impl Swim {
         if self.probes.under_way() >= limits::PROBES_MAX {
             return;
         }
-        let timeout = self.patience() / 2;
+        // A suspect is asked as often as there is time for, however slow this node is.
+        let is_suspect = node.is_some_and(|node| self.suspicions.contains_key(&node));
+        let turn = if is_suspect { self.config.probe_interval } else { self.patience() };
+        let timeout = turn / 2;
         let (address, silent_at) = (rpc_addr.clone(), Some(now + timeout));
         let probe = Probe { target: node, address, is_indirect: false, silent_at };
         let number = self.probes.begin(probe);

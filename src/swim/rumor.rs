@@ -31,7 +31,9 @@ impl Rumors {
     pub(super) fn start(&mut self, node: NodeId, from: Option<NodeId>) {
         self.stop(node);
         self.made += 1;
-        self.put(node, Rumor { need: (0, Reverse(self.made)), from });
+        let need = (0, Reverse(self.made));
+        self.about.insert(node, Rumor { need, from });
+        self.by_need.insert((need, node));
     }
 
     /// Nothing is to be said about `node` any more.
@@ -39,11 +41,6 @@ impl Rumors {
         if let Some(old) = self.about.remove(&node) {
             self.by_need.remove(&(old.need, node));
         }
-    }
-
-    fn put(&mut self, node: NodeId, rumor: Rumor) {
-        self.about.insert(node, rumor);
-        self.by_need.insert((rumor.need, node));
     }
 
     /// Members of whom `to` is to hear: not itself, nor those of whom it told us.
@@ -60,11 +57,13 @@ impl Rumors {
 
     /// `node` was told of once more; after `limit` times everybody has heard of it.
     pub(super) fn count_told(&mut self, node: NodeId, limit: u32) {
-        let Some(mut rumor) = self.about.get(&node).copied() else { return };
-        self.stop(node);
+        let Some(rumor) = self.about.get_mut(&node) else { return };
+        self.by_need.remove(&(rumor.need, node));
         rumor.need.0 += 1;
         if rumor.need.0 < limit {
-            self.put(node, rumor);
+            self.by_need.insert((rumor.need, node));
+        } else {
+            self.about.remove(&node);
         }
     }
 

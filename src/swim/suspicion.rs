@@ -68,9 +68,14 @@ impl Suspicion {
         is_news
     }
 
-    /// This node's own accusation counts once; false if it did, or enough are.
-    fn confirm_own(&mut self, lamport: u64) -> bool {
-        !std::mem::replace(&mut self.is_own, true) && self.confirm(lamport)
+    /// This node's own accusation counts once, and leaves time to object to it; false if it did, or
+    /// enough are.
+    fn accuse(&mut self, now: Moment, lamport: u64) -> bool {
+        if std::mem::replace(&mut self.is_own, true) {
+            return false;
+        }
+        self.extend(now);
+        self.confirm(lamport)
     }
 
     /// The member is known to be gone but for its word: nothing more has to confirm it.
@@ -80,9 +85,9 @@ impl Suspicion {
         self.set_deadline();
     }
 
-    /// It lasts until `floor` at least.
-    fn extend(&mut self, floor: Moment) {
-        self.floor = floor;
+    /// It lasts as long as the shortest from `now` on.
+    fn extend(&mut self, now: Moment) {
+        self.floor = Moment(now.0 + self.shortest);
         self.set_deadline();
     }
 
@@ -113,7 +118,7 @@ impl Swim {
         if is_certain {
             suspicion.settle(self.config.probe_interval);
         }
-        if suspicion.confirm_own(lamport) {
+        if suspicion.accuse(now, lamport) {
             if let Some(member) = self.members.get_mut(&target) {
                 member.news.lamport = lamport;
             }
@@ -135,13 +140,12 @@ impl Swim {
 
     /// Suspects whose time is over are dead; whom this node knows by hearsay only, it asks first.
     pub(super) fn bury(&mut self, now: Moment) {
-        let (interval, mut heard_of) = (self.config.probe_interval, Vec::new());
-        let mut over = Vec::new();
+        let (mut over, mut heard_of) = (Vec::new(), Vec::new());
         for (node, suspicion) in self.suspicions.iter_mut().filter(|(_, it)| it.deadline <= now) {
             if suspicion.is_own {
                 over.push(*node);
             } else {
-                suspicion.extend(now + interval);
+                suspicion.extend(now);
                 heard_of.push(*node);
             }
         }
@@ -181,7 +185,7 @@ impl Swim {
         self.unhealth = (self.unhealth + 1).min(UNHEALTH_MAX);
         self.probes.postpone(now + interval / 2);
         for suspicion in self.suspicions.values_mut() {
-            suspicion.extend(now + interval);
+            suspicion.extend(now);
         }
     }
 }

@@ -22,8 +22,10 @@ impl Swim {
     pub fn news_for(&mut self, to: Option<NodeId>) -> Vec<Update> {
         let mut news = vec![self.me.clone()];
         // What is held against somebody, it hears first of all, so that it can object.
-        let accused = to.and_then(|to| self.members.get(&to)).map(|member| &member.news);
-        news.extend(accused.filter(|accused| accused.state != State::Alive).cloned());
+        let is_accused =
+            |node: &NodeId| self.suspicions.contains_key(node) || self.gone.contains(node);
+        let accused = to.filter(is_accused).and_then(|node| self.members.get(&node));
+        news.extend(accused.map(|member| member.news.clone()));
         let mut bytes: usize = news.iter().map(Update::wire_bytes).sum();
         let mut told = Vec::new();
         for node in self.rumors.for_whom(to) {

@@ -274,10 +274,11 @@ fn worked() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-fn node_hours_per_second<P: Peer>(weather: Weather) -> f64 {
-    let (count, seconds) = (1024, 120);
+/// Of a cluster that has formed and told all of it to everybody.
+fn node_hours_per_second<P: Peer>(weather: Weather, seconds: u64) -> f64 {
+    let count = 1024;
     let mut world: World<P> = World::new(count, weather, 1);
-    world.run_for(20 * SECOND);
+    world.run_for(300 * SECOND);
     let before = worked();
     world.run_for(seconds * SECOND);
     let spent = (worked() - before).as_secs_f64();
@@ -286,10 +287,10 @@ fn node_hours_per_second<P: Peer>(weather: Weather) -> f64 {
 
 fn speed(_sizes: &[usize]) {
     head("Simulated node-hours per CPU second, 1024");
-    for loss in [0.0, 0.05, 0.2] {
+    for (loss, seconds) in [(0.0, 600), (0.05, 120)] {
         let weather = Weather { loss, ..CALM };
-        let ours = node_hours_per_second::<Ours>(weather);
-        let theirs = node_hours_per_second::<Theirs>(weather);
+        let ours = node_hours_per_second::<Ours>(weather, seconds);
+        let theirs = node_hours_per_second::<Theirs>(weather, seconds);
         row(format_args!("{} % loss", loss * 100.0), ours, theirs);
     }
 }
