@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use stemedb_edge::base::digest::hex;
 use stemedb_edge::config::{self, Command};
-use stemedb_edge::shell::{check, demo, import, keygen, node, status};
+use stemedb_edge::shell::{backup, check, demo, export, import, keygen, node, status};
 
 fn main() -> ExitCode {
     match config::parse(env::args_os().skip(1), env::vars_os()) {
@@ -15,6 +15,11 @@ fn main() -> ExitCode {
         Ok(Command::Import(options)) => import::run(&options),
         Ok(Command::Keygen { file }) => make_key(&file),
         Ok(Command::Check { dir }) => check_directory(&dir),
+        Ok(Command::Backup { dir, target }) => match backup::back_up(&dir, &target) {
+            Ok(text) => print(&text),
+            Err(fault) => fail(&format!("stemedb-edge: {fault}\n"), 1),
+        },
+        Ok(Command::Export(options)) => export::run(&options),
         Ok(Command::Status(options)) => status::run(&options),
         Ok(Command::Demo) => demo::run(),
         Ok(Command::Print(text)) => print(&text),

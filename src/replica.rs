@@ -120,7 +120,13 @@ impl Replica {
 
     /// Makes a sealed assertion of what somebody asks for: checks every rule, stamps the HLC.
     pub fn seal(&mut self, draft: Draft, wall: Wall) -> Result<Sealed, Invalid> {
-        Ok(draft.check(&mut self.clock, wall)?.seal())
+        let claimed = draft.hash;
+        let sealed = draft.check(&mut self.clock, wall)?.seal();
+        let actual = sealed.digest();
+        match claimed.filter(|claimed| *claimed != actual) {
+            Some(claimed) => Err(Invalid::Hash { claimed, actual }),
+            None => Ok(sealed),
+        }
     }
 
     /// A reading of the node's HLC, to go with a message.

@@ -155,9 +155,19 @@ fn read_request(reader: &mut impl BufRead) -> Option<String> {
 
 #[test]
 fn wrong_usage_is_one_line_and_exit_code_two() {
-    for arguments in
-        [&["--seed", "a:1"][..], &["imprt"], &["import"], &["keygen"], &["check"], &["--shards=0"]]
-    {
+    for arguments in [
+        &["--seed", "a:1"][..],
+        &["imprt"],
+        &["import"],
+        &["keygen"],
+        &["check"],
+        &["backup"],
+        &["backup", "one"],
+        &["backup", "one", "two", "three"],
+        &["export", "one", "two"],
+        &["export", "https://one:1"],
+        &["--shards=0"],
+    ] {
         let (code, out, error) = run(arguments);
         assert_eq!((code, out.as_str(), error.lines().count()), (Some(2), "", 1), "{arguments:?}");
         assert!(error.starts_with("stemedb-edge: "), "{error}");
@@ -192,6 +202,37 @@ fn a_key_is_made_once_and_is_private() {
     assert_eq!(code, Some(1));
     assert!(error.contains("never overwritten"), "{error}");
     assert_eq!(fs::read(&file).expect("still there"), before);
+}
+
+#[test]
+fn a_backup_is_whole_or_not_there() {
+    let place = Place::new();
+    let (data, copy) = (place.file("data"), place.file("copy"));
+    let (code, out, error) = run(&["backup", &data, &copy]);
+    assert_eq!((code, out.as_str(), error.lines().count()), (Some(1), "", 1), "{error}");
+    assert_eq!(fs::read_dir(&copy).expect("made").count(), 0, "nothing that looks like a log");
+    fs::create_dir_all(place.0.join("data/log")).expect("a directory");
+    fs::write(place.0.join("data/node-id"), "00112233445566778899aabbccddeeff\n").expect("a file");
+    let (code, out, error) = run(&["backup", &data, &copy]);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert!(out.contains("0 segments") && out.contains("--node-id 00112233"), "{out}");
+    assert!(!place.0.join("copy/node-id").exists(), "two live nodes must not share an id");
+    let (code, _, error) = run(&["backup", &data, &copy]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("there is something in it"), "{error}");
+}
+
+#[test]
+fn an_export_says_what_it_cannot_read() {
+    let place = Place::new();
+    let (code, out, error) = run(&["export", &place.file("missing")]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(error.contains("0 assertions exported") && error.contains("No such file"), "{error}");
+    let node = Node::new(|_, _| Reply::Say(404, "no"));
+    let (code, out, error) = run(&["export", &node.address]);
+    assert_eq!((code, out.as_str()), (Some(3), ""));
+    assert!(error.contains("/v1/query?limit=1000 answers 404 Not Found: no"), "{error}");
+    assert!(error.contains(&node.address), "{error}");
 }
 
 #[test]

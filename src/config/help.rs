@@ -13,6 +13,8 @@ pub(super) enum Topic {
     Import,
     Keygen,
     Check,
+    Backup,
+    Export,
     Status,
     Demo,
 }
@@ -25,8 +27,10 @@ A StemeDB node for small machines: signed assertions, an append-only log, Merkle
 Usage:
   stemedb-edge [serve] [SETTINGS]   run a node
   stemedb-edge import FILE|-        send assertions, one JSON body a line, to a running node
+  stemedb-edge export [FROM]        write every assertion as a line that import takes
   stemedb-edge keygen FILE          make a signing key
   stemedb-edge check DIR            verify a data directory, beside a running node too
+  stemedb-edge backup DIR TARGET    copy a data directory, beside a running node too
   stemedb-edge status [HOST:PORT]   members, shards and roots, as a node sees them
   stemedb-edge demo                 three nodes on this machine, to look at
 
@@ -106,6 +110,54 @@ Exit codes: 0 all is what was written, 1 something is not (each place is named),
 or the command line is wrong.
 ";
 
+const BACKUP: &str = "\
+Copies a data directory, of a running node too. To restore is to start a node on the copy.
+
+Usage:
+  stemedb-edge backup DIR TARGET
+
+  DIR     the data directory of a node; nothing in it is changed
+  TARGET  the copy: a directory that is made, or is empty
+
+Closed segments of the log become hard links where both are on one file system: the copy is quick
+and takes no room, and it shares the fate of that disk. Elsewhere they are copied. The open segment
+is copied up to its last whole record.
+
+The node id is not copied, as two live nodes must not share one: a node started on the copy is a new
+member of its cluster. To take the old one's place it needs the old id (--node-id), which is shown.
+
+Examples:
+  stemedb-edge backup /var/lib/stemedb /mnt/usb/stemedb-monday
+  stemedb-edge check /mnt/usb/stemedb-monday
+
+Exit codes: 0 the copy is whole and durable, 1 there is none, 2 the command line is wrong.
+";
+
+const EXPORT: &str = "\
+Writes every assertion to standard output, a line of JSON each, that import takes back to the same
+hash: each line is a body of POST /v1/assert and names its hash.
+
+Usage:
+  stemedb-edge export [http://HOST:PORT|DIR] [OPTIONS]
+
+  HOST:PORT             a running node's HTTP API            [127.0.0.1:18180]
+  DIR                   a data directory, in use or not; if its name looks like HOST:PORT, ./DIR
+
+Options:
+  --api-key-file FILE   the key that the node asks for       [STEMEDB_ROOT_API_KEY or ..._FILE]
+  -h, --help            this text
+
+What comes in while the export runs may be missing. Assertions in another node's layout are lines
+with their bytes in hex.
+
+Examples:
+  stemedb-edge export > claims.ndjson
+  stemedb-edge export /var/lib/stemedb | stemedb-edge import - --to http://node2:18180
+
+Exit codes: 0 all is out, 1 not all of it (damage, a line too long for import, a full disk),
+2 the command line is wrong or the directory cannot be read, 3 the node does not answer.
+";
+
 const STATUS: &str = "\
 Shows the cluster as a node sees it: members, what each holds, and who has which shards.
 
@@ -138,6 +190,8 @@ pub(super) fn text(topic: Topic) -> String {
         Topic::Import => IMPORT.to_string(),
         Topic::Keygen => KEYGEN.to_string(),
         Topic::Check => CHECK.to_string(),
+        Topic::Backup => BACKUP.to_string(),
+        Topic::Export => EXPORT.to_string(),
         Topic::Status => STATUS.to_string(),
         Topic::Demo => DEMO.to_string(),
     }
@@ -187,7 +241,8 @@ mod tests {
 
     #[test]
     fn help_fits_the_screen_and_names_every_setting() {
-        let topics = [Topic::Node, Topic::Import, Topic::Keygen, Topic::Check, Topic::Status];
+        use Topic::*;
+        let topics = [Node, Import, Keygen, Check, Backup, Export, Status, Demo];
         for line in topics.map(text).iter().flat_map(|text| text.lines()) {
             assert!(line.len() <= 100, "{line}");
         }

@@ -40,6 +40,15 @@ pub enum Command {
         /// Which one.
         dir: PathBuf,
     },
+    /// Copy a data directory.
+    Backup {
+        /// Which one.
+        dir: PathBuf,
+        /// Where to; made, or empty.
+        target: PathBuf,
+    },
+    /// Write every assertion as a line.
+    Export(Export),
     /// Show the cluster as a node sees it.
     Status(Status),
     /// Run three nodes to look at.
@@ -61,6 +70,24 @@ pub struct Import {
     pub concurrency: usize,
     /// The key that the node asks for.
     pub api_key: Option<SecretSource>,
+}
+
+/// What to export.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Export {
+    /// Where the assertions are.
+    pub from: ExportFrom,
+    /// The key that the node asks for.
+    pub api_key: Option<SecretSource>,
+}
+
+/// Where the assertions of an export are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ExportFrom {
+    /// At a node's HTTP API.
+    Node(Endpoint),
+    /// In a data directory.
+    Directory(PathBuf),
 }
 
 /// Whom to ask for its view of the cluster.
@@ -92,7 +119,8 @@ fn wrong(problem: String) -> Usage {
     Usage(vec![problem])
 }
 
-const COMMANDS: [&str; 7] = ["serve", "import", "keygen", "check", "status", "demo", "help"];
+const COMMANDS: [&str; 9] =
+    ["serve", "import", "export", "keygen", "check", "backup", "status", "demo", "help"];
 /// Where a node's API is by default.
 const API_PORT: u16 = 18180;
 const NODE_OPTIONS: [&str; 3] = ["help", "version", "print-settings"];
@@ -108,7 +136,9 @@ pub fn parse(
         .and_then(|mut raw| raw.next_if(|word| COMMANDS.iter().any(|&name| word == name)));
     match command.as_ref().and_then(|word| word.to_str()) {
         Some("import") => parse_import(&mut parser, api_key(environment)?),
+        Some("export") => parse_export(&mut parser, api_key(environment)?),
         Some("status") => parse_status(&mut parser, api_key(environment)?),
+        Some("backup") => parse_backup(&mut parser),
         Some("demo") => match parser.next()? {
             None => Ok(Command::Demo),
             Some(Arg::Short('h') | Arg::Long("help")) => {
@@ -257,6 +287,8 @@ fn unexpected(argument: Arg<'_>, topic: Topic) -> Usage {
         Topic::Import => "import",
         Topic::Keygen => "keygen",
         Topic::Check => "check",
+        Topic::Backup => "backup",
+        Topic::Export => "export",
         Topic::Status => "status",
         Topic::Demo => "demo",
     };
@@ -293,6 +325,51 @@ fn parse_status(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Resul
         }
     }
     Ok(Command::Status(Status { at: at.unwrap_or_else(local_api), api_key }))
+}
+
+/// What looks like an address is one; a directory of such a name is `./NAME`.
+fn parse_export(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Result<Command, Usage> {
+    let mut from = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => {
+                return Ok(Command::Print(help::text(Topic::Export)));
+            }
+            Arg::Long("api-key-file") => api_key = Some(SecretSource::File(parser.value()?.into())),
+            Arg::Value(word) if from.is_none() && !word.is_empty() => {
+                let address = word.to_str().map(api_address);
+                let is_url = word.to_string_lossy().contains("://");
+                from = Some(match address {
+                    Some(Ok(endpoint)) => ExportFrom::Node(endpoint),
+                    Some(Err(hint)) if is_url => {
+                        return Err(wrong(format!("'{}': {hint}", word.to_string_lossy())));
+                    }
+                    _ => ExportFrom::Directory(word.into()),
+                });
+            }
+            other => return Err(unexpected(other, Topic::Export)),
+        }
+    }
+    let from = from.unwrap_or_else(|| ExportFrom::Node(local_api()));
+    Ok(Command::Export(Export { from, api_key }))
+}
+
+fn parse_backup(parser: &mut Parser) -> Result<Command, Usage> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => {
+                return Ok(Command::Print(help::text(Topic::Backup)));
+            }
+            Arg::Value(word) if paths.len() < 2 && !word.is_empty() => paths.push(word.into()),
+            other => return Err(unexpected(other, Topic::Backup)),
+        }
+    }
+    let [dir, target] = <[PathBuf; 2]>::try_from(paths).map_err(|_| {
+        let takes = "backup takes a data directory and where to: stemedb-edge backup DIR TARGET";
+        wrong(takes.to_string())
+    })?;
+    Ok(Command::Backup { dir, target })
 }
 
 fn local_api() -> Endpoint {

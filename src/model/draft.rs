@@ -39,9 +39,11 @@ pub struct Draft {
     pub timestamp: Option<u64>,
     /// See [`Assertion::source_class`].
     pub source_class: SourceClass,
-    /// The stamp of another door, which took the claim and handed it on; for a claim without a
-    /// timestamp.
+    /// The stamp that the claim got at another door: at a gateway, or long ago, when it comes from
+    /// an export.
     pub stamp: Option<Hlc>,
+    /// The id that the claim is said to have.
+    pub hash: Option<Digest>,
 }
 
 impl Draft {
@@ -62,6 +64,7 @@ impl Draft {
             timestamp: None,
             source_class: SourceClass::Expert,
             stamp: None,
+            hash: None,
         }
     }
 
@@ -76,23 +79,32 @@ impl Draft {
         }
         self.check_signatures()?;
         self.signatures.sort_by_key(|signature| signature.agent_id);
-        let hlc = match self.timestamp {
-            Some(timestamp) => {
-                check_timestamp("timestamp", timestamp)?;
-                stamp_of_body(timestamp)
-            }
-            None => {
-                check_timestamp("this node's clock", wall.seconds())?;
-                match self.stamp {
-                    Some(stamp) => {
-                        clock.observe(stamp, wall).map_err(Invalid::Drift)?;
-                        stamp
-                    }
-                    None => clock.tick(wall),
-                }
-            }
-        };
+        let hlc = self.stamp(clock, wall)?;
         Ok(self.stamped(hlc))
+    }
+
+    fn stamp(&self, clock: &mut HlcClock, wall: Wall) -> Result<Hlc, Invalid> {
+        if let Some(timestamp) = self.timestamp {
+            check_timestamp("timestamp", timestamp)?;
+        }
+        let own = self.timestamp.map(stamp_of_body);
+        match (self.stamp, own) {
+            (None, Some(own)) => Ok(own),
+            (Some(stamp), Some(own)) if stamp == own => Ok(own),
+            (Some(stamp), own) => {
+                check_timestamp("hlc.time", stamp.time / 1000)?;
+                let fits = own.is_none_or(|own| own.time / 1000 == stamp.time / 1000);
+                if !fits || !self.signatures.is_empty() {
+                    return Err(Invalid::Stamp);
+                }
+                clock.observe(stamp, wall).map_err(Invalid::Drift)?;
+                Ok(stamp)
+            }
+            (None, None) => {
+                check_timestamp("this node's clock", wall.seconds())?;
+                Ok(clock.tick(wall))
+            }
+        }
     }
 
     fn check_signatures(&self) -> Result<(), Invalid> {
@@ -234,6 +246,15 @@ pub enum Invalid {
     },
     /// The stamp of another door lies too far ahead.
     Drift(Drift),
+    /// The stamp of another door is not one of this timestamp, or of a signed claim.
+    Stamp,
+    /// The claim has another id than it is said to have.
+    Hash {
+        /// What it is said to have.
+        claimed: Digest,
+        /// What it has.
+        actual: Digest,
+    },
     /// More signatures than one assertion takes.
     SignatureCount {
         /// How many there were.
@@ -296,6 +317,14 @@ impl fmt::Display for Invalid {
                 limits::TIMESTAMP_MAX
             ),
             Invalid::Drift(drift) => drift.fmt(out),
+            Invalid::Stamp => write!(
+                out,
+                "hlc is not one of this claim: its time lies in the second of timestamp, and that \
+                 of a signed claim is the timestamp's own"
+            ),
+            Invalid::Hash { claimed, actual } => {
+                write!(out, "this claim hashes to {actual}, not to the hash {claimed} it names")
+            }
             Invalid::SignatureCount { count } => write!(
                 out,
                 "there are {count} signatures, at most {} are allowed",

@@ -3,6 +3,7 @@ use fastrand::Rng;
 
 use super::canonical::fuzz;
 use super::*;
+use crate::base::clock::Drift;
 use crate::base::{HlcClock, NodeId, Wall, limits};
 
 fn clock() -> HlcClock {
@@ -104,6 +105,28 @@ fn what_breaks_a_rule_is_refused_with_its_reason() {
         assert!(told.contains(reason), "{told:?} instead of {reason:?}");
     }
     assert_eq!(with(|d| d.object = Object::Text("\0\n".into())), "");
+}
+
+#[test]
+fn the_stamp_of_another_door_stays_where_it_fits() {
+    let stamp = |time, counter| Hlc { time, counter, node: NodeId([3; 16]) };
+    let ahead = u64::try_from(limits::HLC_DRIFT_MAX.as_millis()).expect("small");
+    let with = |timestamp, stamp, signed: bool| {
+        let mut draft = draft("s", "p", Object::Boolean(true));
+        (draft.timestamp, draft.stamp) = (timestamp, Some(stamp));
+        draft.signatures = if signed { vec![sign_of(1, 0)] } else { Vec::new() };
+        draft.check(&mut clock(), Wall(10_000)).map(|made| made.hlc)
+    };
+    let late = stamp(9_999, 7);
+    assert_eq!(with(None, late, false), Ok(late));
+    assert_eq!(with(Some(9), late, false), Ok(late));
+    assert_eq!(with(Some(8), late, false), Err(Invalid::Stamp));
+    assert_eq!(with(Some(9), late, true), Err(Invalid::Stamp));
+    let drift = Invalid::Drift(Drift { ahead: ahead + 1 });
+    assert_eq!(with(None, stamp(10_001 + ahead, 0), false), Err(drift));
+    // The stamp that a timestamp makes by itself may lie anywhere.
+    let own = Hlc { time: 99_999_000, ..Hlc::default() };
+    assert_eq!(with(Some(99_999), own, true), Ok(own));
 }
 
 #[test]

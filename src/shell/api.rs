@@ -21,10 +21,11 @@ use super::http::{Body, Gauge, Handler, refuse};
 use super::memory;
 use crate::base::{Digest, limits};
 use crate::cluster::Cluster;
+use crate::cluster::gossip::Origin;
 use crate::replica::Replica;
 use crate::wire::http::{Cors, JSON, Route, STAMP, echo_request_id, is_json, parse_stamp, route};
+use crate::wire::json;
 use crate::wire::json::answer::{self, Health};
-use crate::wire::json::{self, parse_draft};
 use crate::wire::metrics::{self, ClusterReadings, Endpoint, GrpcCount, Metrics, Readings};
 use crate::wire::rejection::Rejection;
 
@@ -139,12 +140,20 @@ impl Api {
         if body.is_absent() && !headers.contains_key(CONTENT_LENGTH) {
             return Err(Rejection::Length);
         }
-        let mut draft = parse_draft(&body.read().await?)?;
-        if let Some(text) = headers.get(STAMP) {
-            let stamp = text.to_str().ok().and_then(parse_stamp).ok_or(Rejection::Stamp)?;
-            draft.stamp = Some(stamp);
-        }
-        match self.driver.assert(draft).await {
+        let taken = match json::parse_body(&body.read().await?)? {
+            json::Body::Bytes(sealed) => self.driver.offer(sealed, Origin::Here).await,
+            json::Body::Claim(mut draft) => {
+                if let Some(text) = headers.get(STAMP) {
+                    let stamp = text.to_str().ok().and_then(parse_stamp).ok_or(Rejection::Stamp)?;
+                    // What the body says of its time comes first.
+                    if draft.timestamp.is_none() {
+                        draft.stamp.get_or_insert(stamp);
+                    }
+                }
+                self.driver.assert(*draft).await
+            }
+        };
+        match taken {
             Ok(done) => {
                 let status = if done.created { StatusCode::CREATED } else { StatusCode::OK };
                 Ok(say(status, answer::asserted(&done.digest, done.created)))

@@ -31,7 +31,7 @@ use crate::swim::State;
 use crate::wire::http::{
     AGENT_ID, ANSWERED_BY, API_KEY, FORWARDED, REQUEST_ID, Route, STAMP, route, stamp_text,
 };
-use crate::wire::json::parse_draft;
+use crate::wire::json;
 use crate::wire::metrics::GatewayOutcome;
 use crate::wire::rejection::Rejection;
 
@@ -88,9 +88,9 @@ impl Gateway {
             return Ok(None);
         }
         let body = body.read().await?;
-        let draft = parse_draft(&body)?;
+        let json::Body::Claim(draft) = json::parse_body(&body)? else { return Ok(None) };
         let mut forward = Forward::of(head, own, body);
-        if draft.timestamp.is_none() {
+        if draft.timestamp.is_none() && draft.stamp.is_none() {
             let wall = self.driver.wall();
             let stamp = self.driver.touch(|replica, _, _| replica.stamp(wall));
             forward.put(STAMP, &stamp_text(stamp));

@@ -6,6 +6,7 @@
 pub mod anti_entropy;
 pub mod api;
 mod ask;
+pub mod backup;
 mod budget;
 mod calls;
 pub mod check;
@@ -14,6 +15,7 @@ pub mod disk;
 pub mod door;
 pub mod driver;
 pub mod edge_service;
+pub mod export;
 pub mod gateway;
 pub mod grpc;
 pub mod guard;

@@ -76,7 +76,7 @@ pub fn holder(path: &Path) -> Option<String> {
 }
 
 /// Makes names created in a directory durable.
-pub(super) fn sync_directory(path: &Path) -> Result<(), Fault> {
+pub fn sync_directory(path: &Path) -> Result<(), Fault> {
     let sync = File::open(path).and_then(|directory| directory.sync_all());
     sync.map_err(|error| Fault::new("syncing", path, error))
 }

@@ -4,6 +4,7 @@
 //! be written any more: what the page cache holds after a failed flush, nobody knows. Never:
 //! retries a flush, answers before it.
 
+mod copy;
 mod directory;
 mod reader;
 mod recovery;
@@ -18,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 
-pub use directory::{Directory, holder, node_id};
+pub use copy::{Copied, copy};
+pub use directory::{Directory, holder, node_id, sync_directory};
 pub use reader::Reader;
 pub use recovery::{Damage, Recovered, recover};
 pub use segment::{find as find_segments, path as segment_path};
@@ -41,7 +43,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    fn new(doing: &'static str, path: &Path, source: impl Into<io::Error>) -> Fault {
+    /// What went wrong with `path`.
+    pub fn new(doing: &'static str, path: &Path, source: impl Into<io::Error>) -> Fault {
         Fault { doing, path: path.to_owned(), source: source.into() }
     }
 }

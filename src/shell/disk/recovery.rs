@@ -49,6 +49,17 @@ pub struct Recovered {
 }
 
 impl Recovered {
+    fn nothing() -> Recovered {
+        Recovered {
+            records: 0,
+            bytes: 0,
+            tail: Position::first_of(0),
+            torn_bytes: 0,
+            damages: 0,
+            damages_told: Vec::new(),
+        }
+    }
+
     fn damage(&mut self, at: Position, bytes: u64) {
         self.damages += 1;
         if self.damages_told.len() < DAMAGES_TOLD_MAX {
@@ -68,14 +79,7 @@ pub fn recover(
     // All heads first: a directory with one segment of a newer build is left as it is.
     let heads = numbers.iter().map(|number| read_head(log, *number));
     let heads = heads.collect::<Result<Vec<Head>, Fault>>()?;
-    let mut recovered = Recovered {
-        records: 0,
-        bytes: 0,
-        tail: Position::first_of(0),
-        torn_bytes: 0,
-        damages: 0,
-        damages_told: Vec::new(),
-    };
+    let mut recovered = Recovered::nothing();
     let mut expected = 0;
     for (index, (number, head)) in numbers.iter().copied().zip(&heads).enumerate() {
         let last = index + 1 == numbers.len();
@@ -101,6 +105,13 @@ pub fn recover(
         }
     }
     Ok(recovered)
+}
+
+/// Where the last whole record of an open segment ends, in bytes of its file.
+pub(super) fn whole_until(log: &Path, number: u64) -> Result<u64, Fault> {
+    let mut recovered = Recovered::nothing();
+    Segment::open(log, number)?.scan(true, None, &mut recovered, &mut |_| ())?;
+    Ok(recovered.tail.offset())
 }
 
 /// What stands at the start of a segment.

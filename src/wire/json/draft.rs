@@ -1,16 +1,19 @@
 //! The body of `POST /v1/assert`.
 //!
 //! In: bytes. Out: a [`Draft`] of the right shape, or which field is wrong and what it takes. Only
-//! the shape is judged here; the rules of a claim are `Draft::check`'s.
+//! the shape is judged here; the rules of a claim are `Draft::check`'s. What `GET` shows of an
+//! assertion is such a body too: it names its hash and its stamp, and an opaque one has its bytes.
 //!
 //! Never: guesses what an unknown field may have meant.
 
+use bytes::Bytes;
+
 use super::reader::{Malformed, Reader, Scalar, shorten};
 use crate::base::digest::parse_hex;
-use crate::base::{Digest, limits};
-use crate::model::{Draft, Lifecycle, Object, Signature, SourceClass};
+use crate::base::{Digest, Hlc, NodeId, limits};
+use crate::model::{Draft, Lifecycle, Object, Sealed, Signature, SourceClass};
 
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 17] = [
     "subject",
     "predicate",
     "object",
@@ -23,23 +26,112 @@ const FIELDS: [&str; 12] = [
     "timestamp",
     "signatures",
     "visual_hash",
+    "hash",
+    "hlc",
+    "data",
+    "opaque",
+    "size",
 ];
-/// The first ones of [`FIELDS`] cannot be left out.
+/// The first ones of [`FIELDS`] cannot be left out of a claim.
 const REQUIRED: usize = 3;
+/// What may stand beside the bytes of an opaque assertion.
+const BESIDE_DATA: u32 = 0b1_1101 << 12;
+
+/// What an assert body asks to be stored.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// A claim, field by field.
+    Claim(Box<Draft>),
+    /// An assertion by its bytes, which need not be in our layout.
+    Bytes(Sealed),
+}
 
 /// Reads an assert body.
-pub fn parse(body: &[u8]) -> Result<Draft, Malformed> {
+pub fn parse_body(body: &[u8]) -> Result<Body, Malformed> {
     let mut reader = Reader::new(body)?;
     let mut draft = Draft::new(String::new(), String::new(), Object::Boolean(false));
+    let mut opaque = Opaque::default();
     let seen = reader.object("the body", &FIELDS, |reader, place| {
         // An optional field that is null is one that was left out.
-        if place >= REQUIRED && reader.null() { Ok(()) } else { field(&mut draft, reader, place) }
+        if place >= REQUIRED && reader.null() {
+            return Ok(());
+        }
+        match place {
+            14.. => opaque.field(reader, place),
+            _ => field(&mut draft, reader, place),
+        }
     })?;
+    if let Some(data) = opaque.data {
+        let sealed = opaque_body(&reader, draft.hash, data, opaque.size, seen)?;
+        reader.end()?;
+        return Ok(Body::Bytes(sealed));
+    }
     if let Some(place) = (0..REQUIRED).find(|place| seen >> place & 1 == 0) {
         return Err(reader.fail(format!("{} is missing", FIELDS[place])));
     }
     reader.end()?;
-    Ok(draft)
+    Ok(Body::Claim(Box::new(draft)))
+}
+
+/// Reads an assert body that is a claim.
+pub fn parse(body: &[u8]) -> Result<Draft, Malformed> {
+    match parse_body(body)? {
+        Body::Claim(draft) => Ok(*draft),
+        Body::Bytes(_) => Err(Malformed {
+            line: 1,
+            column: 1,
+            what: "a claim is needed here, not the bytes of an assertion".into(),
+        }),
+    }
+}
+
+/// What the fields of an opaque assertion said.
+#[derive(Default)]
+struct Opaque {
+    data: Option<Bytes>,
+    size: Option<u64>,
+}
+
+impl Opaque {
+    fn field(&mut self, reader: &mut Reader<'_>, place: usize) -> Result<(), Malformed> {
+        match FIELDS[place] {
+            "data" => self.data = Some(data(reader)?),
+            "size" => self.size = Some(reader.whole("size")?),
+            _ => match reader.scalar("opaque", "true")? {
+                Scalar::Boolean(true) => {}
+                _ => return Err(reader.wrong("opaque takes true, or is left out")),
+            },
+        }
+        Ok(())
+    }
+}
+
+fn data(reader: &mut Reader<'_>) -> Result<Bytes, Malformed> {
+    let digits = reader.text("data", "a string of hex digits")?;
+    let mut bytes = vec![0; digits.len() / 2];
+    if parse_hex(&digits, &mut bytes) {
+        return Ok(bytes.into());
+    }
+    Err(reader.wrong("data takes hex digits, two for each byte"))
+}
+
+fn opaque_body(
+    reader: &Reader<'_>,
+    hash: Option<Digest>,
+    data: Bytes,
+    size: Option<u64>,
+    seen: u32,
+) -> Result<Sealed, Malformed> {
+    if seen & !BESIDE_DATA != 0 {
+        return Err(
+            reader.fail("data is the whole assertion: only hash, opaque and size go with it")
+        );
+    }
+    if size.is_some_and(|size| size != data.len() as u64) {
+        return Err(reader.fail(format!("size is not that of data, {} bytes", data.len())));
+    }
+    let claimed = hash.unwrap_or_else(|| Digest::of(&data));
+    Sealed::open(claimed, data).map_err(|malformed| reader.fail(malformed.to_string()))
 }
 
 /// Reads the value of a field by its place in [`FIELDS`].
@@ -57,9 +149,32 @@ fn field(draft: &mut Draft, reader: &mut Reader<'_>, place: usize) -> Result<(),
         8 => draft.epoch = Some(reader.whole(name)?),
         9 => draft.timestamp = Some(reader.whole(name)?),
         10 => draft.signatures = signatures(reader)?,
-        _ => draft.visual_hash = Some(hex(reader, name)?),
+        11 => draft.visual_hash = Some(hex(reader, name)?),
+        12 => draft.hash = Some(Digest(hex(reader, name)?)),
+        _ => draft.stamp = Some(stamp(reader)?),
     }
     Ok(())
+}
+
+/// `{"time", "counter", "node"}`, in any order.
+fn stamp(reader: &mut Reader<'_>) -> Result<Hlc, Malformed> {
+    let names = ["time", "counter", "node"];
+    let mut found = Hlc::default();
+    let seen = reader.object("hlc", &names, |reader, place| {
+        match place {
+            0 => found.time = reader.whole("hlc.time")?,
+            1 => {
+                found.counter = u32::try_from(reader.whole("hlc.counter")?)
+                    .map_err(|_| reader.wrong("hlc.counter takes 0 to 4294967295"))?;
+            }
+            _ => found.node = NodeId(hex(reader, "hlc.node")?),
+        }
+        Ok(())
+    })?;
+    match names.iter().enumerate().find(|(place, _)| seen >> place & 1 == 0) {
+        None => Ok(found),
+        Some((_, name)) => Err(reader.fail(format!("hlc has no {name}"))),
+    }
 }
 
 /// `{"type", "value"}`, in either order.
@@ -173,8 +288,9 @@ fn signature(reader: &mut Reader<'_>) -> Result<Signature, Malformed> {
 /// Fuzz body: any bytes are read or refused; what is read obeys the shape.
 #[doc(hidden)]
 pub fn fuzz(body: &[u8]) {
-    match parse(body) {
-        Ok(draft) => {
+    match parse_body(body) {
+        Ok(Body::Bytes(sealed)) => assert!(2 * sealed.bytes().len() <= body.len()),
+        Ok(Body::Claim(draft)) => {
             assert!(draft.confidence.is_finite());
             assert!(draft.signatures.len() <= limits::SIGNATURES_MAX);
             assert!(draft.subject.len() + draft.predicate.len() <= body.len());

@@ -14,5 +14,5 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use draft::{fuzz, parse as parse_draft};
+pub use draft::{Body, fuzz, parse as parse_draft, parse_body};
 pub use reader::Malformed;

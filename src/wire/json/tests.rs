@@ -1,7 +1,7 @@
 use fastrand::Rng;
 
 use super::*;
-use crate::base::{Digest, HlcClock, NodeId, Wall};
+use crate::base::{Digest, Hlc, HlcClock, NodeId, Wall};
 use crate::lens::{Claim, Layer, Layers, Resolution, Skepticism, Status};
 use crate::model::{Draft, Lens, Lifecycle, Object, Sealed, Signature, SourceClass};
 use crate::scan::View;
@@ -43,7 +43,7 @@ fn a_body_says_what_it_means() {
     check(format!(" \t\r\n{}\n ", LEAST.replace(':', " : ").replace(',', "\n,")), Ok(least()));
     let hash = "ab".repeat(32);
     type Change = fn(&mut Draft);
-    let rows: [(&str, Change); 14] = [
+    let rows: [(&str, Change); 16] = [
         (r#""confidence":0.25"#, |draft| draft.confidence = 0.25),
         (r#""confidence":1"#, |draft| draft.confidence = 1.0),
         (r#""confidence":5e-1"#, |draft| draft.confidence = 0.5),
@@ -60,6 +60,10 @@ fn a_body_says_what_it_means() {
         (r#""timestamp":0"#, |draft| draft.timestamp = Some(0)),
         (r#""parent_hash":null,"epoch":null,"confidence":null,"signatures":null"#, |_| {}),
         (r#""signatures":[]"#, |_| {}),
+        (r#""hash":"HASH""#, |draft| draft.hash = Some(Digest([0xab; 32]))),
+        (r#""hlc":{"node":"07070707070707070707070707070707","time":5,"counter":6}"#, |draft| {
+            draft.stamp = Some(Hlc { time: 5, counter: 6, node: NodeId([7; 16]) });
+        }),
     ];
     for (field, change) in rows {
         let mut expected = least();
@@ -72,6 +76,58 @@ fn a_body_says_what_it_means() {
     let text =
         format!(r#"{{"timestamp":9,"signature":"{}","agent_id":"{hash}"}}"#, "CD".repeat(64));
     check(with(&format!(r#""signatures":[{text}, {text}]"#)), Ok(signed));
+}
+
+#[test]
+fn what_is_shown_is_a_body_that_says_the_same() {
+    let mut rng = Rng::with_seed(5);
+    for round in 0..200 {
+        let mut draft = least();
+        draft.subject = format!("subject {round}");
+        draft.timestamp = rng.bool().then(|| rng.u64(..1_000_000));
+        draft.confidence = rng.f64();
+        let mut clock = HlcClock::new(NodeId([7; 16]));
+        let sealed = draft.check(&mut clock, Wall(rng.u64(..9_000_000))).expect("good").seal();
+        let shown = answer::assertion(&sealed);
+        let again = parse_draft(shown.as_bytes()).expect("what we show we read");
+        assert_eq!(again.hash, Some(sealed.digest()));
+        let mut other = HlcClock::new(NodeId([9; 16]));
+        let again = again.check(&mut other, Wall(9_000_000)).expect("it kept the rules").seal();
+        assert_eq!(again.digest(), sealed.digest(), "{shown}");
+    }
+    let opaque = Sealed::recovered(Digest::of(b"xyz"), (&b"xyz"[..]).into());
+    let shown = answer::assertion(&opaque);
+    let Ok(Body::Bytes(again)) = parse_body(shown.as_bytes()) else { panic!("{shown}") };
+    assert_eq!((again.digest(), again.bytes()), (opaque.digest(), opaque.bytes()));
+    assert!(matches!(parse_body(br#"{"data":"78797A"}"#), Ok(Body::Bytes(_))));
+}
+
+#[test]
+fn bytes_stand_alone_and_are_what_their_hash_says() {
+    let told = |body: &str| parse_body(body.as_bytes()).expect_err("refused").to_string();
+    let hash = "ab".repeat(32);
+    for (body, why) in [
+        (r#"{"data":"7"}"#.to_owned(), "data takes hex digits"),
+        (r#"{"data":"\u00e4\u00e4"}"#.to_owned(), "data takes hex digits"),
+        (r#"{"data":""}"#.to_owned(), "assertion_data has 0 bytes"),
+        (r#"{"data":"78","size":2}"#.to_owned(), "size is not that of data, 1 bytes"),
+        (r#"{"data":"78","opaque":false}"#.to_owned(), "opaque takes true"),
+        (format!(r#"{{"data":"78","hash":"{hash}"}}"#), "not to the assertion_hash abab"),
+        (with(r#""data":"78""#), "data is the whole assertion"),
+        (r#"{"opaque":true,"size":3}"#.to_owned(), "subject is missing"),
+    ] {
+        let told = told(&body);
+        assert!(told.contains(why), "{body}\n told: {told}\n  not: {why}");
+    }
+    check(r#"{"data":"78"}"#, Err("line 1 column 1: a claim is needed here"));
+    for (stamp, why) in [
+        (r#""hlc":{"time":1,"counter":0}"#, "hlc has no node"),
+        (r#""hlc":{"time":1,"counter":4294967296,"node":""}"#, "hlc.counter takes 0 to"),
+        (r#""hlc":7"#, "hlc takes an object, not a number"),
+    ] {
+        let told = told(&with(stamp));
+        assert!(told.contains(why), "{told}");
+    }
 }
 
 #[test]
