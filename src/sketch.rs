@@ -145,7 +145,8 @@ impl Sketch {
         let Some((all, rest)) = gaps.split_first() else { return 0 };
         let spread = rest.iter().enumerate().map(|(place, gap)| {
             let density = density(place + 1);
-            (gap - all * density).powi(2) / (density * (1.0 - density))
+            let off = gap - all * density;
+            off * off / (density * (1.0 - density))
         });
         let mean = spread.sum::<f64>() / rest.len().max(1) as f64;
         mean.max(all.abs()) as u64

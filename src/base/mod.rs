@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod digest;
+pub mod exact;
 pub mod limits;
 pub mod random;
 pub mod secret;

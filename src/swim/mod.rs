@@ -22,6 +22,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::base::exact::log2;
 use crate::base::{Moment, NodeId, Random};
 pub use member::{Member, State, Update};
 use probe::{Probes, Seeds};
@@ -356,5 +357,5 @@ impl Swim {
 
 /// What grows with the size of a cluster: rounds of gossip until everybody knows.
 fn scale(others: usize) -> f64 {
-    ((others + 1) as f64).log10().max(1.0)
+    (log2((others + 1) as f64) / std::f64::consts::LOG2_10).max(1.0)
 }

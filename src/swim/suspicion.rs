@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::member::State;
 use super::{Event, Output, Swim, UNHEALTH_MAX, scale};
+use crate::base::exact::log2;
 use crate::base::{Moment, NodeId};
 
 /// Confirmations that shorten a suspicion to its shortest.
@@ -95,7 +96,7 @@ impl Suspicion {
         let confirmations = (self.accusations.len() - 1) as f64;
         let part = match self.enough {
             0 => 1.0,
-            enough => ((confirmations + 1.0).ln() / (enough as f64 + 1.0).ln()).min(1.0),
+            enough => (log2(confirmations + 1.0) / log2(enough as f64 + 1.0)).min(1.0),
         };
         let length = self.longest as f64 - part * (self.longest - self.shortest) as f64;
         self.deadline = Moment(self.began.0 + length as u64).max(self.floor);

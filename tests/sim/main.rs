@@ -181,9 +181,12 @@ fn every_promise_holds_whatever_goes_wrong() {
     }
 }
 
+/// A run is the same whoever compiles it for whatever machine: these hashes hold in debug, release
+/// and on aarch64. They change with what the nodes do; the failure tells the new ones.
+const TRACES: [(u64, u64); 2] = [(1, 8_737_865_204_241_254_290), (2, 2_069_375_753_976_184_517)];
+
 #[test]
-fn one_seed_is_one_run() {
-    for seed in [1, 2] {
-        assert_eq!(run(seed), run(seed));
-    }
+fn one_seed_is_one_run_everywhere() {
+    let ran = TRACES.map(|(seed, _)| (seed, run(seed).expect("a seed that holds")));
+    assert_eq!(ran, TRACES, "the run of a seed is another one");
 }
