@@ -6,17 +6,22 @@
 //!
 //! Never: decides anything a room decides, reads a clock, does I/O of its own.
 
+mod damage;
+mod walks;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::base::clock::Drift;
 use crate::base::{Digest, Hlc, HlcClock, Moment, NodeId, Ticket, Wall, limits};
 use crate::cluster::gossip::{Origin, Row};
 use crate::cluster::{self, Cluster};
+use crate::journal::damage::{Damage, Damages};
 use crate::journal::{self, Bodies, CommitQueue, Committed};
 use crate::model::{Draft, Invalid, Sealed};
-use crate::store::Store;
+use crate::store::{Applied, Store};
 use crate::swim::Swim;
 use crate::sync::{self, Reply, Report, Request, Session, WireBytes};
+use walks::Walks;
 
 /// Names one run of anti-entropy.
 pub type SessionId = u64;
@@ -25,8 +30,6 @@ pub type SessionId = u64;
 const SESSION_TICKETS: u64 = 1 << 63;
 /// Assertions looked through for this node's newest stamp after a restart: milliseconds of reading.
 const RESUMED_ROWS: usize = 4096;
-/// Connections whose walk through the leaves is remembered: as many as may be open.
-const WALKS_MAX: usize = limits::CONNECTIONS_MAX;
 
 /// What became of an assertion that somebody offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +55,10 @@ pub enum Output {
     Synced(SessionId, Report),
     /// For whoever talks to the cluster.
     Cluster(cluster::Output),
+    /// A record is damaged and left out of index and tree.
+    Damaged(Damage),
+    /// It is back.
+    Healed(Damage),
 }
 
 /// Counts since the start, for `/metrics` and `/v1/health`.
@@ -72,7 +79,8 @@ pub struct Replica {
     clock: HlcClock,
     queue: CommitQueue,
     store: Store,
-    sessions: BTreeMap<SessionId, Session>,
+    /// With what was known to be damaged when each began.
+    sessions: BTreeMap<SessionId, (Session, u64)>,
     offers: BTreeMap<Ticket, SessionId>,
     next_session: SessionId,
     next_offer: u64,
@@ -80,6 +88,7 @@ pub struct Replica {
     cluster: Cluster,
     /// Where the offers came from that are to be told of when they are durable.
     origins: BTreeMap<Ticket, Origin>,
+    damages: Damages,
     outbox: VecDeque<Output>,
     stats: Stats,
 }
@@ -100,6 +109,7 @@ impl Replica {
             walks: Walks::default(),
             cluster,
             origins: BTreeMap::new(),
+            damages: Damages::default(),
             outbox: VecDeque::new(),
             stats: Stats::default(),
         }
@@ -201,7 +211,8 @@ impl Replica {
     ) -> SessionId {
         let id = self.next_session;
         self.next_session += 1;
-        self.sessions.insert(id, Session::new(root, self.store.len(), by_sketch));
+        let session = Session::new(root, self.store.len(), by_sketch);
+        self.sessions.insert(id, (session, self.damages.mark()));
         self.drain_session(now, id, bodies);
         id
     }
@@ -216,7 +227,7 @@ impl Replica {
         bodies: &dyn Bodies,
     ) {
         let (id, number) = call;
-        if let Some(session) = self.sessions.get_mut(&id) {
+        if let Some((session, _)) = self.sessions.get_mut(&id) {
             session.count_bytes(bytes);
             match reply {
                 Ok(reply) => session.handle_reply(number, reply, &self.store, bodies),
@@ -329,11 +340,12 @@ impl Replica {
 
     /// Who asked first created it, all others found it there.
     fn commit(&mut self, committed: &Committed, tickets: Vec<Ticket>, bodies: &dyn Bodies) {
-        let fresh = self.store.apply(committed, bodies);
+        let applied = self.store.place(committed, bodies);
+        let fresh = matches!(applied, Applied::New(_));
         self.stats.created += u64::from(fresh);
+        self.note_stored(applied, &committed.sealed().digest());
         let origins = tickets.iter().filter_map(|ticket| self.origins.remove(ticket));
-        if let (Some(origin), true) = (origins.collect::<Vec<_>>().first(), fresh) {
-            let row = self.store.len() - 1;
+        if let (Some(origin), Applied::New(row)) = (origins.collect::<Vec<_>>().first(), applied) {
             self.cluster.handle_new(row as Row, *origin);
             self.pump_cluster();
         }
@@ -355,21 +367,23 @@ impl Replica {
             return self.outbox.push_back(Output::Answer(ticket, fate));
         }
         let session = self.offers.remove(&ticket).and_then(|id| self.sessions.get_mut(&id));
-        if let Some(session) = session {
+        if let Some((session, _)) = session {
             session.handle_stored(stored(fate));
         }
     }
 
     fn drain_session(&mut self, now: Moment, id: SessionId, bodies: &dyn Bodies) {
-        let Some(mut session) = self.sessions.remove(&id) else { return };
+        let Some((mut session, mark)) = self.sessions.remove(&id) else { return };
         loop {
             match session.poll_output(&self.store, bodies) {
                 None => {
-                    self.sessions.insert(id, session);
+                    self.sessions.insert(id, (session, mark));
                     break;
                 }
                 Some(sync::Output::Done) => {
-                    self.outbox.push_back(Output::Synced(id, session.report().clone()));
+                    let report = session.report().clone();
+                    self.note_level(&report, mark);
+                    self.outbox.push_back(Output::Synced(id, report));
                     break;
                 }
                 Some(sync::Output::Call(number, request)) => {
@@ -397,27 +411,5 @@ fn stored(fate: Fate) -> Result<bool, String> {
         Fate::Created => Ok(true),
         Fate::Exists => Ok(false),
         Fate::Refused(refusal) => Err(refusal.to_string()),
-    }
-}
-
-/// Where each connection stands in its walk through the leaves. A new one goes on where the last
-/// page served to anyone ended, so that a client that dials anew for each call walks on too.
-#[derive(Debug, Default)]
-struct Walks {
-    by_connection: BTreeMap<u64, Option<Digest>>,
-    latest: Option<Digest>,
-}
-
-impl Walks {
-    fn position(&self, connection: u64) -> Option<Digest> {
-        self.by_connection.get(&connection).copied().unwrap_or(self.latest)
-    }
-
-    fn advance(&mut self, connection: u64, reached: Option<Digest>) {
-        self.latest = reached;
-        if self.by_connection.len() >= WALKS_MAX && !self.by_connection.contains_key(&connection) {
-            self.by_connection.pop_first();
-        }
-        self.by_connection.insert(connection, reached);
     }
 }

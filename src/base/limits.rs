@@ -155,6 +155,11 @@ pub const COMMIT_QUEUE_BYTES_MAX: usize = 8 << 20;
 /// Bytes written by one flush at most.
 pub const BATCH_BYTES_MAX: usize = 4 << 20;
 
+/// Damage kept one by one until it is made good; as many records are asked for by one call.
+pub const DAMAGES_MAX: usize = FETCH_HASHES_MAX;
+/// Of these, how many health, metrics and the first log lines name.
+pub const DAMAGES_TOLD_MAX: usize = 100;
+
 /// A host name: what DNS allows.
 pub const HOST_BYTES_MAX: usize = 253;
 /// Seeds that a node is told of; one of them in reach is enough.

@@ -6,6 +6,7 @@
 //!
 //! Never: opens a file, reads a clock, changes the order.
 
+pub mod damage;
 pub mod record;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -67,6 +68,10 @@ pub trait Bodies {
     fn digest_at(&self, at: Position) -> Option<Digest>;
     /// The record at a position; `None` if it cannot be read or is damaged.
     fn sealed_at(&self, at: Position) -> Option<Sealed>;
+    /// Which record a damaged one at a position was, as far as what is left of it tells.
+    fn name_at(&self, at: Position) -> Option<Digest> {
+        self.digest_at(at)
+    }
 }
 
 /// When an assertion is answered.

@@ -26,7 +26,9 @@ use crate::replica::Replica;
 use crate::wire::http::{Cors, JSON, Route, STAMP, echo_request_id, is_json, parse_stamp, route};
 use crate::wire::json;
 use crate::wire::json::answer::{self, Health};
-use crate::wire::metrics::{self, ClusterReadings, Endpoint, GrpcCount, Metrics, Readings};
+use crate::wire::metrics::{
+    self, ClusterReadings, DamageReadings, Endpoint, GrpcCount, Metrics, Readings,
+};
 use crate::wire::rejection::Rejection;
 
 /// What the API shows of the rest of the node.
@@ -41,8 +43,6 @@ pub struct Surroundings {
     pub peer_connections: Box<dyn Fn() -> usize>,
     /// How gRPC calls ended.
     pub grpc_counts: Box<dyn Fn() -> Vec<GrpcCount>>,
-    /// Records of the log that recovery fenced off.
-    pub damaged: u64,
 }
 
 /// Answers the API's requests.
@@ -164,8 +164,13 @@ impl Api {
     }
 
     async fn find(&self, digest: Digest) -> Result<String, Rejection> {
-        let sealed = self.driver.find(&digest).ok_or(Rejection::Unknown(digest))?;
-        Ok(answer::assertion(&sealed))
+        match self.driver.find(&digest) {
+            Some(sealed) => Ok(answer::assertion(&sealed)),
+            None if self.driver.read(|replica, bodies| replica.is_damaged(&digest, bodies)) => {
+                Err(Rejection::Damaged(digest))
+            }
+            None => Err(Rejection::Unknown(digest)),
+        }
     }
 
     async fn timed(
@@ -183,15 +188,16 @@ impl Api {
 
     async fn health(&self) -> String {
         let (root, assertions) = self.driver.root().await;
-        let (node, opaque) =
-            self.driver.read(|replica, _| (replica.node(), replica.store().opaque()));
-        answer::health(&Health {
-            node,
-            assertions,
-            opaque,
-            damaged: self.surroundings.damaged,
-            root,
-            uptime_seconds: self.uptime_seconds(),
+        let uptime_seconds = self.uptime_seconds();
+        self.driver.read(|replica, _| {
+            answer::health(&Health {
+                node: replica.node(),
+                assertions,
+                opaque: replica.store().opaque(),
+                damages: replica.damages(),
+                root,
+                uptime_seconds,
+            })
         })
     }
 
@@ -203,7 +209,7 @@ impl Api {
         let readings = Readings {
             assertions,
             opaque,
-            damaged: self.surroundings.damaged,
+            damages: self.driver.read(|replica, _| DamageReadings::of(replica.damages())),
             resident_bytes: memory::resident(),
             http_connections: self.surroundings.http_connections.get() as u64,
             gateway_connections: self.surroundings.gateway_connections.get() as u64,

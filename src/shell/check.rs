@@ -46,17 +46,22 @@ pub fn check(dir: &Path) -> Verdict {
             counts.false_hash(&committed);
         }
         counts.opaque += u64::from(sealed.is_opaque());
-        let prefix = *sealed.digest().0.first_chunk().expect("32 bytes hold 8");
-        seen.push(u64::from_le_bytes(prefix));
+        seen.push(front(&sealed.digest()));
     });
     let records = seen.len();
     seen.sort_unstable();
     seen.dedup();
     counts.repeated = (records - seen.len()) as u64;
     match recovered {
-        Ok(recovered) => counts.verdict(dir, &recovered),
+        Ok(recovered) => {
+            counts.verdict(dir, &recovered, |it| seen.binary_search(&front(it)).is_ok())
+        }
         Err(fault) => unreadable(&fault),
     }
+}
+
+fn front(digest: &Digest) -> u64 {
+    u64::from_le_bytes(*digest.0.first_chunk().expect("32 bytes hold 8"))
 }
 
 #[derive(Default)]
@@ -82,12 +87,25 @@ impl Counts {
         }
     }
 
-    fn verdict(self, dir: &Path, recovered: &Recovered) -> Verdict {
+    /// A damaged record that is here again is made good: nothing is missing for it.
+    fn verdict(
+        self,
+        dir: &Path,
+        recovered: &Recovered,
+        is_here: impl Fn(&Digest) -> bool,
+    ) -> Verdict {
         let mut text = self.lines;
+        let mut healed = 0;
         for damage in &recovered.damages_told {
             let (segment, offset) = (damage.at.segment(), damage.at.offset());
             let bytes = damage.bytes;
-            let _ = writeln!(text, "segment {segment} offset {offset}: {bytes} bytes are damaged");
+            let _ = write!(text, "segment {segment} offset {offset}: {bytes} bytes are damaged");
+            if let Some(digest) = damage.digest {
+                let again = if is_here(&digest) { ", which is here again" } else { "" };
+                healed += u64::from(is_here(&digest));
+                let _ = write!(text, ", of record {digest}{again}");
+            }
+            text.push('\n');
         }
         if recovered.torn_bytes > 0 {
             let (segment, offset) = (recovered.tail.segment(), recovered.tail.offset());
@@ -100,7 +118,8 @@ impl Counts {
         }
         let _ = writeln!(
             text,
-            "{}: {} records in {} bytes, {} opaque, {} repeated; {} damaged, {} with a false hash",
+            "{}: {} records in {} bytes, {} opaque, {} repeated; {} damaged, {healed} of \
+             them made good; {} with a false hash",
             dir.display(),
             recovered.records,
             recovered.bytes,
@@ -109,7 +128,7 @@ impl Counts {
             recovered.damages,
             self.false_hashes
         );
-        let whole = recovered.damages == 0 && self.false_hashes == 0;
+        let whole = recovered.damages == healed && self.false_hashes == 0;
         Verdict { text, code: if whole { WHOLE } else { DAMAGED } }
     }
 }

@@ -87,7 +87,6 @@ pub struct Driver {
     observer: RefCell<Option<FlushObserver>>,
     cluster: RefCell<Option<ClusterObserver>>,
     started: Instant,
-    damages: Cell<u64>,
     deadline: Cell<Option<Moment>>,
     deadline_waker: Cell<Option<Waker>>,
 }
@@ -111,7 +110,6 @@ impl Driver {
             observer: RefCell::default(),
             cluster: RefCell::default(),
             started: Instant::now(),
-            damages: Cell::new(0),
             deadline: Cell::new(None),
             deadline_waker: Cell::new(None),
         })
@@ -126,16 +124,6 @@ impl Driver {
     pub fn observe_cluster(&self, observer: ClusterObserver) {
         *self.cluster.borrow_mut() = Some(observer);
         self.touch(|_, _, _| ());
-    }
-
-    /// Keeps how much damage recovery fenced off, for whoever asks.
-    pub fn set_damages(&self, damages: u64) {
-        self.damages.set(damages);
-    }
-
-    /// Stretches of the log that recovery fenced off.
-    pub fn damages(&self) -> u64 {
-        self.damages.get()
     }
 
     /// Monotonic time since the driver was made.
@@ -180,6 +168,8 @@ impl Driver {
                 self.run_errand(session, Errand::Done(report));
                 self.errands.borrow_mut().remove(&session);
             }
+            Output::Damaged(damage) => log::error!("damage {damage}"),
+            Output::Healed(damage) => log::info!("healed {damage}"),
             Output::Cluster(output) => {
                 if let Some(observer) = self.cluster.borrow().as_ref() {
                     observer(output);

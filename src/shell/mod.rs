@@ -19,6 +19,7 @@ pub mod export;
 pub mod gateway;
 pub mod grpc;
 pub mod guard;
+pub mod heal;
 pub mod http;
 pub mod import;
 pub mod keygen;

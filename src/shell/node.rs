@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use async_channel::Receiver;
+use async_channel::{Receiver, Sender};
 use async_executor::LocalExecutor;
 use futures_lite::future;
 
@@ -20,6 +20,7 @@ use super::driver::{self, Driver};
 use super::edge_service::EdgeService;
 use super::gateway::Gateway;
 use super::guard::Guard;
+use super::heal::Healer;
 use super::membership::Membership;
 use super::pace::Pace;
 use super::pool::Pool;
@@ -30,10 +31,10 @@ use super::sync_service::SyncService;
 use super::tasks::Tasks;
 use super::verify::Verifier;
 use super::{grpc, http, logger, memory, secrets, starting};
-use crate::base::{Moment, Secret};
+use crate::base::{Moment, Secret, limits};
 use crate::cluster::{self, Cluster};
 use crate::config::{Endpoint, Settings};
-use crate::journal::{self, CommitQueue};
+use crate::journal::{self, CommitQueue, Position};
 use crate::replica::Replica;
 use crate::sketch::Key;
 use crate::store::Store;
@@ -71,6 +72,7 @@ pub fn run(settings: &Settings) -> ExitCode {
 struct Node {
     signals: Signals,
     driver: Rc<Driver>,
+    healer: Healer,
     cluster_key: Option<Secret>,
     api_key: Option<Secret>,
     api: TcpListener,
@@ -111,7 +113,8 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
     let recovered = starting::serve_while([&api, &gateway], door, &signals, reading);
     let Some(recovered) = recovered.map_err(text)? else { return Ok(None) };
     let (recovered, store) = recovered.map_err(|fault| fault.to_string())?;
-    let driver = drive(settings, &directory, me, recovered, store);
+    let (unreadable, found) = async_channel::bounded(limits::DAMAGES_MAX);
+    let driver = drive(settings, &directory, me, (recovered, store), unreadable);
     let driver = driver.map_err(|fault| fault.to_string())?;
     log::info!("listening api={api_bound} gateway={gateway_bound} rpc={rpc_bound} node={node}");
     if cluster_key.is_none() && !rpc_bound.ip().is_loopback() {
@@ -120,7 +123,8 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
         );
     }
     let _directory = directory;
-    Ok(Some(Node { signals, driver, cluster_key, api_key, api, gateway, rpc, _directory }))
+    let healer = Healer::new(driver.clone(), found);
+    Ok(Some(Node { signals, driver, healer, cluster_key, api_key, api, gateway, rpc, _directory }))
 }
 
 /// What peers are told to dial: as given, or as bound. All addresses at once is none that they
@@ -151,10 +155,10 @@ fn drive(
     settings: &Settings,
     directory: &Directory,
     me: Update,
-    recovered: Recovered,
-    store: Store,
+    (recovered, store): (Recovered, Store),
+    unreadable: Sender<Position>,
 ) -> Result<Rc<Driver>, Fault> {
-    let reader = Reader::new(directory.log());
+    let reader = Reader::watched(directory.log(), unreadable);
     let config =
         journal::Config { durability: settings.durability, bytes_max: settings.max_log_bytes };
     let queue = CommitQueue::new(config, recovered.tail, recovered.bytes);
@@ -170,9 +174,8 @@ fn drive(
     let cluster = Cluster::new(cluster, me, fastrand::u64(..), Moment::ZERO);
     let mut replica = Replica::new(cluster, queue, store);
     replica.resume_clock(&reader);
-    let driver = Driver::new(replica, disk, reader, verifier);
-    driver.set_damages(recovered.damages);
-    Ok(driver)
+    replica.handle_fenced(&recovered.damages_told, recovered.damages, &reader);
+    Ok(Driver::new(replica, disk, reader, verifier))
 }
 
 fn tell(recovered: &Recovered, known: u64, took: Duration) {
@@ -184,10 +187,6 @@ fn tell(recovered: &Recovered, known: u64, took: Duration) {
     );
     if recovered.torn_bytes > 0 {
         log::warn!("cut off {} bytes of an unfinished write", recovered.torn_bytes);
-    }
-    for damage in &recovered.damages_told {
-        let (segment, offset) = (damage.at.segment(), damage.at.offset());
-        log::error!("damage segment={segment} offset={offset} bytes={}", damage.bytes);
     }
     if recovered.damages > 0 {
         log::error!("{} stretches of the log are damaged and fenced off", recovered.damages);
@@ -217,6 +216,8 @@ impl Node {
         let deadlines = self.driver.clone();
         tasks.spawn(async move { deadlines.run_deadlines().await });
         tasks.spawn(trim_after_bursts());
+        let (healer, asked) = (self.healer, pool.clone());
+        tasks.spawn(async move { healer.run(&asked).await });
         let (stop, stopped) = async_channel::bounded::<()>(1);
         let sync = SyncService::new(self.driver.clone());
         let edge = EdgeService::new(self.driver.clone(), membership.clone());
@@ -225,7 +226,7 @@ impl Node {
             Box::new(Guard::new(edge, key)),
         ]);
         let gauges: [http::Gauge; 2] = Default::default();
-        let around = surroundings(&self.driver, &pool, &grpc, &gauges);
+        let around = surroundings(&pool, &grpc, &gauges);
         let door = Door::new(self.api_key.as_ref(), settings.open_metrics);
         let cors = Cors { origins: settings.allowed_origins.clone() };
         let api = Api::new(self.driver.clone(), peers, (door, cors), around);
@@ -265,7 +266,6 @@ impl Node {
 
 /// What the API shows of the rest of the node.
 fn surroundings(
-    driver: &Driver,
     pool: &Rc<Pool>,
     grpc: &grpc::Server,
     [at_api, at_gateway]: &[http::Gauge; 2],
@@ -282,7 +282,6 @@ fn surroundings(
         }),
         http_connections: at_api.clone(),
         gateway_connections: at_gateway.clone(),
-        damaged: driver.damages(),
     }
 }
 

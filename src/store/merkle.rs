@@ -44,8 +44,9 @@ fn refresh(
         Node::Page(page) => {
             let entries = trie.entries(page);
             *budget = budget.checked_sub(entries.len())?;
-            let mut hashes: Vec<Digest> =
-                entries.iter().map(|entry| hash_of(entry.value())).collect();
+            let hashes = entries.iter().map(|entry| hash_of(entry.value()));
+            // Whoever cannot be read is no member, until its record is back.
+            let mut hashes: Vec<Digest> = hashes.filter(|hash| *hash != Digest::ZERO).collect();
             hashes.sort_unstable();
             page_digest(&hashes)
         }
@@ -60,8 +61,11 @@ fn refresh(
     Some(digest)
 }
 
-/// BLAKE3(0x00, count as u32 little-endian, the hashes in ascending order).
+/// BLAKE3(0x00, count as u32 little-endian, the hashes in ascending order); zeros of no hash.
 fn page_digest(hashes: &[Digest]) -> Digest {
+    if hashes.is_empty() {
+        return Digest::ZERO;
+    }
     let count = u32::try_from(hashes.len()).expect("a page's count");
     let mut bytes = Vec::with_capacity(5 + hashes.len() * 32);
     bytes.push(PAGE_TAG);

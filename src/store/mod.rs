@@ -13,7 +13,9 @@ mod trie;
 use std::hash::{DefaultHasher, Hasher};
 
 use crate::base::{Digest, limits};
+use crate::journal::damage::Damage;
 use crate::journal::{Bodies, Committed, Position};
+use crate::model::Sealed;
 use crate::sketch::{Key, ShortId, Sketch, short_id};
 
 use merkle::Known;
@@ -23,6 +25,17 @@ use trie::{Node, Trie, WINDOW};
 
 /// Number of an assertion in the order it was applied.
 pub type Row = u32;
+
+/// What became of a committed assertion.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Applied {
+    /// It is new.
+    New(Row),
+    /// It was here, but its record was damaged: it has a new one. The damaged one lies here.
+    Mended(Position),
+    /// It was here.
+    Known,
+}
 
 /// Heap bytes by part, the allocator's own not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,27 +97,76 @@ impl Store {
 
     /// Takes in a committed assertion; false if it is known already.
     pub fn apply(&mut self, committed: &Committed, bodies: &dyn Bodies) -> bool {
+        matches!(self.place(committed, bodies), Applied::New(_))
+    }
+
+    /// Takes in a committed assertion; one whose record was damaged gets this one.
+    pub fn place(&mut self, committed: &Committed, bodies: &dyn Bodies) -> Applied {
         let sealed = committed.sealed();
         let digest = sealed.digest();
         if self.find_row(&digest, bodies).is_some() {
-            return false;
+            return Applied::Known;
+        }
+        let damaged = self.damaged(&digest, bodies).find(|row| self.may_be(*row, sealed));
+        if let Some(before) = damaged.and_then(|row| self.rows.mend(row, committed.position())) {
+            self.hashes.unmark(&digest);
+            return Applied::Mended(before);
         }
         let row = self.rows.push(committed.position());
         let rows = &self.rows;
-        let digest_of = |other: Row| match other == row {
-            true => digest,
-            false => digest_of_row(rows, other, bodies),
+        let digest_of = |other: Row| match rows.lost_name(other) {
+            _ if other == row => digest,
+            Some(name) => name,
+            None => digest_of_row(rows, other, bodies),
         };
         self.hashes.insert(&digest, row, digest_of);
         self.sketch.insert(&digest);
         let Some((subject, predicate)) = sealed.names() else {
             self.opaque += 1;
-            return true;
+            return Applied::New(row);
         };
         let seed = self.seed;
         self.subjects.insert(&fingerprint(seed, subject), row);
         self.predicates.insert(&fingerprint(seed, predicate), row);
-        true
+        Applied::New(row)
+    }
+
+    /// Takes the record at a place out of index and tree, if it is one and cannot be read; the
+    /// answer names it, if what is left does. It keeps its row: [`Store::place`] gives that another
+    /// record, when one comes.
+    pub fn lose(&mut self, at: Position, bodies: &dyn Bodies) -> Option<Damage> {
+        let row = self.rows.row_at(at).filter(|row| self.rows.position(*row) == Some(at))?;
+        if bodies.sealed_at(at).is_some() {
+            return None;
+        }
+        let fits = |name: &Digest| self.hashes.candidates(name).any(|other| other == row);
+        let name = bodies.name_at(at).filter(fits);
+        match &name {
+            Some(name) => self.hashes.unmark(name),
+            None => self.hashes.unmark_all(),
+        }
+        self.rows.lose(row, name.unwrap_or(Digest::ZERO));
+        Some(Damage { at, bytes: self.rows.bytes_at(row), digest: name })
+    }
+
+    /// Whether an assertion seems to be here with a record that cannot be read.
+    pub fn is_damaged(&self, digest: &Digest, bodies: &dyn Bodies) -> bool {
+        self.damaged(digest, bodies).next().is_some()
+    }
+
+    /// Rows without a readable record that may have this digest.
+    fn damaged(&self, digest: &Digest, bodies: &dyn Bodies) -> impl Iterator<Item = Row> {
+        let is_readable =
+            |row: &Row| self.position(*row).and_then(|at| bodies.sealed_at(at)).is_some();
+        self.hashes.candidates(digest).filter(move |row| !is_readable(row))
+    }
+
+    /// Whether a row may be this assertion's, as far as its names tell.
+    fn may_be(&self, row: Row, sealed: &Sealed) -> bool {
+        sealed.names().is_none_or(|(subject, predicate)| {
+            self.subjects.has(&fingerprint(self.seed, subject), row)
+                && self.predicates.has(&fingerprint(self.seed, predicate), row)
+        })
     }
 
     /// Where an assertion lies.
@@ -131,19 +193,19 @@ impl Store {
         &self.sketch
     }
 
-    /// Where a row lies.
+    /// Where a row lies; `None` while its record is lost.
     pub fn position(&self, row: Row) -> Option<Position> {
         self.rows.position(row)
     }
 
-    /// How many assertions there are.
+    /// How many assertions there are, those whose record is lost not counted.
     pub fn len(&self) -> u64 {
-        self.rows.len() as u64
+        (self.rows.len() - self.rows.lost()) as u64
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.rows.len() == 0
+        self.len() == 0
     }
 
     /// How many of them cannot be read as ours.
@@ -190,22 +252,21 @@ impl Store {
 
     /// The next candidate of a walk.
     pub fn next_candidate(&self, candidates: &mut Candidates) -> Option<(Row, Position)> {
-        let row = match &mut candidates.0 {
-            Source::All { before } => {
-                *before = before.checked_sub(1)?;
-                *before
-            }
-            Source::Named { walk, subject, before } => {
-                let postings = if *subject { &self.subjects } else { &self.predicates };
-                loop {
-                    let row = postings.next(walk)?;
-                    if row < *before {
-                        break row;
-                    }
+        loop {
+            let row = match &mut candidates.0 {
+                Source::All { before } => {
+                    *before = before.checked_sub(1)?;
+                    *before
                 }
+                Source::Named { walk, subject, before } => {
+                    let postings = if *subject { &self.subjects } else { &self.predicates };
+                    std::iter::from_fn(|| postings.next(walk)).find(|row| *row < *before)?
+                }
+            };
+            if let Some(at) = self.rows.position(row) {
+                return Some((row, at));
             }
-        };
-        Some((row, self.rows.position(row)?))
+        }
     }
 
     /// Where the memory goes.
@@ -245,6 +306,7 @@ impl Store {
                 let entries = self.hashes.entries(page).iter();
                 let mut hashes: Vec<Digest> = entries
                     .map(|entry| digest_of_row(&self.rows, entry.value(), bodies))
+                    .filter(|hash| *hash != Digest::ZERO)
                     .filter(|hash| after.is_none_or(|after| hash > after))
                     .collect();
                 hashes.sort_unstable();

@@ -114,6 +114,12 @@ impl Postings {
         walk.rows.pop()
     }
 
+    /// Whether a name has this row; looks through its newer ones.
+    pub(super) fn has(&self, fingerprint: &Digest, row: Row) -> bool {
+        let (_, mut walk) = self.walk(fingerprint);
+        std::iter::from_fn(|| self.next(&mut walk)).find(|found| *found <= row) == Some(row)
+    }
+
     /// Heap bytes, the allocator's own not counted.
     pub(super) fn bytes(&self) -> usize {
         let blocks = self.classes.iter().map(|class| {

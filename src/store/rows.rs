@@ -2,13 +2,15 @@
 //!
 //! In: positions, ascending. Out: the position of a row. Records mostly follow one another, so a
 //! row keeps its distance from the one before it; one in [`ANCHORED`] rows keeps its position
-//! whole. Never: forgets a row.
+//! whole. The few whose record was damaged, and those that got another place since, are kept
+//! beside. Never: forgets a row.
 
 use std::collections::BTreeMap;
 
 use super::Row;
+use crate::base::Digest;
 use crate::journal::Position;
-use crate::journal::record::ALIGNMENT;
+use crate::journal::record::{ALIGNMENT, FRAME_HEAD_BYTES};
 
 /// Rows per whole position: at most this many distances are added up to find a row.
 const ANCHORED: usize = 32;
@@ -30,6 +32,10 @@ pub(super) struct Rows {
     far: BTreeMap<Row, u64>,
     last: u64,
     count: usize,
+    /// Rows whose record cannot be read, with the name it seems to have.
+    lost: BTreeMap<Row, Digest>,
+    /// Rows whose record was written anew.
+    moved: BTreeMap<Row, u64>,
 }
 
 impl Rows {
@@ -58,8 +64,67 @@ impl Rows {
         row
     }
 
-    /// Where a row lies.
+    /// Where a row lies; nowhere if its record is lost.
     pub(super) fn position(&self, row: Row) -> Option<Position> {
+        if self.lost.contains_key(&row) { None } else { self.place(row) }
+    }
+
+    /// The row whose record was, or is, at a place.
+    pub(super) fn row_at(&self, at: Position) -> Option<Row> {
+        if let Some((row, _)) = self.moved.iter().find(|(_, place)| **place == at.0) {
+            return Some(*row);
+        }
+        let (mut low, mut high) = (0, self.count);
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.first_place(middle as Row)? < at {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let row = low as Row;
+        (self.first_place(row)? == at && !self.moved.contains_key(&row)).then_some(row)
+    }
+
+    /// The record of a row cannot be read; `name` is what it seems to be called.
+    pub(super) fn lose(&mut self, row: Row, name: Digest) {
+        self.lost.insert(row, name);
+    }
+
+    /// The name that a lost row seems to have.
+    pub(super) fn lost_name(&self, row: Row) -> Option<Digest> {
+        self.lost.get(&row).copied()
+    }
+
+    /// The record of a row was written anew; where it was before.
+    pub(super) fn mend(&mut self, row: Row, position: Position) -> Option<Position> {
+        let before = self.place(row)?;
+        self.lost.remove(&row);
+        self.moved.insert(row, position.0);
+        Some(before)
+    }
+
+    /// How many rows are lost.
+    pub(super) fn lost(&self) -> usize {
+        self.lost.len()
+    }
+
+    /// The bytes from a row's record to the next one, at most; those of a head, if there is none.
+    pub(super) fn bytes_at(&self, row: Row) -> u64 {
+        let gap = |here: Position| self.place(row + 1)?.0.checked_sub(here.0);
+        self.place(row).and_then(gap).unwrap_or(FRAME_HEAD_BYTES as u64)
+    }
+
+    fn place(&self, row: Row) -> Option<Position> {
+        match self.moved.get(&row) {
+            Some(at) => Some(Position(*at)),
+            None => self.first_place(row),
+        }
+    }
+
+    /// Where a row was appended; ascending.
+    fn first_place(&self, row: Row) -> Option<Position> {
         let index = row as usize;
         if index >= self.count {
             return None;
@@ -86,7 +151,8 @@ impl Rows {
     pub(super) fn bytes(&self) -> usize {
         self.chunks.capacity() * size_of::<Box<Chunk>>()
             + self.chunks.len() * size_of::<Chunk>()
-            + self.far.len() * 24
+            + (self.far.len() + self.moved.len()) * 24
+            + self.lost.len() * 48
     }
 }
 
@@ -114,5 +180,28 @@ mod tests {
             assert_eq!(rows.position(row as Row), Some(Position(*at)), "row {row}");
         }
         assert_eq!(rows.position(expected.len() as Row), None);
+        for (row, at) in expected.iter().enumerate() {
+            assert_eq!(rows.row_at(Position(*at)), Some(row as Row), "place {at}");
+            assert_eq!(rows.row_at(Position(*at + 8)), None);
+        }
+    }
+
+    #[test]
+    fn a_lost_row_lies_nowhere_until_it_is_mended() {
+        let mut rows = Rows::default();
+        let places = [32, 96, 160].map(Position);
+        places.iter().for_each(|place| {
+            rows.push(*place);
+        });
+        rows.lose(1, Digest([5; 32]));
+        assert_eq!((rows.position(1), rows.lost(), rows.len()), (None, 1, 3));
+        assert_eq!((rows.lost_name(1), rows.lost_name(0)), (Some(Digest([5; 32])), None));
+        assert_eq!(rows.row_at(places[1]), Some(1));
+        assert_eq!((rows.bytes_at(1), rows.bytes_at(2)), (64, 40));
+        assert_eq!(rows.mend(1, Position(800)), Some(places[1]));
+        assert_eq!((rows.position(1), rows.lost()), (Some(Position(800)), 0));
+        assert_eq!((rows.row_at(Position(800)), rows.row_at(places[1])), (Some(1), None));
+        assert_eq!(rows.position(2), Some(places[2]), "distances are what they were");
+        assert_eq!(rows.mend(1, Position(880)), Some(Position(800)));
     }
 }

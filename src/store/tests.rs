@@ -13,13 +13,16 @@ use crate::model::{Draft, Object, Sealed};
 #[derive(Default)]
 struct Memory {
     sealed: BTreeMap<u64, Sealed>,
+    /// What the heads of damaged records say.
+    heads: BTreeMap<u64, Digest>,
     read: Cell<usize>,
 }
 
 impl Bodies for Memory {
     fn digest_at(&self, at: Position) -> Option<Digest> {
         self.read.set(self.read.get() + 1);
-        self.sealed.get(&at.0).map(Sealed::digest)
+        let head = self.heads.get(&at.0).copied();
+        head.or_else(|| self.sealed.get(&at.0).map(Sealed::digest))
     }
 
     fn sealed_at(&self, at: Position) -> Option<Sealed> {
@@ -273,4 +276,80 @@ fn opaque_records_count_and_stand_under_no_name() {
     assert_eq!((world.store.len(), world.store.opaque()), (2, 1));
     assert_eq!(world.rows(None, None, None), [1, 0]);
     assert_eq!(world.rows(Some("s"), Some("p"), None), [0]);
+}
+
+/// A thousand claims, and where each lies.
+fn thousand() -> (World, Vec<(Sealed, Position)>) {
+    let mut world = World::new();
+    let mut all = Vec::new();
+    for number in 0..1000 {
+        let sealed = claim(&format!("s{}", number / 4), "p", number);
+        all.push((sealed.clone(), Position(world.end)));
+        world.add(sealed);
+    }
+    (world, all)
+}
+
+#[test]
+fn a_lost_record_is_in_nobodys_way_and_comes_back_to_its_row() {
+    let (mut world, all) = thousand();
+    let (root, cells) = (world.root(), world.store.sketch().cells(0, 64));
+    assert_eq!(world.store.lose(all[7].1, &world.bodies), None, "it reads well");
+    for (place, head) in [(5, "right"), (444, "wrong"), (999, "none")] {
+        let (sealed, at) = all[place].clone();
+        let head = match head {
+            "right" => Some(sealed.digest()),
+            "wrong" => Some(Digest([0x5a; 32])),
+            _ => None,
+        };
+        world.bodies.sealed.remove(&at.0);
+        world.bodies.heads.extend(head.map(|head| (at.0, head)));
+        let name = head.filter(|head| *head == sealed.digest());
+        let bytes = if place == 999 { 40 } else { 400 };
+        let damage = world.store.lose(at, &world.bodies).expect("it cannot be read");
+        assert_eq!(damage, Damage { at, bytes, digest: name });
+        assert_eq!(world.store.lose(at, &world.bodies), None, "once");
+
+        let without: BTreeSet<Digest> = all
+            .iter()
+            .map(|(sealed, _)| sealed.digest())
+            .filter(|digest| *digest != sealed.digest())
+            .collect();
+        assert_eq!(world.store.len(), 999);
+        assert!(world.root() != root);
+        assert_eq!(world.store.leaves(None, 2000, &world.bodies), sorted(&without));
+        assert_eq!(world.store.find(&sealed.digest(), &world.bodies), None);
+        assert!(world.store.is_damaged(&sealed.digest(), &world.bodies));
+        assert!(!world.rows(None, Some("p"), None).contains(&(place as Row)));
+        assert_eq!(world.rows(None, None, None).len(), 999);
+
+        let again = Position(world.end + 400 * place as u64);
+        world.bodies.sealed.insert(again.0, sealed.clone());
+        let committed = Committed::recovered(again, sealed.clone());
+        let applied = world.store.place(&committed, &world.bodies);
+        assert_eq!(applied, Applied::Mended(at));
+        assert_eq!(world.store.find(&sealed.digest(), &world.bodies), Some(again));
+        assert_eq!(world.store.place(&committed, &world.bodies), Applied::Known);
+        assert!(!world.store.is_damaged(&sealed.digest(), &world.bodies));
+        assert_eq!((world.root(), world.store.len()), (root, 1000));
+        assert_eq!(world.store.sketch().cells(0, 64), cells, "nobody is in it twice");
+        assert!(world.rows(Some(&format!("s{}", place / 4)), None, None).contains(&(place as Row)));
+    }
+}
+
+#[test]
+fn a_record_that_comes_again_mends_the_damaged_one_before_anybody_noticed() {
+    let (mut world, all) = thousand();
+    let (root, cells) = (world.root(), world.store.sketch().cells(0, 64));
+    let (sealed, at) = all[321].clone();
+    world.bodies.sealed.remove(&at.0);
+    let mut head = sealed.digest();
+    head.0[31] ^= 1;
+    world.bodies.heads.insert(at.0, head);
+    assert_eq!(world.store.find(&sealed.digest(), &world.bodies), None);
+    let again = Position(world.end);
+    assert!(!world.add(sealed.clone()), "not new");
+    assert_eq!(world.store.find(&sealed.digest(), &world.bodies), Some(again));
+    assert_eq!((world.root(), world.store.len()), (root, 1000));
+    assert_eq!(world.store.sketch().cells(0, 64), cells);
 }

@@ -268,6 +268,23 @@ impl<M: Default, const F: usize> Trie<M, F> {
         self.push(index, Entry::new(key, depth, value));
     }
 
+    /// Unmarks the nodes above a key.
+    pub(super) fn unmark(&mut self, key: &Digest) {
+        let (mut node, mut depth) = (self.root.node(), 0);
+        while node != Node::Empty {
+            self.set_mark(node, M::default());
+            let Node::Inner(index) = node else { return };
+            node = self.inners.get(index).children[usize::from(key.bit(depth))].node();
+            depth += 1;
+        }
+    }
+
+    /// Unmarks all nodes.
+    pub(super) fn unmark_all(&mut self) {
+        self.inners.0.iter_mut().flatten().for_each(|inner| inner.mark = M::default());
+        self.pages.0.iter_mut().flatten().for_each(|page| page.mark = M::default());
+    }
+
     /// Heap bytes, the allocator's own not counted.
     pub(super) fn bytes(&self) -> usize {
         self.inners.bytes() + self.pages.bytes() + self.entry_bytes

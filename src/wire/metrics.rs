@@ -6,12 +6,13 @@
 //!
 //! Never: reads a clock, holds a lock, makes a metric at run time.
 
+mod readings;
+
+pub use readings::{ClusterReadings, DamageReadings, GrpcCount, Readings};
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
-
-use crate::cluster::{Cluster, gossip};
-use crate::swim::{self, State};
 
 /// Media type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -152,74 +153,6 @@ impl Metrics {
     }
 }
 
-/// How often calls of a gRPC method ended with a status code.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct GrpcCount {
-    /// The method's name, without its service; empty for calls of no method.
-    pub method: &'static str,
-    /// The status code's name.
-    pub code: &'static str,
-    /// How often.
-    pub count: u64,
-}
-
-/// What is looked up when somebody asks.
-#[derive(Clone, Debug, Default)]
-pub struct Readings {
-    /// Assertions held.
-    pub assertions: u64,
-    /// Of these, how many nobody here can read.
-    pub opaque: u64,
-    /// Records of the log that recovery fenced off.
-    pub damaged: u64,
-    /// Resident memory.
-    pub resident_bytes: u64,
-    /// Open connections of the HTTP API.
-    pub http_connections: u64,
-    /// Open connections of the gateway.
-    pub gateway_connections: u64,
-    /// Open connections of gRPC.
-    pub grpc_connections: u64,
-    /// Seconds since the start.
-    pub uptime_seconds: u64,
-    /// Runs of anti-entropy that ended, by peer.
-    pub sync_cycles: Vec<(String, u64)>,
-    /// gRPC calls.
-    pub grpc: Vec<GrpcCount>,
-    /// Open connections to other nodes.
-    pub peer_connections: u64,
-    /// Who is there, and what was told to whom.
-    pub cluster: ClusterReadings,
-}
-
-/// What the cluster's rooms count.
-#[derive(Clone, Debug, Default)]
-pub struct ClusterReadings {
-    members: Vec<(&'static str, u64)>,
-    swim: swim::Stats,
-    gossip: gossip::Stats,
-    gossip_waiting: u64,
-    moves: u64,
-}
-
-impl ClusterReadings {
-    /// Of this cluster.
-    pub fn of(cluster: &Cluster) -> ClusterReadings {
-        let swim = cluster.swim();
-        let count = |state: State| {
-            let others = swim.members().filter(|member| member.news.state == state).count();
-            (state.name(), others as u64 + u64::from(state == swim.me().state))
-        };
-        ClusterReadings {
-            members: State::ALL.map(count).to_vec(),
-            swim: swim.stats(),
-            gossip: cluster.gossip().stats(),
-            gossip_waiting: cluster.gossip().waiting() as u64,
-            moves: cluster.moves(),
-        }
-    }
-}
-
 /// The text for a scrape.
 pub fn render(metrics: &Metrics, readings: &Readings) -> String {
     let mut page = Page(String::with_capacity(8 << 10));
@@ -228,6 +161,7 @@ pub fn render(metrics: &Metrics, readings: &Readings) -> String {
     page.gateway(metrics);
     page.cluster(&readings.cluster);
     page.log(metrics);
+    page.damage(&readings.damages);
     page.peers(&readings.sync_cycles);
     page.grpc(&readings.grpc);
     page.0
@@ -257,8 +191,6 @@ impl Page {
         self.one("stemedb_assertions_total", "counter", "Assertions held.", now.assertions);
         let help = "Assertions held that are not in this node's layout.";
         self.one("stemedb_opaque_assertions", "gauge", help, now.opaque);
-        let help = "Records of the log that were found damaged at the start.";
-        self.one("stemedb_damaged_records", "gauge", help, now.damaged);
         let bytes = now.resident_bytes;
         self.one("process_resident_memory_bytes", "gauge", RESIDENT_HELP, bytes);
         let help = "Seconds since the start.";
@@ -339,6 +271,24 @@ impl Page {
         let name = "stemedb_wal_batch_size";
         self.head(name, "histogram", "Assertions in one write to the log.");
         self.histogram(name, None, &metrics.batches);
+    }
+
+    fn damage(&mut self, now: &DamageReadings) {
+        let help = "Damaged records of the log that are not made good yet.";
+        self.one("stemedb_damaged_records", "gauge", help, now.open);
+        let help = "Damaged records of the log that were found.";
+        self.one("stemedb_damage_found_total", "counter", help, now.found);
+        let help = "Damaged records of the log that were made good.";
+        self.one("stemedb_damage_healed_total", "counter", help, now.healed);
+        let name = "stemedb_damaged_record";
+        self.head(name, "gauge", "Which they are (the first hundred); bytes.");
+        for damage in &now.told {
+            let (segment, offset) = (damage.at.segment(), damage.at.offset());
+            let hash = damage.digest.map(|digest| digest.to_string()).unwrap_or_default();
+            let (segment, offset) = (segment.to_string(), offset.to_string());
+            let labels = [("segment", &*segment), ("offset", &*offset), ("hash", &*hash)];
+            self.sample(name, &labels, damage.bytes);
+        }
     }
 
     fn peers(&mut self, cycles: &[(String, u64)]) {

@@ -50,6 +50,8 @@ pub enum Rejection {
     Route,
     /// There is no such assertion.
     Unknown(Digest),
+    /// The assertion's record is damaged here, and asked for elsewhere.
+    Damaged(Digest),
     /// The route takes other methods: these.
     Method(&'static str),
     /// The client was too slow.
@@ -95,6 +97,7 @@ impl Rejection {
             },
             Rejection::Route => (StatusCode::NOT_FOUND, "no_such_route"),
             Rejection::Unknown(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Rejection::Damaged(_) => (StatusCode::SERVICE_UNAVAILABLE, "damaged"),
             Rejection::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Rejection::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout"),
             Rejection::Length => (StatusCode::LENGTH_REQUIRED, "length_required"),
@@ -161,6 +164,11 @@ impl fmt::Display for Rejection {
             Rejection::Invalid(invalid) => invalid.fmt(out),
             Rejection::Route => write!(out, "there is no such route (docs/http.md lists them)"),
             Rejection::Unknown(hash) => write!(out, "there is no assertion {hash} here"),
+            Rejection::Damaged(hash) => write!(
+                out,
+                "the record of assertion {hash} is damaged here and asked for from the other \
+                 members, try again"
+            ),
             Rejection::Method(allowed) => write!(out, "this route takes {allowed}"),
             Rejection::Timeout => write!(
                 out,

@@ -96,7 +96,6 @@ impl Node {
                 grpc_connections: Box::new(|| 0),
                 peer_connections: Box::new(|| 0),
                 grpc_counts: Box::new(Vec::new),
-                damaged: 0,
             };
             let api = Api::new(
                 driver.clone(),

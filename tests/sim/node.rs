@@ -182,6 +182,7 @@ impl Node {
             }
             Output::Synced(..) => self.session = None,
             Output::Cluster(output) => self.carry_out_cluster(now, output, disk),
+            Output::Damaged(_) | Output::Healed(_) => {}
         }
     }
 

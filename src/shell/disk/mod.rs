@@ -22,7 +22,7 @@ use async_channel::{Receiver, Sender};
 pub use copy::{Copied, copy};
 pub use directory::{Directory, holder, node_id, sync_directory};
 pub use reader::Reader;
-pub use recovery::{Damage, Recovered, recover};
+pub use recovery::{Recovered, recover};
 pub use segment::{find as find_segments, path as segment_path};
 
 use crate::journal::{Done, Position, Work};

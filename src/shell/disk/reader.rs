@@ -1,19 +1,21 @@
 //! Reading records back by position.
 //!
-//! In: positions. Out: digests and records whose checksum stands. Never: serves bytes that are not
-//! what was written.
+//! In: positions. Out: digests and records whose checksum stands; word of those whose does not, to
+//! whoever watches. Never: serves bytes that are not what was written.
 
 use std::cell::RefCell;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use async_channel::Sender;
 use bytes::Bytes;
 
 use super::segment_path;
 use crate::base::Digest;
-use crate::journal::record::{FRAME_HEAD_BYTES, Head};
+use crate::journal::record::{self, FRAME_HEAD_BYTES, Head};
 use crate::journal::{Bodies, Position};
 use crate::model::Sealed;
 
@@ -26,12 +28,18 @@ const OPEN_MAX: usize = 64;
 pub struct Reader {
     log: PathBuf,
     files: RefCell<Vec<(u64, Rc<File>)>>,
+    unreadable: Option<Sender<Position>>,
 }
 
 impl Reader {
     /// A reader of the segments in `log`.
     pub fn new(log: &Path) -> Reader {
-        Reader { log: log.to_owned(), files: RefCell::default() }
+        Reader { log: log.to_owned(), files: RefCell::default(), unreadable: None }
+    }
+
+    /// As [`Reader::new`]; places where no whole record stands are told.
+    pub fn watched(log: &Path, unreadable: Sender<Position>) -> Reader {
+        Reader { unreadable: Some(unreadable), ..Reader::new(log) }
     }
 
     /// The file of a segment; the one used longest ago makes room.
@@ -63,29 +71,51 @@ impl Bodies for Reader {
     }
 
     fn sealed_at(&self, at: Position) -> Option<Sealed> {
+        // A file that cannot be opened says nothing of the record.
         let file = self.file(at.segment())?;
-        let mut guess = [0; GUESS_BYTES];
-        let mut count = 0;
-        while count < guess.len() {
-            match file.read_at(&mut guess[count..], at.offset() + count as u64) {
-                Ok(0) => break,
-                Ok(more) => count += more,
-                Err(_) => return None,
-            }
-            if count >= FRAME_HEAD_BYTES {
-                break;
-            }
+        let sealed = read_frame(&file, at.offset()).and_then(|(head, payload)| {
+            head.vouches_for(&payload).then(|| Sealed::recovered(head.digest(), payload))
+        });
+        if let (None, Some(unreadable)) = (&sealed, &self.unreadable) {
+            // What does not fit now is found again by the next read.
+            let _ = unreadable.try_send(at);
         }
-        let head = Head::read(guess[..count].first_chunk()?)?;
-        let behind = &guess[FRAME_HEAD_BYTES..count];
-        let bytes = match behind.get(..head.payload_bytes()) {
-            Some(payload) => Bytes::copy_from_slice(payload),
-            None => {
-                let mut payload = vec![0; head.payload_bytes()];
-                file.read_exact_at(&mut payload, at.offset() + FRAME_HEAD_BYTES as u64).ok()?;
-                Bytes::from(payload)
-            }
-        };
-        head.vouches_for(&bytes).then(|| Sealed::recovered(head.digest(), bytes))
+        sealed
     }
+
+    fn name_at(&self, at: Position) -> Option<Digest> {
+        let file = self.file(at.segment())?;
+        if let Some((head, payload)) = read_frame(&file, at.offset()) {
+            let mut frame = Vec::with_capacity(record::frame_bytes(payload.len()));
+            record::encode(&head.digest(), &payload, &mut frame);
+            return record::name(&frame);
+        }
+        let mut head = [0; FRAME_HEAD_BYTES];
+        file.read_exact_at(&mut head, at.offset()).ok()?;
+        Digest::from_slice(&head[8..])
+    }
+}
+
+/// Head and payload at an offset, if there are so many bytes.
+fn read_frame(file: &File, offset: u64) -> Option<(Head, Bytes)> {
+    let mut guess = [0; GUESS_BYTES];
+    let mut count = 0;
+    while count < FRAME_HEAD_BYTES {
+        match file.read_at(&mut guess[count..], offset + count as u64) {
+            Ok(0) => return None,
+            Ok(more) => count += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+    let head = Head::read(guess.first_chunk()?)?;
+    let bytes = match guess[FRAME_HEAD_BYTES..count].get(..head.payload_bytes()) {
+        Some(payload) => Bytes::copy_from_slice(payload),
+        None => {
+            let mut payload = vec![0; head.payload_bytes()];
+            file.read_exact_at(&mut payload, offset + FRAME_HEAD_BYTES as u64).ok()?;
+            Bytes::from(payload)
+        }
+    };
+    Some((head, bytes))
 }

@@ -14,22 +14,11 @@ use bytes::Bytes;
 
 use super::segment::end_before;
 use super::{Fault, find_segments, segment_path};
-use crate::base::limits;
+use crate::base::{Digest, limits};
+use crate::journal::damage::Damage;
 use crate::journal::record::{self, BadHead, Found};
 use crate::journal::{Committed, Position};
 use crate::model::Sealed;
-
-/// Damages described one by one; more are only counted.
-const DAMAGES_TOLD_MAX: usize = 100;
-
-/// Bytes before the tail that are no record.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Damage {
-    /// Where they start.
-    pub at: Position,
-    /// How many they are.
-    pub bytes: u64,
-}
 
 /// What recovery found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,7 +33,7 @@ pub struct Recovered {
     pub torn_bytes: u64,
     /// Stretches of damage before the tail.
     pub damages: u64,
-    /// The first of them.
+    /// The first [`limits::DAMAGES_TOLD_MAX`] of them.
     pub damages_told: Vec<Damage>,
 }
 
@@ -60,10 +49,10 @@ impl Recovered {
         }
     }
 
-    fn damage(&mut self, at: Position, bytes: u64) {
+    fn damage(&mut self, at: Position, bytes: u64, digest: Option<Digest>) {
         self.damages += 1;
-        if self.damages_told.len() < DAMAGES_TOLD_MAX {
-            self.damages_told.push(Damage { at, bytes });
+        if self.damages_told.len() < limits::DAMAGES_TOLD_MAX {
+            self.damages_told.push(Damage { at, bytes, digest });
         }
     }
 }
@@ -86,10 +75,10 @@ pub fn recover(
         let base = number * limits::SEGMENT_BYTES_MAX;
         if number > expected {
             let missing = (number - expected) * limits::SEGMENT_BYTES_MAX;
-            recovered.damage(Position(expected * limits::SEGMENT_BYTES_MAX), missing);
+            recovered.damage(Position(expected * limits::SEGMENT_BYTES_MAX), missing, None);
         }
         if *head == Head::Damaged || (*head == Head::Blank && !last) {
-            recovered.damage(Position(base), record::SEGMENT_HEAD_BYTES as u64);
+            recovered.damage(Position(base), record::SEGMENT_HEAD_BYTES as u64, None);
         }
         expected = number + 1;
         let follower = heads.get(index + 1).filter(|_| numbers[index + 1] == expected);
@@ -217,7 +206,7 @@ impl Segment {
             drop(view);
             match self.look_ahead(at)? {
                 Found::Damage { resume } => {
-                    recovered.damage(place, (resume - at) as u64);
+                    recovered.damage(place, (resume - at) as u64, self.name(at, resume)?);
                     at = resume;
                 }
                 Found::Torn { end } if last => {
@@ -230,7 +219,7 @@ impl Segment {
                     let closed_at = closed_at.map_or(0, |closed_at| closed_at as usize);
                     let end = written.next_multiple_of(record::ALIGNMENT).max(closed_at);
                     if end > at {
-                        recovered.damage(place, (end - at) as u64);
+                        recovered.damage(place, (end - at) as u64, self.name(at, end)?);
                         at = end;
                     }
                     break;
@@ -240,6 +229,15 @@ impl Segment {
         recovered.bytes += (at - record::SEGMENT_HEAD_BYTES) as u64;
         recovered.tail = Position(base + at as u64);
         Ok(torn)
+    }
+
+    /// Which record stood in damaged bytes, if it was one.
+    fn name(&mut self, at: usize, end: usize) -> Result<Option<Digest>, Fault> {
+        let view = self.view(at)?;
+        Ok(view
+            .get(..end - at)
+            .filter(|frame| frame.len() <= FRAME_BYTES_MAX)
+            .and_then(record::name))
     }
 
     /// What follows a place where no record starts; as [`record::scan`], a window at a time.

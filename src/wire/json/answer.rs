@@ -9,7 +9,8 @@ use nanoserde::{SerJson, SerJsonState};
 
 use super::text::{Hex, Nullable, Text, render};
 use crate::base::digest::write_hex;
-use crate::base::{Digest, Hlc, NodeId};
+use crate::base::{Digest, Hlc, NodeId, limits};
+use crate::journal::damage::{Damage, Damages};
 use crate::lens::{Claim, Layer, Layers, Resolution, Skepticism};
 use crate::model::{Assertion, Cursor, Object, Sealed, Signature};
 use crate::scan::View;
@@ -60,16 +61,16 @@ pub fn view(view: &View) -> String {
 }
 
 /// What a node says of itself.
-#[derive(Clone, Debug)]
-pub struct Health {
+#[derive(Clone, Copy, Debug)]
+pub struct Health<'a> {
     /// Its identity.
     pub node: NodeId,
     /// Assertions it holds.
     pub assertions: u64,
     /// Of these, how many nobody here can read.
     pub opaque: u64,
-    /// Records of the log that recovery fenced off.
-    pub damaged: u64,
+    /// What of its log is damaged.
+    pub damages: &'a Damages,
     /// The root over all assertions.
     pub root: Digest,
     /// Seconds since the start.
@@ -77,18 +78,21 @@ pub struct Health {
 }
 
 /// What `GET /v1/health` answers.
-pub fn health(health: &Health) -> String {
+pub fn health(health: &Health<'_>) -> String {
+    let damages = health.damages;
     let body = HealthBody {
-        status: Text("ok"),
+        status: Text(if damages.open() == 0 { "ok" } else { "damaged" }),
         node_id: Hex(&health.node.0),
         version: Text(env!("CARGO_PKG_VERSION")),
         uptime_seconds: health.uptime_seconds,
         assertions_count: health.assertions,
         opaque_count: health.opaque,
-        damaged_count: health.damaged,
+        damaged_count: damages.open(),
+        healed_count: damages.healed(),
+        damaged: damages.told().take(limits::DAMAGES_TOLD_MAX).map(damaged).collect(),
         merkle_root: Hex(&health.root.0),
     };
-    render(&body, 384)
+    render(&body, 384 + 160 * body.damaged.len())
 }
 
 /// What `POST /v1/admin/sync` answers: per peer its address as it was told, and what it gave.
@@ -365,7 +369,26 @@ struct HealthBody<'a> {
     assertions_count: u64,
     opaque_count: u64,
     damaged_count: u64,
+    healed_count: u64,
+    damaged: Vec<DamageBody<'a>>,
     merkle_root: Hex<'a>,
+}
+
+#[derive(SerJson)]
+struct DamageBody<'a> {
+    segment: u64,
+    offset: u64,
+    bytes: u64,
+    hash: Nullable<Hex<'a>>,
+}
+
+fn damaged(damage: &Damage) -> DamageBody<'_> {
+    DamageBody {
+        segment: damage.at.segment(),
+        offset: damage.at.offset(),
+        bytes: damage.bytes,
+        hash: Nullable(damage.digest.as_ref().map(|digest| Hex(&digest.0))),
+    }
 }
 
 #[derive(SerJson)]

@@ -1,0 +1,85 @@
+//! Damaged records brought back: by their names, from whoever has them, until none is missing.
+//!
+//! In: places that did not read well, as readers find them. Out: calls of `FetchAssertions`, and
+//! what comes offered like anything else. What has no name comes by anti-entropy.
+//!
+//! Never: stores what does not hash to the name that was asked for, asks without a pause.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_channel::Receiver;
+use futures_lite::future;
+
+use super::calls;
+use super::driver::Driver;
+use super::pool::Pool;
+use super::reactor::Timer;
+use crate::journal::Position;
+use crate::sync::{Reply, Request};
+
+/// Between two rounds: this at first, so that neighbours are asked for together, then twice as much
+/// each time.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// The longest pause. A round without members in reach costs nothing.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// Brings back what is damaged.
+pub struct Healer {
+    driver: Rc<Driver>,
+    found: Receiver<Position>,
+}
+
+impl Healer {
+    /// For the node behind `driver`, whose readers send what they `found` unreadable.
+    pub fn new(driver: Rc<Driver>, found: Receiver<Position>) -> Healer {
+        Healer { driver, found }
+    }
+
+    /// Runs as long as the node.
+    pub async fn run(self, pool: &Pool) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let is_whole = self.driver.read(|replica, _| replica.damages().wanted().is_empty());
+            let next_round = async {
+                if is_whole {
+                    future::pending::<()>().await;
+                }
+                Timer::after(pause).await;
+                None
+            };
+            let found = async { self.found.recv().await.ok() };
+            match future::or(found, next_round).await {
+                Some(at) => {
+                    self.driver.touch(|replica, _, bodies| replica.handle_damage(at, bodies));
+                    pause = PAUSE_MIN;
+                }
+                None => {
+                    self.ask_around(pool).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    /// Asks one member after the other for what is still missing.
+    async fn ask_around(&self, pool: &Pool) {
+        let targets = self.driver.read(|replica, _| replica.cluster().targets());
+        for target in targets {
+            let wanted = self.driver.read(|replica, _| replica.damages().wanted());
+            if wanted.is_empty() {
+                return;
+            }
+            let peer = pool.peer(&target.rpc_addr);
+            let asking = calls::ask(self.driver.clone(), peer, 0, Request::Fetch(wanted));
+            match asking.await.1 {
+                Ok(Reply::Fetched { good, .. }) => {
+                    let (_, refusal) = self.driver.offer_all(good).await;
+                    refusal.iter().for_each(|why| log::warn!("healing: {why}"));
+                }
+                Ok(_) => {}
+                Err(why) => log::debug!("healing from {}: {why}", target.rpc_addr),
+            }
+        }
+    }
+}

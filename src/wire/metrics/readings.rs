@@ -1,0 +1,97 @@
+//! What is looked up when somebody asks for the metrics.
+//!
+//! In: the rooms that count. Out: plain numbers. Never: names a metric.
+
+use crate::base::limits;
+use crate::cluster::{Cluster, gossip};
+use crate::journal::damage::{Damage, Damages};
+use crate::swim::{self, State};
+
+/// How often calls of a gRPC method ended with a status code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GrpcCount {
+    /// The method's name, without its service; empty for calls of no method.
+    pub method: &'static str,
+    /// The status code's name.
+    pub code: &'static str,
+    /// How often.
+    pub count: u64,
+}
+
+/// What is looked up when somebody asks.
+#[derive(Clone, Debug, Default)]
+pub struct Readings {
+    /// Assertions held.
+    pub assertions: u64,
+    /// Of these, how many nobody here can read.
+    pub opaque: u64,
+    /// What of the log is damaged.
+    pub damages: DamageReadings,
+    /// Resident memory.
+    pub resident_bytes: u64,
+    /// Open connections of the HTTP API.
+    pub http_connections: u64,
+    /// Open connections of the gateway.
+    pub gateway_connections: u64,
+    /// Open connections of gRPC.
+    pub grpc_connections: u64,
+    /// Seconds since the start.
+    pub uptime_seconds: u64,
+    /// Runs of anti-entropy that ended, by peer.
+    pub sync_cycles: Vec<(String, u64)>,
+    /// gRPC calls.
+    pub grpc: Vec<GrpcCount>,
+    /// Open connections to other nodes.
+    pub peer_connections: u64,
+    /// Who is there, and what was told to whom.
+    pub cluster: ClusterReadings,
+}
+
+/// Damage of the log.
+#[derive(Clone, Debug, Default)]
+pub struct DamageReadings {
+    pub(super) open: u64,
+    pub(super) found: u64,
+    pub(super) healed: u64,
+    pub(super) told: Vec<Damage>,
+}
+
+impl DamageReadings {
+    /// Of this log.
+    pub fn of(damages: &Damages) -> DamageReadings {
+        DamageReadings {
+            open: damages.open(),
+            found: damages.found(),
+            healed: damages.healed(),
+            told: damages.told().take(limits::DAMAGES_TOLD_MAX).copied().collect(),
+        }
+    }
+}
+
+/// What the cluster's rooms count.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterReadings {
+    pub(super) members: Vec<(&'static str, u64)>,
+    pub(super) swim: swim::Stats,
+    pub(super) gossip: gossip::Stats,
+    pub(super) gossip_waiting: u64,
+    pub(super) moves: u64,
+}
+
+impl ClusterReadings {
+    /// Of this cluster.
+    pub fn of(cluster: &Cluster) -> ClusterReadings {
+        let swim = cluster.swim();
+        let count = |state: State| {
+            let others = swim.members().filter(|member| member.news.state == state).count();
+            (state.name(), others as u64 + u64::from(state == swim.me().state))
+        };
+        ClusterReadings {
+            members: State::ALL.map(count).to_vec(),
+            swim: swim.stats(),
+            gossip: cluster.gossip().stats(),
+            gossip_waiting: cluster.gossip().waiting() as u64,
+            moves: cluster.moves(),
+        }
+    }
+}
