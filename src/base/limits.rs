@@ -174,6 +174,8 @@ pub const REPLICAS_MAX: u32 = 16;
 pub const LOG_BYTES_MIN: u64 = 64 << 10;
 /// Bytes a second that anti-entropy takes, at least: one large assertion comes within its deadline.
 pub const SYNC_RATE_MIN: u64 = 64 << 10;
+/// Bytes a second that the scrubber reads, at least: a page.
+pub const SCRUB_RATE_MIN: u64 = 4 << 10;
 /// Period of probes and of anti-entropy at least: faster ones would only be traffic.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// Period of probes and of anti-entropy at most: `off` says never.

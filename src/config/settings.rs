@@ -58,6 +58,8 @@ pub struct Settings {
     pub anti_entropy_interval: Option<Duration>,
     /// Bytes a second that anti-entropy takes from all peers together; `None` is no limit.
     pub sync_rate: Option<u64>,
+    /// Bytes a second that the scrubber reads; `None` is no scrubber.
+    pub scrub_rate: Option<u64>,
     /// What is logged.
     pub log: LevelFilter,
     /// Things that are set but do nothing, for the log.
@@ -130,12 +132,8 @@ impl Reader<'_> {
                 "off" => Ok(None),
                 _ => interval(text).map(Some).map_err(|hint| format!("{hint}, or off")),
             }),
-            sync_rate: self.value(SyncRate, |text| match text {
-                "off" => Ok(None),
-                _ => values::bytes(text, limits::SYNC_RATE_MIN)
-                    .map(Some)
-                    .map_err(|hint| format!("{hint}, or off")),
-            }),
+            sync_rate: self.value(SyncRate, |text| rate(text, limits::SYNC_RATE_MIN)),
+            scrub_rate: self.value(ScrubRate, |text| rate(text, limits::SCRUB_RATE_MIN)),
             log: self.value(Log, |text| {
                 text.parse().map_err(|_| "takes error, warn, info, debug, trace or off".to_string())
             }),
@@ -283,6 +281,13 @@ fn durability(text: &str) -> Parsed<Durability> {
     }
 }
 
+fn rate(text: &str, min: u64) -> Parsed<Option<u64>> {
+    match text {
+        "off" => Ok(None),
+        _ => values::bytes(text, min).map(Some).map_err(|hint| format!("{hint}, or off")),
+    }
+}
+
 fn interval(text: &str) -> Parsed<Duration> {
     values::duration(text, limits::INTERVAL_MIN..=limits::INTERVAL_MAX)
 }
@@ -344,6 +349,7 @@ mod tests {
             (ProbeInterval, "1"),
             (AntiEntropyInterval, "never"),
             (SyncRate, "10"),
+            (ScrubRate, "0"),
             (Log, "loud"),
         ];
         let given = wrong.map(|(name, value)| (name, value, Origin::Flag));

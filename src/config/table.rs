@@ -67,6 +67,7 @@ pub(super) enum Name {
     ProbeInterval,
     AntiEntropyInterval,
     SyncRate,
+    ScrubRate,
     Log,
 }
 
@@ -86,7 +87,7 @@ const fn row(
 }
 
 /// All settings, in the order of [`Name`].
-pub(super) const SETTINGS: [Setting; 24] = [
+pub(super) const SETTINGS: [Setting; 25] = [
     row("STEMEDB_DATA_DIR", "DIR", "./data", "where the log and the node id live"),
     row("STEMEDB_BIND_ADDR", "IP:PORT", "127.0.0.1:18180", "HTTP API"),
     row("STEMEDB_GATEWAY_ADDR", "IP:PORT", "127.0.0.1:18181", "HTTP gateway"),
@@ -120,6 +121,7 @@ pub(super) const SETTINGS: [Setting; 24] = [
     row("STEMEDB_PROBE_INTERVAL", "DURATION", "1s", "how often peers are probed"),
     row("STEMEDB_ANTI_ENTROPY_INTERVAL", "DURATION|off", "30s", "how often sets are compared"),
     row("STEMEDB_SYNC_RATE", "BYTES|off", "16M", "bytes a second taken while catching up"),
+    row("STEMEDB_SCRUB_RATE", "BYTES|off", "256K", "bytes a second read again to find damage"),
     row("STEMEDB_LOG", "LEVEL", "info", "error, warn, info, debug, trace, off"),
 ];
 

@@ -197,19 +197,42 @@ pub fn find(bytes: &[u8], from: usize, to: usize) -> Option<usize> {
     })
 }
 
+/// Where the frames of damaged bytes lie: as the lengths in their heads say, if those lead from one
+/// to the next and to the very end; else it is one piece.
+#[expect(clippy::single_range_in_vec_init, reason = "one piece is one range")]
+pub fn pieces(damaged: &[u8]) -> Vec<Range<usize>> {
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    while at < damaged.len() {
+        let head = damaged[at..].first_chunk().and_then(Head::read);
+        let Some(head) =
+            head.filter(|head| frame_bytes(head.payload_bytes()) <= damaged.len() - at)
+        else {
+            return vec![0..damaged.len()];
+        };
+        let end = at + frame_bytes(head.payload_bytes());
+        pieces.push(at..end);
+        at = end;
+    }
+    pieces
+}
+
 /// Which record stood in damaged bytes that held just one. A payload that hashes to nearly the
-/// digest in the head is whole, so that the damage is in the head; else the head's digest is taken,
-/// if its length fits: one of the two is.
+/// digest in the head is whole, and the damage is in the head; else the head's digest is taken, if
+/// its length fits: one of the two is. Where the length is what is damaged, the payload has one of
+/// those that fit.
 pub fn name(frame: &[u8]) -> Option<Digest> {
     let (head, payload) = frame.split_first_chunk::<FRAME_HEAD_BYTES>()?;
     let claimed = Digest::from_slice(&head[8..])?;
-    let lengths = (payload.len().saturating_sub(ALIGNMENT - 1)..=payload.len()).rev();
-    let hashes = lengths.filter(|length| *length > 0).map(|length| Digest::of(&payload[..length]));
+    let near = |length: usize| {
+        let hash = Digest::of(&payload[..length]);
+        (differing_bits(&hash, &claimed) <= NEAR_BITS).then_some(hash)
+    };
     let fits = |head: &Head| frame_bytes(head.payload_bytes()) == frame.len();
-    hashes
-        .into_iter()
-        .find(|hash| differing_bits(hash, &claimed) <= NEAR_BITS)
-        .or_else(|| Head::read(head).filter(fits).map(|_| claimed))
+    match Head::read(head).filter(fits) {
+        Some(head) => near(head.payload_bytes()).or(Some(claimed)),
+        None => (payload.len().saturating_sub(ALIGNMENT - 1).max(1)..=payload.len()).find_map(near),
+    }
 }
 
 /// Hashes of different payloads differ in about 128 of 256 bits, and never in so few.
@@ -230,7 +253,12 @@ pub fn fuzz(bytes: &[u8]) {
             Found::End | Found::Torn { .. } => break,
         };
         assert!(next > at, "a scan moves on");
-        let _ = name(&bytes[at..next.min(bytes.len())]);
+        let damaged = &bytes[at..next.min(bytes.len())];
+        let pieces = pieces(damaged);
+        assert_eq!(pieces.last().map_or(0, |last| last.end), damaged.len());
+        for piece in pieces {
+            let _ = name(&damaged[piece]);
+        }
         at = next;
     }
     let _ = check_segment_head(bytes, 0);
@@ -279,6 +307,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "pieces are ranges")]
     fn every_flipped_bit_leaves_a_name() {
         for payload in [&b"one"[..], b"second", b"12345678", &[7; 300]] {
             let mut good = Vec::new();
@@ -288,7 +317,11 @@ mod tests {
                 bytes[bit / 8] ^= 1 << (bit % 8);
                 assert_eq!(name(&bytes), Some(Digest::of(payload)), "bit {bit}");
             }
-            assert_eq!(name(&[&good[..], &good].concat()), None, "two of them");
+            let mut two = [&good[..], &good].concat();
+            assert_eq!(name(&two), None, "two of them");
+            assert_eq!(pieces(&two), [0..good.len(), good.len()..two.len()]);
+            two[2] ^= 1;
+            assert_eq!(pieces(&two), [0..two.len()]);
             assert_eq!(name(&good[..FRAME_HEAD_BYTES - 1]), None);
         }
         assert_eq!(name(&[0; 80]), None);

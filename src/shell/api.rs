@@ -3,7 +3,7 @@
 //! In: requests. Out: answers in JSON, metrics as text. Routes, shapes and statuses are `wire`'s.
 //! Never: decides anything about an assertion.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Instant;
@@ -19,6 +19,7 @@ use super::door::Door;
 use super::driver::{Driver, Refusal};
 use super::http::{Body, Gauge, Handler, refuse};
 use super::memory;
+use super::scrub::Scrubbed;
 use crate::base::{Digest, limits};
 use crate::cluster::Cluster;
 use crate::cluster::gossip::Origin;
@@ -41,6 +42,8 @@ pub struct Surroundings {
     pub grpc_connections: Box<dyn Fn() -> usize>,
     /// Open connections to other nodes.
     pub peer_connections: Box<dyn Fn() -> usize>,
+    /// What the scrubber did.
+    pub scrubbed: Rc<Cell<Scrubbed>>,
     /// How gRPC calls ended.
     pub grpc_counts: Box<dyn Fn() -> Vec<GrpcCount>>,
 }
@@ -206,7 +209,9 @@ impl Api {
             let store = replica.store();
             (store.len(), store.opaque())
         });
+        let Scrubbed { bytes, passes, found } = self.surroundings.scrubbed.get();
         let readings = Readings {
+            scrubbed: [bytes, passes, found],
             assertions,
             opaque,
             damages: self.driver.read(|replica, _| DamageReadings::of(replica.damages())),

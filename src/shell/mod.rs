@@ -32,6 +32,7 @@ pub mod peers;
 pub mod pool;
 pub mod reactor;
 pub mod resolve;
+pub mod scrub;
 pub mod secrets;
 pub mod signals;
 pub mod socket;

@@ -2,6 +2,7 @@
 //!
 //! In: settings. Out: an exit code. Never: goes on after a write or a flush failed.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ use super::membership::Membership;
 use super::pace::Pace;
 use super::pool::Pool;
 use super::reactor::{self, Timer};
+use super::scrub::{Scrubbed, Scrubber};
 use super::signals::{Signal, Signals};
 use super::socket::{self, TcpListener};
 use super::sync_service::SyncService;
@@ -73,6 +75,7 @@ struct Node {
     signals: Signals,
     driver: Rc<Driver>,
     healer: Healer,
+    scrubber: Scrubber,
     cluster_key: Option<Secret>,
     api_key: Option<Secret>,
     api: TcpListener,
@@ -114,7 +117,7 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
     let Some(recovered) = recovered.map_err(text)? else { return Ok(None) };
     let (recovered, store) = recovered.map_err(|fault| fault.to_string())?;
     let (unreadable, found) = async_channel::bounded(limits::DAMAGES_MAX);
-    let driver = drive(settings, &directory, me, (recovered, store), unreadable);
+    let driver = drive(settings, &directory, me, (recovered, store), unreadable.clone());
     let driver = driver.map_err(|fault| fault.to_string())?;
     log::info!("listening api={api_bound} gateway={gateway_bound} rpc={rpc_bound} node={node}");
     if cluster_key.is_none() && !rpc_bound.ip().is_loopback() {
@@ -122,9 +125,21 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
             "gRPC is open to everybody who reaches {rpc_bound}: STEMEDB_CLUSTER_KEY closes it"
         );
     }
-    let _directory = directory;
+    let scrubber = Scrubber::new(driver.clone(), directory.log(), unreadable);
     let healer = Healer::new(driver.clone(), found);
-    Ok(Some(Node { signals, driver, healer, cluster_key, api_key, api, gateway, rpc, _directory }))
+    let _directory = directory;
+    Ok(Some(Node {
+        signals,
+        driver,
+        healer,
+        scrubber,
+        cluster_key,
+        api_key,
+        api,
+        gateway,
+        rpc,
+        _directory,
+    }))
 }
 
 /// What peers are told to dial: as given, or as bound. All addresses at once is none that they
@@ -216,8 +231,8 @@ impl Node {
         let deadlines = self.driver.clone();
         tasks.spawn(async move { deadlines.run_deadlines().await });
         tasks.spawn(trim_after_bursts());
-        let (healer, asked) = (self.healer, pool.clone());
-        tasks.spawn(async move { healer.run(&asked).await });
+        let scrubbed = self.scrubber.done();
+        keep_whole(self.healer, pool.clone(), self.scrubber, settings.scrub_rate, &tasks);
         let (stop, stopped) = async_channel::bounded::<()>(1);
         let sync = SyncService::new(self.driver.clone());
         let edge = EdgeService::new(self.driver.clone(), membership.clone());
@@ -226,7 +241,7 @@ impl Node {
             Box::new(Guard::new(edge, key)),
         ]);
         let gauges: [http::Gauge; 2] = Default::default();
-        let around = surroundings(&pool, &grpc, &gauges);
+        let around = surroundings(&pool, &grpc, &gauges, scrubbed);
         let door = Door::new(self.api_key.as_ref(), settings.open_metrics);
         let cors = Cors { origins: settings.allowed_origins.clone() };
         let api = Api::new(self.driver.clone(), peers, (door, cors), around);
@@ -264,11 +279,26 @@ impl Node {
     }
 }
 
+/// Heals what readers and, if it may read so many bytes a second, the scrubber find damaged.
+fn keep_whole(
+    healer: Healer,
+    pool: Rc<Pool>,
+    scrubber: Scrubber,
+    scrub_rate: Option<u64>,
+    tasks: &Tasks,
+) {
+    tasks.spawn(async move { healer.run(&pool).await });
+    if let Some(rate) = scrub_rate {
+        tasks.spawn(async move { scrubber.run(rate).await });
+    }
+}
+
 /// What the API shows of the rest of the node.
 fn surroundings(
     pool: &Rc<Pool>,
     grpc: &grpc::Server,
     [at_api, at_gateway]: &[http::Gauge; 2],
+    scrubbed: Rc<Cell<Scrubbed>>,
 ) -> Surroundings {
     let (connections, counts, pool) = (grpc.clone(), grpc.clone(), pool.clone());
     Surroundings {
@@ -282,6 +312,7 @@ fn surroundings(
         }),
         http_connections: at_api.clone(),
         gateway_connections: at_gateway.clone(),
+        scrubbed,
     }
 }
 

@@ -353,3 +353,37 @@ fn a_record_that_comes_again_mends_the_damaged_one_before_anybody_noticed() {
     assert_eq!((world.root(), world.store.len()), (root, 1000));
     assert_eq!(world.store.sketch().cells(0, 64), cells);
 }
+
+#[test]
+fn windows_cover_every_record_once() {
+    let (mut world, all) = thousand();
+    // One lies elsewhere, one nowhere, and one is the first of another segment.
+    let (moved, lost) = (all[20].clone(), all[30].1);
+    for at in [moved.1, lost] {
+        world.bodies.sealed.remove(&at.0);
+        world.store.lose(at, &world.bodies);
+    }
+    world.end = Position::first_of(1).0;
+    let again = Position(world.end);
+    world.bodies.sealed.insert(again.0, moved.0.clone());
+    world.store.place(&Committed::recovered(again, moved.0), &world.bodies);
+    world.end += 400;
+    world.add(claim("new", "p", 5000));
+    for bytes in [1, 4000, 1 << 30] {
+        let (mut next, mut places) = (0, Vec::new());
+        while let Some(window) = world.store.window(next, bytes) {
+            let (first, last) = (window.places[0], window.places[window.places.len() - 1]);
+            assert!(window.next > next && last.0 - first.0 <= bytes);
+            assert!(window.places.is_sorted() && first.segment() == last.segment());
+            assert!(window.end.is_none_or(|end| last < end && end.segment() == last.segment()));
+            next = window.next;
+            places.extend(window.places);
+        }
+        let mut expected: Vec<Position> = all.iter().map(|(_, at)| *at).collect();
+        expected.retain(|at| ![moved.1, lost].contains(at));
+        expected.extend([again, Position(again.0 + 400)]);
+        places.sort_unstable();
+        assert_eq!(places, expected);
+    }
+    assert_eq!(Store::new(1).window(0, 1000), None);
+}

@@ -162,6 +162,7 @@ pub fn render(metrics: &Metrics, readings: &Readings) -> String {
     page.cluster(&readings.cluster);
     page.log(metrics);
     page.damage(&readings.damages);
+    page.scrubber(readings.scrubbed);
     page.peers(&readings.sync_cycles);
     page.grpc(&readings.grpc);
     page.0
@@ -289,6 +290,15 @@ impl Page {
             let labels = [("segment", &*segment), ("offset", &*offset), ("hash", &*hash)];
             self.sample(name, &labels, damage.bytes);
         }
+    }
+
+    fn scrubber(&mut self, [bytes, passes, found]: [u64; 3]) {
+        let help = "Bytes of the log read again by the scrubber.";
+        self.one("stemedb_scrub_bytes_total", "counter", help, bytes);
+        let help = "Passes of the scrubber over all records.";
+        self.one("stemedb_scrub_passes_total", "counter", help, passes);
+        let help = "Records that the scrubber could not read well.";
+        self.one("stemedb_scrub_found_total", "counter", help, found);
     }
 
     fn peers(&mut self, cycles: &[(String, u64)]) {

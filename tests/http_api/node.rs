@@ -93,6 +93,7 @@ impl Node {
             let surroundings = Surroundings {
                 http_connections: gauge.clone(),
                 gateway_connections: Rc::default(),
+                scrubbed: Default::default(),
                 grpc_connections: Box::new(|| 0),
                 peer_connections: Box::new(|| 0),
                 grpc_counts: Box::new(Vec::new),

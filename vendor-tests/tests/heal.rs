@@ -16,8 +16,8 @@ use vendor_tests::wait::until;
 const HEAD_BYTES: usize = 40;
 const CLAIMS: u64 = 120;
 
-/// Three nodes that hold the same claims; anti-entropy as told.
-async fn three(interval: &str) -> (Vec<Node>, BTreeSet<Hash>) {
+/// Three nodes that hold the same claims; anti-entropy and scrubber as told.
+async fn three(interval: &str, scrub: &str) -> (Vec<Node>, BTreeSet<Hash>) {
     let mut nodes: Vec<Node> = Vec::new();
     for _ in 0..3 {
         let seed = nodes.last().map(|node| node.rpc.to_string()).unwrap_or_default();
@@ -25,6 +25,7 @@ async fn three(interval: &str) -> (Vec<Node>, BTreeSet<Hash>) {
             ("STEMEDB_SEEDS", &seed),
             ("STEMEDB_PROBE_INTERVAL", "200ms"),
             ("STEMEDB_ANTI_ENTROPY_INTERVAL", interval),
+            ("STEMEDB_SCRUB_RATE", scrub),
         ]));
     }
     for node in &nodes {
@@ -105,7 +106,7 @@ async fn serves(node: &Node, hash: &Hash) {
 #[tokio::test]
 async fn records_damaged_while_the_node_was_down_come_back_by_their_names() {
     // Nobody compares sets here: what comes back was asked for by its hash.
-    let (mut nodes, all) = three("off").await;
+    let (mut nodes, all) = three("off", "off").await;
     nodes[2].kill();
     let path = segment(nodes[2].dir());
     let records = records(&path);
@@ -143,7 +144,7 @@ async fn records_damaged_while_the_node_was_down_come_back_by_their_names() {
 #[tokio::test]
 async fn a_stretch_of_garbage_comes_back_by_levelling_at_once_after_the_start() {
     // No round is due for hours.
-    let (mut nodes, all) = three("10h").await;
+    let (mut nodes, all) = three("10h", "off").await;
     nodes[2].kill();
     let path = segment(nodes[2].dir());
     let records = records(&path);
@@ -159,7 +160,7 @@ async fn a_stretch_of_garbage_comes_back_by_levelling_at_once_after_the_start() 
 
 #[tokio::test]
 async fn a_record_damaged_under_a_running_node_is_never_served_wrong_and_heals() {
-    let (nodes, all) = three("off").await;
+    let (nodes, all) = three("off", "off").await;
     let node = &nodes[1];
     let path = segment(node.dir());
     let records = records(&path);
@@ -191,4 +192,29 @@ async fn a_record_damaged_under_a_running_node_is_never_served_wrong_and_heals()
     }
     let query = node.get("/v1/query?limit=1000").await;
     assert_eq!(query["assertions"].as_array().expect("a list").len(), CLAIMS as usize);
+}
+
+#[tokio::test]
+async fn the_scrubber_finds_what_nobody_asks_for() {
+    let (nodes, all) = three("off", "1G").await;
+    let node = &nodes[0];
+    let path = segment(node.dir());
+    let records = records(&path);
+    // The first, the last, and two neighbours.
+    let hit = [0, 50, 51, records.len() - 1];
+    for place in hit {
+        flip(&path, records[place].0 + HEAD_BYTES + 9, 1);
+    }
+    whole(node, hit.len() as u64).await;
+    level(&nodes, &all).await;
+    for place in hit {
+        serves(node, &records[place].2).await;
+    }
+    let passes = metric(node, "stemedb_scrub_passes_total").await;
+    until("it goes on", async || metric(node, "stemedb_scrub_passes_total").await > passes).await;
+    assert!(metric(node, "stemedb_scrub_found_total").await >= hit.len() as u64);
+    assert!(metric(node, "stemedb_scrub_bytes_total").await > 0);
+    assert_eq!(metric(node, "stemedb_damaged_records").await, 0);
+    let (is_whole, said) = check(node.dir());
+    assert!(is_whole, "{said}");
 }

@@ -8,6 +8,7 @@ mod copy;
 mod directory;
 mod reader;
 mod recovery;
+mod reread;
 mod segment;
 
 use std::cell::Cell;
@@ -23,6 +24,7 @@ pub use copy::{Copied, copy};
 pub use directory::{Directory, holder, node_id, sync_directory};
 pub use reader::Reader;
 pub use recovery::{Recovered, recover};
+pub use reread::{Reread, reread};
 pub use segment::{find as find_segments, path as segment_path};
 
 use crate::journal::{Done, Position, Work};

@@ -97,7 +97,7 @@ impl Bodies for Reader {
 }
 
 /// Head and payload at an offset, if there are so many bytes.
-fn read_frame(file: &File, offset: u64) -> Option<(Head, Bytes)> {
+pub(super) fn read_frame(file: &File, offset: u64) -> Option<(Head, Bytes)> {
     let mut guess = [0; GUESS_BYTES];
     let mut count = 0;
     while count < FRAME_HEAD_BYTES {

@@ -31,7 +31,7 @@ pub struct Recovered {
     pub tail: Position,
     /// Bytes of an unfinished last write, cut off.
     pub torn_bytes: u64,
-    /// Stretches of damage before the tail.
+    /// Damaged records before the tail; a stretch that nobody can tell records in is one.
     pub damages: u64,
     /// The first [`limits::DAMAGES_TOLD_MAX`] of them.
     pub damages_told: Vec<Damage>,
@@ -206,7 +206,7 @@ impl Segment {
             drop(view);
             match self.look_ahead(at)? {
                 Found::Damage { resume } => {
-                    recovered.damage(place, (resume - at) as u64, self.name(at, resume)?);
+                    self.fence(at, resume, recovered)?;
                     at = resume;
                 }
                 Found::Torn { end } if last => {
@@ -219,7 +219,7 @@ impl Segment {
                     let closed_at = closed_at.map_or(0, |closed_at| closed_at as usize);
                     let end = written.next_multiple_of(record::ALIGNMENT).max(closed_at);
                     if end > at {
-                        recovered.damage(place, (end - at) as u64, self.name(at, end)?);
+                        self.fence(at, end, recovered)?;
                         at = end;
                     }
                     break;
@@ -231,13 +231,19 @@ impl Segment {
         Ok(torn)
     }
 
-    /// Which record stood in damaged bytes, if it was one.
-    fn name(&mut self, at: usize, end: usize) -> Result<Option<Digest>, Fault> {
+    /// Tells damage, record by record as far as what is left of them says.
+    fn fence(&mut self, at: usize, end: usize, recovered: &mut Recovered) -> Result<(), Fault> {
+        let place = Position(self.number * limits::SEGMENT_BYTES_MAX + at as u64);
         let view = self.view(at)?;
-        Ok(view
-            .get(..end - at)
-            .filter(|frame| frame.len() <= FRAME_BYTES_MAX)
-            .and_then(record::name))
+        let Some(damaged) = view.get(..end - at).filter(|it| it.len() <= FRAME_BYTES_MAX) else {
+            recovered.damage(place, (end - at) as u64, None);
+            return Ok(());
+        };
+        for piece in record::pieces(damaged) {
+            let at = Position(place.0 + piece.start as u64);
+            recovered.damage(at, piece.len() as u64, record::name(&damaged[piece]));
+        }
+        Ok(())
     }
 
     /// What follows a place where no record starts; as [`record::scan`], a window at a time.

@@ -27,6 +27,8 @@ pub struct Readings {
     pub opaque: u64,
     /// What of the log is damaged.
     pub damages: DamageReadings,
+    /// Bytes, passes and unreadable records of the scrubber.
+    pub scrubbed: [u64; 3],
     /// Resident memory.
     pub resident_bytes: u64,
     /// Open connections of the HTTP API.
