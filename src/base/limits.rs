@@ -157,8 +157,11 @@ pub const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// Damage kept one by one until it is made good; as many records are asked for by one call.
 pub const DAMAGES_MAX: usize = FETCH_HASHES_MAX;
-/// Of these, how many health, metrics and the first log lines name.
+/// Of these, how many health and metrics name.
 pub const DAMAGES_TOLD_MAX: usize = 100;
+/// Places found unreadable that wait to be looked at: what a page of a query may hold. What a read
+/// finds beyond is found again by the next one; the scrubber waits.
+pub const UNREADABLE_MAX: usize = 64;
 
 /// A host name: what DNS allows.
 pub const HOST_BYTES_MAX: usize = 253;

@@ -7,6 +7,7 @@
 //!
 //! Never: keeps more than [`limits::DAMAGES_MAX`] one by one, calls a record back that is not.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::Position;
@@ -80,9 +81,10 @@ impl Damages {
         self.found += count;
     }
 
-    /// A record is in the log again.
-    pub fn handle_stored(&mut self, digest: &Digest) -> Option<Damage> {
-        self.heal(|entry| entry.damage.digest == Some(*digest))
+    /// A record is in the log again; it may have been damaged more than once, copies included.
+    pub fn handle_stored(&mut self, digest: &Digest) -> Vec<Damage> {
+        let is_it = |entry: &Entry| entry.damage.digest == Some(*digest);
+        std::iter::from_fn(|| self.heal(is_it)).collect()
     }
 
     /// The record of this place is in the log again, under whatever name.
@@ -104,7 +106,8 @@ impl Damages {
 
     /// Records to ask for.
     pub fn wanted(&self) -> Vec<Digest> {
-        self.entries.iter().filter_map(|entry| entry.damage.digest).collect()
+        let names: BTreeSet<Digest> = self.told().filter_map(|damage| damage.digest).collect();
+        names.into_iter().collect()
     }
 
     /// What is not made good, as far as it is kept one by one.
@@ -153,10 +156,13 @@ mod tests {
         damages.add(damage(160, None));
         assert_eq!((damages.wanted(), damages.open()), (vec![Digest([1; 32])], 8));
         assert_eq!(damages.handle_level(mark), [damage(96, None)], "the last came too late");
-        assert_eq!(damages.handle_stored(&Digest([2; 32])), None);
-        assert_eq!(damages.handle_stored(&Digest([1; 32])), Some(damage(32, Some(1))));
+        assert_eq!(damages.handle_stored(&Digest([2; 32])), []);
+        assert!(damages.add(damage(224, Some(1))), "its copy");
+        assert_eq!(damages.wanted(), [Digest([1; 32])]);
+        let both = [damage(32, Some(1)), damage(224, Some(1))];
+        assert_eq!(damages.handle_stored(&Digest([1; 32])), both);
         assert_eq!(damages.handle_mended(Position(160)), Some(damage(160, None)));
-        assert_eq!((damages.open(), damages.found(), damages.healed()), (0, 8, 8));
+        assert_eq!((damages.open(), damages.found(), damages.healed()), (0, 9, 9));
     }
 
     #[test]

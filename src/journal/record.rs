@@ -235,8 +235,8 @@ pub fn name(frame: &[u8]) -> Option<Digest> {
     }
 }
 
-/// Hashes of different payloads differ in about 128 of 256 bits, and never in so few.
-const NEAR_BITS: u32 = 32;
+/// Hashes of different payloads differ in 128 of 256 bits, give or take 8: never in so few.
+const NEAR_BITS: u32 = 64;
 
 fn differing_bits(one: &Digest, two: &Digest) -> u32 {
     one.0.iter().zip(two.0).map(|(one, two)| (one ^ two).count_ones()).sum()

@@ -14,15 +14,16 @@ use crate::store::Applied;
 use crate::sync::Report;
 
 impl Replica {
-    /// Recovery fenced damage off: some of it told one by one, all of it counted.
+    /// Recovery fenced damage off: some of it told one by one, all of it counted. What was made
+    /// good in an earlier life, or by this start, is not told again.
     pub fn handle_fenced(&mut self, told: &[Damage], count: u64, bodies: &dyn Bodies) {
         for damage in told {
             self.damages.add(*damage);
-            self.outbox.push_back(Output::Damaged(*damage));
-            // It may have been made good in an earlier life, or by this start.
             let is_stored = |digest: Digest| self.store.find(&digest, bodies).is_some();
             if damage.is_head() || damage.digest.is_some_and(is_stored) {
-                self.outbox.extend(self.damages.handle_mended(damage.at).map(Output::Healed));
+                self.damages.handle_mended(damage.at);
+            } else {
+                self.outbox.push_back(Output::Damaged(*damage));
             }
         }
         self.damages.add_untold(count - told.len() as u64);
@@ -51,11 +52,11 @@ impl Replica {
     }
 
     pub(super) fn note_stored(&mut self, applied: Applied, digest: &Digest) {
-        let healed = match applied {
-            Applied::Mended(before) => self.damages.handle_mended(before),
-            Applied::New(_) | Applied::Known => self.damages.handle_stored(digest),
-        };
-        self.outbox.extend(healed.map(Output::Healed));
+        if let Applied::Mended(before) = applied {
+            self.outbox.extend(self.damages.handle_mended(before).map(Output::Healed));
+        }
+        let healed = self.damages.handle_stored(digest);
+        self.outbox.extend(healed.into_iter().map(Output::Healed));
     }
 
     /// A session that ended well has brought all that its peer has.

@@ -116,7 +116,7 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
     let recovered = starting::serve_while([&api, &gateway], door, &signals, reading);
     let Some(recovered) = recovered.map_err(text)? else { return Ok(None) };
     let (recovered, store) = recovered.map_err(|fault| fault.to_string())?;
-    let (unreadable, found) = async_channel::bounded(limits::DAMAGES_MAX);
+    let (unreadable, found) = async_channel::bounded(limits::UNREADABLE_MAX);
     let driver = drive(settings, &directory, me, (recovered, store), unreadable.clone());
     let driver = driver.map_err(|fault| fault.to_string())?;
     log::info!("listening api={api_bound} gateway={gateway_bound} rpc={rpc_bound} node={node}");
@@ -204,7 +204,7 @@ fn tell(recovered: &Recovered, known: u64, took: Duration) {
         log::warn!("cut off {} bytes of an unfinished write", recovered.torn_bytes);
     }
     if recovered.damages > 0 {
-        log::error!("{} stretches of the log are damaged and fenced off", recovered.damages);
+        log::warn!("{} damaged records are fenced off, old ones included", recovered.damages);
     }
 }
 

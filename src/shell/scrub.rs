@@ -88,8 +88,8 @@ impl Scrubber {
             let found = found + read.unreadable.len() as u64;
             self.done.set(Scrubbed { bytes: before + read.bytes, passes, found });
             for at in read.unreadable {
-                // What does not fit is found again by the next pass.
-                let _ = self.unreadable.try_send(at);
+                // Who heals runs as long as the node.
+                let _ = self.unreadable.send(at).await;
             }
             bytes += read.bytes;
             pace.spend(read.bytes).await;

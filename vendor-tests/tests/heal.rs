@@ -17,7 +17,7 @@ const HEAD_BYTES: usize = 40;
 const CLAIMS: u64 = 120;
 
 /// Three nodes that hold the same claims; anti-entropy and scrubber as told.
-async fn three(interval: &str, scrub: &str) -> (Vec<Node>, BTreeSet<Hash>) {
+async fn three(interval: &str, scrub: &str, claims: u64) -> (Vec<Node>, BTreeSet<Hash>) {
     let mut nodes: Vec<Node> = Vec::new();
     for _ in 0..3 {
         let seed = nodes.last().map(|node| node.rpc.to_string()).unwrap_or_default();
@@ -26,13 +26,14 @@ async fn three(interval: &str, scrub: &str) -> (Vec<Node>, BTreeSet<Hash>) {
             ("STEMEDB_PROBE_INTERVAL", "200ms"),
             ("STEMEDB_ANTI_ENTROPY_INTERVAL", interval),
             ("STEMEDB_SCRUB_RATE", scrub),
+            ("STEMEDB_DURABILITY", "eventual"),
         ]));
     }
     for node in &nodes {
         until("three members", async || node.members().await.len() == 3).await;
     }
     let mut all = BTreeSet::new();
-    for number in 0..CLAIMS {
+    for number in 0..claims {
         all.insert(nodes[0].assert(&claim(number)).await);
     }
     level(&nodes, &all).await;
@@ -50,18 +51,26 @@ fn segment(dir: &Path) -> PathBuf {
     dir.join("log/0000000000.seg")
 }
 
-/// Offset, length of the payload and hash of each record, as docs/journal-format.md has them.
+/// Bytes that a record takes.
+fn frame_bytes(length: usize) -> usize {
+    (HEAD_BYTES + length).next_multiple_of(8)
+}
+
+/// Offset, length of the payload and hash of each whole record, as docs/journal-format.md has them.
 fn records(path: &Path) -> Vec<(usize, usize, Hash)> {
     let bytes = fs::read(path).expect("a segment");
     let mut found = Vec::new();
     let mut at = 32;
     while let Some(head) = bytes.get(at..at + HEAD_BYTES) {
         let length = u32::from_le_bytes(head[..4].try_into().expect("four")) as usize;
-        if length == 0 {
-            break;
+        let start = at + HEAD_BYTES;
+        let payload = bytes.get(start..start.saturating_add(length)).filter(|_| length > 0);
+        if payload.is_some_and(|payload| set::hash(payload)[..] == head[8..]) {
+            found.push((at, length, head[8..].try_into().expect("32")));
+            at += frame_bytes(length);
+        } else {
+            at += 8;
         }
-        found.push((at, length, head[8..].try_into().expect("32")));
-        at += (HEAD_BYTES + length).next_multiple_of(8);
     }
     found
 }
@@ -106,7 +115,7 @@ async fn serves(node: &Node, hash: &Hash) {
 #[tokio::test]
 async fn records_damaged_while_the_node_was_down_come_back_by_their_names() {
     // Nobody compares sets here: what comes back was asked for by its hash.
-    let (mut nodes, all) = three("off", "off").await;
+    let (mut nodes, all) = three("off", "off", CLAIMS).await;
     nodes[2].kill();
     let path = segment(nodes[2].dir());
     let records = records(&path);
@@ -144,7 +153,7 @@ async fn records_damaged_while_the_node_was_down_come_back_by_their_names() {
 #[tokio::test]
 async fn a_stretch_of_garbage_comes_back_by_levelling_at_once_after_the_start() {
     // No round is due for hours.
-    let (mut nodes, all) = three("10h", "off").await;
+    let (mut nodes, all) = three("10h", "off", CLAIMS).await;
     nodes[2].kill();
     let path = segment(nodes[2].dir());
     let records = records(&path);
@@ -160,7 +169,7 @@ async fn a_stretch_of_garbage_comes_back_by_levelling_at_once_after_the_start() 
 
 #[tokio::test]
 async fn a_record_damaged_under_a_running_node_is_never_served_wrong_and_heals() {
-    let (nodes, all) = three("off", "off").await;
+    let (nodes, all) = three("off", "off", CLAIMS).await;
     let node = &nodes[1];
     let path = segment(node.dir());
     let records = records(&path);
@@ -196,7 +205,7 @@ async fn a_record_damaged_under_a_running_node_is_never_served_wrong_and_heals()
 
 #[tokio::test]
 async fn the_scrubber_finds_what_nobody_asks_for() {
-    let (nodes, all) = three("off", "1G").await;
+    let (nodes, all) = three("off", "1G", CLAIMS).await;
     let node = &nodes[0];
     let path = segment(node.dir());
     let records = records(&path);
@@ -217,4 +226,31 @@ async fn the_scrubber_finds_what_nobody_asks_for() {
     assert_eq!(metric(node, "stemedb_damaged_records").await, 0);
     let (is_whole, said) = check(node.dir());
     assert!(is_whole, "{said}");
+}
+
+#[tokio::test]
+async fn any_bit_of_a_record_may_flip() {
+    const BITS: usize = HEAD_BYTES * 8 + 100;
+    let (mut nodes, all) = three("off", "off", 2 * BITS as u64 + 1).await;
+    nodes[2].kill();
+    let path = segment(nodes[2].dir());
+    // Each bit in another record, between two whole ones.
+    let hit = records(&path).into_iter().skip(1).step_by(2);
+    for ((at, _, _), bit) in hit.zip(0..BITS) {
+        flip(&path, at + bit / 8, (bit % 8) as u8);
+    }
+    let (_, said) = check(nodes[2].dir());
+    assert!(said.contains(&format!("; {BITS} damaged, 0 of them made good")), "{said}");
+    let dead = nodes.pop().expect("three of them");
+    nodes.push(dead.restart_dead());
+    whole(&nodes[2], BITS as u64).await;
+    level(&nodes, &all).await;
+    // Copies are damaged like anything else, and come back as well.
+    let mut node = nodes.pop().expect("three of them");
+    node.kill();
+    let copies = records(&path).split_off(records(&path).len() - BITS);
+    copies.iter().step_by(2).for_each(|(at, _, _)| flip(&path, at + HEAD_BYTES, 0));
+    nodes.push(node.restart_dead());
+    whole(&nodes[2], (BITS + BITS / 2) as u64).await;
+    level(&nodes, &all).await;
 }

@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use rustix::io::Errno;
 
 use super::segment::end_before;
 use super::{Fault, find_segments, segment_path};
@@ -33,7 +34,7 @@ pub struct Recovered {
     pub torn_bytes: u64,
     /// Damaged records before the tail; a stretch that nobody can tell records in is one.
     pub damages: u64,
-    /// The first [`limits::DAMAGES_TOLD_MAX`] of them.
+    /// The first [`limits::DAMAGES_MAX`] of them.
     pub damages_told: Vec<Damage>,
 }
 
@@ -51,7 +52,7 @@ impl Recovered {
 
     fn damage(&mut self, at: Position, bytes: u64, digest: Option<Digest>) {
         self.damages += 1;
-        if self.damages_told.len() < limits::DAMAGES_TOLD_MAX {
+        if self.damages_told.len() < limits::DAMAGES_MAX {
             self.damages_told.push(Damage { at, bytes, digest });
         }
     }
@@ -144,6 +145,32 @@ const WINDOW_BYTES: usize = 4 << 20;
 /// The largest frame there can be.
 const FRAME_BYTES_MAX: usize = limits::ASSERTION_BYTES_MAX + record::FRAME_HEAD_BYTES;
 
+/// Read at a time where the disk cannot read all of it.
+const BLOCK_BYTES: usize = 4096;
+/// What stands for bytes that the disk cannot read; no record holds so many of them.
+const UNREADABLE: u8 = 0xff;
+
+/// Fills the buffer; blocks that the disk cannot read become damage instead of ending the start.
+fn read_past_errors(
+    buffer: &mut [u8],
+    at: u64,
+    read: impl Fn(&mut [u8], u64) -> io::Result<()>,
+) -> io::Result<()> {
+    let is_medium = |error: &io::Error| error.raw_os_error() == Some(Errno::IO.raw_os_error());
+    match read(buffer, at) {
+        Err(error) if is_medium(&error) => {}
+        done => return done,
+    }
+    let starts = (at..).step_by(BLOCK_BYTES);
+    for (block, at) in buffer.chunks_mut(BLOCK_BYTES).zip(starts) {
+        match read(block, at) {
+            Err(error) if is_medium(&error) => block.fill(UNREADABLE),
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
 /// One segment, seen through a window that moves forward.
 struct Segment {
     number: u64,
@@ -172,7 +199,8 @@ impl Segment {
         if at < self.start || end < at + left.min(FRAME_BYTES_MAX) {
             let mut buffer = std::mem::take(&mut self.window).try_into_mut().unwrap_or_default();
             buffer.resize(left.min(WINDOW_BYTES), 0);
-            let read = self.file.read_exact_at(&mut buffer, at as u64);
+            let read = |block: &mut [u8], at| self.file.read_exact_at(block, at);
+            let read = read_past_errors(&mut buffer, at as u64, read);
             read.map_err(|error| Fault::new("reading", &self.path, error))?;
             self.window = buffer.freeze();
             self.start = at;
@@ -280,5 +308,32 @@ impl Segment {
             file.sync_data()
         };
         repair().map_err(|error| Fault::new("repairing", &self.path, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_that_cannot_be_read_is_damage_and_no_more() {
+        let stored: Vec<u8> = (0..20_000_u32).map(|at| (at / 100) as u8 % 200).collect();
+        let bad = 9000..9100_u64;
+        let errno = |errno: Errno| io::Error::from_raw_os_error(errno.raw_os_error());
+        let read = |block: &mut [u8], at: u64| {
+            if at < bad.end && bad.start < at + block.len() as u64 {
+                return Err(errno(Errno::IO));
+            }
+            block.copy_from_slice(&stored[at as usize..][..block.len()]);
+            Ok(())
+        };
+        let mut buffer = vec![0; 15_000];
+        read_past_errors(&mut buffer, 1000, read).expect("no end of the start");
+        let differs = |at: &usize| buffer[*at] != stored[1000 + at];
+        let damaged: Vec<usize> = (0..buffer.len()).filter(differs).collect();
+        // The second block from 1000 on is the one that holds them.
+        assert_eq!((damaged[0], damaged.len()), (BLOCK_BYTES, BLOCK_BYTES));
+        let other = read_past_errors(&mut buffer, 0, |_, _| Err(errno(Errno::ACCESS)));
+        assert!(other.is_err(), "anything else is a fault");
     }
 }
