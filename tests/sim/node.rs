@@ -137,8 +137,12 @@ impl Node {
             next_ticket: 0,
             wishes: Vec::new(),
         };
-        node.replica.handle_membership(now, |swim| swim.handle_seeds(now, start.seeds));
+        node.find_seeds(now, start.seeds);
         node
+    }
+
+    pub(crate) fn find_seeds(&mut self, now: Moment, seeds: Vec<String>) {
+        self.replica.handle_membership(now, |swim| swim.handle_seeds(now, seeds));
     }
 
     pub(crate) fn take_wishes(&mut self, now: Moment, disk: &mut Disk) -> Vec<Wish> {

@@ -373,11 +373,25 @@ impl World {
         }
     }
 
+    /// What the three names say that all are given. One that is told of itself alone has to be found
+    /// by the others.
+    fn seed_addresses(&self) -> Vec<String> {
+        self.members.iter().take(3).map(|member| member.address.clone()).collect()
+    }
+
+    /// The names are looked up again.
+    fn resolve_seeds(&mut self) {
+        let (now, seeds) = (Moment(self.now), self.seed_addresses());
+        for number in 0..self.members.len() {
+            if let Some(node) = &mut self.members[number].node {
+                node.find_seeds(now, seeds.clone());
+                self.serve(number);
+            }
+        }
+    }
+
     fn start(&mut self, number: usize) {
-        let seed = self.random.bits();
-        let count = self.members.len().max(number + 1);
-        // One that is told of itself alone has to be found by the others.
-        let seeds = [0, 1, 2].map(|it| self.members.get(it % count).map(|it| it.address.clone()));
+        let (seed, seeds) = (self.random.bits(), self.seed_addresses());
         let member = &mut self.members[number];
         member.life += 1;
         member.is_host_up = true;
@@ -385,7 +399,7 @@ impl World {
         let start = Start {
             id: member.id,
             address: member.address.clone(),
-            seeds: seeds.into_iter().flatten().collect(),
+            seeds,
             wall_skew: member.wall_skew,
             seed,
             next_call: (number as u64 * 1000 + member.life) * CALLS_OF_A_LIFE,
@@ -456,6 +470,9 @@ impl World {
                     member.moves += u64::from(is_moved);
                     member.address = format!("node{number}.{}:18182", member.moves);
                     self.start(number);
+                    if is_moved {
+                        self.resolve_seeds();
+                    }
                 }
             }
             Fault::Stall(number) => {
