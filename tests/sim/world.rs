@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use stemedb_edge::base::{Digest, Moment, NodeId, Random, limits};
 use stemedb_edge::journal::Bodies;
-use stemedb_edge::swim::{Failure, State};
+use stemedb_edge::swim::{self, Failure, State};
 
 use crate::disk::Disk;
 use crate::net::{Mode, Net};
@@ -99,6 +99,8 @@ pub(crate) struct Member {
 }
 
 pub(crate) struct World {
+    /// The first so many are the seeds of all.
+    pub(crate) names: usize,
     pub(crate) now: u64,
     pub(crate) members: Vec<Member>,
     random: Random,
@@ -143,6 +145,7 @@ impl World {
             accusations: 0,
             trace: seed,
             broken: None,
+            names: 1 + (seed / 2 % 3) as usize,
         };
         for number in 0..count {
             let id = NodeId((world.random.bits() as u128 + 1).to_be_bytes());
@@ -312,16 +315,22 @@ impl World {
                     }
                 }
                 Wish::Event(event) => {
-                    use stemedb_edge::swim::Event::Changed;
-                    let is_bad = |state: &State| matches!(state, State::Suspect | State::Dead);
-                    self.accusations +=
-                        u64::from(matches!(&event, Changed(_, Some(state)) if is_bad(state)));
+                    self.accusations += u64::from(self.accuses_the_living(&event));
+                    println!("{:5.1} s, node {from}: {event:?}", self.now as f64 / 1e6);
                     self.note(event_number(&event), from);
                 }
             }
         }
         self.check_bounds(from);
         self.set_timer(from);
+    }
+
+    /// Whether this is held against somebody who runs. Of the dead a last message may still come.
+    fn accuses_the_living(&self, event: &swim::Event) -> bool {
+        let swim::Event::Changed(id, Some(State::Suspect | State::Dead)) = event else {
+            return false;
+        };
+        self.members.iter().any(|member| member.id == *id && member.node.is_some())
     }
 
     fn call(&mut self, from: usize, call: Call) {
@@ -373,10 +382,10 @@ impl World {
         }
     }
 
-    /// What the three names say that all are given. One that is told of itself alone has to be found
-    /// by the others.
+    /// What the names say that all are given. One that is told of itself alone has to be found by the
+    /// others.
     fn seed_addresses(&self) -> Vec<String> {
-        self.members.iter().take(3).map(|member| member.address.clone()).collect()
+        self.members.iter().take(self.names).map(|member| member.address.clone()).collect()
     }
 
     /// The names are looked up again.
@@ -543,8 +552,8 @@ impl Event {
     }
 }
 
-fn event_number(event: &stemedb_edge::swim::Event) -> u64 {
-    use stemedb_edge::swim::Event::{Changed, Duplicate, Moved};
+fn event_number(event: &swim::Event) -> u64 {
+    use swim::Event::{Changed, Duplicate, Moved};
     match event {
         Changed(_, state) => 100 + state.map_or(0, |state| 1 + state as u64),
         Moved(..) => 110,
