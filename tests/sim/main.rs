@@ -87,7 +87,8 @@ fn plan_faults(world: &mut World) -> Option<usize> {
 /// Runs until all is whole, or says what is not when the time is over.
 fn settle(world: &mut World, absent: Option<usize>) -> Result<(), String> {
     let until = world.now + WHOLE_WITHIN;
-    // Claims go on for a while after the faults, and old segments that were sent into a cut still come.
+    // Claims go on for a while after the faults, and old segments that were sent into a cut still
+    // come.
     world.run_until(world.now + LATE);
     loop {
         if let Some(broken) = world.broken.take() {

@@ -382,8 +382,8 @@ impl World {
         }
     }
 
-    /// What the names say that all are given. One that is told of itself alone has to be found by the
-    /// others.
+    /// What the names say that all are given. One that is told of itself alone has to be found by
+    /// the others.
     fn seed_addresses(&self) -> Vec<String> {
         self.members.iter().take(self.names).map(|member| member.address.clone()).collect()
     }
