@@ -1,26 +1,27 @@
 //! Records read again that nobody asked for.
 //!
 //! In: where records of one segment lie. Out: which of them are no longer whole, and how much was
-//! read. What was not in the page cache before is not left in it. Never: says that a record is
-//! damaged because a file could not be opened.
+//! read. It is the disk that is read, past the page cache, where the file system lets one: what is
+//! in memory proves nothing, and what is not is not put there. Never: says that a record is damaged
+//! because a file could not be opened.
 
-use std::fs::File;
-use std::io::{self, IoSliceMut};
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::num::NonZeroU64;
-use std::os::unix::fs::FileExt;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{Advice, fadvise};
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::fs::{Advice, OFlags, fadvise};
 
 use super::reader::read_frame;
 use super::segment_path;
 use crate::journal::Position;
-use crate::journal::record::{FRAME_HEAD_BYTES, decode};
+use crate::journal::record::{FRAME_HEAD_BYTES, decode, frame_bytes};
 use crate::store::Window;
 
-/// Read at a time, and dropped from the page cache if it was not there.
-const CHUNK_BYTES: usize = 64 << 10;
+/// Offsets, lengths and memory of direct reads are multiples of this on any disk.
+const DIRECT_BYTES: usize = 4096;
 
 /// What came of reading again.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -36,57 +37,69 @@ pub fn reread(log: &Path, window: &Window) -> io::Result<Reread> {
     let (Some(first), Some(last)) = (window.places.first(), window.places.last()) else {
         return Ok(Reread::default());
     };
-    let file = match File::open(segment_path(log, first.segment())) {
+    let path = segment_path(log, first.segment());
+    let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(Reread { bytes: 0, unreadable: window.places.clone() });
         }
         Err(error) => return Err(error),
     };
-    // Whatever lies behind is not wanted yet. Advice may be ignored.
-    let _ = fadvise(&file, 0, None, Advice::Random);
     let end = window.end.map_or(last.offset() + FRAME_HEAD_BYTES as u64, Position::offset);
-    let mut bytes = vec![0; usize::try_from(end - first.offset()).unwrap_or(0)];
-    let count = read_gently(&file, first.offset(), &mut bytes);
-    bytes.truncate(count);
-    let is_whole = |at: &Position| {
-        let frame = usize::try_from(at.0 - first.0).ok().and_then(|start| bytes.get(start..));
-        let again = || read_frame(&file, at.offset());
-        frame.is_some_and(|frame| decode(frame).is_some())
-            || again().is_some_and(|(head, payload)| head.vouches_for(&payload))
+    let start = first.offset() - first.offset() % DIRECT_BYTES as u64;
+    let mut memory = Vec::new();
+    let read = read_direct(&path, start, end, &mut memory)
+        .or_else(|_| read_cached(&file, start, end, &mut memory));
+    // Where nothing can be read in one go, each record is read for itself.
+    let bytes = read.map(|read| &memory[read]).unwrap_or_default();
+    let is_whole = |at: &&Position| {
+        let frame = usize::try_from(at.offset() - start).ok().and_then(|at| bytes.get(at..));
+        frame.is_some_and(|frame| decode(frame).is_some()) || is_whole_alone(&file, at.offset())
     };
     let unreadable = window.places.iter().filter(|at| !is_whole(at)).copied().collect();
-    Ok(Reread { bytes: count as u64, unreadable })
+    Ok(Reread { bytes: bytes.len() as u64, unreadable })
 }
 
-/// Fills the buffer as far as the file goes and can be read; how far that was.
-fn read_gently(file: &File, offset: u64, buffer: &mut [u8]) -> usize {
-    let mut done = 0;
-    while done < buffer.len() {
-        let chunk_end = (done + CHUNK_BYTES).min(buffer.len());
-        let (at, chunk) = (offset + done as u64, &mut buffer[done..chunk_end]);
-        // What is in the page cache is read at once, anything else is not read.
-        let mut slices = [IoSliceMut::new(chunk)];
-        let cached = preadv2(file, &mut slices, at, ReadWriteFlags::NOWAIT);
-        let read = match cached {
-            Ok(count) => Ok(count),
-            Err(Errno::AGAIN) => {
-                let read = file.read_at(chunk, at);
-                let count = read.as_ref().ok().and_then(|count| NonZeroU64::new(*count as u64));
-                let _ = count.map(|count| fadvise(file, at, Some(count), Advice::DontNeed));
-                read
-            }
-            // No telling: it is read all the same, and stays where it is.
-            Err(_) => file.read_at(chunk, at),
-        };
-        match read {
-            Ok(0) => break,
-            Ok(count) => done += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => break,
-        }
-    }
-    done
+/// Reads past the page cache, as far as the file goes.
+fn read_direct(
+    path: &Path,
+    start: u64,
+    end: u64,
+    memory: &mut Vec<u8>,
+) -> io::Result<Range<usize>> {
+    let direct = OFlags::DIRECT.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(direct).open(path)?;
+    let length = usize::try_from(end - start).unwrap_or(0).next_multiple_of(DIRECT_BYTES);
+    memory.resize(length + DIRECT_BYTES, 0);
+    let skip = memory.as_ptr().align_offset(DIRECT_BYTES).min(DIRECT_BYTES);
+    let count = file.read_at(&mut memory[skip..skip + length], start)?;
+    Ok(skip..skip + count)
+}
+
+fn read_cached(
+    file: &File,
+    start: u64,
+    end: u64,
+    memory: &mut Vec<u8>,
+) -> io::Result<Range<usize>> {
+    memory.resize(usize::try_from(end - start).unwrap_or(0), 0);
+    let count = file.read_at(memory, start)?;
+    Ok(0..count)
+}
+
+/// Reads one record, of the disk: what the page cache has of it is let go, so that nobody is served
+/// from there what is gone from the disk.
+fn is_whole_alone(file: &File, offset: u64) -> bool {
+    let whole = || {
+        let (head, payload) = read_frame(file, offset)?;
+        head.vouches_for(&payload).then(|| frame_bytes(payload.len()))
+    };
+    let end = offset + whole().unwrap_or(FRAME_HEAD_BYTES) as u64;
+    // Only whole pages go. Advice may be ignored.
+    let start = offset - offset % DIRECT_BYTES as u64;
+    let bytes = end.next_multiple_of(DIRECT_BYTES as u64) - start;
+    let _ = fadvise(file, start, NonZeroU64::new(bytes), Advice::DontNeed);
+    whole().is_some()
 }
 
 #[cfg(test)]
