@@ -106,8 +106,9 @@ Usage:
 
   DIR  the data directory of a node
 
-Exit codes: 0 all is what was written, 1 something is not (each place is named), 2 it cannot be read
-or the command line is wrong.
+Exit codes: 0 every record is what was written, or is damaged and here once more, 1 something is
+damaged (each place is named, with its record where that can be told), 2 it cannot be read or the
+command line is wrong.
 ";
 
 const BACKUP: &str = "\

@@ -67,3 +67,129 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::{HlcClock, Moment, NodeId, Ticket, Wall};
+    use crate::cluster::gossip::Origin;
+    use crate::cluster::{self, Cluster};
+    use crate::journal::{CommitQueue, Config, Done};
+    use crate::model::{Draft, Object, Sealed};
+    use crate::store::Store;
+    use crate::swim::{self, State, Update};
+
+    /// What can be read of the log, by position.
+    #[derive(Default)]
+    struct Memory(BTreeMap<u64, Sealed>);
+
+    impl Bodies for Memory {
+        fn digest_at(&self, at: Position) -> Option<Digest> {
+            self.0.get(&at.0).map(Sealed::digest)
+        }
+
+        fn sealed_at(&self, at: Position) -> Option<Sealed> {
+            self.0.get(&at.0).cloned()
+        }
+    }
+
+    fn replica() -> Replica {
+        let me = Update {
+            node: NodeId([1; 16]),
+            rpc_addr: "a:1".into(),
+            api_addr: "a:2".into(),
+            state: State::Alive,
+            lamport: 0,
+            incarnation: 1,
+        };
+        let swim = swim::Config { probe_interval: Duration::from_secs(1) };
+        let config =
+            cluster::Config { swim, shards: 4, replication_factor: 1, sync_interval: None };
+        let queue = CommitQueue::new(Config::default(), Position::first_of(0), 0);
+        Replica::new(Cluster::new(config, me, 1, Moment::ZERO), queue, Store::new(1))
+    }
+
+    fn claim(number: u64) -> Sealed {
+        let mut draft = Draft::new("s".into(), "p".into(), Object::Number(number as f64));
+        draft.timestamp = Some(number);
+        draft.check(&mut HlcClock::new(NodeId::NONE), Wall(0)).expect("a good draft").seal()
+    }
+
+    /// Offers a claim and sees it to the disk; where it went.
+    fn store(replica: &mut Replica, bodies: &mut Memory, number: u64) -> Position {
+        let offer = (claim(number), Origin::Here);
+        replica.handle_offer(Moment::ZERO, Ticket(number), offer, bodies);
+        let at = std::iter::from_fn(|| replica.poll_output()).find_map(|output| match output {
+            Output::Disk(crate::journal::Work::Write(batch)) => Some(batch.position),
+            _ => None,
+        });
+        let at = at.expect("it is new here");
+        bodies.0.insert(at.0, claim(number));
+        replica.handle_disk(Moment::ZERO, Done::Well, bodies);
+        at
+    }
+
+    fn told(replica: &mut Replica) -> (Vec<Damage>, Vec<Damage>) {
+        let (mut damaged, mut healed) = (Vec::new(), Vec::new());
+        while let Some(output) = replica.poll_output() {
+            match output {
+                Output::Damaged(damage) => damaged.push(damage),
+                Output::Healed(damage) => healed.push(damage),
+                _ => {}
+            }
+        }
+        (damaged, healed)
+    }
+
+    #[test]
+    fn a_record_that_turns_unreadable_is_told_once_and_healed_by_its_copy() {
+        let (mut replica, mut bodies) = (replica(), Memory::default());
+        let places: Vec<Position> =
+            (0..5).map(|number| store(&mut replica, &mut bodies, number)).collect();
+        told(&mut replica);
+        replica.handle_damage(places[1], &bodies);
+        assert_eq!(told(&mut replica), (vec![], vec![]), "it reads well");
+        bodies.0.remove(&places[1].0);
+        let bytes = places[2].0 - places[1].0;
+        let damage = Damage { at: places[1], bytes, digest: None };
+        replica.handle_damage(places[1], &bodies);
+        replica.handle_damage(places[1], &bodies);
+        assert_eq!(told(&mut replica), (vec![damage], vec![]));
+        assert!(replica.is_damaged(&claim(1).digest(), &bodies));
+        assert_eq!((replica.store().len(), replica.damages().open()), (4, 1));
+        assert!(store(&mut replica, &mut bodies, 1) > places[4]);
+        assert_eq!(told(&mut replica), (vec![], vec![damage]));
+        assert_eq!((replica.store().len(), replica.damages().open()), (5, 0));
+        assert!(!replica.is_damaged(&claim(1).digest(), &bodies));
+    }
+
+    #[test]
+    fn what_recovery_fenced_off_is_made_good_by_name_or_by_levelling() {
+        let (mut replica, mut bodies) = (replica(), Memory::default());
+        store(&mut replica, &mut bodies, 1);
+        told(&mut replica);
+        let damage = |at: u64, digest| Damage { at: Position(at), bytes: 48, digest };
+        let old = damage(8000, Some(claim(1).digest()));
+        let head = Damage { at: Position(0), bytes: 32, digest: None };
+        let (named, nameless) = (damage(8048, Some(claim(2).digest())), damage(8096, None));
+        replica.handle_fenced(&[old, head, named, nameless], 7, &bodies);
+        assert_eq!(told(&mut replica), (vec![named, nameless], vec![]));
+        assert_eq!((replica.damages().open(), replica.damages().healed()), (5, 2));
+        assert_eq!(replica.damages().wanted(), [claim(2).digest()]);
+
+        let mark = replica.damages().mark();
+        let failed = Report { error: Some("gone".into()), ..Report::default() };
+        let blind = Report { is_blind: true, ..Report::default() };
+        replica.note_level(&failed, mark);
+        replica.note_level(&blind, mark);
+        assert_eq!(told(&mut replica), (vec![], vec![]), "these brought not all");
+        replica.note_level(&Report::default(), mark);
+        assert_eq!(told(&mut replica), (vec![], vec![nameless]));
+        store(&mut replica, &mut bodies, 2);
+        assert_eq!(told(&mut replica), (vec![], vec![named]));
+        assert_eq!((replica.damages().open(), replica.damages().healed()), (0, 7));
+    }
+}

@@ -119,3 +119,34 @@ pub(super) fn read_frame(file: &File, offset: u64) -> Option<(Head, Bytes)> {
     };
     Some((head, bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_told_as_far_as_there_is_room() {
+        let log = std::env::temp_dir().join(format!("stemedb-reader-{}", std::process::id()));
+        fs::create_dir_all(&log).expect("a temporary directory");
+        let mut bytes = record::segment_head(0, 0).to_vec();
+        let mut places = Vec::new();
+        for payload in [&b"one"[..], b"two", b"three", b"four"] {
+            places.push(Position(bytes.len() as u64));
+            record::encode(&Digest::of(payload), payload, &mut bytes);
+        }
+        places[1..].iter().for_each(|at| bytes[at.offset() as usize + FRAME_HEAD_BYTES] ^= 1);
+        fs::write(segment_path(&log, 0), &bytes).expect("a writable segment");
+        let (unreadable, told) = async_channel::bounded(2);
+        let reader = Reader::watched(&log, unreadable);
+        assert!(reader.sealed_at(places[0]).is_some());
+        for (at, payload) in places[1..].iter().zip([&b"two"[..], b"three", b"four"]) {
+            assert!(reader.sealed_at(*at).is_none());
+            assert_eq!(reader.name_at(*at), Some(Digest::of(payload)));
+        }
+        assert!(reader.sealed_at(Position::first_of(7)).is_none(), "no such file, no word of it");
+        assert_eq!(std::iter::from_fn(|| told.try_recv().ok()).collect::<Vec<_>>(), places[1..3]);
+        let _ = fs::remove_dir_all(&log);
+    }
+}
