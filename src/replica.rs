@@ -227,7 +227,11 @@ impl Replica {
         bodies: &dyn Bodies,
     ) {
         let (id, number) = call;
-        if let Some((session, _)) = self.sessions.get_mut(&id) {
+        if let Some((session, mark)) = self.sessions.get_mut(&id) {
+            if matches!(reply, Ok(Reply::Roots { count, .. }) if count < self.store.len()) {
+                // Who has less cannot have brought what was damaged here.
+                *mark = 0;
+            }
             session.count_bytes(bytes);
             match reply {
                 Ok(reply) => session.handle_reply(number, reply, &self.store, bodies),

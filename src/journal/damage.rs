@@ -99,6 +99,9 @@ impl Damages {
 
     /// This node and a peer have levelled since the mark: nameless damage from before is made good.
     pub fn handle_level(&mut self, mark: u64) -> Vec<Damage> {
+        if mark == 0 {
+            return Vec::new();
+        }
         self.healed += std::mem::take(&mut self.untold);
         let is_over = |entry: &Entry| entry.damage.digest.is_none() && entry.number < mark;
         std::iter::from_fn(|| self.heal(is_over)).collect()
@@ -155,6 +158,7 @@ mod tests {
         let mark = damages.mark();
         damages.add(damage(160, None));
         assert_eq!((damages.wanted(), damages.open()), (vec![Digest([1; 32])], 8));
+        assert_eq!(damages.handle_level(0), []);
         assert_eq!(damages.handle_level(mark), [damage(96, None)], "the last came too late");
         assert_eq!(damages.handle_stored(&Digest([2; 32])), []);
         assert!(damages.add(damage(224, Some(1))), "its copy");
