@@ -1,0 +1,53 @@
+//! Data directories for whole nodes to start with.
+//!
+//! In: which assertions. Out: they are in the log, which goes on if there was one. Never: asks for
+//! more than one flush a second.
+
+use std::ops::Range;
+use std::path::Path;
+
+use stemedb_edge::base::{HlcClock, Moment, NodeId, Ticket, Wall, digest};
+use stemedb_edge::journal::{CommitQueue, Config, Durability, Output};
+use stemedb_edge::model::{Draft, Object};
+use stemedb_edge::shell::disk::{Directory, Disk, recover};
+
+use super::set::{self, Share};
+
+/// Appends those of `numbers` that are in a node's share, of 300 bytes each.
+pub fn append(dir: &Path, common: u64, numbers: Range<u64>, share: Share) {
+    let directory = Directory::open(dir).expect("a directory of ours");
+    let recovered = recover(&dir.join("log"), true, |_| ()).expect("a readable log");
+    let disk = Disk::start(&directory, recovered.tail).expect("a writable directory");
+    let config = Config { durability: Durability::Eventual, bytes_max: None };
+    let mut queue = CommitQueue::new(config, recovered.tail, recovered.bytes);
+    let mut clock = HlcClock::new(NodeId::NONE);
+    let (mut bytes, mut count) = (0, 0);
+    for number in numbers.filter(|number| set::has(share, common, *number)) {
+        let (subject, predicate) = (format!("sensor {}", number / 10), format!("p{}", number % 10));
+        // 59 bytes that nobody can compress.
+        let bytes = [set::digest(1, number).0, set::digest(2, number).0].concat();
+        let text = digest::hex(&bytes[..59]);
+        let mut draft = Draft::new(subject, predicate, Object::Text(text));
+        draft.timestamp = Some(number);
+        let sealed = draft.check(&mut clock, Wall(0)).expect("a good draft").seal();
+        bytes += sealed.bytes().len();
+        count += 1;
+        queue.offer(Moment(number), sealed, Ticket(number)).expect("room");
+        if count % 1000 == 0 {
+            drain(&mut queue, &disk);
+        }
+    }
+    drain(&mut queue, &disk);
+    disk.stop();
+    println!("{count} assertions, {bytes} bytes");
+}
+
+fn drain(queue: &mut CommitQueue, disk: &Disk) {
+    while let Some(output) = queue.poll_output() {
+        if let Output::Work(work) = output {
+            disk.submit(work);
+            let report = futures_lite::future::block_on(disk.report()).expect("a good disk");
+            queue.handle_done(Moment(0), report.done);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Our side: a session of `sync` against `answer_sketch`, over whole stores without bodies.
+//!
+//! In: how much is common and how much is not. Out: what it cost until the session knows what it
+//! lacks. Messages are encoded as the node does, with gRPC's five bytes in front.
+//!
+//! Never: answers anything else than a sketch.
+
+use std::cell::Cell;
+use std::hint::black_box;
+use std::time::Instant;
+
+use prost::Message;
+use stemedb_edge::base::{Digest, HlcClock, NodeId, Wall, limits};
+use stemedb_edge::journal::{Bodies, Committed, Position};
+use stemedb_edge::model::{Draft, Object, Sealed};
+use stemedb_edge::store::Store;
+use stemedb_edge::sync::{Output, Reply, Request, Session, answer_sketch};
+use stemedb_edge::wire::edge as words;
+use stemedb_edge::wire::frame::PREFIX_BYTES;
+use stemedb_edge::wire::pb::sync as pb;
+
+use super::Cost;
+use super::set::{self, Share};
+
+/// What a record of 300 bytes takes in the log.
+const FRAME_BYTES: u64 = 344;
+
+/// The hash of a record is made of its position, its body is always the same; counts how often
+/// somebody wants one.
+struct Imagined {
+    seed: u64,
+    body: Sealed,
+    read: Cell<u64>,
+}
+
+impl Bodies for Imagined {
+    fn digest_at(&self, at: Position) -> Option<Digest> {
+        self.read.set(self.read.get() + 1);
+        Some(set::digest(self.seed, at.0 / FRAME_BYTES))
+    }
+
+    fn sealed_at(&self, at: Position) -> Option<Sealed> {
+        let digest = self.digest_at(at)?;
+        Some(Sealed::recovered(digest, self.body.bytes().clone()))
+    }
+}
+
+struct Side {
+    share: Share,
+    store: Store,
+    bodies: Imagined,
+}
+
+impl Side {
+    fn new(share: Share, seed: u64, body: Sealed) -> Side {
+        let bodies = Imagined { seed, body, read: Cell::new(0) };
+        Side { share, store: Store::new(1), bodies }
+    }
+
+    fn add(&mut self, number: u64) {
+        let at = Position(32 + number * FRAME_BYTES);
+        let sealed = self.bodies.sealed_at(at).expect("every position has one");
+        let committed = Committed::recovered(at, sealed);
+        assert!(self.store.apply(&committed, &self.bodies));
+    }
+}
+
+/// Two nodes' sets.
+pub struct Pair {
+    common: u64,
+    next: u64,
+    one: Side,
+    two: Side,
+}
+
+impl Pair {
+    /// Two that have the same.
+    pub fn new(common: u64) -> Pair {
+        Pair::with_seed(common, 0)
+    }
+
+    fn with_seed(common: u64, seed: u64) -> Pair {
+        let draft = Draft::new("subject".into(), "predicate".into(), Object::Boolean(true));
+        let checked = draft.check(&mut HlcClock::new(NodeId::NONE), Wall(0));
+        let body = checked.expect("a good draft").seal();
+        let one = Side::new(Share::One, seed, body.clone());
+        let two = Side::new(Share::Two, seed, body);
+        let mut pair = Pair { common, next: 0, one, two };
+        pair.grow(0);
+        pair
+    }
+
+    /// Goes on until so much differs.
+    pub fn grow(&mut self, differences: u64) {
+        for number in self.next..self.common + differences {
+            for side in [&mut self.one, &mut self.two] {
+                if set::has(side.share, self.common, number) {
+                    side.add(number);
+                }
+            }
+        }
+        self.next = self.common + differences;
+    }
+
+    /// The first asks the second.
+    pub fn compare(&self) -> Cost {
+        let start = Instant::now();
+        let mut cost = self.trade();
+        cost.time = start.elapsed();
+        cost
+    }
+
+    /// A function of its own, so that callgrind can tell it from the building.
+    #[inline(never)]
+    fn trade(&self) -> Cost {
+        let (one, two) = (&self.one, &self.two);
+        let mut session = Session::new(Digest::ZERO, one.store.len(), true);
+        let mut cost = Cost::default();
+        let mut is_blind = false;
+        while let Some(Output::Call(number, request)) = session.poll_output(&one.store, &one.bodies)
+        {
+            let reply = match request {
+                Request::Roots { .. } => {
+                    Reply::Roots { matched: self.next == self.common, count: two.store.len() }
+                }
+                Request::Sketch(request) => {
+                    let reply = answer_sketch(two.store.sketch(), two.store.len(), &request);
+                    let asked = words::sketch_request(request).encode_to_vec();
+                    let told = words::sketch_response(&reply).encode_to_vec();
+                    cost.bytes += (asked.len() + told.len() + 2 * PREFIX_BYTES) as u64;
+                    cost.rounds += 1;
+                    Reply::Sketch(reply)
+                }
+                Request::Leaves => return cost,
+                _ => break,
+            };
+            one.bodies.read.set(0);
+            session.handle_reply(number, reply, &one.store, &one.bodies);
+            cost.touched += one.bodies.read.get();
+            is_blind |= session.report().is_blind;
+        }
+        assert!(!is_blind, "the sketches show nothing");
+        cost.found = Some(self.next - self.common);
+        black_box(cost)
+    }
+}
+
+/// What the plain leaf list of a set costs: bytes of answers, and calls.
+pub fn leaves(pair: &Pair) -> (u64, u64) {
+    let (side, mut after, mut bytes, mut calls) = (&pair.two, None, 0, 0);
+    loop {
+        let leaves = side.store.leaves(after, limits::LEAVES_MAX, &side.bodies);
+        after = leaves.last().copied();
+        let full = leaves.len() == limits::LEAVES_MAX;
+        let leaves = leaves.iter().map(|leaf| leaf.0.to_vec().into()).collect();
+        let answer = pb::GetLeavesResponse { leaves, truncated: full };
+        bytes += (answer.encoded_len() + PREFIX_BYTES) as u64;
+        calls += 1;
+        if !full {
+            return (bytes, calls);
+        }
+    }
+}
+
+/// Two sets that share nothing, of one seed.
+pub fn apart(differences: u64, seed: u64) -> Cost {
+    let mut pair = Pair::with_seed(0, seed);
+    pair.grow(differences);
+    pair.compare()
+}
