@@ -112,7 +112,7 @@ impl Peers {
             };
             let mut reports = Vec::with_capacity(targets.len());
             for target in targets {
-                reports.push(self.run_session(target.rpc_addr).await);
+                reports.push(self.run_session(target).await);
             }
             for waiting in waiting {
                 // Whoever asked may have gone.
@@ -121,12 +121,13 @@ impl Peers {
         }
     }
 
-    async fn run_session(&self, address: String) -> PeerReport {
+    async fn run_session(&self, target: Target) -> PeerReport {
+        let Target { node, rpc_addr: address } = target;
         let peer = self.pool.peer(&address);
         // Who is asked now is thought to be there, whatever became of earlier dials.
         peer.forget_pause();
         let (mut habits, cycles) = self.known.borrow().get(&address).copied().unwrap_or_default();
-        let report = level((&self.driver, &self.pace), &peer, &mut habits).await;
+        let report = level((&self.driver, &self.pace), (node, &peer), &mut habits).await;
         match &report.error {
             Some(error) => log::warn!("sync with {address}: {error}"),
             None => log::debug!("sync with {address}: {report:?}"),
@@ -140,26 +141,26 @@ impl Peers {
     }
 }
 
-/// Levels this node with one peer.
+/// Levels this node with one peer. A member is known by name; who is behind a seed is asked first.
 async fn level(
     (driver, pace): (&Rc<Driver>, &Rc<Pace>),
-    peer: &Rc<Peer>,
+    (node, peer): (Option<NodeId>, &Rc<Peer>),
     habits: &mut Habits,
 ) -> Report {
     let start = Instant::now();
-    let mut report = Report::default();
-    match greet(driver, peer).await {
-        (Ok(node_id), bytes) => {
-            report = run((driver, pace), peer, habits).await;
-            report.node_id = Some(node_id);
-            report.bytes_out += bytes.sent;
-            report.bytes_in += bytes.received;
+    let (known, bytes) = match node {
+        Some(node) => (Ok(node), WireBytes::default()),
+        None => greet(driver, peer).await,
+    };
+    let mut report = match known {
+        Ok(node) => {
+            let report = run((driver, pace), peer, habits).await;
+            Report { node_id: Some(node), ..report }
         }
-        (Err(reason), bytes) => {
-            report.error = Some(reason);
-            report.bytes_out = bytes.sent;
-        }
-    }
+        Err(reason) => Report { error: Some(reason), ..Report::default() },
+    };
+    report.bytes_out += bytes.sent;
+    report.bytes_in += bytes.received;
     report.ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     report
 }

@@ -40,7 +40,7 @@ pub struct SketchRequest {
     /// How many assertions we hold.
     pub count: u64,
     /// Counts of our first cells, packed: the peer then answers as many cells as the difference
-    /// asks for.
+    /// asks for, less those before `from`.
     pub counts: Vec<i32>,
 }
 

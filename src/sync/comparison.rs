@@ -31,7 +31,9 @@ pub(super) struct Comparison {
 enum Next {
     #[default]
     First,
-    AsManyAsNeeded,
+    AsManyAsNeeded {
+        from: usize,
+    },
     More {
         from: usize,
         cells: usize,
@@ -56,22 +58,22 @@ impl Comparison {
         let of = |from, cells| SketchRequest { from, cells, count, counts: Vec::new() };
         match self.next {
             Next::First => of(0, FIRST_CELLS),
-            Next::AsManyAsNeeded => {
+            Next::AsManyAsNeeded { from } => {
                 let counts = pack_counts(store.sketch().counts());
-                SketchRequest { counts, ..of(0, 0) }
+                SketchRequest { counts, ..of(from, 0) }
             }
             Next::More { from, cells } => of(from, cells),
         }
     }
 
-    /// Takes the peer's cells.
+    /// Takes the peer's cells. Some peers begin anew where counts tell how many are needed.
     pub(super) fn handle_reply(&mut self, reply: &SketchReply, store: &Store) -> Step {
         self.requests += 1;
         let counts = (store.len(), reply.count);
         match &mut self.difference {
             Some(difference) if reply.from > 0 => {
                 if reply.from != difference.len() || counts != self.counts {
-                    return self.ask(Next::AsManyAsNeeded);
+                    return self.ask(Next::AsManyAsNeeded { from: 0 });
                 }
                 difference.extend(store.sketch(), &reply.cells);
             }
@@ -83,7 +85,9 @@ impl Comparison {
         match difference.decode() {
             Decoded::All if length > 0 => Step::Known(difference.found().to_vec()),
             Decoded::Part if reply.cells.is_empty() => Step::GiveUp,
-            Decoded::Part if matches!(self.next, Next::First) => self.ask(Next::AsManyAsNeeded),
+            Decoded::Part if matches!(self.next, Next::First) => {
+                self.ask(Next::AsManyAsNeeded { from: length })
+            }
             Decoded::Part if length < limits::SKETCH_CELLS_MAX => {
                 self.ask(Next::More { from: length, cells: (length / 16).max(FIRST_CELLS) })
             }
@@ -105,9 +109,8 @@ pub fn answer(sketch: &Sketch, count: u64, request: &SketchRequest) -> SketchRep
     if !request.counts.is_empty() {
         // Counts beyond 32 bits wrap around here as they do in the sketch.
         let theirs = unpack_counts(request.count as u32, &request.counts);
-        reply.from = 0;
         reply.estimate = sketch.estimate(&theirs);
-        cells = cells_for(reply.estimate);
+        cells = cells_for(reply.estimate).saturating_sub(request.from);
     }
     reply.cells = sketch.cells(reply.from, cells);
     reply
@@ -120,6 +123,6 @@ fn cells_for(estimate: u64) -> usize {
     if estimate > limits::SKETCH_DIFFERENCES_MAX {
         return 0;
     }
-    let percent = if estimate < 3000 { 157 } else { 136 };
+    let percent = if estimate < 3000 { 159 } else { 136 };
     (estimate * percent / 100) as usize + 2 * FIRST_CELLS
 }

@@ -228,6 +228,47 @@ fn sketches_tell_what_differs_without_a_look_at_the_leaves() {
     }
 }
 
+/// Tells from where its cells were asked and how many it gave; an old one always gives the first.
+struct Watched {
+    peer: Honest,
+    is_old: bool,
+    given: Vec<(usize, usize)>,
+}
+
+impl Peer for Watched {
+    fn reply(&mut self, request: Request) -> Result<Reply, String> {
+        let request = match request {
+            Request::Sketch(asked) if self.is_old && !asked.counts.is_empty() => {
+                Request::Sketch(SketchRequest { from: 0, ..asked })
+            }
+            other => other,
+        };
+        let reply = self.peer.reply(request);
+        if let Ok(Reply::Sketch(reply)) = &reply {
+            self.given.push((reply.from, reply.cells.len()));
+        }
+        reply
+    }
+}
+
+#[test]
+fn the_first_cells_travel_once_but_from_peers_that_know_no_better() {
+    let mut sums = [0, 0];
+    for is_old in [false, true] {
+        let mut node = Node::with(0..1300);
+        let peer = Honest::sketching(Node::with((0..1000).chain(5000..5200)));
+        let mut peer = Watched { peer, is_old, given: Vec::new() };
+        let report = run(&mut node, &mut peer);
+        assert_eq!((report.received, report.sent, report.error), (200, 300, None));
+        assert_eq!(node.root(), peer.peer.node.root());
+        assert_eq!(peer.peer.leaf_pages, 0);
+        let first = peer.given[0].1;
+        assert_eq!(peer.given[1].0, if is_old { 0 } else { first });
+        sums[usize::from(is_old)] = peer.given.iter().map(|(_, cells)| cells).sum();
+        assert_eq!(sums[usize::from(is_old)], sums[0] + if is_old { first } else { 0 });
+    }
+}
+
 #[test]
 fn too_much_for_the_sketches_is_told_by_the_leaves() {
     let mut node = Node::with([]);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use vendor_tests::claims::{claim, fetch_all, fill, large, opaque};
 use vendor_tests::node::Node;
 use vendor_tests::set::{self, Hash};
+use vendor_tests::wait::until;
 
 #[tokio::test]
 async fn two_nodes_are_level_after_one_run() {
@@ -51,6 +52,12 @@ async fn a_level_pair_stays_level_over_restarts() {
     fetch_all(&mut two.client().await, &hashes).await;
     let again = two.sync().await;
     assert_eq!(again[0]["rounds"], 1, "{again:?}");
+    until("one is a member", async || two.members().await.len() == 2).await;
+    let again = two.sync().await;
+    let bytes = |field: &str| again[0][field].as_u64().expect("a number");
+    // Root and count each way: a member need not be asked who it is.
+    assert!(bytes("bytes_in") + bytes("bytes_out") < 100, "{again:?}");
+    assert!(again[0]["node_id"].is_string(), "{again:?}");
 }
 
 #[tokio::test]

@@ -33,8 +33,8 @@ pub struct SketchRequest {
     #[prost(uint64, tag = "3")]
     pub assertion_count: u64,
     /// How many members lie in each of the caller's first cells, less what is to be expected of so many
-    /// assertions. With them the callee answers as many cells as the difference asks for, from the
-    /// first on.
+    /// assertions. With them the callee answers as many cells as the difference asks for, less those
+    /// before `from`; a callee may begin with the first all the same, and says so.
     #[prost(sint32, repeated, tag = "4")]
     pub counts: ::prost::alloc::vec::Vec<i32>,
 }
