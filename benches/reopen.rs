@@ -1,5 +1,5 @@
-//! Reopening a log beside hashing it: recovery with its index and root, one BLAKE3 pass over the
-//! files, and one over each record, in turn.
+//! Reopening a log beside hashing it: recovery with its index and root, the same by the kept index,
+//! one BLAKE3 pass over the files, and one over each record, in turn.
 //!
 //! `cargo bench --bench reopen -- DATA_DIR`; without a directory it writes a log of its own.
 
@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use stemedb_edge::base::{Digest, HlcClock, Moment, NodeId, Ticket, Wall};
 use stemedb_edge::journal::{CommitQueue, Config, Durability, Output, Position};
 use stemedb_edge::model::{Draft, Object};
-use stemedb_edge::shell::disk::{Directory, Disk, Reader, find_segments, recover, segment_path};
+use stemedb_edge::shell::disk::{
+    Checkpoint, Directory, Disk, Reader, find_segments, recover, recover_from, segment_path,
+};
+use stemedb_edge::sketch::Key;
 use stemedb_edge::store::Store;
 
 const RECORDS: u64 = 1_000_000;
@@ -25,21 +28,43 @@ fn main() {
         own.clone()
     });
     let log = dir.join("log");
-    let mut rows: [Vec<Duration>; 4] = Default::default();
+    let mut rows: [Vec<Duration>; 6] = Default::default();
     for _ in 0..ROUNDS {
         rows[0].push(timed(|| hash_files(&log)));
         rows[1].push(timed(|| hash_records(&log)));
         let mut store = Store::new(1);
         let reader = Reader::new(&log);
+        let mut recovered = None;
         rows[2].push(timed(|| {
             let taken = recover(&log, false, |committed| {
                 store.apply(&committed, &reader);
             });
-            println!("{} records", taken.expect("a readable log").records);
+            recovered = Some(taken.expect("a readable log"));
         }));
         rows[3].push(timed(|| while store.root_step(usize::MAX, &reader).is_none() {}));
+        let recovered = recovered.expect("just read");
+        println!("{} records", recovered.records);
+        let checkpoint = Checkpoint::new(&dir, Key::new(None));
+        rows[4].push(timed(|| {
+            checkpoint.save(&store, recovered.tail, recovered.bytes).expect("kept");
+        }));
+        drop(store);
+        rows[5].push(timed(|| {
+            let (whole, mut store) = checkpoint.load().expect("as it was");
+            let read = recover_from(&log, false, Some(whole), |_| panic!("all of it is known"));
+            assert_eq!(read.expect("a readable log").records, recovered.records);
+            while store.root_step(usize::MAX, &reader).is_none() {}
+        }));
+        checkpoint.forget().expect("removed");
     }
-    let names = ["BLAKE3 of files", "BLAKE3 of records", "recovery", "Merkle root"];
+    let names = [
+        "BLAKE3 of files",
+        "BLAKE3 of records",
+        "recovery",
+        "Merkle root",
+        "keeping the index",
+        "by the kept index",
+    ];
     let medians = rows.map(|mut row| {
         row.sort_unstable();
         row[ROUNDS / 2]
@@ -53,6 +78,7 @@ fn main() {
         let recovery = ratio(medians[2].as_secs_f64());
         println!("recovery / {name}: {recovery:.2}, with the root {:.2}", ratio(whole));
     }
+    println!("by the kept index / recovery: {:.3}", medians[5].as_secs_f64() / whole);
     if given.is_none() {
         fs::remove_dir_all(&own).expect("our own directory");
     }

@@ -8,6 +8,7 @@
 //!
 //! Never: knows which member an id belongs to, trusts that foreign cells make sense.
 
+use crate::base::stream::{Sink, Source};
 use crate::base::{Digest, Secret, limits};
 
 /// A member's name in the sketch: the first 8 bytes of its digest, as a big-endian number.
@@ -35,6 +36,12 @@ impl Key {
             u64::from_le_bytes(*key[from..].first_chunk().expect("a derived key has 32 bytes"))
         };
         Key { places: half(0), checks: half(8) }
+    }
+
+    /// Tells keys apart, and gives nothing of them away.
+    pub fn name(&self) -> Digest {
+        let (places, checks) = (self.places.to_le_bytes(), self.checks.to_le_bytes());
+        Digest::of(&[places, checks].concat())
     }
 
     fn check(&self, id: ShortId) -> u32 {
@@ -108,6 +115,26 @@ impl Sketch {
             self.checks[place] ^= check;
             self.counts[place] = self.counts[place].wrapping_add(1);
         }
+    }
+
+    /// Writes the cells out.
+    pub fn save(&self, sink: &mut Sink) {
+        for place in 0..self.ids.len() {
+            sink.put_u64(self.ids[place]);
+            sink.put_u32(self.checks[place]);
+            sink.put_u32(self.counts[place]);
+        }
+    }
+
+    /// Takes the cells in again that were written out under the same key.
+    pub fn load(key: Key, source: &mut Source) -> Option<Sketch> {
+        let mut sketch = Sketch::new(key);
+        for place in 0..sketch.ids.len() {
+            sketch.ids[place] = source.u64()?;
+            sketch.checks[place] = source.u32()?;
+            sketch.counts[place] = source.u32()?;
+        }
+        Some(sketch)
     }
 
     /// What decides where ids lie.

@@ -8,6 +8,7 @@ pub mod exact;
 pub mod limits;
 pub mod random;
 pub mod secret;
+pub mod stream;
 
 pub use clock::{Hlc, HlcClock, Moment, Wall};
 pub use digest::Digest;

@@ -281,6 +281,11 @@ impl CommitQueue {
         self.used
     }
 
+    /// Where the log ends and what it takes, if nothing is on its way there.
+    pub fn rest(&self) -> Option<(Position, u64)> {
+        self.is_empty().then_some((self.tail, self.used))
+    }
+
     /// Assertions that wait for the disk or are on their way.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -12,6 +12,7 @@ use async_channel::Receiver;
 use futures_lite::future;
 
 use super::calls;
+use super::disk::Checkpoint;
 use super::driver::Driver;
 use super::pool::Pool;
 use super::reactor::Timer;
@@ -28,12 +29,13 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 pub struct Healer {
     driver: Rc<Driver>,
     found: Receiver<Position>,
+    checkpoint: Checkpoint,
 }
 
 impl Healer {
     /// For the node behind `driver`, whose readers send what they `found` unreadable.
-    pub fn new(driver: Rc<Driver>, found: Receiver<Position>) -> Healer {
-        Healer { driver, found }
+    pub fn new(driver: Rc<Driver>, found: Receiver<Position>, checkpoint: Checkpoint) -> Healer {
+        Healer { driver, found, checkpoint }
     }
 
     /// Runs as long as the node.
@@ -51,6 +53,10 @@ impl Healer {
             let found = async { self.found.recv().await.ok() };
             match future::or(found, next_round).await {
                 Some(at) => {
+                    // It takes the damaged record for a good one, even when another is there.
+                    if let Err(fault) = self.checkpoint.forget() {
+                        log::error!("{fault}");
+                    }
                     self.driver.touch(|replica, _, bodies| replica.handle_damage(at, bodies));
                     pause = PAUSE_MIN;
                 }

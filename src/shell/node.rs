@@ -15,7 +15,7 @@ use futures_lite::future;
 
 use super::anti_entropy::Peers;
 use super::api::{Api, Surroundings};
-use super::disk::{self, Directory, Disk, Fault, Reader, Recovered};
+use super::disk::{self, Checkpoint, Directory, Disk, Fault, Reader, Recovered};
 use super::door::Door;
 use super::driver::{self, Driver};
 use super::edge_service::EdgeService;
@@ -48,6 +48,8 @@ use crate::wire::metrics::GrpcCount;
 const EXIT_START: u8 = 1;
 /// A write or a flush failed: nobody knows what the page cache holds, a restart recovers.
 const EXIT_DISK: u8 = 74;
+/// So many records are worth keeping the index anew at a start.
+const CHECKPOINT_AFTER: u64 = 10_000;
 /// How often free memory goes back to the system after a burst.
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 /// Growth of resident memory since the last trim that is worth another.
@@ -81,6 +83,7 @@ struct Node {
     api: TcpListener,
     gateway: TcpListener,
     rpc: TcpListener,
+    checkpoint: Checkpoint,
     _directory: Directory,
 }
 
@@ -110,9 +113,12 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
         // Higher than in any life before.
         incarnation: driver::wall().0,
     };
-    let (log, key) = (directory.log().to_owned(), Key::new(cluster_key.as_ref()));
+    let log = directory.log().to_owned();
+    let key = Key::new(cluster_key.as_ref());
+    let checkpoint = Checkpoint::new(&settings.data_dir, key);
+    let kept = checkpoint.clone();
     let door = Door::new(api_key.as_ref(), settings.open_metrics);
-    let reading = move || recover(&log, key);
+    let reading = move || recover(&log, key, &kept);
     let recovered = starting::serve_while([&api, &gateway], door, &signals, reading);
     let Some(recovered) = recovered.map_err(text)? else { return Ok(None) };
     let (recovered, store) = recovered.map_err(|fault| fault.to_string())?;
@@ -126,7 +132,7 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
         );
     }
     let scrubber = Scrubber::new(driver.clone(), directory.log(), unreadable);
-    let healer = Healer::new(driver.clone(), found);
+    let healer = Healer::new(driver.clone(), found, checkpoint.clone());
     let _directory = directory;
     Ok(Some(Node {
         signals,
@@ -138,6 +144,7 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
         api,
         gateway,
         rpc,
+        checkpoint,
         _directory,
     }))
 }
@@ -153,16 +160,30 @@ fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address).map_err(|error| format!("--{flag} {address}: {error}"))
 }
 
-/// Rebuilds everything from the log.
-fn recover(log: &Path, key: Key) -> Result<(Recovered, Store), Fault> {
+/// Rebuilds everything from the log, or what came since the index was last kept.
+fn recover(log: &Path, key: Key, checkpoint: &Checkpoint) -> Result<(Recovered, Store), Fault> {
     let begun = Instant::now();
     let reader = Reader::new(log);
-    let mut store = Store::with_key(fastrand::u64(..), key);
-    let recovered = disk::recover(log, true, |committed| {
+    let (whole, mut store) = match checkpoint.load() {
+        Some((whole, store)) => (Some(whole), store),
+        None => (None, Store::with_key(fastrand::u64(..), key)),
+    };
+    let known = store.len();
+    let recovered = disk::recover_from(log, true, whole, |committed| {
         store.apply(&committed, &reader);
     })?;
-    tell(&recovered, store.len(), begun.elapsed());
+    tell(&recovered, (store.len(), known), begun.elapsed());
+    if store.len() - known >= CHECKPOINT_AFTER && recovered.damages == 0 {
+        keep_index(checkpoint, &store, (recovered.tail, recovered.bytes));
+    }
     Ok((recovered, store))
+}
+
+/// Without it the next start only takes longer.
+fn keep_index(checkpoint: &Checkpoint, store: &Store, (tail, bytes): (Position, u64)) {
+    if let Err(fault) = checkpoint.save(store, tail, bytes) {
+        log::warn!("the index is not kept: {fault}");
+    }
 }
 
 /// The node with what recovery found, and the threads that it writes and verifies by.
@@ -193,9 +214,9 @@ fn drive(
     Ok(Driver::new(replica, disk, reader, verifier))
 }
 
-fn tell(recovered: &Recovered, known: u64, took: Duration) {
+fn tell(recovered: &Recovered, (all, known): (u64, u64), took: Duration) {
     log::info!(
-        "recovered assertions={known} records={} bytes={} in {} ms",
+        "recovered assertions={all} records={} bytes={} in {} ms, {known} by the kept index",
         recovered.records,
         recovered.bytes,
         took.as_millis()
@@ -274,6 +295,11 @@ impl Node {
         let ended = future::or(failed, future::or(asked, serving));
         let code = reactor.block_on(&executor, ended);
         self.driver.stop();
+        self.driver.read(|replica, _| {
+            if let Some(rest) = replica.queue().rest().filter(|_| code == ExitCode::SUCCESS) {
+                keep_index(&self.checkpoint, replica.store(), rest);
+            }
+        });
         log::info!("stopped");
         code
     }

@@ -4,14 +4,27 @@
 //! pages that changed since the last root are read again, in slices. Never: depends on the order of
 //! arrival, keeps a hash.
 
-use super::trie::{Node, Trie, WINDOW};
+use super::trie::{Mark, Node, Trie, WINDOW};
 use crate::base::Digest;
+use crate::base::stream::{Sink, Source};
 
 /// The digest of a node, once it is known; an insert below makes it unknown again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Known {
     digest: Digest,
     fresh: bool,
+}
+
+impl Mark for Known {
+    fn save(&self, sink: &mut Sink) {
+        sink.put(&[u8::from(self.fresh)]);
+        sink.put(&self.digest.0);
+    }
+
+    fn load(source: &mut Source) -> Option<Known> {
+        let [fresh] = source.bytes()?;
+        Some(Known { digest: Digest(source.bytes()?), fresh: fresh == 1 })
+    }
 }
 
 /// In front of a page's hashes.

@@ -12,6 +12,7 @@ mod trie;
 
 use std::hash::{DefaultHasher, Hasher};
 
+use crate::base::stream::{self, Sink};
 use crate::base::{Digest, limits};
 use crate::journal::damage::Damage;
 use crate::journal::record::frame_bytes;
@@ -124,6 +125,36 @@ impl Store {
             sketch: Sketch::new(key),
             opaque: 0,
         }
+    }
+
+    /// Whether every record is where it was appended: only such a store can be written out.
+    pub fn is_sound(&self) -> bool {
+        self.rows.is_sound()
+    }
+
+    /// Writes out all that there is to it but the key. It has to be sound.
+    pub fn save(&self, sink: &mut Sink) {
+        sink.put_u64(self.seed);
+        sink.put_u64(self.opaque);
+        self.hashes.save(sink);
+        self.rows.save(sink);
+        self.subjects.save(sink);
+        self.predicates.save(sink);
+        self.sketch.save(sink);
+    }
+
+    /// The store that was written out. The bytes have to be the very ones: what they say is taken
+    /// at its word. `None` if they end too early.
+    pub fn load(key: Key, source: &mut stream::Source) -> Option<Store> {
+        Some(Store {
+            seed: source.u64()?,
+            opaque: source.u64()?,
+            hashes: Trie::load(source)?,
+            rows: Rows::load(source)?,
+            subjects: Postings::load(source)?,
+            predicates: Postings::load(source)?,
+            sketch: Sketch::load(key, source)?,
+        })
     }
 
     /// Takes in a committed assertion; false if it is known already.

@@ -9,6 +9,7 @@
 use super::Row;
 use super::trie::{Trie, WHOLE};
 use crate::base::Digest;
+use crate::base::stream::{Sink, Source};
 
 /// A trie value with this bit names a list, without it a row.
 const LIST_BIT: u32 = 1 << 31;
@@ -118,6 +119,32 @@ impl Postings {
     pub(super) fn has(&self, fingerprint: &Digest, row: Row) -> bool {
         let (_, mut walk) = self.walk(fingerprint);
         std::iter::from_fn(|| self.next(&mut walk)).find(|found| *found <= row) == Some(row)
+    }
+
+    /// Writes them out.
+    pub(super) fn save(&self, sink: &mut Sink) {
+        self.names.save(sink);
+        for class in &self.classes {
+            sink.put_u32(class.used as u32);
+            sink.put_u32(class.free.len() as u32);
+            class.free.iter().for_each(|free| sink.put_u32(*free));
+            class.chunks.iter().for_each(|chunk| sink.put(chunk));
+        }
+    }
+
+    /// Takes in what was written out.
+    pub(super) fn load(source: &mut Source) -> Option<Postings> {
+        let mut postings = Postings { names: Trie::load(source)?, classes: Default::default() };
+        for (class, bytes) in postings.classes.iter_mut().zip(CLASS_BYTES) {
+            class.used = source.u32()? as usize;
+            class.free = source.list(Source::u32)?;
+            for _ in 0..class.used.div_ceil(CHUNK) {
+                let mut chunk = vec![0; CHUNK * bytes].into_boxed_slice();
+                source.fill(&mut chunk)?;
+                class.chunks.push(chunk);
+            }
+        }
+        Some(postings)
     }
 
     /// Heap bytes, the allocator's own not counted.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::Row;
 use crate::base::Digest;
+use crate::base::stream::{Sink, Source};
 use crate::journal::Position;
 use crate::journal::record::{ALIGNMENT, FRAME_HEAD_BYTES};
 
@@ -140,6 +141,46 @@ impl Rows {
             }
         }
         Some(Position(at))
+    }
+
+    /// Whether all lie where they were appended.
+    pub(super) fn is_sound(&self) -> bool {
+        self.lost.is_empty() && self.moved.is_empty()
+    }
+
+    /// Writes out what is sound.
+    pub(super) fn save(&self, sink: &mut Sink) {
+        sink.put_u64(self.count as u64);
+        sink.put_u64(self.last);
+        sink.put_u32(self.far.len() as u32);
+        for (row, at) in &self.far {
+            sink.put_u32(*row);
+            sink.put_u64(*at);
+        }
+        for chunk in &self.chunks {
+            chunk.anchors.iter().for_each(|anchor| sink.put_u64(*anchor));
+            chunk.distances.iter().for_each(|distance| sink.put(&distance.to_le_bytes()));
+        }
+    }
+
+    /// Takes in what was written out.
+    pub(super) fn load(source: &mut Source) -> Option<Rows> {
+        let count = usize::try_from(source.u64()?).ok()?;
+        let last = source.u64()?;
+        let far = source.list(|source| Some((source.u32()?, source.u64()?)))?;
+        let chunks = (0..count.div_ceil(CHUNK)).map(|_| {
+            let empty = Chunk { anchors: [0; CHUNK / ANCHORED], distances: [0; CHUNK] };
+            let mut chunk = Box::new(empty);
+            for anchor in &mut chunk.anchors {
+                *anchor = source.u64()?;
+            }
+            for distance in &mut chunk.distances {
+                *distance = source.bytes().map(u16::from_le_bytes)?;
+            }
+            Some(chunk)
+        });
+        let chunks = chunks.collect::<Option<_>>()?;
+        Some(Rows { chunks, far: far.into_iter().collect(), last, count, ..Rows::default() })
     }
 
     /// How many rows there are.

@@ -9,6 +9,7 @@
 //! Never: keeps more of a key than its fragment, moves more than one page for an insert.
 
 use crate::base::Digest;
+use crate::base::stream::{Sink, Source};
 
 /// Entries of a full page; a leaf page of the Merkle tree has as many.
 pub(super) const PAGE_MAX: usize = 64;
@@ -21,6 +22,22 @@ const CHUNK: usize = 512;
 pub(super) const WHOLE: usize = 4;
 /// Bytes of a fragment that is a window.
 pub(super) const WINDOW: usize = 2;
+
+/// What a node may be marked with.
+pub(super) trait Mark: Default {
+    /// Writes it out.
+    fn save(&self, sink: &mut Sink);
+    /// Takes in what was written out.
+    fn load(source: &mut Source) -> Option<Self>;
+}
+
+impl Mark for () {
+    fn save(&self, _: &mut Sink) {}
+
+    fn load(_: &mut Source) -> Option<()> {
+        Some(())
+    }
+}
 
 /// A fragment of the key, and four bytes of value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +158,10 @@ impl<T> Chunks<T> {
         u32::try_from(whole + chunk.len() - 1).expect("fewer nodes than rows")
     }
 
+    fn len(&self) -> usize {
+        self.0.last().map_or(0, |last| (self.0.len() - 1) * CHUNK + last.len())
+    }
+
     fn get(&self, index: u32) -> &T {
         &self.0[index as usize / CHUNK][index as usize % CHUNK]
     }
@@ -161,6 +182,46 @@ pub(super) struct Trie<M, const F: usize> {
     inners: Chunks<Inner<M>>,
     pages: Chunks<Page<M, F>>,
     entry_bytes: usize,
+}
+
+impl<M: Mark, const F: usize> Trie<M, F> {
+    /// Writes it out.
+    pub(super) fn save(&self, sink: &mut Sink) {
+        sink.put_u32(self.root.0);
+        sink.put_u32(self.inners.len() as u32);
+        for inner in self.inners.0.iter().flatten() {
+            inner.children.iter().for_each(|child| sink.put_u32(child.0));
+            inner.mark.save(sink);
+        }
+        sink.put_u32(self.pages.len() as u32);
+        for page in self.pages.0.iter().flatten() {
+            sink.put(&[page.count]);
+            for entry in page.entries() {
+                sink.put(&entry.fragment);
+                sink.put(&entry.value);
+            }
+            page.mark.save(sink);
+        }
+    }
+
+    /// Takes in what was written out.
+    pub(super) fn load(source: &mut Source) -> Option<Trie<M, F>> {
+        let mut trie = Trie::new();
+        trie.root = Link(source.u32()?);
+        for _ in 0..source.u32()? {
+            let children = [Link(source.u32()?), Link(source.u32()?)];
+            trie.inners.push(Inner { children, mark: M::load(source)? });
+        }
+        for _ in 0..source.u32()? {
+            let [count] = source.bytes()?;
+            let entries = (0..count)
+                .map(|_| Some(Entry { fragment: source.bytes()?, value: source.bytes()? }));
+            let entries = entries.collect::<Option<Vec<Entry<F>>>>()?.into_boxed_slice();
+            trie.entry_bytes += size_of_val(&*entries);
+            trie.pages.push(Page { entries, count, mark: M::load(source)? });
+        }
+        Some(trie)
+    }
 }
 
 impl<M: Default, const F: usize> Trie<M, F> {

@@ -4,6 +4,7 @@
 //! be written any more: what the page cache holds after a failed flush, nobody knows. Never:
 //! retries a flush, answers before it.
 
+mod checkpoint;
 mod copy;
 mod directory;
 mod reader;
@@ -20,10 +21,11 @@ use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 
+pub use checkpoint::Checkpoint;
 pub use copy::{Copied, copy};
 pub use directory::{Directory, holder, node_id, sync_directory};
 pub use reader::Reader;
-pub use recovery::{Recovered, recover};
+pub use recovery::{Recovered, recover, recover_from};
 pub use reread::{Reread, reread};
 pub use segment::{find as find_segments, path as segment_path};
 

@@ -39,15 +39,13 @@ pub struct Recovered {
 }
 
 impl Recovered {
+    /// A log that is whole up to `tail`.
+    pub(super) fn until(tail: Position, bytes: u64, records: u64) -> Recovered {
+        Recovered { records, bytes, tail, torn_bytes: 0, damages: 0, damages_told: Vec::new() }
+    }
+
     fn nothing() -> Recovered {
-        Recovered {
-            records: 0,
-            bytes: 0,
-            tail: Position::first_of(0),
-            torn_bytes: 0,
-            damages: 0,
-            damages_told: Vec::new(),
-        }
+        Recovered::until(Position::first_of(0), 0, 0)
     }
 
     fn damage(&mut self, at: Position, bytes: u64, digest: Option<Digest>) {
@@ -60,18 +58,28 @@ impl Recovered {
 
 /// Reads the log and hands out each whole record. With `repair`, the unfinished tail is wiped so
 /// that the next write starts on zeros; without, nothing is changed.
-pub fn recover(
+pub fn recover(log: &Path, repair: bool, take: impl FnMut(Committed)) -> Result<Recovered, Fault> {
+    recover_from(log, repair, None, take)
+}
+
+/// Reads on where the log was whole, and known, up to there.
+pub fn recover_from(
     log: &Path,
     repair: bool,
+    whole: Option<Recovered>,
     mut take: impl FnMut(Committed),
 ) -> Result<Recovered, Fault> {
     let numbers = find_segments(log)?;
     // All heads first: a directory with one segment of a newer build is left as it is.
     let heads = numbers.iter().map(|number| read_head(log, *number));
     let heads = heads.collect::<Result<Vec<Head>, Fault>>()?;
-    let mut recovered = Recovered::nothing();
-    let mut expected = 0;
+    let resumed = whole.as_ref().map(|whole| whole.tail);
+    let mut recovered = whole.unwrap_or_else(Recovered::nothing);
+    let mut expected = resumed.map_or(0, Position::segment);
     for (index, (number, head)) in numbers.iter().copied().zip(&heads).enumerate() {
+        if number < expected {
+            continue;
+        }
         let last = index + 1 == numbers.len();
         let base = number * limits::SEGMENT_BYTES_MAX;
         if number > expected {
@@ -85,8 +93,12 @@ pub fn recover(
         let follower = heads.get(index + 1).filter(|_| numbers[index + 1] == expected);
         let closed_at = follower.and_then(|head| head.before());
         let before = end_before(number, recovered.tail);
-        recovered.tail = Position::first_of(number);
-        recovered.bytes += record::SEGMENT_HEAD_BYTES as u64;
+        let first = Position::first_of(number);
+        let from = resumed.filter(|resumed| *resumed > first && resumed.segment() == number);
+        if from.is_none() {
+            recovered.bytes += record::SEGMENT_HEAD_BYTES as u64;
+        }
+        recovered.tail = from.unwrap_or(first);
         let mut segment = Segment::open(log, number)?;
         let torn = segment.scan(last, closed_at, &mut recovered, &mut take)?;
         let anew = head.before().is_none().then_some(before);
@@ -99,9 +111,19 @@ pub fn recover(
 
 /// Where the last whole record of an open segment ends, in bytes of its file.
 pub(super) fn whole_until(log: &Path, number: u64) -> Result<u64, Fault> {
-    let mut recovered = Recovered::nothing();
-    Segment::open(log, number)?.scan(true, None, &mut recovered, &mut |_| ())?;
-    Ok(recovered.tail.offset())
+    Ok(read_segment(log, number, |_, _| ())?.tail.offset())
+}
+
+/// Reads one segment as if it were the last; tells each whole record's place and name.
+pub(super) fn read_segment(
+    log: &Path,
+    number: u64,
+    mut take: impl FnMut(Position, &Digest),
+) -> Result<Recovered, Fault> {
+    let mut recovered = Recovered::until(Position::first_of(number), 0, 0);
+    let mut tell = |record: Committed| take(record.position(), &record.sealed().digest());
+    Segment::open(log, number)?.scan(true, None, &mut recovered, &mut tell)?;
+    Ok(recovered)
 }
 
 /// What stands at the start of a segment.
@@ -208,7 +230,7 @@ impl Segment {
         Ok(self.window.slice((at - self.start).min(self.window.len())..))
     }
 
-    /// Hands out the records; the answer is where an unfinished tail ends, if there is one. The
+    /// Hands out the records from the tail on; the answer is where an unfinished tail ends, if there is one. The
     /// segment that follows knows where this one was closed.
     fn scan(
         &mut self,
@@ -218,8 +240,8 @@ impl Segment {
         take: &mut impl FnMut(Committed),
     ) -> Result<Option<u64>, Fault> {
         let base = self.number * limits::SEGMENT_BYTES_MAX;
-        let mut at = record::SEGMENT_HEAD_BYTES;
-        let mut torn = None;
+        let from = usize::try_from(recovered.tail.offset()).expect("a segment fits in memory");
+        let (mut at, mut torn) = (from, None);
         loop {
             let view = self.view(at)?;
             let place = Position(base + at as u64);
@@ -254,7 +276,7 @@ impl Segment {
                 }
             }
         }
-        recovered.bytes += (at - record::SEGMENT_HEAD_BYTES) as u64;
+        recovered.bytes += (at - from) as u64;
         recovered.tail = Position(base + at as u64);
         Ok(torn)
     }

@@ -1,0 +1,205 @@
+//! The index kept beside the log: taken for what it is where nothing changed, left alone where
+//! anything did.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use stemedb_edge::base::{HlcClock, NodeId, Secret, Wall, limits};
+use stemedb_edge::journal::record::{self, SEGMENT_HEAD_BYTES, segment_head};
+use stemedb_edge::journal::{Committed, Position};
+use stemedb_edge::model::{Draft, Object, Sealed};
+use stemedb_edge::shell::disk::{
+    Checkpoint, Reader, Recovered, recover, recover_from, segment_path,
+};
+use stemedb_edge::sketch::Key;
+use stemedb_edge::store::Store;
+
+const RECORDS: u64 = 3000;
+
+/// A data directory with two segments; gone when the test is over.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let name = format!("stemedb-checkpoint-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(path.join("log")).expect("a temporary directory");
+        let folder = Folder(path);
+        let first = frames(0..RECORDS / 2);
+        let end = (SEGMENT_HEAD_BYTES + first.len()) as u32;
+        folder.write(0, &[segment_head(0, 0).as_slice(), &first].concat());
+        let second = frames(RECORDS / 2..RECORDS);
+        folder.write(1, &[segment_head(1, end).as_slice(), &second].concat());
+        folder
+    }
+
+    fn write(&self, segment: u64, bytes: &[u8]) {
+        fs::write(segment_path(&self.0.join("log"), segment), bytes).expect("written");
+    }
+
+    fn append(&self, segment: u64, bytes: &[u8]) {
+        let path = segment_path(&self.0.join("log"), segment);
+        let length = fs::metadata(&path).expect("there").len();
+        self.overwrite(path, length, bytes);
+    }
+
+    fn overwrite(&self, path: PathBuf, at: u64, bytes: &[u8]) {
+        let file = fs::OpenOptions::new().write(true).open(path).expect("opened");
+        file.write_all_at(bytes, at).expect("written");
+    }
+
+    /// One bit of a file, the other way round.
+    fn flip(&self, path: PathBuf, at: u64) {
+        let byte = fs::read(&path).expect("read")[at as usize];
+        self.overwrite(path, at, &[byte ^ 1]);
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        Checkpoint::new(&self.0, Key::new(None))
+    }
+
+    fn index(&self) -> PathBuf {
+        self.0.join("index")
+    }
+
+    fn segment(&self, number: u64) -> PathBuf {
+        segment_path(&self.0.join("log"), number)
+    }
+
+    /// Reads the log and keeps the index.
+    fn keep(&self) -> (Recovered, Store) {
+        let reader = Reader::new(&self.0.join("log"));
+        let mut store = Store::new(7);
+        let recovered = recover(&self.0.join("log"), true, |committed| {
+            store.apply(&committed, &reader);
+        });
+        let recovered = recovered.expect("a good log");
+        let kept = self.checkpoint().save(&store, recovered.tail, recovered.bytes);
+        kept.expect("kept");
+        (recovered, store)
+    }
+
+    fn root(&self, store: &mut Store) -> String {
+        let reader = Reader::new(&self.0.join("log"));
+        let root = std::iter::from_fn(|| Some(store.root_step(1 << 20, &reader)));
+        root.flatten().next().expect("it ends").to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn claim(number: u64) -> Sealed {
+    let subject = format!("subject {}", number % 300);
+    let mut draft = Draft::new(subject, format!("p{}", number % 7), Object::Number(0.5));
+    draft.timestamp = Some(number);
+    draft.check(&mut HlcClock::new(NodeId::NONE), Wall(0)).expect("a good draft").seal()
+}
+
+/// The frames of some claims.
+fn frames(numbers: std::ops::Range<u64>) -> Vec<u8> {
+    let mut frames = Vec::new();
+    for sealed in numbers.map(claim) {
+        record::encode(&sealed.digest(), sealed.bytes(), &mut frames);
+    }
+    frames
+}
+
+#[test]
+fn a_kept_index_is_the_index_and_goes_on_where_it_was() {
+    let folder = Folder::new("same");
+    let (recovered, mut store) = folder.keep();
+    let (whole, mut again) = folder.checkpoint().load().expect("nothing changed");
+    assert_eq!(whole, recovered);
+    assert_eq!((again.len(), again.memory().sketch), (RECORDS, store.memory().sketch));
+    assert_eq!(folder.root(&mut again), folder.root(&mut store));
+    assert_eq!(again.sketch().cells(0, 100), store.sketch().cells(0, 100));
+    folder.append(1, &frames(RECORDS..RECORDS + 100));
+    let (whole, mut again) = folder.checkpoint().load().expect("only more of it");
+    let reader = Reader::new(&folder.0.join("log"));
+    let log = folder.0.join("log");
+    let mut read = 0;
+    let resumed = recover_from(&log, true, Some(whole), |committed: Committed| {
+        read += 1;
+        assert!(again.apply(&committed, &reader), "a new one");
+    });
+    let resumed = resumed.expect("a good log");
+    assert_eq!(read, 100, "what was known is not read");
+    let mut full = Store::new(8);
+    let recovered = recover(&log, true, |committed| {
+        full.apply(&committed, &reader);
+    });
+    assert_eq!(resumed, recovered.expect("a good log"));
+    assert_eq!(folder.root(&mut again), folder.root(&mut full));
+    for number in 0..RECORDS + 100 {
+        let digest = claim(number).digest();
+        assert_eq!(again.find(&digest, &reader), full.find(&digest, &reader), "claim {number}");
+    }
+    let rows = |store: &Store| {
+        let mut walk = store.select(Some("subject 7"), Some("p0"), None);
+        std::iter::from_fn(|| store.next_candidate(&mut walk)).collect::<Vec<_>>()
+    };
+    assert_eq!(rows(&again), rows(&full));
+}
+
+#[test]
+fn what_changed_behind_its_back_is_read_again() {
+    let is_trusted = |folder: &Folder| folder.checkpoint().load().is_some();
+    let folder = Folder::new("changed");
+    assert!(!is_trusted(&folder), "there is none");
+    let (recovered, _) = folder.keep();
+    assert!(is_trusted(&folder));
+    let length = fs::metadata(folder.index()).expect("there").len();
+    for at in (0..length).step_by(length as usize / 97) {
+        folder.flip(folder.index(), at);
+        assert!(!is_trusted(&folder), "byte {at} of the index");
+        folder.flip(folder.index(), at);
+    }
+    assert!(is_trusted(&folder));
+    let other = Secret::new("another").expect("a good secret");
+    let other = Checkpoint::new(&folder.0, Key::new(Some(&other)));
+    assert!(other.load().is_none(), "another key");
+    for segment in [0, 1] {
+        folder.flip(folder.segment(segment), 5000);
+        assert!(!is_trusted(&folder), "a damaged record in segment {segment}");
+        folder.flip(folder.segment(segment), 5000);
+        folder.keep();
+    }
+    folder.append(1, &frames(RECORDS..RECORDS + 1));
+    assert!(is_trusted(&folder), "more of the log");
+    let file = fs::OpenOptions::new().write(true).open(folder.segment(1)).expect("opened");
+    file.set_len(recovered.tail.offset() - 8).expect("cut");
+    assert!(!is_trusted(&folder), "less of the log");
+    fs::remove_file(folder.segment(0)).expect("removed");
+    assert!(!is_trusted(&folder), "a segment is gone");
+}
+
+#[test]
+fn a_cut_index_is_none() {
+    let folder = Folder::new("cut");
+    folder.keep();
+    let bytes = fs::read(folder.index()).expect("read");
+    for length in [0, 7, 31, 32, 33, 1000, bytes.len() / 2, bytes.len() - 1] {
+        fs::write(folder.index(), &bytes[..length]).expect("written");
+        assert!(folder.checkpoint().load().is_none(), "{length} bytes of it");
+    }
+}
+
+#[test]
+fn an_index_with_a_lost_record_is_not_kept() {
+    let folder = Folder::new("lost");
+    let (recovered, mut store) = folder.keep();
+    folder.flip(folder.segment(1), 5000);
+    let reader = Reader::new(&folder.0.join("log"));
+    let place = (0..limits::SEGMENT_BYTES_MAX).step_by(8).map(|at| Position((64 << 20) + at));
+    let lost = place.take(1000).find_map(|at| store.lose(at, &reader));
+    assert!(lost.is_some(), "it was one of the first");
+    let kept = folder.checkpoint().save(&store, recovered.tail, recovered.bytes);
+    kept.expect("no fault");
+    assert!(!folder.index().exists(), "the one that was there speaks of a record that is none");
+}
