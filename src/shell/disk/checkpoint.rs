@@ -171,7 +171,8 @@ impl Checkpoint {
         Some(stamps.iter().find(|stamp| stamp.number == tail.segment()).is_some_and(is_same))
     }
 
-    /// Reads the segment that was open, up to the tail: every record has to be where the index says.
+    /// Reads the segment that was open, up to the tail: every record has to be where the index
+    /// says.
     fn knows_segment(&self, store: &Store, tail: Position) -> bool {
         let reader = Reader::new(&self.log());
         let mut strangers = 0;

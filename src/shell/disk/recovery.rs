@@ -230,8 +230,8 @@ impl Segment {
         Ok(self.window.slice((at - self.start).min(self.window.len())..))
     }
 
-    /// Hands out the records from the tail on; the answer is where an unfinished tail ends, if there is one. The
-    /// segment that follows knows where this one was closed.
+    /// Hands out the records from the tail on; the answer is where an unfinished tail ends, if
+    /// there is one. The segment that follows knows where this one was closed.
     fn scan(
         &mut self,
         last: bool,
