@@ -295,13 +295,16 @@ impl Node {
         let ended = future::or(failed, future::or(asked, serving));
         let code = reactor.block_on(&executor, ended);
         self.driver.stop();
-        self.driver.read(|replica, _| {
-            if let Some(rest) = replica.queue().rest().filter(|_| code == ExitCode::SUCCESS) {
-                keep_index(&self.checkpoint, replica.store(), rest);
-            }
-        });
+        self.driver.read(|replica, _| keep_rest(code, replica, &self.checkpoint));
         log::info!("stopped");
         code
+    }
+}
+
+/// The index of a log that was closed in good order, with nothing on its way there any more.
+fn keep_rest(code: ExitCode, replica: &Replica, checkpoint: &Checkpoint) {
+    if let Some(rest) = replica.queue().rest().filter(|_| code == ExitCode::SUCCESS) {
+        keep_index(checkpoint, replica.store(), rest);
     }
 }
 
