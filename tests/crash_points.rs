@@ -1,6 +1,7 @@
-//! A recorded run of a few hundred writes, and the disk as a power cut may leave it at each of them:
-//! nothing of the write there, all, any prefix, single sectors missing, any mixture of what was not
-//! flushed, lengths lost. Each is recovered: what was flushed is there, nothing that was not sent.
+//! A recorded run of a few hundred writes, and the disk as a power cut may leave it at each of
+//! them: nothing of the write there, all, any prefix, single sectors missing, any mixture of what
+//! was not flushed, lengths lost. Each is recovered: what was flushed is there, nothing that was
+//! not sent.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
