@@ -48,7 +48,7 @@ use crate::wire::metrics::GrpcCount;
 const EXIT_START: u8 = 1;
 /// A write or a flush failed: nobody knows what the page cache holds, a restart recovers.
 const EXIT_DISK: u8 = 74;
-/// So many records are worth keeping the index anew at a start.
+/// So many assertions are worth an index of their own, or one made anew at a start.
 const CHECKPOINT_AFTER: u64 = 10_000;
 /// How often free memory goes back to the system after a burst.
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
@@ -179,8 +179,11 @@ fn recover(log: &Path, key: Key, checkpoint: &Checkpoint) -> Result<(Recovered, 
     Ok((recovered, store))
 }
 
-/// Without it the next start only takes longer.
+/// Without it the next start only takes longer; a short log is read sooner than an index.
 fn keep_index(checkpoint: &Checkpoint, store: &Store, (tail, bytes): (Position, u64)) {
+    if store.len() < CHECKPOINT_AFTER {
+        return;
+    }
     if let Err(fault) = checkpoint.save(store, tail, bytes) {
         log::warn!("the index is not kept: {fault}");
     }
