@@ -173,7 +173,9 @@ fn recover(log: &Path, key: Key, checkpoint: &Checkpoint) -> Result<(Recovered, 
         store.apply(&committed, &reader);
     })?;
     tell(&recovered, (store.len(), known), begun.elapsed());
-    if store.len() - known >= CHECKPOINT_AFTER && recovered.damages == 0 {
+    if recovered.damages > 0 {
+        checkpoint.forget()?;
+    } else if store.len() - known >= CHECKPOINT_AFTER {
         keep_index(checkpoint, &store, (recovered.tail, recovered.bytes));
     }
     Ok((recovered, store))
@@ -304,9 +306,11 @@ impl Node {
     }
 }
 
-/// The index of a log that was closed in good order, with nothing on its way there any more.
+/// The index of a log that was closed in good order, with nothing on its way there any more. One
+/// with damage is read anew by the next start, which has to find it again.
 fn keep_rest(code: ExitCode, replica: &Replica, checkpoint: &Checkpoint) {
-    if let Some(rest) = replica.queue().rest().filter(|_| code == ExitCode::SUCCESS) {
+    let is_sound = code == ExitCode::SUCCESS && replica.damages().found() == 0;
+    if let Some(rest) = replica.queue().rest().filter(|_| is_sound) {
         keep_index(checkpoint, replica.store(), rest);
     }
 }

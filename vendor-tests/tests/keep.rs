@@ -143,3 +143,34 @@ async fn what_is_exported_comes_back_to_the_same_hashes() {
         assert_eq!(other.root().await, whole);
     }
 }
+
+#[tokio::test]
+async fn an_index_kept_at_a_stop_is_the_next_starts_and_hides_no_damage() {
+    let mut node = Node::start(&[("STEMEDB_DURABILITY", "eventual")]);
+    fill(&node.client().await, (0..10_000).map(opaque)).await;
+    let whole = node.root().await;
+    assert!(node.stop().success());
+    let index = node.dir().join("index");
+    assert!(index.exists());
+    let mut node = node.restart_dead();
+    assert!(node.log().contains("10000 by the kept index"), "{}", node.log());
+    assert_eq!(node.root().await, whole);
+    fill(&node.client().await, (10_000..10_100).map(opaque)).await;
+    let more = node.root().await;
+    node.kill();
+    let mut node = node.restart_dead();
+    assert!(node.log().contains("10000 by the kept index"), "{}", node.log());
+    assert_eq!(node.root().await, more, "what came since is read from the log");
+    assert!(node.stop().success());
+    let segment = node.dir().join("log/0000000000.seg");
+    let mut bytes = std::fs::read(&segment).expect("read");
+    bytes[5000] ^= 1;
+    std::fs::write(&segment, bytes).expect("written");
+    for start in 0..2 {
+        node = node.restart_dead();
+        let damaged = node.get("/v1/health").await["damaged_count"].clone();
+        assert_eq!(damaged, 1, "start {start}: {}", node.log());
+        assert!(node.stop().success());
+        assert!(!index.exists(), "it would hide the damage");
+    }
+}
