@@ -1,10 +1,13 @@
 //! The index kept beside the log: taken for what it is where nothing changed, left alone where
 //! anything did.
 
+mod folder;
+
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use folder::Folder;
 use stemedb_edge::base::{HlcClock, NodeId, Secret, Wall, limits};
 use stemedb_edge::journal::record::{self, SEGMENT_HEAD_BYTES, segment_head};
 use stemedb_edge::journal::{Committed, Position};
@@ -17,16 +20,10 @@ use stemedb_edge::store::Store;
 
 const RECORDS: u64 = 3000;
 
-/// A data directory with two segments; gone when the test is over.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new(name: &str) -> Folder {
-        let name = format!("stemedb-checkpoint-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(path.join("log")).expect("a temporary directory");
-        let folder = Folder(path);
+    /// A log of two segments.
+    fn filled(name: &str) -> Folder {
+        let folder = Folder::new(&format!("checkpoint-{name}"));
         let first = frames(0..RECORDS / 2);
         let end = (SEGMENT_HEAD_BYTES + first.len()) as u32;
         folder.write(0, &[segment_head(0, 0).as_slice(), &first].concat());
@@ -36,11 +33,11 @@ impl Folder {
     }
 
     fn write(&self, segment: u64, bytes: &[u8]) {
-        fs::write(segment_path(&self.0.join("log"), segment), bytes).expect("written");
+        fs::write(segment_path(&self.log(), segment), bytes).expect("written");
     }
 
     fn append(&self, segment: u64, bytes: &[u8]) {
-        let path = segment_path(&self.0.join("log"), segment);
+        let path = segment_path(&self.log(), segment);
         let length = fs::metadata(&path).expect("there").len();
         self.overwrite(path, length, bytes);
     }
@@ -65,14 +62,14 @@ impl Folder {
     }
 
     fn segment(&self, number: u64) -> PathBuf {
-        segment_path(&self.0.join("log"), number)
+        segment_path(&self.log(), number)
     }
 
     /// Reads the log and keeps the index.
     fn keep(&self) -> (Recovered, Store) {
-        let reader = Reader::new(&self.0.join("log"));
+        let reader = Reader::new(&self.log());
         let mut store = Store::new(7);
-        let recovered = recover(&self.0.join("log"), true, |committed| {
+        let recovered = recover(&self.log(), true, |committed| {
             store.apply(&committed, &reader);
         });
         let recovered = recovered.expect("a good log");
@@ -82,15 +79,9 @@ impl Folder {
     }
 
     fn root(&self, store: &mut Store) -> String {
-        let reader = Reader::new(&self.0.join("log"));
+        let reader = Reader::new(&self.log());
         let root = std::iter::from_fn(|| Some(store.root_step(1 << 20, &reader)));
         root.flatten().next().expect("it ends").to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -112,7 +103,7 @@ fn frames(numbers: std::ops::Range<u64>) -> Vec<u8> {
 
 #[test]
 fn a_kept_index_is_the_index_and_goes_on_where_it_was() {
-    let folder = Folder::new("same");
+    let folder = Folder::filled("same");
     let (recovered, mut store) = folder.keep();
     let (whole, mut again) = folder.checkpoint().load().expect("nothing changed");
     assert_eq!(whole, recovered);
@@ -121,8 +112,8 @@ fn a_kept_index_is_the_index_and_goes_on_where_it_was() {
     assert_eq!(again.sketch().cells(0, 100), store.sketch().cells(0, 100));
     folder.append(1, &frames(RECORDS..RECORDS + 100));
     let (whole, mut again) = folder.checkpoint().load().expect("only more of it");
-    let reader = Reader::new(&folder.0.join("log"));
-    let log = folder.0.join("log");
+    let reader = Reader::new(&folder.log());
+    let log = folder.log();
     let mut read = 0;
     let resumed = recover_from(&log, true, Some(whole), |committed: Committed| {
         read += 1;
@@ -150,7 +141,7 @@ fn a_kept_index_is_the_index_and_goes_on_where_it_was() {
 #[test]
 fn what_changed_behind_its_back_is_read_again() {
     let is_trusted = |folder: &Folder| folder.checkpoint().load().is_some();
-    let folder = Folder::new("changed");
+    let folder = Folder::filled("changed");
     assert!(!is_trusted(&folder), "there is none");
     let (recovered, _) = folder.keep();
     assert!(is_trusted(&folder));
@@ -181,7 +172,7 @@ fn what_changed_behind_its_back_is_read_again() {
 
 #[test]
 fn a_cut_index_is_none() {
-    let folder = Folder::new("cut");
+    let folder = Folder::filled("cut");
     folder.keep();
     let bytes = fs::read(folder.index()).expect("read");
     for length in [0, 7, 31, 32, 33, 1000, bytes.len() / 2, bytes.len() - 1] {
@@ -192,10 +183,10 @@ fn a_cut_index_is_none() {
 
 #[test]
 fn an_index_with_a_lost_record_is_not_kept() {
-    let folder = Folder::new("lost");
+    let folder = Folder::filled("lost");
     let (recovered, mut store) = folder.keep();
     folder.flip(folder.segment(1), 5000);
-    let reader = Reader::new(&folder.0.join("log"));
+    let reader = Reader::new(&folder.log());
     let place = (0..limits::SEGMENT_BYTES_MAX).step_by(8).map(|at| Position((64 << 20) + at));
     let lost = place.take(1000).find_map(|at| store.lose(at, &reader));
     assert!(lost.is_some(), "it was one of the first");

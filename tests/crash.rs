@@ -1,9 +1,12 @@
 //! A journal of twenty records, cut at every byte and with every bit flipped: recovery keeps every
 //! record but the one that was hit, always notices, and never hands out a wrong one.
 
+mod folder;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use folder::Folder;
 use stemedb_edge::base::{HlcClock, Moment, NodeId, Ticket, Wall};
 use stemedb_edge::journal::record::{FRAME_HEAD_BYTES, SEGMENT_HEAD_BYTES, frame_bytes};
 use stemedb_edge::journal::{Bodies, CommitQueue, Config, Output, Position};
@@ -13,34 +16,17 @@ use stemedb_edge::shell::disk::{Directory, Disk, Reader, Recovered, recover, seg
 
 const RECORDS: u64 = 20;
 
-/// A directory that is gone when the test is over.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new(name: &str) -> Folder {
-        let name = format!("stemedb-crash-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("a temporary directory");
-        Folder(path)
-    }
-
     fn segment(&self) -> PathBuf {
-        segment_path(&self.0.join("log"), 0)
+        segment_path(&self.log(), 0)
     }
 
     fn recover(&self, repair: bool) -> (Vec<Sealed>, Recovered) {
         let mut found = Vec::new();
-        let recovered = recover(&self.0.join("log"), repair, |committed| {
+        let recovered = recover(&self.log(), repair, |committed| {
             found.push(committed.sealed().clone());
         });
         (found, recovered.expect("damage stops no start"))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -145,7 +131,7 @@ fn every_flipped_bit_is_noticed_and_costs_one_record_at_most() {
 
 #[test]
 fn a_directory_serves_one_process() {
-    let folder = Folder::new("lock");
+    let folder = Folder::new("crash-lock");
     let held = Directory::open(&folder.0).expect("nobody holds it");
     let verdict = check::check(&folder.0);
     let running = format!("in use by process {}", std::process::id());

@@ -3,13 +3,15 @@
 //! was not flushed, lengths lost. Each is recovered: what was flushed is there, nothing that was
 //! not sent.
 
+mod folder;
+
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use folder::Folder;
 use stemedb_edge::base::{Digest, HlcClock, Moment, NodeId, Ticket, Wall};
 use stemedb_edge::journal::record::{SEGMENT_HEAD_BYTES, segment_head};
 use stemedb_edge::journal::{
@@ -82,7 +84,7 @@ fn drain(queue: &mut CommitQueue, now: Moment, run: &mut Run, mut records: Vec<D
 
 /// The log's one segment, of which only the end changes from point to point.
 struct Log {
-    folder: PathBuf,
+    folder: Folder,
     file: File,
     sent: BTreeSet<Digest>,
     flushed: BTreeSet<Digest>,
@@ -91,11 +93,8 @@ struct Log {
 
 impl Log {
     fn new() -> Log {
-        let name = format!("stemedb-crash-points-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).expect("a temporary directory");
-        let path = segment_path(&folder, 0);
+        let folder = Folder::new("crash-points");
+        let path = segment_path(&folder.log(), 0);
         let file = OpenOptions::new().create_new(true).read(true).write(true).open(path);
         let file = file.expect("a new file");
         file.write_all_at(&segment_head(0, 0), 0).expect("written");
@@ -108,7 +107,7 @@ impl Log {
         self.file.set_len(durable as u64).expect("cut");
         self.file.write_all_at(end, durable as u64).expect("written");
         let mut found = BTreeSet::new();
-        let recovered = recover(&self.folder, repair, |committed| {
+        let recovered = recover(&self.folder.log(), repair, |committed| {
             found.insert(committed.sealed().digest());
         });
         recovered.expect("no crash stops a start");
@@ -118,18 +117,12 @@ impl Log {
         assert!(found.is_subset(&self.sent), "point {point}: a record that nobody sent");
         if repair {
             let mut again = BTreeSet::new();
-            let recovered = recover(&self.folder, false, |committed| {
+            let recovered = recover(&self.folder.log(), false, |committed| {
                 again.insert(committed.sealed().digest());
             });
             assert_eq!(recovered.expect("a repaired log").torn_bytes, 0, "point {point}");
             assert_eq!(again, found, "point {point}: a repair is the end of it");
         }
-    }
-}
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 

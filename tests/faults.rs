@@ -1,12 +1,14 @@
 //! Disks that fail: full ones, ones that refuse a write or a flush, power cuts that keep any part
 //! of what was not flushed, segments that shrink or vanish, directories of a newer build.
 
+mod folder;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 use std::process::Command;
 
+use folder::Folder;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use stemedb_edge::base::{Digest, HlcClock, Moment, NodeId, Ticket, Wall, limits};
 use stemedb_edge::journal::record::{SEGMENT_HEAD_BYTES, VERSION, encode, segment_head};
@@ -14,34 +16,13 @@ use stemedb_edge::journal::{CommitQueue, Config, Output, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::shell::disk::{Directory, Disk, Recovered, recover, segment_path};
 
-/// A directory that is gone when the test is over.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new(name: &str) -> Folder {
-        let name = format!("stemedb-faults-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(path.join("log")).expect("a temporary directory");
-        Folder(path)
-    }
-
-    fn log(&self) -> PathBuf {
-        self.0.join("log")
-    }
-
     fn recover(&self, repair: bool) -> (Vec<Digest>, Recovered) {
         let mut found = Vec::new();
         let recovered = recover(&self.log(), repair, |committed| {
             found.push(committed.sealed().digest());
         });
         (found, recovered.expect("damage stops no start"))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -82,7 +63,7 @@ fn a_full_disk_refuses_and_comes_back() {
         assert!(status.expect("a shell").success());
         return;
     }
-    let folder = Folder::new("full");
+    let folder = Folder::new("faults-full");
     let directory = Directory::open(&folder.0).expect("an unlocked directory");
     let disk = Disk::start(&directory, Position::first_of(0)).expect("a writable directory");
     let mut queue = CommitQueue::new(Config::default(), Position::first_of(0), 0);
@@ -133,7 +114,7 @@ fn a_failed_write_and_a_failed_flush_are_the_end() {
 /// sectors may be old or new, its last one torn anywhere.
 #[test]
 fn a_power_cut_costs_nothing_that_was_flushed() {
-    let folder = Folder::new("power");
+    let folder = Folder::new("faults-power");
     let mut random = fastrand::Rng::with_seed(11);
     let mut cuts = 0;
     for round in 0..1500 {
@@ -190,7 +171,7 @@ fn claims(numbers: impl Iterator<Item = u64>) -> Vec<Digest> {
 
 #[test]
 fn a_closed_segment_that_shrinks_is_noticed_at_every_length() {
-    let folder = Folder::new("shrink");
+    let folder = Folder::new("faults-shrink");
     let ends = three_segments(&folder);
     let path = segment_path(&folder.log(), 1);
     let bytes = fs::read(&path).expect("a segment");
@@ -208,7 +189,7 @@ fn a_closed_segment_that_shrinks_is_noticed_at_every_length() {
 #[test]
 fn a_segment_that_vanished_is_noticed() {
     for lost in 0..2 {
-        let folder = Folder::new(&format!("vanish-{lost}"));
+        let folder = Folder::new(&format!("faults-vanish-{lost}"));
         three_segments(&folder);
         fs::remove_file(segment_path(&folder.log(), lost)).expect("it was there");
         let (found, recovered) = folder.recover(true);
@@ -220,7 +201,7 @@ fn a_segment_that_vanished_is_noticed() {
 
 #[test]
 fn a_directory_of_a_newer_build_is_left_as_it_is() {
-    let folder = Folder::new("newer");
+    let folder = Folder::new("faults-newer");
     three_segments(&folder);
     // What a start would repair: a head in the first segment, the tail of the last.
     let mut first = fs::read(segment_path(&folder.log(), 0)).expect("a segment");
@@ -241,7 +222,7 @@ fn a_directory_of_a_newer_build_is_left_as_it_is() {
 
 #[test]
 fn a_small_budget_is_not_exceeded_by_preallocation() {
-    let folder = Folder::new("budget");
+    let folder = Folder::new("faults-budget");
     let directory = Directory::open(&folder.0).expect("an unlocked directory");
     let disk = Disk::start(&directory, Position::first_of(0)).expect("a writable directory");
     let config = Config { bytes_max: Some(limits::LOG_BYTES_MIN), ..Config::default() };
