@@ -41,7 +41,7 @@ fn main() {
             });
             recovered = Some(taken.expect("a readable log"));
         }));
-        rows[3].push(timed(|| while store.root_step(usize::MAX, &reader).is_none() {}));
+        rows[3].push(timed(|| while store.root_step(usize::MAX).is_none() {}));
         let recovered = recovered.expect("just read");
         println!("{} records", recovered.records);
         let checkpoint = Checkpoint::new(&dir, Key::new(None));
@@ -53,7 +53,7 @@ fn main() {
             let (whole, mut store) = checkpoint.load().expect("as it was");
             let read = recover_from(&log, false, Some(whole), |_| panic!("all of it is known"));
             assert_eq!(read.expect("a readable log").records, recovered.records);
-            while store.root_step(usize::MAX, &reader).is_none() {}
+            while store.root_step(usize::MAX).is_none() {}
         }));
         checkpoint.forget().expect("removed");
     }

@@ -18,7 +18,7 @@ use crate::cluster::{self, Cluster};
 use crate::journal::damage::{Damage, Damages};
 use crate::journal::{self, Bodies, CommitQueue, Committed};
 use crate::model::{Draft, Invalid, Sealed};
-use crate::store::{Applied, Store};
+use crate::store::{Applied, Run, Spill, Store};
 use crate::swim::Swim;
 use crate::sync::{self, Reply, Report, Request, Session, WireBytes};
 use walks::Walks;
@@ -59,6 +59,8 @@ pub enum Output {
     Damaged(Damage),
     /// It is back.
     Healed(Damage),
+    /// Rows of the index that are to become a file; it goes to [`Replica::handle_indexed`].
+    Spill(Spill),
 }
 
 /// Counts since the start, for `/metrics` and `/v1/health`.
@@ -243,29 +245,36 @@ impl Replica {
 
     /// The next page of leaves for a connection: at most `max` (0 or more than the cap: the cap),
     /// and whether the set holds more than that.
-    pub fn handle_leaves(
-        &mut self,
-        connection: u64,
-        max: u64,
-        bodies: &dyn Bodies,
-    ) -> (Vec<Digest>, bool) {
+    pub fn handle_leaves(&mut self, connection: u64, max: u64) -> (Vec<Digest>, bool) {
         let cap = limits::LEAVES_MAX as u64;
         let max = if max == 0 { cap } else { max.min(cap) };
         let truncated = self.store.len() > max;
         let after = if truncated { self.walks.position(connection) } else { None };
         let count = usize::try_from(max).expect("at most the cap");
-        let mut leaves = self.store.leaves(after, count, bodies);
+        let mut leaves = self.store.leaves(after, count);
         if leaves.is_empty() && after.is_some() {
-            leaves = self.store.leaves(None, count, bodies);
+            leaves = self.store.leaves(None, count);
         }
         let reached_end = leaves.len() < count;
         self.walks.advance(connection, leaves.last().copied().filter(|_| !reached_end));
         (leaves, truncated)
     }
 
-    /// Works on the Merkle root: at most `budget` member hashes are read again. `None`: call again.
-    pub fn root_step(&mut self, budget: usize, bodies: &dyn Bodies) -> Option<Digest> {
-        self.store.root_step(budget, bodies)
+    /// Works on the Merkle root: about `budget` member hashes are listed again. `None`: call again.
+    pub fn root_step(&mut self, budget: usize) -> Option<Digest> {
+        self.store.root_step(budget)
+    }
+
+    /// Rows that were spilled are in a file now.
+    pub fn handle_indexed(&mut self, run: Run) {
+        self.store.adopt(run);
+        self.spill();
+    }
+
+    /// The rows of the index that are in memory, for a file of their own, when the node stops.
+    pub fn spill_rest(&mut self) -> Option<Spill> {
+        let spill = self.store.spill_all();
+        spill.map(|spill| self.with_state(spill))
     }
 
     /// The next thing the node wants done; drain until `None` after every other call.
@@ -310,9 +319,26 @@ impl Replica {
             self.stats.repeated += 1;
             return Some(Fate::Exists);
         }
-        let refusal = self.queue.offer(now, sealed, ticket).err()?;
+        let refusal = if self.store.is_behind() {
+            journal::Refusal::Busy
+        } else {
+            self.queue.offer(now, sealed, ticket).err()?
+        };
         self.stats.refused += 1;
         Some(Fate::Refused(refusal))
+    }
+
+    fn spill(&mut self) {
+        let spill = self.store.spill();
+        let spill = spill.map(|spill| self.with_state(spill));
+        self.outbox.extend(spill.map(Output::Spill));
+    }
+
+    /// What recovery fenced off, the next start has to find again.
+    fn with_state(&self, spill: Spill) -> Spill {
+        let mut spill = spill;
+        spill.state = spill.state.filter(|_| self.damages.found() == 0);
+        spill
     }
 
     /// Moves what the queue has for others; then the sessions that waited for it go on.
@@ -345,6 +371,7 @@ impl Replica {
     /// Who asked first created it, all others found it there.
     fn commit(&mut self, committed: &Committed, tickets: Vec<Ticket>, bodies: &dyn Bodies) {
         let applied = self.store.place(committed, bodies);
+        self.spill();
         let fresh = matches!(applied, Applied::New(_));
         self.stats.created += u64::from(fresh);
         self.note_stored(applied, &committed.sealed().digest());

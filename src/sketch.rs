@@ -91,7 +91,7 @@ impl Cell {
 }
 
 /// The sketch of one node's set.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sketch {
     key: Key,
     ids: Vec<ShortId>,

@@ -32,6 +32,13 @@ impl Digest {
     pub fn bit(&self, depth: usize) -> bool {
         self.0[depth / 8] >> (7 - depth % 8) & 1 == 1
     }
+
+    /// Whether the first `bits` bits are those of another.
+    pub fn agrees(&self, other: &Digest, bits: usize) -> bool {
+        let (whole, rest) = (bits / 8, bits % 8);
+        self.0[..whole] == other.0[..whole]
+            && (rest == 0 || (self.0[whole] ^ other.0[whole]) >> (8 - rest) == 0)
+    }
 }
 
 impl fmt::Display for Digest {

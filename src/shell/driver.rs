@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use async_channel::Sender;
 use futures_lite::future;
 
-use super::disk::{self, Disk, Fault, Reader};
+use super::disk::{self, Disk, Fault, Indexer, Reader};
 use super::reactor::Timer;
 use super::verify::Verifier;
 use super::waiting::Waiting;
@@ -27,6 +27,7 @@ use crate::journal::{self, Bodies};
 use crate::model::{Draft, Invalid, Query, Sealed};
 use crate::replica::{Fate, Output, Replica, SessionId};
 use crate::scan::{Scan, View};
+use crate::store::Spill;
 use crate::sync::{Reply, Report, Request, WireBytes};
 
 /// Member hashes of the Merkle tree read again before others get their turn: about 2 ms of reading.
@@ -80,6 +81,7 @@ pub type ClusterObserver = Box<dyn Fn(cluster::Output)>;
 pub struct Driver {
     replica: RefCell<Replica>,
     disk: Disk,
+    indexer: Indexer,
     reader: Reader,
     verifier: Verifier,
     fates: Waiting<Fate>,
@@ -99,10 +101,15 @@ pub fn wall() -> Wall {
 
 impl Driver {
     /// Takes over a recovered replica.
-    pub fn new(replica: Replica, disk: Disk, reader: Reader, verifier: Verifier) -> Rc<Driver> {
+    pub fn new(
+        replica: Replica,
+        (disk, indexer, reader): (Disk, Indexer, Reader),
+        verifier: Verifier,
+    ) -> Rc<Driver> {
         Rc::new(Driver {
             replica: RefCell::new(replica),
             disk,
+            indexer,
             reader,
             verifier,
             fates: Waiting::new(),
@@ -170,6 +177,7 @@ impl Driver {
             }
             Output::Damaged(damage) => log::error!("damage {damage}"),
             Output::Healed(damage) => log::info!("healed {damage}"),
+            Output::Spill(spill) => self.indexer.submit(spill),
             Output::Cluster(output) => {
                 if let Some(observer) = self.cluster.borrow().as_ref() {
                     observer(output);
@@ -254,8 +262,8 @@ impl Driver {
     /// changed.
     pub async fn root(&self) -> (Digest, u64) {
         loop {
-            let step = self.touch(|replica, _, bodies| {
-                replica.root_step(ROOT_STEP, bodies).map(|root| (root, replica.store().len()))
+            let step = self.touch(|replica, _, _| {
+                replica.root_step(ROOT_STEP).map(|root| (root, replica.store().len()))
             });
             match step {
                 Some(found) => return found,
@@ -358,8 +366,35 @@ impl Driver {
         .await;
     }
 
-    /// Flushes what is written, waits for the disk thread.
+    /// Tells the replica of each run that is written; ends only by a fault.
+    pub async fn run_indexer(&self) -> Fault {
+        loop {
+            match self.indexer.run().await {
+                Ok(run) => {
+                    self.touch(|replica, _, _| replica.handle_indexed(run));
+                    let is_damaged = self.read(|replica, _| replica.damages().found() > 0);
+                    // Damage that showed while the run was written is not known to its state.
+                    if let Err(fault) = is_damaged.then(|| self.indexer.forget()).transpose() {
+                        return fault;
+                    }
+                }
+                Err(fault) => return fault,
+            }
+        }
+    }
+
+    /// Flushes what is written, waits for the disk thread and for the index that is being written.
     pub fn stop(&self) {
         self.disk.stop();
+        match self.indexer.stop() {
+            Some(Ok(run)) => self.replica.borrow_mut().handle_indexed(run),
+            Some(Err(fault)) => log::warn!("{fault}"),
+            None => {}
+        }
+    }
+
+    /// The rows of the index that are only in memory yet; after [`Driver::stop`].
+    pub fn spill_rest(&self) -> Option<Spill> {
+        self.replica.borrow_mut().spill_rest()
     }
 }

@@ -96,7 +96,7 @@ impl EdgeService {
         for id in ids {
             let sealed = self.driver.read(|replica, bodies| {
                 let store = replica.store();
-                bodies.sealed_at(store.position(store.find_short(id, bodies)?)?)
+                bodies.sealed_at(store.position(store.find_short(id)?)?)
             });
             let Some(sealed) = sealed else { continue };
             let data = sealed.bytes().clone();

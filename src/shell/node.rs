@@ -15,7 +15,7 @@ use futures_lite::future;
 
 use super::anti_entropy::Peers;
 use super::api::{Api, Surroundings};
-use super::disk::{self, Checkpoint, Directory, Disk, Fault, Reader, Recovered};
+use super::disk::{self, Checkpoint, Directory, Disk, Fault, Indexer, Reader, Recovered};
 use super::door::Door;
 use super::driver::{self, Driver};
 use super::edge_service::EdgeService;
@@ -39,7 +39,7 @@ use crate::config::{Endpoint, Settings};
 use crate::journal::{self, CommitQueue, Position};
 use crate::replica::Replica;
 use crate::sketch::Key;
-use crate::store::Store;
+use crate::store::{Spill, Store};
 use crate::swim::{self, State, Update};
 use crate::wire::http::Cors;
 use crate::wire::metrics::GrpcCount;
@@ -121,9 +121,9 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
     let reading = move || recover(&log, key, &kept);
     let recovered = starting::serve_while([&api, &gateway], door, &signals, reading);
     let Some(recovered) = recovered.map_err(text)? else { return Ok(None) };
-    let (recovered, store) = recovered.map_err(|fault| fault.to_string())?;
-    let (unreadable, found) = async_channel::bounded(limits::UNREADABLE_MAX);
-    let driver = drive(settings, &directory, me, (recovered, store), unreadable.clone());
+    let found = recovered.map_err(|fault| fault.to_string())?;
+    let (unreadable, unread) = async_channel::bounded(limits::UNREADABLE_MAX);
+    let driver = drive(settings, &directory, me, found, (unreadable.clone(), checkpoint.clone()));
     let driver = driver.map_err(|fault| fault.to_string())?;
     log::info!("listening api={api_bound} gateway={gateway_bound} rpc={rpc_bound} node={node}");
     if cluster_key.is_none() && !rpc_bound.ip().is_loopback() {
@@ -132,7 +132,7 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
         );
     }
     let scrubber = Scrubber::new(driver.clone(), directory.log(), unreadable);
-    let healer = Healer::new(driver.clone(), found, checkpoint.clone());
+    let healer = Healer::new(driver.clone(), unread, checkpoint.clone());
     let _directory = directory;
     Ok(Some(Node {
         signals,
@@ -160,8 +160,9 @@ fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address).map_err(|error| format!("--{flag} {address}: {error}"))
 }
 
-/// Rebuilds everything from the log, or what came since the index was last kept.
-fn recover(log: &Path, key: Key, checkpoint: &Checkpoint) -> Result<(Recovered, Store), Fault> {
+/// Rebuilds everything from the log, or what came since the index was last kept. A spill that found
+/// no room is left over.
+fn recover(log: &Path, key: Key, checkpoint: &Checkpoint) -> Result<Found, Fault> {
     let begun = Instant::now();
     let reader = Reader::new(log);
     let (whole, mut store) = match checkpoint.load() {
@@ -169,25 +170,42 @@ fn recover(log: &Path, key: Key, checkpoint: &Checkpoint) -> Result<(Recovered, 
         None => (None, Store::with_key(fastrand::u64(..), key)),
     };
     let known = store.len();
+    let mut rest = Ok(None);
     let recovered = disk::recover_from(log, true, whole, |committed| {
         store.apply(&committed, &reader);
+        if let Some(mut spill) = store.spill() {
+            // Whether the log is whole shows at its end.
+            spill.state = None;
+            rest = write_run(checkpoint, &mut store, spill);
+        }
     })?;
     tell(&recovered, (store.len(), known), begun.elapsed());
     if recovered.damages > 0 {
         checkpoint.forget()?;
-    } else if store.len() - known >= CHECKPOINT_AFTER {
-        keep_index(checkpoint, &store, (recovered.tail, recovered.bytes));
+    } else if store.len() - known >= CHECKPOINT_AFTER
+        && let Some(spill) = store.spill_all()
+    {
+        rest = write_run(checkpoint, &mut store, spill);
     }
-    Ok((recovered, store))
+    rest.map(|rest| (recovered, store, rest))
 }
 
-/// Without it the next start only takes longer; a short log is read sooner than an index.
-fn keep_index(checkpoint: &Checkpoint, store: &Store, (tail, bytes): (Position, u64)) {
-    if store.len() < CHECKPOINT_AFTER {
-        return;
-    }
-    if let Err(fault) = checkpoint.save(store, tail, bytes) {
-        log::warn!("the index is not kept: {fault}");
+/// What recovery comes to.
+type Found = (Recovered, Store, Option<Spill>);
+
+/// Without room, the rows stay in memory.
+fn write_run(
+    checkpoint: &Checkpoint,
+    store: &mut Store,
+    mut spill: Spill,
+) -> Result<Option<Spill>, Fault> {
+    match checkpoint.spill(&mut spill) {
+        Ok(run) => {
+            store.adopt(run);
+            Ok(None)
+        }
+        Err(fault) if disk::is_full(&fault.source) => Ok(Some(spill)),
+        Err(fault) => Err(fault),
     }
 }
 
@@ -196,8 +214,8 @@ fn drive(
     settings: &Settings,
     directory: &Directory,
     me: Update,
-    (recovered, store): (Recovered, Store),
-    unreadable: Sender<Position>,
+    (recovered, store, rest): Found,
+    (unreadable, checkpoint): (Sender<Position>, Checkpoint),
 ) -> Result<Rc<Driver>, Fault> {
     let reader = Reader::watched(directory.log(), unreadable);
     let config =
@@ -216,7 +234,9 @@ fn drive(
     let mut replica = Replica::new(cluster, queue, store);
     replica.resume_clock(&reader);
     replica.handle_fenced(&recovered.damages_told, recovered.damages, &reader);
-    Ok(Driver::new(replica, disk, reader, verifier))
+    let indexer = Indexer::new(checkpoint);
+    rest.into_iter().for_each(|spill| indexer.submit(spill));
+    Ok(Driver::new(replica, (disk, indexer, reader), verifier))
 }
 
 fn tell(recovered: &Recovered, (all, known): (u64, u64), took: Duration) {
@@ -293,25 +313,32 @@ impl Node {
             ExitCode::SUCCESS
         };
         let failed = async {
-            let fault = self.driver.run_disk().await;
+            let fault = future::or(self.driver.run_disk(), self.driver.run_indexer()).await;
             log::error!("{fault}; nothing more can be written, restart to recover");
             ExitCode::from(EXIT_DISK)
         };
         let ended = future::or(failed, future::or(asked, serving));
         let code = reactor.block_on(&executor, ended);
         self.driver.stop();
-        self.driver.read(|replica, _| keep_rest(code, replica, &self.checkpoint));
+        if code == ExitCode::SUCCESS {
+            keep_rest(&self.driver, &self.checkpoint);
+        }
         log::info!("stopped");
         code
     }
 }
 
-/// The index of a log that was closed in good order, with nothing on its way there any more. One
-/// with damage is read anew by the next start, which has to find it again.
-fn keep_rest(code: ExitCode, replica: &Replica, checkpoint: &Checkpoint) {
-    let is_sound = code == ExitCode::SUCCESS && replica.damages().found() == 0;
-    if let Some(rest) = replica.queue().rest().filter(|_| is_sound) {
-        keep_index(checkpoint, replica.store(), rest);
+/// The index of a log that was closed in good order. One with damage is read anew by the next
+/// start, which has to find it again; a short log is read sooner than an index.
+fn keep_rest(driver: &Driver, checkpoint: &Checkpoint) {
+    if driver.read(|replica, _| replica.store().len()) < CHECKPOINT_AFTER {
+        return;
+    }
+    if let Some(mut spill) = driver.spill_rest()
+        && let Err(fault) = checkpoint.spill(&mut spill)
+    {
+        // Without it the next start only takes longer.
+        log::warn!("the index is not kept: {fault}");
     }
 }
 

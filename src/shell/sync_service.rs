@@ -14,7 +14,6 @@ use super::driver::{Driver, Refusal};
 use super::grpc::{Answer, Call, Service};
 use crate::base::{Digest, Hlc, NodeId, limits};
 use crate::cluster::gossip::Origin;
-use crate::journal::Bodies;
 use crate::model::Sealed;
 use crate::wire::membership;
 use crate::wire::pb::sync as pb;
@@ -169,9 +168,9 @@ impl SyncService {
 
     fn leaves(&self, call: &Call) -> Result<Bytes, Status> {
         let request: pb::GetLeavesRequest = decode(call)?;
-        let (leaves, truncated) = self.driver.touch(|replica, _, bodies: &dyn Bodies| {
-            replica.handle_leaves(call.connection, request.max_leaves, bodies)
-        });
+        let (leaves, truncated) = self
+            .driver
+            .touch(|replica, _, _| replica.handle_leaves(call.connection, request.max_leaves));
         let leaves = leaves.iter().map(|leaf| Bytes::copy_from_slice(&leaf.0)).collect();
         Ok(encode(&pb::GetLeavesResponse { leaves, truncated }))
     }

@@ -1,32 +1,43 @@
 //! What is known: an index by hash, subject and predicate, and the Merkle tree over the set.
 //!
 //! In: committed assertions, one [`Store::apply`] each, whatever way they came. Out: positions in
-//! the log. Full hashes, names and bodies stay in the log and are read through [`Bodies`].
+//! the log, and now and then a [`Spill`]: the newest rows are in memory ([`memtable`]), all others
+//! in files ([`run`]) that somebody else writes, of which a summary is kept here. Names and bodies
+//! stay in the log and are read through [`Bodies`].
 //!
-//! Never: keeps a body, a name or a full hash.
+//! Never: keeps a body or a name, opens a file.
 
-mod merkle;
+mod candidates;
+mod filter;
+mod memtable;
 mod postings;
 mod rows;
+mod run;
+mod state;
+mod tree;
 mod trie;
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
+use std::sync::Arc;
 
-use crate::base::stream::{self, Sink};
 use crate::base::{Digest, limits};
 use crate::journal::damage::Damage;
-use crate::journal::record::frame_bytes;
+use crate::journal::record::{FRAME_HEAD_BYTES, frame_bytes};
 use crate::journal::{Bodies, Committed, Position};
-use crate::model::Sealed;
-use crate::sketch::{Key, ShortId, Sketch, short_id};
+use crate::sketch::{Key, ShortId, Sketch};
 
-use merkle::Known;
-use postings::{Postings, Walk};
-use rows::Rows;
-use trie::{Node, Trie, WINDOW};
+pub use candidates::Candidates;
+use memtable::Memtable;
+pub use run::{Pages, Run, Spill};
+pub use state::State;
+use tree::Tree;
 
 /// Number of an assertion in the order it was applied.
 pub type Row = u32;
+
+/// Rows of one name that are looked up at a time.
+const NAMED_MAX: usize = 256;
 
 /// What became of a committed assertion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,39 +83,55 @@ impl Window {
 /// Heap bytes by part, the allocator's own not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {
-    /// Index by hash, and the Merkle tree, which share their pages.
-    pub hashes: usize,
-    /// Row to position.
-    pub rows: usize,
-    /// Index by subject.
-    pub subjects: usize,
-    /// Index by predicate.
-    pub predicates: usize,
+    /// The newest rows, those on their way to a file included.
+    pub newest: usize,
+    /// What is kept of the files.
+    pub runs: usize,
+    /// The Merkle tree, of one size whatever it holds.
+    pub tree: usize,
     /// The sketch, of one size whatever it holds.
     pub sketch: usize,
+}
+
+/// 32 bits that stand for a name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Name(u32);
+
+impl Name {
+    /// At the front of a trie's key.
+    fn key(self) -> Digest {
+        let mut key = Digest::ZERO;
+        key.0[..4].copy_from_slice(&self.0.to_be_bytes());
+        key
+    }
+
+    /// As 64 bits that all depend on all of it.
+    fn mixed(self) -> u64 {
+        let spread = u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        spread ^ spread >> 32
+    }
 }
 
 /// The index of one node.
 #[derive(Debug)]
 pub struct Store {
     seed: u64,
-    hashes: Trie<Known, WINDOW>,
-    rows: Rows,
-    subjects: Postings,
-    predicates: Postings,
+    /// Rows in memory after which they are to become a run.
+    spill_after: usize,
+    /// The oldest rows first; each goes on where the one before it ends.
+    runs: Vec<Arc<Run>>,
+    /// Rows that are being written to a run.
+    frozen: Option<Arc<Memtable>>,
+    newest: Memtable,
+    /// Rows whose record cannot be read, with their hash.
+    lost: BTreeMap<Row, Digest>,
+    /// Rows whose record was written anew.
+    moved: BTreeMap<Row, Position>,
+    tree: Tree,
     sketch: Sketch,
     opaque: u64,
-}
-
-/// A walk over candidates, newest first. It may name rows that have another subject or predicate
-/// (fingerprints are short): whoever reads the bodies decides.
-#[derive(Clone, Debug)]
-pub struct Candidates(Source);
-
-#[derive(Clone, Debug)]
-enum Source {
-    All { before: Row },
-    Named { walk: Walk, subject: bool, before: Row },
+    /// Where the last record that was applied ends.
+    end: Position,
 }
 
 impl Store {
@@ -116,45 +143,29 @@ impl Store {
     /// An empty store. The seed keeps strangers from making names that share a fingerprint, the key
     /// from making members that spoil the sketch.
     pub fn with_key(seed: u64, key: Key) -> Store {
+        Store::with_sketch(seed, Sketch::new(key))
+    }
+
+    fn with_sketch(seed: u64, sketch: Sketch) -> Store {
         Store {
             seed,
-            hashes: Trie::new(),
-            rows: Rows::default(),
-            subjects: Postings::new(),
-            predicates: Postings::new(),
-            sketch: Sketch::new(key),
+            spill_after: limits::SPILL_ROWS,
+            runs: Vec::new(),
+            frozen: None,
+            newest: Memtable::new(0),
+            lost: BTreeMap::new(),
+            moved: BTreeMap::new(),
+            tree: Tree::new(),
+            sketch,
             opaque: 0,
+            end: Position::first_of(0),
         }
     }
 
-    /// Whether every record is where it was appended: only such a store can be written out.
-    pub fn is_sound(&self) -> bool {
-        self.rows.is_sound()
-    }
-
-    /// Writes out all that there is to it but the key. It has to be sound.
-    pub fn save(&self, sink: &mut Sink) {
-        sink.put_u64(self.seed);
-        sink.put_u64(self.opaque);
-        self.hashes.save(sink);
-        self.rows.save(sink);
-        self.subjects.save(sink);
-        self.predicates.save(sink);
-        self.sketch.save(sink);
-    }
-
-    /// The store that was written out. The bytes have to be the very ones: what they say is taken
-    /// at its word. `None` if they end too early.
-    pub fn load(key: Key, source: &mut stream::Source) -> Option<Store> {
-        Some(Store {
-            seed: source.u64()?,
-            opaque: source.u64()?,
-            hashes: Trie::load(source)?,
-            rows: Rows::load(source)?,
-            subjects: Postings::load(source)?,
-            predicates: Postings::load(source)?,
-            sketch: Sketch::load(key, source)?,
-        })
+    /// As it is, but with so many rows in memory before they become a run; for tests.
+    pub fn spilling_after(mut self, rows: usize) -> Store {
+        self.spill_after = rows;
+        self
     }
 
     /// Takes in a committed assertion; false if it is known already.
@@ -164,71 +175,50 @@ impl Store {
 
     /// Takes in a committed assertion; one whose record was damaged gets this one.
     pub fn place(&mut self, committed: &Committed, bodies: &dyn Bodies) -> Applied {
-        let sealed = committed.sealed();
+        let (sealed, at) = (committed.sealed(), committed.position());
         let digest = sealed.digest();
-        if self.find_row(&digest, bodies).is_some() {
-            return Applied::Known;
-        }
-        let damaged = self.damaged(&digest, bodies).find(|row| self.may_be(*row, sealed));
-        if let Some(before) = damaged.and_then(|row| self.rows.mend(row, committed.position())) {
-            self.hashes.unmark(&digest);
+        self.end = self.end.max(Position(at.0 + frame_bytes(sealed.bytes().len()) as u64));
+        if let Some(row) = self.row_of(&digest) {
+            let before = self.place_of(row);
+            if !self.lost.contains_key(&row) && bodies.digest_at(before) == Some(digest) {
+                return Applied::Known;
+            }
+            if self.lost.remove(&row).is_some() {
+                self.tree.insert(&digest);
+            }
+            self.moved.insert(row, at);
             return Applied::Mended(before);
         }
-        let row = self.rows.push(committed.position());
-        let rows = &self.rows;
-        let digest_of = |other: Row| match rows.lost_name(other) {
-            _ if other == row => digest,
-            Some(name) => name,
-            None => digest_of_row(rows, other, bodies),
-        };
-        self.hashes.insert(&digest, row, digest_of);
+        let names = sealed.names().map(|(subject, predicate)| {
+            [subject, predicate].map(|name| fingerprint(self.seed, name))
+        });
+        self.opaque += u64::from(names.is_none());
+        self.tree.insert(&digest);
         self.sketch.insert(&digest);
-        let Some((subject, predicate)) = sealed.names() else {
-            self.opaque += 1;
-            return Applied::New(row);
-        };
-        let seed = self.seed;
-        self.subjects.insert(&fingerprint(seed, subject), row);
-        self.predicates.insert(&fingerprint(seed, predicate), row);
-        Applied::New(row)
+        Applied::New(self.newest.push(&digest, at, names))
     }
 
     /// Takes the record at a place out of index and tree, if it is one and cannot be read; the
-    /// answer names it, if what is left does. It keeps its row: [`Store::place`] gives that another
-    /// record, when one comes.
+    /// answer names it. It keeps its row: [`Store::place`] gives that another record, when one
+    /// comes.
     pub fn lose(&mut self, at: Position, bodies: &dyn Bodies) -> Option<Damage> {
-        let row = self.rows.row_at(at).filter(|row| self.rows.position(*row) == Some(at))?;
+        let row = self.row_at(at).filter(|row| !self.lost.contains_key(row))?;
         if bodies.sealed_at(at).is_some() {
             return None;
         }
-        let fits = |name: &Digest| self.hashes.candidates(name).any(|other| other == row);
-        let name = bodies.name_at(at).filter(fits);
-        match &name {
-            Some(name) => self.hashes.unmark(name),
-            None => self.hashes.unmark_all(),
-        }
-        self.rows.lose(row, name.unwrap_or(Digest::ZERO));
-        Some(Damage { at, bytes: self.rows.bytes_at(row), digest: name })
+        let digest = self.digest_of(row);
+        self.tree.remove(&digest);
+        self.lost.insert(row, digest);
+        let next = (row + 1 < self.rows()).then(|| self.place_of(row + 1));
+        let gap = next.and_then(|next| next.0.checked_sub(at.0));
+        let bytes = gap.unwrap_or(FRAME_HEAD_BYTES as u64);
+        Some(Damage { at, bytes, digest: Some(digest) })
     }
 
     /// Whether an assertion seems to be here with a record that cannot be read.
     pub fn is_damaged(&self, digest: &Digest, bodies: &dyn Bodies) -> bool {
-        self.damaged(digest, bodies).next().is_some()
-    }
-
-    /// Rows without a readable record that may have this digest.
-    fn damaged(&self, digest: &Digest, bodies: &dyn Bodies) -> impl Iterator<Item = Row> {
-        let is_readable =
-            |row: &Row| self.position(*row).and_then(|at| bodies.sealed_at(at)).is_some();
-        self.hashes.candidates(digest).filter(move |row| !is_readable(row))
-    }
-
-    /// Whether a row may be this assertion's, as far as its names tell.
-    fn may_be(&self, row: Row, sealed: &Sealed) -> bool {
-        sealed.names().is_none_or(|(subject, predicate)| {
-            self.subjects.has(&fingerprint(self.seed, subject), row)
-                && self.predicates.has(&fingerprint(self.seed, predicate), row)
-        })
+        self.row_of(digest)
+            .is_some_and(|row| self.position(row).and_then(|at| bodies.sealed_at(at)).is_none())
     }
 
     /// Where an assertion lies.
@@ -236,18 +226,21 @@ impl Store {
         self.position(self.find_row(digest, bodies)?)
     }
 
-    /// The row of an assertion.
+    /// The row of an assertion whose record says that it is there.
     pub fn find_row(&self, digest: &Digest, bodies: &dyn Bodies) -> Option<Row> {
-        let mut candidates = self.hashes.candidates(digest);
-        candidates.find(|row| digest_of_row(&self.rows, *row, bodies) == *digest)
+        let is_there = |row: &Row| {
+            self.position(*row).and_then(|at| bodies.digest_at(at)).as_ref() == Some(digest)
+        };
+        self.row_of(digest).filter(is_there)
     }
 
     /// The row of an assertion by its short id; of several with one id, any.
-    pub fn find_short(&self, id: ShortId, bodies: &dyn Bodies) -> Option<Row> {
+    pub fn find_short(&self, id: ShortId) -> Option<Row> {
         let mut front = Digest::ZERO;
         front.0[..8].copy_from_slice(&id.to_be_bytes());
-        let mut candidates = self.hashes.candidates(&front);
-        candidates.find(|row| short_id(&digest_of_row(&self.rows, *row, bodies)) == id)
+        let found = self.tables().find_map(|table| table.find_short(&front));
+        let found = found.or_else(|| self.runs.iter().rev().find_map(|run| run.find_short(&front)));
+        found.filter(|row| !self.lost.contains_key(row))
     }
 
     /// The sketch of the set.
@@ -257,14 +250,14 @@ impl Store {
 
     /// Where a row lies; `None` while its record is lost.
     pub fn position(&self, row: Row) -> Option<Position> {
-        self.rows.position(row)
+        (row < self.rows() && !self.lost.contains_key(&row)).then(|| self.place_of(row))
     }
 
     /// Records from a row on, within about so many bytes (one at least); `None` behind the last.
     pub fn window(&self, from: Row, bytes: u64) -> Option<Window> {
         let mut window = Window { places: Vec::new(), end: None, next: from };
-        while (window.next as usize) < self.rows.len() {
-            if let Some(at) = self.rows.position(window.next)
+        while window.next < self.rows() {
+            if let Some(at) = self.position(window.next)
                 && !window.takes(at, bytes)
             {
                 break;
@@ -276,7 +269,7 @@ impl Store {
 
     /// How many assertions there are, those whose record is lost not counted.
     pub fn len(&self) -> u64 {
-        (self.rows.len() - self.rows.lost()) as u64
+        self.tree.len()
     }
 
     /// Whether there is none.
@@ -289,126 +282,195 @@ impl Store {
         self.opaque
     }
 
-    /// Works on the Merkle root (`docs/wire.md`): reads at most about `budget` hashes again, never
-    /// fewer than one page. `None`: call again.
-    pub fn root_step(&mut self, budget: usize, bodies: &dyn Bodies) -> Option<Digest> {
-        let rows = &self.rows;
-        let budget = budget.max(trie::PAGE_MAX);
-        merkle::root(&mut self.hashes, budget, |row| digest_of_row(rows, row, bodies))
+    /// Works on the Merkle root (`docs/wire.md`): lists at most about `budget` hashes again, never
+    /// fewer than one bucket. `None`: call again.
+    pub fn root_step(&mut self, budget: usize) -> Option<Digest> {
+        let mut tree = std::mem::take(&mut self.tree);
+        let root = tree.root(budget, |prefix, depth| self.hashes_under(prefix, depth));
+        self.tree = tree;
+        root
     }
 
     /// Hashes in ascending order, strictly after `after`, at most `max`.
-    pub fn leaves(&self, after: Option<Digest>, max: usize, bodies: &dyn Bodies) -> Vec<Digest> {
-        let mut leaves = Vec::with_capacity(max.min(self.rows.len()));
-        self.collect_leaves(self.hashes.root(), 0, after.as_ref(), max, &mut leaves, bodies);
-        leaves
-    }
-
-    /// Rows that may have this subject and this predicate, before a row.
-    pub fn select(
-        &self,
-        subject: Option<&str>,
-        predicate: Option<&str>,
-        before: Option<Row>,
-    ) -> Candidates {
-        let before = before.unwrap_or(Row::MAX);
-        let walk = |postings: &Postings, name: &str| postings.walk(&fingerprint(self.seed, name));
-        let subjects = subject.map(|subject| walk(&self.subjects, subject));
-        let predicates = predicate.map(|predicate| walk(&self.predicates, predicate));
-        Candidates(match (subjects, predicates) {
-            (None, None) => Source::All { before: before.min(self.rows.len() as Row) },
-            (Some((count, walk)), other) if other.as_ref().is_none_or(|other| count <= other.0) => {
-                Source::Named { walk, subject: true, before }
+    pub fn leaves(&self, after: Option<Digest>, max: usize) -> Vec<Digest> {
+        let mut leaves = Vec::new();
+        for (prefix, depth) in self.tree.buckets_from(&after.unwrap_or(Digest::ZERO)) {
+            if leaves.len() >= max {
+                break;
             }
-            (_, Some((_, walk))) | (Some((_, walk)), None) => {
-                Source::Named { walk, subject: false, before }
-            }
-        })
-    }
-
-    /// The next candidate of a walk.
-    pub fn next_candidate(&self, candidates: &mut Candidates) -> Option<(Row, Position)> {
-        loop {
-            let row = match &mut candidates.0 {
-                Source::All { before } => {
-                    *before = before.checked_sub(1)?;
-                    *before
-                }
-                Source::Named { walk, subject, before } => {
-                    let postings = if *subject { &self.subjects } else { &self.predicates };
-                    std::iter::from_fn(|| postings.next(walk)).find(|row| *row < *before)?
-                }
-            };
-            if let Some(at) = self.rows.position(row) {
-                return Some((row, at));
-            }
+            let mut hashes = self.hashes_under(&prefix, depth);
+            hashes.retain(|hash| after.is_none_or(|after| *hash > after));
+            hashes.sort_unstable();
+            leaves.append(&mut hashes);
         }
+        leaves.truncate(max);
+        leaves
     }
 
     /// Where the memory goes.
     pub fn memory(&self) -> MemoryUse {
         MemoryUse {
-            hashes: self.hashes.bytes(),
-            rows: self.rows.bytes(),
-            subjects: self.subjects.bytes(),
-            predicates: self.predicates.bytes(),
+            newest: self.tables().map(Memtable::bytes).sum(),
+            runs: self.runs.iter().map(|run| run.bytes()).sum(),
+            tree: self.tree.bytes(),
             sketch: self.sketch.bytes(),
         }
     }
 
-    /// `after` is given only along its own path: beside it, everything is before or behind it.
-    fn collect_leaves(
-        &self,
-        node: Node,
-        depth: usize,
-        after: Option<&Digest>,
-        max: usize,
-        leaves: &mut Vec<Digest>,
-        bodies: &dyn Bodies,
-    ) {
-        match node {
-            Node::Inner(inner) => {
-                let [left, right] = self.hashes.children(inner);
-                let past_left = after.is_some_and(|after| after.bit(depth));
-                if !past_left {
-                    self.collect_leaves(left, depth + 1, after, max, leaves, bodies);
-                }
-                if leaves.len() < max {
-                    let after = after.filter(|_| past_left);
-                    self.collect_leaves(right, depth + 1, after, max, leaves, bodies);
-                }
+    /// Whether rows have to become a run before more of them are taken in.
+    pub fn is_behind(&self) -> bool {
+        self.frozen.is_some() && self.newest.len() >= 2 * self.spill_after
+    }
+
+    /// Rows that are to become a run now, if there are enough of them; what comes of them is told
+    /// to [`Store::adopt`].
+    pub fn spill(&mut self) -> Option<Spill> {
+        (self.newest.len() >= self.spill_after).then(|| self.spill_all()).flatten()
+    }
+
+    /// As [`Store::spill`], however few there are.
+    pub fn spill_all(&mut self) -> Option<Spill> {
+        if self.frozen.is_some() || self.newest.len() == 0 {
+            return None;
+        }
+        let rest = Memtable::new(self.rows());
+        let memtable = Arc::new(std::mem::replace(&mut self.newest, rest));
+        self.frozen = Some(memtable.clone());
+        let is_small = |run: &&Arc<Run>| run.len() + memtable.len() <= self.spill_after;
+        let onto = self.runs.last().filter(is_small).cloned();
+        let kept = self.runs.len() - usize::from(onto.is_some());
+        let runs = self.runs[..kept].iter().map(|run| run.name()).collect();
+        let state = self.is_sound().then(|| State::of(self, runs));
+        Some(Spill { memtable, onto, state })
+    }
+
+    /// The rows that were spilled are in a file, those of an older run among them, perhaps.
+    pub fn adopt(&mut self, run: Run) {
+        let spilled = self.frozen.take().expect("it was spilled");
+        debug_assert_eq!(run.first() + run.len() as Row, spilled.first() + spilled.len() as Row);
+        if self.runs.last().is_some_and(|last| last.first() == run.first()) {
+            self.runs.pop();
+        }
+        self.runs.push(Arc::new(run));
+    }
+
+    /// Whether every record is where it was appended: only of such a store a [`State`] is kept.
+    fn is_sound(&self) -> bool {
+        self.lost.is_empty() && self.moved.is_empty()
+    }
+
+    /// How many rows there are, lost ones included.
+    fn rows(&self) -> Row {
+        self.newest.first() + self.newest.len() as Row
+    }
+
+    /// The tables in memory, the newest first.
+    fn tables(&self) -> impl Iterator<Item = &Memtable> {
+        std::iter::once(&self.newest).chain(self.frozen.as_deref())
+    }
+
+    /// The row of a hash, lost or not.
+    fn row_of(&self, digest: &Digest) -> Option<Row> {
+        let found = self.tables().find_map(|table| table.find(digest));
+        found.or_else(|| self.runs.iter().rev().find_map(|run| run.find(digest)))
+    }
+
+    /// The table or the run that holds a row.
+    fn holder(&self, row: Row) -> Holder<'_> {
+        if let Some(table) = self.tables().find(|table| row >= table.first()) {
+            return Holder::Table(table);
+        }
+        let index = self.runs.partition_point(|run| run.first() <= row);
+        Holder::Run(&self.runs[index - 1])
+    }
+
+    /// The row whose record is at a place.
+    fn row_at(&self, at: Position) -> Option<Row> {
+        if let Some((row, _)) = self.moved.iter().find(|(_, place)| **place == at) {
+            return Some(*row);
+        }
+        let (mut low, mut high) = (0, self.rows());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.holder(middle).position(middle) < at {
+                low = middle + 1;
+            } else {
+                high = middle;
             }
-            Node::Page(page) => {
-                let entries = self.hashes.entries(page).iter();
-                let mut hashes: Vec<Digest> = entries
-                    .map(|entry| digest_of_row(&self.rows, entry.value(), bodies))
-                    .filter(|hash| *hash != Digest::ZERO)
-                    .filter(|hash| after.is_none_or(|after| hash > after))
-                    .collect();
-                hashes.sort_unstable();
-                hashes.truncate(max - leaves.len());
-                leaves.append(&mut hashes);
+        }
+        let is_it = low < self.rows() && self.holder(low).position(low) == at;
+        (is_it && !self.moved.contains_key(&low)).then_some(low)
+    }
+
+    fn digest_of(&self, row: Row) -> Digest {
+        match self.holder(row) {
+            Holder::Table(table) => table.digest(row),
+            Holder::Run(run) => run.digest(row),
+        }
+    }
+
+    /// Where a row's record is, or was.
+    fn place_of(&self, row: Row) -> Position {
+        self.moved.get(&row).copied().unwrap_or_else(|| self.holder(row).position(row))
+    }
+
+    /// All hashes of readable records that agree with one in so many bits, in no order.
+    fn hashes_under(&self, prefix: &Digest, depth: usize) -> Vec<Digest> {
+        let mut hashes = Vec::new();
+        let mut see = |row: Row, hash: &Digest| {
+            if self.lost.is_empty() || !self.lost.contains_key(&row) {
+                hashes.push(*hash);
             }
-            Node::Empty => {}
+        };
+        self.tables().for_each(|table| table.under(prefix, depth, &mut see));
+        self.runs.iter().for_each(|run| run.under(prefix, depth, &mut see));
+        hashes
+    }
+}
+
+/// What holds a row.
+#[derive(Clone, Copy)]
+enum Holder<'a> {
+    Table(&'a Memtable),
+    Run(&'a Run),
+}
+
+impl Holder<'_> {
+    fn first(&self) -> Row {
+        match self {
+            Holder::Table(table) => table.first(),
+            Holder::Run(run) => run.first(),
+        }
+    }
+
+    fn position(&self, row: Row) -> Position {
+        match self {
+            Holder::Table(table) => table.position(row),
+            Holder::Run(run) => run.position(row),
+        }
+    }
+
+    fn count(&self, name: Name, is_subject: bool) -> usize {
+        match self {
+            Holder::Table(table) => table.count(name, is_subject),
+            Holder::Run(run) => run.count(name, is_subject),
+        }
+    }
+
+    fn named(&self, name: Name, is_subject: bool, before: Row) -> Vec<Row> {
+        match self {
+            Holder::Table(table) => table.named(name, is_subject, before),
+            Holder::Run(run) => run.named(name, is_subject, before),
         }
     }
 }
 
-/// The digest of a row. One that cannot be read any more reads as zeros: it matches nothing, and
-/// the root shows that the set is not whole.
-fn digest_of_row(rows: &Rows, row: Row, bodies: &dyn Bodies) -> Digest {
-    rows.position(row).and_then(|at| bodies.digest_at(at)).unwrap_or(Digest::ZERO)
-}
-
-/// 32 bits that stand for a name, at the front of a trie key.
-fn fingerprint(seed: u64, name: &str) -> Digest {
+fn fingerprint(seed: u64, name: &str) -> Name {
     let mut hasher = DefaultHasher::new();
     hasher.write_u64(seed);
     hasher.write(name.as_bytes());
     hasher.write_u64(seed);
-    let mut key = Digest::ZERO;
-    key.0[..4].copy_from_slice(&hasher.finish().to_be_bytes()[..4]);
-    key
+    Name((hasher.finish() >> 32) as u32)
 }
 
 const _: () = assert!(limits::ROWS_MAX < 1 << 31);

@@ -9,7 +9,6 @@
 use super::Row;
 use super::trie::{Trie, WHOLE};
 use crate::base::Digest;
-use crate::base::stream::{Sink, Source};
 
 /// A trie value with this bit names a list, without it a row.
 const LIST_BIT: u32 = 1 << 31;
@@ -56,7 +55,7 @@ struct Class {
 /// Rows by fingerprint.
 #[derive(Debug)]
 pub(super) struct Postings {
-    names: Trie<(), WHOLE>,
+    names: Trie<WHOLE>,
     classes: [Class; CLASS_BYTES.len()],
 }
 
@@ -94,14 +93,29 @@ impl Postings {
 
     /// How many rows a name has (counted up to 2^24), and a walk over them.
     pub(super) fn walk(&self, fingerprint: &Digest) -> (u32, Walk) {
-        match self.names.candidates(fingerprint).next() {
-            None => (0, Walk::default()),
-            Some(value) if value & LIST_BIT == 0 => (1, Walk { rows: vec![value], older: None }),
-            Some(value) => {
-                let block = Block(value & !LIST_BIT);
-                (self.head(block).count, Walk { rows: Vec::new(), older: Some(block) })
-            }
+        let found = self.names.candidates(fingerprint).next();
+        found.map(|value| self.walk_of(value)).unwrap_or_default()
+    }
+
+    fn walk_of(&self, value: u32) -> (u32, Walk) {
+        if value & LIST_BIT == 0 {
+            return (1, Walk { rows: vec![value], older: None });
         }
+        let block = Block(value & !LIST_BIT);
+        (self.head(block).count, Walk { rows: Vec::new(), older: Some(block) })
+    }
+
+    /// A walk that leaves out what it can of the rows from one on.
+    pub(super) fn walk_before(&self, fingerprint: &Digest, before: Row) -> Walk {
+        let (_, mut walk) = self.walk(fingerprint);
+        while let Some(block) = walk.older {
+            let older = self.head(block).older;
+            if older == NO_BLOCK || self.head(Block(older)).newest + 1 < before {
+                break;
+            }
+            walk.older = Some(Block(older));
+        }
+        walk
     }
 
     /// The next older row of a walk.
@@ -115,36 +129,16 @@ impl Postings {
         walk.rows.pop()
     }
 
-    /// Whether a name has this row; looks through its newer ones.
-    pub(super) fn has(&self, fingerprint: &Digest, row: Row) -> bool {
-        let (_, mut walk) = self.walk(fingerprint);
-        std::iter::from_fn(|| self.next(&mut walk)).find(|found| *found <= row) == Some(row)
-    }
-
-    /// Writes them out.
-    pub(super) fn save(&self, sink: &mut Sink) {
-        self.names.save(sink);
-        for class in &self.classes {
-            sink.put_u32(class.used as u32);
-            sink.put_u32(class.free.len() as u32);
-            class.free.iter().for_each(|free| sink.put_u32(*free));
-            class.chunks.iter().for_each(|chunk| sink.put(chunk));
+    /// Every name's fingerprint with each of its rows, sorted by both.
+    pub(super) fn sorted(&self) -> Vec<(u32, Row)> {
+        let mut all = Vec::new();
+        for entry in self.names.all() {
+            let name = u32::from_be_bytes(entry.fragment());
+            let mut walk = self.walk_of(entry.value()).1;
+            all.extend(std::iter::from_fn(|| self.next(&mut walk)).map(|row| (name, row)));
         }
-    }
-
-    /// Takes in what was written out.
-    pub(super) fn load(source: &mut Source) -> Option<Postings> {
-        let mut postings = Postings { names: Trie::load(source)?, classes: Default::default() };
-        for (class, bytes) in postings.classes.iter_mut().zip(CLASS_BYTES) {
-            class.used = source.u32()? as usize;
-            class.free = source.list(Source::u32)?;
-            for _ in 0..class.used.div_ceil(CHUNK) {
-                let mut chunk = vec![0; CHUNK * bytes].into_boxed_slice();
-                source.fill(&mut chunk)?;
-                class.chunks.push(chunk);
-            }
-        }
-        Some(postings)
+        all.sort_unstable();
+        all
     }
 
     /// Heap bytes, the allocator's own not counted.

@@ -9,10 +9,9 @@
 //! Never: keeps more of a key than its fragment, moves more than one page for an insert.
 
 use crate::base::Digest;
-use crate::base::stream::{Sink, Source};
 
-/// Entries of a full page; a leaf page of the Merkle tree has as many.
-pub(super) const PAGE_MAX: usize = 64;
+/// Entries of a full page.
+const PAGE_MAX: usize = 64;
 /// A page grows by this many entries, so that little room is wasted.
 const PAGE_STEP: usize = 4;
 /// Nodes per allocation.
@@ -22,22 +21,6 @@ const CHUNK: usize = 512;
 pub(super) const WHOLE: usize = 4;
 /// Bytes of a fragment that is a window.
 pub(super) const WINDOW: usize = 2;
-
-/// What a node may be marked with.
-pub(super) trait Mark: Default {
-    /// Writes it out.
-    fn save(&self, sink: &mut Sink);
-    /// Takes in what was written out.
-    fn load(source: &mut Source) -> Option<Self>;
-}
-
-impl Mark for () {
-    fn save(&self, _: &mut Sink) {}
-
-    fn load(_: &mut Source) -> Option<()> {
-        Some(())
-    }
-}
 
 /// A fragment of the key, and four bytes of value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +32,10 @@ pub(super) struct Entry<const F: usize> {
 impl<const F: usize> Entry<F> {
     fn new(key: &Digest, depth: usize, value: u32) -> Entry<F> {
         Entry { fragment: fragment(key, depth), value: value.to_le_bytes() }
+    }
+
+    pub(super) fn fragment(&self) -> [u8; F] {
+        self.fragment
     }
 
     pub(super) fn value(&self) -> u32 {
@@ -74,7 +61,7 @@ fn fragment<const F: usize>(key: &Digest, depth: usize) -> [u8; F] {
 
 /// A place in the trie: nothing, an inner node, or a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Node {
+enum Node {
     Empty,
     Inner(u32),
     Page(u32),
@@ -107,25 +94,18 @@ impl Link {
 }
 
 #[derive(Debug)]
-struct Inner<M> {
-    children: [Link; 2],
-    mark: M,
-}
-
-#[derive(Debug)]
-struct Page<M, const F: usize> {
+struct Page<const F: usize> {
     entries: Box<[Entry<F>]>,
     count: u8,
-    mark: M,
 }
 
-impl<M: Default, const F: usize> Default for Page<M, F> {
+impl<const F: usize> Default for Page<F> {
     fn default() -> Self {
-        Page { entries: Box::default(), count: 0, mark: M::default() }
+        Page { entries: Box::default(), count: 0 }
     }
 }
 
-impl<M, const F: usize> Page<M, F> {
+impl<const F: usize> Page<F> {
     fn entries(&self) -> &[Entry<F>] {
         &self.entries[..usize::from(self.count)]
     }
@@ -158,10 +138,6 @@ impl<T> Chunks<T> {
         u32::try_from(whole + chunk.len() - 1).expect("fewer nodes than rows")
     }
 
-    fn len(&self) -> usize {
-        self.0.last().map_or(0, |last| (self.0.len() - 1) * CHUNK + last.len())
-    }
-
     fn get(&self, index: u32) -> &T {
         &self.0[index as usize / CHUNK][index as usize % CHUNK]
     }
@@ -175,87 +151,43 @@ impl<T> Chunks<T> {
     }
 }
 
-/// The trie; `M` is what each node is marked with (the Merkle tree's digests, or nothing).
+/// The trie.
 #[derive(Debug)]
-pub(super) struct Trie<M, const F: usize> {
+pub(super) struct Trie<const F: usize> {
     root: Link,
-    inners: Chunks<Inner<M>>,
-    pages: Chunks<Page<M, F>>,
+    inners: Chunks<[Link; 2]>,
+    pages: Chunks<Page<F>>,
     entry_bytes: usize,
 }
 
-impl<M: Mark, const F: usize> Trie<M, F> {
-    /// Writes it out.
-    pub(super) fn save(&self, sink: &mut Sink) {
-        sink.put_u32(self.root.0);
-        sink.put_u32(self.inners.len() as u32);
-        for inner in self.inners.0.iter().flatten() {
-            inner.children.iter().for_each(|child| sink.put_u32(child.0));
-            inner.mark.save(sink);
-        }
-        sink.put_u32(self.pages.len() as u32);
-        for page in self.pages.0.iter().flatten() {
-            sink.put(&[page.count]);
-            for entry in page.entries() {
-                sink.put(&entry.fragment);
-                sink.put(&entry.value);
-            }
-            page.mark.save(sink);
-        }
-    }
-
-    /// Takes in what was written out.
-    pub(super) fn load(source: &mut Source) -> Option<Trie<M, F>> {
-        let mut trie = Trie::new();
-        trie.root = Link(source.u32()?);
-        for _ in 0..source.u32()? {
-            let children = [Link(source.u32()?), Link(source.u32()?)];
-            trie.inners.push(Inner { children, mark: M::load(source)? });
-        }
-        for _ in 0..source.u32()? {
-            let [count] = source.bytes()?;
-            let entries = (0..count)
-                .map(|_| Some(Entry { fragment: source.bytes()?, value: source.bytes()? }));
-            let entries = entries.collect::<Option<Vec<Entry<F>>>>()?.into_boxed_slice();
-            trie.entry_bytes += size_of_val(&*entries);
-            trie.pages.push(Page { entries, count, mark: M::load(source)? });
-        }
-        Some(trie)
-    }
-}
-
-impl<M: Default, const F: usize> Trie<M, F> {
-    pub(super) fn new() -> Trie<M, F> {
+impl<const F: usize> Trie<F> {
+    pub(super) fn new() -> Trie<F> {
         let (inners, pages) = (Chunks(Vec::new()), Chunks(Vec::new()));
         Trie { root: Link::EMPTY, inners, pages, entry_bytes: 0 }
     }
 
-    pub(super) fn root(&self) -> Node {
-        self.root.node()
+    /// All entries, in no order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Entry<F>> {
+        self.pages.0.iter().flatten().flat_map(Page::entries)
     }
 
-    pub(super) fn children(&self, inner: u32) -> [Node; 2] {
-        self.inners.get(inner).children.map(Link::node)
-    }
-
-    pub(super) fn entries(&self, page: u32) -> &[Entry<F>] {
-        self.pages.get(page).entries()
-    }
-
-    /// The mark of a node that is not empty.
-    pub(super) fn mark(&self, node: Node) -> Option<&M> {
-        match node {
-            Node::Empty => None,
-            Node::Inner(index) => Some(&self.inners.get(index).mark),
-            Node::Page(index) => Some(&self.pages.get(index).mark),
+    /// Shows the values of all keys that agree with `key` in its first `depth` bits, and of some
+    /// more where there are few.
+    pub(super) fn under(&self, key: &Digest, depth: usize, mut see: impl FnMut(u32)) {
+        let mut node = self.root.node();
+        for place in 0..depth {
+            let Node::Inner(index) = node else { break };
+            node = self.inners.get(index)[usize::from(key.bit(place))].node();
         }
-    }
-
-    pub(super) fn set_mark(&mut self, node: Node, mark: M) {
-        match node {
-            Node::Empty => {}
-            Node::Inner(index) => self.inners.get_mut(index).mark = mark,
-            Node::Page(index) => self.pages.get_mut(index).mark = mark,
+        let mut below = vec![node];
+        while let Some(node) = below.pop() {
+            match node {
+                Node::Empty => {}
+                Node::Inner(index) => below.extend(self.inners.get(index).map(Link::node)),
+                Node::Page(index) => {
+                    self.pages.get(index).entries().iter().for_each(|entry| see(entry.value()));
+                }
+            }
         }
     }
 
@@ -264,7 +196,7 @@ impl<M: Default, const F: usize> Trie<M, F> {
         let mut node = self.root.node();
         let mut depth = 0;
         while let Node::Inner(index) = node {
-            node = self.inners.get(index).children[usize::from(key.bit(depth))].node();
+            node = self.inners.get(index)[usize::from(key.bit(depth))].node();
             depth += 1;
         }
         let entries = match node {
@@ -280,7 +212,7 @@ impl<M: Default, const F: usize> Trie<M, F> {
         let mut node = self.root.node();
         let mut depth = 0;
         while let Node::Inner(index) = node {
-            node = self.inners.get(index).children[usize::from(key.bit(depth))].node();
+            node = self.inners.get(index)[usize::from(key.bit(depth))].node();
             depth += 1;
         }
         let Node::Page(index) = node else { return };
@@ -292,7 +224,7 @@ impl<M: Default, const F: usize> Trie<M, F> {
         }
     }
 
-    /// Adds an entry and unmarks the nodes above it. `key_of` gives the key of a value back, for a
+    /// Adds an entry. `key_of` gives the key of a value back, for a
     /// split beyond the bits that are kept.
     pub(super) fn insert(&mut self, key: &Digest, value: u32, key_of: impl Fn(u32) -> Digest) {
         let mut depth = 0;
@@ -300,9 +232,7 @@ impl<M: Default, const F: usize> Trie<M, F> {
         let mut node = self.root.node();
         while let Node::Inner(index) = node {
             let side = usize::from(key.bit(depth));
-            let inner = self.inners.get_mut(index);
-            inner.mark = M::default();
-            node = inner.children[side].node();
+            node = self.inners.get(index)[side].node();
             above = Some((index, side));
             depth += 1;
         }
@@ -318,7 +248,7 @@ impl<M: Default, const F: usize> Trie<M, F> {
             let side = usize::from(key.bit(depth));
             above = Some((inner, side));
             depth += 1;
-            match self.inners.get(inner).children[side].node() {
+            match self.inners.get(inner)[side].node() {
                 Node::Page(page) => index = page,
                 _ => {
                     index = self.new_page();
@@ -327,23 +257,6 @@ impl<M: Default, const F: usize> Trie<M, F> {
             }
         }
         self.push(index, Entry::new(key, depth, value));
-    }
-
-    /// Unmarks the nodes above a key.
-    pub(super) fn unmark(&mut self, key: &Digest) {
-        let (mut node, mut depth) = (self.root.node(), 0);
-        while node != Node::Empty {
-            self.set_mark(node, M::default());
-            let Node::Inner(index) = node else { return };
-            node = self.inners.get(index).children[usize::from(key.bit(depth))].node();
-            depth += 1;
-        }
-    }
-
-    /// Unmarks all nodes.
-    pub(super) fn unmark_all(&mut self) {
-        self.inners.0.iter_mut().flatten().for_each(|inner| inner.mark = M::default());
-        self.pages.0.iter_mut().flatten().for_each(|page| page.mark = M::default());
     }
 
     /// Heap bytes, the allocator's own not counted.
@@ -359,14 +272,13 @@ impl<M: Default, const F: usize> Trie<M, F> {
         let page = self.pages.get_mut(page);
         self.entry_bytes -= size_of_val(&*page.entries);
         page.push(entry);
-        page.mark = M::default();
         self.entry_bytes += size_of_val(&*page.entries);
     }
 
     fn hang(&mut self, above: Option<(u32, usize)>, node: Node) {
         match above {
             None => self.root = Link::to(node),
-            Some((inner, side)) => self.inners.get_mut(inner).children[side] = Link::to(node),
+            Some((inner, side)) => self.inners.get_mut(inner)[side] = Link::to(node),
         }
     }
 
@@ -393,9 +305,9 @@ impl<M: Default, const F: usize> Trie<M, F> {
             let count = u8::try_from(entries.len()).expect("a page's count");
             self.entry_bytes += entries.len() * size_of::<Entry<F>>();
             let entries = entries.into_boxed_slice();
-            *self.pages.get_mut(index) = Page { entries, count, mark: M::default() };
+            *self.pages.get_mut(index) = Page { entries, count };
             Link::to(Node::Page(index))
         });
-        self.inners.push(Inner { children, mark: M::default() })
+        self.inners.push(children)
     }
 }

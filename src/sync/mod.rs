@@ -138,7 +138,7 @@ impl Session {
             }
             (Some(Asked::Sketch), Reply::Sketch(reply)) => {
                 self.report.rounds += 1;
-                self.take_cells(&reply, store, bodies);
+                self.take_cells(&reply, store);
             }
             (Some(Asked::Sketch), Reply::Unsupported) => self.phase = Phase::Walk,
             (Some(Asked::FetchShort(wanted)), Reply::Fetched { good, bad }) => {
@@ -351,7 +351,7 @@ impl Session {
     }
 
     /// What the sketches tell, or how to ask on. Where they do not tell, the leaves do.
-    fn take_cells(&mut self, reply: &SketchReply, store: &Store, bodies: &dyn Bodies) {
+    fn take_cells(&mut self, reply: &SketchReply, store: &Store) {
         let comparison = self.comparison.as_mut().expect("this phase has one");
         match comparison.handle_reply(reply, store) {
             Step::Ask => {}
@@ -359,7 +359,7 @@ impl Session {
             Step::Known(ids) => {
                 self.report.is_blind = ids.is_empty();
                 for id in ids {
-                    match store.find_short(id, bodies) {
+                    match store.find_short(id) {
                         Some(row) => self.surplus.push_back(row),
                         None => self.missing_short.push_back(id),
                     }

@@ -50,7 +50,7 @@ impl Node {
 
     fn root(&mut self) -> Digest {
         loop {
-            if let Some(root) = self.store.root_step(1000, &self.bodies) {
+            if let Some(root) = self.store.root_step(1000) {
                 return root;
             }
         }
@@ -105,7 +105,7 @@ impl Peer for Honest {
                 Reply::Sketch(answer_sketch(node.store.sketch(), node.store.len(), &request))
             }
             Request::FetchShort(ids) => {
-                let rows = ids.iter().filter_map(|id| node.store.find_short(*id, &node.bodies));
+                let rows = ids.iter().filter_map(|id| node.store.find_short(*id));
                 let positions = rows.filter_map(|row| node.store.position(row));
                 let good = positions.filter_map(|at| node.bodies.sealed_at(at));
                 Reply::Fetched { good: good.take(self.fetch).collect(), bad: 0 }
@@ -117,7 +117,7 @@ impl Peer for Honest {
             }
             Request::Leaves => {
                 self.leaf_pages += 1;
-                let leaves = node.store.leaves(self.reached, self.page, &node.bodies);
+                let leaves = node.store.leaves(self.reached, self.page);
                 self.reached = leaves.last().copied().filter(|_| leaves.len() == self.page);
                 Reply::Leaves { leaves, truncated: node.store.len() > self.page as u64 }
             }

@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use stemedb_edge::base::stream::Sink;
 use stemedb_edge::base::{Digest, Random, limits};
 use stemedb_edge::journal::record::{self, Found};
 use stemedb_edge::journal::{Batch, Bodies, Position, Work};
 use stemedb_edge::model::Sealed;
+use stemedb_edge::store::{Pages, Run, Spill};
 
 /// One node's log, frames in the bytes that a real one has.
 #[derive(Default)]
@@ -95,4 +97,30 @@ impl Disk {
     pub(crate) fn bytes(&self) -> u64 {
         self.tail().0 % limits::SEGMENT_BYTES_MAX
     }
+}
+
+/// The file of a run; nothing goes wrong with it.
+#[derive(Debug)]
+struct RunFile(Vec<u8>);
+
+impl Pages for RunFile {
+    fn read(&self, at: u64, into: &mut [u8]) -> bool {
+        let from = self.0.get(at as usize..).and_then(|rest| rest.get(..into.len()));
+        from.is_some_and(|from| {
+            into.copy_from_slice(from);
+            true
+        })
+    }
+
+    fn give_up(&self) -> ! {
+        panic!("a page is not what was written")
+    }
+}
+
+/// What rows become when they are spilled.
+pub(crate) fn index(spill: &Spill) -> Run {
+    let mut file = Vec::new();
+    spill.write(&mut Sink::new(&mut |bytes| file.extend_from_slice(bytes)));
+    let length = file.len() as u64;
+    Run::open(Box::new(RunFile(file)), length).expect("a run that was written")
 }

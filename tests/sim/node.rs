@@ -101,12 +101,17 @@ pub(crate) struct Start {
 
 pub(crate) const SHARDS: u32 = 16;
 pub(crate) const REPLICAS: u32 = 2;
+/// Few, so that most of what a node knows is in runs.
+const SPILL_ROWS: usize = 16;
 
 impl Node {
     pub(crate) fn start(now: Moment, start: Start, disk: &Disk) -> Node {
-        let mut store = Store::new(7);
+        let mut store = Store::new(7).spilling_after(SPILL_ROWS);
         for (at, sealed) in disk.records() {
             store.apply(&Committed::recovered(at, sealed.clone()), disk);
+            if let Some(spill) = store.spill() {
+                store.adopt(disk::index(&spill));
+            }
         }
         let config = cluster::Config {
             swim: swim::Config { probe_interval: Duration::from_secs(1) },
@@ -187,6 +192,7 @@ impl Node {
             Output::Synced(..) => self.session = None,
             Output::Cluster(output) => self.carry_out_cluster(now, output, disk),
             Output::Damaged(_) | Output::Healed(_) => {}
+            Output::Spill(spill) => self.replica.handle_indexed(disk::index(&spill)),
         }
     }
 
@@ -224,7 +230,7 @@ impl Node {
         while self.session.is_none() {
             let Some(target) = self.agenda.pop_front() else { return };
             let root = loop {
-                if let Some(root) = self.replica.root_step(1000, disk) {
+                if let Some(root) = self.replica.root_step(1000) {
                     break root;
                 }
             };
@@ -305,14 +311,14 @@ impl Node {
             Request::Roots { root, .. } => {
                 let count = store.len();
                 let own = loop {
-                    if let Some(own) = self.replica.root_step(1000, disk) {
+                    if let Some(own) = self.replica.root_step(1000) {
                         break own;
                     }
                 };
                 Reply::Roots { matched: own == root, count }
             }
             Request::Leaves => {
-                let (leaves, truncated) = self.replica.handle_leaves(number, 0, disk);
+                let (leaves, truncated) = self.replica.handle_leaves(number, 0);
                 Reply::Leaves { leaves, truncated }
             }
             Request::Sketch(request) => {
@@ -323,7 +329,7 @@ impl Node {
                 Reply::Fetched { good: good.collect(), bad: 0 }
             }
             Request::FetchShort(wanted) => {
-                let at = |id| store.position(store.find_short(id, disk)?);
+                let at = |id| store.position(store.find_short(id)?);
                 let good = wanted.into_iter().filter_map(|id| body(at(id)));
                 Reply::Fetched { good: good.collect(), bad: 0 }
             }

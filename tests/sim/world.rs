@@ -513,7 +513,7 @@ impl World {
         let member = &mut self.members[of];
         let node = member.node.as_mut()?;
         loop {
-            if let Some(root) = node.replica.root_step(1000, &member.disk) {
+            if let Some(root) = node.replica.root_step(1000) {
                 return Some(root);
             }
         }

@@ -149,7 +149,7 @@ impl Pair {
 pub fn leaves(pair: &Pair) -> (u64, u64) {
     let (side, mut after, mut bytes, mut calls) = (&pair.two, None, 0, 0);
     loop {
-        let leaves = side.store.leaves(after, limits::LEAVES_MAX, &side.bodies);
+        let leaves = side.store.leaves(after, limits::LEAVES_MAX);
         after = leaves.last().copied();
         let full = leaves.len() == limits::LEAVES_MAX;
         let leaves = leaves.iter().map(|leaf| leaf.0.to_vec().into()).collect();

@@ -7,6 +7,7 @@
 mod checkpoint;
 mod copy;
 mod directory;
+mod indexer;
 mod reader;
 mod recovery;
 mod reread;
@@ -24,10 +25,11 @@ use async_channel::{Receiver, Sender};
 pub use checkpoint::Checkpoint;
 pub use copy::{Copied, copy};
 pub use directory::{Directory, holder, node_id, sync_directory};
+pub use indexer::Indexer;
 pub use reader::Reader;
 pub use recovery::{Recovered, recover, recover_from};
 pub use reread::{Reread, reread};
-pub use segment::{find as find_segments, path as segment_path};
+pub use segment::{find as find_segments, is_full, path as segment_path};
 
 use crate::journal::{Done, Position, Work};
 use segment::Writer;

@@ -109,6 +109,16 @@ pub fn recover_from(
     Ok(recovered)
 }
 
+/// What heads and frames take up to `tail`, by what each segment's head says of the one before;
+/// `None` if one does not say.
+pub(super) fn closed_bytes(log: &Path, tail: Position) -> Option<u64> {
+    let ends = (1..=tail.segment()).map(|number| match read_head(log, number) {
+        Ok(Head::Good { before }) => Some(u64::from(before)),
+        _ => None,
+    });
+    ends.sum::<Option<u64>>().map(|closed| closed + tail.offset())
+}
+
 /// Where the last whole record of an open segment ends, in bytes of its file.
 pub(super) fn whole_until(log: &Path, number: u64) -> Result<u64, Fault> {
     Ok(read_segment(log, number, |_, _| ())?.tail.offset())

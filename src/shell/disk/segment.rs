@@ -179,7 +179,8 @@ pub(super) fn end_before(number: u64, tail: Position) -> u32 {
     u32::try_from(end.min(limits::SEGMENT_BYTES_MAX)).expect("a segment is shorter than 4 GiB")
 }
 
-fn is_full(error: &io::Error) -> bool {
+/// Whether there is no room, for now: the disk is full, or a quota or size limit reached.
+pub fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge

@@ -1,0 +1,106 @@
+//! What a start needs beside the runs, so that it reads no record that a run stands for.
+//!
+//! In: a sound store at the moment of a spill. Out: that store again, its newest rows empty. Never:
+//! of a store with damage.
+
+use std::sync::Arc;
+
+use super::memtable::Memtable;
+use super::tree::Tree;
+use super::{Row, Run, Store};
+use crate::base::Digest;
+use crate::base::stream::{Sink, Source};
+use crate::journal::Position;
+use crate::sketch::{Key, Sketch};
+
+/// All of a store but its rows.
+#[derive(Debug)]
+pub struct State {
+    seed: u64,
+    opaque: u64,
+    end: Position,
+    /// The runs' names; of a spill's state, those that stay as they are.
+    runs: Vec<Digest>,
+    tree: Tree,
+    sketch: Sketch,
+}
+
+impl State {
+    pub(super) fn of(store: &Store, runs: Vec<Digest>) -> State {
+        State {
+            seed: store.seed,
+            opaque: store.opaque,
+            end: store.end,
+            runs,
+            tree: store.tree.clone(),
+            sketch: store.sketch.clone(),
+        }
+    }
+
+    /// The run that was spilled with it is written; once more, perhaps.
+    pub fn add_run(&mut self, run: Digest) {
+        if self.runs.last() != Some(&run) {
+            self.runs.push(run);
+        }
+    }
+
+    /// The runs' names, those with the oldest rows first.
+    pub fn runs(&self) -> &[Digest] {
+        &self.runs
+    }
+
+    /// Where the last record that it knows ends.
+    pub fn end(&self) -> Position {
+        self.end
+    }
+
+    /// How many assertions it knows.
+    pub fn len(&self) -> u64 {
+        self.tree.len()
+    }
+
+    /// Whether it knows none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes it out, but for the sketch's key.
+    pub fn save(&self, sink: &mut Sink) {
+        [self.seed, self.opaque, self.end.0].iter().for_each(|value| sink.put_u64(*value));
+        sink.put_u32(self.runs.len() as u32);
+        self.runs.iter().for_each(|run| sink.put(&run.0));
+        self.tree.save(sink);
+        self.sketch.save(sink);
+    }
+
+    /// What was written out. The bytes have to be the very ones: what they say is taken at its
+    /// word. `None` if they end too early.
+    pub fn load(key: Key, source: &mut Source) -> Option<State> {
+        Some(State {
+            seed: source.u64()?,
+            opaque: source.u64()?,
+            end: Position(source.u64()?),
+            runs: source.list(|source| source.bytes().map(Digest))?,
+            tree: Tree::load(source)?,
+            sketch: Sketch::load(key, source)?,
+        })
+    }
+
+    /// The store, with its runs; `None` if they are others.
+    pub fn into_store(self, runs: Vec<Run>) -> Option<Store> {
+        let mut rows: Row = 0;
+        for run in &runs {
+            (run.first() == rows).then_some(())?;
+            rows += run.len() as Row;
+        }
+        let is_his = runs.iter().map(Run::name).eq(self.runs) && u64::from(rows) == self.tree.len();
+        is_his.then(|| Store {
+            runs: runs.into_iter().map(Arc::new).collect(),
+            newest: Memtable::new(rows),
+            tree: self.tree,
+            opaque: self.opaque,
+            end: self.end,
+            ..Store::with_sketch(self.seed, self.sketch)
+        })
+    }
+}

@@ -1,0 +1,199 @@
+//! The Merkle tree over the set of hashes, down to 4096 buckets.
+//!
+//! In: hashes that come and go, and whoever can list those that begin alike. Out: the root, as
+//! `docs/wire.md` defines it. How many hashes each node has below it and the digests of those that
+//! did not change are kept; buckets that changed are listed again, in slices.
+//!
+//! Never: depends on the order of arrival, keeps a hash.
+
+use crate::base::Digest;
+use crate::base::stream::{Sink, Source};
+
+/// Bits that name a bucket: with ten million hashes one has some 2,400, which are listed and
+/// digested in a tenth of a millisecond; all nodes take 300 KB.
+const DEPTH: usize = 12;
+const BUCKETS: usize = 1 << DEPTH;
+/// Hashes of a full page.
+pub(super) const PAGE_MAX: usize = 64;
+/// In front of a page's hashes.
+const PAGE_TAG: u8 = 0;
+/// In front of two children's digests.
+const INNER_TAG: u8 = 1;
+
+/// The nodes, numbered as in a heap: the root is 1, the children of `n` are `2n` and `2n + 1`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tree {
+    counts: Vec<u32>,
+    digests: Vec<[u8; 32]>,
+    /// One bit per node: its digest is known.
+    known: Vec<u64>,
+}
+
+/// Hashes that may still be listed in this slice; the first bucket is listed whatever it has.
+struct Budget {
+    left: usize,
+    is_fresh: bool,
+}
+
+impl Budget {
+    fn spend(&mut self, count: usize) -> Option<()> {
+        match self.left.checked_sub(count) {
+            Some(left) => self.left = left,
+            None if self.is_fresh => self.left = 0,
+            None => return None,
+        }
+        self.is_fresh = false;
+        Some(())
+    }
+}
+
+impl Tree {
+    /// Of no hash; its memory is touched by the first ones.
+    pub(super) fn new() -> Tree {
+        Tree {
+            counts: vec![0; 2 * BUCKETS],
+            digests: vec![[0; 32]; 2 * BUCKETS],
+            known: vec![0; 2 * BUCKETS / 64],
+        }
+    }
+
+    /// A hash came.
+    pub(super) fn insert(&mut self, hash: &Digest) {
+        self.change(hash, |count| count + 1);
+    }
+
+    /// A hash went.
+    pub(super) fn remove(&mut self, hash: &Digest) {
+        self.change(hash, |count| count - 1);
+    }
+
+    fn change(&mut self, hash: &Digest, by: impl Fn(u32) -> u32) {
+        let mut node = BUCKETS + bucket(hash);
+        while node > 0 {
+            self.counts[node] = by(self.counts[node]);
+            self.known[node / 64] &= !(1 << (node % 64));
+            node /= 2;
+        }
+    }
+
+    /// How many hashes there are.
+    pub(super) fn len(&self) -> u64 {
+        u64::from(self.counts[1])
+    }
+
+    /// Brings the tree up to date; `None`: call again. `list` gives all hashes that agree with one
+    /// in so many bits; about `budget` of them are asked for, those of one bucket at least.
+    pub(super) fn root(
+        &mut self,
+        budget: usize,
+        list: impl Fn(&Digest, usize) -> Vec<Digest>,
+    ) -> Option<Digest> {
+        let mut budget = Budget { left: budget, is_fresh: true };
+        self.refresh(1, 0, &Digest::ZERO, &mut budget, &list)
+    }
+
+    /// `prefix` has the bits above the node; the recursion is no deeper than [`DEPTH`].
+    fn refresh(
+        &mut self,
+        node: usize,
+        depth: usize,
+        prefix: &Digest,
+        budget: &mut Budget,
+        list: &impl Fn(&Digest, usize) -> Vec<Digest>,
+    ) -> Option<Digest> {
+        let count = self.counts[node] as usize;
+        if count == 0 {
+            return Some(Digest::ZERO);
+        }
+        if self.known[node / 64] >> (node % 64) & 1 == 1 {
+            return Some(Digest(self.digests[node]));
+        }
+        let digest = if count <= PAGE_MAX || depth == DEPTH {
+            budget.spend(count)?;
+            let mut hashes = list(prefix, depth);
+            hashes.sort_unstable();
+            debug_assert_eq!(hashes.len(), count, "what is counted is listed");
+            subtree(&hashes, depth)
+        } else {
+            let mut right = *prefix;
+            right.0[depth / 8] |= 0x80 >> (depth % 8);
+            let left = self.refresh(2 * node, depth + 1, prefix, budget, list)?;
+            let right = self.refresh(2 * node + 1, depth + 1, &right, budget, list)?;
+            inner_digest(&left, &right)
+        };
+        self.digests[node] = digest.0;
+        self.known[node / 64] |= 1 << (node % 64);
+        Some(digest)
+    }
+
+    /// Buckets that have hashes, from that of `hash` on: a prefix and its bits for each.
+    pub(super) fn buckets_from(&self, hash: &Digest) -> impl Iterator<Item = (Digest, usize)> {
+        let used = (bucket(hash)..BUCKETS).filter(|bucket| self.counts[BUCKETS + bucket] > 0);
+        used.map(|bucket| {
+            let mut prefix = Digest::ZERO;
+            prefix.0[..2].copy_from_slice(&((bucket << (16 - DEPTH)) as u16).to_be_bytes());
+            (prefix, DEPTH)
+        })
+    }
+
+    /// Writes it out.
+    pub(super) fn save(&self, sink: &mut Sink) {
+        self.counts.iter().for_each(|count| sink.put_u32(*count));
+        self.known.iter().for_each(|known| sink.put_u64(*known));
+        self.digests.iter().for_each(|digest| sink.put(digest));
+    }
+
+    /// Takes in what was written out.
+    pub(super) fn load(source: &mut Source) -> Option<Tree> {
+        let mut tree = Tree::new();
+        for count in &mut tree.counts {
+            *count = source.u32()?;
+        }
+        for known in &mut tree.known {
+            *known = source.u64()?;
+        }
+        for digest in &mut tree.digests {
+            source.fill(digest)?;
+        }
+        Some(tree)
+    }
+
+    /// Heap bytes, once hashes have touched them.
+    pub(super) fn bytes(&self) -> usize {
+        self.counts.len() * 4 + self.digests.len() * 32 + self.known.len() * 8
+    }
+}
+
+fn bucket(hash: &Digest) -> usize {
+    usize::from(u16::from_be_bytes([hash.0[0], hash.0[1]])) >> (16 - DEPTH)
+}
+
+/// The digest of a node by all hashes below it, in ascending order; no deeper than their bits.
+fn subtree(hashes: &[Digest], depth: usize) -> Digest {
+    if hashes.len() <= PAGE_MAX {
+        return page_digest(hashes);
+    }
+    let (left, right) = hashes.split_at(hashes.partition_point(|hash| !hash.bit(depth)));
+    inner_digest(&subtree(left, depth + 1), &subtree(right, depth + 1))
+}
+
+/// BLAKE3(0x00, count as u32 little-endian, the hashes in ascending order); zeros of no hash.
+fn page_digest(hashes: &[Digest]) -> Digest {
+    if hashes.is_empty() {
+        return Digest::ZERO;
+    }
+    let count = u32::try_from(hashes.len()).expect("a page's count");
+    let mut bytes = Vec::with_capacity(5 + hashes.len() * 32);
+    bytes.push(PAGE_TAG);
+    bytes.extend_from_slice(&count.to_le_bytes());
+    hashes.iter().for_each(|hash| bytes.extend_from_slice(&hash.0));
+    Digest::of(&bytes)
+}
+
+/// BLAKE3(0x01, left, right); an empty side is 32 zero bytes.
+fn inner_digest(left: &Digest, right: &Digest) -> Digest {
+    let mut bytes = [INNER_TAG; 65];
+    bytes[1..33].copy_from_slice(&left.0);
+    bytes[33..].copy_from_slice(&right.0);
+    Digest::of(&bytes)
+}
