@@ -3,15 +3,19 @@
 //!
 //! `cargo bench --bench store [COUNT]`; each shape runs in a process of its own.
 
+use std::fs::File;
 use std::hint::black_box;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::time::Instant;
 
+use stemedb_edge::base::stream::Sink;
 use stemedb_edge::base::{Digest, HlcClock, NodeId, Wall};
 use stemedb_edge::journal::{Bodies, Committed, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::shell::memory;
-use stemedb_edge::store::Store;
+use stemedb_edge::store::{Pages, Run, Spill, Store};
 
 /// What a record of 300 bytes takes in the log.
 const FRAME_BYTES: u64 = 344;
@@ -29,6 +33,33 @@ impl Bodies for Imagined {
     fn sealed_at(&self, _: Position) -> Option<Sealed> {
         None
     }
+}
+
+/// The file of a run.
+#[derive(Debug)]
+struct RunFile(File);
+
+impl Pages for RunFile {
+    fn read(&self, at: u64, into: &mut [u8]) -> bool {
+        self.0.read_exact_at(into, at).is_ok()
+    }
+
+    fn give_up(&self) -> ! {
+        panic!("a page is not what was written")
+    }
+}
+
+/// Writes rows to a file without a name.
+fn write(spill: &Spill) -> Run {
+    let path = std::env::temp_dir().join(format!("stemedb-run-{}", std::process::id()));
+    let options = File::options().read(true).write(true).create(true).truncate(true).open(&path);
+    let file = options.expect("a temporary file");
+    std::fs::remove_file(path).expect("it is there");
+    let mut writer = BufWriter::new(file);
+    spill.write(&mut Sink::new(&mut |bytes| writer.write_all(bytes).expect("written")));
+    let file = writer.into_inner().expect("written");
+    let length = file.metadata().expect("its length").len();
+    Run::open(Box::new(RunFile(file)), length).expect("a run that was written")
 }
 
 fn names(shape: &str, number: u64) -> (String, String) {
@@ -63,6 +94,9 @@ fn measure(shape: &str, count: u64) {
         let committed = committed(shape, number, &mut clock);
         let start = Instant::now();
         store.apply(&committed, &Imagined);
+        if let Some(spill) = store.spill() {
+            store.adopt(write(&spill));
+        }
         inserting += start.elapsed().as_nanos() as u64;
     }
     let start = Instant::now();
@@ -79,13 +113,13 @@ fn measure(shape: &str, count: u64) {
     let part = |bytes: usize| bytes as f64 / count as f64;
     let memory = store.memory();
     println!(
-        "{shape:16} {:6.2} B resident each ({:5.2} hashes + Merkle, {:4.2} rows, {:5.2} subjects, \
-         {:5.2} predicates); insert {} ns, find {found} ns, root {} ms",
+        "{shape:16} {:6.2} B resident each ({:5.2} newest, {:5.2} runs, {:5.2} tree, {:5.2} sketch); \
+         insert {} ns, runs written included; find {found} ns, root {} ms",
         grown as f64 / count as f64,
-        part(memory.hashes),
-        part(memory.rows),
-        part(memory.subjects),
-        part(memory.predicates),
+        part(memory.newest),
+        part(memory.runs),
+        part(memory.tree),
+        part(memory.sketch),
         inserting / count,
         root.as_millis(),
     );

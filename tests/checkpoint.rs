@@ -19,6 +19,8 @@ use stemedb_edge::sketch::Key;
 use stemedb_edge::store::Store;
 
 const RECORDS: u64 = 3000;
+/// Rows of a run; the last one is shorter.
+const SPILL_ROWS: usize = 700;
 
 impl Folder {
     /// A log of two segments.
@@ -57,8 +59,16 @@ impl Folder {
         Checkpoint::new(&self.0, Key::new(None))
     }
 
-    fn index(&self) -> PathBuf {
-        self.0.join("index")
+    fn manifest(&self) -> PathBuf {
+        self.0.join("index/manifest")
+    }
+
+    /// The files of runs.
+    fn runs(&self) -> Vec<PathBuf> {
+        let found = fs::read_dir(self.0.join("index")).expect("an index");
+        let mut runs: Vec<PathBuf> = found.map(|entry| entry.expect("read").path()).collect();
+        runs.retain(|path| path.extension().is_some_and(|it| it == "run"));
+        runs
     }
 
     fn segment(&self, number: u64) -> PathBuf {
@@ -68,19 +78,21 @@ impl Folder {
     /// Reads the log and keeps the index.
     fn keep(&self) -> (Recovered, Store) {
         let reader = Reader::new(&self.log());
-        let mut store = Store::new(7);
+        let mut store = Store::new(7).spilling_after(SPILL_ROWS);
+        let checkpoint = self.checkpoint();
         let recovered = recover(&self.log(), true, |committed| {
             store.apply(&committed, &reader);
+            if let Some(mut spill) = store.spill() {
+                store.adopt(checkpoint.spill(&mut spill).expect("written"));
+            }
         });
-        let recovered = recovered.expect("a good log");
-        let kept = self.checkpoint().save(&store, recovered.tail, recovered.bytes);
-        kept.expect("kept");
-        (recovered, store)
+        let mut rest = store.spill_all().expect("some rows are left");
+        store.adopt(checkpoint.spill(&mut rest).expect("written"));
+        (recovered.expect("a good log"), store)
     }
 
     fn root(&self, store: &mut Store) -> String {
-        let reader = Reader::new(&self.log());
-        let root = std::iter::from_fn(|| Some(store.root_step(1 << 20, &reader)));
+        let root = std::iter::from_fn(|| Some(store.root_step(1 << 20)));
         root.flatten().next().expect("it ends").to_string()
     }
 }
@@ -145,11 +157,26 @@ fn what_changed_behind_its_back_is_read_again() {
     assert!(!is_trusted(&folder), "there is none");
     let (recovered, _) = folder.keep();
     assert!(is_trusted(&folder));
-    let length = fs::metadata(folder.index()).expect("there").len();
+    let length = fs::metadata(folder.manifest()).expect("there").len();
     for at in (0..length).step_by(length as usize / 97) {
-        folder.flip(folder.index(), at);
-        assert!(!is_trusted(&folder), "byte {at} of the index");
-        folder.flip(folder.index(), at);
+        folder.flip(folder.manifest(), at);
+        assert!(!is_trusted(&folder), "byte {at} of the manifest");
+        folder.flip(folder.manifest(), at);
+    }
+    assert!(is_trusted(&folder));
+    let runs = folder.runs();
+    assert_eq!(runs.len(), 5, "four of 700 rows and one of 200");
+    for run in runs {
+        let length = fs::metadata(&run).expect("there").len();
+        for at in [0, 8, 12, 16, 20, 24, length - 300, length - 40, length - 1] {
+            folder.flip(run.clone(), at);
+            assert!(!is_trusted(&folder), "byte {at} of {}", run.display());
+            folder.flip(run.clone(), at);
+        }
+        let away = run.with_extension("away");
+        fs::rename(&run, &away).expect("moved");
+        assert!(!is_trusted(&folder), "a run is gone");
+        fs::rename(&away, &run).expect("moved back");
     }
     assert!(is_trusted(&folder));
     let other = Secret::new("another").expect("a good secret");
@@ -174,11 +201,17 @@ fn what_changed_behind_its_back_is_read_again() {
 fn a_cut_index_is_none() {
     let folder = Folder::filled("cut");
     folder.keep();
-    let bytes = fs::read(folder.index()).expect("read");
-    for length in [0, 7, 31, 32, 33, 1000, bytes.len() / 2, bytes.len() - 1] {
-        fs::write(folder.index(), &bytes[..length]).expect("written");
-        assert!(folder.checkpoint().load().is_none(), "{length} bytes of it");
+    for path in [folder.manifest(), folder.runs().remove(0)] {
+        let bytes = fs::read(&path).expect("read");
+        for length in [0, 7, 31, 32, 33, 1000, bytes.len() / 2, bytes.len() - 1] {
+            fs::write(&path, &bytes[..length]).expect("written");
+            assert!(folder.checkpoint().load().is_none(), "{length} bytes of {}", path.display());
+        }
+        fs::write(&path, bytes).expect("written");
     }
+    assert!(folder.checkpoint().load().is_some());
+    folder.checkpoint().clear().expect("cleared");
+    assert!(folder.runs().is_empty() && !folder.manifest().exists());
 }
 
 #[test]
@@ -190,7 +223,14 @@ fn an_index_with_a_lost_record_is_not_kept() {
     let place = (0..limits::SEGMENT_BYTES_MAX).step_by(8).map(|at| Position((64 << 20) + at));
     let lost = place.take(1000).find_map(|at| store.lose(at, &reader));
     assert!(lost.is_some(), "it was one of the first");
-    let kept = folder.checkpoint().save(&store, recovered.tail, recovered.bytes);
-    kept.expect("no fault");
-    assert!(!folder.index().exists(), "the one that was there speaks of a record that is none");
+    assert!(folder.manifest().exists());
+    let sealed = claim(RECORDS);
+    folder.append(1, &frames(RECORDS..RECORDS + 1));
+    store.apply(&Committed::recovered(recovered.tail, sealed), &reader);
+    let mut spill = store.spill_all().expect("a row");
+    assert!(spill.state.is_none(), "it is not whole");
+    let run = folder.checkpoint().spill(&mut spill).expect("no fault");
+    store.adopt(run);
+    assert!(!folder.manifest().exists(), "the one that was there speaks of a record that is none");
+    assert_eq!(store.find(&claim(RECORDS).digest(), &reader), Some(recovered.tail));
 }

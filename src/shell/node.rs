@@ -167,7 +167,10 @@ fn recover(log: &Path, key: Key, checkpoint: &Checkpoint) -> Result<Found, Fault
     let reader = Reader::new(log);
     let (whole, mut store) = match checkpoint.load() {
         Some((whole, store)) => (Some(whole), store),
-        None => (None, Store::with_key(fastrand::u64(..), key)),
+        None => {
+            checkpoint.clear()?;
+            (None, Store::with_key(fastrand::u64(..), key))
+        }
     };
     let known = store.len();
     let mut rest = Ok(None);

@@ -6,7 +6,8 @@
 //!
 //! Never: reads a body.
 
-use super::{Holder, Name, Row, Store, fingerprint};
+use super::holder::Holder;
+use super::{Name, Row, Store, fingerprint};
 use crate::journal::Position;
 
 /// A walk over candidates, newest first. It may name rows that have another subject or predicate

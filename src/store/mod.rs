@@ -9,10 +9,13 @@
 
 mod candidates;
 mod filter;
+mod holder;
 mod memtable;
 mod postings;
 mod rows;
 mod run;
+mod section;
+mod spill;
 mod state;
 mod tree;
 mod trie;
@@ -28,8 +31,10 @@ use crate::journal::{Bodies, Committed, Position};
 use crate::sketch::{Key, ShortId, Sketch};
 
 pub use candidates::Candidates;
+use holder::Holder;
 use memtable::Memtable;
-pub use run::{Pages, Run, Spill};
+pub use run::{Pages, Run};
+pub use spill::Spill;
 pub use state::State;
 use tree::Tree;
 
@@ -425,43 +430,6 @@ impl Store {
         self.tables().for_each(|table| table.under(prefix, depth, &mut see));
         self.runs.iter().for_each(|run| run.under(prefix, depth, &mut see));
         hashes
-    }
-}
-
-/// What holds a row.
-#[derive(Clone, Copy)]
-enum Holder<'a> {
-    Table(&'a Memtable),
-    Run(&'a Run),
-}
-
-impl Holder<'_> {
-    fn first(&self) -> Row {
-        match self {
-            Holder::Table(table) => table.first(),
-            Holder::Run(run) => run.first(),
-        }
-    }
-
-    fn position(&self, row: Row) -> Position {
-        match self {
-            Holder::Table(table) => table.position(row),
-            Holder::Run(run) => run.position(row),
-        }
-    }
-
-    fn count(&self, name: Name, is_subject: bool) -> usize {
-        match self {
-            Holder::Table(table) => table.count(name, is_subject),
-            Holder::Run(run) => run.count(name, is_subject),
-        }
-    }
-
-    fn named(&self, name: Name, is_subject: bool, before: Row) -> Vec<Row> {
-        match self {
-            Holder::Table(table) => table.named(name, is_subject, before),
-            Holder::Run(run) => run.named(name, is_subject, before),
-        }
     }
 }
 

@@ -1,37 +1,23 @@
 //! A sorted run: the index of some hundred thousand rows in a file, a summary of it in memory
 //! (`docs/journal-format.md`, section "The index").
 //!
-//! In: a [`Spill`], written out once; then the file's pages, read by place. Out: rows by hash, by
+//! In: the pages of a file that [`super::Spill`] wrote, read by place. Out: rows by hash, by
 //! subject and by predicate, and their places. The summary has the first key and the checksum of
 //! every page, and a filter per index, so that a look reads one page of one run for the most part.
 //!
 //! Never: opens a file, changes what is written, takes a page for what its checksum denies.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::filter::Filter;
-use super::memtable::Memtable;
-use super::{NAMED_MAX, Name, Row, State};
+use super::section::{HASHES, NAMES, PLACES, Section, name_key, place_of};
+use super::spill::{HEAD_BYTES, MAGIC, TRAILER_BYTES, VERSION};
+use super::{NAMED_MAX, Name, Row};
 use crate::base::Digest;
-use crate::base::stream::{Sink, Source};
+use crate::base::stream::Source;
 use crate::journal::Position;
 use crate::journal::record::ALIGNMENT;
 use crate::sketch::short_id;
-
-const MAGIC: [u8; 8] = *b"STEMERUN";
-const VERSION: u32 = 1;
-/// Magic, version, first row, rows, entries by subject and by predicate.
-const HEAD_BYTES: u64 = 28;
-/// Where the summary begins, and the digest of head and summary.
-const TRAILER_BYTES: u64 = 8 + 32;
-
-/// A hash and the row's place in the run (3 bytes).
-const HASHES: Shape = Shape { width: 35, per_page: 128, key: hash_key };
-/// A position in units of 8 bytes (5 bytes), by place.
-const PLACES: Shape = Shape { width: 5, per_page: 512, key: |_| 0 };
-/// A name's fingerprint and the row's place in the run (3 bytes).
-const NAMES: Shape = Shape { width: 7, per_page: 512, key: name_key };
 
 /// Reads the file of a run; more than one thread may.
 pub trait Pages: fmt::Debug + Send + Sync {
@@ -40,42 +26,6 @@ pub trait Pages: fmt::Debug + Send + Sync {
     /// A page is not what was written: the index is of no use any more, the log is. Does not
     /// return.
     fn give_up(&self) -> !;
-}
-
-/// Rows that are to become a run.
-#[derive(Debug)]
-pub struct Spill {
-    pub(super) memtable: Arc<Memtable>,
-    /// A run that is to be written again with them.
-    pub(super) onto: Option<Arc<Run>>,
-    /// The store with them, if it is sound.
-    pub state: Option<State>,
-}
-
-/// How entries of one kind are laid out: sorted by key, in pages.
-#[derive(Clone, Copy)]
-struct Shape {
-    width: usize,
-    per_page: usize,
-    key: fn(&[u8]) -> u64,
-}
-
-impl fmt::Debug for Shape {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} entries of {} bytes", self.per_page, self.width)
-    }
-}
-
-/// What is known of the entries of one kind.
-#[derive(Debug)]
-struct Section {
-    shape: Shape,
-    at: u64,
-    count: usize,
-    /// Each page's first key.
-    fences: Vec<u64>,
-    /// CRC-32C of each page.
-    checksums: Vec<u32>,
 }
 
 /// A run.
@@ -89,169 +39,6 @@ pub struct Run {
     names: [Section; 2],
     hash_filter: Filter,
     name_filters: [Filter; 2],
-}
-
-impl Spill {
-    fn first(&self) -> Row {
-        self.onto.as_ref().map_or(self.memtable.first(), |run| run.first)
-    }
-
-    fn len(&self) -> usize {
-        self.memtable.len() + self.onto.as_ref().map_or(0, |run| run.len())
-    }
-
-    /// Writes the run; its name comes out.
-    pub fn write(&self, sink: &mut Sink) -> Digest {
-        let names = [self.names(true), self.names(false)];
-        let mut head = Vec::with_capacity(HEAD_BYTES as usize);
-        head.extend_from_slice(&MAGIC);
-        let counts =
-            [self.first(), self.len() as Row, names[0].len() as Row, names[1].len() as Row];
-        head.extend_from_slice(&VERSION.to_le_bytes());
-        counts.iter().for_each(|count| head.extend_from_slice(&count.to_le_bytes()));
-        sink.put(&head);
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&head);
-        let mut end = HEAD_BYTES;
-        let mut sections = Vec::new();
-        let mut filters = Vec::new();
-        {
-            let hashes = self.hashes();
-            let mut filter = Filter::new(hashes.len());
-            hashes.iter().for_each(|(hash, _)| filter.insert(short_id(hash)));
-            filters.push(filter);
-            let entries = hashes.iter().map(|(hash, row)| {
-                let mut entry = [0; HASHES.width];
-                entry[..32].copy_from_slice(&hash.0);
-                put_place(&mut entry[32..], row - self.first());
-                entry
-            });
-            sections.push(Section::write(HASHES, &mut end, entries, sink));
-        }
-        let places = self.places().map(|at| {
-            let units = (at.0 / ALIGNMENT as u64).to_le_bytes();
-            *units.first_chunk::<{ PLACES.width }>().expect("five of eight bytes")
-        });
-        sections.push(Section::write(PLACES, &mut end, places, sink));
-        for names in names {
-            filters.push(filter_of(&names));
-            let entries = names.iter().map(|(name, row)| {
-                let mut entry = [0; NAMES.width];
-                entry[..4].copy_from_slice(&name.0.to_be_bytes());
-                put_place(&mut entry[4..], row - self.first());
-                entry
-            });
-            sections.push(Section::write(NAMES, &mut end, entries, sink));
-        }
-        let mut put = |bytes: &[u8]| {
-            hasher.update(bytes);
-            sink.put(bytes);
-        };
-        let mut summary = Sink::new(&mut put);
-        sections.iter().for_each(|section| section.save(&mut summary));
-        filters.iter().for_each(|filter| filter.save(&mut summary));
-        let name = Digest(hasher.finalize().into());
-        sink.put_u64(end);
-        sink.put(&name.0);
-        name
-    }
-
-    fn hashes(&self) -> Vec<(Digest, Row)> {
-        let mut hashes = Vec::with_capacity(self.len());
-        if let Some(run) = &self.onto {
-            run.hashes_from(0, &mut |row, hash| {
-                hashes.push((*hash, row));
-                true
-            });
-        }
-        hashes.extend(self.memtable.digests().map(|(hash, row)| (*hash, row)));
-        hashes.sort_unstable();
-        hashes
-    }
-
-    fn places(&self) -> impl Iterator<Item = Position> {
-        let old = self.onto.iter().flat_map(|run| run.rows().map(|row| run.position(row)));
-        let first = self.memtable.first();
-        let new = first..first + self.memtable.len() as Row;
-        old.chain(new.map(|row| self.memtable.position(row)))
-    }
-
-    fn names(&self, is_subject: bool) -> Vec<(Name, Row)> {
-        let mut names: Vec<(Name, Row)> = self.memtable.names(is_subject).collect();
-        if let Some(run) = &self.onto {
-            run.entries(run.section(is_subject), 0, |entry| {
-                names.push((name_of(entry), run.first + place_of(&entry[4..])));
-                true
-            });
-            names.sort_unstable();
-        }
-        names
-    }
-}
-
-fn filter_of(names: &[(Name, Row)]) -> Filter {
-    let distinct = || names.chunk_by(|one, other| one.0 == other.0).map(|rows| rows[0].0);
-    let mut filter = Filter::new(distinct().count());
-    distinct().for_each(|name| filter.insert(name.mixed()));
-    filter
-}
-
-impl Section {
-    fn new(shape: Shape, at: u64, count: usize) -> Section {
-        let pages = count.div_ceil(shape.per_page);
-        let (fences, checksums) = (Vec::with_capacity(pages), Vec::with_capacity(pages));
-        Section { shape, at, count, fences, checksums }
-    }
-
-    fn end(&self) -> u64 {
-        self.at + (self.count * self.shape.width) as u64
-    }
-
-    fn write<const N: usize>(
-        shape: Shape,
-        end: &mut u64,
-        entries: impl Iterator<Item = [u8; N]>,
-        sink: &mut Sink,
-    ) -> Section {
-        let mut section = Section::new(shape, *end, 0);
-        let mut page = Vec::with_capacity(shape.per_page * shape.width);
-        let mut entries = entries.peekable();
-        while let Some(entry) = entries.next() {
-            if page.is_empty() {
-                section.fences.push((shape.key)(&entry));
-            }
-            page.extend_from_slice(&entry);
-            section.count += 1;
-            if section.count.is_multiple_of(shape.per_page) || entries.peek().is_none() {
-                section.checksums.push(crc32c::crc32c(&page));
-                sink.put(&page);
-                page.clear();
-            }
-        }
-        *end = section.end();
-        section
-    }
-
-    fn save(&self, sink: &mut Sink) {
-        self.fences.iter().for_each(|fence| sink.put_u64(*fence));
-        self.checksums.iter().for_each(|checksum| sink.put_u32(*checksum));
-    }
-
-    fn load(shape: Shape, at: u64, count: usize, source: &mut Source) -> Option<Section> {
-        let mut section = Section::new(shape, at, count);
-        let pages = count.div_ceil(shape.per_page);
-        for _ in 0..pages {
-            section.fences.push(source.u64()?);
-        }
-        for _ in 0..pages {
-            section.checksums.push(source.u32()?);
-        }
-        Some(section)
-    }
-
-    fn bytes(&self) -> usize {
-        self.fences.capacity() * 8 + self.checksums.capacity() * 4
-    }
 }
 
 impl Run {
@@ -313,7 +100,7 @@ impl Run {
         self.hashes.count
     }
 
-    fn rows(&self) -> std::ops::Range<Row> {
+    pub(super) fn rows(&self) -> std::ops::Range<Row> {
         self.first..self.first + self.len() as Row
     }
 
@@ -414,12 +201,12 @@ impl Run {
         sections.iter().sum::<usize>() + filters + self.hash_filter.bytes()
     }
 
-    fn section(&self, is_subject: bool) -> &Section {
+    pub(super) fn section(&self, is_subject: bool) -> &Section {
         &self.names[usize::from(!is_subject)]
     }
 
     /// Shows hashes from the first one on whose first 8 bytes are no less, until told to stop.
-    fn hashes_from(&self, id: u64, see: &mut dyn FnMut(Row, &Digest) -> bool) {
+    pub(super) fn hashes_from(&self, id: u64, see: &mut dyn FnMut(Row, &Digest) -> bool) {
         self.entries(&self.hashes, id, |entry| {
             let hash = Digest(*entry.first_chunk().expect("a hash is 32 bytes"));
             see(self.first + place_of(&entry[32..]), &hash)
@@ -427,7 +214,7 @@ impl Run {
     }
 
     /// Shows entries from the first one on whose key is no less, until told to stop.
-    fn entries(&self, section: &Section, key: u64, mut see: impl FnMut(&[u8]) -> bool) {
+    pub(super) fn entries(&self, section: &Section, key: u64, mut see: impl FnMut(&[u8]) -> bool) {
         let first = section.fences.partition_point(|fence| *fence < key).saturating_sub(1);
         for index in first..section.fences.len() {
             let page = self.page(section, index);
@@ -460,25 +247,4 @@ impl Run {
         }
         page
     }
-}
-
-fn hash_key(entry: &[u8]) -> u64 {
-    u64::from_be_bytes(*entry.first_chunk().expect("a hash is 32 bytes"))
-}
-
-fn name_key(entry: &[u8]) -> u64 {
-    u64::from(name_of(entry).0) << 32 | u64::from(place_of(&entry[4..]))
-}
-
-fn name_of(entry: &[u8]) -> Name {
-    Name(u32::from_be_bytes(*entry.first_chunk().expect("a fingerprint is 4 bytes")))
-}
-
-fn place_of(bytes: &[u8]) -> Row {
-    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0])
-}
-
-fn put_place(into: &mut [u8], place: Row) {
-    debug_assert!(place < 1 << 24);
-    into.copy_from_slice(&place.to_le_bytes()[..3]);
 }

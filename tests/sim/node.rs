@@ -16,7 +16,7 @@ use stemedb_edge::store::Store;
 use stemedb_edge::swim::{self, Ack, CallNumber, Event, Failure, State, Update};
 use stemedb_edge::sync::{Reply, Request, WireBytes, answer_sketch};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, index};
 
 /// A request of one node to another.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ impl Node {
         for (at, sealed) in disk.records() {
             store.apply(&Committed::recovered(at, sealed.clone()), disk);
             if let Some(spill) = store.spill() {
-                store.adopt(disk::index(&spill));
+                store.adopt(index(&spill));
             }
         }
         let config = cluster::Config {
@@ -192,7 +192,7 @@ impl Node {
             Output::Synced(..) => self.session = None,
             Output::Cluster(output) => self.carry_out_cluster(now, output, disk),
             Output::Damaged(_) | Output::Healed(_) => {}
-            Output::Spill(spill) => self.replica.handle_indexed(disk::index(&spill)),
+            Output::Spill(spill) => self.replica.handle_indexed(index(&spill)),
         }
     }
 

@@ -176,6 +176,13 @@ impl Checkpoint {
         }
     }
 
+    /// Removes what is left of an index that is of no use.
+    pub fn clear(&self) -> Result<(), Fault> {
+        self.forget()?;
+        self.sweep(&[]);
+        Ok(())
+    }
+
     /// Removes the files of runs that no start will take in; those in use stay readable.
     fn sweep(&self, keep: &[Digest]) {
         let Ok(found) = fs::read_dir(self.index()) else { return };
@@ -198,11 +205,8 @@ impl Checkpoint {
             let mut file = BufReader::new(File::open(self.manifest()).ok()?.take(length));
             self.read(&mut Source::new(&mut |buffer| file.read_exact(buffer).ok()))
         });
-        if trusted.is_none() {
-            if length.is_some() {
-                log::warn!("the kept index does not fit the log: reading all of it");
-            }
-            self.sweep(&[]);
+        if trusted.is_none() && length.is_some() {
+            log::warn!("the kept index does not fit the log: reading all of it");
         }
         trusted
     }

@@ -1,0 +1,127 @@
+//! Entries of one kind in the file of a run: sorted by key, in pages.
+//!
+//! In: entries. Out: pages of them, and what is kept of each in memory: its first key and its
+//! checksum. Never: reads a file.
+
+use std::fmt;
+
+use super::{Name, Row};
+use crate::base::stream::{Sink, Source};
+
+/// A hash and the row's place in the run (3 bytes).
+pub(super) const HASHES: Shape = Shape { width: 35, per_page: 128, key: hash_key };
+/// A position in units of 8 bytes (5 bytes), by place.
+pub(super) const PLACES: Shape = Shape { width: 5, per_page: 512, key: |_| 0 };
+/// A name's fingerprint and the row's place in the run (3 bytes).
+pub(super) const NAMES: Shape = Shape { width: 7, per_page: 512, key: name_key };
+
+/// How entries of one kind are laid out: sorted by key, in pages.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) width: usize,
+    pub(super) per_page: usize,
+    pub(super) key: fn(&[u8]) -> u64,
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} entries of {} bytes", self.per_page, self.width)
+    }
+}
+
+/// What is known of the entries of one kind.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) shape: Shape,
+    /// Where its pages begin in the file.
+    pub(super) at: u64,
+    pub(super) count: usize,
+    /// Each page's first key.
+    pub(super) fences: Vec<u64>,
+    /// CRC-32C of each page.
+    pub(super) checksums: Vec<u32>,
+}
+
+impl Section {
+    fn new(shape: Shape, at: u64, count: usize) -> Section {
+        let pages = count.div_ceil(shape.per_page);
+        let (fences, checksums) = (Vec::with_capacity(pages), Vec::with_capacity(pages));
+        Section { shape, at, count, fences, checksums }
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.at + (self.count * self.shape.width) as u64
+    }
+
+    pub(super) fn write<const N: usize>(
+        shape: Shape,
+        end: &mut u64,
+        entries: impl Iterator<Item = [u8; N]>,
+        sink: &mut Sink,
+    ) -> Section {
+        let mut section = Section::new(shape, *end, 0);
+        let mut page = Vec::with_capacity(shape.per_page * shape.width);
+        let mut entries = entries.peekable();
+        while let Some(entry) = entries.next() {
+            if page.is_empty() {
+                section.fences.push((shape.key)(&entry));
+            }
+            page.extend_from_slice(&entry);
+            section.count += 1;
+            if section.count.is_multiple_of(shape.per_page) || entries.peek().is_none() {
+                section.checksums.push(crc32c::crc32c(&page));
+                sink.put(&page);
+                page.clear();
+            }
+        }
+        *end = section.end();
+        section
+    }
+
+    pub(super) fn save(&self, sink: &mut Sink) {
+        self.fences.iter().for_each(|fence| sink.put_u64(*fence));
+        self.checksums.iter().for_each(|checksum| sink.put_u32(*checksum));
+    }
+
+    pub(super) fn load(
+        shape: Shape,
+        at: u64,
+        count: usize,
+        source: &mut Source,
+    ) -> Option<Section> {
+        let mut section = Section::new(shape, at, count);
+        let pages = count.div_ceil(shape.per_page);
+        for _ in 0..pages {
+            section.fences.push(source.u64()?);
+        }
+        for _ in 0..pages {
+            section.checksums.push(source.u32()?);
+        }
+        Some(section)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.fences.capacity() * 8 + self.checksums.capacity() * 4
+    }
+}
+
+pub(super) fn hash_key(entry: &[u8]) -> u64 {
+    u64::from_be_bytes(*entry.first_chunk().expect("a hash is 32 bytes"))
+}
+
+pub(super) fn name_key(entry: &[u8]) -> u64 {
+    u64::from(name_of(entry).0) << 32 | u64::from(place_of(&entry[4..]))
+}
+
+pub(super) fn name_of(entry: &[u8]) -> Name {
+    Name(u32::from_be_bytes(*entry.first_chunk().expect("a fingerprint is 4 bytes")))
+}
+
+pub(super) fn place_of(bytes: &[u8]) -> Row {
+    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0])
+}
+
+pub(super) fn put_place(into: &mut [u8], place: Row) {
+    debug_assert!(place < 1 << 24);
+    into.copy_from_slice(&place.to_le_bytes()[..3]);
+}

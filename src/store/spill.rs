@@ -1,0 +1,139 @@
+//! Rows on their way to a file.
+//!
+//! In: a memtable, and perhaps the run before it, which is written again with it. Out: the file of
+//! a run (`docs/journal-format.md`, section "The index"). Never: reads a record.
+
+use std::sync::Arc;
+
+use super::filter::Filter;
+use super::memtable::Memtable;
+use super::run::Run;
+use super::section::{HASHES, NAMES, PLACES, Section, name_of, place_of, put_place};
+use super::{Name, Row, State};
+use crate::base::Digest;
+use crate::base::stream::Sink;
+use crate::journal::Position;
+use crate::journal::record::ALIGNMENT;
+use crate::sketch::short_id;
+
+pub(super) const MAGIC: [u8; 8] = *b"STEMERUN";
+pub(super) const VERSION: u32 = 1;
+/// Magic, version, first row, rows, entries by subject and by predicate.
+pub(super) const HEAD_BYTES: u64 = 28;
+/// Where the summary begins, and the digest of head and summary.
+pub(super) const TRAILER_BYTES: u64 = 8 + 32;
+
+/// Rows that are to become a run.
+#[derive(Debug)]
+pub struct Spill {
+    pub(super) memtable: Arc<Memtable>,
+    /// A run that is to be written again with them.
+    pub(super) onto: Option<Arc<Run>>,
+    /// The store with them, if it is sound.
+    pub state: Option<State>,
+}
+
+impl Spill {
+    fn first(&self) -> Row {
+        self.onto.as_ref().map_or(self.memtable.first(), |run| run.first())
+    }
+
+    fn len(&self) -> usize {
+        self.memtable.len() + self.onto.as_ref().map_or(0, |run| run.len())
+    }
+
+    /// Writes the run; its name comes out.
+    pub fn write(&self, sink: &mut Sink) -> Digest {
+        let names = [self.names(true), self.names(false)];
+        let mut head = Vec::with_capacity(HEAD_BYTES as usize);
+        head.extend_from_slice(&MAGIC);
+        let counts =
+            [self.first(), self.len() as Row, names[0].len() as Row, names[1].len() as Row];
+        head.extend_from_slice(&VERSION.to_le_bytes());
+        counts.iter().for_each(|count| head.extend_from_slice(&count.to_le_bytes()));
+        sink.put(&head);
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&head);
+        let mut end = HEAD_BYTES;
+        let mut sections = Vec::new();
+        let mut filters = Vec::new();
+        {
+            let hashes = self.hashes();
+            let mut filter = Filter::new(hashes.len());
+            hashes.iter().for_each(|(hash, _)| filter.insert(short_id(hash)));
+            filters.push(filter);
+            let entries = hashes.iter().map(|(hash, row)| {
+                let mut entry = [0; HASHES.width];
+                entry[..32].copy_from_slice(&hash.0);
+                put_place(&mut entry[32..], row - self.first());
+                entry
+            });
+            sections.push(Section::write(HASHES, &mut end, entries, sink));
+        }
+        let places = self.places().map(|at| {
+            let units = (at.0 / ALIGNMENT as u64).to_le_bytes();
+            *units.first_chunk::<{ PLACES.width }>().expect("five of eight bytes")
+        });
+        sections.push(Section::write(PLACES, &mut end, places, sink));
+        for names in names {
+            filters.push(filter_of(&names));
+            let entries = names.iter().map(|(name, row)| {
+                let mut entry = [0; NAMES.width];
+                entry[..4].copy_from_slice(&name.0.to_be_bytes());
+                put_place(&mut entry[4..], row - self.first());
+                entry
+            });
+            sections.push(Section::write(NAMES, &mut end, entries, sink));
+        }
+        let mut put = |bytes: &[u8]| {
+            hasher.update(bytes);
+            sink.put(bytes);
+        };
+        let mut summary = Sink::new(&mut put);
+        sections.iter().for_each(|section| section.save(&mut summary));
+        filters.iter().for_each(|filter| filter.save(&mut summary));
+        let name = Digest(hasher.finalize().into());
+        sink.put_u64(end);
+        sink.put(&name.0);
+        name
+    }
+
+    fn hashes(&self) -> Vec<(Digest, Row)> {
+        let mut hashes = Vec::with_capacity(self.len());
+        if let Some(run) = &self.onto {
+            run.hashes_from(0, &mut |row, hash| {
+                hashes.push((*hash, row));
+                true
+            });
+        }
+        hashes.extend(self.memtable.digests().map(|(hash, row)| (*hash, row)));
+        hashes.sort_unstable();
+        hashes
+    }
+
+    fn places(&self) -> impl Iterator<Item = Position> {
+        let old = self.onto.iter().flat_map(|run| run.rows().map(|row| run.position(row)));
+        let first = self.memtable.first();
+        let new = first..first + self.memtable.len() as Row;
+        old.chain(new.map(|row| self.memtable.position(row)))
+    }
+
+    fn names(&self, is_subject: bool) -> Vec<(Name, Row)> {
+        let mut names: Vec<(Name, Row)> = self.memtable.names(is_subject).collect();
+        if let Some(run) = &self.onto {
+            run.entries(run.section(is_subject), 0, |entry| {
+                names.push((name_of(entry), run.first() + place_of(&entry[4..])));
+                true
+            });
+            names.sort_unstable();
+        }
+        names
+    }
+}
+
+fn filter_of(names: &[(Name, Row)]) -> Filter {
+    let distinct = || names.chunk_by(|one, other| one.0 == other.0).map(|rows| rows[0].0);
+    let mut filter = Filter::new(distinct().count());
+    distinct().for_each(|name| filter.insert(name.mixed()));
+    filter
+}
