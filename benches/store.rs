@@ -113,8 +113,8 @@ fn measure(shape: &str, count: u64) {
     let part = |bytes: usize| bytes as f64 / count as f64;
     let memory = store.memory();
     println!(
-        "{shape:16} {:6.2} B resident each ({:5.2} newest, {:5.2} runs, {:5.2} tree, {:5.2} sketch); \
-         insert {} ns, runs written included; find {found} ns, root {} ms",
+        "{shape:16} {:6.2} B resident each ({:5.2} newest, {:5.2} runs, {:5.2} tree, \
+         {:5.2} sketch); insert {} ns, runs written included; find {found} ns, root {} ms",
         grown as f64 / count as f64,
         part(memory.newest),
         part(memory.runs),

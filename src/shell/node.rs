@@ -323,9 +323,7 @@ impl Node {
         let ended = future::or(failed, future::or(asked, serving));
         let code = reactor.block_on(&executor, ended);
         self.driver.stop();
-        if code == ExitCode::SUCCESS {
-            keep_rest(&self.driver, &self.checkpoint);
-        }
+        keep_rest(code, &self.driver, &self.checkpoint);
         log::info!("stopped");
         code
     }
@@ -333,8 +331,9 @@ impl Node {
 
 /// The index of a log that was closed in good order. One with damage is read anew by the next
 /// start, which has to find it again; a short log is read sooner than an index.
-fn keep_rest(driver: &Driver, checkpoint: &Checkpoint) {
-    if driver.read(|replica, _| replica.store().len()) < CHECKPOINT_AFTER {
+fn keep_rest(code: ExitCode, driver: &Driver, checkpoint: &Checkpoint) {
+    let count = driver.read(|replica, _| replica.store().len());
+    if code != ExitCode::SUCCESS || count < CHECKPOINT_AFTER {
         return;
     }
     if let Some(mut spill) = driver.spill_rest()
