@@ -18,7 +18,7 @@ use crate::cluster::{self, Cluster};
 use crate::journal::damage::{Damage, Damages};
 use crate::journal::{self, Bodies, CommitQueue, Committed};
 use crate::model::{Draft, Invalid, Sealed};
-use crate::store::{Applied, Run, Spill, Store};
+use crate::store::{Applied, Run, Spill, State, Store};
 use crate::swim::Swim;
 use crate::sync::{self, Reply, Report, Request, Session, WireBytes};
 use walks::Walks;
@@ -326,6 +326,11 @@ impl Replica {
         };
         self.stats.refused += 1;
         Some(Fate::Refused(refusal))
+    }
+
+    /// What a start needs beside the runs, when all rows are in them.
+    pub fn state(&self) -> Option<State> {
+        self.store.state().filter(|_| self.damages.found() == 0)
     }
 
     fn spill(&mut self) {

@@ -336,9 +336,12 @@ fn keep_rest(code: ExitCode, driver: &Driver, checkpoint: &Checkpoint) {
     if code != ExitCode::SUCCESS || count < CHECKPOINT_AFTER {
         return;
     }
-    if let Some(mut spill) = driver.spill_rest()
-        && let Err(fault) = checkpoint.spill(&mut spill)
-    {
+    let kept = match driver.spill_rest() {
+        Some(mut spill) => checkpoint.spill(&mut spill).map(|_| ()),
+        // The last segment was cut to its last frame since its stamp was taken.
+        None => driver.read(|replica, _| replica.state()).map_or(Ok(()), |it| checkpoint.save(&it)),
+    };
+    if let Err(fault) = kept {
         // Without it the next start only takes longer.
         log::warn!("the index is not kept: {fault}");
     }

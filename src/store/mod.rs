@@ -349,6 +349,13 @@ impl Store {
         Some(Spill { memtable, onto, state })
     }
 
+    /// What a start needs beside the runs, if the store is sound and all of it is in runs.
+    pub fn state(&self) -> Option<State> {
+        let is_all = self.frozen.is_none() && self.newest.len() == 0;
+        let runs = || self.runs.iter().map(|run| run.name()).collect();
+        (is_all && self.is_sound()).then(|| State::of(self, runs()))
+    }
+
     /// The rows that were spilled are in a file, those of an older run among them, perhaps.
     pub fn adopt(&mut self, run: Run) {
         let spilled = self.frozen.take().expect("it was spilled");

@@ -119,7 +119,7 @@ impl Checkpoint {
     }
 
     /// Keeps what a start needs beside the runs.
-    fn save(&self, state: &State) -> Result<(), Fault> {
+    pub fn save(&self, state: &State) -> Result<(), Fault> {
         let put = |sink: &mut Sink| {
             let mut hasher = blake3::Hasher::new();
             let mut take = |bytes: &[u8]| {
