@@ -7,6 +7,7 @@
 //! Never: decides anything a room decides, reads a clock, does I/O of its own.
 
 mod damage;
+mod index;
 mod walks;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,7 +19,7 @@ use crate::cluster::{self, Cluster};
 use crate::journal::damage::{Damage, Damages};
 use crate::journal::{self, Bodies, CommitQueue, Committed};
 use crate::model::{Draft, Invalid, Sealed};
-use crate::store::{Applied, Run, Spill, State, Store};
+use crate::store::{Applied, Spill, Store};
 use crate::swim::Swim;
 use crate::sync::{self, Reply, Report, Request, Session, WireBytes};
 use walks::Walks;
@@ -265,18 +266,6 @@ impl Replica {
         self.store.root_step(budget)
     }
 
-    /// Rows that were spilled are in a file now.
-    pub fn handle_indexed(&mut self, run: Run) {
-        self.store.adopt(run);
-        self.spill();
-    }
-
-    /// The rows of the index that are in memory, for a file of their own, when the node stops.
-    pub fn spill_rest(&mut self) -> Option<Spill> {
-        let spill = self.store.spill_all();
-        spill.map(|spill| self.with_state(spill))
-    }
-
     /// The next thing the node wants done; drain until `None` after every other call.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outbox.pop_front()
@@ -326,24 +315,6 @@ impl Replica {
         };
         self.stats.refused += 1;
         Some(Fate::Refused(refusal))
-    }
-
-    /// What a start needs beside the runs, when all rows are in them.
-    pub fn state(&self) -> Option<State> {
-        self.store.state().filter(|_| self.damages.found() == 0)
-    }
-
-    fn spill(&mut self) {
-        let spill = self.store.spill();
-        let spill = spill.map(|spill| self.with_state(spill));
-        self.outbox.extend(spill.map(Output::Spill));
-    }
-
-    /// What recovery fenced off, the next start has to find again.
-    fn with_state(&self, spill: Spill) -> Spill {
-        let mut spill = spill;
-        spill.state = spill.state.filter(|_| self.damages.found() == 0);
-        spill
     }
 
     /// Moves what the queue has for others; then the sessions that waited for it go on.

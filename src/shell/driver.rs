@@ -369,7 +369,7 @@ impl Driver {
     /// Tells the replica of each run that is written; ends only by a fault.
     pub async fn run_indexer(&self) -> Fault {
         loop {
-            match self.indexer.run().await {
+            match self.indexer.written().await {
                 Ok(run) => {
                     self.touch(|replica, _, _| replica.handle_indexed(run));
                     let is_damaged = self.read(|replica, _| replica.damages().found() > 0);

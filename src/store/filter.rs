@@ -46,7 +46,7 @@ impl Filter {
     }
 
     fn block(&self, key: u64) -> usize {
-        ((key >> 32) * self.0.len() as u64 >> 32) as usize
+        (((key >> 32) * self.0.len() as u64) >> 32) as usize
     }
 
     /// Writes it out.

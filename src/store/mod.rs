@@ -19,6 +19,7 @@ mod spill;
 mod state;
 mod tree;
 mod trie;
+mod window;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -37,6 +38,7 @@ pub use run::{Pages, Run};
 pub use spill::Spill;
 pub use state::State;
 use tree::Tree;
+pub use window::Window;
 
 /// Number of an assertion in the order it was applied.
 pub type Row = u32;
@@ -53,36 +55,6 @@ pub enum Applied {
     Mended(Position),
     /// It was here.
     Known,
-}
-
-/// Records that lie together, for whoever reads them in one go.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Window {
-    /// Where they start; ascending, in one segment.
-    pub places: Vec<Position>,
-    /// Where the last one ends, if that is known.
-    pub end: Option<Position>,
-    /// The row to go on with.
-    pub next: Row,
-}
-
-impl Window {
-    /// Takes one more place in, if it follows and is near; else it may tell where the last ends.
-    fn takes(&mut self, at: Position, bytes: u64) -> bool {
-        let Some((first, last)) = self.places.first().zip(self.places.last()) else {
-            self.places.push(at);
-            return true;
-        };
-        let follows = *last < at && at.segment() == first.segment();
-        if follows && at.0 - first.0 <= bytes {
-            self.places.push(at);
-            return true;
-        }
-        let is_next =
-            at.0.saturating_sub(last.0) <= frame_bytes(limits::ASSERTION_BYTES_MAX) as u64;
-        self.end = Some(at).filter(|_| follows && is_next);
-        false
-    }
 }
 
 /// Heap bytes by part, the allocator's own not counted.
@@ -256,20 +228,6 @@ impl Store {
     /// Where a row lies; `None` while its record is lost.
     pub fn position(&self, row: Row) -> Option<Position> {
         (row < self.rows() && !self.lost.contains_key(&row)).then(|| self.place_of(row))
-    }
-
-    /// Records from a row on, within about so many bytes (one at least); `None` behind the last.
-    pub fn window(&self, from: Row, bytes: u64) -> Option<Window> {
-        let mut window = Window { places: Vec::new(), end: None, next: from };
-        while window.next < self.rows() {
-            if let Some(at) = self.position(window.next)
-                && !window.takes(at, bytes)
-            {
-                break;
-            }
-            window.next += 1;
-        }
-        (!window.places.is_empty()).then_some(window)
     }
 
     /// How many assertions there are, those whose record is lost not counted.

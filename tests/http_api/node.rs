@@ -18,7 +18,7 @@ use stemedb_edge::journal::{CommitQueue, Config};
 use stemedb_edge::replica::Replica;
 use stemedb_edge::shell::anti_entropy::Peers;
 use stemedb_edge::shell::api::{Api, Surroundings};
-use stemedb_edge::shell::disk::{self, Directory, Disk, Reader};
+use stemedb_edge::shell::disk::{self, Checkpoint, Directory, Disk, Indexer, Reader};
 use stemedb_edge::shell::door::Door;
 use stemedb_edge::shell::driver::Driver;
 use stemedb_edge::shell::http::{Bounds, Server};
@@ -28,6 +28,7 @@ use stemedb_edge::shell::reactor;
 use stemedb_edge::shell::socket::TcpListener;
 use stemedb_edge::shell::tasks::Tasks;
 use stemedb_edge::shell::verify::Verifier;
+use stemedb_edge::sketch::Key;
 use stemedb_edge::store::Store;
 use stemedb_edge::swim::{self, State, Update};
 use stemedb_edge::wire::http::Cors;
@@ -84,7 +85,8 @@ impl Node {
             let cluster = Cluster::new(cluster, me, 1, Moment::ZERO);
             let replica = Replica::new(cluster, queue, Store::new(1));
             let reader = Reader::new(directory.log());
-            let driver = Driver::new(replica, disk, reader, Verifier::new(false));
+            let indexer = Indexer::new(Checkpoint::new(&own, Key::new(None)));
+            let driver = Driver::new(replica, (disk, indexer, reader), Verifier::new(false));
             let peers = {
                 let tasks = Tasks::new(executor.clone());
                 Peers::new(driver.clone(), Pool::new(tasks.clone(), None), tasks, Pace::new(None))

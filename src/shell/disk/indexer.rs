@@ -19,10 +19,14 @@ const STACK_BYTES: usize = 256 << 10;
 /// Between two looks whether a full disk has room again.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(5);
 
+/// What became of rows.
+type Written = Result<Run, Fault>;
+
 /// Writes runs; its thread is started by the first one.
 pub struct Indexer {
     checkpoint: Checkpoint,
-    results: (Sender<Result<Run, Fault>>, Receiver<Result<Run, Fault>>),
+    outbox: Sender<Written>,
+    written: Receiver<Written>,
     thread: OnceCell<Sender<Spill>>,
     handle: RefCell<Option<JoinHandle<()>>>,
 }
@@ -30,8 +34,9 @@ pub struct Indexer {
 impl Indexer {
     /// Into this index directory.
     pub fn new(checkpoint: Checkpoint) -> Indexer {
-        let results = async_channel::bounded(1);
-        Indexer { checkpoint, results, thread: OnceCell::new(), handle: RefCell::default() }
+        let (outbox, written) = async_channel::bounded(1);
+        let (thread, handle) = (OnceCell::new(), RefCell::default());
+        Indexer { checkpoint, outbox, written, thread, handle }
     }
 
     /// Hands rows over; the next ones only when these are a run.
@@ -41,19 +46,19 @@ impl Indexer {
     }
 
     /// What became of the rows under way.
-    pub async fn run(&self) -> Result<Run, Fault> {
-        self.results.1.recv().await.expect("this end keeps it open")
+    pub async fn written(&self) -> Written {
+        self.written.recv().await.expect("this end keeps it open")
     }
 
     /// Waits for what is under way; a full disk ends it.
-    pub fn stop(&self) -> Option<Result<Run, Fault>> {
+    pub fn stop(&self) -> Option<Written> {
         self.thread.get()?.close();
         if let Some(thread) = self.handle.take() {
             thread.thread().unpark();
             // A thread that panicked has taken the process with it.
             let _ = thread.join();
         }
-        self.results.1.try_recv().ok()
+        self.written.try_recv().ok()
     }
 
     /// What was written last is not to be taken in by a start.
@@ -63,7 +68,7 @@ impl Indexer {
 
     fn start(&self) -> Sender<Spill> {
         let (work, inbox) = async_channel::bounded::<Spill>(1);
-        let (checkpoint, results) = (self.checkpoint.clone(), self.results.0.clone());
+        let (checkpoint, outbox) = (self.checkpoint.clone(), self.outbox.clone());
         let builder = thread::Builder::new().name("index".into()).stack_size(STACK_BYTES);
         let closed = inbox.clone();
         let spawned = builder.spawn(move || {
@@ -71,7 +76,7 @@ impl Indexer {
                 let run = write(&checkpoint, &mut spill, || closed.is_closed());
                 // Its memory goes before its rows are told to be elsewhere.
                 drop(spill);
-                if results.send_blocking(run).is_err() {
+                if outbox.send_blocking(run).is_err() {
                     return;
                 }
             }
@@ -81,18 +86,14 @@ impl Indexer {
             Err(error) => {
                 let fault = Fault::new("starting", Path::new("index"), error);
                 // The channel is empty before the first spill.
-                let _ = self.results.0.try_send(Err(fault));
+                let _ = self.outbox.try_send(Err(fault));
             }
         }
         work
     }
 }
 
-fn write(
-    checkpoint: &Checkpoint,
-    spill: &mut Spill,
-    is_closed: impl Fn() -> bool,
-) -> Result<Run, Fault> {
+fn write(checkpoint: &Checkpoint, spill: &mut Spill, is_closed: impl Fn() -> bool) -> Written {
     let mut is_told = false;
     loop {
         match checkpoint.spill(spill) {

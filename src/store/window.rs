@@ -1,0 +1,54 @@
+//! Records that lie together in the log, for whoever reads many of them.
+//!
+//! In: a row to begin with. Out: places. Never: reads a record.
+
+use super::{Row, Store};
+use crate::base::limits;
+use crate::journal::Position;
+use crate::journal::record::frame_bytes;
+
+/// Records that lie together, for whoever reads them in one go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Window {
+    /// Where they start; ascending, in one segment.
+    pub places: Vec<Position>,
+    /// Where the last one ends, if that is known.
+    pub end: Option<Position>,
+    /// The row to go on with.
+    pub next: Row,
+}
+
+impl Window {
+    /// Takes one more place in, if it follows and is near; else it may tell where the last ends.
+    fn takes(&mut self, at: Position, bytes: u64) -> bool {
+        let Some((first, last)) = self.places.first().zip(self.places.last()) else {
+            self.places.push(at);
+            return true;
+        };
+        let follows = *last < at && at.segment() == first.segment();
+        if follows && at.0 - first.0 <= bytes {
+            self.places.push(at);
+            return true;
+        }
+        let is_next =
+            at.0.saturating_sub(last.0) <= frame_bytes(limits::ASSERTION_BYTES_MAX) as u64;
+        self.end = Some(at).filter(|_| follows && is_next);
+        false
+    }
+}
+
+impl Store {
+    /// Records from a row on, within about so many bytes (one at least); `None` behind the last.
+    pub fn window(&self, from: Row, bytes: u64) -> Option<Window> {
+        let mut window = Window { places: Vec::new(), end: None, next: from };
+        while window.next < self.rows() {
+            if let Some(at) = self.position(window.next)
+                && !window.takes(at, bytes)
+            {
+                break;
+            }
+            window.next += 1;
+        }
+        (!window.places.is_empty()).then_some(window)
+    }
+}
