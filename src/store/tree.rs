@@ -24,7 +24,8 @@ const INNER_TAG: u8 = 1;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tree {
     counts: Vec<u32>,
-    digests: Vec<[u8; 32]>,
+    /// 32 bytes for each node.
+    digests: Vec<u8>,
     /// One bit per node: its digest is known.
     known: Vec<u64>,
 }
@@ -52,7 +53,7 @@ impl Tree {
     pub(super) fn new() -> Tree {
         Tree {
             counts: vec![0; 2 * BUCKETS],
-            digests: vec![[0; 32]; 2 * BUCKETS],
+            digests: vec![0; 2 * BUCKETS * 32],
             known: vec![0; 2 * BUCKETS / 64],
         }
     }
@@ -106,7 +107,7 @@ impl Tree {
             return Some(Digest::ZERO);
         }
         if self.known[node / 64] >> (node % 64) & 1 == 1 {
-            return Some(Digest(self.digests[node]));
+            return Digest::from_slice(&self.digests[node * 32..][..32]);
         }
         let digest = if count <= PAGE_MAX || depth == DEPTH {
             budget.spend(count)?;
@@ -121,7 +122,7 @@ impl Tree {
             let right = self.refresh(2 * node + 1, depth + 1, &right, budget, list)?;
             inner_digest(&left, &right)
         };
-        self.digests[node] = digest.0;
+        self.digests[node * 32..][..32].copy_from_slice(&digest.0);
         self.known[node / 64] |= 1 << (node % 64);
         Some(digest)
     }
@@ -140,7 +141,7 @@ impl Tree {
     pub(super) fn save(&self, sink: &mut Sink) {
         self.counts.iter().for_each(|count| sink.put_u32(*count));
         self.known.iter().for_each(|known| sink.put_u64(*known));
-        self.digests.iter().for_each(|digest| sink.put(digest));
+        sink.put(&self.digests);
     }
 
     /// Takes in what was written out.
@@ -152,15 +153,13 @@ impl Tree {
         for known in &mut tree.known {
             *known = source.u64()?;
         }
-        for digest in &mut tree.digests {
-            source.fill(digest)?;
-        }
+        source.fill(&mut tree.digests)?;
         Some(tree)
     }
 
     /// Heap bytes, once hashes have touched them.
     pub(super) fn bytes(&self) -> usize {
-        self.counts.len() * 4 + self.digests.len() * 32 + self.known.len() * 8
+        self.counts.len() * 4 + self.digests.len() + self.known.len() * 8
     }
 }
 
