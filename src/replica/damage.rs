@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(told(&mut replica), (vec![], vec![]), "it reads well");
         bodies.0.remove(&places[1].0);
         let bytes = places[2].0 - places[1].0;
-        let damage = Damage { at: places[1], bytes, digest: None };
+        let damage = Damage { at: places[1], bytes, digest: Some(claim(1).digest()) };
         replica.handle_damage(places[1], &bodies);
         replica.handle_damage(places[1], &bodies);
         assert_eq!(told(&mut replica), (vec![damage], vec![]));
