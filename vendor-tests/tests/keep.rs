@@ -150,7 +150,7 @@ async fn an_index_kept_at_a_stop_is_the_next_starts_and_hides_no_damage() {
     fill(&node.client().await, (0..10_000).map(opaque)).await;
     let whole = node.root().await;
     assert!(node.stop().success());
-    let index = node.dir().join("index");
+    let index = node.dir().join("index/manifest");
     assert!(index.exists());
     let mut node = node.restart_dead();
     assert!(node.log().contains("10000 by the kept index"), "{}", node.log());
@@ -173,4 +173,34 @@ async fn an_index_kept_at_a_stop_is_the_next_starts_and_hides_no_damage() {
         assert!(node.stop().success());
         assert!(!index.exists(), "it would hide the damage");
     }
+}
+
+/// Bytes of a run's head; pages of hashes follow.
+const RUN_HEAD_BYTES: usize = 28;
+
+#[tokio::test]
+async fn a_damaged_page_of_the_index_ends_the_node_and_the_log_makes_it_anew() {
+    let mut node = Node::start(&[("STEMEDB_DURABILITY", "eventual")]);
+    fill(&node.client().await, (0..10_000).map(opaque)).await;
+    let whole = node.root().await;
+    assert!(node.stop().success());
+    let index = node.dir().join("index");
+    let files = std::fs::read_dir(&index).expect("an index").map(|file| file.expect("read").path());
+    let run = files.into_iter().find(|path| path.extension().is_some_and(|it| it == "run"));
+    let run = run.expect("one run");
+    let mut bytes = std::fs::read(&run).expect("read");
+    bytes[RUN_HEAD_BYTES..][..300_000].iter_mut().for_each(|byte| *byte ^= 1);
+    std::fs::write(&run, bytes).expect("written");
+    let mut node = node.restart_dead();
+    assert!(node.log().contains("10000 by the kept index"), "{}", node.log());
+    // Nobody answers, for a page of the index has to be looked at.
+    let wanted = format!("/v1/assertions/{}", set::hex(&set::hash(&opaque(7))));
+    assert!(api::get(node.http, &wanted).await.is_err(), "{}", node.log());
+    until("the node has ended", async || !node.is_running()).await;
+    assert!(node.log().contains("is not what was written"), "{}", node.log());
+    assert!(!index.join("manifest").exists());
+    let mut node = node.restart_dead();
+    assert!(node.log().contains(" 0 by the kept index"), "{}", node.log());
+    assert_eq!(node.root().await, whole);
+    assert!(node.stop().success());
 }
