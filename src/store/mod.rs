@@ -1,8 +1,8 @@
 //! What is known: an index by hash, subject and predicate, and the Merkle tree over the set.
 //!
 //! In: committed assertions, one [`Store::apply`] each, whatever way they came. Out: positions in
-//! the log, and now and then a [`Spill`]: the newest rows are in memory ([`memtable`]), all others
-//! in files ([`run`]) that somebody else writes, of which a summary is kept here. Names and bodies
+//! the log, and now and then a [`Spill`]: the newest rows are in memory (`memtable`), all others
+//! in files (`run`) that somebody else writes, of which a summary is kept here. Names and bodies
 //! stay in the log and are read through [`Bodies`].
 //!
 //! Never: keeps a body or a name, opens a file.
