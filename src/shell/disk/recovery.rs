@@ -256,7 +256,14 @@ impl Segment {
             let view = self.view(at)?;
             let place = Position(base + at as u64);
             if let Some((digest, payload)) = record::decode(&view) {
-                at += record::frame_bytes(payload.len());
+                let frame = record::frame_bytes(payload.len());
+                let padding = &view[payload.end..frame.min(view.len())];
+                if padding.iter().any(|byte| *byte != 0) {
+                    // The record is whole: what is damaged belongs to nobody.
+                    let behind = Position(place.0 + payload.end as u64);
+                    recovered.damage(behind, padding.len() as u64, Some(digest));
+                }
+                at += frame;
                 let sealed = Sealed::recovered(digest, view.slice(payload));
                 drop(view);
                 take(Committed::recovered(place, sealed));
