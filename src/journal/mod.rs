@@ -281,9 +281,9 @@ impl CommitQueue {
         self.used
     }
 
-    /// Where the log ends and what it takes, if nothing is on its way there.
-    pub fn rest(&self) -> Option<(Position, u64)> {
-        self.is_empty().then_some((self.tail, self.used))
+    /// How many of them there may be.
+    pub fn log_bytes_max(&self) -> Option<u64> {
+        self.config.bytes_max
     }
 
     /// Assertions that wait for the disk or are on their way.

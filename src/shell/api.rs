@@ -209,11 +209,17 @@ impl Api {
             let store = replica.store();
             (store.len(), store.opaque())
         });
+        let (log_bytes, log_bytes_max) = self.driver.read(|replica, _| {
+            let queue = replica.queue();
+            (queue.log_bytes(), queue.log_bytes_max())
+        });
         let Scrubbed { bytes, passes, found } = self.surroundings.scrubbed.get();
         let readings = Readings {
             scrubbed: [bytes, passes, found],
             assertions,
             opaque,
+            log_bytes,
+            log_bytes_max,
             damages: self.driver.read(|replica, _| DamageReadings::of(replica.damages())),
             resident_bytes: memory::resident(),
             http_connections: self.surroundings.http_connections.get() as u64,

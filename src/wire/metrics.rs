@@ -192,6 +192,12 @@ impl Page {
         self.one("stemedb_assertions_total", "counter", "Assertions held.", now.assertions);
         let help = "Assertions held that are not in this node's layout.";
         self.one("stemedb_opaque_assertions", "gauge", help, now.opaque);
+        let help = "Heads and frames of the log.";
+        self.one("stemedb_log_bytes", "gauge", help, now.log_bytes);
+        if let Some(bytes_max) = now.log_bytes_max {
+            let help = "What they may take, as STEMEDB_MAX_LOG_BYTES says.";
+            self.one("stemedb_log_bytes_max", "gauge", help, bytes_max);
+        }
         let bytes = now.resident_bytes;
         self.one("process_resident_memory_bytes", "gauge", RESIDENT_HELP, bytes);
         let help = "Seconds since the start.";
@@ -443,6 +449,7 @@ mod tests {
         let cycles = vec![("a\"b\\c\n:1".to_owned(), 1)];
         let readings = Readings {
             assertions: 7,
+            log_bytes_max: Some(99),
             http_connections: 2,
             sync_cycles: cycles,
             grpc,
@@ -453,6 +460,8 @@ mod tests {
         for line in [
             "# TYPE stemedb_assertions_total counter",
             "stemedb_assertions_total 7",
+            "stemedb_log_bytes 0",
+            "stemedb_log_bytes_max 99",
             "stemedb_open_connections{listener=\"http\"} 2",
             "stemedb_wal_writes_total 1",
             "stemedb_wal_bytes_written_total 700",

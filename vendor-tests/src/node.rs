@@ -115,6 +115,18 @@ impl Node {
         status
     }
 
+    /// How it ended by itself; one that does not is killed, which its status shows.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let patience = tokio::time::Instant::now() + PATIENCE;
+        while self.is_running() {
+            if tokio::time::Instant::now() > patience {
+                self.kill();
+            }
+            tokio::task::yield_now().await;
+        }
+        self.child.wait().expect("our child")
+    }
+
     /// Has it ended by itself?
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("our child").is_none()

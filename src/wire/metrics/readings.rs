@@ -25,6 +25,10 @@ pub struct Readings {
     pub assertions: u64,
     /// Of these, how many nobody here can read.
     pub opaque: u64,
+    /// Bytes of the log.
+    pub log_bytes: u64,
+    /// How many it may have.
+    pub log_bytes_max: Option<u64>,
     /// What of the log is damaged.
     pub damages: DamageReadings,
     /// Bytes, passes and unreadable records of the scrubber.

@@ -1,0 +1,219 @@
+//! A disk that misbehaves under the built program: short writes, writes and flushes that fail, no
+//! room; and kill -9, again and again. What was acknowledged is there afterwards.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+use vendor_tests::api::{self, Answer};
+use vendor_tests::claims::claim;
+use vendor_tests::node::{Node, command};
+use vendor_tests::set::{self, Hash};
+use vendor_tests::wait::until;
+
+/// Rounds of writing and killing.
+const KILLS: u64 = 25;
+/// Clients that write at once.
+const CLIENTS: u64 = 4;
+/// The exit code after a failed write or flush.
+const EXIT_DISK: i32 = 74;
+/// The least disk budget, in bytes.
+const BUDGET: u64 = 64 << 10;
+
+/// The library in front of the C library, and the word that says what is wrong.
+struct Faults(TempDir);
+
+impl Faults {
+    fn new() -> Faults {
+        let place = tempfile::tempdir().expect("a temp dir");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("faults/faults.c");
+        let library = place.path().join("faults.so");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&library);
+        let built = compiler.arg(source).arg("-ldl").status().expect("cc is there");
+        assert!(built.success());
+        let faults = Faults(place);
+        faults.set("none");
+        faults
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("faults")
+    }
+
+    fn set(&self, what: &str) {
+        std::fs::write(self.file(), what).expect("written");
+    }
+
+    /// How often something went wrong.
+    fn told(&self) -> usize {
+        let told = std::fs::read_to_string(self.0.path().join("faults.told"));
+        told.map_or(0, |told| told.lines().count())
+    }
+
+    fn start(&self) -> Node {
+        let (library, file) = (self.0.path().join("faults.so"), self.file());
+        Node::start(&[
+            ("LD_PRELOAD", library.to_str().expect("a plain path")),
+            ("FAULTS", file.to_str().expect("a plain path")),
+        ])
+    }
+}
+
+async fn write(node: &Node, number: u64) -> std::io::Result<Answer> {
+    api::post(node.http, "/v1/assert", &claim(number)).await
+}
+
+fn hash(answer: &Answer) -> Hash {
+    set::unhex(answer.json()["hash"].as_str().unwrap_or_else(|| panic!("{}", answer.text)))
+}
+
+async fn write_all(node: &Node, numbers: std::ops::Range<u64>) -> BTreeSet<Hash> {
+    let mut hashes = BTreeSet::new();
+    for number in numbers {
+        let answer = write(node, number).await.expect("an answer");
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        hashes.insert(hash(&answer));
+    }
+    hashes
+}
+
+async fn assert_all_there(node: &Node, hashes: &BTreeSet<Hash>) {
+    for hash in hashes {
+        let found = api::get(node.http, &format!("/v1/assertions/{}", set::hex(hash))).await;
+        let found = found.expect("an answer");
+        assert_eq!(found.status, 200, "an acknowledged claim is gone: {}", found.text);
+    }
+}
+
+fn check(node: &Node) -> String {
+    let output = command().arg("check").arg(node.dir()).output().expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[tokio::test]
+async fn short_writes_are_finished() {
+    let faults = Faults::new();
+    let mut node = faults.start();
+    faults.set("short");
+    let hashes = write_all(&node, 0..30).await;
+    assert!(faults.told() > 30 * 20, "{} short writes", faults.told());
+    node.kill();
+    assert!(check(&node).contains("30 records"), "{}", check(&node));
+    let node = node.restart_with(&[]);
+    assert_all_there(&node, &hashes).await;
+}
+
+#[tokio::test]
+async fn a_failed_write_or_flush_ends_the_node_and_the_next_start_has_all_that_was_acknowledged() {
+    for fault in ["write-eio", "sync-eio"] {
+        let faults = Faults::new();
+        let mut node = faults.start();
+        let hashes = write_all(&node, 0..5).await;
+        faults.set(fault);
+        let answer = write(&node, 5).await;
+        assert!(answer.is_err(), "{fault}: nobody may say that it is durable: {answer:?}");
+        let code = node.ended().await.code();
+        assert_eq!(code, Some(EXIT_DISK), "{fault}: {}", node.log());
+        assert_eq!(faults.told(), 1, "{fault}: it was tried again");
+        let node = node.restart_with(&[]);
+        assert_all_there(&node, &hashes).await;
+        write_all(&node, 6..8).await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_serves_and_takes_writes_again_when_there_is_room() {
+    let faults = Faults::new();
+    let node = faults.start();
+    let mut hashes = write_all(&node, 0..5).await;
+    faults.set("full");
+    for number in 5..8 {
+        let answer = write(&node, number).await.expect("an answer");
+        assert_eq!(answer.status, 507, "{}", answer.text);
+    }
+    assert_all_there(&node, &hashes).await;
+    faults.set("none");
+    hashes.append(&mut write_all(&node, 5..9).await);
+    let node = node.restart_with(&[]);
+    assert_all_there(&node, &hashes).await;
+    assert!(check(&node).contains("9 records"), "{}", check(&node));
+}
+
+#[tokio::test]
+async fn whoever_is_killed_again_and_again_loses_nothing_that_was_acknowledged() {
+    let acknowledged: Arc<Mutex<BTreeSet<Hash>>> = Arc::default();
+    let seen = || acknowledged.lock().expect("nobody panics with it").clone();
+    let mut node = Node::start(&[]);
+    for round in 0..KILLS {
+        let before = seen().len();
+        let http = node.http;
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let acknowledged = acknowledged.clone();
+                tokio::spawn(async move {
+                    for number in 0.. {
+                        let number = (round * CLIENTS + client) * 1_000_000 + number;
+                        let asked = api::post(http, "/v1/assert", &claim(number)).await;
+                        let Ok(answer) = asked else { return };
+                        if answer.status == 201 {
+                            let mut all = acknowledged.lock().expect("nobody panics with it");
+                            all.insert(hash(&answer));
+                        }
+                    }
+                })
+            })
+            .collect();
+        // Some rounds end at once, some after more writes.
+        let enough = before + (round as usize * 7) % 40;
+        until("writes go on", async || seen().len() >= enough).await;
+        node.kill();
+        for client in clients {
+            client.await.expect("it ends with the node");
+        }
+        node = node.restart_dead();
+        let new: BTreeSet<Hash> = seen();
+        let count = node.get("/v1/health").await["assertions_count"].as_u64().expect("a number");
+        assert!(count >= new.len() as u64, "round {round}: {count} of {}", new.len());
+    }
+    let all = seen();
+    println!("{KILLS} kills, {} acknowledged claims", all.len());
+    assert!(all.len() > 100);
+    assert_all_there(&node, &all).await;
+}
+
+#[tokio::test]
+async fn the_disk_budget_is_kept_to_one_record() {
+    let node = Node::start(&[("STEMEDB_MAX_LOG_BYTES", "64K")]);
+    let mut hashes = BTreeSet::new();
+    let refused = loop {
+        let number = hashes.len() as u64;
+        let answer = write(&node, number).await.expect("an answer");
+        if answer.status != 201 {
+            break answer;
+        }
+        hashes.insert(hash(&answer));
+    };
+    assert_eq!(refused.status, 507, "{}", refused.text);
+    assert!(refused.text.contains(&BUDGET.to_string()), "it names the budget: {}", refused.text);
+    let metrics = api::get(node.http, "/metrics").await.expect("an answer").text;
+    let told = |name: &str| -> u64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name}: {metrics}")).parse().expect("a number")
+    };
+    let (used, budget) = (told("stemedb_log_bytes"), told("stemedb_log_bytes_max"));
+    let record = used / hashes.len() as u64;
+    assert_eq!(budget, BUDGET);
+    assert!(used <= BUDGET && BUDGET - used < record + 32, "{used} of {BUDGET}, {record} each");
+    let log = std::fs::read(node.dir().join("log/0000000000.seg")).expect("a segment");
+    // The last payload may end in zeros of its own.
+    let written = log.iter().rposition(|byte| *byte != 0).expect("it is used") as u64 + 1;
+    assert!((written..written + 32).contains(&used), "{used} told, {written} written");
+    assert_all_there(&node, &hashes).await;
+    let node = node.crash_and_restart();
+    assert_eq!(write(&node, 1 << 40).await.expect("an answer").status, 507, "as before");
+    assert_all_there(&node, &hashes).await;
+}
