@@ -8,6 +8,7 @@
 
 mod damage;
 mod index;
+mod ranges;
 mod walks;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,6 +23,7 @@ use crate::model::{Draft, Invalid, Sealed};
 use crate::store::{Applied, Spill, Store};
 use crate::swim::Swim;
 use crate::sync::{self, Reply, Report, Request, Session, WireBytes};
+use ranges::Ranges;
 use walks::Walks;
 
 /// Names one run of anti-entropy.
@@ -88,6 +90,7 @@ pub struct Replica {
     next_session: SessionId,
     next_offer: u64,
     walks: Walks,
+    ranges: Ranges,
     cluster: Cluster,
     /// Where the offers came from that are to be told of when they are durable.
     origins: BTreeMap<Ticket, Origin>,
@@ -110,6 +113,7 @@ impl Replica {
             next_session: 0,
             next_offer: SESSION_TICKETS,
             walks: Walks::default(),
+            ranges: Ranges::default(),
             cluster,
             origins: BTreeMap::new(),
             damages: Damages::default(),
@@ -215,6 +219,7 @@ impl Replica {
         let id = self.next_session;
         self.next_session += 1;
         let session = Session::new(root, self.store.len(), by_sketch);
+        let session = session.resuming(self.ranges.pulled());
         self.sessions.insert(id, (session, self.damages.mark()));
         self.drain_session(now, id, bodies);
         id
@@ -240,6 +245,9 @@ impl Replica {
                 Ok(reply) => session.handle_reply(number, reply, &self.store, bodies),
                 Err(reason) => session.handle_failed(number, reason),
             }
+            if let Some(cursor) = session.pulled() {
+                self.ranges.note_pulled(cursor);
+            }
             self.drain_session(now, id, bodies);
         }
     }
@@ -263,7 +271,9 @@ impl Replica {
 
     /// Works on the Merkle root: about `budget` member hashes are listed again. `None`: call again.
     pub fn root_step(&mut self, budget: usize) -> Option<Digest> {
-        self.store.root_step(budget)
+        let root = self.store.root_step(budget)?;
+        self.ranges.note_root(&root, self.store.rows());
+        Some(root)
     }
 
     /// The next thing the node wants done; drain until `None` after every other call.

@@ -84,6 +84,12 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub const IMPORT_CONNECTIONS_MAX: u32 = CONNECTIONS_MAX as u32 / 2;
 /// Short ids in one `FetchShort`: as many assertions as one answer holds for the most part.
 pub const FETCH_SHORT_MAX: usize = 8192;
+/// Bytes of the log in one answer of `Records`: with the largest assertion behind it, it fits.
+pub const RECORDS_BYTES: u64 = 1 << 20;
+/// Roots of this node that it remembers, with what it had then: an hour and more of short absences.
+pub const ROOTS_KEPT: usize = 64;
+/// Peers of whom it is remembered how far a pull came.
+pub const PULLS_KEPT: usize = 64;
 /// Bytes of assertions after which a `Give` is full.
 pub const GIVE_BYTES_MAX: usize = 1 << 20;
 /// Differences beyond which the sketch is not tried: its cells would not do.
@@ -194,6 +200,7 @@ const _: () = assert!(FETCH_HASHES_MAX * 34 < GRPC_MESSAGE_BYTES_MAX);
 const _: () = assert!(LEAVES_MAX * 34 < GRPC_MESSAGE_BYTES_MAX);
 const _: () =
     assert!(TEXT_BYTES_MAX + 2 * NAME_BYTES_MAX + SIGNATURES_MAX * 128 < ASSERTION_BYTES_MAX);
+const _: () = assert!(RECORDS_BYTES as usize + 2 * ASSERTION_BYTES_MAX <= GRPC_MESSAGE_BYTES_MAX);
 const _: () = assert!(GIVE_BYTES_MAX + 2 * ASSERTION_BYTES_MAX <= GRPC_MESSAGE_BYTES_MAX);
 const _: () = assert!(SKETCH_CELLS_MAX * 12 + 1024 <= GRPC_MESSAGE_BYTES_MAX);
 // A byte of text is six of JSON at worst (a control character), of opaque data two.

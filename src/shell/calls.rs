@@ -17,7 +17,7 @@ use crate::base::{Digest, NodeId, limits};
 use crate::model::Sealed;
 use crate::sketch::ShortId;
 use crate::swim::{Ack, Update};
-use crate::sync::{Reply, Request, SketchRequest, WireBytes};
+use crate::sync::{Cursor, Records, Reply, Request, SketchRequest, WireBytes};
 use crate::wire::frame::PREFIX_BYTES;
 use crate::wire::pb::edge;
 use crate::wire::pb::sync as pb;
@@ -122,6 +122,7 @@ pub(super) async fn ask(
         Request::Fetch(wanted) => fetch(&driver, &peer, &wanted, &mut bytes).await,
         Request::Gossip(sealed) => gossip(&driver, &peer, &sealed, &mut bytes).await,
         Request::Sketch(request) => sketch(&peer, request, &mut bytes).await,
+        Request::Records(cursor) => records(&driver, &peer, cursor, &mut bytes).await,
         Request::FetchShort(wanted) => fetch_short(&driver, &peer, &wanted, &mut bytes).await,
         Request::Give(given) => give(&driver, &peer, &given, &mut bytes).await,
     };
@@ -163,7 +164,8 @@ async fn fetch(
     let answer: pb::FetchResponse = call(peer, SYNC, "FetchAssertions", &request, bytes).await?;
     let bodies = answer.assertions.into_iter();
     let claimed = bodies.map(|body| (Digest::from_slice(&body.hash), body.data)).collect();
-    Ok(open_all(driver, claimed, bytes).await)
+    let (good, bad) = open_all(driver, claimed, bytes).await;
+    Ok(Reply::Fetched { good, bad })
 }
 
 async fn fetch_short(
@@ -176,14 +178,36 @@ async fn fetch_short(
     let answer: edge::FetchShortResponse = call(peer, EDGE, "FetchShort", &request, bytes).await?;
     // The hash need not travel: it is that of the bytes.
     let hashed = answer.assertions.into_iter().map(|data| (Some(Digest::of(&data)), data));
-    Ok(open_all(driver, hashed.collect(), bytes).await)
+    let (good, bad) = open_all(driver, hashed.collect(), bytes).await;
+    Ok(Reply::Fetched { good, bad })
 }
 
+async fn records(
+    driver: &Driver,
+    peer: &Rc<Peer>,
+    from: Cursor,
+    bytes: &mut WireBytes,
+) -> Result<Reply, String> {
+    let request = edge::RecordsRequest { from: from.row, numbering: from.numbering };
+    let answer: edge::RecordsResponse = match try_call(peer, EDGE, "Records", &request, bytes).await
+    {
+        Ok(answer) => answer,
+        Err(status) if status.code == Code::Unimplemented => return Ok(Reply::Unsupported),
+        Err(status) => return Err(status.to_string()),
+    };
+    let hashed = answer.assertions.into_iter().map(|data| (Some(Digest::of(&data)), data));
+    let (good, bad) = open_all(driver, hashed.collect(), bytes).await;
+    let from = Cursor { numbering: answer.numbering, row: answer.from };
+    let (next, rows) = (answer.next, answer.rows);
+    Ok(Reply::Records(Records { from, next, rows, good, bad }))
+}
+
+/// Those that are what they are said to be, and how many are not.
 async fn open_all(
     driver: &Driver,
     bodies: Vec<(Option<Digest>, Bytes)>,
     bytes: &mut WireBytes,
-) -> Reply {
+) -> (Vec<Sealed>, u64) {
     let mut opened = Vec::with_capacity(bodies.len());
     let mut false_bodies = 0;
     for (claimed, data) in bodies {
@@ -194,7 +218,7 @@ async fn open_all(
         }
     }
     let (good, falsely_signed) = driver.verify_all(opened).await;
-    Reply::Fetched { good, bad: false_bodies + falsely_signed }
+    (good, false_bodies + falsely_signed)
 }
 
 async fn sketch(

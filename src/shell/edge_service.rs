@@ -15,7 +15,7 @@ use super::membership::Membership;
 use super::sync_service::{decode, encode, invalid, read_stamp};
 use crate::base::{Digest, limits};
 use crate::model::Sealed;
-use crate::sync::answer_sketch;
+use crate::sync::{Cursor, answer_records};
 use crate::wire::edge as words;
 use crate::wire::membership::{read_updates, updates};
 use crate::wire::pb::edge as pb;
@@ -43,13 +43,14 @@ impl Service for EdgeService {
     }
 
     fn methods(&self) -> &'static [&'static str] {
-        &["ProbeFor", "Sketch", "FetchShort", "Give"]
+        &["ProbeFor", "Sketch", "Records", "FetchShort", "Give"]
     }
 
     fn call(&self, method: &'static str, call: &Call) -> Answer {
         match method {
             "ProbeFor" => self.probe_for(call),
             "Sketch" => Answer::Now(self.sketch(call)),
+            "Records" => Answer::Now(self.records(call)),
             "FetchShort" => Answer::Now(self.fetch_short(call)),
             "Give" => self.give(call),
             _ => unreachable!("the server calls only what `methods` lists"),
@@ -81,11 +82,22 @@ impl EdgeService {
 
     fn sketch(&self, call: &Call) -> Result<Bytes, Status> {
         let request = words::read_sketch_request(decode(call)?).map_err(invalid)?;
-        let reply = self.driver.read(|replica, _| {
-            let store = replica.store();
-            answer_sketch(store.sketch(), store.len(), &request)
-        });
+        let reply = self.driver.read(|replica, _| replica.answer_sketch(&request));
         Ok(encode(&words::sketch_response(&reply)))
+    }
+
+    fn records(&self, call: &Call) -> Result<Bytes, Status> {
+        let request: pb::RecordsRequest = decode(call)?;
+        let cursor = Cursor { numbering: request.numbering, row: request.from };
+        let records =
+            self.driver.read(|replica, bodies| answer_records(replica.store(), cursor, bodies));
+        Ok(encode(&pb::RecordsResponse {
+            numbering: records.from.numbering,
+            from: records.from.row,
+            next: records.next,
+            rows: records.rows,
+            assertions: records.good.iter().map(|sealed| sealed.bytes().clone()).collect(),
+        }))
     }
 
     fn fetch_short(&self, call: &Call) -> Result<Bytes, Status> {

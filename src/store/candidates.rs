@@ -36,7 +36,7 @@ impl Store {
         Candidates {
             subject: subject.map(named),
             predicate: predicate.map(named),
-            before: before.unwrap_or(Row::MAX).min(self.rows()),
+            before: before.unwrap_or(Row::MAX).min(self.end_row()),
             found: Vec::new(),
             by_subject: None,
         }

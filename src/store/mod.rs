@@ -29,7 +29,7 @@ use crate::base::{Digest, limits};
 use crate::journal::damage::Damage;
 use crate::journal::record::{FRAME_HEAD_BYTES, frame_bytes};
 use crate::journal::{Bodies, Committed, Position};
-use crate::sketch::{Key, ShortId, Sketch};
+use crate::sketch::{Key, ShortId, Sketch, short_id};
 
 pub use candidates::Candidates;
 use holder::Holder;
@@ -186,7 +186,7 @@ impl Store {
         let digest = self.digest_of(row);
         self.tree.remove(&digest);
         self.lost.insert(row, digest);
-        let next = (row + 1 < self.rows()).then(|| self.place_of(row + 1));
+        let next = (row + 1 < self.end_row()).then(|| self.place_of(row + 1));
         let gap = next.and_then(|next| next.0.checked_sub(at.0));
         let bytes = gap.unwrap_or(FRAME_HEAD_BYTES as u64);
         Some(Damage { at, bytes, digest: Some(digest) })
@@ -227,7 +227,7 @@ impl Store {
 
     /// Where a row lies; `None` while its record is lost.
     pub fn position(&self, row: Row) -> Option<Position> {
-        (row < self.rows() && !self.lost.contains_key(&row)).then(|| self.place_of(row))
+        (row < self.end_row() && !self.lost.contains_key(&row)).then(|| self.place_of(row))
     }
 
     /// How many assertions there are, those whose record is lost not counted.
@@ -296,7 +296,7 @@ impl Store {
         if self.frozen.is_some() || self.newest.len() == 0 {
             return None;
         }
-        let rest = Memtable::new(self.rows());
+        let rest = Memtable::new(self.end_row());
         let memtable = Arc::new(std::mem::replace(&mut self.newest, rest));
         self.frozen = Some(memtable.clone());
         let is_small = |run: &&Arc<Run>| run.len() + memtable.len() <= self.spill_after;
@@ -330,7 +330,18 @@ impl Store {
     }
 
     /// How many rows there are, lost ones included.
-    fn rows(&self) -> Row {
+    pub fn rows(&self) -> u64 {
+        u64::from(self.end_row())
+    }
+
+    /// Tells this numbering of rows from that of an index made anew, and of other nodes'.
+    pub fn numbering(&self) -> u64 {
+        // It gives nothing of the seed away.
+        let name = Digest::of(&[&b"stemedb-edge numbering"[..], &self.seed.to_le_bytes()].concat());
+        short_id(&name).max(1)
+    }
+
+    fn end_row(&self) -> Row {
         self.newest.first() + self.newest.len() as Row
     }
 
@@ -359,7 +370,7 @@ impl Store {
         if let Some((row, _)) = self.moved.iter().find(|(_, place)| **place == at) {
             return Some(*row);
         }
-        let (mut low, mut high) = (0, self.rows());
+        let (mut low, mut high) = (0, self.end_row());
         while low < high {
             let middle = low.midpoint(high);
             if self.holder(middle).position(middle) < at {
@@ -368,7 +379,7 @@ impl Store {
                 high = middle;
             }
         }
-        let is_it = low < self.rows() && self.holder(low).position(low) == at;
+        let is_it = low < self.end_row() && self.holder(low).position(low) == at;
         (is_it && !self.moved.contains_key(&low)).then_some(low)
     }
 

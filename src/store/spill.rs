@@ -23,6 +23,12 @@ pub(super) const HEAD_BYTES: u64 = 28;
 /// Where the summary begins, and the digest of head and summary.
 pub(super) const TRAILER_BYTES: u64 = 8 + 32;
 
+/// Each new assertion is looked for in the filters of all runs: of a hundred, one in ten of these
+/// looks reads a page in vain.
+const HASH_BITS: usize = 16;
+/// Names are looked for by queries only.
+const NAME_BITS: usize = 10;
+
 /// Rows that are to become a run.
 #[derive(Debug)]
 pub struct Spill {
@@ -59,7 +65,7 @@ impl Spill {
         let mut filters = Vec::new();
         {
             let hashes = self.hashes();
-            let mut filter = Filter::new(hashes.len());
+            let mut filter = Filter::new(hashes.len(), HASH_BITS);
             hashes.iter().for_each(|(hash, _)| filter.insert(short_id(hash)));
             filters.push(filter);
             let entries = hashes.iter().map(|(hash, row)| {
@@ -133,7 +139,7 @@ impl Spill {
 
 fn filter_of(names: &[(Name, Row)]) -> Filter {
     let distinct = || names.chunk_by(|one, other| one.0 == other.0).map(|rows| rows[0].0);
-    let mut filter = Filter::new(distinct().count());
+    let mut filter = Filter::new(distinct().count(), NAME_BITS);
     distinct().for_each(|name| filter.insert(name.mixed()));
     filter
 }

@@ -41,7 +41,7 @@ impl Store {
     /// Records from a row on, within about so many bytes (one at least); `None` behind the last.
     pub fn window(&self, from: Row, bytes: u64) -> Option<Window> {
         let mut window = Window { places: Vec::new(), end: None, next: from };
-        while window.next < self.rows() {
+        while window.next < self.end_row() {
             if let Some(at) = self.position(window.next)
                 && !window.takes(at, bytes)
             {

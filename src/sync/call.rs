@@ -24,6 +24,8 @@ pub enum Request {
     Gossip(Sealed),
     /// `Sketch` of the peer's set.
     Sketch(SketchRequest),
+    /// `Records`: the peer's assertions in the order of its log.
+    Records(Cursor),
     /// `FetchShort`: assertions by short id, at most `FETCH_SHORT_MAX`.
     FetchShort(Vec<ShortId>),
     /// `Give`: assertions the peer lacks.
@@ -42,6 +44,32 @@ pub struct SketchRequest {
     /// Counts of our first cells, packed: the peer then answers as many cells as the difference
     /// asks for, less those before `from`.
     pub counts: Vec<i32>,
+    /// The first 8 bytes of our root.
+    pub root: u64,
+}
+
+/// A row of a peer. Rows are numbered anew when a peer makes its index anew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cursor {
+    /// Tells numberings apart; 0: of none yet.
+    pub numbering: u64,
+    /// The row.
+    pub row: u64,
+}
+
+/// Some of the peer's assertions.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    /// The row of the first, readable or not.
+    pub from: Cursor,
+    /// The row to go on with.
+    pub next: u64,
+    /// How many rows the peer has.
+    pub rows: u64,
+    /// Those whose bytes are an assertion.
+    pub good: Vec<Sealed>,
+    /// How many are none, or carried a false signature.
+    pub bad: u64,
 }
 
 /// The cells, and the set they were read from.
@@ -55,6 +83,8 @@ pub struct SketchReply {
     pub count: u64,
     /// About how many assertions only one of us has, where counts told.
     pub estimate: u64,
+    /// Where the rows begin that are all we lack, if the peer had our root once.
+    pub since: Option<Cursor>,
 }
 
 /// What the peer answered; its kind is that of the request.
@@ -76,7 +106,9 @@ pub enum Reply {
     },
     /// To [`Request::Sketch`].
     Sketch(SketchReply),
-    /// To [`Request::Sketch`], by a peer that has no such call.
+    /// To [`Request::Records`].
+    Records(Records),
+    /// To [`Request::Sketch`] or [`Request::Records`], by a peer that has no such call.
     Unsupported,
     /// To [`Request::Give`].
     Given {

@@ -53,11 +53,11 @@ pub(super) enum Step {
 
 impl Comparison {
     /// What to ask the peer.
-    pub(super) fn request(&self, store: &Store) -> SketchRequest {
+    pub(super) fn request(&self, store: &Store, root: u64) -> SketchRequest {
         let count = store.len();
-        let of = |from, cells| SketchRequest { from, cells, count, counts: Vec::new() };
+        let of = |from, cells| SketchRequest { from, cells, count, ..SketchRequest::default() };
         match self.next {
-            Next::First => of(0, FIRST_CELLS),
+            Next::First => SketchRequest { root, ..of(0, FIRST_CELLS) },
             Next::AsManyAsNeeded { from } => {
                 let counts = pack_counts(store.sketch().counts());
                 SketchRequest { counts, ..of(from, 0) }

@@ -10,10 +10,12 @@
 
 mod call;
 mod comparison;
+mod pull;
 mod rows;
 
-pub use call::{Reply, Report, Request, SketchReply, SketchRequest, WireBytes};
+pub use call::{Cursor, Records, Reply, Report, Request, SketchReply, SketchRequest, WireBytes};
 pub use comparison::answer as answer_sketch;
+pub use pull::{answer as answer_records, short_root};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -23,6 +25,7 @@ use crate::model::Sealed;
 use crate::sketch::{ShortId, short_id};
 use crate::store::{Row, Store};
 use comparison::{Comparison, Step};
+use pull::Pull;
 use rows::Rows;
 
 /// Fetches under way at once, those whose assertions wait for our disk included: one travels while
@@ -58,6 +61,9 @@ pub struct Session {
     next_number: u32,
     asked: BTreeMap<u32, Asked>,
     comparison: Option<Comparison>,
+    pull: Option<Pull>,
+    /// How far earlier pulls came, by the numbering of the peer's rows.
+    pulled: BTreeMap<u64, u64>,
     missing: VecDeque<Digest>,
     missing_short: VecDeque<ShortId>,
     surplus: VecDeque<Row>,
@@ -78,6 +84,7 @@ pub struct Session {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     Compare,
+    Pull,
     Sketch,
     Trade,
     Walk,
@@ -93,6 +100,7 @@ enum Asked {
     Fetch(Vec<Digest>),
     Gossip,
     Sketch,
+    Records,
     FetchShort(Vec<ShortId>),
     Give,
 }
@@ -107,6 +115,8 @@ impl Session {
             next_number: 0,
             asked: BTreeMap::new(),
             comparison: by_sketch.then(Comparison::default),
+            pull: None,
+            pulled: BTreeMap::new(),
             missing: VecDeque::new(),
             missing_short: VecDeque::new(),
             surplus: VecDeque::new(),
@@ -124,6 +134,17 @@ impl Session {
         }
     }
 
+    /// It goes on where earlier pulls were cut off: rows by the numbering of a peer's rows.
+    pub fn resuming(mut self, pulled: BTreeMap<u64, u64>) -> Session {
+        self.pulled = pulled;
+        self
+    }
+
+    /// How far it has pulled.
+    pub fn pulled(&self) -> Option<Cursor> {
+        self.pull.as_ref().map(Pull::reached).filter(|cursor| cursor.numbering != 0)
+    }
+
     /// An answer arrived. One that nobody asked for, or of another kind, ends the session.
     pub fn handle_reply(&mut self, number: u32, reply: Reply, store: &Store, bodies: &dyn Bodies) {
         match (self.asked.remove(&number), reply) {
@@ -132,10 +153,23 @@ impl Session {
                 self.peer_count = count;
                 self.phase = match &self.comparison {
                     _ if matched => Phase::Over,
+                    Some(_) if Pull::is_worth(self.local.1, count) => {
+                        self.pull = Some(Pull::new(Cursor::default(), self.local.1 == 0));
+                        Phase::Pull
+                    }
                     Some(_) => Phase::Sketch,
                     None => Phase::Walk,
                 };
             }
+            (Some(Asked::Sketch), Reply::Sketch(SketchReply { since: Some(since), .. })) => {
+                self.report.rounds += 1;
+                self.pull = Some(Pull::new(since, true));
+                self.phase = Phase::Pull;
+            }
+            (Some(Asked::Records), Reply::Records(records)) => {
+                self.take_records(records, store, bodies);
+            }
+            (Some(Asked::Records), Reply::Unsupported) => self.phase = Phase::Sketch,
             (Some(Asked::Sketch), Reply::Sketch(reply)) => {
                 self.report.rounds += 1;
                 self.take_cells(&reply, store);
@@ -209,10 +243,13 @@ impl Session {
             }
             Phase::Sketch if self.asked.is_empty() => {
                 let comparison = self.comparison.as_ref().expect("this phase has one");
-                let request = comparison.request(store);
+                // What came since then was pulled already.
+                let root = if self.pull.is_none() { short_root(&self.local.0) } else { 0 };
+                let request = comparison.request(store, root);
                 Some(self.call(Asked::Sketch, Request::Sketch(request)))
             }
             Phase::Compare | Phase::Sketch => None,
+            Phase::Pull => self.poll_pull(store, bodies),
             Phase::Trade => self.poll_trade(store, bodies),
             Phase::Walk | Phase::Drain => self.poll_walk(store, bodies),
             Phase::Push => self.poll_push(store, bodies),
@@ -224,6 +261,23 @@ impl Session {
     /// What the session did so far.
     pub fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// The next records are asked for while those before are stored.
+    fn poll_pull(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        let pull = self.pull.as_ref().expect("this phase has one");
+        if !self.asked.is_empty() || !self.offers.is_empty() {
+            return None;
+        }
+        if !pull.is_over() {
+            let cursor = pull.request();
+            return Some(self.call(Asked::Records, Request::Records(cursor)));
+        }
+        if !self.stored_all() {
+            return None;
+        }
+        self.phase = if pull.is_all() { Phase::Over } else { Phase::Sketch };
+        self.poll_output(store, bodies)
     }
 
     /// Both directions at once.
@@ -350,6 +404,33 @@ impl Session {
         old + new + self.missing.len() as u64 + self.unobtainable.len() as u64
     }
 
+    /// A peer that gives nothing new for long is compared with instead.
+    fn take_records(&mut self, mut records: Records, store: &Store, bodies: &dyn Bodies) {
+        let pull = self.pull.as_mut().expect("this phase has one");
+        let known = self.pulled.get(&records.from.numbering).copied();
+        if let Err(reason) = pull.handle(&records, known) {
+            return self.fail(reason);
+        }
+        let is_over = pull.is_over();
+        records.good.retain(|sealed| store.find_row(&sealed.digest(), bodies).is_none());
+        self.note_false(records.bad);
+        self.worthless += u32::from(records.good.is_empty() && !is_over);
+        self.fetched += records.good.len() as u64;
+        self.offers.extend(records.good);
+        if self.worthless > WORTHLESS_MAX {
+            self.phase = Phase::Sketch;
+        }
+    }
+
+    fn note_false(&mut self, bad: u64) {
+        if bad > 0 {
+            self.worthless += 1;
+            self.note(format!(
+                "{bad} assertions of the peer did not match their hash or signature"
+            ));
+        }
+    }
+
     /// What the sketches tell, or how to ask on. Where they do not tell, the leaves do.
     fn take_cells(&mut self, reply: &SketchReply, store: &Store) {
         let comparison = self.comparison.as_mut().expect("this phase has one");
@@ -386,17 +467,13 @@ impl Session {
                 self.offers.push_back(sealed);
             }
         }
-        if bad > 0 {
-            self.note(format!(
-                "{bad} assertions of the peer did not match their hash or signature"
-            ));
-        }
+        self.note_false(bad);
         if wanted.len() < before && bad == 0 {
             return Ok(wanted);
         }
         let lacking = wanted.len();
         self.note(format!("the peer names {lacking} assertions that it does not give"));
-        self.worthless += 1;
+        self.worthless += u32::from(bad == 0);
         if self.worthless > WORTHLESS_MAX {
             self.fail("the peer does not give what its leaves promise".into());
         }

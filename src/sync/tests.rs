@@ -12,7 +12,9 @@ struct Node {
     bodies: Memory,
 }
 
-/// The position is eight times the index.
+/// The position is the index times this: some 2000 records are a megabyte.
+const STRIDE: u64 = 512;
+
 #[derive(Default)]
 struct Memory(Vec<Sealed>);
 
@@ -22,7 +24,7 @@ impl Bodies for Memory {
     }
 
     fn sealed_at(&self, at: Position) -> Option<Sealed> {
-        self.0.get(usize::try_from(at.0).ok()? / 8).cloned()
+        self.0.get(usize::try_from(at.0).ok()? / STRIDE as usize).cloned()
     }
 }
 
@@ -43,7 +45,7 @@ impl Node {
     }
 
     fn add(&mut self, sealed: Sealed) -> bool {
-        let position = Position(self.bodies.0.len() as u64 * 8);
+        let position = Position(self.bodies.0.len() as u64 * STRIDE);
         self.bodies.0.push(sealed.clone());
         self.store.apply(&Committed::recovered(position, sealed), &self.bodies)
     }
@@ -71,6 +73,7 @@ struct Honest {
     node: Node,
     has_sketch: bool,
     leaf_pages: usize,
+    record_pages: usize,
     page: usize,
     fetch: usize,
     reached: Option<Digest>,
@@ -82,6 +85,7 @@ impl Honest {
             node,
             has_sketch: false,
             leaf_pages: 0,
+            record_pages: 0,
             page: limits::LEAVES_MAX,
             fetch: limits::FETCH_HASHES_MAX,
             reached: None,
@@ -103,6 +107,11 @@ impl Peer for Honest {
             Request::Sketch(_) if !self.has_sketch => Reply::Unsupported,
             Request::Sketch(request) => {
                 Reply::Sketch(answer_sketch(node.store.sketch(), node.store.len(), &request))
+            }
+            Request::Records(_) if !self.has_sketch => Reply::Unsupported,
+            Request::Records(cursor) => {
+                self.record_pages += 1;
+                Reply::Records(answer_records(&node.store, cursor, &node.bodies))
             }
             Request::FetchShort(ids) => {
                 let rows = ids.iter().filter_map(|id| node.store.find_short(*id));
@@ -135,8 +144,16 @@ impl Peer for Honest {
 
 /// Runs a session to its end; answers come in the order of the calls.
 fn run(node: &mut Node, peer: &mut dyn Peer) -> Report {
+    run_session(node, peer, |session| session)
+}
+
+fn run_session(
+    node: &mut Node,
+    peer: &mut dyn Peer,
+    prepare: impl FnOnce(Session) -> Session,
+) -> Report {
     let root = node.root();
-    let mut session = Session::new(root, node.store.len(), true);
+    let mut session = prepare(Session::new(root, node.store.len(), true));
     let mut calls = VecDeque::new();
     for _ in 0..100_000 {
         match session.poll_output(&node.store, &node.bodies) {
@@ -228,6 +245,59 @@ fn sketches_tell_what_differs_without_a_look_at_the_leaves() {
     }
 }
 
+#[test]
+fn who_lacks_most_takes_the_log_as_it_is() {
+    for (ours, theirs, pages) in [(0, 5000, 2), (3, 70, 1), (600, 5000, 2), (700, 5000, 0)] {
+        let mut node = Node::with(100_000..100_000 + ours);
+        let mut peer = Honest::sketching(Node::with(0..theirs));
+        let report = run(&mut node, &mut peer);
+        assert_eq!((report.received, report.sent, &report.error), (theirs, ours, &None));
+        assert_eq!(node.root(), peer.node.root());
+        assert_eq!((peer.record_pages > 0, peer.leaf_pages), (pages > 0, 0), "{ours} and {theirs}");
+    }
+}
+
+#[test]
+fn a_peer_without_records_is_compared_with() {
+    let mut node = Node::with(0..0);
+    let mut peer = Honest::new(Node::with(0..3000));
+    let report = run(&mut node, &mut peer);
+    assert_eq!((report.received, &report.error), (3000, &None));
+    assert_eq!((node.root(), peer.record_pages), (peer.node.root(), 0));
+}
+
+/// Ends after so many pages, as a connection does.
+struct Cut {
+    peer: Honest,
+    pages: usize,
+}
+
+impl Peer for Cut {
+    fn reply(&mut self, request: Request) -> Result<Reply, String> {
+        if self.peer.record_pages == self.pages {
+            return Err("cut off".into());
+        }
+        self.peer.reply(request)
+    }
+}
+
+#[test]
+fn a_pull_that_was_cut_off_goes_on_where_it_was() {
+    let mut node = Node::with(0..0);
+    let all = 20_000;
+    let mut peer = Cut { peer: Honest::sketching(Node::with(0..all)), pages: 3 };
+    let report = run(&mut node, &mut peer);
+    assert_eq!(report.error.as_deref(), Some("cut off"));
+    let first = node.store.len();
+    assert!(first > 0 && first < all, "{first}");
+    let numbering = peer.peer.node.store.numbering();
+    let pulled = BTreeMap::from([(numbering, first)]);
+    (peer.pages, peer.peer.record_pages) = (usize::MAX, 0);
+    let report = run_session(&mut node, &mut peer, |session| session.resuming(pulled));
+    assert_eq!((report.error, report.received), (None, all - first));
+    assert_eq!(node.root(), peer.peer.node.root());
+}
+
 /// Tells from where its cells were asked and how many it gave; an old one always gives the first.
 struct Watched {
     peer: Honest,
@@ -271,11 +341,11 @@ fn the_first_cells_travel_once_but_from_peers_that_know_no_better() {
 
 #[test]
 fn too_much_for_the_sketches_is_told_by_the_leaves() {
-    let mut node = Node::with([]);
-    let mut peer = Honest::sketching(Node::with(0..50_000));
+    let mut node = Node::with(0..8_000);
+    let mut peer = Honest::sketching(Node::with(0..58_000));
     assert_eq!(run(&mut node, &mut peer).received, 50_000);
     assert_eq!(node.root(), peer.node.root());
-    assert!(peer.leaf_pages > 0);
+    assert!(peer.leaf_pages > 0 && peer.record_pages == 0);
 }
 
 #[test]
@@ -342,6 +412,7 @@ struct Liar {
     next: u64,
     bad: bool,
     cells: u64,
+    records: u64,
 }
 
 impl Liar {
@@ -354,7 +425,7 @@ impl Liar {
             checks: number as u32,
         };
         let cells = (start..self.cells).map(cell).collect();
-        SketchReply { from: request.from, cells, count: 1, estimate: 600 }
+        SketchReply { from: request.from, cells, count: 1, estimate: 600, since: None }
     }
 }
 
@@ -372,6 +443,13 @@ impl Peer for Liar {
                 Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
             }
             Request::Sketch(request) => Reply::Sketch(self.cells(&request)),
+            Request::Records(Cursor { row, .. }) => {
+                self.records += 1;
+                let from = Cursor { numbering: 7, row };
+                let bad = u64::from(self.bad);
+                let rows = u64::MAX;
+                Reply::Records(Records { from, next: row + 1, rows, bad, good: Vec::new() })
+            }
             Request::Fetch(_) | Request::FetchShort(_) => {
                 Reply::Fetched { good: Vec::new(), bad: 0 }
             }
@@ -384,10 +462,11 @@ impl Peer for Liar {
 #[test]
 fn a_liar_is_left_after_a_few_worthless_answers() {
     for bad in [false, true] {
-        let mut liar = Liar { next: 0, bad, cells: 0 };
+        let mut liar = Liar { next: 0, bad, cells: 0, records: 0 };
         let report = run(&mut Node::with(0..5), &mut liar);
         assert!(report.error.is_some(), "{report:?}");
         assert!(liar.next <= 20_000, "asked for {} leaves", liar.next);
+        assert!((1..=6).contains(&liar.records), "asked {} times for records", liar.records);
         assert!(liar.cells <= 4_000, "asked for {} cells", liar.cells);
         assert_eq!(report.received, 0);
     }

@@ -8,7 +8,7 @@ use super::membership;
 use super::pb::edge as pb;
 use crate::base::{NodeId, limits};
 use crate::sketch::{Cell, ShortId};
-use crate::sync::{SketchReply, SketchRequest};
+use crate::sync::{Cursor, SketchReply, SketchRequest};
 
 /// The full name of the service.
 pub const SERVICE: &str = "stemedb.edge.v1.EdgeService";
@@ -25,18 +25,19 @@ pub fn read_target(request: &pb::ProbeForRequest) -> Result<(NodeId, String), St
 
 /// What to ask a peer.
 pub fn sketch_request(request: SketchRequest) -> pb::SketchRequest {
-    let SketchRequest { from, cells, count, counts } = request;
-    pb::SketchRequest { from: from as u32, cells: cells as u32, assertion_count: count, counts }
+    let SketchRequest { from, cells, count, counts, root } = request;
+    let (from, cells) = (from as u32, cells as u32);
+    pb::SketchRequest { from, cells, assertion_count: count, counts, root }
 }
 
 /// What a peer asks.
 pub fn read_sketch_request(request: pb::SketchRequest) -> Result<SketchRequest, String> {
-    let pb::SketchRequest { from, cells, assertion_count: count, counts } = request;
+    let pb::SketchRequest { from, cells, assertion_count: count, counts, root } = request;
     let allowed = limits::SKETCH_COUNTS_MAX;
     if counts.len() > allowed {
         return Err(format!("{} counts in one request, at most {allowed}", counts.len()));
     }
-    Ok(SketchRequest { from: from as usize, cells: cells as usize, count, counts })
+    Ok(SketchRequest { from: from as usize, cells: cells as usize, count, counts, root })
 }
 
 /// What to answer a peer.
@@ -51,6 +52,8 @@ pub fn sketch_response(reply: &SketchReply) -> pb::SketchResponse {
         cells: cells.freeze(),
         assertion_count: reply.count,
         estimate: reply.estimate,
+        since: reply.since.map_or(0, |since| since.row + 1),
+        numbering: reply.since.map_or(0, |since| since.numbering),
     }
 }
 
@@ -71,6 +74,10 @@ pub fn read_sketch_response(response: &pb::SketchResponse) -> Result<SketchReply
         cells: cells.iter().map(cell).collect(),
         count: response.assertion_count,
         estimate: response.estimate,
+        since: response
+            .since
+            .checked_sub(1)
+            .map(|row| Cursor { numbering: response.numbering, row }),
     })
 }
 
@@ -98,10 +105,12 @@ mod tests {
 
     #[test]
     fn requests_and_answers_come_back_as_they_went() {
-        let request = SketchRequest { from: 7, cells: 9, count: 11, counts: vec![-1, 0, 5] };
+        let request =
+            SketchRequest { from: 7, cells: 9, count: 11, counts: vec![-1, 0, 5], root: 8 };
         assert_eq!(read_sketch_request(sketch_request(request.clone())), Ok(request));
         let cells = vec![Cell { ids: 1 << 63, checks: 3 }, Cell { ids: 2, checks: u32::MAX }];
-        let reply = SketchReply { from: 7, cells, count: 11, estimate: 13 };
+        let since = Some(Cursor { numbering: 5, row: 0 });
+        let reply = SketchReply { from: 7, cells, count: 11, estimate: 13, since };
         assert_eq!(read_sketch_response(&sketch_response(&reply)), Ok(reply));
         let ids = [1, u64::MAX, 1 << 40];
         assert_eq!(read_short_ids(&short_ids(&ids)), Ok(ids.to_vec()));

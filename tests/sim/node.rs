@@ -14,7 +14,7 @@ use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::replica::{Fate, Output, Replica, SessionId};
 use stemedb_edge::store::Store;
 use stemedb_edge::swim::{self, Ack, CallNumber, Event, Failure, State, Update};
-use stemedb_edge::sync::{Reply, Request, WireBytes, answer_sketch};
+use stemedb_edge::sync::{Reply, Request, WireBytes, answer_records};
 
 use crate::disk::{Disk, index};
 
@@ -321,9 +321,8 @@ impl Node {
                 let (leaves, truncated) = self.replica.handle_leaves(number, 0);
                 Reply::Leaves { leaves, truncated }
             }
-            Request::Sketch(request) => {
-                Reply::Sketch(answer_sketch(store.sketch(), store.len(), &request))
-            }
+            Request::Sketch(request) => Reply::Sketch(self.replica.answer_sketch(&request)),
+            Request::Records(cursor) => Reply::Records(answer_records(store, cursor, disk)),
             Request::Fetch(wanted) => {
                 let good = wanted.iter().filter_map(|hash| body(store.find(hash, disk)));
                 Reply::Fetched { good: good.collect(), bad: 0 }

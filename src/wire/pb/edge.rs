@@ -37,6 +37,9 @@ pub struct SketchRequest {
     /// before `from`; a callee may begin with the first all the same, and says so.
     #[prost(sint32, repeated, tag = "4")]
     pub counts: ::prost::alloc::vec::Vec<i32>,
+    /// The first 8 bytes of the caller's root, as a little-endian number.
+    #[prost(fixed64, tag = "5")]
+    pub root: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SketchResponse {
@@ -52,6 +55,36 @@ pub struct SketchResponse {
     /// About how many assertions only one of the two holds, where counts told. Without cells: too many.
     #[prost(uint64, tag = "4")]
     pub estimate: u64,
+    /// Not 0: the callee had the caller's root once, and the caller lacks its rows from one less than this on
+    /// and nothing else. The numbering of rows that is meant; no cells follow.
+    #[prost(uint64, tag = "5")]
+    pub since: u64,
+    #[prost(fixed64, tag = "6")]
+    pub numbering: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordsRequest {
+    /// The first row that is wanted, and the numbering that it belongs to, as the callee told it; of another
+    /// numbering, or 0, the callee begins with its first row.
+    #[prost(uint64, tag = "1")]
+    pub from: u64,
+    #[prost(fixed64, tag = "2")]
+    pub numbering: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordsResponse {
+    /// The numbering of the callee's rows, the first row that follows, the one to go on with, and how many there are.
+    #[prost(fixed64, tag = "1")]
+    pub numbering: u64,
+    #[prost(uint64, tag = "2")]
+    pub from: u64,
+    #[prost(uint64, tag = "3")]
+    pub next: u64,
+    #[prost(uint64, tag = "4")]
+    pub rows: u64,
+    /// The bytes of each assertion; those that cannot be read are left out.
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    pub assertions: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FetchShortRequest {
