@@ -9,6 +9,8 @@
 mod damage;
 mod index;
 mod ranges;
+#[cfg(test)]
+mod stage;
 mod walks;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,7 +24,7 @@ use crate::journal::{self, Bodies, CommitQueue, Committed};
 use crate::model::{Draft, Invalid, Sealed};
 use crate::store::{Applied, Spill, Store};
 use crate::swim::Swim;
-use crate::sync::{self, Reply, Report, Request, Session, WireBytes};
+use crate::sync::{self, Progress, Reply, Report, Request, Session, WireBytes};
 use ranges::Ranges;
 use walks::Walks;
 
@@ -85,7 +87,7 @@ pub struct Replica {
     queue: CommitQueue,
     store: Store,
     /// With what was known to be damaged when each began.
-    sessions: BTreeMap<SessionId, (Session, u64)>,
+    sessions: BTreeMap<SessionId, (Session, NodeId, u64)>,
     offers: BTreeMap<Ticket, SessionId>,
     next_session: SessionId,
     next_offer: u64,
@@ -165,14 +167,14 @@ impl Replica {
         bodies: &dyn Bodies,
     ) {
         debug_assert!(ticket.0 < SESSION_TICKETS);
-        match self.take(now, ticket, sealed, bodies) {
+        match self.take(ticket, sealed, bodies) {
             Some(fate) => self.outbox.push_back(Output::Answer(ticket, fate)),
             None if origin != Origin::AntiEntropy && !self.cluster.gossip().is_alone() => {
                 self.origins.insert(ticket, origin);
             }
             None => {}
         }
-        self.pump_queue(bodies);
+        self.write(now, bodies);
     }
 
     /// Something happened to the membership: `tell` says what.
@@ -207,11 +209,12 @@ impl Replica {
         self.queue.next_deadline().into_iter().chain(self.cluster.next_deadline()).min()
     }
 
-    /// Starts anti-entropy with a peer; `root` is this node's, see [`Replica::root_step`].
+    /// Starts anti-entropy with `peer`; `root` is this node's, see [`Replica::root_step`].
     /// `by_sketch` tries the sketches first.
     pub fn handle_sync(
         &mut self,
         now: Moment,
+        peer: NodeId,
         root: Digest,
         by_sketch: bool,
         bodies: &dyn Bodies,
@@ -220,7 +223,7 @@ impl Replica {
         self.next_session += 1;
         let session = Session::new(root, self.store.len(), by_sketch);
         let session = session.resuming(self.ranges.pulled());
-        self.sessions.insert(id, (session, self.damages.mark()));
+        self.sessions.insert(id, (session, peer, self.damages.mark()));
         self.drain_session(now, id, bodies);
         id
     }
@@ -235,7 +238,7 @@ impl Replica {
         bodies: &dyn Bodies,
     ) {
         let (id, number) = call;
-        if let Some((session, mark)) = self.sessions.get_mut(&id) {
+        if let Some((session, _, mark)) = self.sessions.get_mut(&id) {
             if matches!(reply, Ok(Reply::Roots { count, .. }) if count < self.store.len()) {
                 // Who has less cannot have brought what was damaged here.
                 *mark = 0;
@@ -291,6 +294,11 @@ impl Replica {
         &self.store
     }
 
+    /// Anti-entropy under way: with whom, and how far.
+    pub fn syncs(&self) -> impl Iterator<Item = (NodeId, Progress)> {
+        self.sessions.values().map(|(session, peer, _)| (*peer, session.progress()))
+    }
+
     /// Who is there.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
@@ -306,14 +314,9 @@ impl Replica {
         self.stats
     }
 
-    /// Tries to take an assertion; `None` while its flush is waited for.
-    fn take(
-        &mut self,
-        now: Moment,
-        ticket: Ticket,
-        sealed: Sealed,
-        bodies: &dyn Bodies,
-    ) -> Option<Fate> {
+    /// Tries to take an assertion; `None` while its flush is waited for, which begins with
+    /// [`Replica::write`].
+    fn take(&mut self, ticket: Ticket, sealed: Sealed, bodies: &dyn Bodies) -> Option<Fate> {
         if self.store.find(&sealed.digest(), bodies).is_some() {
             self.stats.repeated += 1;
             return Some(Fate::Exists);
@@ -321,7 +324,7 @@ impl Replica {
         let refusal = if self.store.is_behind() {
             journal::Refusal::Busy
         } else {
-            self.queue.offer(now, sealed, ticket).err()?
+            self.queue.gather(sealed, ticket).err()?
         };
         self.stats.refused += 1;
         Some(Fate::Refused(refusal))
@@ -334,6 +337,11 @@ impl Replica {
         for id in ids {
             self.drain_session(now, id, bodies);
         }
+    }
+
+    fn write(&mut self, now: Moment, bodies: &dyn Bodies) {
+        self.queue.handle_timeout(now);
+        self.pump_queue(bodies);
     }
 
     fn pump_queue(&mut self, bodies: &dyn Bodies) {
@@ -384,22 +392,23 @@ impl Replica {
             return self.outbox.push_back(Output::Answer(ticket, fate));
         }
         let session = self.offers.remove(&ticket).and_then(|id| self.sessions.get_mut(&id));
-        if let Some((session, _)) = session {
+        if let Some((session, ..)) = session {
             session.handle_stored(stored(fate));
         }
     }
 
     fn drain_session(&mut self, now: Moment, id: SessionId, bodies: &dyn Bodies) {
-        let Some((mut session, mark)) = self.sessions.remove(&id) else { return };
+        let Some((mut session, peer, mark)) = self.sessions.remove(&id) else { return };
         loop {
             match session.poll_output(&self.store, bodies) {
                 None => {
-                    self.sessions.insert(id, (session, mark));
+                    self.sessions.insert(id, (session, peer, mark));
                     break;
                 }
                 Some(sync::Output::Done) => {
                     let report = session.report().clone();
                     self.note_level(&report, mark);
+                    self.cluster.handle_synced(now, peer, &report);
                     self.outbox.push_back(Output::Synced(id, report));
                     break;
                 }
@@ -409,7 +418,7 @@ impl Replica {
                 Some(sync::Output::Offer(sealed)) => {
                     let ticket = Ticket(self.next_offer);
                     self.next_offer += 1;
-                    match self.take(now, ticket, sealed, bodies) {
+                    match self.take(ticket, sealed, bodies) {
                         Some(fate) => session.handle_stored(stored(fate)),
                         None => {
                             self.offers.insert(ticket, id);
@@ -418,7 +427,7 @@ impl Replica {
                 }
             }
         }
-        self.pump_queue(bodies);
+        self.write(now, bodies);
     }
 }
 

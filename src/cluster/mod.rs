@@ -10,15 +10,18 @@
 pub mod gossip;
 mod rounds;
 pub mod shard;
+mod shunned;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::base::{Moment, NodeId};
 use crate::swim::{self, Event, State, Swim, Update};
+use crate::sync::Report;
 use gossip::{Gossip, Origin, Row};
 use rounds::Rounds;
 use shard::ShardMap;
+use shunned::Shunned;
 
 /// How the cluster is tuned; the same on all its nodes where shards are concerned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,6 +74,7 @@ pub struct Cluster {
     swim: Swim,
     gossip: Gossip,
     rounds: Rounds,
+    shunned: Shunned,
     map: ShardMap,
     moves: u64,
     outbox: VecDeque<Output>,
@@ -85,6 +89,7 @@ impl Cluster {
             swim: Swim::new(config.swim, me, seed, now),
             gossip: Gossip::new(seed.wrapping_add(1)),
             rounds: Rounds::new(config.sync_interval, seed.wrapping_add(2), now),
+            shunned: Shunned::default(),
             map,
             moves: 0,
             outbox: VecDeque::new(),
@@ -110,12 +115,25 @@ impl Cluster {
         self.pump_gossip();
     }
 
+    /// Anti-entropy with a member ended; if it was worthless, rounds pass the member by for a while.
+    pub fn handle_synced(&mut self, now: Moment, node: NodeId, report: &Report) {
+        self.shunned.handle_synced(now, node, report);
+    }
+
+    /// Members that rounds pass by because sessions with them were worthless.
+    pub fn shunned(&self, now: Moment) -> usize {
+        self.shunned.count(now)
+    }
+
     /// Time passed; safe to call early or late.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.swim.handle_timeout(now);
         self.settle(now);
-        let due = self.rounds.handle_timeout(now, self.swim.present().map(|news| news.node));
-        let targets: Vec<Target> = due.into_iter().filter_map(|node| self.target(node)).collect();
+        let is_trusted = |node: &NodeId| !self.shunned.has(now, *node);
+        let present = self.swim.present().map(|news| news.node).filter(is_trusted);
+        let due = self.rounds.handle_timeout(now, present);
+        let due = due.into_iter().filter(is_trusted);
+        let targets: Vec<Target> = due.filter_map(|node| self.target(node)).collect();
         if !targets.is_empty() {
             self.outbox.push_back(Output::Sync(targets));
         }

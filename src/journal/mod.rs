@@ -213,6 +213,14 @@ impl CommitQueue {
     /// Takes an assertion; its ticket comes back with its fate. One that is on its way already
     /// takes the ticket along.
     pub fn offer(&mut self, now: Moment, sealed: Sealed, ticket: Ticket) -> Result<(), Refusal> {
+        self.gather(sealed, ticket)?;
+        self.start(now);
+        Ok(())
+    }
+
+    /// As [`CommitQueue::offer`], of one among many: the first does not set out alone. After the
+    /// last comes [`CommitQueue::handle_timeout`].
+    pub fn gather(&mut self, sealed: Sealed, ticket: Ticket) -> Result<(), Refusal> {
         let digest = sealed.digest();
         if let Some(entry) = self.entries.get_mut(&digest) {
             if entry.tickets.len() >= limits::COMMIT_QUEUE_MAX {
@@ -234,7 +242,6 @@ impl CommitQueue {
         self.entries.insert(digest, Entry { sealed, tickets: vec![ticket] });
         self.waiting.push_back(digest);
         self.waiting_bytes += bytes;
-        self.start(now);
         Ok(())
     }
 
@@ -338,7 +345,7 @@ impl CommitQueue {
 
     /// Sends off what waits, as far as one batch and one segment go.
     fn fly(&mut self, flush: bool) {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(self.waiting_bytes.min(limits::BATCH_BYTES_MAX));
         let mut flying = Vec::new();
         while let Some(digest) = self.waiting.front().copied() {
             let sealed = &self.entries[&digest].sealed;

@@ -70,67 +70,11 @@ impl Replica {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::time::Duration;
-
+    use super::super::stage::{Memory, claim, replica, store};
     use super::*;
-    use crate::base::{HlcClock, Moment, NodeId, Ticket, Wall};
+    use crate::base::{Moment, Ticket};
     use crate::cluster::gossip::Origin;
-    use crate::cluster::{self, Cluster};
-    use crate::journal::{CommitQueue, Config, Done};
-    use crate::model::{Draft, Object, Sealed};
-    use crate::store::Store;
-    use crate::swim::{self, State, Update};
-
-    /// What can be read of the log, by position.
-    #[derive(Default)]
-    struct Memory(BTreeMap<u64, Sealed>);
-
-    impl Bodies for Memory {
-        fn digest_at(&self, at: Position) -> Option<Digest> {
-            self.0.get(&at.0).map(Sealed::digest)
-        }
-
-        fn sealed_at(&self, at: Position) -> Option<Sealed> {
-            self.0.get(&at.0).cloned()
-        }
-    }
-
-    fn replica() -> Replica {
-        let me = Update {
-            node: NodeId([1; 16]),
-            rpc_addr: "a:1".into(),
-            api_addr: "a:2".into(),
-            state: State::Alive,
-            lamport: 0,
-            incarnation: 1,
-        };
-        let swim = swim::Config { probe_interval: Duration::from_secs(1) };
-        let config =
-            cluster::Config { swim, shards: 4, replication_factor: 1, sync_interval: None };
-        let queue = CommitQueue::new(Config::default(), Position::first_of(0), 0);
-        Replica::new(Cluster::new(config, me, 1, Moment::ZERO), queue, Store::new(1))
-    }
-
-    fn claim(number: u64) -> Sealed {
-        let mut draft = Draft::new("s".into(), "p".into(), Object::Number(number as f64));
-        draft.timestamp = Some(number);
-        draft.check(&mut HlcClock::new(NodeId::NONE), Wall(0)).expect("a good draft").seal()
-    }
-
-    /// Offers a claim and sees it to the disk; where it went.
-    fn store(replica: &mut Replica, bodies: &mut Memory, number: u64) -> Position {
-        let offer = (claim(number), Origin::Here);
-        replica.handle_offer(Moment::ZERO, Ticket(number), offer, bodies);
-        let at = std::iter::from_fn(|| replica.poll_output()).find_map(|output| match output {
-            Output::Disk(crate::journal::Work::Write(batch)) => Some(batch.position),
-            _ => None,
-        });
-        let at = at.expect("it is new here");
-        bodies.0.insert(at.0, claim(number));
-        replica.handle_disk(Moment::ZERO, Done::Well, bodies);
-        at
-    }
+    use crate::journal::Done;
 
     fn told(replica: &mut Replica) -> (Vec<Damage>, Vec<Damage>) {
         let (mut damaged, mut healed) = (Vec::new(), Vec::new());

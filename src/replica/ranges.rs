@@ -62,3 +62,58 @@ impl Replica {
         answer_sketch(self.store.sketch(), count, request)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::{Memory, replica, store};
+    use super::*;
+    use crate::sync::answer_records;
+
+    fn root(replica: &mut Replica) -> Digest {
+        std::iter::repeat_with(|| replica.root_step(1000)).flatten().next().expect("in the end")
+    }
+
+    fn first_question(root: &Digest) -> SketchRequest {
+        SketchRequest { cells: 24, root: short_root(root), ..SketchRequest::default() }
+    }
+
+    #[test]
+    fn who_comes_with_an_old_root_is_told_where_the_news_begin() {
+        let (mut replica, mut bodies) = (replica(), Memory::default());
+        (0..3).for_each(|number| drop(store(&mut replica, &mut bodies, number)));
+        let old = root(&mut replica);
+        (3..5).for_each(|number| drop(store(&mut replica, &mut bodies, number)));
+        let reply = replica.answer_sketch(&first_question(&old));
+        let since = reply.since.expect("it had that root");
+        assert_eq!((since.row, reply.cells.len(), reply.count), (3, 0, 5));
+        let records = answer_records(replica.store(), since, &bodies);
+        assert_eq!((records.good.len(), records.next, records.rows), (2, 5, 5));
+
+        let latest = root(&mut replica);
+        for stranger in [latest, Digest::of(b"another")] {
+            let reply = replica.answer_sketch(&first_question(&stranger));
+            assert_eq!((reply.since, reply.cells.len()), (None, 24), "nothing to tell by rows");
+        }
+        let later = SketchRequest { from: 24, ..first_question(&old) };
+        assert_eq!(replica.answer_sketch(&later).since, None, "it began with cells");
+    }
+
+    #[test]
+    fn old_roots_and_pulls_are_forgotten() {
+        let mut ranges = Ranges::default();
+        let digest = |number: usize| Digest::of(&number.to_le_bytes());
+        for number in 0..=limits::ROOTS_KEPT {
+            ranges.note_root(&digest(number), number as u64);
+            ranges.note_root(&digest(number), number as u64 + 1);
+        }
+        assert_eq!(ranges.roots.len(), limits::ROOTS_KEPT);
+        assert_eq!(ranges.rows_at(short_root(&digest(0))), None);
+        assert_eq!(ranges.rows_at(short_root(&digest(1))), Some(1));
+        for number in 0..=limits::PULLS_KEPT as u64 {
+            ranges.note_pulled(Cursor { numbering: number + 1, row: 7 });
+            ranges.note_pulled(Cursor { numbering: number + 1, row: 8 });
+        }
+        assert_eq!(ranges.pulled().len(), limits::PULLS_KEPT);
+        assert_eq!(ranges.pulled().last_key_value(), Some((&(limits::PULLS_KEPT as u64 + 1), &8)));
+    }
+}

@@ -23,6 +23,7 @@ use super::tasks::Tasks;
 use crate::base::{Digest, NodeId, limits};
 use crate::cluster::Target;
 use crate::sync::{Reply, Report, WireBytes};
+use crate::wire::metrics::Cycles;
 use crate::wire::pb::sync as pb;
 
 type Asked = Pin<Box<dyn Future<Output = (u32, Result<Reply, String>, WireBytes)>>>;
@@ -46,6 +47,13 @@ struct Habits {
     blind_at: Option<Digest>,
 }
 
+/// What is known of a peer, by its address.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    habits: Habits,
+    cycles: Cycles,
+}
+
 /// Who waits for which members' reports.
 #[derive(Default)]
 struct Agenda {
@@ -61,7 +69,7 @@ pub struct Peers {
     tasks: Tasks,
     pace: Rc<Pace>,
     agenda: RefCell<Agenda>,
-    known: RefCell<BTreeMap<String, (Habits, u64)>>,
+    known: RefCell<BTreeMap<String, Known>>,
 }
 
 impl Peers {
@@ -95,9 +103,9 @@ impl Peers {
     }
 
     /// Sessions that ended since the start, by the member's address.
-    pub fn cycles(&self) -> Vec<(String, u64)> {
+    pub fn cycles(&self) -> Vec<(String, Cycles)> {
         let known = self.known.borrow();
-        known.iter().map(|(address, (_, count))| (address.clone(), *count)).collect()
+        known.iter().map(|(address, known)| (address.clone(), known.cycles)).collect()
     }
 
     async fn run_agenda(&self) {
@@ -126,7 +134,8 @@ impl Peers {
         let peer = self.pool.peer(&address);
         // Who is asked now is thought to be there, whatever became of earlier dials.
         peer.forget_pause();
-        let (mut habits, cycles) = self.known.borrow().get(&address).copied().unwrap_or_default();
+        let Known { mut habits, cycles } =
+            self.known.borrow().get(&address).copied().unwrap_or_default();
         let report = level((&self.driver, &self.pace), (node, &peer), &mut habits).await;
         match &report.error {
             Some(error) => log::warn!("sync with {address}: {error}"),
@@ -136,7 +145,10 @@ impl Peers {
         if known.len() >= limits::MEMBERS_MAX && !known.contains_key(&address) {
             known.pop_first();
         }
-        known.insert(address.clone(), (habits, cycles + 1));
+        let all = cycles.all + 1;
+        let worthless = cycles.worthless + u64::from(report.is_worthless);
+        let cycles = Cycles { all, worthless };
+        known.insert(address.clone(), Known { habits, cycles });
         PeerReport { address, report }
     }
 }
@@ -154,7 +166,7 @@ async fn level(
     };
     let mut report = match known {
         Ok(node) => {
-            let report = run((driver, pace), peer, habits).await;
+            let report = run((driver, pace), (node, peer), habits).await;
             Report { node_id: Some(node), ..report }
         }
         Err(reason) => Report { error: Some(reason), ..Report::default() },
@@ -185,13 +197,13 @@ async fn greet(driver: &Driver, peer: &Rc<Peer>) -> (Result<NodeId, String>, Wir
 
 async fn run(
     (driver, pace): (&Rc<Driver>, &Rc<Pace>),
-    peer: &Rc<Peer>,
+    (node, peer): (NodeId, &Rc<Peer>),
     habits: &mut Habits,
 ) -> Report {
     // Everything a session wants at one time fits, so that the driver never finds it full.
     let (errands, inbox) = async_channel::bounded(2 * limits::CALLS_IN_FLIGHT_MAX);
     let by_sketch = !habits.lacks_sketch;
-    let (session, root) = driver.start_session(errands, by_sketch, habits.blind_at).await;
+    let (session, root) = driver.start_session(node, errands, by_sketch, habits.blind_at).await;
     let mut asked: Vec<Asked> = Vec::new();
     let report = loop {
         let mut next = std::pin::pin!(inbox.recv());

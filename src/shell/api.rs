@@ -21,7 +21,6 @@ use super::http::{Body, Gauge, Handler, refuse};
 use super::memory;
 use super::scrub::Scrubbed;
 use crate::base::{Digest, limits};
-use crate::cluster::Cluster;
 use crate::cluster::gossip::Origin;
 use crate::replica::Replica;
 use crate::wire::http::{Cors, JSON, Route, STAMP, echo_request_id, is_json, parse_stamp, route};
@@ -115,7 +114,9 @@ impl Api {
                 Ok(say(StatusCode::OK, answer::synced(peers)))
             }
             Route::Cluster => Ok(self.look(json::cluster::status)),
-            Route::Ranges => Ok(self.look(|cluster| json::cluster::ranges(cluster.map()))),
+            Route::Ranges => {
+                Ok(self.look(|replica| json::cluster::ranges(replica.cluster().map())))
+            }
             Route::Shard(shard) => {
                 let cluster =
                     |replica: &Replica| json::cluster::shard(replica.cluster().map(), shard);
@@ -132,8 +133,8 @@ impl Api {
     }
 
     /// What can be seen of the cluster at once.
-    fn look(&self, show: impl FnOnce(&Cluster) -> String) -> Answer {
-        say(StatusCode::OK, self.driver.read(|replica, _| show(replica.cluster())))
+    fn look(&self, show: impl FnOnce(&Replica) -> String) -> Answer {
+        say(StatusCode::OK, self.driver.read(|replica, _| show(replica)))
     }
 
     async fn assert(&self, headers: &HeaderMap, body: &mut Body) -> Result<Answer, Rejection> {
@@ -213,6 +214,7 @@ impl Api {
             let queue = replica.queue();
             (queue.log_bytes(), queue.log_bytes_max())
         });
+        let now = self.driver.now();
         let Scrubbed { bytes, passes, found } = self.surroundings.scrubbed.get();
         let readings = Readings {
             scrubbed: [bytes, passes, found],
@@ -228,7 +230,7 @@ impl Api {
             uptime_seconds: self.uptime_seconds(),
             sync_cycles: self.peers.cycles(),
             grpc: (self.surroundings.grpc_counts)(),
-            cluster: self.driver.read(|replica, _| ClusterReadings::of(replica.cluster())),
+            cluster: self.driver.read(|replica, _| ClusterReadings::of(replica, now)),
             peer_connections: (self.surroundings.peer_connections)() as u64,
         };
         let mut answer = say(StatusCode::OK, metrics::render(&self.metrics.borrow(), &readings));

@@ -20,7 +20,7 @@ use super::disk::{self, Disk, Fault, Indexer, Reader};
 use super::reactor::Timer;
 use super::verify::Verifier;
 use super::waiting::Waiting;
-use crate::base::{Digest, Moment, Wall};
+use crate::base::{Digest, Moment, NodeId, Wall};
 use crate::cluster;
 use crate::cluster::gossip::Origin;
 use crate::journal::{self, Bodies};
@@ -298,6 +298,7 @@ impl Driver {
     /// The sketches are tried first, unless the root is `not_at`, at which they did not help.
     pub async fn start_session(
         &self,
+        peer: NodeId,
         errands: Sender<Errand>,
         by_sketch: bool,
         not_at: Option<Digest>,
@@ -305,7 +306,7 @@ impl Driver {
         let (root, _) = self.root().await;
         let by_sketch = by_sketch && not_at != Some(root);
         self.touch(|replica, now, bodies| {
-            let id = replica.handle_sync(now, root, by_sketch, bodies);
+            let id = replica.handle_sync(now, peer, root, by_sketch, bodies);
             self.errands.borrow_mut().insert(id, errands);
             (id, root)
         })

@@ -28,6 +28,8 @@ use crate::wire::status::{Code, Status, decode_message};
 /// Bytes a peer may send on one stream before we have read them: a good part of an answer to
 /// `FetchAssertions`, so that it does not wait for us every 64 KiB.
 const WINDOW_BYTES: u32 = 512 << 10;
+/// A peer may send frames of this size: a large answer takes a quarter of the reads.
+const FRAME_BYTES: u32 = 64 << 10;
 /// How long dialling may take.
 const DIAL_MAX: Duration = Duration::from_secs(5);
 /// The pause after a failed dial; it doubles up to [`PAUSE_MAX`].
@@ -242,6 +244,7 @@ impl Peer {
             .enable_push(false)
             .initial_window_size(WINDOW_BYTES)
             .initial_connection_window_size(2 * WINDOW_BYTES)
+            .max_frame_size(FRAME_BYTES)
             .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
             .max_send_buffer_size(limits::ASSERTION_BYTES_MAX + limits::STREAM_SEND_BYTES_MAX)
             .max_concurrent_reset_streams(limits::CALLS_IN_FLIGHT_MAX)

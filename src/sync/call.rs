@@ -147,14 +147,37 @@ pub struct Report {
     pub bytes_out: u64,
     /// Of both: bytes of assertions.
     pub body_bytes: u64,
+    /// How many assertions the peer held at the start.
+    pub peer_count: u64,
     /// Requests that had to be answered before the difference was known.
     pub rounds: u64,
     /// Milliseconds from first request to last answer.
     pub ms: u64,
     /// The sketches showed no difference although the roots differ.
     pub is_blind: bool,
+    /// The peer's answers were false, or led nowhere; [`Report::error`] says how.
+    pub is_worthless: bool,
     /// Why the session ended early or did less than all.
     pub error: Option<String>,
+}
+
+/// How far a session is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// What it does: compare, pull, sketch, trade, walk, push, or end.
+    pub phase: &'static str,
+    /// Assertions taken from the peer and stored.
+    pub received: u64,
+    /// Assertions the peer took from us.
+    pub sent: u64,
+    /// Assertions known to be wanted from the peer; in a pull the peer's rows still to come.
+    pub to_receive: u64,
+    /// Assertions known to be wanted by the peer.
+    pub to_send: u64,
+    /// gRPC message bytes received, with their 5-byte prefixes.
+    pub bytes_in: u64,
+    /// gRPC message bytes sent, with their 5-byte prefixes.
+    pub bytes_out: u64,
 }
 
 /// What one call cost: gRPC message bytes with their 5-byte prefixes.

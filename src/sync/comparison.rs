@@ -17,6 +17,9 @@ const FIRST_CELLS: usize = 24;
 /// Requests to one peer before the leaves have to tell.
 const REQUESTS_MAX: u32 = 16;
 
+/// Cells taken from one peer before the leaves have to tell.
+const CELLS_MAX: usize = 2 * limits::SKETCH_CELLS_MAX;
+
 /// One comparison under way.
 #[derive(Debug, Default)]
 pub(super) struct Comparison {
@@ -24,6 +27,7 @@ pub(super) struct Comparison {
     /// How many assertions we and the peer had when the cells were read.
     counts: (u64, u64),
     requests: u32,
+    cells: usize,
     next: Next,
 }
 
@@ -47,8 +51,12 @@ pub(super) enum Step {
     Ask,
     /// The difference is known.
     Known(Vec<ShortId>),
-    /// Sketches do not tell it.
+    /// More differs, by what the peer says, than sketches tell.
+    TooMuch,
+    /// They do not tell it, of sets that change too fast.
     GiveUp,
+    /// No sets have such cells.
+    Nonsense,
 }
 
 impl Comparison {
@@ -69,6 +77,7 @@ impl Comparison {
     /// Takes the peer's cells. Some peers begin anew where counts tell how many are needed.
     pub(super) fn handle_reply(&mut self, reply: &SketchReply, store: &Store) -> Step {
         self.requests += 1;
+        self.cells += reply.cells.len();
         let counts = (store.len(), reply.count);
         match &mut self.difference {
             Some(difference) if reply.from > 0 => {
@@ -84,20 +93,23 @@ impl Comparison {
         let length = difference.len();
         match difference.decode() {
             Decoded::All if length > 0 => Step::Known(difference.found().to_vec()),
-            Decoded::Part if reply.cells.is_empty() => Step::GiveUp,
+            Decoded::Part if reply.cells.is_empty() => Step::TooMuch,
             Decoded::Part if matches!(self.next, Next::First) => {
                 self.ask(Next::AsManyAsNeeded { from: length })
             }
             Decoded::Part if length < limits::SKETCH_CELLS_MAX => {
                 self.ask(Next::More { from: length, cells: (length / 16).max(FIRST_CELLS) })
             }
-            Decoded::All | Decoded::Part | Decoded::Nonsense => Step::GiveUp,
+            Decoded::Nonsense => Step::Nonsense,
+            Decoded::Part => Step::TooMuch,
+            Decoded::All => Step::GiveUp,
         }
     }
 
     fn ask(&mut self, next: Next) -> Step {
         self.next = next;
-        if self.requests < REQUESTS_MAX { Step::Ask } else { Step::GiveUp }
+        let has_more = self.requests < REQUESTS_MAX && self.cells < CELLS_MAX;
+        if has_more { Step::Ask } else { Step::GiveUp }
     }
 }
 

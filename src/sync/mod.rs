@@ -8,12 +8,16 @@
 //!
 //! Never: opens a connection, reads a clock, keeps an assertion body.
 
+mod ask;
 mod call;
 mod comparison;
 mod pull;
 mod rows;
+mod take;
 
-pub use call::{Cursor, Records, Reply, Report, Request, SketchReply, SketchRequest, WireBytes};
+pub use call::{
+    Cursor, Progress, Records, Reply, Report, Request, SketchReply, SketchRequest, WireBytes,
+};
 pub use comparison::answer as answer_sketch;
 pub use pull::{answer as answer_records, short_root};
 
@@ -24,7 +28,7 @@ use crate::journal::Bodies;
 use crate::model::Sealed;
 use crate::sketch::{ShortId, short_id};
 use crate::store::{Row, Store};
-use comparison::{Comparison, Step};
+use comparison::Comparison;
 use pull::Pull;
 use rows::Rows;
 
@@ -78,6 +82,12 @@ pub struct Session {
     peer_count: u64,
     fetched: u64,
     worthless: u32,
+    /// Calls in a row of which the peer took nothing.
+    refused: usize,
+    /// The peer knows short ids, and takes many assertions at once.
+    is_short: bool,
+    /// It says that more differs than sketches tell.
+    is_much: bool,
     report: Report,
 }
 
@@ -91,6 +101,20 @@ enum Phase {
     Drain,
     Push,
     Over,
+}
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Phase::Compare => "compare",
+            Phase::Pull => "pull",
+            Phase::Sketch => "sketch",
+            Phase::Trade => "trade",
+            Phase::Walk | Phase::Drain => "walk",
+            Phase::Push => "push",
+            Phase::Over => "end",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -130,6 +154,9 @@ impl Session {
             peer_count: 0,
             fetched: 0,
             worthless: 0,
+            refused: 0,
+            is_short: false,
+            is_much: false,
             report: Report::default(),
         }
     }
@@ -151,6 +178,7 @@ impl Session {
             (Some(Asked::Roots), Reply::Roots { matched, count }) => {
                 self.report.rounds += 1;
                 self.peer_count = count;
+                self.report.peer_count = count;
                 self.phase = match &self.comparison {
                     _ if matched => Phase::Over,
                     Some(_) if Pull::is_worth(self.local.1, count) => {
@@ -172,6 +200,7 @@ impl Session {
             (Some(Asked::Records), Reply::Unsupported) => self.phase = Phase::Sketch,
             (Some(Asked::Sketch), Reply::Sketch(reply)) => {
                 self.report.rounds += 1;
+                self.is_short = true;
                 self.take_cells(&reply, store);
             }
             (Some(Asked::Sketch), Reply::Unsupported) => self.phase = Phase::Walk,
@@ -182,9 +211,7 @@ impl Session {
             }
             (Some(Asked::Give), Reply::Given { taken, refusal }) => {
                 self.report.sent += taken;
-                if !refusal.is_empty() {
-                    self.note(format!("the peer refused an assertion: {refusal}"));
-                }
+                self.note_refusal(taken, &refusal);
             }
             (Some(Asked::Leaves), Reply::Leaves { leaves, truncated }) => {
                 self.report.rounds += 1;
@@ -193,16 +220,20 @@ impl Session {
             (Some(Asked::Fetch(wanted)), Reply::Fetched { good, bad }) => {
                 match self.take_fetched(wanted, good, bad, Sealed::digest) {
                     Ok(left) => self.missing.extend(left),
+                    // Two of them may share a short id.
+                    Err(lacking) if self.is_short => {
+                        self.is_short = false;
+                        self.missing.extend(lacking);
+                    }
                     Err(mut lacking) => self.unobtainable.append(&mut lacking),
                 }
             }
-            (Some(Asked::Gossip), Reply::Gossiped { refusal }) if refusal.is_empty() => {
-                self.report.sent += 1;
-            }
             (Some(Asked::Gossip), Reply::Gossiped { refusal }) => {
-                self.note(format!("the peer refused an assertion: {refusal}"));
+                let taken = u64::from(refusal.is_empty());
+                self.report.sent += taken;
+                self.note_refusal(taken, &refusal);
             }
-            _ => self.fail("the peer's answer is not of the kind asked for".into()),
+            _ => self.shun("the peer's answer is not of the kind asked for".into()),
         }
     }
 
@@ -258,230 +289,35 @@ impl Session {
         }
     }
 
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        let pulled = if self.phase == Phase::Pull { self.pull.as_ref() } else { None };
+        let known = self.missing.len() + self.missing_short.len();
+        let waiting = self.offers.len() + self.offered.len();
+        Progress {
+            phase: self.phase.name(),
+            received: self.report.received,
+            sent: self.report.sent,
+            to_receive: (known + waiting) as u64 + pulled.map_or(0, Pull::left),
+            to_send: self.surplus.len() as u64,
+            bytes_in: self.report.bytes_in,
+            bytes_out: self.report.bytes_out,
+        }
+    }
+
     /// What the session did so far.
     pub fn report(&self) -> &Report {
         &self.report
     }
 
-    /// The next records are asked for while those before are stored.
-    fn poll_pull(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        let pull = self.pull.as_ref().expect("this phase has one");
-        if !self.asked.is_empty() || !self.offers.is_empty() {
-            return None;
-        }
-        if !pull.is_over() {
-            let cursor = pull.request();
-            return Some(self.call(Asked::Records, Request::Records(cursor)));
-        }
-        if !self.stored_all() {
-            return None;
-        }
-        self.phase = if pull.is_all() { Phase::Over } else { Phase::Sketch };
-        self.poll_output(store, bodies)
-    }
-
-    /// Both directions at once.
-    fn poll_trade(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        let gives = self.asked.values().filter(|asked| matches!(asked, Asked::Give)).count();
-        let fetches = self.asked.len() - gives + self.fetches_unstored();
-        if !self.missing_short.is_empty() && fetches < FETCHES_MAX {
-            let count = self.missing_short.len().min(limits::FETCH_HASHES_MAX);
-            let wanted: Vec<ShortId> = self.missing_short.drain(..count).collect();
-            return Some(self.call(Asked::FetchShort(wanted.clone()), Request::FetchShort(wanted)));
-        }
-        if !self.surplus.is_empty() && gives < GIVES_MAX {
-            let given = self.next_gift(store, bodies);
-            return Some(self.call(Asked::Give, Request::Give(given)));
-        }
-        if self.asked.is_empty() && self.missing_short.is_empty() {
-            self.phase = Phase::Over;
-            return self.poll_output(store, bodies);
-        }
-        None
-    }
-
-    /// Fetches whose assertions are not all stored yet, in units of a full one.
-    fn fetches_unstored(&self) -> usize {
-        (self.offers.len() + self.offered.len()).div_ceil(limits::FETCH_HASHES_MAX)
-    }
-
-    fn stored_all(&self) -> bool {
-        self.offers.is_empty() && self.offered.is_empty()
-    }
-
-    /// Assertions that fit in one message.
-    fn next_gift(&mut self, store: &Store, bodies: &dyn Bodies) -> Vec<Sealed> {
-        let (mut given, mut bytes) = (Vec::new(), 0);
-        while given.len() < limits::FETCH_HASHES_MAX && bytes < limits::GIVE_BYTES_MAX {
-            let Some(row) = self.surplus.pop_front() else { break };
-            let sealed = store.position(row).and_then(|at| bodies.sealed_at(at));
-            bytes += sealed.as_ref().map_or(0, |sealed| sealed.bytes().len());
-            given.extend(sealed);
-        }
-        given
-    }
-
-    fn poll_walk(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        let quiet = self.missing.is_empty();
-        let underway = self.asked.len() + self.fetches_unstored();
-        if !quiet && underway < FETCHES_MAX {
-            let count = self.missing.len().min(limits::FETCH_HASHES_MAX);
-            let wanted: Vec<Digest> = self.missing.drain(..count).collect();
-            return Some(self.call(Asked::Fetch(wanted.clone()), Request::Fetch(wanted)));
-        }
-        if !quiet || !self.asked.is_empty() {
-            return None;
-        }
-        if self.phase == Phase::Walk {
-            return Some(self.call(Asked::Leaves, Request::Leaves));
-        }
-        self.phase = Phase::Push;
-        self.poll_push(store, bodies)
-    }
-
-    fn poll_push(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        while self.asked.len() < PUSHES_MAX {
-            let Some(row) = self.seen.next_absent(self.push_from, self.rows_at_start) else {
-                if self.asked.is_empty() {
-                    self.phase = Phase::Over;
-                    return self.poll_output(store, bodies);
-                }
-                return None;
-            };
-            self.push_from = row + 1;
-            let position = Row::try_from(row).ok().and_then(|row| store.position(row));
-            if let Some(sealed) = position.and_then(|at| bodies.sealed_at(at)) {
-                return Some(self.call(Asked::Gossip, Request::Gossip(sealed)));
-            }
-        }
-        None
-    }
-
-    fn call(&mut self, asked: Asked, request: Request) -> Output {
-        let number = self.next_number;
-        self.next_number += 1;
-        self.asked.insert(number, asked);
-        Output::Call(number, request)
-    }
-
-    fn take_leaves(
-        &mut self,
-        leaves: &[Digest],
-        truncated: bool,
-        store: &Store,
-        bodies: &dyn Bodies,
-    ) {
-        if leaves.len() > limits::LEAVES_MAX {
-            let allowed = limits::LEAVES_MAX;
-            return self.fail(format!("{} leaves in one answer, {allowed} allowed", leaves.len()));
-        }
-        let mut news = 0;
-        for leaf in leaves {
-            match store.find_row(leaf, bodies) {
-                Some(row) => news += u64::from(self.seen.insert(u64::from(row))),
-                None if self.unobtainable.contains(leaf) => {}
-                None => {
-                    self.missing.push_back(*leaf);
-                    news += 1;
-                }
-            }
-        }
-        let known = self.known();
-        if !truncated || known >= self.peer_count {
-            self.phase = Phase::Drain;
-        } else if news == 0 {
-            self.note(format!("the peer shows {known} of its {} leaves", self.peer_count));
-            self.phase = Phase::Drain;
-            self.push_from = self.rows_at_start;
-        }
-    }
-
-    /// How many of the peer's leaves we have heard of. Those fetched in this session count once,
-    /// whether or not the walk comes by them again.
-    fn known(&self) -> u64 {
-        let old = self.seen.count_below(self.rows_at_start);
-        let new = (self.seen.count - old).max(self.fetched);
-        old + new + self.missing.len() as u64 + self.unobtainable.len() as u64
-    }
-
-    /// A peer that gives nothing new for long is compared with instead.
-    fn take_records(&mut self, mut records: Records, store: &Store, bodies: &dyn Bodies) {
-        let pull = self.pull.as_mut().expect("this phase has one");
-        let known = self.pulled.get(&records.from.numbering).copied();
-        if let Err(reason) = pull.handle(&records, known) {
-            return self.fail(reason);
-        }
-        let is_over = pull.is_over();
-        records.good.retain(|sealed| store.find_row(&sealed.digest(), bodies).is_none());
-        self.note_false(records.bad);
-        self.worthless += u32::from(records.good.is_empty() && !is_over);
-        self.fetched += records.good.len() as u64;
-        self.offers.extend(records.good);
-        if self.worthless > WORTHLESS_MAX {
-            self.phase = Phase::Sketch;
-        }
-    }
-
-    fn note_false(&mut self, bad: u64) {
-        if bad > 0 {
-            self.worthless += 1;
-            self.note(format!(
-                "{bad} assertions of the peer did not match their hash or signature"
-            ));
-        }
-    }
-
-    /// What the sketches tell, or how to ask on. Where they do not tell, the leaves do.
-    fn take_cells(&mut self, reply: &SketchReply, store: &Store) {
-        let comparison = self.comparison.as_mut().expect("this phase has one");
-        match comparison.handle_reply(reply, store) {
-            Step::Ask => {}
-            Step::GiveUp => self.phase = Phase::Walk,
-            Step::Known(ids) => {
-                self.report.is_blind = ids.is_empty();
-                for id in ids {
-                    match store.find_short(id) {
-                        Some(row) => self.surplus.push_back(row),
-                        None => self.missing_short.push_back(id),
-                    }
-                }
-                self.phase = Phase::Trade;
-            }
-        }
-    }
-
-    /// Fewer than asked for is normal (an answer has a size limit) as long as something came: what
-    /// is left is asked for again. `Err`: what the peer will not give.
-    fn take_fetched<K: Ord>(
-        &mut self,
-        wanted: Vec<K>,
-        good: Vec<Sealed>,
-        bad: u64,
-        key: impl Fn(&Sealed) -> K,
-    ) -> Result<BTreeSet<K>, BTreeSet<K>> {
-        let mut wanted: BTreeSet<K> = wanted.into_iter().collect();
-        let before = wanted.len();
-        for sealed in good {
-            if wanted.remove(&key(&sealed)) {
-                self.fetched += 1;
-                self.offers.push_back(sealed);
-            }
-        }
-        self.note_false(bad);
-        if wanted.len() < before && bad == 0 {
-            return Ok(wanted);
-        }
-        let lacking = wanted.len();
-        self.note(format!("the peer names {lacking} assertions that it does not give"));
-        self.worthless += u32::from(bad == 0);
-        if self.worthless > WORTHLESS_MAX {
-            self.fail("the peer does not give what its leaves promise".into());
-        }
-        Err(wanted)
-    }
-
     fn note(&mut self, reason: String) {
         self.report.error.get_or_insert(reason);
+    }
+
+    /// The peer lies, or is broken: it makes no difference to us.
+    fn shun(&mut self, reason: String) {
+        self.report.is_worthless = true;
+        self.fail(reason);
     }
 
     fn fail(&mut self, reason: String) {

@@ -22,6 +22,8 @@ pub(super) struct Pull {
     /// What came before the last two answers is stored or will be, whatever happens.
     before: [Cursor; 2],
     is_over: bool,
+    /// How many rows the peer says it has.
+    rows: u64,
     /// Whether the peer's rows from the first on are all that we lack, and it lacks nothing.
     is_all: bool,
 }
@@ -29,7 +31,7 @@ pub(super) struct Pull {
 impl Pull {
     /// From a row on, where the peer has it.
     pub(super) fn new(from: Cursor, is_all: bool) -> Pull {
-        Pull { next: from, before: [from; 2], is_over: false, is_all }
+        Pull { next: from, before: [from; 2], is_over: false, rows: 0, is_all }
     }
 
     /// Whether sets of these sizes are better pulled than compared.
@@ -56,8 +58,14 @@ impl Pull {
         }
         self.before = [self.before[1], Cursor { numbering, row }];
         self.next = Cursor { numbering, row: next };
+        self.rows = records.rows;
         self.is_over = next >= records.rows;
         Ok(())
+    }
+
+    /// Rows still to come, by what the peer says.
+    pub(super) fn left(&self) -> u64 {
+        self.rows.saturating_sub(self.next.row)
     }
 
     /// Whether the peer's last row came.

@@ -1,5 +1,8 @@
 //! One session against peers of all kinds: honest, fuller, emptier, lying.
 
+mod liars;
+mod pull;
+
 use super::*;
 use crate::base::{HlcClock, NodeId, Wall};
 use crate::journal::{Committed, Position};
@@ -144,16 +147,16 @@ impl Peer for Honest {
 
 /// Runs a session to its end; answers come in the order of the calls.
 fn run(node: &mut Node, peer: &mut dyn Peer) -> Report {
-    run_session(node, peer, |session| session)
+    let by_sketch = Session::new(node.root(), node.store.len(), true);
+    run_session(node, peer, by_sketch)
 }
 
-fn run_session(
-    node: &mut Node,
-    peer: &mut dyn Peer,
-    prepare: impl FnOnce(Session) -> Session,
-) -> Report {
-    let root = node.root();
-    let mut session = prepare(Session::new(root, node.store.len(), true));
+fn run_by_leaves(node: &mut Node, peer: &mut dyn Peer) -> Report {
+    let by_leaves = Session::new(node.root(), node.store.len(), false);
+    run_session(node, peer, by_leaves)
+}
+
+fn run_session(node: &mut Node, peer: &mut dyn Peer, mut session: Session) -> Report {
     let mut calls = VecDeque::new();
     for _ in 0..100_000 {
         match session.poll_output(&node.store, &node.bodies) {
@@ -213,7 +216,7 @@ fn what_waits_for_the_disk_is_bounded() {
 fn equal_sets_take_one_round() {
     let mut node = Node::with(0..50);
     let report = run(&mut node, &mut Honest::new(Node::with((0..50).rev())));
-    assert_eq!(report, Report { rounds: 1, ..Report::default() });
+    assert_eq!(report, Report { rounds: 1, peer_count: 50, ..Report::default() });
 }
 
 #[test]
@@ -243,59 +246,6 @@ fn sketches_tell_what_differs_without_a_look_at_the_leaves() {
         let rounds = if ours + theirs < 10 { 2 } else { 3 };
         assert!(report.rounds <= rounds + u64::from(theirs > 3000) * 4, "{report:?}");
     }
-}
-
-#[test]
-fn who_lacks_most_takes_the_log_as_it_is() {
-    for (ours, theirs, pages) in [(0, 5000, 2), (3, 70, 1), (600, 5000, 2), (700, 5000, 0)] {
-        let mut node = Node::with(100_000..100_000 + ours);
-        let mut peer = Honest::sketching(Node::with(0..theirs));
-        let report = run(&mut node, &mut peer);
-        assert_eq!((report.received, report.sent, &report.error), (theirs, ours, &None));
-        assert_eq!(node.root(), peer.node.root());
-        assert_eq!((peer.record_pages > 0, peer.leaf_pages), (pages > 0, 0), "{ours} and {theirs}");
-    }
-}
-
-#[test]
-fn a_peer_without_records_is_compared_with() {
-    let mut node = Node::with(0..0);
-    let mut peer = Honest::new(Node::with(0..3000));
-    let report = run(&mut node, &mut peer);
-    assert_eq!((report.received, &report.error), (3000, &None));
-    assert_eq!((node.root(), peer.record_pages), (peer.node.root(), 0));
-}
-
-/// Ends after so many pages, as a connection does.
-struct Cut {
-    peer: Honest,
-    pages: usize,
-}
-
-impl Peer for Cut {
-    fn reply(&mut self, request: Request) -> Result<Reply, String> {
-        if self.peer.record_pages == self.pages {
-            return Err("cut off".into());
-        }
-        self.peer.reply(request)
-    }
-}
-
-#[test]
-fn a_pull_that_was_cut_off_goes_on_where_it_was() {
-    let mut node = Node::with(0..0);
-    let all = 20_000;
-    let mut peer = Cut { peer: Honest::sketching(Node::with(0..all)), pages: 3 };
-    let report = run(&mut node, &mut peer);
-    assert_eq!(report.error.as_deref(), Some("cut off"));
-    let first = node.store.len();
-    assert!(first > 0 && first < all, "{first}");
-    let numbering = peer.peer.node.store.numbering();
-    let pulled = BTreeMap::from([(numbering, first)]);
-    (peer.pages, peer.peer.record_pages) = (usize::MAX, 0);
-    let report = run_session(&mut node, &mut peer, |session| session.resuming(pulled));
-    assert_eq!((report.error, report.received), (None, all - first));
-    assert_eq!(node.root(), peer.peer.node.root());
 }
 
 /// Tells from where its cells were asked and how many it gave; an old one always gives the first.
@@ -405,100 +355,6 @@ fn a_failed_call_ends_the_session_with_its_reason() {
     }
     let report = run(&mut Node::with(0..5), &mut Mute);
     assert_eq!(report.error.as_deref(), Some("connection refused"));
-}
-
-/// Always different, always with cells and leaves nobody ever saw, and nothing behind them.
-struct Liar {
-    next: u64,
-    bad: bool,
-    cells: u64,
-    records: u64,
-}
-
-impl Liar {
-    fn cells(&mut self, request: &SketchRequest) -> SketchReply {
-        let wanted = if request.counts.is_empty() { request.cells as u64 } else { 1000 };
-        let start = self.cells;
-        self.cells += wanted;
-        let cell = |number: u64| Cell {
-            ids: short_id(&Digest::of(&number.to_le_bytes())),
-            checks: number as u32,
-        };
-        let cells = (start..self.cells).map(cell).collect();
-        SketchReply { from: request.from, cells, count: 1, estimate: 600, since: None }
-    }
-}
-
-impl Peer for Liar {
-    fn reply(&mut self, request: Request) -> Result<Reply, String> {
-        Ok(match request {
-            Request::Roots { .. } => Reply::Roots { matched: false, count: u64::MAX },
-            Request::Leaves => {
-                let start = self.next;
-                self.next += 10_000;
-                let leaves = (start..self.next).map(|n| Digest::of(&n.to_le_bytes())).collect();
-                Reply::Leaves { leaves, truncated: true }
-            }
-            Request::Fetch(wanted) if self.bad => {
-                Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
-            }
-            Request::Sketch(request) => Reply::Sketch(self.cells(&request)),
-            Request::Records(Cursor { row, .. }) => {
-                self.records += 1;
-                let from = Cursor { numbering: 7, row };
-                let bad = u64::from(self.bad);
-                let rows = u64::MAX;
-                Reply::Records(Records { from, next: row + 1, rows, bad, good: Vec::new() })
-            }
-            Request::Fetch(_) | Request::FetchShort(_) => {
-                Reply::Fetched { good: Vec::new(), bad: 0 }
-            }
-            Request::Gossip(_) => Reply::Gossiped { refusal: "no".into() },
-            Request::Give(_) => Reply::Given { taken: 0, refusal: "no".into() },
-        })
-    }
-}
-
-#[test]
-fn a_liar_is_left_after_a_few_worthless_answers() {
-    for bad in [false, true] {
-        let mut liar = Liar { next: 0, bad, cells: 0, records: 0 };
-        let report = run(&mut Node::with(0..5), &mut liar);
-        assert!(report.error.is_some(), "{report:?}");
-        assert!(liar.next <= 20_000, "asked for {} leaves", liar.next);
-        assert!((1..=6).contains(&liar.records), "asked {} times for records", liar.records);
-        assert!(liar.cells <= 4_000, "asked for {} cells", liar.cells);
-        assert_eq!(report.received, 0);
-    }
-}
-
-#[test]
-fn an_answer_of_another_kind_ends_the_session() {
-    struct Confused;
-    impl Peer for Confused {
-        fn reply(&mut self, _: Request) -> Result<Reply, String> {
-            Ok(Reply::Gossiped { refusal: String::new() })
-        }
-    }
-    let report = run(&mut Node::with(0..5), &mut Confused);
-    assert!(report.error.is_some_and(|reason| reason.contains("kind")));
-}
-
-#[test]
-fn a_peer_that_shows_only_its_first_page_is_reported() {
-    struct Stuck(Honest);
-    impl Peer for Stuck {
-        fn reply(&mut self, request: Request) -> Result<Reply, String> {
-            self.0.reached = None;
-            self.0.reply(request)
-        }
-    }
-    let mut peer = Stuck(Honest::new(Node::with(0..100)));
-    peer.0.page = 30;
-    let mut node = Node::with([]);
-    let report = run(&mut node, &mut peer);
-    assert_eq!(report.received, 30);
-    assert_eq!(report.error.as_deref(), Some("the peer shows 30 of its 100 leaves"));
 }
 
 #[test]

@@ -8,11 +8,13 @@
 
 mod readings;
 
-pub use readings::{ClusterReadings, DamageReadings, GrpcCount, Readings};
+pub use readings::{ClusterReadings, Cycles, DamageReadings, GrpcCount, Readings};
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
+
+use crate::sync::Progress;
 
 /// Media type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -164,6 +166,7 @@ pub fn render(metrics: &Metrics, readings: &Readings) -> String {
     page.damage(&readings.damages);
     page.scrubber(readings.scrubbed);
     page.peers(&readings.sync_cycles);
+    page.syncs(readings.cluster.shunned, &readings.cluster.syncs);
     page.grpc(&readings.grpc);
     page.0
 }
@@ -307,12 +310,29 @@ impl Page {
         self.one("stemedb_scrub_found_total", "counter", help, found);
     }
 
-    fn peers(&mut self, cycles: &[(String, u64)]) {
+    fn peers(&mut self, cycles: &[(String, Cycles)]) {
         let name = "stemedb_sync_cycles_total";
         self.head(name, "counter", "Runs of anti-entropy that ended, by peer.");
-        for (peer, count) in cycles {
-            self.sample(name, &[("peer", peer)], *count);
+        for (peer, cycles) in cycles {
+            self.sample(name, &[("peer", peer)], cycles.all);
         }
+        let name = "stemedb_sync_worthless_total";
+        self.head(name, "counter", "Runs of anti-entropy that ended because the answers were false or led nowhere, by peer.");
+        for (peer, cycles) in cycles {
+            self.sample(name, &[("peer", peer)], cycles.worthless);
+        }
+    }
+
+    fn syncs(&mut self, shunned: u64, syncs: &[Progress]) {
+        let help = "Members left alone for a while after worthless runs.";
+        self.one("stemedb_sync_shunned_members", "gauge", help, shunned);
+        let help = "Runs of anti-entropy under way.";
+        self.one("stemedb_sync_running", "gauge", help, syncs.len() as u64);
+        let sum = |count: fn(&Progress) -> u64| syncs.iter().map(count).sum();
+        let help = "Assertions that runs under way are known to lack.";
+        self.one("stemedb_sync_to_receive", "gauge", help, sum(|progress| progress.to_receive));
+        let help = "Assertions that peers of runs under way are known to lack.";
+        self.one("stemedb_sync_to_send", "gauge", help, sum(|progress| progress.to_send));
     }
 
     fn grpc(&mut self, counts: &[GrpcCount]) {
@@ -446,7 +466,7 @@ mod tests {
         let ping = GrpcCount { method: "Ping", code: "OK", count: 1 };
         let unknown = GrpcCount { method: "", code: "UNIMPLEMENTED", count: 2 };
         let grpc = vec![ping, unknown, ping];
-        let cycles = vec![("a\"b\\c\n:1".to_owned(), 1)];
+        let cycles = vec![("a\"b\\c\n:1".to_owned(), Cycles { all: 1, worthless: 0 })];
         let readings = Readings {
             assertions: 7,
             log_bytes_max: Some(99),

@@ -236,7 +236,8 @@ impl Node {
             };
             // The address has to be known before the session asks its first question.
             let address = target.rpc_addr;
-            let id = self.replica.handle_sync(now, root, true, disk);
+            let peer = target.node.unwrap_or(NodeId::NONE);
+            let id = self.replica.handle_sync(now, peer, root, true, disk);
             self.session = Some((id, address));
             while let Some(output) = self.replica.poll_output() {
                 self.carry_out(now, output, disk);

@@ -7,9 +7,11 @@
 use nanoserde::SerJson;
 
 use super::text::{Hex, Text, render};
-use crate::cluster::Cluster;
+use crate::base::NodeId;
 use crate::cluster::shard::ShardMap;
+use crate::replica::Replica;
 use crate::swim::Update;
+use crate::sync::Progress;
 
 #[derive(SerJson)]
 struct Status<'a> {
@@ -19,6 +21,19 @@ struct Status<'a> {
     replication_factor: u32,
     shard_moves: u64,
     gossip: Gossip,
+    syncs: Vec<Sync<'a>>,
+}
+
+#[derive(SerJson)]
+struct Sync<'a> {
+    node_id: Hex<'a>,
+    phase: Text<'a>,
+    received: u64,
+    sent: u64,
+    to_receive: u64,
+    to_send: u64,
+    bytes_in: u64,
+    bytes_out: u64,
 }
 
 #[derive(SerJson)]
@@ -51,7 +66,9 @@ struct Range<'a> {
 }
 
 /// All members, this node among them, by id.
-pub fn status(cluster: &Cluster) -> String {
+pub fn status(replica: &Replica) -> String {
+    let cluster = replica.cluster();
+    let syncs: Vec<(NodeId, Progress)> = replica.syncs().collect();
     let me = cluster.swim().me();
     let mut members: Vec<&Update> =
         cluster.swim().members().map(|member| &member.news).chain([me]).collect();
@@ -70,8 +87,22 @@ pub fn status(cluster: &Cluster) -> String {
             dropped: stats.dropped,
             waiting: gossip.waiting() as u64,
         },
+        syncs: syncs.iter().map(sync).collect(),
     };
     render(&status, 256 + 256 * status.members.len())
+}
+
+fn sync((node, progress): &(NodeId, Progress)) -> Sync<'_> {
+    Sync {
+        node_id: Hex(&node.0),
+        phase: Text(progress.phase),
+        received: progress.received,
+        sent: progress.sent,
+        to_receive: progress.to_receive,
+        to_send: progress.to_send,
+        bytes_in: progress.bytes_in,
+        bytes_out: progress.bytes_out,
+    }
 }
 
 fn member(news: &Update) -> Member<'_> {

@@ -2,10 +2,12 @@
 //!
 //! In: the rooms that count. Out: plain numbers. Never: names a metric.
 
-use crate::base::limits;
-use crate::cluster::{Cluster, gossip};
+use crate::base::{Moment, limits};
+use crate::cluster::gossip;
 use crate::journal::damage::{Damage, Damages};
+use crate::replica::Replica;
 use crate::swim::{self, State};
+use crate::sync::Progress;
 
 /// How often calls of a gRPC method ended with a status code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,13 +46,22 @@ pub struct Readings {
     /// Seconds since the start.
     pub uptime_seconds: u64,
     /// Runs of anti-entropy that ended, by peer.
-    pub sync_cycles: Vec<(String, u64)>,
+    pub sync_cycles: Vec<(String, Cycles)>,
     /// gRPC calls.
     pub grpc: Vec<GrpcCount>,
     /// Open connections to other nodes.
     pub peer_connections: u64,
     /// Who is there, and what was told to whom.
     pub cluster: ClusterReadings,
+}
+
+/// Runs of anti-entropy with a peer that ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cycles {
+    /// All of them.
+    pub all: u64,
+    /// Those that ended because its answers were false or led nowhere.
+    pub worthless: u64,
 }
 
 /// Damage of the log.
@@ -82,11 +93,14 @@ pub struct ClusterReadings {
     pub(super) gossip: gossip::Stats,
     pub(super) gossip_waiting: u64,
     pub(super) moves: u64,
+    pub(super) shunned: u64,
+    pub(super) syncs: Vec<Progress>,
 }
 
 impl ClusterReadings {
     /// Of this cluster.
-    pub fn of(cluster: &Cluster) -> ClusterReadings {
+    pub fn of(replica: &Replica, now: Moment) -> ClusterReadings {
+        let cluster = replica.cluster();
         let swim = cluster.swim();
         let count = |state: State| {
             let others = swim.members().filter(|member| member.news.state == state).count();
@@ -98,6 +112,8 @@ impl ClusterReadings {
             gossip: cluster.gossip().stats(),
             gossip_waiting: cluster.gossip().waiting() as u64,
             moves: cluster.moves(),
+            shunned: cluster.shunned(now) as u64,
+            syncs: replica.syncs().map(|(_, progress)| progress).collect(),
         }
     }
 }

@@ -1,0 +1,126 @@
+//! Who answered worthlessly, and how long to leave such a member alone.
+//!
+//! In: how sessions of anti-entropy ended. Out: whether rounds pass a member by. Never: forgets
+//! somebody because it went and came back, keeps more than a cluster's members.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::base::{Moment, NodeId, limits};
+use crate::sync::Report;
+
+/// The first worthless session costs so long; each one that follows twice as long.
+const FIRST: Duration = Duration::from_secs(60);
+/// After so many the time grows no longer: about an hour.
+const DOUBLINGS_MAX: u32 = 6;
+
+/// Members by what they are worth.
+#[derive(Debug, Default)]
+pub(super) struct Shunned {
+    records: BTreeMap<NodeId, Record>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Record {
+    /// Worthless sessions in a row.
+    strikes: u32,
+    until: Moment,
+    /// Assertions that it had after the last session, by what it said itself.
+    held: u64,
+}
+
+impl Shunned {
+    /// A session ended. One that was worth something makes up for all before.
+    ///
+    /// Who has less than half of what it had is given all again, and then left alone as well: a
+    /// disk is lost rarely, and a liar might want everything each time.
+    pub(super) fn handle_synced(&mut self, now: Moment, node: NodeId, report: &Report) {
+        if self.records.len() >= limits::MEMBERS_MAX && !self.records.contains_key(&node) {
+            let soonest = self.records.iter().min_by_key(|(_, record)| record.until);
+            let soonest = soonest.map(|(node, _)| *node);
+            soonest.and_then(|node| self.records.remove(&node));
+        }
+        let record = self.records.entry(node).or_default();
+        let has_shrunk = report.error.is_none() && report.peer_count < record.held / 2;
+        if report.error.is_none() {
+            record.held = report.peer_count + report.sent;
+        }
+        if !report.is_worthless && !has_shrunk {
+            record.strikes = 0;
+            record.until = Moment(0);
+            return;
+        }
+        record.until = now + FIRST * (1 << record.strikes.min(DOUBLINGS_MAX));
+        record.strikes = record.strikes.saturating_add(1);
+    }
+
+    /// Whether to leave it alone now.
+    pub(super) fn has(&self, now: Moment, node: NodeId) -> bool {
+        self.records.get(&node).is_some_and(|record| now < record.until)
+    }
+
+    /// How many are left alone.
+    pub(super) fn count(&self, now: Moment) -> usize {
+        self.records.values().filter(|record| now < record.until).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(number: u16) -> NodeId {
+        let mut bytes = [0; 16];
+        bytes[..2].copy_from_slice(&number.to_le_bytes());
+        NodeId(bytes)
+    }
+
+    fn report(is_worthless: bool) -> Report {
+        let error = is_worthless.then(|| "false".to_owned());
+        Report { is_worthless, error, ..Report::default() }
+    }
+
+    #[test]
+    fn each_lie_costs_twice_the_one_before_up_to_an_hour() {
+        let (mut shunned, liar) = (Shunned::default(), node(1));
+        let mut now = Moment(0);
+        for minutes in [1, 2, 4, 8, 16, 32, 64, 64, 64] {
+            assert!(!shunned.has(now, liar));
+            shunned.handle_synced(now, liar, &report(true));
+            let end = now + Duration::from_secs(60 * minutes);
+            assert!(shunned.has(Moment(end.0 - 1), liar), "{minutes}");
+            now = end;
+        }
+        shunned.handle_synced(now, liar, &report(true));
+        assert_eq!((shunned.count(now), shunned.has(now, node(2))), (1, false));
+        shunned.handle_synced(now, liar, &report(false));
+        assert_eq!((shunned.count(now), shunned.has(now, liar)), (0, false));
+        shunned.handle_synced(now, liar, &report(true));
+        assert!(!shunned.has(now + FIRST, liar), "it begins anew");
+    }
+
+    #[test]
+    fn who_wants_everything_again_and_again_has_to_wait() {
+        let (mut shunned, liar) = (Shunned::default(), node(1));
+        let gave = |peer_count, sent| Report { peer_count, sent, ..Report::default() };
+        shunned.handle_synced(Moment(0), liar, &gave(0, 1000));
+        assert!(!shunned.has(Moment(0), liar), "it is new");
+        shunned.handle_synced(Moment(1), liar, &gave(600, 400));
+        assert!(!shunned.has(Moment(1), liar), "it may have counted some twice");
+        shunned.handle_synced(Moment(2), liar, &gave(0, 1000));
+        assert!(shunned.has(Moment(2), liar));
+        shunned.handle_synced(Moment(3) + FIRST, liar, &gave(499, 501));
+        assert!(shunned.has(Moment(4) + FIRST * 2, liar));
+    }
+
+    #[test]
+    fn it_is_about_no_more_than_a_clusters_members() {
+        let mut shunned = Shunned::default();
+        for number in 0..=limits::MEMBERS_MAX {
+            let number = u16::try_from(number).expect("a few thousand");
+            shunned.handle_synced(Moment(u64::from(number)), node(number), &report(true));
+        }
+        assert_eq!(shunned.records.len(), limits::MEMBERS_MAX);
+        assert!(!shunned.has(Moment(0), node(0)), "the one that was over first");
+    }
+}

@@ -1,0 +1,163 @@
+//! What a session asks for next, phase by phase.
+//!
+//! Never: has more calls under way than is bounded, asks while what came before waits for the disk.
+
+use super::{Asked, Output, Phase, Request, Session};
+use super::{FETCHES_MAX, GIVES_MAX, OFFERS_MAX, PUSHES_MAX};
+use crate::base::{Digest, limits};
+use crate::journal::Bodies;
+use crate::model::Sealed;
+use crate::sketch::{ShortId, short_id};
+use crate::store::{Row, Store};
+
+impl Session {
+    /// The next records are asked for while those before are stored.
+    pub(super) fn poll_pull(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        let pull = self.pull.as_ref().expect("this phase has one");
+        if !self.asked.is_empty() || self.offers.len() >= OFFERS_MAX {
+            return None;
+        }
+        if !pull.is_over() {
+            let cursor = pull.request();
+            return Some(self.call(Asked::Records, Request::Records(cursor)));
+        }
+        if !self.stored_all() {
+            return None;
+        }
+        self.phase = if pull.is_all() { Phase::Over } else { Phase::Sketch };
+        self.poll_output(store, bodies)
+    }
+
+    /// Both directions at once.
+    pub(super) fn poll_trade(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        let gives = self.asked.values().filter(|asked| matches!(asked, Asked::Give)).count();
+        let fetches = self.asked.len() - gives + self.fetches_unstored();
+        if !self.missing_short.is_empty() && fetches < FETCHES_MAX {
+            let count = self.missing_short.len().min(limits::FETCH_HASHES_MAX);
+            let wanted: Vec<ShortId> = self.missing_short.drain(..count).collect();
+            return Some(self.call(Asked::FetchShort(wanted.clone()), Request::FetchShort(wanted)));
+        }
+        if !self.surplus.is_empty() && gives < GIVES_MAX {
+            let given = self.next_gift(store, bodies);
+            return Some(self.call(Asked::Give, Request::Give(given)));
+        }
+        if self.asked.is_empty() && self.missing_short.is_empty() {
+            self.phase = Phase::Over;
+            return self.poll_output(store, bodies);
+        }
+        None
+    }
+
+    /// Fetches whose assertions are not all stored yet, in units of a full one.
+    fn fetches_unstored(&self) -> usize {
+        (self.offers.len() + self.offered.len()).div_ceil(limits::FETCH_HASHES_MAX)
+    }
+
+    pub(super) fn stored_all(&self) -> bool {
+        self.offers.is_empty() && self.offered.is_empty()
+    }
+
+    /// Assertions that fit in one message: those known to be lacked, or those not seen.
+    fn next_gift(&mut self, store: &Store, bodies: &dyn Bodies) -> Vec<Sealed> {
+        let (mut given, mut bytes) = (Vec::new(), 0);
+        while given.len() < limits::FETCH_HASHES_MAX && bytes < limits::GIVE_BYTES_MAX {
+            let sealed = if self.phase == Phase::Push {
+                self.next_unseen(store, bodies)
+            } else {
+                self.next_surplus(store, bodies)
+            };
+            let Some(sealed) = sealed else { break };
+            bytes += sealed.bytes().len();
+            given.push(sealed);
+        }
+        given
+    }
+
+    fn next_surplus(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Sealed> {
+        loop {
+            let row = self.surplus.pop_front()?;
+            let sealed = store.position(row).and_then(|at| bodies.sealed_at(at));
+            if sealed.is_some() {
+                return sealed;
+            }
+        }
+    }
+
+    pub(super) fn poll_walk(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        let quiet = self.missing.is_empty();
+        let underway = self.asked.len() + self.fetches_unstored();
+        if !quiet && underway < FETCHES_MAX {
+            let count = self.missing.len().min(limits::FETCH_HASHES_MAX);
+            let wanted: Vec<Digest> = self.missing.drain(..count).collect();
+            let request = if self.is_short {
+                Request::FetchShort(wanted.iter().map(short_id).collect())
+            } else {
+                Request::Fetch(wanted.clone())
+            };
+            return Some(self.call(Asked::Fetch(wanted), request));
+        }
+        if !quiet || !self.asked.is_empty() {
+            return None;
+        }
+        if self.phase == Phase::Walk {
+            return Some(self.call(Asked::Leaves, Request::Leaves));
+        }
+        self.phase = Phase::Push;
+        self.poll_push(store, bodies)
+    }
+
+    /// What the peer's leaves did not show: many in one call where the peer takes them so.
+    pub(super) fn poll_push(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        let most = if self.is_short { GIVES_MAX } else { PUSHES_MAX };
+        if self.asked.len() >= most {
+            return None;
+        }
+        if self.is_short {
+            let given = self.next_gift(store, bodies);
+            if !given.is_empty() {
+                return Some(self.call(Asked::Give, Request::Give(given)));
+            }
+        } else if let Some(sealed) = self.next_unseen(store, bodies) {
+            return Some(self.call(Asked::Gossip, Request::Gossip(sealed)));
+        }
+        if !self.asked.is_empty() {
+            return None;
+        }
+        self.phase = Phase::Over;
+        self.judge_leaves(store);
+        self.poll_output(store, bodies)
+    }
+
+    /// The leaves must bear out what the peer said of the sets before.
+    fn judge_leaves(&mut self, store: &Store) {
+        let (_, count) = self.local;
+        let differing = self.fetched + self.report.sent;
+        let is_steady = store.len() == count && self.known() == count;
+        if differing == 0 && is_steady && self.peer_count >= count {
+            self.shun("the peer says that the sets differ, and shows no difference".into());
+        }
+        // An honest estimate errs by a few hundredths.
+        if self.is_much && differing < limits::SKETCH_DIFFERENCES_MAX / 2 {
+            self.shun(format!("the peer's sketch hides that only {differing} assertions differ"));
+        }
+    }
+
+    fn next_unseen(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Sealed> {
+        loop {
+            let row = self.seen.next_absent(self.push_from, self.rows_at_start)?;
+            self.push_from = row + 1;
+            let position = Row::try_from(row).ok().and_then(|row| store.position(row));
+            let sealed = position.and_then(|at| bodies.sealed_at(at));
+            if sealed.is_some() {
+                return sealed;
+            }
+        }
+    }
+
+    pub(super) fn call(&mut self, asked: Asked, request: Request) -> Output {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.asked.insert(number, asked);
+        Output::Call(number, request)
+    }
+}

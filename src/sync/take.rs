@@ -1,0 +1,150 @@
+//! What a session makes of the peer's answers.
+//!
+//! Never: believes that an answer is as long, as new or as true as it should be.
+
+use std::collections::BTreeSet;
+
+use super::comparison::Step;
+use super::{GIVES_MAX, PUSHES_MAX, Phase, Records, Session, SketchReply, WORTHLESS_MAX};
+use crate::base::{Digest, limits};
+use crate::journal::Bodies;
+use crate::model::Sealed;
+use crate::store::Store;
+
+impl Session {
+    pub(super) fn take_leaves(
+        &mut self,
+        leaves: &[Digest],
+        truncated: bool,
+        store: &Store,
+        bodies: &dyn Bodies,
+    ) {
+        if leaves.len() > limits::LEAVES_MAX {
+            let allowed = limits::LEAVES_MAX;
+            return self.shun(format!("{} leaves in one answer, {allowed} allowed", leaves.len()));
+        }
+        let mut news = 0;
+        for leaf in leaves {
+            match store.find_row(leaf, bodies) {
+                Some(row) => news += u64::from(self.seen.insert(u64::from(row))),
+                None if self.unobtainable.contains(leaf) => {}
+                None => {
+                    self.missing.push_back(*leaf);
+                    news += 1;
+                }
+            }
+        }
+        let known = self.known();
+        if !truncated || known >= self.peer_count {
+            self.phase = Phase::Drain;
+        } else if news == 0 {
+            self.note(format!("the peer shows {known} of its {} leaves", self.peer_count));
+            self.phase = Phase::Drain;
+            self.push_from = self.rows_at_start;
+        }
+    }
+
+    /// How many of the peer's leaves we have heard of. Those fetched in this session count once,
+    /// whether or not the walk comes by them again.
+    pub(super) fn known(&self) -> u64 {
+        let old = self.seen.count_below(self.rows_at_start);
+        let new = (self.seen.count - old).max(self.fetched);
+        old + new + self.missing.len() as u64 + self.unobtainable.len() as u64
+    }
+
+    /// A peer that gives nothing new for long is compared with instead.
+    pub(super) fn take_records(&mut self, records: Records, store: &Store, bodies: &dyn Bodies) {
+        let pull = self.pull.as_mut().expect("this phase has one");
+        let known = self.pulled.get(&records.from.numbering).copied();
+        if let Err(reason) = pull.handle(&records, known) {
+            return self.shun(reason);
+        }
+        let is_over = pull.is_over();
+        self.note_false(records.bad);
+        let is_known = |sealed: &Sealed| store.find_row(&sealed.digest(), bodies).is_some();
+        let is_worthless = records.good.iter().all(is_known);
+        self.worthless += u32::from(is_worthless && !is_over);
+        self.offers.extend(records.good);
+        if self.worthless > WORTHLESS_MAX {
+            self.phase = Phase::Sketch;
+        }
+    }
+
+    fn note_false(&mut self, bad: u64) {
+        if bad > 0 {
+            self.worthless += 1;
+            self.report.is_worthless = true;
+            self.note(format!(
+                "{bad} assertions of the peer did not match their hash or signature"
+            ));
+        }
+    }
+
+    /// A peer that takes nothing, because its disk is full or for whatever reason, is not given all.
+    pub(super) fn note_refusal(&mut self, taken: u64, refusal: &str) {
+        self.refused = if taken > 0 { 0 } else { self.refused + 1 };
+        if !refusal.is_empty() {
+            self.note(format!("the peer refused an assertion: {refusal}"));
+        }
+        let most = if self.is_short { GIVES_MAX } else { PUSHES_MAX };
+        if self.refused > most {
+            self.shun(format!("the peer takes nothing: {refusal}"));
+        }
+    }
+
+    /// What the sketches tell, or how to ask on. Where they do not tell, the leaves do.
+    pub(super) fn take_cells(&mut self, reply: &SketchReply, store: &Store) {
+        let comparison = self.comparison.as_mut().expect("this phase has one");
+        match comparison.handle_reply(reply, store) {
+            Step::Ask => {}
+            Step::Nonsense => {
+                self.shun("the peer's cells are not those of a sketch".into());
+            }
+            Step::GiveUp => self.phase = Phase::Walk,
+            Step::TooMuch => {
+                self.is_much = true;
+                self.phase = Phase::Walk;
+            }
+            Step::Known(ids) => {
+                self.report.is_blind = ids.is_empty();
+                for id in ids {
+                    match store.find_short(id) {
+                        Some(row) => self.surplus.push_back(row),
+                        None => self.missing_short.push_back(id),
+                    }
+                }
+                self.phase = Phase::Trade;
+            }
+        }
+    }
+
+    /// Fewer than asked for is normal (an answer has a size limit) as long as something came: what
+    /// is left is asked for again. `Err`: what the peer will not give.
+    pub(super) fn take_fetched<K: Ord>(
+        &mut self,
+        wanted: Vec<K>,
+        good: Vec<Sealed>,
+        bad: u64,
+        key: impl Fn(&Sealed) -> K,
+    ) -> Result<BTreeSet<K>, BTreeSet<K>> {
+        let mut wanted: BTreeSet<K> = wanted.into_iter().collect();
+        let before = wanted.len();
+        for sealed in good {
+            if wanted.remove(&key(&sealed)) {
+                self.fetched += 1;
+                self.offers.push_back(sealed);
+            }
+        }
+        self.note_false(bad);
+        if wanted.len() < before && bad == 0 {
+            return Ok(wanted);
+        }
+        let lacking = wanted.len();
+        self.note(format!("the peer names {lacking} assertions that it does not give"));
+        self.worthless += u32::from(bad == 0);
+        if self.worthless > WORTHLESS_MAX {
+            self.shun("the peer does not give what its leaves promise".into());
+        }
+        Err(wanted)
+    }
+}

@@ -1,0 +1,252 @@
+//! Peers that lie, and what they cost.
+
+use super::*;
+
+/// Always different, always with cells and leaves nobody ever saw, and nothing behind them.
+struct Liar {
+    next: u64,
+    bad: bool,
+    cells: u64,
+    records: u64,
+}
+
+impl Liar {
+    fn cells(&mut self, request: &SketchRequest) -> SketchReply {
+        let wanted = if request.counts.is_empty() { request.cells as u64 } else { 1000 };
+        let start = self.cells;
+        self.cells += wanted;
+        let cell = |number: u64| Cell {
+            ids: short_id(&Digest::of(&number.to_le_bytes())),
+            checks: number as u32,
+        };
+        let cells = (start..self.cells).map(cell).collect();
+        SketchReply { from: request.from, cells, count: 1, estimate: 600, since: None }
+    }
+}
+
+impl Peer for Liar {
+    fn reply(&mut self, request: Request) -> Result<Reply, String> {
+        Ok(match request {
+            Request::Roots { .. } => Reply::Roots { matched: false, count: u64::MAX },
+            Request::Leaves => {
+                let start = self.next;
+                self.next += 10_000;
+                let leaves = (start..self.next).map(|n| Digest::of(&n.to_le_bytes())).collect();
+                Reply::Leaves { leaves, truncated: true }
+            }
+            Request::Fetch(wanted) if self.bad => {
+                Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
+            }
+            Request::Sketch(request) => Reply::Sketch(self.cells(&request)),
+            Request::Records(Cursor { row, .. }) => {
+                self.records += 1;
+                let from = Cursor { numbering: 7, row };
+                let bad = u64::from(self.bad);
+                let rows = u64::MAX;
+                Reply::Records(Records { from, next: row + 1, rows, bad, good: Vec::new() })
+            }
+            Request::Fetch(_) | Request::FetchShort(_) => {
+                Reply::Fetched { good: Vec::new(), bad: 0 }
+            }
+            Request::Gossip(_) => Reply::Gossiped { refusal: "no".into() },
+            Request::Give(_) => Reply::Given { taken: 0, refusal: "no".into() },
+        })
+    }
+}
+
+#[test]
+fn a_liar_is_left_after_a_few_worthless_answers() {
+    for bad in [false, true] {
+        let mut liar = Liar { next: 0, bad, cells: 0, records: 0 };
+        let report = run(&mut Node::with(0..5), &mut liar);
+        assert!(report.error.is_some(), "{report:?}");
+        assert!(liar.next <= 20_000, "asked for {} leaves", liar.next);
+        assert!((1..=6).contains(&liar.records), "asked {} times for records", liar.records);
+        assert!(liar.cells <= 4_000, "asked for {} cells", liar.cells);
+        assert_eq!(report.received, 0);
+    }
+}
+
+#[test]
+fn an_answer_of_another_kind_ends_the_session() {
+    struct Confused;
+    impl Peer for Confused {
+        fn reply(&mut self, _: Request) -> Result<Reply, String> {
+            Ok(Reply::Gossiped { refusal: String::new() })
+        }
+    }
+    let report = run(&mut Node::with(0..5), &mut Confused);
+    assert!(report.error.is_some_and(|reason| reason.contains("kind")));
+}
+
+#[test]
+fn a_peer_that_shows_only_its_first_page_is_reported() {
+    struct Stuck(Honest);
+    impl Peer for Stuck {
+        fn reply(&mut self, request: Request) -> Result<Reply, String> {
+            self.0.reached = None;
+            self.0.reply(request)
+        }
+    }
+    let mut peer = Stuck(Honest::new(Node::with(0..100)));
+    peer.0.page = 30;
+    let mut node = Node::with([]);
+    let report = run(&mut node, &mut peer);
+    assert_eq!(report.received, 30);
+    assert_eq!(report.error.as_deref(), Some("the peer shows 30 of its 100 leaves"));
+}
+
+/// One of the ways to lie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lie {
+    /// The same set, said to be another.
+    Different,
+    /// As many cells as are asked for, of no set.
+    Cells,
+    /// Too much differs, it says, for any cells.
+    TooMuch,
+    /// Another count each time, so that the cells before are worth nothing.
+    Restless,
+    /// Bodies that are not what was asked for.
+    Bodies,
+    /// A log without end, of what is known.
+    Log,
+    /// Holds nothing, takes nothing.
+    Full,
+}
+
+/// Tells one lie; honest in all else, with the set that the node holds.
+struct Lying {
+    peer: Honest,
+    lie: Lie,
+    asked: u64,
+    /// Bytes both ways, without headers.
+    bytes: usize,
+    cells: usize,
+}
+
+fn size(sealed: &[Sealed]) -> usize {
+    sealed.iter().map(|sealed| sealed.bytes().len()).sum()
+}
+
+impl Lying {
+    fn count(&mut self, request: &Request, reply: &Reply) {
+        self.bytes += match request {
+            Request::Fetch(wanted) => wanted.len() * 34,
+            Request::FetchShort(wanted) => wanted.len() * 8,
+            Request::Give(given) => size(given),
+            Request::Gossip(given) => given.bytes().len(),
+            Request::Sketch(request) => request.counts.len(),
+            Request::Roots { .. } | Request::Leaves | Request::Records(_) => 0,
+        };
+        if let Reply::Sketch(reply) = reply {
+            self.cells += reply.cells.len();
+        }
+        self.bytes += match reply {
+            Reply::Leaves { leaves, .. } => leaves.len() * 34,
+            Reply::Sketch(reply) => reply.cells.len() * 12,
+            Reply::Records(records) => size(&records.good),
+            Reply::Fetched { good, bad } => size(good) + *bad as usize * 150,
+            _ => 0,
+        };
+    }
+
+    fn lied(&mut self, request: &Request) -> Option<Reply> {
+        let cell = |number: u64| Cell {
+            ids: short_id(&Digest::of(&number.to_le_bytes())),
+            checks: number as u32,
+        };
+        let of = |from, cells, count| SketchReply { from, cells, count, ..SketchReply::default() };
+        let count = match self.lie {
+            Lie::Full => 0,
+            Lie::Log => 1_000_000,
+            _ => self.peer.node.store.len(),
+        };
+        Some(match (self.lie, request) {
+            (_, Request::Roots { .. }) => Reply::Roots { matched: false, count },
+            (Lie::Cells, Request::Sketch(request)) => {
+                let cells = if request.counts.is_empty() { request.cells } else { 62_000 };
+                let cells = cells.min(limits::SKETCH_CELLS_MAX - request.from) as u64;
+                Reply::Sketch(of(request.from, (0..cells).map(cell).collect(), count))
+            }
+            (Lie::TooMuch, Request::Sketch(request)) if !request.counts.is_empty() => {
+                Reply::Sketch(of(request.from, Vec::new(), count))
+            }
+            (Lie::TooMuch | Lie::Bodies, Request::Sketch(request)) => {
+                let cells = (0..24).map(cell).collect();
+                Reply::Sketch(of(request.from, cells, count))
+            }
+            (Lie::Restless, Request::Sketch(request)) => {
+                let cells = if request.counts.is_empty() { request.cells } else { 60_000 };
+                let cells = (0..cells as u64).map(cell).collect();
+                Reply::Sketch(of(request.from, cells, count + self.asked))
+            }
+            (Lie::Bodies, Request::Leaves) => {
+                let leaves = (0..9000_u64).map(|number| Digest::of(&number.to_le_bytes()));
+                Reply::Leaves { leaves: leaves.collect(), truncated: false }
+            }
+            (Lie::Bodies, Request::Fetch(wanted)) => {
+                Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
+            }
+            (Lie::Bodies, Request::FetchShort(wanted)) => {
+                Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
+            }
+            (Lie::Log, Request::Records(cursor)) => {
+                let first = Cursor { numbering: 1, row: 0 };
+                let given = answer_records(&self.peer.node.store, first, &self.peer.node.bodies);
+                let from = Cursor { numbering: 7, row: cursor.row };
+                let (next, rows) = (cursor.row + given.next, u64::MAX);
+                Reply::Records(Records { from, next, rows, ..given })
+            }
+            (Lie::Full, Request::Sketch(request)) => {
+                Reply::Sketch(answer_sketch(Node::with([]).store.sketch(), 0, request))
+            }
+            (Lie::Full, Request::Leaves) => Reply::Leaves { leaves: Vec::new(), truncated: false },
+            (Lie::Full, Request::Give(_)) => Reply::Given { taken: 0, refusal: "full".into() },
+            (Lie::Full, Request::Gossip(_)) => Reply::Gossiped { refusal: "full".into() },
+            _ => return None,
+        })
+    }
+}
+
+impl Peer for Lying {
+    fn reply(&mut self, request: Request) -> Result<Reply, String> {
+        self.asked += 1;
+        assert!(self.asked < 200, "asked and asked: {request:?}");
+        let lied = self.lied(&request);
+        let reply = lied.map_or_else(|| self.peer.reply(request.clone()), Ok)?;
+        self.count(&request, &reply);
+        Ok(reply)
+    }
+}
+
+/// Who says that much differs can cost what it costs to level much, and no more.
+#[test]
+fn lies_cost_no_more_than_honesty_and_are_noticed() {
+    const HELD: u64 = 8_000;
+    let honest = {
+        let peer = Honest::sketching(Node::with(0..HELD + limits::SKETCH_DIFFERENCES_MAX));
+        let bytes = HELD + limits::SKETCH_DIFFERENCES_MAX;
+        let bodies = size(&peer.node.bodies.0[HELD as usize..]);
+        bodies + limits::SKETCH_CELLS_MAX * 12 + bytes as usize * 34
+    };
+    let kinds =
+        [Lie::Different, Lie::Cells, Lie::TooMuch, Lie::Restless, Lie::Bodies, Lie::Log, Lie::Full];
+    for lie in kinds {
+        let mut peer = Lying {
+            peer: Honest::sketching(Node::with(0..HELD)),
+            lie,
+            asked: 0,
+            bytes: 0,
+            cells: 0,
+        };
+        let mut node = Node::with(0..HELD);
+        let root = node.root();
+        let report = run(&mut node, &mut peer);
+        let known = if report.is_blind { run_by_leaves(&mut node, &mut peer) } else { report };
+        assert!(known.is_worthless, "{lie:?}: {known:?}");
+        assert!(peer.bytes < honest, "{lie:?} costs {} bytes, {honest} are honest", peer.bytes);
+        assert!(peer.cells < 3 * limits::SKETCH_CELLS_MAX, "{lie:?} gives {} cells", peer.cells);
+        assert_eq!((node.root(), known.received), (root, 0), "{lie:?}: nothing false is stored");
+    }
+}
