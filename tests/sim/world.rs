@@ -11,6 +11,7 @@ use stemedb_edge::journal::Bodies;
 use stemedb_edge::swim::{self, Failure, State};
 
 use crate::disk::Disk;
+use crate::lies::lie;
 use crate::net::{Mode, Net};
 use crate::node::{Answer, Call, Message, Node, Start, Wish};
 
@@ -81,6 +82,8 @@ pub(crate) enum Fault {
     Stall(usize),
     /// A flush takes a second from now on, or no longer.
     SlowDisk(usize, bool),
+    /// Its answers to questions of anti-entropy are false from now on, or no longer.
+    Lies(usize, bool),
 }
 
 pub(crate) struct Member {
@@ -95,6 +98,7 @@ pub(crate) struct Member {
     /// The host answers even if the process does not run.
     is_host_up: bool,
     slow_disk: bool,
+    lies: bool,
     timer: u64,
 }
 
@@ -161,6 +165,7 @@ impl World {
                 stalled_until: 0,
                 is_host_up: true,
                 slow_disk: false,
+                lies: false,
                 timer: u64::MAX,
             });
             world.start(number);
@@ -296,6 +301,12 @@ impl World {
             match wish {
                 Wish::Call(call) => self.call(from, call),
                 Wish::Answer(request, answer) => {
+                    let answer = match answer {
+                        Answer::Sync(reply) if self.members[from].lies => {
+                            Answer::Sync(lie(reply, &mut self.random))
+                        }
+                        honest => honest,
+                    };
                     if let Some((caller, _)) = self.requests.remove(&request) {
                         let event = Event::Answer { to: caller, call: request, answer };
                         self.send(from, caller, event);
@@ -488,6 +499,7 @@ impl World {
                 self.members[number].stalled_until = self.now + 16 * SECOND;
             }
             Fault::SlowDisk(number, is_slow) => self.members[number].slow_disk = is_slow,
+            Fault::Lies(number, lies) => self.members[number].lies = lies,
         }
     }
 
