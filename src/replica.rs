@@ -24,7 +24,7 @@ use crate::journal::{self, Bodies, CommitQueue, Committed};
 use crate::model::{Draft, Invalid, Sealed};
 use crate::store::{Applied, Spill, Store};
 use crate::swim::Swim;
-use crate::sync::{self, Progress, Reply, Report, Request, Session, WireBytes};
+use crate::sync::{self, Progress, Reply, Report, Request, Session, Way, WireBytes};
 use ranges::Ranges;
 use walks::Walks;
 
@@ -210,18 +210,18 @@ impl Replica {
     }
 
     /// Starts anti-entropy with `peer`; `root` is this node's, see [`Replica::root_step`].
-    /// `by_sketch` tries the sketches first.
+    /// `way` is how to find out what differs.
     pub fn handle_sync(
         &mut self,
         now: Moment,
         peer: NodeId,
         root: Digest,
-        by_sketch: bool,
+        way: Way,
         bodies: &dyn Bodies,
     ) -> SessionId {
         let id = self.next_session;
         self.next_session += 1;
-        let session = Session::new(root, self.store.len(), by_sketch);
+        let session = Session::new(root, self.store.len(), way);
         let session = session.resuming(self.ranges.pulled());
         self.sessions.insert(id, (session, peer, self.damages.mark()));
         self.drain_session(now, id, bodies);

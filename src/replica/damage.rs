@@ -72,9 +72,6 @@ impl Replica {
 mod tests {
     use super::super::stage::{Memory, claim, replica, store};
     use super::*;
-    use crate::base::{Moment, Ticket};
-    use crate::cluster::gossip::Origin;
-    use crate::journal::Done;
 
     fn told(replica: &mut Replica) -> (Vec<Damage>, Vec<Damage>) {
         let (mut damaged, mut healed) = (Vec::new(), Vec::new());

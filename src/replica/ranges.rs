@@ -80,9 +80,13 @@ mod tests {
     #[test]
     fn who_comes_with_an_old_root_is_told_where_the_news_begin() {
         let (mut replica, mut bodies) = (replica(), Memory::default());
-        (0..3).for_each(|number| drop(store(&mut replica, &mut bodies, number)));
+        for number in 0..3 {
+            store(&mut replica, &mut bodies, number);
+        }
         let old = root(&mut replica);
-        (3..5).for_each(|number| drop(store(&mut replica, &mut bodies, number)));
+        for number in 3..5 {
+            store(&mut replica, &mut bodies, number);
+        }
         let reply = replica.answer_sketch(&first_question(&old));
         let since = reply.since.expect("it had that root");
         assert_eq!((since.row, reply.cells.len(), reply.count), (3, 0, 5));

@@ -202,8 +202,8 @@ async fn run(
 ) -> Report {
     // Everything a session wants at one time fits, so that the driver never finds it full.
     let (errands, inbox) = async_channel::bounded(2 * limits::CALLS_IN_FLIGHT_MAX);
-    let by_sketch = !habits.lacks_sketch;
-    let (session, root) = driver.start_session(node, errands, by_sketch, habits.blind_at).await;
+    let has_sketches = !habits.lacks_sketch;
+    let (session, root) = driver.start_session(node, errands, has_sketches, habits.blind_at).await;
     let mut asked: Vec<Asked> = Vec::new();
     let report = loop {
         let mut next = std::pin::pin!(inbox.recv());

@@ -28,7 +28,7 @@ use crate::model::{Draft, Invalid, Query, Sealed};
 use crate::replica::{Fate, Output, Replica, SessionId};
 use crate::scan::{Scan, View};
 use crate::store::Spill;
-use crate::sync::{Reply, Report, Request, WireBytes};
+use crate::sync::{Reply, Report, Request, Way, WireBytes};
 
 /// Member hashes of the Merkle tree read again before others get their turn: about 2 ms of reading.
 const ROOT_STEP: usize = 4096;
@@ -300,13 +300,17 @@ impl Driver {
         &self,
         peer: NodeId,
         errands: Sender<Errand>,
-        by_sketch: bool,
+        has_sketches: bool,
         not_at: Option<Digest>,
     ) -> (SessionId, Digest) {
         let (root, _) = self.root().await;
-        let by_sketch = by_sketch && not_at != Some(root);
+        let way = match (has_sketches, not_at == Some(root)) {
+            (false, _) => Way::Leaves,
+            (true, true) => Way::LeavesInDoubt,
+            (true, false) => Way::Sketches,
+        };
         self.touch(|replica, now, bodies| {
-            let id = replica.handle_sync(now, peer, root, by_sketch, bodies);
+            let id = replica.handle_sync(now, peer, root, way, bodies);
             self.errands.borrow_mut().insert(id, errands);
             (id, root)
         })

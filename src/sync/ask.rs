@@ -133,7 +133,7 @@ impl Session {
         let (_, count) = self.local;
         let differing = self.fetched + self.report.sent;
         let is_steady = store.len() == count && self.known() == count;
-        if differing == 0 && is_steady && self.peer_count >= count {
+        if self.in_doubt && differing == 0 && is_steady && self.peer_count >= count {
             self.shun("the peer says that the sets differ, and shows no difference".into());
         }
         // An honest estimate errs by a few hundredths.

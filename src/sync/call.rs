@@ -6,6 +6,17 @@ use crate::base::{Digest, NodeId};
 use crate::model::Sealed;
 use crate::sketch::{Cell, ShortId};
 
+/// How a session finds out what differs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// By sketches, if the peer has them and they tell.
+    Sketches,
+    /// By the five standard calls alone. The peer's roots may be of another kind of tree.
+    Leaves,
+    /// By the leaves of a peer whose sketches showed no difference: these have to.
+    LeavesInDoubt,
+}
+
 /// What a session asks of the peer.
 #[derive(Clone, Debug)]
 pub enum Request {

@@ -16,7 +16,7 @@ mod rows;
 mod take;
 
 pub use call::{
-    Cursor, Progress, Records, Reply, Report, Request, SketchReply, SketchRequest, WireBytes,
+    Cursor, Progress, Records, Reply, Report, Request, SketchReply, SketchRequest, Way, WireBytes,
 };
 pub use comparison::answer as answer_sketch;
 pub use pull::{answer as answer_records, short_root};
@@ -86,6 +86,8 @@ pub struct Session {
     refused: usize,
     /// The peer knows short ids, and takes many assertions at once.
     is_short: bool,
+    /// Its leaves have to show a difference.
+    in_doubt: bool,
     /// It says that more differs than sketches tell.
     is_much: bool,
     report: Report,
@@ -130,15 +132,14 @@ enum Asked {
 }
 
 impl Session {
-    /// A session for a set of `count` assertions with this root; `by_sketch` tries the sketches
-    /// first.
-    pub fn new(root: Digest, count: u64, by_sketch: bool) -> Session {
+    /// A session for a set of `count` assertions with this root; `way` is how to begin.
+    pub fn new(root: Digest, count: u64, way: Way) -> Session {
         Session {
             local: (root, count),
             phase: Phase::Compare,
             next_number: 0,
             asked: BTreeMap::new(),
-            comparison: by_sketch.then(Comparison::default),
+            comparison: (way == Way::Sketches).then(Comparison::default),
             pull: None,
             pulled: BTreeMap::new(),
             missing: VecDeque::new(),
@@ -156,6 +157,7 @@ impl Session {
             worthless: 0,
             refused: 0,
             is_short: false,
+            in_doubt: way == Way::LeavesInDoubt,
             is_much: false,
             report: Report::default(),
         }

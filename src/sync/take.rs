@@ -100,9 +100,9 @@ impl Session {
             Step::Nonsense => {
                 self.shun("the peer's cells are not those of a sketch".into());
             }
-            Step::GiveUp => self.phase = Phase::Walk,
-            Step::TooMuch => {
-                self.is_much = true;
+            step @ (Step::GiveUp | Step::TooMuch) => {
+                self.is_much = step == Step::TooMuch;
+                self.in_doubt = true;
                 self.phase = Phase::Walk;
             }
             Step::Known(ids) => {

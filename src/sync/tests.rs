@@ -147,12 +147,12 @@ impl Peer for Honest {
 
 /// Runs a session to its end; answers come in the order of the calls.
 fn run(node: &mut Node, peer: &mut dyn Peer) -> Report {
-    let by_sketch = Session::new(node.root(), node.store.len(), true);
+    let by_sketch = Session::new(node.root(), node.store.len(), Way::Sketches);
     run_session(node, peer, by_sketch)
 }
 
 fn run_by_leaves(node: &mut Node, peer: &mut dyn Peer) -> Report {
-    let by_leaves = Session::new(node.root(), node.store.len(), false);
+    let by_leaves = Session::new(node.root(), node.store.len(), Way::LeavesInDoubt);
     run_session(node, peer, by_leaves)
 }
 
@@ -188,7 +188,7 @@ fn what_waits_for_the_disk_is_bounded() {
         let node = Node::with(0..10);
         let mut peer = Honest { has_sketch: sketching, ..Honest::new(Node::with(0..9000)) };
         let mut target = Node::with(0..10);
-        let mut session = Session::new(target.root(), 10, true);
+        let mut session = Session::new(target.root(), 10, Way::Sketches);
         let (mut calls, mut offers, mut most) = (VecDeque::new(), VecDeque::new(), 0);
         loop {
             match session.poll_output(&node.store, &node.bodies) {

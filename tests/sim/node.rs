@@ -14,7 +14,7 @@ use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::replica::{Fate, Output, Replica, SessionId};
 use stemedb_edge::store::Store;
 use stemedb_edge::swim::{self, Ack, CallNumber, Event, Failure, State, Update};
-use stemedb_edge::sync::{Reply, Request, WireBytes, answer_records};
+use stemedb_edge::sync::{Reply, Request, Way, WireBytes, answer_records};
 
 use crate::disk::{Disk, index};
 
@@ -237,7 +237,7 @@ impl Node {
             // The address has to be known before the session asks its first question.
             let address = target.rpc_addr;
             let peer = target.node.unwrap_or(NodeId::NONE);
-            let id = self.replica.handle_sync(now, peer, root, true, disk);
+            let id = self.replica.handle_sync(now, peer, root, Way::Sketches, disk);
             self.session = Some((id, address));
             while let Some(output) = self.replica.poll_output() {
                 self.carry_out(now, output, disk);
