@@ -115,7 +115,7 @@ impl Cluster {
         self.pump_gossip();
     }
 
-    /// Anti-entropy with a member ended; if it was worthless, rounds pass the member by for a while.
+    /// Anti-entropy with a member ended; if it was worthless, rounds pass by for a while.
     pub fn handle_synced(&mut self, now: Moment, node: NodeId, report: &Report) {
         self.shunned.handle_synced(now, node, report);
     }

@@ -1,4 +1,6 @@
 //! A replica for tests, with its log in memory.
+//!
+//! Never: part of the node.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -26,6 +26,17 @@ pub struct Cluster {
     replication_factor: u32,
     shard_moves: u64,
     gossip: Gossip,
+    syncs: Vec<Sync>,
+}
+
+#[derive(DeJson)]
+struct Sync {
+    node_id: String,
+    phase: String,
+    received: u64,
+    sent: u64,
+    to_receive: u64,
+    to_send: u64,
 }
 
 /// A member in it.
@@ -171,12 +182,22 @@ fn summary(cluster: &Cluster, rows: &[(&Member, Result<Health, String>)]) -> Str
     let level =
         if roots.len() == 1 { "equal".to_owned() } else { format!("{} different", roots.len()) };
     let Gossip { pushed, failed, dropped, waiting } = &cluster.gossip;
-    format!(
+    let mut text = format!(
         "roots: {level}\nshards: {}, {} replicas each, {} moved since the start\n\
          gossip: {pushed} pushed, {failed} failed, {dropped} left to anti-entropy, \
          {waiting} waiting\n",
         cluster.shards, cluster.replication_factor, cluster.shard_moves
-    )
+    );
+    for Sync { node_id, phase, received, sent, to_receive, to_send } in &cluster.syncs {
+        writeln!(
+            text,
+            "sync with {} ({phase}): {received} received, {to_receive} to come; \
+             {sent} sent, {to_send} to go",
+            cut(node_id)
+        )
+        .expect("writing to a String cannot fail");
+    }
+    text
 }
 
 fn cut(hex: &str) -> &str {
@@ -195,7 +216,9 @@ mod tests {
             {"node_id":"bbbbbbbbbbbbbbbb","state":"Suspect","rpc_addr":"b:1","api_addr":"b:2",
              "incarnation":1}],
             "shards":2,"replication_factor":3,"shard_moves":4,
-            "gossip":{"pushed":5,"failed":6,"dropped":7,"waiting":8}}"#;
+            "gossip":{"pushed":5,"failed":6,"dropped":7,"waiting":8},
+            "syncs":[{"node_id":"bbbbbbbbbbbbbbbb","phase":"pull","received":9,"sent":10,
+             "to_receive":11,"to_send":12,"bytes_in":13,"bytes_out":14}]}"#;
         let cluster = Cluster::deserialize_json(cluster).expect("the shape of docs/http.md");
         let ranges = r#"{"ranges":[{"shard":0,"replicas":["aaaaaaaaaaaaaaaa","bbbbbbbbbbbbbbbb"]},
             {"shard":1,"replicas":["bbbbbbbbbbbbbbbb"]}]}"#;
@@ -212,5 +235,7 @@ mod tests {
         assert_eq!(lines[2], ["bbbbbbbbbbbb", "Suspect", "b:1", "b:2", "-", "1", "2", "-", "-"]);
         assert!(text.contains("bbbbbbbbbbbb does not answer: no connection\nroots: equal\n"));
         assert!(text.contains("5 pushed, 6 failed, 7 left to anti-entropy, 8 waiting"));
+        let sync = "sync with bbbbbbbbbbbb (pull): 9 received, 11 to come; 10 sent, 12 to go\n";
+        assert!(text.ends_with(sync), "{text}");
     }
 }

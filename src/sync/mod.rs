@@ -81,6 +81,7 @@ pub struct Session {
     push_from: u64,
     peer_count: u64,
     fetched: u64,
+    ungiven: u64,
     worthless: u32,
     /// Calls in a row of which the peer took nothing.
     refused: usize,
@@ -154,6 +155,7 @@ impl Session {
             push_from: 0,
             peer_count: 0,
             fetched: 0,
+            ungiven: 0,
             worthless: 0,
             refused: 0,
             is_short: false,
@@ -286,7 +288,11 @@ impl Session {
             Phase::Trade => self.poll_trade(store, bodies),
             Phase::Walk | Phase::Drain => self.poll_walk(store, bodies),
             Phase::Push => self.poll_push(store, bodies),
-            Phase::Over if self.asked.is_empty() && self.stored_all() => Some(Output::Done),
+            Phase::Over if self.asked.is_empty() && self.stored_all() => {
+                // Of an honest peer's promises, hardly all are broken.
+                self.report.is_worthless |= self.ungiven > 0 && self.fetched == 0;
+                Some(Output::Done)
+            }
             Phase::Over => None,
         }
     }

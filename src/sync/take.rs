@@ -80,7 +80,7 @@ impl Session {
         }
     }
 
-    /// A peer that takes nothing, because its disk is full or for whatever reason, is not given all.
+    /// A peer that takes nothing, for its disk is full or for whatever reason, is not given all.
     pub(super) fn note_refusal(&mut self, taken: u64, refusal: &str) {
         self.refused = if taken > 0 { 0 } else { self.refused + 1 };
         if !refusal.is_empty() {
@@ -142,6 +142,7 @@ impl Session {
         let lacking = wanted.len();
         self.note(format!("the peer names {lacking} assertions that it does not give"));
         self.worthless += u32::from(bad == 0);
+        self.ungiven += lacking as u64;
         if self.worthless > WORTHLESS_MAX {
             self.shun("the peer does not give what its leaves promise".into());
         }

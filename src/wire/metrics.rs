@@ -317,7 +317,8 @@ impl Page {
             self.sample(name, &[("peer", peer)], cycles.all);
         }
         let name = "stemedb_sync_worthless_total";
-        self.head(name, "counter", "Runs of anti-entropy that ended because the answers were false or led nowhere, by peer.");
+        let help = "Runs that ended because the peer's answers were false or led nowhere, by peer.";
+        self.head(name, "counter", help);
         for (peer, cycles) in cycles {
             self.sample(name, &[("peer", peer)], cycles.worthless);
         }

@@ -66,16 +66,23 @@ async fn a_node_that_catches_up_at_a_set_pace_answers_meanwhile() {
     fill(&one.client().await, (0..400).map(|number| large(number, 1000))).await;
     let seed = one.rpc.to_string();
     let two = Node::start(&[("STEMEDB_SEEDS", &seed), ("STEMEDB_SYNC_RATE", "200K")]);
-    let (sync, mut answers) = (two.sync(), 0);
+    let (sync, mut answers, mut shown) = (two.sync(), 0, Vec::new());
     tokio::pin!(sync);
     let peers = loop {
         tokio::select! {
             peers = &mut sync => break peers,
-            health = two.get("/v1/health") => answers += u32::from(health["status"] == "ok"),
+            health = two.get("/v1/health") => {
+                answers += u32::from(health["status"] == "ok");
+                let status = two.get("/v1/cluster/status").await;
+                shown.extend(status["syncs"].get(0).cloned());
+            }
         }
     };
     // 400 KB at 200 KiB a second, less what may come ahead.
     assert_eq!(peers[0]["received"], 400, "{peers:?}");
     assert!(peers[0]["ms"].as_u64().expect("a number") > 1500, "{peers:?}");
     assert!(answers > 10, "{answers} answers");
+    let pulled = |sync: &serde_json::Value| sync["phase"] == "pull" && sync["bytes_in"] != 0;
+    assert!(shown.iter().any(pulled), "no progress in {shown:?}");
+    assert_eq!(two.get("/v1/cluster/status").await["syncs"], serde_json::json!([]));
 }

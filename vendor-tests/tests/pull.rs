@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use vendor_tests::api;
 use vendor_tests::claims::{claim, fetch_all, large, opaque};
 use vendor_tests::node::Node;
 use vendor_tests::pb::PingRequest;
@@ -142,6 +143,15 @@ async fn bad_peers_are_reported_and_nothing_false_is_kept() {
         let expected = if manner == Manner::Refusing { 20 } else { 0 };
         assert_eq!(received, expected, "{manner:?}: {report}");
         fetch_all(&mut node.client().await, &own).await;
+        let is_liar =
+            matches!(manner, Manner::FalseBytes | Manner::NewLeavesForEver | Manner::EmptyHanded);
+        let counted = format!(
+            "stemedb_sync_worthless_total{{peer=\"{}\"}} {}",
+            peer.address,
+            u8::from(is_liar)
+        );
+        let metrics = api::get(node.http, "/metrics").await.expect("an answer").text;
+        assert!(metrics.contains(&counted), "{manner:?}: no {counted} in {metrics}");
     }
 }
 

@@ -1,4 +1,6 @@
 //! Peers that lie, and what they cost.
+//!
+//! Never: trusts what a liar says of itself; bytes are counted here.
 
 use super::*;
 

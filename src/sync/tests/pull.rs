@@ -1,4 +1,6 @@
-//! Who lacks most of what a peer has.
+//! Who lacks most of what a peer has, and takes its log.
+//!
+//! Never: looks at how it travels.
 
 use super::*;
 
