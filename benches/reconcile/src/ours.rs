@@ -14,7 +14,7 @@ use stemedb_edge::base::{Digest, HlcClock, NodeId, Wall, limits};
 use stemedb_edge::journal::{Bodies, Committed, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::store::Store;
-use stemedb_edge::sync::{Output, Reply, Request, Session, answer_sketch};
+use stemedb_edge::sync::{Output, Reply, Request, Session, Way, answer_sketch};
 use stemedb_edge::wire::edge as words;
 use stemedb_edge::wire::frame::PREFIX_BYTES;
 use stemedb_edge::wire::pb::sync as pb;
@@ -114,7 +114,7 @@ impl Pair {
     #[inline(never)]
     fn trade(&self) -> Cost {
         let (one, two) = (&self.one, &self.two);
-        let mut session = Session::new(Digest::ZERO, one.store.len(), true);
+        let mut session = Session::new(Digest::ZERO, one.store.len(), Way::Sketches);
         let mut cost = Cost::default();
         let mut is_blind = false;
         while let Some(Output::Call(number, request)) = session.poll_output(&one.store, &one.bodies)
