@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::base::clock::Drift;
 use crate::base::{Digest, Hlc, HlcClock, Moment, NodeId, Ticket, Wall, limits};
 use crate::cluster::gossip::{Origin, Row};
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, Outcome};
 use crate::journal::damage::{Damage, Damages};
 use crate::journal::{self, Bodies, CommitQueue, Committed};
 use crate::model::{Draft, Invalid, Sealed};
@@ -408,7 +408,7 @@ impl Replica {
                 Some(sync::Output::Done) => {
                     let report = session.report().clone();
                     self.note_level(&report, mark);
-                    self.cluster.handle_synced(now, peer, &report);
+                    self.cluster.handle_synced(now, peer, outcome(&report));
                     self.outbox.push_back(Output::Synced(id, report));
                     break;
                 }
@@ -428,6 +428,15 @@ impl Replica {
             }
         }
         self.write(now, bodies);
+    }
+}
+
+fn outcome(report: &Report) -> Outcome {
+    Outcome {
+        is_worthless: report.is_worthless,
+        is_whole: report.error.is_none(),
+        held: report.peer_count,
+        sent: report.sent,
     }
 }
 

@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use crate::base::{Moment, NodeId};
 use crate::swim::{self, Event, State, Swim, Update};
-use crate::sync::Report;
 use gossip::{Gossip, Origin, Row};
 use rounds::Rounds;
 use shard::ShardMap;
+pub use shunned::Outcome;
 use shunned::Shunned;
 
 /// How the cluster is tuned; the same on all its nodes where shards are concerned.
@@ -116,8 +116,8 @@ impl Cluster {
     }
 
     /// Anti-entropy with a member ended; if it was worthless, rounds pass by for a while.
-    pub fn handle_synced(&mut self, now: Moment, node: NodeId, report: &Report) {
-        self.shunned.handle_synced(now, node, report);
+    pub fn handle_synced(&mut self, now: Moment, node: NodeId, outcome: Outcome) {
+        self.shunned.handle_synced(now, node, outcome);
     }
 
     /// Members that rounds pass by because sessions with them were worthless.

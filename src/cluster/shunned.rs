@@ -7,12 +7,24 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::{Moment, NodeId, limits};
-use crate::sync::Report;
 
 /// The first worthless session costs so long; each one that follows twice as long.
 const FIRST: Duration = Duration::from_secs(60);
 /// After so many the time grows no longer: about an hour.
 const DOUBLINGS_MAX: u32 = 6;
+
+/// How a session of anti-entropy ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Outcome {
+    /// The peer's answers were false or led nowhere.
+    pub is_worthless: bool,
+    /// It did all that was to be done.
+    pub is_whole: bool,
+    /// Assertions the peer held before, by what it said.
+    pub held: u64,
+    /// Assertions it took.
+    pub sent: u64,
+}
 
 /// Members by what they are worth.
 #[derive(Debug, Default)]
@@ -34,18 +46,18 @@ impl Shunned {
     ///
     /// Who has less than half of what it had is given all again, and then left alone as well: a
     /// disk is lost rarely, and a liar might want everything each time.
-    pub(super) fn handle_synced(&mut self, now: Moment, node: NodeId, report: &Report) {
+    pub(super) fn handle_synced(&mut self, now: Moment, node: NodeId, outcome: Outcome) {
         if self.records.len() >= limits::MEMBERS_MAX && !self.records.contains_key(&node) {
             let soonest = self.records.iter().min_by_key(|(_, record)| record.until);
             let soonest = soonest.map(|(node, _)| *node);
             soonest.and_then(|node| self.records.remove(&node));
         }
         let record = self.records.entry(node).or_default();
-        let has_shrunk = report.error.is_none() && report.peer_count < record.held / 2;
-        if report.error.is_none() {
-            record.held = report.peer_count + report.sent;
+        let has_shrunk = outcome.is_whole && outcome.held < record.held / 2;
+        if outcome.is_whole {
+            record.held = outcome.held.saturating_add(outcome.sent);
         }
-        if !report.is_worthless && !has_shrunk {
+        if !outcome.is_worthless && !has_shrunk {
             record.strikes = 0;
             record.until = Moment(0);
             return;
@@ -75,9 +87,8 @@ mod tests {
         NodeId(bytes)
     }
 
-    fn report(is_worthless: bool) -> Report {
-        let error = is_worthless.then(|| "false".to_owned());
-        Report { is_worthless, error, ..Report::default() }
+    fn ended(is_worthless: bool) -> Outcome {
+        Outcome { is_worthless, is_whole: !is_worthless, held: 0, sent: 0 }
     }
 
     #[test]
@@ -86,30 +97,30 @@ mod tests {
         let mut now = Moment(0);
         for minutes in [1, 2, 4, 8, 16, 32, 64, 64, 64] {
             assert!(!shunned.has(now, liar));
-            shunned.handle_synced(now, liar, &report(true));
+            shunned.handle_synced(now, liar, ended(true));
             let end = now + Duration::from_secs(60 * minutes);
             assert!(shunned.has(Moment(end.0 - 1), liar), "{minutes}");
             now = end;
         }
-        shunned.handle_synced(now, liar, &report(true));
+        shunned.handle_synced(now, liar, ended(true));
         assert_eq!((shunned.count(now), shunned.has(now, node(2))), (1, false));
-        shunned.handle_synced(now, liar, &report(false));
+        shunned.handle_synced(now, liar, ended(false));
         assert_eq!((shunned.count(now), shunned.has(now, liar)), (0, false));
-        shunned.handle_synced(now, liar, &report(true));
+        shunned.handle_synced(now, liar, ended(true));
         assert!(!shunned.has(now + FIRST, liar), "it begins anew");
     }
 
     #[test]
     fn who_wants_everything_again_and_again_has_to_wait() {
         let (mut shunned, liar) = (Shunned::default(), node(1));
-        let gave = |peer_count, sent| Report { peer_count, sent, ..Report::default() };
-        shunned.handle_synced(Moment(0), liar, &gave(0, 1000));
+        let gave = |held, sent| Outcome { is_worthless: false, is_whole: true, held, sent };
+        shunned.handle_synced(Moment(0), liar, gave(0, 1000));
         assert!(!shunned.has(Moment(0), liar), "it is new");
-        shunned.handle_synced(Moment(1), liar, &gave(600, 400));
+        shunned.handle_synced(Moment(1), liar, gave(600, 400));
         assert!(!shunned.has(Moment(1), liar), "it may have counted some twice");
-        shunned.handle_synced(Moment(2), liar, &gave(0, 1000));
+        shunned.handle_synced(Moment(2), liar, gave(0, 1000));
         assert!(shunned.has(Moment(2), liar));
-        shunned.handle_synced(Moment(3) + FIRST, liar, &gave(499, 501));
+        shunned.handle_synced(Moment(3) + FIRST, liar, gave(499, 501));
         assert!(shunned.has(Moment(4) + FIRST * 2, liar));
     }
 
@@ -118,7 +129,7 @@ mod tests {
         let mut shunned = Shunned::default();
         for number in 0..=limits::MEMBERS_MAX {
             let number = u16::try_from(number).expect("a few thousand");
-            shunned.handle_synced(Moment(u64::from(number)), node(number), &report(true));
+            shunned.handle_synced(Moment(u64::from(number)), node(number), ended(true));
         }
         assert_eq!(shunned.records.len(), limits::MEMBERS_MAX);
         assert!(!shunned.has(Moment(0), node(0)), "the one that was over first");

@@ -113,7 +113,9 @@ impl Api {
                 let peers = reports.iter().map(|peer| (peer.address.as_str(), &peer.report));
                 Ok(say(StatusCode::OK, answer::synced(peers)))
             }
-            Route::Cluster => Ok(self.look(json::cluster::status)),
+            Route::Cluster => {
+                Ok(self.look(|replica| json::cluster::status(replica.cluster(), replica.syncs())))
+            }
             Route::Ranges => {
                 Ok(self.look(|replica| json::cluster::ranges(replica.cluster().map())))
             }
@@ -230,7 +232,10 @@ impl Api {
             uptime_seconds: self.uptime_seconds(),
             sync_cycles: self.peers.cycles(),
             grpc: (self.surroundings.grpc_counts)(),
-            cluster: self.driver.read(|replica, _| ClusterReadings::of(replica, now)),
+            cluster: self.driver.read(|replica, _| {
+                let syncs = replica.syncs().map(|(_, progress)| progress).collect();
+                ClusterReadings::of(replica.cluster(), syncs, now)
+            }),
             peer_connections: (self.surroundings.peer_connections)() as u64,
         };
         let mut answer = say(StatusCode::OK, metrics::render(&self.metrics.borrow(), &readings));

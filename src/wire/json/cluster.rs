@@ -8,8 +8,8 @@ use nanoserde::SerJson;
 
 use super::text::{Hex, Text, render};
 use crate::base::NodeId;
+use crate::cluster::Cluster;
 use crate::cluster::shard::ShardMap;
-use crate::replica::Replica;
 use crate::swim::Update;
 use crate::sync::Progress;
 
@@ -65,10 +65,9 @@ struct Range<'a> {
     replicas: Vec<Hex<'a>>,
 }
 
-/// All members, this node among them, by id.
-pub fn status(replica: &Replica) -> String {
-    let cluster = replica.cluster();
-    let syncs: Vec<(NodeId, Progress)> = replica.syncs().collect();
+/// All members, this node among them, by id, and anti-entropy under way.
+pub fn status(cluster: &Cluster, syncs: impl Iterator<Item = (NodeId, Progress)>) -> String {
+    let syncs: Vec<(NodeId, Progress)> = syncs.collect();
     let me = cluster.swim().me();
     let mut members: Vec<&Update> =
         cluster.swim().members().map(|member| &member.news).chain([me]).collect();

@@ -3,9 +3,8 @@
 //! In: the rooms that count. Out: plain numbers. Never: names a metric.
 
 use crate::base::{Moment, limits};
-use crate::cluster::gossip;
+use crate::cluster::{Cluster, gossip};
 use crate::journal::damage::{Damage, Damages};
-use crate::replica::Replica;
 use crate::swim::{self, State};
 use crate::sync::Progress;
 
@@ -98,9 +97,8 @@ pub struct ClusterReadings {
 }
 
 impl ClusterReadings {
-    /// Of this cluster.
-    pub fn of(replica: &Replica, now: Moment) -> ClusterReadings {
-        let cluster = replica.cluster();
+    /// Of this cluster and its anti-entropy under way.
+    pub fn of(cluster: &Cluster, syncs: Vec<Progress>, now: Moment) -> ClusterReadings {
         let swim = cluster.swim();
         let count = |state: State| {
             let others = swim.members().filter(|member| member.news.state == state).count();
@@ -113,7 +111,7 @@ impl ClusterReadings {
             gossip_waiting: cluster.gossip().waiting() as u64,
             moves: cluster.moves(),
             shunned: cluster.shunned(now) as u64,
-            syncs: replica.syncs().map(|(_, progress)| progress).collect(),
+            syncs,
         }
     }
 }
