@@ -19,6 +19,42 @@ pub fn short_id(digest: &Digest) -> ShortId {
     ShortId::from_be_bytes(*digest.0.first_chunk().expect("a digest has 32 bytes"))
 }
 
+/// The members whose digest begins with some bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// How many bits, 1 to [`limits::PART_BITS_MAX`].
+    pub bits: u32,
+    /// Which.
+    pub number: u32,
+}
+
+impl Part {
+    /// The first of the parts into which a set of so many members is split.
+    pub fn first_of(members: u64) -> Part {
+        let parts = members.div_ceil(limits::PART_TARGET).next_power_of_two();
+        Part { bits: parts.trailing_zeros().clamp(1, limits::PART_BITS_MAX), number: 0 }
+    }
+
+    /// The one after it.
+    pub fn next(self) -> Option<Part> {
+        let number = self.number + 1;
+        (number >> self.bits == 0).then_some(Part { number, ..self })
+    }
+
+    /// Whether a member belongs to it.
+    pub fn has(&self, digest: &Digest) -> bool {
+        short_id(digest) >> (64 - self.bits) == u64::from(self.number)
+    }
+
+    /// Below it there is no member.
+    pub fn start(&self) -> Digest {
+        let mut start = Digest::ZERO;
+        let id = u64::from(self.number) << (64 - self.bits);
+        start.0[..8].copy_from_slice(&id.to_be_bytes());
+        start
+    }
+}
+
 /// What decides, unforeseeably for strangers, in which cells an id lies and how it is checked.
 /// Nodes that compare have the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

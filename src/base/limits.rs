@@ -94,6 +94,12 @@ pub const PULLS_KEPT: usize = 64;
 pub const GIVE_BYTES_MAX: usize = 1 << 20;
 /// Differences beyond which the sketch is not tried: its cells would not do.
 pub const SKETCH_DIFFERENCES_MAX: u64 = 45_000;
+/// Assertions of a part of the set, which is sketched in one go, that a node asks for: some 10 ms.
+pub const PART_TARGET: u64 = 1 << 14;
+/// And that it answers.
+pub const PART_MAX: usize = 1 << 16;
+/// Bits that parts are told apart by, at most.
+pub const PART_BITS_MAX: u32 = 18;
 /// Cells of the resident sketch, of 16 bytes: enough to decode some 45,000 differences.
 pub const SKETCH_CELLS_MAX: usize = 1 << 16;
 /// Counts of its first cells that go with a request, to tell how many differences there are.

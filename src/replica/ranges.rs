@@ -59,7 +59,7 @@ impl Replica {
             let since = Some(Cursor { numbering: self.store.numbering(), row });
             return SketchReply { count, since, ..SketchReply::default() };
         }
-        answer_sketch(self.store.sketch(), count, request)
+        answer_sketch(&self.store, request)
     }
 }
 

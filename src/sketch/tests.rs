@@ -102,3 +102,22 @@ fn the_places_of_an_id_are_fixed() {
     assert_eq!(places[..8], [0, 1, 2, 5, 8, 9, 19, 21]);
     assert_eq!((places.len(), places.last(), key.check(1)), (28, Some(&33055), 4_097_157_908));
 }
+
+#[test]
+fn parts_are_the_whole_and_have_each_member_once() {
+    for (members, bits) in [(0, 1), (40_000, 2), (1_000_000, 6), (u64::MAX >> 1, 18)] {
+        let first = Part::first_of(members);
+        assert_eq!(first, Part { bits, number: 0 }, "{members}");
+        if bits > 6 {
+            continue;
+        }
+        let parts: Vec<Part> = std::iter::successors(Some(first), |part| part.next()).collect();
+        assert_eq!(parts.len(), 1 << bits);
+        assert!(parts.iter().all(|part| part.has(&part.start())));
+        for member in (0..200).map(digest) {
+            let of: Vec<_> = parts.iter().filter(|part| part.has(&member)).collect();
+            assert_eq!(of.len(), 1, "{member:?} in {of:?}");
+            assert!(of[0].start() <= member);
+        }
+    }
+}

@@ -29,7 +29,7 @@ use crate::base::{Digest, limits};
 use crate::journal::damage::Damage;
 use crate::journal::record::{FRAME_HEAD_BYTES, frame_bytes};
 use crate::journal::{Bodies, Committed, Position};
-use crate::sketch::{Key, ShortId, Sketch, short_id};
+use crate::sketch::{Key, Part, ShortId, Sketch, short_id};
 
 pub use candidates::Candidates;
 use holder::Holder;
@@ -268,6 +268,24 @@ impl Store {
         }
         leaves.truncate(max);
         leaves
+    }
+
+    /// The sketch of a part; `None` if it is too large to be made at once.
+    pub fn sketch_of(&self, part: Part) -> Option<Sketch> {
+        let (mut sketch, mut members) = (Sketch::new(self.sketch.key()), 0);
+        for (prefix, depth) in self.tree.buckets_from(&part.start()) {
+            if !part.has(&prefix) && prefix > part.start() {
+                break;
+            }
+            for hash in self.hashes_under(&prefix, depth).iter().filter(|hash| part.has(hash)) {
+                members += 1;
+                sketch.insert(hash);
+            }
+            if members > limits::PART_MAX {
+                return None;
+            }
+        }
+        Some(sketch)
     }
 
     /// Where the memory goes.

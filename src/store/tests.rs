@@ -548,3 +548,39 @@ fn windows_cover_every_record_once() {
     }
     assert_eq!(Store::new(1).window(0, 1000), None);
 }
+
+#[test]
+fn the_sketches_of_parts_add_up_to_that_of_all() {
+    let mut world = World::new();
+    for number in 0..700_u64 {
+        world.add_hash(Digest::of(&number.to_le_bytes()));
+    }
+    let whole = world.store.sketch();
+    let parts = (0..4).map(|number| Part { bits: 2, number });
+    let parts: Vec<Sketch> =
+        parts.map(|part| world.store.sketch_of(part).expect("small")).collect();
+    let counts = parts.iter().map(|part| part.counts()[3]).sum::<u32>();
+    assert_eq!(counts, whole.counts()[3]);
+    assert!(parts.iter().all(|part| part.counts()[0] > 100));
+    for place in 0..2000 {
+        let ids = |sketch: &Sketch| sketch.cells(place, 1)[0].ids;
+        assert_eq!(parts.iter().map(ids).fold(0, |sum, ids| sum ^ ids), ids(whole), "{place}");
+    }
+}
+
+#[test]
+fn a_part_that_is_too_large_is_not_sketched() {
+    let mut world = World::new();
+    world.store = world.store.spilling_after(1 << 20);
+    let hash = |number: usize| {
+        let mut hash = Digest::of(&number.to_le_bytes());
+        hash.0[0] >>= 1;
+        hash
+    };
+    for number in 0..=limits::PART_MAX {
+        world.add_hash(hash(number));
+    }
+    assert!(world.store.sketch_of(Part { bits: 1, number: 0 }).is_none());
+    assert!(world.store.sketch_of(Part { bits: 1, number: 1 }).is_some());
+    assert!(world.store.sketch_of(Part { bits: 2, number: 1 }).is_some());
+}

@@ -2,12 +2,13 @@
 //!
 //! Never: has more calls under way than is bounded, asks while what came before waits for the disk.
 
+use super::comparison::Comparison;
 use super::{Asked, Output, Phase, Request, Session};
 use super::{FETCHES_MAX, GIVES_MAX, OFFERS_MAX, PUSHES_MAX};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
-use crate::sketch::{ShortId, short_id};
+use crate::sketch::{Part, ShortId, short_id};
 use crate::store::{Row, Store};
 
 impl Session {
@@ -41,11 +42,29 @@ impl Session {
             let given = self.next_gift(store, bodies);
             return Some(self.call(Asked::Give, Request::Give(given)));
         }
-        if self.asked.is_empty() && self.missing_short.is_empty() {
-            self.phase = Phase::Over;
-            return self.poll_output(store, bodies);
+        if !self.asked.is_empty() || !self.missing_short.is_empty() {
+            return None;
         }
-        None
+        match self.comparison.as_ref().and_then(Comparison::part) {
+            Some(part) => self.compare_part(part.next(), store),
+            None => self.phase = Phase::Over,
+        }
+        self.poll_output(store, bodies)
+    }
+
+    /// Goes on with a part of the set; after the last one all is done.
+    pub(super) fn compare_part(&mut self, part: Option<Part>, store: &Store) {
+        let Some(part) = part else {
+            self.phase = Phase::Over;
+            return self.judge();
+        };
+        match Comparison::of_part(part, store) {
+            Some(comparison) => {
+                self.comparison = Some(comparison);
+                self.phase = Phase::Sketch;
+            }
+            None => self.walk(),
+        }
     }
 
     /// Fetches whose assertions are not all stored yet, in units of a full one.
@@ -136,7 +155,12 @@ impl Session {
         if self.in_doubt && differing == 0 && is_steady && self.peer_count >= count {
             self.shun("the peer says that the sets differ, and shows no difference".into());
         }
-        // An honest estimate errs by a few hundredths.
+        self.judge();
+    }
+
+    /// What differs must bear out what the peer said of it; an honest estimate errs by hundredths.
+    fn judge(&mut self) {
+        let differing = self.fetched + self.report.sent;
         if self.is_much && differing < limits::SKETCH_DIFFERENCES_MAX / 2 {
             self.shun(format!("the peer's sketch hides that only {differing} assertions differ"));
         }

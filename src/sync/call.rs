@@ -4,7 +4,7 @@
 
 use crate::base::{Digest, NodeId};
 use crate::model::Sealed;
-use crate::sketch::{Cell, ShortId};
+use crate::sketch::{Cell, Part, ShortId};
 
 /// How a session finds out what differs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +57,8 @@ pub struct SketchRequest {
     pub counts: Vec<i32>,
     /// The first 8 bytes of our root.
     pub root: u64,
+    /// Of the whole set, or of a part.
+    pub part: Option<Part>,
 }
 
 /// A row of a peer. Rows are numbered anew when a peer makes its index anew.
@@ -96,6 +98,8 @@ pub struct SketchReply {
     pub estimate: u64,
     /// Where the rows begin that are all we lack, if the peer had our root once.
     pub since: Option<Cursor>,
+    /// The part that was asked for, if the peer knows parts.
+    pub part: Option<Part>,
 }
 
 /// What the peer answered; its kind is that of the request.

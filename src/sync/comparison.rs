@@ -9,7 +9,7 @@
 
 use super::call::{SketchReply, SketchRequest};
 use crate::base::limits;
-use crate::sketch::{Decoded, Difference, ShortId, Sketch, pack_counts, unpack_counts};
+use crate::sketch::{Decoded, Difference, Part, ShortId, Sketch, pack_counts, unpack_counts};
 use crate::store::Store;
 
 /// Cells asked for at first: they tell of some ten differences.
@@ -17,17 +17,15 @@ const FIRST_CELLS: usize = 24;
 /// Requests to one peer before the leaves have to tell.
 const REQUESTS_MAX: u32 = 16;
 
-/// Cells taken from one peer before the leaves have to tell.
-const CELLS_MAX: usize = 2 * limits::SKETCH_CELLS_MAX;
-
 /// One comparison under way.
 #[derive(Debug, Default)]
 pub(super) struct Comparison {
+    /// Of our set, where not all of it is compared.
+    part: Option<(Part, Sketch)>,
     difference: Option<Difference>,
     /// How many assertions we and the peer had when the cells were read.
     counts: (u64, u64),
     requests: u32,
-    cells: usize,
     next: Next,
 }
 
@@ -60,14 +58,37 @@ pub(super) enum Step {
 }
 
 impl Comparison {
+    /// Of a part of the sets; `None` where it is too large.
+    pub(super) fn of_part(part: Part, store: &Store) -> Option<Comparison> {
+        let sketch = store.sketch_of(part)?;
+        let next = Next::AsManyAsNeeded { from: 0 };
+        Some(Comparison { part: Some((part, sketch)), next, ..Comparison::default() })
+    }
+
+    /// The part, where it is not the whole.
+    pub(super) fn part(&self) -> Option<Part> {
+        self.part.as_ref().map(|(part, _)| *part)
+    }
+
+    /// Our sketch, and how many assertions it is of.
+    fn ours<'a>(&'a self, store: &'a Store) -> (&'a Sketch, u64) {
+        match &self.part {
+            Some((_, sketch)) => (sketch, u64::from(sketch.counts()[0])),
+            None => (store.sketch(), store.len()),
+        }
+    }
+
     /// What to ask the peer.
     pub(super) fn request(&self, store: &Store, root: u64) -> SketchRequest {
-        let count = store.len();
-        let of = |from, cells| SketchRequest { from, cells, count, ..SketchRequest::default() };
+        let (sketch, count) = self.ours(store);
+        let of = |from, cells| {
+            let part = self.part();
+            SketchRequest { from, cells, count, part, ..SketchRequest::default() }
+        };
         match self.next {
             Next::First => SketchRequest { root, ..of(0, FIRST_CELLS) },
             Next::AsManyAsNeeded { from } => {
-                let counts = pack_counts(store.sketch().counts());
+                let counts = pack_counts(sketch.counts());
                 SketchRequest { counts, ..of(from, 0) }
             }
             Next::More { from, cells } => of(from, cells),
@@ -77,21 +98,27 @@ impl Comparison {
     /// Takes the peer's cells. Some peers begin anew where counts tell how many are needed.
     pub(super) fn handle_reply(&mut self, reply: &SketchReply, store: &Store) -> Step {
         self.requests += 1;
-        self.cells += reply.cells.len();
-        let counts = (store.len(), reply.count);
-        match &mut self.difference {
-            Some(difference) if reply.from > 0 => {
-                if reply.from != difference.len() || counts != self.counts {
-                    return self.ask(Next::AsManyAsNeeded { from: 0 });
-                }
-                difference.extend(store.sketch(), &reply.cells);
-            }
-            _ => self.difference = Some(Difference::new(store.sketch(), &reply.cells)),
+        if reply.part != self.part() {
+            return Step::GiveUp;
         }
+        let known = self.difference.take().filter(|_| reply.from > 0);
+        let (sketch, count) = self.ours(store);
+        let counts = (count, reply.count);
+        let mut difference = match known {
+            Some(known) if reply.from != known.len() || counts != self.counts => {
+                return self.ask(Next::AsManyAsNeeded { from: 0 });
+            }
+            Some(mut known) => {
+                known.extend(sketch, &reply.cells);
+                known
+            }
+            None => Difference::new(sketch, &reply.cells),
+        };
         self.counts = counts;
-        let difference = self.difference.as_mut().expect("just made");
         let length = difference.len();
-        match difference.decode() {
+        let decoded = difference.decode();
+        let difference = self.difference.insert(difference);
+        match decoded {
             Decoded::All if length > 0 => Step::Known(difference.found().to_vec()),
             Decoded::Part if reply.cells.is_empty() => Step::TooMuch,
             Decoded::Part if matches!(self.next, Next::First) => {
@@ -108,15 +135,26 @@ impl Comparison {
 
     fn ask(&mut self, next: Next) -> Step {
         self.next = next;
-        let has_more = self.requests < REQUESTS_MAX && self.cells < CELLS_MAX;
-        if has_more { Step::Ask } else { Step::GiveUp }
+        if self.requests < REQUESTS_MAX { Step::Ask } else { Step::GiveUp }
     }
 }
 
-/// Answers a peer's request from our sketch; `count` is how many assertions we hold. No cells: too
-/// much differs for them.
-pub fn answer(sketch: &Sketch, count: u64, request: &SketchRequest) -> SketchReply {
-    let mut reply = SketchReply { from: request.from, count, ..SketchReply::default() };
+/// Answers a peer's request from our sketch, or that of a part. No cells: too much differs for
+/// them.
+pub fn answer(store: &Store, request: &SketchRequest) -> SketchReply {
+    let made;
+    let (sketch, count) = match request.part {
+        None => (store.sketch(), store.len()),
+        Some(part) => match store.sketch_of(part) {
+            Some(sketch) => {
+                made = sketch;
+                (&made, u64::from(made.counts()[0]))
+            }
+            None => return SketchReply::default(),
+        },
+    };
+    let (from, part) = (request.from, request.part);
+    let mut reply = SketchReply { from, count, part, ..SketchReply::default() };
     let mut cells = request.cells;
     if !request.counts.is_empty() {
         // Counts beyond 32 bits wrap around here as they do in the sketch.

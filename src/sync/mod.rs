@@ -43,6 +43,10 @@ const OFFERS_BYTES_MAX: usize = limits::COMMIT_QUEUE_BYTES_MAX / 2;
 const PUSHES_MAX: usize = 32;
 /// `Give` calls under way at once.
 const GIVES_MAX: usize = 2;
+/// Cells taken from a peer that tell nothing, beyond [`CELLS_PER_ID`] for each id that they told.
+const CELLS_MAX: usize = 2 * limits::SKETCH_CELLS_MAX;
+/// Cells that an id may take.
+const CELLS_PER_ID: usize = 4;
 /// Answers of a peer that may be worthless (false bytes, nothing new) before the session ends.
 const WORTHLESS_MAX: u32 = 4;
 
@@ -91,6 +95,9 @@ pub struct Session {
     in_doubt: bool,
     /// It says that more differs than sketches tell.
     is_much: bool,
+    /// Cells taken so far, and ids that they told.
+    cells: usize,
+    told: usize,
     report: Report,
 }
 
@@ -161,6 +168,8 @@ impl Session {
             is_short: false,
             in_doubt: way == Way::LeavesInDoubt,
             is_much: false,
+            cells: 0,
+            told: 0,
             report: Report::default(),
         }
     }
@@ -279,7 +288,8 @@ impl Session {
             Phase::Sketch if self.asked.is_empty() => {
                 let comparison = self.comparison.as_ref().expect("this phase has one");
                 // What came since then was pulled already.
-                let root = if self.pull.is_none() { short_root(&self.local.0) } else { 0 };
+                let is_first = self.pull.is_none() && comparison.part().is_none();
+                let root = if is_first { short_root(&self.local.0) } else { 0 };
                 let request = comparison.request(store, root);
                 Some(self.call(Asked::Sketch, Request::Sketch(request)))
             }

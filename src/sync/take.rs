@@ -5,10 +5,14 @@
 use std::collections::BTreeSet;
 
 use super::comparison::Step;
-use super::{GIVES_MAX, PUSHES_MAX, Phase, Records, Session, SketchReply, WORTHLESS_MAX};
+use super::{
+    CELLS_MAX, CELLS_PER_ID, GIVES_MAX, PUSHES_MAX, Phase, Records, Session, SketchReply,
+    WORTHLESS_MAX,
+};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
+use crate::sketch::Part;
 use crate::store::Store;
 
 impl Session {
@@ -94,19 +98,24 @@ impl Session {
 
     /// What the sketches tell, or how to ask on. Where they do not tell, the leaves do.
     pub(super) fn take_cells(&mut self, reply: &SketchReply, store: &Store) {
+        self.cells += reply.cells.len();
         let comparison = self.comparison.as_mut().expect("this phase has one");
+        let part = comparison.part();
         match comparison.handle_reply(reply, store) {
+            Step::Ask if self.cells > CELLS_MAX + CELLS_PER_ID * self.told => self.walk(),
             Step::Ask => {}
+            Step::TooMuch if part.is_none() => {
+                self.is_much = true;
+                let members = store.len().max(self.peer_count);
+                self.compare_part(Some(Part::first_of(members)), store);
+            }
             Step::Nonsense => {
                 self.shun("the peer's cells are not those of a sketch".into());
             }
-            step @ (Step::GiveUp | Step::TooMuch) => {
-                self.is_much = step == Step::TooMuch;
-                self.in_doubt = true;
-                self.phase = Phase::Walk;
-            }
+            Step::GiveUp | Step::TooMuch => self.walk(),
             Step::Known(ids) => {
-                self.report.is_blind = ids.is_empty();
+                self.report.is_blind = ids.is_empty() && part.is_none();
+                self.told += ids.len();
                 for id in ids {
                     match store.find_short(id) {
                         Some(row) => self.surplus.push_back(row),
@@ -116,6 +125,12 @@ impl Session {
                 self.phase = Phase::Trade;
             }
         }
+    }
+
+    /// Sketches do not tell: the leaves have to.
+    pub(super) fn walk(&mut self) {
+        self.in_doubt = true;
+        self.phase = Phase::Walk;
     }
 
     /// Fewer than asked for is normal (an answer has a size limit) as long as something came: what

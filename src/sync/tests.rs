@@ -75,6 +75,7 @@ trait Peer {
 struct Honest {
     node: Node,
     has_sketch: bool,
+    has_parts: bool,
     leaf_pages: usize,
     record_pages: usize,
     page: usize,
@@ -87,6 +88,7 @@ impl Honest {
         Honest {
             node,
             has_sketch: false,
+            has_parts: true,
             leaf_pages: 0,
             record_pages: 0,
             page: limits::LEAVES_MAX,
@@ -108,8 +110,9 @@ impl Peer for Honest {
                 Reply::Roots { matched: root == node.root(), count: node.store.len() }
             }
             Request::Sketch(_) if !self.has_sketch => Reply::Unsupported,
-            Request::Sketch(request) => {
-                Reply::Sketch(answer_sketch(node.store.sketch(), node.store.len(), &request))
+            Request::Sketch(mut request) => {
+                request.part = request.part.filter(|_| self.has_parts);
+                Reply::Sketch(answer_sketch(&node.store, &request))
             }
             Request::Records(_) if !self.has_sketch => Reply::Unsupported,
             Request::Records(cursor) => {
@@ -290,12 +293,16 @@ fn the_first_cells_travel_once_but_from_peers_that_know_no_better() {
 }
 
 #[test]
-fn too_much_for_the_sketches_is_told_by_the_leaves() {
-    let mut node = Node::with(0..8_000);
-    let mut peer = Honest::sketching(Node::with(0..58_000));
-    assert_eq!(run(&mut node, &mut peer).received, 50_000);
-    assert_eq!(node.root(), peer.node.root());
-    assert!(peer.leaf_pages > 0 && peer.record_pages == 0);
+fn too_much_for_the_sketch_is_told_part_by_part_or_by_the_leaves() {
+    for has_parts in [true, false] {
+        let mut node = Node::with((0..8_000).chain(90_000..90_300));
+        let mut peer = Honest { has_parts, ..Honest::sketching(Node::with(0..58_000)) };
+        let report = run(&mut node, &mut peer);
+        assert!(!report.is_worthless);
+        assert_eq!((report.received, report.sent, report.error), (50_000, 300, None));
+        assert_eq!(node.root(), peer.node.root());
+        assert_eq!((peer.leaf_pages == 0, peer.record_pages), (has_parts, 0));
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::membership;
 use super::pb::edge as pb;
 use crate::base::{NodeId, limits};
-use crate::sketch::{Cell, ShortId};
+use crate::sketch::{Cell, Part, ShortId};
 use crate::sync::{Cursor, SketchReply, SketchRequest};
 
 /// The full name of the service.
@@ -25,19 +25,21 @@ pub fn read_target(request: &pb::ProbeForRequest) -> Result<(NodeId, String), St
 
 /// What to ask a peer.
 pub fn sketch_request(request: SketchRequest) -> pb::SketchRequest {
-    let SketchRequest { from, cells, count, counts, root } = request;
+    let SketchRequest { from, cells, count, counts, root, part } = request;
     let (from, cells) = (from as u32, cells as u32);
-    pb::SketchRequest { from, cells, assertion_count: count, counts, root }
+    let (part_bits, part) = write_part(part);
+    pb::SketchRequest { from, cells, assertion_count: count, counts, root, part_bits, part }
 }
 
 /// What a peer asks.
 pub fn read_sketch_request(request: pb::SketchRequest) -> Result<SketchRequest, String> {
-    let pb::SketchRequest { from, cells, assertion_count: count, counts, root } = request;
+    let part = read_part(request.part_bits, request.part)?;
+    let pb::SketchRequest { from, cells, assertion_count: count, counts, root, .. } = request;
     let allowed = limits::SKETCH_COUNTS_MAX;
     if counts.len() > allowed {
         return Err(format!("{} counts in one request, at most {allowed}", counts.len()));
     }
-    Ok(SketchRequest { from: from as usize, cells: cells as usize, count, counts, root })
+    Ok(SketchRequest { from: from as usize, cells: cells as usize, count, counts, root, part })
 }
 
 /// What to answer a peer.
@@ -54,6 +56,8 @@ pub fn sketch_response(reply: &SketchReply) -> pb::SketchResponse {
         estimate: reply.estimate,
         since: reply.since.map_or(0, |since| since.row + 1),
         numbering: reply.since.map_or(0, |since| since.numbering),
+        part_bits: write_part(reply.part).0,
+        part: write_part(reply.part).1,
     }
 }
 
@@ -78,7 +82,22 @@ pub fn read_sketch_response(response: &pb::SketchResponse) -> Result<SketchReply
             .since
             .checked_sub(1)
             .map(|row| Cursor { numbering: response.numbering, row }),
+        part: read_part(response.part_bits, response.part)?,
     })
+}
+
+fn write_part(part: Option<Part>) -> (u32, u32) {
+    part.map_or((0, 0), |part| (part.bits, part.number))
+}
+
+fn read_part(bits: u32, number: u32) -> Result<Option<Part>, String> {
+    let most = limits::PART_BITS_MAX;
+    match bits {
+        0 => Ok(None),
+        _ if bits > most => Err(format!("a part of {bits} bits, at most {most}")),
+        _ if number >> bits > 0 => Err(format!("part {number} has more than {bits} bits")),
+        _ => Ok(Some(Part { bits, number })),
+    }
 }
 
 /// Short ids, one after the other.
@@ -105,12 +124,13 @@ mod tests {
 
     #[test]
     fn requests_and_answers_come_back_as_they_went() {
+        let part = Some(Part { bits: 3, number: 7 });
         let request =
-            SketchRequest { from: 7, cells: 9, count: 11, counts: vec![-1, 0, 5], root: 8 };
+            SketchRequest { from: 7, cells: 9, count: 11, counts: vec![-1, 0, 5], root: 8, part };
         assert_eq!(read_sketch_request(sketch_request(request.clone())), Ok(request));
         let cells = vec![Cell { ids: 1 << 63, checks: 3 }, Cell { ids: 2, checks: u32::MAX }];
         let since = Some(Cursor { numbering: 5, row: 0 });
-        let reply = SketchReply { from: 7, cells, count: 11, estimate: 13, since };
+        let reply = SketchReply { from: 7, cells, count: 11, estimate: 13, since, part };
         assert_eq!(read_sketch_response(&sketch_response(&reply)), Ok(reply));
         let ids = [1, u64::MAX, 1 << 40];
         assert_eq!(read_short_ids(&short_ids(&ids)), Ok(ids.to_vec()));
@@ -121,6 +141,10 @@ mod tests {
         let counts = vec![0; limits::SKETCH_COUNTS_MAX + 1];
         let request = pb::SketchRequest { counts, ..Default::default() };
         assert!(read_sketch_request(request).expect_err("too many").contains("at most 512"));
+        for (part_bits, part) in [(19, 0), (3, 8)] {
+            let request = pb::SketchRequest { part_bits, part, ..Default::default() };
+            assert!(read_sketch_request(request).is_err());
+        }
         let cells = Bytes::from_static(&[0; CELL_BYTES + 1]);
         let response = pb::SketchResponse { cells, ..Default::default() };
         assert!(read_sketch_response(&response).is_err());

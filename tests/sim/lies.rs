@@ -13,13 +13,14 @@ pub(crate) fn lie(reply: Reply, random: &mut Random) -> Reply {
             let count = if random.below(2) == 0 { count } else { random.bits() };
             Reply::Roots { matched: false, count }
         }
-        Reply::Sketch(SketchReply { mut cells, from, count, .. }) => {
+        Reply::Sketch(SketchReply { mut cells, from, count, part, .. }) => {
             for cell in &mut cells {
                 cell.ids ^= random.bits();
             }
             let row = random.below(1000) as u64;
             let since = (random.below(4) == 0).then(|| Cursor { numbering: random.bits(), row });
-            Reply::Sketch(SketchReply { from, cells, count, estimate: random.bits(), since })
+            let estimate = random.bits();
+            Reply::Sketch(SketchReply { from, cells, count, estimate, since, part })
         }
         Reply::Records(records) => {
             let next = records.next.wrapping_add(random.below(3) as u64);

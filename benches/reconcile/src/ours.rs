@@ -124,7 +124,7 @@ impl Pair {
                     Reply::Roots { matched: self.next == self.common, count: two.store.len() }
                 }
                 Request::Sketch(request) => {
-                    let reply = answer_sketch(two.store.sketch(), two.store.len(), &request);
+                    let reply = answer_sketch(&two.store, &request);
                     let asked = words::sketch_request(request).encode_to_vec();
                     let told = words::sketch_response(&reply).encode_to_vec();
                     cost.bytes += (asked.len() + told.len() + 2 * PREFIX_BYTES) as u64;

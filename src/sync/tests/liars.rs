@@ -22,7 +22,7 @@ impl Liar {
             checks: number as u32,
         };
         let cells = (start..self.cells).map(cell).collect();
-        SketchReply { from: request.from, cells, count: 1, estimate: 600, since: None }
+        SketchReply { from: request.from, cells, count: 1, estimate: 600, ..Default::default() }
     }
 }
 
@@ -201,7 +201,7 @@ impl Lying {
                 Reply::Records(Records { from, next, rows, ..given })
             }
             (Lie::Full, Request::Sketch(request)) => {
-                Reply::Sketch(answer_sketch(Node::with([]).store.sketch(), 0, request))
+                Reply::Sketch(answer_sketch(&Node::with([]).store, request))
             }
             (Lie::Full, Request::Leaves) => Reply::Leaves { leaves: Vec::new(), truncated: false },
             (Lie::Full, Request::Give(_)) => Reply::Given { taken: 0, refusal: "full".into() },

@@ -40,6 +40,11 @@ pub struct SketchRequest {
     /// The first 8 bytes of the caller's root, as a little-endian number.
     #[prost(fixed64, tag = "5")]
     pub root: u64,
+    /// Not 0: compare only the assertions whose hash begins with these bits of `part`; counts are of those.
+    #[prost(uint32, tag = "6")]
+    pub part_bits: u32,
+    #[prost(uint32, tag = "7")]
+    pub part: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SketchResponse {
@@ -61,6 +66,11 @@ pub struct SketchResponse {
     pub since: u64,
     #[prost(fixed64, tag = "6")]
     pub numbering: u64,
+    /// The part that was asked for, if the callee compares parts; assertion_count is that part's.
+    #[prost(uint32, tag = "7")]
+    pub part_bits: u32,
+    #[prost(uint32, tag = "8")]
+    pub part: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordsRequest {
