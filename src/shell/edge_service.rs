@@ -81,9 +81,11 @@ impl EdgeService {
     }
 
     fn sketch(&self, call: &Call) -> Result<Bytes, Status> {
-        let request = words::read_sketch_request(decode(call)?).map_err(invalid)?;
+        let request: pb::SketchRequest = decode(call)?;
+        let narrow = request.narrow;
+        let request = words::read_sketch_request(request).map_err(invalid)?;
         let reply = self.driver.read(|replica, _| replica.answer_sketch(&request));
-        Ok(encode(&words::sketch_response(&reply)))
+        Ok(encode(&words::sketch_response(&reply, narrow)))
     }
 
     fn records(&self, call: &Call) -> Result<Bytes, Status> {

@@ -2,12 +2,12 @@
 //!
 //! In: messages of a peer, or the rooms' wishes. Out: the other form. Never: trusts a length.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::membership;
 use super::pb::edge as pb;
 use crate::base::{NodeId, limits};
-use crate::sketch::{Cell, Part, ShortId};
+use crate::sketch::{Cell, NARROW_FROM, Part, ShortId};
 use crate::sync::{Cursor, SketchReply, SketchRequest};
 
 /// The full name of the service.
@@ -28,7 +28,8 @@ pub fn sketch_request(request: SketchRequest) -> pb::SketchRequest {
     let SketchRequest { from, cells, count, counts, root, part } = request;
     let (from, cells) = (from as u32, cells as u32);
     let (part_bits, part) = write_part(part);
-    pb::SketchRequest { from, cells, assertion_count: count, counts, root, part_bits, part }
+    let (assertion_count, narrow) = (count, true);
+    pb::SketchRequest { from, cells, assertion_count, counts, root, part_bits, part, narrow }
 }
 
 /// What a peer asks.
@@ -42,16 +43,15 @@ pub fn read_sketch_request(request: pb::SketchRequest) -> Result<SketchRequest, 
     Ok(SketchRequest { from: from as usize, cells: cells as usize, count, counts, root, part })
 }
 
-/// What to answer a peer.
-pub fn sketch_response(reply: &SketchReply) -> pb::SketchResponse {
-    let mut cells = BytesMut::with_capacity(reply.cells.len() * CELL_BYTES);
-    for cell in &reply.cells {
-        cells.put_u64_le(cell.ids);
-        cells.put_u32_le(cell.checks);
-    }
+/// What to answer a peer, which may read narrow cells.
+pub fn sketch_response(reply: &SketchReply, narrow: bool) -> pb::SketchResponse {
+    let written = write_cells(reply, narrow);
+    let (cells, narrow_cells) =
+        if narrow { (Bytes::new(), written) } else { (written, Bytes::new()) };
     pb::SketchResponse {
         from: reply.from as u32,
-        cells: cells.freeze(),
+        cells,
+        narrow_cells,
         assertion_count: reply.count,
         estimate: reply.estimate,
         since: reply.since.map_or(0, |since| since.row + 1),
@@ -63,19 +63,18 @@ pub fn sketch_response(reply: &SketchReply) -> pb::SketchResponse {
 
 /// What a peer answered.
 pub fn read_sketch_response(response: &pb::SketchResponse) -> Result<SketchReply, String> {
-    let (cells, rest) = response.cells.as_chunks::<CELL_BYTES>();
-    if !rest.is_empty() || cells.len() > limits::SKETCH_CELLS_MAX {
-        let length = response.cells.len();
-        return Err(format!("the peer's cells have {length} bytes, each takes {CELL_BYTES}"));
-    }
-    let cell = |bytes: &[u8; CELL_BYTES]| {
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = *bytes;
-        let ids = ShortId::from_le_bytes([a, b, c, d, e, f, g, h]);
-        Cell { ids, checks: u32::from_le_bytes([i, j, k, l]) }
+    let from = response.from as usize;
+    let narrow = !response.narrow_cells.is_empty();
+    let bytes = if narrow { &response.narrow_cells } else { &response.cells };
+    let Some(cells) = read_cells(from, bytes, narrow) else {
+        let length = bytes.len();
+        return Err(format!(
+            "the peer's cells have {length} bytes, each takes {CELL_BYTES} or one less"
+        ));
     };
     Ok(SketchReply {
-        from: response.from as usize,
-        cells: cells.iter().map(cell).collect(),
+        from,
+        cells,
         count: response.assertion_count,
         estimate: response.estimate,
         since: response
@@ -84,6 +83,34 @@ pub fn read_sketch_response(response: &pb::SketchResponse) -> Result<SketchReply
             .map(|row| Cursor { numbering: response.numbering, row }),
         part: read_part(response.part_bits, response.part)?,
     })
+}
+
+fn cell_bytes(place: usize, narrow: bool) -> usize {
+    CELL_BYTES - usize::from(narrow && place >= NARROW_FROM)
+}
+
+fn write_cells(reply: &SketchReply, narrow: bool) -> Bytes {
+    let mut written = BytesMut::with_capacity(reply.cells.len() * CELL_BYTES);
+    for (place, cell) in (reply.from..).zip(&reply.cells) {
+        written.put_u64_le(cell.ids);
+        written.put_uint_le(u64::from(cell.checks), cell_bytes(place, narrow) - ID_BYTES);
+    }
+    written.freeze()
+}
+
+/// `None` if they do not fill the bytes, or are too many.
+fn read_cells(from: usize, mut bytes: &[u8], narrow: bool) -> Option<Vec<Cell>> {
+    let most = limits::SKETCH_CELLS_MAX;
+    let mut cells = Vec::with_capacity((bytes.len() / (CELL_BYTES - 1)).min(most));
+    while !bytes.is_empty() && cells.len() < most {
+        let checks_bytes = cell_bytes(from.saturating_add(cells.len()), narrow) - ID_BYTES;
+        let ids = bytes.try_get_u64_le().ok()?;
+        let checks = bytes.get(..checks_bytes)?;
+        bytes.advance(checks_bytes);
+        let checks = checks.iter().rfold(0, |sum, byte| sum << 8 | u32::from(*byte));
+        cells.push(Cell { ids, checks });
+    }
+    bytes.is_empty().then_some(cells)
 }
 
 fn write_part(part: Option<Part>) -> (u32, u32) {
@@ -131,7 +158,15 @@ mod tests {
         let cells = vec![Cell { ids: 1 << 63, checks: 3 }, Cell { ids: 2, checks: u32::MAX }];
         let since = Some(Cursor { numbering: 5, row: 0 });
         let reply = SketchReply { from: 7, cells, count: 11, estimate: 13, since, part };
-        assert_eq!(read_sketch_response(&sketch_response(&reply)), Ok(reply));
+        for narrow in [false, true] {
+            assert_eq!(read_sketch_response(&sketch_response(&reply, narrow)), Ok(reply.clone()));
+        }
+        let from = NARROW_FROM - 1;
+        let reply = SketchReply { from, ..reply };
+        let response = sketch_response(&reply, true);
+        assert_eq!((response.cells.len(), response.narrow_cells.len()), (0, 12 + 11));
+        let cells = read_sketch_response(&response).expect("two cells").cells;
+        assert_eq!((cells[0], cells[1].ids, cells[1].checks), (reply.cells[0], 2, 0xff_ffff));
         let ids = [1, u64::MAX, 1 << 40];
         assert_eq!(read_short_ids(&short_ids(&ids)), Ok(ids.to_vec()));
     }
@@ -145,9 +180,16 @@ mod tests {
             let request = pb::SketchRequest { part_bits, part, ..Default::default() };
             assert!(read_sketch_request(request).is_err());
         }
-        let cells = Bytes::from_static(&[0; CELL_BYTES + 1]);
-        let response = pb::SketchResponse { cells, ..Default::default() };
-        assert!(read_sketch_response(&response).is_err());
+        let cells = |count: usize| Bytes::from(vec![0; count]);
+        for length in
+            [1, CELL_BYTES - 1, CELL_BYTES + 1, CELL_BYTES * (limits::SKETCH_CELLS_MAX + 1)]
+        {
+            let response = pb::SketchResponse { cells: cells(length), ..Default::default() };
+            assert!(read_sketch_response(&response).is_err(), "{length} bytes");
+            let narrow_cells = cells(length);
+            let response = pb::SketchResponse { narrow_cells, ..Default::default() };
+            assert!(read_sketch_response(&response).is_err(), "{length} bytes");
+        }
         assert!(read_short_ids(&[0; 7]).is_err());
         assert!(read_short_ids(&vec![0; 8 * (limits::FETCH_SHORT_MAX + 1)]).is_err());
     }

@@ -13,6 +13,7 @@ use prost::Message;
 use stemedb_edge::base::{Digest, HlcClock, NodeId, Wall, limits};
 use stemedb_edge::journal::{Bodies, Committed, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
+use stemedb_edge::sketch::ShortId;
 use stemedb_edge::store::Store;
 use stemedb_edge::sync::{Output, Reply, Request, Session, Way, answer_sketch};
 use stemedb_edge::wire::edge as words;
@@ -55,6 +56,12 @@ impl Side {
     fn new(share: Share, seed: u64, body: Sealed) -> Side {
         let bodies = Imagined { seed, body, read: Cell::new(0) };
         Side { share, store: Store::new(1), bodies }
+    }
+
+    fn by_short(&self, ids: &[ShortId]) -> Vec<Sealed> {
+        let rows = ids.iter().filter_map(|id| self.store.find_short(*id));
+        let places = rows.filter_map(|row| self.store.position(row));
+        places.filter_map(|at| self.bodies.sealed_at(at)).collect()
     }
 
     fn add(&mut self, number: u64) {
@@ -110,26 +117,42 @@ impl Pair {
         cost
     }
 
-    /// A function of its own, so that callgrind can tell it from the building.
+    /// A function of its own, so that callgrind can tell it from the building. What is traded
+    /// between parts goes by uncounted.
     #[inline(never)]
     fn trade(&self) -> Cost {
         let (one, two) = (&self.one, &self.two);
         let mut session = Session::new(Digest::ZERO, one.store.len(), Way::Sketches);
         let mut cost = Cost::default();
-        let mut is_blind = false;
-        while let Some(Output::Call(number, request)) = session.poll_output(&one.store, &one.bodies)
-        {
+        let (mut is_blind, mut in_parts) = (false, false);
+        while let Some(output) = session.poll_output(&one.store, &one.bodies) {
+            let (number, request) = match output {
+                Output::Call(number, request) => (number, request),
+                Output::Offer(_) => {
+                    // Stored, to all appearances.
+                    session.handle_stored(Ok(true));
+                    continue;
+                }
+                Output::Done => break,
+            };
             let reply = match request {
                 Request::Roots { .. } => {
                     Reply::Roots { matched: self.next == self.common, count: two.store.len() }
                 }
                 Request::Sketch(request) => {
+                    in_parts |= request.part.is_some();
                     let reply = answer_sketch(&two.store, &request);
                     let asked = words::sketch_request(request).encode_to_vec();
-                    let told = words::sketch_response(&reply).encode_to_vec();
+                    let told = words::sketch_response(&reply, true).encode_to_vec();
                     cost.bytes += (asked.len() + told.len() + 2 * PREFIX_BYTES) as u64;
                     cost.rounds += 1;
                     Reply::Sketch(reply)
+                }
+                Request::FetchShort(ids) if in_parts => {
+                    Reply::Fetched { good: two.by_short(&ids), bad: 0 }
+                }
+                Request::Give(given) if in_parts => {
+                    Reply::Given { taken: given.len() as u64, refusal: String::new() }
                 }
                 Request::Leaves => return cost,
                 _ => break,
@@ -140,7 +163,12 @@ impl Pair {
             is_blind |= session.report().is_blind;
         }
         assert!(!is_blind, "the sketches show nothing");
-        cost.found = Some(self.next - self.common);
+        let traded = session.report().received + session.report().sent;
+        if in_parts {
+            // A part's sketch is made of its members.
+            cost.touched += one.store.len() + two.store.len();
+        }
+        cost.found = Some(if in_parts { traded } else { self.next - self.common });
         black_box(cost)
     }
 }

@@ -45,6 +45,9 @@ pub struct SketchRequest {
     pub part_bits: u32,
     #[prost(uint32, tag = "7")]
     pub part: u32,
+    /// The caller reads `narrow_cells`.
+    #[prost(bool, tag = "8")]
+    pub narrow: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SketchResponse {
@@ -71,6 +74,10 @@ pub struct SketchResponse {
     pub part_bits: u32,
     #[prost(uint32, tag = "8")]
     pub part: u32,
+    /// In the place of `cells`, if the caller reads it: from the 65th cell of the sketch on only the lower 3 bytes
+    /// of the sum of checks.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub narrow_cells: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordsRequest {
