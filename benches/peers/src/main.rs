@@ -99,14 +99,15 @@ fn compare(numbers: &[f64], names: &[&'static str]) -> Result<(), String> {
     let children = Children { scratch: Scratch::new(), environment };
     let mut table = Table::new(names);
     for turn in 1..=turns as usize {
-        for name in names {
-            eprintln!("turn {turn}: {name}");
-            for writers in [1, 64] {
+        eprintln!("turn {turn}");
+        // A disk's speed drifts: what is compared is measured close together.
+        for writers in [1, 64] {
+            for name in names {
                 rate(name, &children, (writers, seconds), &mut table);
             }
-            if engine::is_store(name) {
-                fill(name, &children, records as usize, &mut table);
-            }
+        }
+        for name in names.iter().filter(|name| engine::is_store(name)) {
+            fill(name, &children, records as usize, &mut table);
         }
     }
     let (records, turns) = (records as usize, turns as usize);
@@ -118,6 +119,7 @@ fn compare(numbers: &[f64], names: &[&'static str]) -> Result<(), String> {
 fn rate(name: &str, children: &Children, (writers, seconds): (usize, f64), table: &mut Table) {
     let told =
         children.measure(name, &children.scratch.empty("rate"), &Task::Rate { writers, seconds });
+    eprintln!("{name}, {writers} at a time: {:.0}/s", told["rate"]);
     table.add(name, Column::Rate(writers), told["rate"]);
     // The many records of the other measurement tell it better for 64.
     if writers == 1 || !engine::is_store(name) {
