@@ -48,7 +48,7 @@ fn main() {
             }
             recovered = Some(taken.expect("a readable log"));
         }));
-        rows[3].push(timed(|| while store.root_step(usize::MAX).is_none() {}));
+        rows[3].push(timed(|| while store.root_step(usize::MAX, store.rows()).is_none() {}));
         let recovered = recovered.expect("just read");
         println!("{} records", recovered.records);
         checkpoint.save(&store.state().expect("all of it is in runs")).expect("kept");
@@ -57,7 +57,7 @@ fn main() {
             let (whole, mut store) = checkpoint.load().expect("as it was");
             let read = recover_from(&log, false, Some(whole), |_| panic!("all of it is known"));
             assert_eq!(read.expect("a readable log").records, recovered.records);
-            while store.root_step(usize::MAX).is_none() {}
+            while store.root_step(usize::MAX, store.rows()).is_none() {}
         }));
         checkpoint.clear().expect("removed");
     }

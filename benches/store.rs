@@ -100,7 +100,7 @@ fn measure(shape: &str, count: u64) {
         inserting += start.elapsed().as_nanos() as u64;
     }
     let start = Instant::now();
-    while store.root_step(usize::MAX).is_none() {}
+    while store.root_step(usize::MAX, store.rows()).is_none() {}
     let root = start.elapsed();
     memory::trim();
     let grown = memory::resident() - before;

@@ -22,7 +22,7 @@ use crate::cluster::{self, Cluster, Outcome};
 use crate::journal::damage::{Damage, Damages};
 use crate::journal::{self, Bodies, CommitQueue, Committed};
 use crate::model::{Draft, Invalid, Sealed};
-use crate::store::{Applied, Spill, Store};
+use crate::store::{Applied, Root, Spill, Store};
 use crate::swim::Swim;
 use crate::sync::{self, Progress, Reply, Report, Request, Session, Way, WireBytes};
 use ranges::Ranges;
@@ -215,13 +215,13 @@ impl Replica {
         &mut self,
         now: Moment,
         peer: NodeId,
-        root: Digest,
+        root: Root,
         way: Way,
         bodies: &dyn Bodies,
     ) -> SessionId {
         let id = self.next_session;
         self.next_session += 1;
-        let session = Session::new(root, self.store.len(), way);
+        let session = Session::new(root.digest, root.count, way);
         let session = session.resuming(self.ranges.pulled());
         self.sessions.insert(id, (session, peer, self.damages.mark()));
         self.drain_session(now, id, bodies);
@@ -270,13 +270,6 @@ impl Replica {
         let reached_end = leaves.len() < count;
         self.walks.advance(connection, leaves.last().copied().filter(|_| !reached_end));
         (leaves, truncated)
-    }
-
-    /// Works on the Merkle root: about `budget` member hashes are listed again. `None`: call again.
-    pub fn root_step(&mut self, budget: usize) -> Option<Digest> {
-        let root = self.store.root_step(budget)?;
-        self.ranges.note_root(&root, self.store.rows());
-        Some(root)
     }
 
     /// The next thing the node wants done; drain until `None` after every other call.

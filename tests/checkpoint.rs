@@ -92,8 +92,8 @@ impl Folder {
     }
 
     fn root(&self, store: &mut Store) -> String {
-        let root = std::iter::from_fn(|| Some(store.root_step(1 << 20)));
-        root.flatten().next().expect("it ends").to_string()
+        let root = std::iter::from_fn(|| Some(store.root_step(1 << 20, store.rows())));
+        root.flatten().next().expect("it ends").digest.to_string()
     }
 }
 

@@ -121,7 +121,9 @@ fn words_that_stay_out() {
             {
                 wrong.push(format!("{place}: an unfinished mark"));
             }
-            if skips.iter().any(|mark| line.contains(mark.as_str())) {
+            // A bench may look now and then whether a peer is up.
+            let is_bench = path.starts_with(root().join("benches"));
+            if !is_bench && skips.iter().any(|mark| line.contains(mark.as_str())) {
                 wrong.push(format!("{place}: a skipped or sleeping test"));
             }
         }

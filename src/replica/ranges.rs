@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::Replica;
-use crate::base::{Digest, limits};
+use crate::base::limits;
+use crate::store::Root;
 use crate::sync::{Cursor, SketchReply, SketchRequest, answer_sketch, short_root};
 
 /// Roots and pulls.
@@ -20,8 +21,9 @@ pub(super) struct Ranges {
 }
 
 impl Ranges {
-    pub(super) fn note_root(&mut self, root: &Digest, rows: u64) {
-        let root = short_root(root);
+    pub(super) fn note_root(&mut self, root: &Root) {
+        let Root { digest, rows, .. } = root;
+        let (root, rows) = (short_root(digest), *rows);
         if self.roots.back().is_some_and(|(last, _)| *last == root) {
             return;
         }
@@ -51,6 +53,14 @@ impl Ranges {
 }
 
 impl Replica {
+    /// Works on the Merkle root of the first `rows` rows or more: about `budget` member hashes are
+    /// listed again. `None`: call again.
+    pub fn root_step(&mut self, budget: usize, rows: u64) -> Option<Root> {
+        let root = self.store.root_step(budget, rows)?;
+        self.ranges.note_root(&root);
+        Some(root)
+    }
+
     /// Answers a peer that wants to know what differs.
     pub fn answer_sketch(&self, request: &SketchRequest) -> SketchReply {
         let count = self.store.len();
@@ -67,10 +77,13 @@ impl Replica {
 mod tests {
     use super::super::stage::{Memory, replica, store};
     use super::*;
+    use crate::base::Digest;
     use crate::sync::answer_records;
 
     fn root(replica: &mut Replica) -> Digest {
-        std::iter::repeat_with(|| replica.root_step(1000)).flatten().next().expect("in the end")
+        let rows = replica.store().rows();
+        let mut steps = std::iter::repeat_with(|| replica.root_step(1000, rows));
+        steps.find_map(|root| root).expect("in the end").digest
     }
 
     fn first_question(root: &Digest) -> SketchRequest {
@@ -107,8 +120,9 @@ mod tests {
         let mut ranges = Ranges::default();
         let digest = |number: usize| Digest::of(&number.to_le_bytes());
         for number in 0..=limits::ROOTS_KEPT {
-            ranges.note_root(&digest(number), number as u64);
-            ranges.note_root(&digest(number), number as u64 + 1);
+            let root = Root { digest: digest(number), rows: number as u64, count: 0 };
+            ranges.note_root(&root);
+            ranges.note_root(&Root { rows: root.rows + 1, ..root });
         }
         assert_eq!(ranges.roots.len(), limits::ROOTS_KEPT);
         assert_eq!(ranges.rows_at(short_root(&digest(0))), None);

@@ -23,6 +23,7 @@ use super::scrub::Scrubbed;
 use crate::base::{Digest, limits};
 use crate::cluster::gossip::Origin;
 use crate::replica::Replica;
+use crate::store::Root;
 use crate::wire::http::{Cors, JSON, Route, STAMP, echo_request_id, is_json, parse_stamp, route};
 use crate::wire::json;
 use crate::wire::json::answer::{self, Health};
@@ -193,7 +194,7 @@ impl Api {
     }
 
     async fn health(&self) -> String {
-        let (root, assertions) = self.driver.root().await;
+        let Root { digest: root, count: assertions, .. } = self.driver.root().await;
         let uptime_seconds = self.uptime_seconds();
         self.driver.read(|replica, _| {
             answer::health(&Health {

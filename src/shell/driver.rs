@@ -17,7 +17,7 @@ use async_channel::Sender;
 use futures_lite::future;
 
 use super::disk::{self, Disk, Fault, Indexer, Reader};
-use super::reactor::Timer;
+use super::reactor::{Timer, next_turn};
 use super::verify::Verifier;
 use super::waiting::Waiting;
 use crate::base::{Digest, Moment, NodeId, Wall};
@@ -27,7 +27,7 @@ use crate::journal::{self, Bodies};
 use crate::model::{Draft, Invalid, Query, Sealed};
 use crate::replica::{Fate, Output, Replica, SessionId};
 use crate::scan::{Scan, View};
-use crate::store::Spill;
+use crate::store::{Root, Spill};
 use crate::sync::{Reply, Report, Request, Way, WireBytes};
 
 /// Member hashes of the Merkle tree read again before others get their turn: about 2 ms of reading.
@@ -258,16 +258,14 @@ impl Driver {
         self.read(|replica, bodies| bodies.sealed_at(replica.store().find(digest, bodies)?))
     }
 
-    /// The Merkle root and the number of assertions below it, recomputed in slices where the set
+    /// The Merkle root of what is here now or of somewhat more, recomputed in slices where the set
     /// changed.
-    pub async fn root(&self) -> (Digest, u64) {
+    pub async fn root(&self) -> Root {
+        let rows = self.read(|replica, _| replica.store().rows());
         loop {
-            let step = self.touch(|replica, _, _| {
-                replica.root_step(ROOT_STEP).map(|root| (root, replica.store().len()))
-            });
-            match step {
-                Some(found) => return found,
-                None => future::yield_now().await,
+            match self.touch(|replica, _, _| replica.root_step(ROOT_STEP, rows)) {
+                Some(root) => return root,
+                None => next_turn().await,
             }
         }
     }
@@ -289,7 +287,7 @@ impl Driver {
 
     async fn run_scan(&self, mut scan: Scan) -> View {
         while !self.read(|replica, bodies| scan.step(SCAN_STEP, replica.store(), bodies)) {
-            future::yield_now().await;
+            next_turn().await;
         }
         self.read(|replica, bodies| scan.finish(replica.store(), bodies))
     }
@@ -303,8 +301,8 @@ impl Driver {
         has_sketches: bool,
         not_at: Option<Digest>,
     ) -> (SessionId, Digest) {
-        let (root, _) = self.root().await;
-        let way = match (has_sketches, not_at == Some(root)) {
+        let root = self.root().await;
+        let way = match (has_sketches, not_at == Some(root.digest)) {
             (false, _) => Way::Leaves,
             (true, true) => Way::LeavesInDoubt,
             (true, false) => Way::Sketches,
@@ -312,7 +310,7 @@ impl Driver {
         self.touch(|replica, now, bodies| {
             let id = replica.handle_sync(now, peer, root, way, bodies);
             self.errands.borrow_mut().insert(id, errands);
-            (id, root)
+            (id, root.digest)
         })
     }
 

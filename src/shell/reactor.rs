@@ -9,7 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::{Pin, pin};
@@ -50,6 +50,8 @@ pub struct Reactor {
     next_source: Cell<u64>,
     timers: RefCell<BTreeMap<(Instant, u64), Waker>>,
     next_timer: Cell<u64>,
+    /// Who goes on after the next wait, which is none then.
+    turns: RefCell<Vec<Waker>>,
 }
 
 /// How other threads reach a parked reactor.
@@ -151,6 +153,7 @@ impl Reactor {
             next_source: Cell::new(0),
             timers: RefCell::default(),
             next_timer: Cell::new(0),
+            turns: RefCell::default(),
         })
     }
 
@@ -192,7 +195,8 @@ impl Reactor {
     /// One wait, and the wakes that come of it.
     fn turn(&self, events: &mut Vec<epoll::Event>) {
         self.wake.parked.store(true, Ordering::SeqCst);
-        let wait = if self.wake.notified.load(Ordering::SeqCst) {
+        let is_awaited = !self.turns.borrow().is_empty();
+        let wait = if is_awaited || self.wake.notified.load(Ordering::SeqCst) {
             Some(Duration::ZERO)
         } else {
             self.until_next_timer()
@@ -213,6 +217,8 @@ impl Reactor {
             self.dispatch(event.data.u64(), event.flags);
         }
         self.fire_timers();
+        // Last, so that those whom an event woke go first.
+        self.turns.take().into_iter().for_each(Waker::wake);
     }
 
     fn dispatch(&self, key: u64, flags: EventFlags) {
@@ -257,6 +263,21 @@ impl Reactor {
             }
         }
     }
+}
+
+/// Resolves when the reactor has looked for events: long work does its slices between two of them.
+/// (The executor's own yield would run slice after slice, hundreds of them, before it looks.)
+pub async fn next_turn() {
+    let mut is_queued = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut is_queued, true) {
+            return Poll::Ready(());
+        }
+        let reactor = current().expect("the reactor was made at the start");
+        reactor.turns.borrow_mut().push(context.waker().clone());
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Resolves at a point in time.

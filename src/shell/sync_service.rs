@@ -15,6 +15,7 @@ use super::grpc::{Answer, Call, Service};
 use crate::base::{Digest, Hlc, NodeId, limits};
 use crate::cluster::gossip::Origin;
 use crate::model::Sealed;
+use crate::store::Root;
 use crate::wire::membership;
 use crate::wire::pb::sync as pb;
 use crate::wire::status::{Code, Status};
@@ -126,7 +127,7 @@ impl SyncService {
         };
         let driver = self.driver.clone();
         Answer::Later(Box::pin(async move {
-            let (ours, count) = driver.root().await;
+            let Root { digest: ours, count, .. } = driver.root().await;
             Ok(encode(&pb::RootExchangeResponse {
                 merkle_root: Bytes::copy_from_slice(&ours.0),
                 assertion_count: count,

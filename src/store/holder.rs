@@ -28,6 +28,13 @@ impl Holder<'_> {
         }
     }
 
+    pub(super) fn positions(&self, row: Row) -> Vec<Position> {
+        match self {
+            Holder::Table(table) => table.positions(row),
+            Holder::Run(run) => run.positions(row),
+        }
+    }
+
     pub(super) fn count(&self, name: Name, is_subject: bool) -> usize {
         match self {
             Holder::Table(table) => table.count(name, is_subject),

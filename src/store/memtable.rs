@@ -12,6 +12,8 @@ use crate::journal::Position;
 
 /// Hashes per allocation.
 const CHUNK: usize = 1024;
+/// Positions told at a time.
+const PLACES_MAX: Row = 512;
 
 /// The rows.
 #[derive(Debug)]
@@ -84,6 +86,12 @@ impl Memtable {
     /// Where a row that is here was appended.
     pub(super) fn position(&self, row: Row) -> Position {
         self.rows.position(row - self.first).expect("a row of this table")
+    }
+
+    /// The same of it and of some that follow.
+    pub(super) fn positions(&self, row: Row) -> Vec<Position> {
+        let end = self.first + self.len() as Row;
+        (row..end.min(row + PLACES_MAX)).map(|row| self.position(row)).collect()
     }
 
     /// Shows all hashes that agree with one in so many bits.

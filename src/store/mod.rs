@@ -9,6 +9,7 @@
 
 mod candidates;
 mod filter;
+mod hashes;
 mod holder;
 mod memtable;
 mod postings;
@@ -29,9 +30,10 @@ use crate::base::{Digest, limits};
 use crate::journal::damage::Damage;
 use crate::journal::record::{FRAME_HEAD_BYTES, frame_bytes};
 use crate::journal::{Bodies, Committed, Position};
-use crate::sketch::{Key, Part, ShortId, Sketch, short_id};
+use crate::sketch::{Key, ShortId, Sketch, short_id};
 
 pub use candidates::Candidates;
+pub use hashes::Root;
 use holder::Holder;
 use memtable::Memtable;
 pub use run::{Pages, Run};
@@ -105,6 +107,8 @@ pub struct Store {
     /// Rows whose record was written anew.
     moved: BTreeMap<Row, Position>,
     tree: Tree,
+    /// The last root that was computed, if no row of its set went or came back since.
+    root: Option<Root>,
     sketch: Sketch,
     opaque: u64,
     /// Where the last record that was applied ends.
@@ -133,6 +137,7 @@ impl Store {
             lost: BTreeMap::new(),
             moved: BTreeMap::new(),
             tree: Tree::new(),
+            root: None,
             sketch,
             opaque: 0,
             end: Position::first_of(0),
@@ -161,7 +166,8 @@ impl Store {
                 return Applied::Known;
             }
             if self.lost.remove(&row).is_some() {
-                self.tree.insert(&digest);
+                self.tree.restore(&digest);
+                self.root = None;
             }
             self.moved.insert(row, at);
             return Applied::Mended(before);
@@ -185,6 +191,7 @@ impl Store {
         }
         let digest = self.digest_of(row);
         self.tree.remove(&digest);
+        self.root = None;
         self.lost.insert(row, digest);
         let next = (row + 1 < self.end_row()).then(|| self.place_of(row + 1));
         let gap = next.and_then(|next| next.0.checked_sub(at.0));
@@ -243,49 +250,6 @@ impl Store {
     /// How many of them cannot be read as ours.
     pub fn opaque(&self) -> u64 {
         self.opaque
-    }
-
-    /// Works on the Merkle root (`docs/wire.md`): lists at most about `budget` hashes again, never
-    /// fewer than one bucket. `None`: call again.
-    pub fn root_step(&mut self, budget: usize) -> Option<Digest> {
-        let mut tree = std::mem::take(&mut self.tree);
-        let root = tree.root(budget, |prefix, depth| self.hashes_under(prefix, depth));
-        self.tree = tree;
-        root
-    }
-
-    /// Hashes in ascending order, strictly after `after`, at most `max`.
-    pub fn leaves(&self, after: Option<Digest>, max: usize) -> Vec<Digest> {
-        let mut leaves = Vec::new();
-        for (prefix, depth) in self.tree.buckets_from(&after.unwrap_or(Digest::ZERO)) {
-            if leaves.len() >= max {
-                break;
-            }
-            let mut hashes = self.hashes_under(&prefix, depth);
-            hashes.retain(|hash| after.is_none_or(|after| *hash > after));
-            hashes.sort_unstable();
-            leaves.append(&mut hashes);
-        }
-        leaves.truncate(max);
-        leaves
-    }
-
-    /// The sketch of a part; `None` if it is too large to be made at once.
-    pub fn sketch_of(&self, part: Part) -> Option<Sketch> {
-        let (mut sketch, mut members) = (Sketch::new(self.sketch.key()), 0);
-        for (prefix, depth) in self.tree.buckets_from(&part.start()) {
-            if !part.has(&prefix) && prefix > part.start() {
-                break;
-            }
-            for hash in self.hashes_under(&prefix, depth).iter().filter(|hash| part.has(hash)) {
-                members += 1;
-                sketch.insert(hash);
-            }
-            if members > limits::PART_MAX {
-                return None;
-            }
-        }
-        Some(sketch)
     }
 
     /// Where the memory goes.
@@ -411,19 +375,6 @@ impl Store {
     /// Where a row's record is, or was.
     fn place_of(&self, row: Row) -> Position {
         self.moved.get(&row).copied().unwrap_or_else(|| self.holder(row).position(row))
-    }
-
-    /// All hashes of readable records that agree with one in so many bits, in no order.
-    fn hashes_under(&self, prefix: &Digest, depth: usize) -> Vec<Digest> {
-        let mut hashes = Vec::new();
-        let mut see = |row: Row, hash: &Digest| {
-            if self.lost.is_empty() || !self.lost.contains_key(&row) {
-                hashes.push(*hash);
-            }
-        };
-        self.tables().for_each(|table| table.under(prefix, depth, &mut see));
-        self.runs.iter().for_each(|run| run.under(prefix, depth, &mut see));
-        hashes
     }
 }
 

@@ -141,12 +141,20 @@ impl Run {
 
     /// Where a row that is here was appended.
     pub(super) fn position(&self, row: Row) -> Position {
+        self.positions(row)[0]
+    }
+
+    /// The same of it and of those that follow on its page.
+    pub(super) fn positions(&self, row: Row) -> Vec<Position> {
         let place = (row - self.first) as usize;
         let page = self.page(&self.places, place / PLACES.per_page);
-        let start = place % PLACES.per_page * PLACES.width;
-        let mut units = [0; 8];
-        units[..PLACES.width].copy_from_slice(&page[start..start + PLACES.width]);
-        Position(u64::from_le_bytes(units) * ALIGNMENT as u64)
+        let places = page.chunks_exact(PLACES.width).skip(place % PLACES.per_page);
+        let position = |place: &[u8]| {
+            let mut units = [0; 8];
+            units[..PLACES.width].copy_from_slice(place);
+            Position(u64::from_le_bytes(units) * ALIGNMENT as u64)
+        };
+        places.map(position).collect()
     }
 
     /// Shows all hashes that agree with one in so many bits.

@@ -118,7 +118,15 @@ impl Spill {
     }
 
     fn places(&self) -> impl Iterator<Item = Position> {
-        let old = self.onto.iter().flat_map(|run| run.rows().map(|row| run.position(row)));
+        let old = self.onto.iter().flat_map(|run| {
+            let mut next = run.first();
+            let page = move || {
+                let page = run.rows().contains(&next).then(|| run.positions(next))?;
+                next += page.len() as Row;
+                Some(page)
+            };
+            std::iter::from_fn(page).flatten()
+        });
         let first = self.memtable.first();
         let new = first..first + self.memtable.len() as Row;
         old.chain(new.map(|row| self.memtable.position(row)))

@@ -27,12 +27,14 @@ pub struct State {
 
 impl State {
     pub(super) fn of(store: &Store, runs: Vec<Digest>) -> State {
+        let mut tree = store.tree.clone();
+        tree.settle();
         State {
             seed: store.seed,
             opaque: store.opaque,
             end: store.end,
             runs,
-            tree: store.tree.clone(),
+            tree,
             sketch: store.sketch.clone(),
         }
     }

@@ -10,6 +10,7 @@ use super::*;
 use crate::base::stream::{Sink, Source};
 use crate::base::{HlcClock, NodeId, Wall};
 use crate::model::{Draft, Object, Sealed};
+use crate::sketch::Part;
 
 /// Bodies in memory, and how often a hash was read.
 #[derive(Default)]
@@ -115,8 +116,8 @@ impl World {
     }
 
     fn root(&mut self) -> Digest {
-        let steps = std::iter::from_fn(|| Some(self.store.root_step(100)));
-        steps.take(10_000).flatten().next().expect("the root is done some time")
+        let steps = std::iter::from_fn(|| Some(self.store.root_step(100, self.store.rows())));
+        steps.take(10_000).flatten().next().expect("the root is done some time").digest
     }
 
     fn rows(
@@ -212,8 +213,42 @@ fn an_insert_makes_only_its_own_page_be_read_again() {
     }
     world.root();
     world.add_hash(hashes(6, 1, 0)[0]);
-    assert!(world.store.root_step(tree::PAGE_MAX).is_some(), "one page is listed for one insert");
+    let rows = world.store.rows();
+    let root = world.store.root_step(tree::PAGE_MAX, rows);
+    assert!(root.is_some(), "one page is listed for one insert");
     assert_eq!(world.bodies.read.get(), 0, "no record is read for the tree");
+}
+
+#[test]
+fn a_root_is_of_the_rows_there_were_when_it_was_begun() {
+    let all = hashes(7, 30_000, 0);
+    let mut world = World::new();
+    let before = 20_000;
+    all[..before].iter().for_each(|hash| assert!(world.add_hash(*hash)));
+    let mut rest = all[before..].iter();
+    // Each step lists the hashes of a bucket or two, and five more come to others.
+    let root = loop {
+        if let Some(root) = world.store.root_step(8, before as u64) {
+            break root;
+        }
+        rest.by_ref().take(5).for_each(|hash| assert!(world.add_hash(*hash)));
+        assert_eq!(world.store.len(), world.store.rows());
+    };
+    assert!(rest.len() < 10_000 && rest.len() > 0, "some came meanwhile");
+    assert_eq!((root.rows, root.count), (before as u64, before as u64));
+    assert_eq!(root.digest, naive_root(&sorted(&all[..before].iter().copied().collect()), 0));
+    assert_eq!(world.store.root_step(8, before as u64), Some(root), "it is kept");
+    assert_ne!(world.store.root_step(usize::MAX, root.rows + 1), Some(root));
+    let mut here: BTreeSet<Digest> = all[..world.store.rows() as usize].iter().copied().collect();
+    assert_eq!(world.root(), naive_root(&sorted(&here), 0));
+
+    // Of one that was begun, a record is lost.
+    rest.by_ref().take(64).for_each(|hash| assert!(world.add_hash(*hash) && here.insert(*hash)));
+    assert_eq!(world.store.root_step(8, world.store.rows()), None);
+    let lost = world.store.position(77).expect("a row");
+    let lost = (lost, world.bodies.sealed.remove(&lost.0).expect("it reads well").digest());
+    assert!(world.store.lose(lost.0, &world.bodies).is_some() && here.remove(&lost.1));
+    assert_eq!(world.root(), naive_root(&sorted(&here), 0));
 }
 
 #[test]

@@ -2,10 +2,13 @@
 //!
 //! In: hashes that come and go, and whoever can list those that begin alike. Out: the root, as
 //! `docs/wire.md` defines it. How many hashes each node has below it and the digests of those that
-//! did not change are kept; buckets that changed are listed again, in slices.
+//! did not change are kept; buckets that changed are listed again, in slices. A root is that of
+//! the rows there were when it was begun: what comes meanwhile waits, or under load it would never
+//! be done.
 //!
 //! Never: depends on the order of arrival, keeps a hash.
 
+use super::{Root, Row};
 use crate::base::Digest;
 use crate::base::stream::{Sink, Source};
 
@@ -28,6 +31,10 @@ pub(super) struct Tree {
     digests: Vec<u8>,
     /// One bit per node: its digest is known.
     known: Vec<u64>,
+    /// While a root is under way, how many hashes came to each bucket since it was begun.
+    fresh: Vec<u32>,
+    /// The row before which all count for the root under way.
+    end: Option<Row>,
 }
 
 /// Hashes that may still be listed in this slice; the first bucket is listed whatever it has.
@@ -55,21 +62,47 @@ impl Tree {
             counts: vec![0; 2 * BUCKETS],
             digests: vec![0; 2 * BUCKETS * 32],
             known: vec![0; 2 * BUCKETS / 64],
+            fresh: vec![0; BUCKETS],
+            end: None,
         }
     }
 
-    /// A hash came.
+    /// The hash of a new row came.
     pub(super) fn insert(&mut self, hash: &Digest) {
-        self.change(hash, |count| count + 1);
+        if self.end.is_some() {
+            self.fresh[bucket(hash)] += 1;
+        } else {
+            self.change(bucket(hash), |count| count + 1);
+        }
     }
 
-    /// A hash went.
+    /// The hash of an old row came back. A root under way is begun anew.
+    pub(super) fn restore(&mut self, hash: &Digest) {
+        self.settle();
+        self.change(bucket(hash), |count| count + 1);
+    }
+
+    /// The hash of a row went. A root under way is begun anew.
     pub(super) fn remove(&mut self, hash: &Digest) {
-        self.change(hash, |count| count - 1);
+        self.settle();
+        self.change(bucket(hash), |count| count - 1);
     }
 
-    fn change(&mut self, hash: &Digest, by: impl Fn(u32) -> u32) {
-        let mut node = BUCKETS + bucket(hash);
+    /// Takes in what came while a root was under way.
+    pub(super) fn settle(&mut self) {
+        if self.end.take().is_none() {
+            return;
+        }
+        for bucket in 0..BUCKETS {
+            let fresh = std::mem::take(&mut self.fresh[bucket]);
+            if fresh > 0 {
+                self.change(bucket, |count| count + fresh);
+            }
+        }
+    }
+
+    fn change(&mut self, bucket: usize, by: impl Fn(u32) -> u32) {
+        let mut node = BUCKETS + bucket;
         while node > 0 {
             self.counts[node] = by(self.counts[node]);
             self.known[node / 64] &= !(1 << (node % 64));
@@ -79,18 +112,26 @@ impl Tree {
 
     /// How many hashes there are.
     pub(super) fn len(&self) -> u64 {
-        u64::from(self.counts[1])
+        let fresh = self.fresh.iter().filter(|_| self.end.is_some());
+        u64::from(self.counts[1]) + fresh.map(|fresh| u64::from(*fresh)).sum::<u64>()
     }
 
-    /// Brings the tree up to date; `None`: call again. `list` gives all hashes that agree with one
-    /// in so many bits; about `budget` of them are asked for, those of one bucket at least.
+    /// Goes on with a root, or begins one of all rows, which end at `end`; `None`: call again.
+    /// `list` gives all hashes before a row that agree with one in so many bits; about `budget` of
+    /// them are asked for, those of one bucket at least.
     pub(super) fn root(
         &mut self,
         budget: usize,
-        list: impl Fn(&Digest, usize) -> Vec<Digest>,
-    ) -> Option<Digest> {
+        end: Row,
+        list: impl Fn(&Digest, usize, Row) -> Vec<Digest>,
+    ) -> Option<Root> {
+        let end = *self.end.get_or_insert(end);
         let mut budget = Budget { left: budget, is_fresh: true };
-        self.refresh(1, 0, &Digest::ZERO, &mut budget, &list)
+        let list = |prefix: &Digest, depth| list(prefix, depth, end);
+        let digest = self.refresh(1, 0, &Digest::ZERO, &mut budget, &list)?;
+        let root = Root { digest, rows: u64::from(end), count: u64::from(self.counts[1]) };
+        self.settle();
+        Some(root)
     }
 
     /// `prefix` has the bits above the node; the recursion is no deeper than [`DEPTH`].
@@ -129,7 +170,8 @@ impl Tree {
 
     /// Buckets that have hashes, from that of `hash` on: a prefix and its bits for each.
     pub(super) fn buckets_from(&self, hash: &Digest) -> impl Iterator<Item = (Digest, usize)> {
-        let used = (bucket(hash)..BUCKETS).filter(|bucket| self.counts[BUCKETS + bucket] > 0);
+        let count = |bucket: &usize| self.counts[BUCKETS + bucket] + self.fresh[*bucket];
+        let used = (bucket(hash)..BUCKETS).filter(move |bucket| count(bucket) > 0);
         used.map(|bucket| {
             let mut prefix = Digest::ZERO;
             prefix.0[..2].copy_from_slice(&((bucket << (16 - DEPTH)) as u16).to_be_bytes());
@@ -159,7 +201,7 @@ impl Tree {
 
     /// Heap bytes, once hashes have touched them.
     pub(super) fn bytes(&self) -> usize {
-        self.counts.len() * 4 + self.digests.len() + self.known.len() * 8
+        (self.counts.len() + self.fresh.len()) * 4 + self.digests.len() + self.known.len() * 8
     }
 }
 

@@ -42,12 +42,14 @@ impl Store {
     pub fn window(&self, from: Row, bytes: u64) -> Option<Window> {
         let mut window = Window { places: Vec::new(), end: None, next: from };
         while window.next < self.end_row() {
-            if let Some(at) = self.position(window.next)
-                && !window.takes(at, bytes)
-            {
-                break;
+            for place in self.holder(window.next).positions(window.next) {
+                let row = window.next;
+                let at = self.moved.get(&row).copied().unwrap_or(place);
+                if !self.lost.contains_key(&row) && !window.takes(at, bytes) {
+                    return Some(window);
+                }
+                window.next += 1;
             }
-            window.next += 1;
         }
         (!window.places.is_empty()).then_some(window)
     }

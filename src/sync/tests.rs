@@ -55,8 +55,8 @@ impl Node {
 
     fn root(&mut self) -> Digest {
         loop {
-            if let Some(root) = self.store.root_step(1000) {
-                return root;
+            if let Some(root) = self.store.root_step(1000, self.store.rows()) {
+                return root.digest;
             }
         }
     }

@@ -12,7 +12,7 @@ use stemedb_edge::cluster::{self, Cluster, Target};
 use stemedb_edge::journal::{self, Bodies, CommitQueue, Committed};
 use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::replica::{Fate, Output, Replica, SessionId};
-use stemedb_edge::store::Store;
+use stemedb_edge::store::{Root, Store};
 use stemedb_edge::swim::{self, Ack, CallNumber, Event, Failure, State, Update};
 use stemedb_edge::sync::{Reply, Request, Way, WireBytes, answer_records};
 
@@ -229,11 +229,7 @@ impl Node {
     fn go_on_with_agenda(&mut self, now: Moment, disk: &mut Disk) {
         while self.session.is_none() {
             let Some(target) = self.agenda.pop_front() else { return };
-            let root = loop {
-                if let Some(root) = self.replica.root_step(1000) {
-                    break root;
-                }
-            };
+            let root = self.root();
             // The address has to be known before the session asks its first question.
             let address = target.rpc_addr;
             let peer = target.node.unwrap_or(NodeId::NONE);
@@ -305,18 +301,20 @@ impl Node {
         }
     }
 
+    /// The root of what is here.
+    pub(crate) fn root(&mut self) -> Root {
+        let rows = self.replica.store().rows();
+        let mut steps = std::iter::repeat_with(|| self.replica.root_step(1000, rows));
+        steps.find_map(|root| root).expect("in the end")
+    }
+
     fn answer_sync(&mut self, now: Moment, number: u64, request: Request, disk: &Disk) {
         let store = self.replica.store();
         let body = |at: Option<journal::Position>| disk.sealed_at(at?);
         let reply = match request {
             Request::Roots { root, .. } => {
-                let count = store.len();
-                let own = loop {
-                    if let Some(own) = self.replica.root_step(1000) {
-                        break own;
-                    }
-                };
-                Reply::Roots { matched: own == root, count }
+                let own = self.root();
+                Reply::Roots { matched: own.digest == root, count: own.count }
             }
             Request::Leaves => {
                 let (leaves, truncated) = self.replica.handle_leaves(number, 0);
