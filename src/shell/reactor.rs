@@ -324,3 +324,47 @@ impl Drop for Timer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// With the executor's own yield it takes two hundred.
+    #[test]
+    fn long_work_lets_an_event_in_at_its_next_turn() {
+        let (mut near, far) = UnixStream::pair().expect("two sockets");
+        far.set_nonblocking(true).expect("a socket");
+        let reactor = current().expect("epoll");
+        let source = reactor.watch(&far).expect("a descriptor");
+        source.drained();
+        let executor = LocalExecutor::new();
+        let seen = Rc::new(Cell::new(false));
+        let told = seen.clone();
+        let waiting = source.clone();
+        let reader = executor.spawn(async move {
+            poll_fn(|context| waiting.poll_readable(context)).await;
+            told.set(true);
+        });
+        let worker = executor.spawn(async move {
+            // The reader waits, and what was there when the watch began is told.
+            next_turn().await;
+            assert!(!seen.get(), "nothing was written");
+            near.write_all(b"x").expect("room");
+            let mut turns = 0;
+            while !seen.get() {
+                next_turn().await;
+                turns += 1;
+            }
+            turns
+        });
+        let turns = reactor.block_on(&executor, async {
+            reader.await;
+            worker.await
+        });
+        assert!(turns <= 3, "{turns} turns");
+        reactor.forget(&source);
+    }
+}
