@@ -9,29 +9,30 @@
 mod damage;
 mod index;
 mod ranges;
+mod sessions;
 #[cfg(test)]
 mod stage;
 mod walks;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::base::clock::Drift;
 use crate::base::{Digest, Hlc, HlcClock, Moment, NodeId, Ticket, Wall, limits};
 use crate::cluster::gossip::{Origin, Row};
-use crate::cluster::{self, Cluster, Outcome};
+use crate::cluster::{self, Cluster};
 use crate::journal::damage::{Damage, Damages};
-use crate::journal::{self, Bodies, CommitQueue, Committed};
+use crate::journal::{self, Bodies, CommitQueue, Committed, Tickets};
 use crate::model::{Draft, Invalid, Sealed};
-use crate::store::{Applied, Root, Spill, Store};
+use crate::store::{Applied, Spill, Standing, Store};
 use crate::swim::Swim;
-use crate::sync::{self, Progress, Reply, Report, Request, Session, Way, WireBytes};
+use crate::sync::{Report, Request, Session};
 use ranges::Ranges;
 use walks::Walks;
 
 /// Names one run of anti-entropy.
 pub type SessionId = u64;
 
-/// Tickets from here on are the sessions' own; the shell gives those below.
+/// Tickets from here on are the sessions', one each; the shell gives those below.
 const SESSION_TICKETS: u64 = 1 << 63;
 /// Assertions looked through for this node's newest stamp after a restart: milliseconds of reading.
 const RESUMED_ROWS: usize = 4096;
@@ -88,9 +89,9 @@ pub struct Replica {
     store: Store,
     /// With what was known to be damaged when each began.
     sessions: BTreeMap<SessionId, (Session, NodeId, u64)>,
-    offers: BTreeMap<Ticket, SessionId>,
     next_session: SessionId,
-    next_offer: u64,
+    /// Assertions on their way whose record here is damaged.
+    mending: BTreeSet<Digest>,
     walks: Walks,
     ranges: Ranges,
     cluster: Cluster,
@@ -111,9 +112,8 @@ impl Replica {
             queue,
             store,
             sessions: BTreeMap::new(),
-            offers: BTreeMap::new(),
             next_session: 0,
-            next_offer: SESSION_TICKETS,
+            mending: BTreeSet::new(),
             walks: Walks::default(),
             ranges: Ranges::default(),
             cluster,
@@ -158,10 +158,10 @@ impl Replica {
         self.clock.observe(remote, wall)
     }
 
-    /// Somebody offers an assertion; its fate goes to the ticket.
+    /// Somebody offers an assertion; its fate goes to the ticket. It sets out at the next
+    /// [`Replica::handle_timeout`], with whatever else was offered until then.
     pub fn handle_offer(
         &mut self,
-        now: Moment,
         ticket: Ticket,
         (sealed, origin): (Sealed, Origin),
         bodies: &dyn Bodies,
@@ -174,7 +174,6 @@ impl Replica {
             }
             None => {}
         }
-        self.write(now, bodies);
     }
 
     /// Something happened to the membership: `tell` says what.
@@ -209,52 +208,6 @@ impl Replica {
         self.queue.next_deadline().into_iter().chain(self.cluster.next_deadline()).min()
     }
 
-    /// Starts anti-entropy with `peer`; `root` is this node's, see [`Replica::root_step`].
-    /// `way` is how to find out what differs.
-    pub fn handle_sync(
-        &mut self,
-        now: Moment,
-        peer: NodeId,
-        root: Root,
-        way: Way,
-        bodies: &dyn Bodies,
-    ) -> SessionId {
-        let id = self.next_session;
-        self.next_session += 1;
-        let session = Session::new(root.digest, root.count, way);
-        let session = session.resuming(self.ranges.pulled());
-        self.sessions.insert(id, (session, peer, self.damages.mark()));
-        self.drain_session(now, id, bodies);
-        id
-    }
-
-    /// A session's peer answered, or the call failed for the reason given.
-    pub fn handle_reply(
-        &mut self,
-        now: Moment,
-        call: (SessionId, u32),
-        reply: Result<Reply, String>,
-        bytes: WireBytes,
-        bodies: &dyn Bodies,
-    ) {
-        let (id, number) = call;
-        if let Some((session, _, mark)) = self.sessions.get_mut(&id) {
-            if matches!(reply, Ok(Reply::Roots { count, .. }) if count < self.store.len()) {
-                // Who has less cannot have brought what was damaged here.
-                *mark = 0;
-            }
-            session.count_bytes(bytes);
-            match reply {
-                Ok(reply) => session.handle_reply(number, reply, &self.store, bodies),
-                Err(reason) => session.handle_failed(number, reason),
-            }
-            if let Some(cursor) = session.pulled() {
-                self.ranges.note_pulled(cursor);
-            }
-            self.drain_session(now, id, bodies);
-        }
-    }
-
     /// The next page of leaves for a connection: at most `max` (0 or more than the cap: the cap),
     /// and whether the set holds more than that.
     pub fn handle_leaves(&mut self, connection: u64, max: u64) -> (Vec<Digest>, bool) {
@@ -287,11 +240,6 @@ impl Replica {
         &self.store
     }
 
-    /// Anti-entropy under way: with whom, and how far.
-    pub fn syncs(&self) -> impl Iterator<Item = (NodeId, Progress)> {
-        self.sessions.values().map(|(session, peer, _)| (*peer, session.progress()))
-    }
-
     /// Who is there.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
@@ -310,14 +258,21 @@ impl Replica {
     /// Tries to take an assertion; `None` while its flush is waited for, which begins with
     /// [`Replica::write`].
     fn take(&mut self, ticket: Ticket, sealed: Sealed, bodies: &dyn Bodies) -> Option<Fate> {
-        if self.store.find(&sealed.digest(), bodies).is_some() {
+        let digest = sealed.digest();
+        let standing = self.store.standing(&digest, bodies);
+        if standing == Standing::Here {
             self.stats.repeated += 1;
             return Some(Fate::Exists);
         }
-        let refusal = if self.store.is_behind() {
-            journal::Refusal::Busy
-        } else {
-            self.queue.gather(sealed, ticket).err()?
+        let taken = match self.store.is_behind() {
+            true => Err(journal::Refusal::Busy),
+            false => self.queue.gather(sealed, ticket),
+        };
+        let Err(refusal) = taken else {
+            if standing == Standing::Damaged {
+                self.mending.insert(digest);
+            }
+            return None;
         };
         self.stats.refused += 1;
         Some(Fate::Refused(refusal))
@@ -342,33 +297,43 @@ impl Replica {
             match output {
                 journal::Output::Work(work) => self.outbox.push_back(Output::Disk(work)),
                 journal::Output::Committed(committed, tickets) => {
-                    self.commit(&committed, tickets, bodies);
+                    self.commit(&committed, &tickets, bodies);
                 }
                 journal::Output::Refused(refusal, tickets) => {
-                    self.stats.refused += tickets.len() as u64;
-                    for ticket in tickets {
+                    self.stats.refused += tickets.count() as u64;
+                    for ticket in tickets.iter() {
                         self.origins.remove(&ticket);
                         self.answer(ticket, Fate::Refused(refusal));
                     }
                 }
             }
         }
+        if self.queue.is_empty() {
+            // Those that the disk had no room for.
+            self.mending.clear();
+        }
     }
 
     /// Who asked first created it, all others found it there.
-    fn commit(&mut self, committed: &Committed, tickets: Vec<Ticket>, bodies: &dyn Bodies) {
-        let applied = self.store.place(committed, bodies);
+    fn commit(&mut self, committed: &Committed, tickets: &Tickets, bodies: &dyn Bodies) {
+        let digest = committed.sealed().digest();
+        let applied = if self.mending.remove(&digest) {
+            self.store.place(committed, bodies)
+        } else {
+            // It was not here when it was taken, and the queue lets nobody else bring it meanwhile.
+            Applied::New(self.store.append(committed))
+        };
         self.spill();
         let fresh = matches!(applied, Applied::New(_));
         self.stats.created += u64::from(fresh);
-        self.note_stored(applied, &committed.sealed().digest());
-        let origins = tickets.iter().filter_map(|ticket| self.origins.remove(ticket));
-        if let (Some(origin), Applied::New(row)) = (origins.collect::<Vec<_>>().first(), applied) {
-            self.cluster.handle_new(row as Row, *origin);
+        self.note_stored(applied, &digest);
+        let origins = tickets.iter().filter_map(|ticket| self.origins.remove(&ticket));
+        if let (Some(origin), Applied::New(row)) = (origins.reduce(|first, _| first), applied) {
+            self.cluster.handle_new(row as Row, origin);
             self.pump_cluster();
         }
         let mut fate = if fresh { Fate::Created } else { Fate::Exists };
-        for ticket in tickets {
+        for ticket in tickets.iter() {
             self.answer(ticket, fate);
             fate = Fate::Exists;
         }
@@ -384,60 +349,6 @@ impl Replica {
         if ticket.0 < SESSION_TICKETS {
             return self.outbox.push_back(Output::Answer(ticket, fate));
         }
-        let session = self.offers.remove(&ticket).and_then(|id| self.sessions.get_mut(&id));
-        if let Some((session, ..)) = session {
-            session.handle_stored(stored(fate));
-        }
-    }
-
-    fn drain_session(&mut self, now: Moment, id: SessionId, bodies: &dyn Bodies) {
-        let Some((mut session, peer, mark)) = self.sessions.remove(&id) else { return };
-        loop {
-            match session.poll_output(&self.store, bodies) {
-                None => {
-                    self.sessions.insert(id, (session, peer, mark));
-                    break;
-                }
-                Some(sync::Output::Done) => {
-                    let report = session.report().clone();
-                    self.note_level(&report, mark);
-                    self.cluster.handle_synced(now, peer, outcome(&report));
-                    self.outbox.push_back(Output::Synced(id, report));
-                    break;
-                }
-                Some(sync::Output::Call(number, request)) => {
-                    self.outbox.push_back(Output::Call(id, number, request));
-                }
-                Some(sync::Output::Offer(sealed)) => {
-                    let ticket = Ticket(self.next_offer);
-                    self.next_offer += 1;
-                    match self.take(ticket, sealed, bodies) {
-                        Some(fate) => session.handle_stored(stored(fate)),
-                        None => {
-                            self.offers.insert(ticket, id);
-                        }
-                    }
-                }
-            }
-        }
-        self.write(now, bodies);
-    }
-}
-
-fn outcome(report: &Report) -> Outcome {
-    Outcome {
-        is_worthless: report.is_worthless,
-        is_whole: report.error.is_none(),
-        held: report.peer_count,
-        sent: report.sent,
-    }
-}
-
-/// What a session hears of an assertion it offered: whether it was new, or why it was not taken.
-fn stored(fate: Fate) -> Result<bool, String> {
-    match fate {
-        Fate::Created => Ok(true),
-        Fate::Exists => Ok(false),
-        Fate::Refused(refusal) => Err(refusal.to_string()),
+        self.answer_session(ticket.0 - SESSION_TICKETS, fate);
     }
 }

@@ -94,11 +94,17 @@ impl Key {
             state = state.wrapping_add(WEYL);
             // In (0, 1], so that the root is finite.
             let chance = ((mix(state) >> 11) + 1) as f64 / (1_u64 << 53) as f64;
-            let step = ((place + 1.5) * (1.0 / chance.sqrt() - 1.0)).ceil();
-            next = Some(place + step.max(1.0));
+            let step = (place + 1.5) * (1.0 / chance.sqrt() - 1.0);
+            next = Some(place + (rounded_up(step) as f64).max(1.0));
             Some(place as usize)
         })
     }
+}
+
+/// `ceil` of what is not negative, which without SSE 4.1 is a call.
+fn rounded_up(step: f64) -> u64 {
+    let whole = step as u64;
+    whole + u64::from(step > whole as f64)
 }
 
 const WEYL: u64 = 0x9e37_79b9_7f4a_7c15;

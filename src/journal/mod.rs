@@ -8,13 +8,15 @@
 
 pub mod damage;
 pub mod record;
+mod tickets;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
 use crate::base::{Digest, Moment, Ticket, limits};
 use crate::model::Sealed;
+pub use tickets::Tickets;
 
 /// Where a record's frame starts: segment number times [`limits::SEGMENT_BYTES_MAX`], plus the
 /// offset in the segment. Always a multiple of [`record::ALIGNMENT`].
@@ -165,15 +167,25 @@ pub enum Output {
     /// For the disk.
     Work(Work),
     /// Committed, and who waits for it, first comer first.
-    Committed(Committed, Vec<Ticket>),
+    Committed(Committed, Tickets),
     /// Not taken after all, and who waits for it.
-    Refused(Refusal, Vec<Ticket>),
+    Refused(Refusal, Tickets),
 }
 
 #[derive(Debug)]
 struct Entry {
     sealed: Sealed,
-    tickets: Vec<Ticket>,
+    tickets: Tickets,
+}
+
+/// Room for entries that is kept while there are none.
+const ROOM_KEPT: usize = 64;
+
+/// A batch under way: its first frame's place, and how many entries it has.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    position: Position,
+    records: usize,
 }
 
 /// Assertions on their way to the disk.
@@ -182,10 +194,14 @@ pub struct CommitQueue {
     config: Config,
     tail: Position,
     used: u64,
-    entries: BTreeMap<Digest, Entry>,
-    waiting: VecDeque<Digest>,
+    /// First those that fly, then those that wait.
+    entries: VecDeque<Entry>,
+    /// The number of the first entry; each has the next.
+    first: u64,
+    /// Entries by their digest. Its order is nowhere seen.
+    numbers: HashMap<Digest, u64>,
     waiting_bytes: usize,
-    flying: Option<Vec<(Position, Digest)>>,
+    flying: Option<Flight>,
     flushing: bool,
     unflushed: bool,
     flush_not_before: Moment,
@@ -199,8 +215,9 @@ impl CommitQueue {
             config,
             tail,
             used,
-            entries: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            entries: VecDeque::new(),
+            first: 0,
+            numbers: HashMap::new(),
             waiting_bytes: 0,
             flying: None,
             flushing: false,
@@ -222,11 +239,13 @@ impl CommitQueue {
     /// last comes [`CommitQueue::handle_timeout`].
     pub fn gather(&mut self, sealed: Sealed, ticket: Ticket) -> Result<(), Refusal> {
         let digest = sealed.digest();
-        if let Some(entry) = self.entries.get_mut(&digest) {
-            if entry.tickets.len() >= limits::COMMIT_QUEUE_MAX {
+        if let Some(number) = self.numbers.get(&digest) {
+            let place = usize::try_from(number - self.first).expect("no more than wait");
+            let tickets = &mut self.entries[place].tickets;
+            if tickets.count() >= limits::COMMIT_QUEUE_MAX {
                 return Err(Refusal::Busy);
             }
-            entry.tickets.push(ticket);
+            tickets.push(ticket);
             return Ok(());
         }
         let bytes = record::frame_bytes(sealed.bytes().len());
@@ -236,11 +255,11 @@ impl CommitQueue {
             return Err(Refusal::Budget { bytes_max });
         }
         let room = self.waiting_bytes + bytes <= limits::COMMIT_QUEUE_BYTES_MAX;
-        if self.waiting.len() >= limits::COMMIT_QUEUE_MAX || !room {
+        if self.waiting() >= limits::COMMIT_QUEUE_MAX || !room {
             return Err(Refusal::Busy);
         }
-        self.entries.insert(digest, Entry { sealed, tickets: vec![ticket] });
-        self.waiting.push_back(digest);
+        self.numbers.insert(digest, self.first + self.entries.len() as u64);
+        self.entries.push_back(Entry { sealed, tickets: Tickets::of(ticket) });
         self.waiting_bytes += bytes;
         Ok(())
     }
@@ -249,17 +268,19 @@ impl CommitQueue {
     pub fn handle_done(&mut self, now: Moment, done: Done) {
         let flying = self.flying.take();
         match (flying, done) {
-            (Some(flying), Done::Well) => {
-                for (position, digest) in flying {
-                    let entry = self.entries.remove(&digest).expect("what flies has an entry");
-                    let committed = Committed { position, sealed: entry.sealed };
-                    self.outbox.push_back(Output::Committed(committed, entry.tickets));
+            (Some(Flight { mut position, records }), Done::Well) => {
+                for _ in 0..records {
+                    let Entry { sealed, tickets } = self.pop();
+                    let bytes = record::frame_bytes(sealed.bytes().len());
+                    let committed = Committed { position, sealed };
+                    self.outbox.push_back(Output::Committed(committed, tickets));
+                    position.0 += bytes as u64;
                 }
             }
-            (Some(flying), Done::NoSpace) => {
+            (Some(flight), Done::NoSpace) => {
                 // The flush that would have come with this write may be owed to an earlier one.
                 self.unflushed |= self.config.durability == Durability::Eventual;
-                self.give_back(&flying);
+                self.give_back(flight);
             }
             (None, _) => self.flushing = false,
         }
@@ -271,11 +292,15 @@ impl CommitQueue {
         self.start(now);
     }
 
-    /// When [`CommitQueue::handle_timeout`] wants to be called.
+    /// When [`CommitQueue::handle_timeout`] wants to be called; at once where some gathered.
     pub fn next_deadline(&self) -> Option<Moment> {
-        let idle = self.flying.is_none() && !self.flushing;
-        let batched = self.config.durability == Durability::Batched && !self.waiting.is_empty();
-        (idle && (batched || self.unflushed)).then_some(self.flush_not_before)
+        let is_idle = self.flying.is_none() && !self.flushing;
+        let is_batched = self.config.durability == Durability::Batched;
+        match self.waiting() > 0 {
+            _ if !is_idle => None,
+            true if !is_batched => Some(Moment::ZERO),
+            is_waiting => (is_waiting || self.unflushed).then_some(self.flush_not_before),
+        }
     }
 
     /// The next thing to do or tell; drain until `None`.
@@ -303,6 +328,23 @@ impl CommitQueue {
         self.entries.is_empty()
     }
 
+    /// How many wait while others fly.
+    fn waiting(&self) -> usize {
+        self.entries.len() - self.flying.map_or(0, |flight| flight.records)
+    }
+
+    /// The first entry, which is no longer under way.
+    fn pop(&mut self) -> Entry {
+        let entry = self.entries.pop_front().expect("what flies has an entry");
+        self.numbers.remove(&entry.sealed.digest());
+        self.first += 1;
+        if self.entries.is_empty() {
+            self.entries.shrink_to(ROOM_KEPT);
+            self.numbers.shrink_to(ROOM_KEPT);
+        }
+        entry
+    }
+
     /// What the log would take with one more frame, segment heads included as far as the layout
     /// tells now.
     fn used_with(&self, bytes: usize) -> u64 {
@@ -315,7 +357,7 @@ impl CommitQueue {
             return;
         }
         let early = now < self.flush_not_before;
-        if self.waiting.is_empty() {
+        if self.waiting() == 0 {
             if self.unflushed && !early {
                 self.unflushed = false;
                 self.flushing = true;
@@ -346,50 +388,45 @@ impl CommitQueue {
     /// Sends off what waits, as far as one batch and one segment go.
     fn fly(&mut self, flush: bool) {
         let mut bytes = Vec::with_capacity(self.waiting_bytes.min(limits::BATCH_BYTES_MAX));
-        let mut flying = Vec::new();
-        while let Some(digest) = self.waiting.front().copied() {
-            let sealed = &self.entries[&digest].sealed;
+        let mut records = 0;
+        for Entry { sealed, .. } in &self.entries {
             let size = record::frame_bytes(sealed.bytes().len());
             let place = Position(self.tail.0 + bytes.len() as u64);
             if place.offset() + size as u64 > limits::SEGMENT_BYTES_MAX || place.offset() == 0 {
-                if !flying.is_empty() {
+                if records > 0 {
                     break;
                 }
                 self.tail = Position::first_of(self.tail.0.div_ceil(limits::SEGMENT_BYTES_MAX));
-                continue;
             }
             if bytes.len() + size > limits::BATCH_BYTES_MAX {
                 break;
             }
-            record::encode(&digest, sealed.bytes(), &mut bytes);
-            flying.push((place, digest));
-            self.waiting.pop_front();
-            self.waiting_bytes -= size;
+            record::encode(&sealed.digest(), sealed.bytes(), &mut bytes);
+            records += 1;
         }
-        let position = flying.first().expect("something waited").0;
+        self.waiting_bytes -= bytes.len();
+        let position = self.tail;
         if position == Position::first_of(position.segment()) {
             self.used += record::SEGMENT_HEAD_BYTES as u64;
         }
         self.used += bytes.len() as u64;
         self.tail = Position(position.0 + bytes.len() as u64);
-        let records = flying.len();
-        self.flying = Some(flying);
+        self.flying = Some(Flight { position, records });
         let ahead = self.config.bytes_max.map_or(u64::MAX, |max| max.saturating_sub(self.used));
         let batch = Batch { position, bytes, records, flush, ahead };
         self.outbox.push_back(Output::Work(Work::Write(batch)));
     }
 
     /// No room: the batch is refused, the log ends where it did before.
-    fn give_back(&mut self, flying: &[(Position, Digest)]) {
-        let Some((position, _)) = flying.first().copied() else { return };
+    fn give_back(&mut self, Flight { position, records }: Flight) {
         self.used -= self.tail.0 - position.0;
         if position == Position::first_of(position.segment()) {
             self.used -= record::SEGMENT_HEAD_BYTES as u64;
         }
         self.tail = position;
-        for (_, digest) in flying {
-            let entry = self.entries.remove(digest).expect("what flies has an entry");
-            self.outbox.push_back(Output::Refused(Refusal::DiskFull, entry.tickets));
+        for _ in 0..records {
+            let tickets = self.pop().tickets;
+            self.outbox.push_back(Output::Refused(Refusal::DiskFull, tickets));
         }
     }
 }

@@ -53,6 +53,23 @@ fn what_gathers_during_a_flush_is_the_next_batch() {
 }
 
 #[test]
+fn what_gathers_sets_out_together_and_at_once() {
+    let mut queue = queue(Config::default());
+    for (ticket, text) in ["a", "b", "a"].into_iter().enumerate() {
+        queue.gather(sealed(text), Ticket(ticket as u64)).expect("room");
+    }
+    assert!(queue.poll_output().is_none());
+    assert_eq!(queue.next_deadline(), Some(Moment::ZERO));
+    queue.handle_timeout(Moment(5));
+    assert_eq!(batch(&mut queue).records, 2);
+    assert_eq!(queue.next_deadline(), None);
+    queue.handle_done(Moment(6), Done::Well);
+    assert_eq!(committed(&mut queue).1, [0, 2]);
+    assert_eq!(committed(&mut queue).1, [1]);
+    assert!(queue.is_empty());
+}
+
+#[test]
 fn batched_flushes_keep_their_distance() {
     let mut queue = queue(Config { durability: Durability::Batched, bytes_max: None });
     offer(&mut queue, 1_000_000, "a", 1).expect("room");
@@ -103,7 +120,7 @@ fn a_full_disk_refuses_what_flew_and_the_log_stays_as_it_was() {
     let first = batch(&mut queue);
     queue.handle_done(Moment(0), Done::NoSpace);
     let Some(Output::Refused(refusal, tickets)) = queue.poll_output() else { panic!("a refusal") };
-    assert_eq!((refusal, tickets), (Refusal::DiskFull, vec![Ticket(1)]));
+    assert_eq!((refusal, tickets), (Refusal::DiskFull, Tickets::of(Ticket(1))));
     assert_eq!((queue.log_bytes(), queue.len()), (0, 0));
     offer(&mut queue, 0, "a", 2).expect("room again");
     assert_eq!(batch(&mut queue), first, "the same bytes at the same place");

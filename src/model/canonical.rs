@@ -30,20 +30,22 @@ use crate::base::{Digest, Hlc, HlcClock, NodeId, Wall, limits};
 pub struct Sealed {
     digest: Digest,
     bytes: Bytes,
-    names: Option<Names>,
+    read: Option<Read>,
 }
 
-/// Where subject and predicate lie in the bytes.
+/// What is kept of one reading: where subject and predicate lie in the bytes, and whether there is
+/// a signature.
 #[derive(Clone, Debug)]
-struct Names {
+struct Read {
     subject: Range<u32>,
     predicate: Range<u32>,
+    is_signed: bool,
 }
 
 pub(super) fn seal(assertion: &Assertion) -> Sealed {
     let bytes = Bytes::from(encode(assertion));
     let sealed = Sealed::recovered(Digest::of(&bytes), bytes);
-    debug_assert!(sealed.names.is_some(), "an assertion keeps the rules: {assertion:?}");
+    debug_assert!(sealed.read.is_some(), "an assertion keeps the rules: {assertion:?}");
     sealed
 }
 
@@ -62,26 +64,32 @@ pub(super) fn encode(assertion: &Assertion) -> Vec<u8> {
 }
 
 impl Sealed {
-    /// Takes bytes from outside that are claimed to have a digest. What does not decode as ours
-    /// is no error: it is opaque.
+    /// Takes bytes from outside that are claimed to have a digest.
     pub fn open(claimed: Digest, bytes: Bytes) -> Result<Sealed, Malformed> {
+        let sealed = Sealed::open_unnamed(bytes)?;
+        if sealed.digest != claimed {
+            return Err(Malformed::Digest { claimed, actual: sealed.digest });
+        }
+        Ok(sealed)
+    }
+
+    /// Takes bytes from outside that come without a digest. What does not decode as ours is no
+    /// error: it is opaque.
+    pub fn open_unnamed(bytes: Bytes) -> Result<Sealed, Malformed> {
         if bytes.is_empty() || bytes.len() > limits::ASSERTION_BYTES_MAX {
             return Err(Malformed::Size { bytes: bytes.len() });
         }
-        let digest = Digest::of(&bytes);
-        if digest != claimed {
-            return Err(Malformed::Digest { claimed, actual: digest });
-        }
-        Ok(Sealed::recovered(digest, bytes))
+        Ok(Sealed::recovered(Digest::of(&bytes), bytes))
     }
 
     /// Takes bytes whose digest somebody vouches for: the log, by its checksums.
     pub fn recovered(digest: Digest, bytes: Bytes) -> Sealed {
-        let names = read(&bytes).map(|root| Names {
+        let read = read(&bytes).map(|root| Read {
             subject: range_of(&bytes, &root.subject),
             predicate: range_of(&bytes, &root.predicate),
+            is_signed: !root.signatures.is_empty(),
         });
-        Sealed { digest, bytes, names }
+        Sealed { digest, bytes, read }
     }
 
     /// The id: BLAKE3 of the bytes.
@@ -96,18 +104,18 @@ impl Sealed {
 
     /// Whether the bytes are something else than an assertion of ours.
     pub fn is_opaque(&self) -> bool {
-        self.names.is_none()
+        self.read.is_none()
     }
 
     /// Whether there is a signature to verify.
     pub fn is_signed(&self) -> bool {
-        self.names.is_some() && read(&self.bytes).is_some_and(|root| !root.signatures.is_empty())
+        self.read.as_ref().is_some_and(|read| read.is_signed)
     }
 
     /// Subject and predicate; `None` when opaque.
     pub fn names(&self) -> Option<(&str, &str)> {
-        let names = self.names.as_ref()?;
-        Some((self.text(&names.subject), self.text(&names.predicate)))
+        let read = self.read.as_ref()?;
+        Some((self.text(&read.subject), self.text(&read.predicate)))
     }
 
     fn text(&self, range: &Range<u32>) -> &str {
@@ -117,7 +125,7 @@ impl Sealed {
 
     /// The assertion; `None` when opaque.
     pub fn assertion(&self) -> Option<Assertion> {
-        self.names.as_ref()?;
+        self.read.as_ref()?;
         read(&self.bytes).map(decode)
     }
 }

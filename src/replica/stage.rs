@@ -52,7 +52,8 @@ pub(super) fn claim(number: u64) -> Sealed {
 /// Offers a claim and sees it to the disk; where it went.
 pub(super) fn store(replica: &mut Replica, bodies: &mut Memory, number: u64) -> Position {
     let offer = (claim(number), Origin::Here);
-    replica.handle_offer(Moment::ZERO, Ticket(number), offer, bodies);
+    replica.handle_offer(Ticket(number), offer, bodies);
+    replica.handle_timeout(Moment::ZERO, bodies);
     let at = std::iter::from_fn(|| replica.poll_output()).find_map(|output| match output {
         Output::Disk(crate::journal::Work::Write(batch)) => Some(batch.position),
         _ => None,

@@ -13,6 +13,7 @@ use prost::Message;
 
 use super::driver::Driver;
 use super::peers::Peer;
+use super::verify::Body;
 use crate::base::{Digest, NodeId, limits};
 use crate::model::Sealed;
 use crate::sketch::ShortId;
@@ -163,8 +164,10 @@ async fn fetch(
     let request = pb::FetchRequest { hashes };
     let answer: pb::FetchResponse = call(peer, SYNC, "FetchAssertions", &request, bytes).await?;
     let bodies = answer.assertions.into_iter();
-    let claimed = bodies.map(|body| (Digest::from_slice(&body.hash), body.data)).collect();
-    let (good, bad) = open_all(driver, claimed, bytes).await;
+    // What is claimed in other than 32 bytes, no bytes hash to.
+    let claimed = |hash: &[u8]| Some(Digest::from_slice(hash).unwrap_or(Digest::ZERO));
+    let bodies = bodies.map(|body| Body { claimed: claimed(&body.hash), bytes: body.data });
+    let (good, bad) = open_all(driver, bodies.collect(), bytes).await;
     Ok(Reply::Fetched { good, bad })
 }
 
@@ -177,8 +180,7 @@ async fn fetch_short(
     let request = edge::FetchShortRequest { ids: words::short_ids(wanted) };
     let answer: edge::FetchShortResponse = call(peer, EDGE, "FetchShort", &request, bytes).await?;
     // The hash need not travel: it is that of the bytes.
-    let hashed = answer.assertions.into_iter().map(|data| (Some(Digest::of(&data)), data));
-    let (good, bad) = open_all(driver, hashed.collect(), bytes).await;
+    let (good, bad) = open_all(driver, unnamed(answer.assertions), bytes).await;
     Ok(Reply::Fetched { good, bad })
 }
 
@@ -195,30 +197,21 @@ async fn records(
         Err(status) if status.code == Code::Unimplemented => return Ok(Reply::Unsupported),
         Err(status) => return Err(status.to_string()),
     };
-    let hashed = answer.assertions.into_iter().map(|data| (Some(Digest::of(&data)), data));
-    let (good, bad) = open_all(driver, hashed.collect(), bytes).await;
+    let (good, bad) = open_all(driver, unnamed(answer.assertions), bytes).await;
     let from = Cursor { numbering: answer.numbering, row: answer.from };
     let (next, rows) = (answer.next, answer.rows);
     Ok(Reply::Records(Records { from, next, rows, good, bad }))
 }
 
 /// Those that are what they are said to be, and how many are not.
-async fn open_all(
-    driver: &Driver,
-    bodies: Vec<(Option<Digest>, Bytes)>,
-    bytes: &mut WireBytes,
-) -> (Vec<Sealed>, u64) {
-    let mut opened = Vec::with_capacity(bodies.len());
-    let mut false_bodies = 0;
-    for (claimed, data) in bodies {
-        bytes.body += data.len() as u64;
-        match claimed.and_then(|claimed| Sealed::open(claimed, data).ok()) {
-            Some(sealed) => opened.push(sealed),
-            None => false_bodies += 1,
-        }
-    }
-    let (good, falsely_signed) = driver.verify_all(opened).await;
-    (good, false_bodies + falsely_signed)
+async fn open_all(driver: &Driver, bodies: Vec<Body>, bytes: &mut WireBytes) -> (Vec<Sealed>, u64) {
+    bytes.body += bodies.iter().map(|body| body.bytes.len() as u64).sum::<u64>();
+    let opened = driver.open_all(bodies).await;
+    (opened.good, opened.malformed + opened.falsely_signed)
+}
+
+fn unnamed(bodies: Vec<Bytes>) -> Vec<Body> {
+    bodies.into_iter().map(|bytes| Body { claimed: None, bytes }).collect()
 }
 
 async fn sketch(

@@ -18,7 +18,7 @@ use futures_lite::future;
 
 use super::disk::{self, Disk, Fault, Indexer, Reader};
 use super::reactor::{Timer, next_turn};
-use super::verify::Verifier;
+use super::verify::{Body, Opened, Verifier};
 use super::waiting::Waiting;
 use crate::base::{Digest, Moment, NodeId, Wall};
 use crate::cluster;
@@ -208,7 +208,7 @@ impl Driver {
         let digest = sealed.digest();
         let (ticket, fate) = self.fates.ticket();
         let offer = (sealed, origin);
-        self.touch(|replica, now, bodies| replica.handle_offer(now, ticket, offer, bodies));
+        self.touch(|replica, _, bodies| replica.handle_offer(ticket, offer, bodies));
         match fate.await {
             Fate::Created => Ok(Asserted { digest, created: true }),
             Fate::Exists => Ok(Asserted { digest, created: false }),
@@ -223,7 +223,7 @@ impl Driver {
         for sealed in all {
             let (ticket, fate) = self.fates.ticket();
             let offer = (sealed, Origin::AntiEntropy);
-            self.touch(|replica, now, bodies| replica.handle_offer(now, ticket, offer, bodies));
+            self.touch(|replica, _, bodies| replica.handle_offer(ticket, offer, bodies));
             waiting.push(fate);
         }
         let (mut taken, mut why) = (0, None);
@@ -236,21 +236,9 @@ impl Driver {
         (taken, why)
     }
 
-    /// Judges the signatures of assertions a peer gave, all at once.
-    pub async fn verify_all(&self, all: Vec<Sealed>) -> (Vec<Sealed>, u64) {
-        let mut verdicts = Vec::with_capacity(all.len());
-        for sealed in &all {
-            verdicts.push(self.verifier.submit(sealed).await);
-        }
-        let mut good = Vec::with_capacity(all.len());
-        let mut bad = 0;
-        for (sealed, verdict) in all.into_iter().zip(verdicts) {
-            match verdict.get().await {
-                Ok(()) => good.push(sealed),
-                Err(_) => bad += 1,
-            }
-        }
-        (good, bad)
+    /// Which of the bodies that a peer gave are what they are said to be.
+    pub async fn open_all(&self, bodies: Vec<Body>) -> Opened {
+        self.verifier.open_all(bodies).await
     }
 
     /// One assertion by its id.
@@ -351,7 +339,9 @@ impl Driver {
                 moved.await;
                 continue;
             };
-            future::or(Timer::after(due.since(self.now())), moved).await;
+            if due > self.now() {
+                future::or(Timer::after(due.since(self.now())), moved).await;
+            }
             if due <= self.now() {
                 self.touch(|replica, now, bodies| replica.handle_timeout(now, bodies));
             }

@@ -13,8 +13,8 @@ use super::driver::Driver;
 use super::grpc::{Answer, Call, Service};
 use super::membership::Membership;
 use super::sync_service::{decode, encode, invalid, read_stamp};
-use crate::base::{Digest, limits};
-use crate::model::Sealed;
+use super::verify::Body;
+use crate::base::limits;
 use crate::sync::{Cursor, answer_records};
 use crate::wire::edge as words;
 use crate::wire::membership::{read_updates, updates};
@@ -123,37 +123,29 @@ impl EdgeService {
 
     /// What cannot be taken is an answer, not a failed call; the rest is taken all the same.
     fn give(&self, call: &Call) -> Answer {
-        let opened = decode::<pb::GiveRequest>(call).and_then(|request| {
+        let given = decode::<pb::GiveRequest>(call).and_then(|request| {
             let stamp = read_stamp(request.hlc_time, request.hlc_counter, &request.hlc_node_id);
             let wall = self.driver.wall();
             let stamp = stamp.map_err(invalid)?;
             let observed = stamp
                 .map(|stamp| self.driver.touch(|replica, _, _| replica.handle_stamp(stamp, wall)));
             observed.transpose().map_err(|drift| invalid(drift.to_string()))?;
-            Ok(open_all(request.assertions))
+            Ok(request.assertions)
         });
-        let (opened, malformed) = match opened {
-            Ok(opened) => opened,
+        let given = match given {
+            Ok(given) => given,
             Err(status) => return Answer::Now(Err(status)),
         };
         let driver = self.driver.clone();
         Answer::Later(Box::pin(async move {
-            let (good, falsely_signed) = driver.verify_all(opened).await;
-            let (taken, refusal) = driver.offer_all(good).await;
-            let signed = format!("{falsely_signed} carry a signature that is not theirs");
-            let signed = (falsely_signed > 0).then_some(signed);
+            let bodies = given.into_iter().map(|bytes| Body { claimed: None, bytes });
+            let opened = driver.open_all(bodies.collect()).await;
+            let (taken, refusal) = driver.offer_all(opened.good).await;
+            let malformed = opened.why.map(|why| why.to_string());
+            let signed = format!("{} carry a signature that is not theirs", opened.falsely_signed);
+            let signed = (opened.falsely_signed > 0).then_some(signed);
             let error = malformed.or(signed).or(refusal.map(|refusal| refusal.to_string()));
             Ok(encode(&pb::GiveResponse { taken, error: error.unwrap_or_default() }))
         }))
     }
-}
-
-/// Those within the limits, and why the others are not.
-fn open_all(bodies: Vec<Bytes>) -> (Vec<Sealed>, Option<String>) {
-    let mut why = None;
-    let opened = bodies.into_iter().filter_map(|body| {
-        let opened = Sealed::open(Digest::of(&body), body);
-        opened.map_err(|malformed| why = Some(malformed.to_string())).ok()
-    });
-    (opened.collect(), why)
 }

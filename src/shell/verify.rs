@@ -1,26 +1,52 @@
-//! The thread that judges signatures, a batch at a time.
+//! The thread that judges what comes from outside, where that takes long.
 //!
-//! In: signed assertions. Out: a verdict each. What gathers while one batch is judged is the next
-//! batch, so that a busy node pays the price of batches and an idle one waits for nothing. The
-//! thread starts with the first signature there is to judge.
+//! In: signed assertions, or bodies that a peer gave, many at once. Out: a verdict on each.
+//! Signatures that gather while one batch is judged are the next batch, so that a busy node pays
+//! the price of batches and an idle one waits for nothing. The thread starts with the first work
+//! there is.
 //!
-//! Never: sees an unsigned assertion, holds more than its bounded queue.
+//! Never: sees a single unsigned assertion, holds more than its bounded queue.
 
 use std::cell::OnceCell;
 use std::io;
 use std::thread;
 
 use async_channel::{Receiver, Sender};
+use bytes::Bytes;
 
-use crate::base::limits;
-use crate::model::{Assertion, Invalid, Sealed, signature};
+use crate::base::{Digest, limits};
+use crate::model::{Assertion, Invalid, Malformed, Sealed, signature};
 
 /// A decode tree of 64 KiB and curve tables: what the thread needs, doubled.
 const STACK_BYTES: usize = 256 << 10;
+/// Bodies of so many bytes are hashed in the time that handing them over takes.
+const FEW_BYTES: usize = 64 << 10;
 
-struct Job {
-    assertion: Assertion,
-    verdict: Sender<Result<(), Invalid>>,
+enum Job {
+    One(Box<Assertion>, Sender<Result<(), Invalid>>),
+    Many(Vec<Body>, Sender<Opened>),
+}
+
+/// Bytes that a peer says are an assertion, and the digest that it says they have, if it does.
+#[derive(Clone, Debug)]
+pub struct Body {
+    /// What they are to hash to.
+    pub claimed: Option<Digest>,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// What many bodies turned out to be.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// Those that are what they are said to be, in order.
+    pub good: Vec<Sealed>,
+    /// Those that are not.
+    pub malformed: u64,
+    /// What is wrong with one of these.
+    pub why: Option<Malformed>,
+    /// Those with a signature that is not theirs.
+    pub falsely_signed: u64,
 }
 
 /// Judges signatures, or (for development) lets everything pass.
@@ -40,63 +66,118 @@ impl Verifier {
         self.skip || !sealed.is_signed()
     }
 
-    /// The verdict on the signatures of one assertion.
+    /// The verdict on the signatures of one assertion. Waits also while too many wait already.
     pub async fn verify(&self, sealed: &Sealed) -> Result<(), Invalid> {
-        self.submit(sealed).await.get().await
+        let assertion = if self.passes(sealed) { None } else { sealed.assertion() };
+        let Some(assertion) = assertion else { return Ok(()) };
+        let (verdict, answer) = async_channel::bounded(1);
+        self.submit(Job::One(Box::new(assertion), verdict)).await;
+        answer.recv().await.expect("every job gets a verdict")
     }
 
-    /// Hands over one assertion; waits only while too many wait already.
-    pub async fn submit(&self, sealed: &Sealed) -> Verdict {
-        let assertion = if self.passes(sealed) { None } else { sealed.assertion() };
-        let Some(assertion) = assertion else { return Verdict(None) };
+    /// Hashes and reads bodies, and judges their signatures.
+    pub async fn open_all(&self, bodies: Vec<Body>) -> Opened {
+        if bodies.iter().map(|body| body.bytes.len()).sum::<usize>() <= FEW_BYTES {
+            let opened = open_each(bodies.clone());
+            if opened.good.iter().all(|sealed| self.passes(sealed)) {
+                return opened;
+            }
+        }
         let (verdict, answer) = async_channel::bounded(1);
+        self.submit(Job::Many(bodies, verdict)).await;
+        answer.recv().await.expect("every job gets a verdict")
+    }
+
+    async fn submit(&self, job: Job) {
         let jobs = match self.jobs.get() {
             Some(jobs) => jobs,
             None => {
-                let started = start().expect("the system has room for one more thread");
+                let started = start(self.skip).expect("the system has room for one more thread");
                 self.jobs.get_or_init(|| started)
             }
         };
-        jobs.send(Job { assertion, verdict }).await.expect("the thread ends with its senders");
-        Verdict(Some(answer))
+        jobs.send(job).await.expect("the thread ends with its senders");
     }
 }
 
-/// A verdict to come.
-pub struct Verdict(Option<Receiver<Result<(), Invalid>>>);
-
-impl Verdict {
-    /// Waits for it.
-    pub async fn get(self) -> Result<(), Invalid> {
-        match self.0 {
-            None => Ok(()),
-            Some(answer) => answer.recv().await.expect("every job gets a verdict"),
-        }
-    }
-}
-
-fn start() -> io::Result<Sender<Job>> {
+fn start(skip: bool) -> io::Result<Sender<Job>> {
     let (sender, receiver) = async_channel::bounded(limits::VERIFY_BATCH_MAX);
     let builder = thread::Builder::new().name("verify".into()).stack_size(STACK_BYTES);
-    builder.spawn(move || judge(&receiver))?;
+    builder.spawn(move || {
+        while let Ok(job) = receiver.recv_blocking() {
+            let next = match job {
+                Job::One(assertion, verdict) => judge((assertion, verdict), &receiver),
+                many @ Job::Many(..) => Some(many),
+            };
+            if let Some(Job::Many(bodies, answer)) = next {
+                // A caller that went away needs no verdict.
+                let _ = answer.try_send(open_and_judge(bodies, skip));
+            }
+        }
+    })?;
     Ok(sender)
 }
 
-fn judge(jobs: &Receiver<Job>) {
-    while let Ok(first) = jobs.recv_blocking() {
-        let mut batch = vec![first];
-        while batch.len() < limits::VERIFY_BATCH_MAX
-            && let Ok(job) = jobs.try_recv()
-        {
-            batch.push(job);
-        }
-        let assertions: Vec<&Assertion> = batch.iter().map(|job| &job.assertion).collect();
-        let verdicts = signature::verify_batch(&assertions);
-        for (job, verdict) in batch.iter().zip(verdicts) {
-            // A caller that went away needs no verdict.
-            let _ = job.verdict.try_send(verdict);
+/// Judges one assertion and those that wait behind it; the answer is a job that came between.
+fn judge(
+    first: (Box<Assertion>, Sender<Result<(), Invalid>>),
+    jobs: &Receiver<Job>,
+) -> Option<Job> {
+    let (mut batch, mut between) = (vec![first], None);
+    while batch.len() < limits::VERIFY_BATCH_MAX && between.is_none() {
+        match jobs.try_recv() {
+            Ok(Job::One(assertion, verdict)) => batch.push((assertion, verdict)),
+            Ok(many) => between = Some(many),
+            Err(_) => break,
         }
     }
+    let assertions: Vec<&Assertion> = batch.iter().map(|(assertion, _)| &**assertion).collect();
+    let verdicts = signature::verify_batch(&assertions);
+    for ((_, answer), verdict) in batch.iter().zip(verdicts) {
+        // As above.
+        let _ = answer.try_send(verdict);
+    }
+    between
+}
+
+fn open_each(bodies: Vec<Body>) -> Opened {
+    let mut opened = Opened { good: Vec::with_capacity(bodies.len()), ..Opened::default() };
+    for Body { claimed, bytes } in bodies {
+        let sealed = match claimed {
+            Some(claimed) => Sealed::open(claimed, bytes),
+            None => Sealed::open_unnamed(bytes),
+        };
+        match sealed {
+            Ok(sealed) => opened.good.push(sealed),
+            Err(malformed) => {
+                opened.malformed += 1;
+                opened.why = Some(malformed);
+            }
+        }
+    }
+    opened
+}
+
+fn open_and_judge(bodies: Vec<Body>, skip: bool) -> Opened {
+    let mut opened = open_each(bodies);
+    if skip || !opened.good.iter().any(Sealed::is_signed) {
+        return opened;
+    }
+    let mut verdicts = Vec::with_capacity(opened.good.len());
+    for some in opened.good.chunks(limits::VERIFY_BATCH_MAX) {
+        let signed = some.iter().filter(|sealed| sealed.is_signed());
+        let assertions: Vec<Assertion> = signed.filter_map(Sealed::assertion).collect();
+        let mut judged = signature::verify_batch(&assertions).into_iter();
+        verdicts.extend(some.iter().map(|sealed| match sealed.is_signed() {
+            true => judged.next().is_some_and(|verdict| verdict.is_ok()),
+            false => true,
+        }));
+    }
+    let all = opened.good.len();
+    let mut verdicts = verdicts.into_iter();
+    opened.good.retain(|_| verdicts.next().unwrap_or(false));
+    opened.falsely_signed = (all - opened.good.len()) as u64;
+    opened
 }
 
 #[cfg(test)]
@@ -125,5 +206,32 @@ mod tests {
             assert_eq!(verdict.is_ok(), good, "{text}");
         }
         assert_eq!(block_on(Verifier::new(true).verify(&signed("d", false))), Ok(()));
+    }
+
+    #[test]
+    fn of_many_bodies_the_good_ones_are_told_from_the_others() {
+        let few = [("a", true), ("b", false), ("c", true)].map(|(text, good)| signed(text, good));
+        let long = "x".repeat(1000);
+        let many = (0..300).map(|number| signed(&format!("{long}{number}"), number % 100 != 7));
+        for (all, falsely_signed) in [(few.to_vec(), 1), (many.collect(), 3)] {
+            let mut bodies: Vec<Body> = all.iter().map(body).collect();
+            bodies[0].claimed = None;
+            bodies.push(Body { claimed: Some(all[1].digest()), ..body(&all[0]) });
+            bodies.push(Body { claimed: None, bytes: Bytes::new() });
+            let opened = block_on(Verifier::new(false).open_all(bodies.clone()));
+            assert_eq!((opened.malformed, opened.falsely_signed), (2, falsely_signed));
+            assert_eq!(opened.why, Some(Malformed::Size { bytes: 0 }));
+            let good =
+                |opened: &Opened| -> Vec<_> { opened.good.iter().map(Sealed::digest).collect() };
+            let is_good = |sealed: &&Sealed| block_on(Verifier::new(false).verify(sealed)).is_ok();
+            let expected: Vec<_> = all.iter().filter(is_good).map(Sealed::digest).collect();
+            assert_eq!(good(&opened), expected);
+            let unjudged = block_on(Verifier::new(true).open_all(bodies));
+            assert_eq!((unjudged.good.len(), unjudged.falsely_signed), (all.len(), 0));
+        }
+    }
+
+    fn body(sealed: &Sealed) -> Body {
+        Body { claimed: Some(sealed.digest()), bytes: sealed.bytes().clone() }
     }
 }

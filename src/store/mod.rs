@@ -59,6 +59,17 @@ pub enum Applied {
     Known,
 }
 
+/// Whether an assertion is here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It is, and can be read as far as its record's head tells.
+    Here,
+    /// It was, and its record cannot be read.
+    Damaged,
+    /// Its hash was never seen.
+    Unknown,
+}
+
 /// Heap bytes by part, the allocator's own not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {
@@ -172,13 +183,31 @@ impl Store {
             self.moved.insert(row, at);
             return Applied::Mended(before);
         }
+        Applied::New(self.append(committed))
+    }
+
+    /// Takes in a committed assertion that is [`Standing::Unknown`]; the answer is its row.
+    pub fn append(&mut self, committed: &Committed) -> Row {
+        let (sealed, at) = (committed.sealed(), committed.position());
+        let digest = sealed.digest();
+        debug_assert!(self.row_of(&digest).is_none(), "{digest} has a row");
+        self.end = self.end.max(Position(at.0 + frame_bytes(sealed.bytes().len()) as u64));
         let names = sealed.names().map(|(subject, predicate)| {
             [subject, predicate].map(|name| fingerprint(self.seed, name))
         });
         self.opaque += u64::from(names.is_none());
         self.tree.insert(&digest);
         self.sketch.insert(&digest);
-        Applied::New(self.newest.push(&digest, at, names))
+        self.newest.push(&digest, at, names)
+    }
+
+    /// Whether an assertion is here.
+    pub fn standing(&self, digest: &Digest, bodies: &dyn Bodies) -> Standing {
+        match self.row_of(digest) {
+            None => Standing::Unknown,
+            Some(row) if self.is_there(row, digest, bodies) => Standing::Here,
+            Some(_) => Standing::Damaged,
+        }
     }
 
     /// Takes the record at a place out of index and tree, if it is one and cannot be read; the
@@ -212,10 +241,11 @@ impl Store {
 
     /// The row of an assertion whose record says that it is there.
     pub fn find_row(&self, digest: &Digest, bodies: &dyn Bodies) -> Option<Row> {
-        let is_there = |row: &Row| {
-            self.position(*row).and_then(|at| bodies.digest_at(at)).as_ref() == Some(digest)
-        };
-        self.row_of(digest).filter(is_there)
+        self.row_of(digest).filter(|row| self.is_there(*row, digest, bodies))
+    }
+
+    fn is_there(&self, row: Row, digest: &Digest, bodies: &dyn Bodies) -> bool {
+        self.position(row).and_then(|at| bodies.digest_at(at)).as_ref() == Some(digest)
     }
 
     /// The row of an assertion by its short id; of several with one id, any.

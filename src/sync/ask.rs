@@ -4,7 +4,7 @@
 
 use super::comparison::Comparison;
 use super::{Asked, Output, Phase, Request, Session};
-use super::{FETCHES_MAX, GIVES_MAX, OFFERS_MAX, PUSHES_MAX};
+use super::{FETCHES_MAX, GIVES_MAX, PULLED_MAX, PUSHES_MAX};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
@@ -15,7 +15,7 @@ impl Session {
     /// The next records are asked for while those before are stored.
     pub(super) fn poll_pull(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
         let pull = self.pull.as_ref().expect("this phase has one");
-        if !self.asked.is_empty() || self.offers.len() >= OFFERS_MAX {
+        if !self.asked.is_empty() || self.offers.len() >= PULLED_MAX {
             return None;
         }
         if !pull.is_over() {

@@ -39,6 +39,9 @@ const FETCHES_MAX: usize = 2;
 const OFFERS_MAX: usize = limits::COMMIT_QUEUE_MAX / 2;
 /// Bytes of them.
 const OFFERS_BYTES_MAX: usize = limits::COMMIT_QUEUE_BYTES_MAX / 2;
+/// Records that wait for room among those, while the next are asked for: an answer or so, so that
+/// one is stored while the next is on its way.
+const PULLED_MAX: usize = limits::COMMIT_QUEUE_MAX;
 /// Gossip calls under way at once; what the peer groups into one of its flushes.
 const PUSHES_MAX: usize = 32;
 /// `Give` calls under way at once.

@@ -163,15 +163,15 @@ impl Node {
         let value = Object::Number(number as f64);
         let draft = Draft::new(format!("subject {}", number % 20), "p".into(), value);
         let sealed = self.replica.seal(draft, wall(now, self.wall_skew)).expect("a good draft");
-        self.offer(now, sealed.clone(), Origin::Here, Waiting::Client(number), disk);
+        self.offer(sealed.clone(), Origin::Here, Waiting::Client(number), disk);
         sealed
     }
 
-    fn offer(&mut self, now: Moment, sealed: Sealed, origin: Origin, who: Waiting, disk: &Disk) {
+    fn offer(&mut self, sealed: Sealed, origin: Origin, who: Waiting, disk: &Disk) {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.waiting.insert(ticket, who);
-        self.replica.handle_offer(now, ticket, (sealed, origin), disk);
+        self.replica.handle_offer(ticket, (sealed, origin), disk);
     }
 
     fn carry_out(&mut self, now: Moment, output: Output, disk: &mut Disk) {
@@ -295,9 +295,9 @@ impl Node {
             }
             Message::Push(sealed, from) => {
                 let origin = Origin::Gossip(Some(from));
-                self.offer(now, sealed, origin, Waiting::Push(number), disk);
+                self.offer(sealed, origin, Waiting::Push(number), disk);
             }
-            Message::Sync(request) => self.answer_sync(now, number, request, disk),
+            Message::Sync(request) => self.answer_sync(number, request, disk),
         }
     }
 
@@ -308,7 +308,7 @@ impl Node {
         steps.find_map(|root| root).expect("in the end")
     }
 
-    fn answer_sync(&mut self, now: Moment, number: u64, request: Request, disk: &Disk) {
+    fn answer_sync(&mut self, number: u64, request: Request, disk: &Disk) {
         let store = self.replica.store();
         let body = |at: Option<journal::Position>| disk.sealed_at(at?);
         let reply = match request {
@@ -333,17 +333,17 @@ impl Node {
             }
             Request::Gossip(sealed) => {
                 let waiting = Waiting::Gossip(number);
-                return self.offer(now, sealed, Origin::AntiEntropy, waiting, disk);
+                return self.offer(sealed, Origin::AntiEntropy, waiting, disk);
             }
-            Request::Give(given) => return self.give(now, number, given, disk),
+            Request::Give(given) => return self.give(number, given, disk),
         };
         self.wishes.push(Wish::Answer(number, Answer::Sync(reply)));
     }
 
-    fn give(&mut self, now: Moment, number: u64, given: Vec<Sealed>, disk: &Disk) {
+    fn give(&mut self, number: u64, given: Vec<Sealed>, disk: &Disk) {
         self.gives.insert(number, (0, given.len()));
         for sealed in given {
-            self.offer(now, sealed, Origin::AntiEntropy, Waiting::Give(number), disk);
+            self.offer(sealed, Origin::AntiEntropy, Waiting::Give(number), disk);
         }
     }
 

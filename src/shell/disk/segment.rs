@@ -1,13 +1,16 @@
 //! Segment files: names, and the one writer at the end of the log.
 //!
-//! In: frames and where they go. Out: bytes on disk. Files grow by zeros ahead of the frames, so
-//! that most flushes change no file size and need no journal commit of the file system. Never:
-//! writes before the tail.
+//! In: frames and where they go. Out: bytes on disk. Files grow ahead of the frames: by zeros where
+//! those come in small batches, so that most flushes change nothing that the file system has to
+//! commit; by space that it sets aside where they come in large ones, which that costs little, and
+//! zeros twice the writing. Never: writes before the tail.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate};
 
 use super::Fault;
 use super::directory::sync_directory;
@@ -15,8 +18,10 @@ use crate::base::limits;
 use crate::journal::record::{SEGMENT_HEAD_BYTES, segment_head};
 use crate::journal::{Batch, Done, Position};
 
-/// Zeros written ahead in one step: large against a batch, small against the flash of a router.
+/// How far a file grows in one step: large against a batch, small against the flash of a router.
 const PREALLOCATED_BYTES: u64 = 1 << 20;
+/// Batches from here on are large.
+const LARGE_BYTES: usize = 128 << 10;
 
 /// The file of segment `number`.
 pub fn path(log: &Path, number: u64) -> PathBuf {
@@ -131,7 +136,7 @@ impl Open {
             Ok(()) if end <= self.allocated => Ok(Done::Well),
             Ok(()) => {
                 self.allocated = end;
-                self.grow(end.saturating_add(ahead))?;
+                self.grow(end.saturating_add(ahead), bytes.len() >= LARGE_BYTES)?;
                 Ok(Done::Well)
             }
             Err(error) if is_full(&error) => {
@@ -144,10 +149,20 @@ impl Open {
         }
     }
 
-    /// Zeros behind the frames, as far as there is room: without them the next write itself tells.
-    fn grow(&mut self, most: u64) -> Result<(), Fault> {
+    /// Room behind the frames, as far as there is any: without it the next write itself tells.
+    fn grow(&mut self, most: u64, is_large: bool) -> Result<(), Fault> {
         let step = self.allocated.next_multiple_of(PREALLOCATED_BYTES);
         let target = step.min(most).min(limits::SEGMENT_BYTES_MAX);
+        if is_large && self.allocated < target {
+            let bytes = target - self.allocated;
+            let reserved = fallocate(&self.file, FallocateFlags::empty(), self.allocated, bytes);
+            match reserved.map_err(io::Error::from) {
+                Ok(()) => self.allocated = target,
+                Err(error) if is_full(&error) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+                Err(error) => return Err(Fault::new("growing", &self.path, error)),
+            }
+        }
         let zeros = [0; 64 << 10];
         while self.allocated < target {
             let count = (target - self.allocated).min(zeros.len() as u64);
@@ -189,3 +204,31 @@ pub fn is_full(error: &io::Error) -> bool {
 
 /// A head alone is no frame.
 const _: () = assert!(SEGMENT_HEAD_BYTES.is_multiple_of(8));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_grows_ahead_of_small_and_of_large_batches() {
+        let log = std::env::temp_dir().join(format!("stemedb-grow-{}", std::process::id()));
+        fs::create_dir_all(&log).expect("a directory");
+        let mut writer = Writer::open(&log, Position::first_of(0)).expect("a log");
+        let mut position = Position::first_of(0);
+        for (bytes, ahead, length) in [
+            (48, u64::MAX, PREALLOCATED_BYTES),
+            (PREALLOCATED_BYTES as usize, u64::MAX, 2 * PREALLOCATED_BYTES),
+            (PREALLOCATED_BYTES as usize, 80, 2 * PREALLOCATED_BYTES + 160),
+        ] {
+            let batch = Batch { position, bytes: vec![7; bytes], records: 1, flush: true, ahead };
+            assert_eq!(writer.write(&batch).expect("a good disk"), Done::Well);
+            position.0 += bytes as u64;
+            let file = fs::read(path(&log, 0)).expect("it is there");
+            assert_eq!(file.len() as u64, length, "after {bytes} bytes");
+            assert!(file[position.offset() as usize..].iter().all(|byte| *byte == 0));
+        }
+        writer.close().expect("a good disk");
+        assert_eq!(fs::read(path(&log, 0)).expect("it is there").len() as u64, position.0);
+        fs::remove_dir_all(&log).expect("removed");
+    }
+}

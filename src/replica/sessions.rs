@@ -1,0 +1,118 @@
+//! Runs of anti-entropy.
+//!
+//! In: a peer, its answers, what became of the assertions it gave. Out: calls for the peer, offers,
+//! a report. Never: knows how sets are compared.
+
+use super::{Fate, Output, Replica, SESSION_TICKETS, SessionId};
+use crate::base::{Moment, NodeId, Ticket};
+use crate::cluster::Outcome;
+use crate::journal::Bodies;
+use crate::store::Root;
+use crate::sync::{self, Progress, Reply, Report, Session, Way, WireBytes};
+
+impl Replica {
+    /// Starts anti-entropy with `peer`; `root` is this node's, see [`Replica::root_step`].
+    /// `way` is how to find out what differs.
+    pub fn handle_sync(
+        &mut self,
+        now: Moment,
+        peer: NodeId,
+        root: Root,
+        way: Way,
+        bodies: &dyn Bodies,
+    ) -> SessionId {
+        let id = self.next_session;
+        self.next_session += 1;
+        let session = Session::new(root.digest, root.count, way);
+        let session = session.resuming(self.ranges.pulled());
+        self.sessions.insert(id, (session, peer, self.damages.mark()));
+        self.drain_session(now, id, bodies);
+        id
+    }
+
+    /// A session's peer answered, or the call failed for the reason given.
+    pub fn handle_reply(
+        &mut self,
+        now: Moment,
+        call: (SessionId, u32),
+        reply: Result<Reply, String>,
+        bytes: WireBytes,
+        bodies: &dyn Bodies,
+    ) {
+        let (id, number) = call;
+        if let Some((session, _, mark)) = self.sessions.get_mut(&id) {
+            if matches!(reply, Ok(Reply::Roots { count, .. }) if count < self.store.len()) {
+                // Who has less cannot have brought what was damaged here.
+                *mark = 0;
+            }
+            session.count_bytes(bytes);
+            match reply {
+                Ok(reply) => session.handle_reply(number, reply, &self.store, bodies),
+                Err(reason) => session.handle_failed(number, reason),
+            }
+            if let Some(cursor) = session.pulled() {
+                self.ranges.note_pulled(cursor);
+            }
+            self.drain_session(now, id, bodies);
+        }
+    }
+
+    /// Anti-entropy under way: with whom, and how far.
+    pub fn syncs(&self) -> impl Iterator<Item = (NodeId, Progress)> {
+        self.sessions.values().map(|(session, peer, _)| (*peer, session.progress()))
+    }
+
+    /// What became of an assertion that a session offered; it may be over.
+    pub(super) fn answer_session(&mut self, id: SessionId, fate: Fate) {
+        if let Some((session, ..)) = self.sessions.get_mut(&id) {
+            session.handle_stored(stored(fate));
+        }
+    }
+
+    pub(super) fn drain_session(&mut self, now: Moment, id: SessionId, bodies: &dyn Bodies) {
+        let Some((mut session, peer, mark)) = self.sessions.remove(&id) else { return };
+        loop {
+            match session.poll_output(&self.store, bodies) {
+                None => {
+                    self.sessions.insert(id, (session, peer, mark));
+                    break;
+                }
+                Some(sync::Output::Done) => {
+                    let report = session.report().clone();
+                    self.note_level(&report, mark);
+                    self.cluster.handle_synced(now, peer, outcome(&report));
+                    self.outbox.push_back(Output::Synced(id, report));
+                    break;
+                }
+                Some(sync::Output::Call(number, request)) => {
+                    self.outbox.push_back(Output::Call(id, number, request));
+                }
+                Some(sync::Output::Offer(sealed)) => {
+                    let ticket = Ticket(SESSION_TICKETS + id);
+                    if let Some(fate) = self.take(ticket, sealed, bodies) {
+                        session.handle_stored(stored(fate));
+                    }
+                }
+            }
+        }
+        self.write(now, bodies);
+    }
+}
+
+fn outcome(report: &Report) -> Outcome {
+    Outcome {
+        is_worthless: report.is_worthless,
+        is_whole: report.error.is_none(),
+        held: report.peer_count,
+        sent: report.sent,
+    }
+}
+
+/// What a session hears of an assertion it offered: whether it was new, or why it was not taken.
+fn stored(fate: Fate) -> Result<bool, String> {
+    match fate {
+        Fate::Created => Ok(true),
+        Fate::Exists => Ok(false),
+        Fate::Refused(refusal) => Err(refusal.to_string()),
+    }
+}
