@@ -16,7 +16,7 @@ use stemedb_edge::journal::{Bodies, CommitQueue, Config, Done, Output, Position}
 use stemedb_edge::model::Sealed;
 use stemedb_edge::shell::disk::{Checkpoint, Directory, Disk, Indexer, Reader, recover_from};
 use stemedb_edge::sketch::Key;
-use stemedb_edge::store::Store;
+use stemedb_edge::store::{Standing, Store};
 
 use super::{Engine, by_threads};
 use crate::record::{Record, Work};
@@ -82,12 +82,15 @@ fn open(dir: &Path) -> (Journal, Disk) {
 impl Journal {
     fn offer(&mut self, record: Record, ticket: usize) {
         let sealed = Sealed::recovered(Digest(record.key), record.body);
-        let taken = self.queue.offer(Moment::ZERO, sealed, Ticket(ticket as u64));
+        let standing = self.store.standing(&sealed.digest(), &self.log);
+        assert_eq!(standing, Standing::Unknown, "every record is another one");
+        let taken = self.queue.gather(sealed, Ticket(ticket as u64));
         taken.expect("the queue has room for all writers");
     }
 
     /// Carries out what the queue wants; tickets whose records are durable go to `told`.
     fn drain(&mut self, disk: &Disk, told: &mut Vec<usize>) {
+        self.queue.handle_timeout(Moment::ZERO);
         while let Some(output) = self.queue.poll_output() {
             match output {
                 Output::Work(work) => {
@@ -95,7 +98,7 @@ impl Journal {
                     self.is_flying = true;
                 }
                 Output::Committed(committed, tickets) => {
-                    self.store.apply(&committed, &self.log);
+                    self.store.append(&committed);
                     told.extend(tickets.iter().map(|ticket| ticket.0 as usize));
                 }
                 Output::Refused(refusal, _) => panic!("{refusal}"),
