@@ -70,6 +70,11 @@ pub trait Bodies {
     fn digest_at(&self, at: Position) -> Option<Digest>;
     /// The record at a position; `None` if it cannot be read or is damaged.
     fn sealed_at(&self, at: Position) -> Option<Sealed>;
+    /// The records at these positions, which ascend in one segment and lie close together; those
+    /// that cannot be read or are damaged are left out.
+    fn sealed_at_all(&self, places: &[Position]) -> Vec<Sealed> {
+        places.iter().filter_map(|at| self.sealed_at(*at)).collect()
+    }
     /// Which record a damaged one at a position was, as far as what is left of it tells.
     fn name_at(&self, at: Position) -> Option<Digest> {
         self.digest_at(at)

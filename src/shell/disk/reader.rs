@@ -83,6 +83,26 @@ impl Bodies for Reader {
         sealed
     }
 
+    /// Reads them in one go.
+    fn sealed_at_all(&self, places: &[Position]) -> Vec<Sealed> {
+        let span = places.first().zip(places.last());
+        let bytes = span.and_then(|(first, last)| {
+            let length = last.0.checked_sub(first.0)? + GUESS_BYTES as u64;
+            let mut bytes = vec![0; usize::try_from(length).ok()?];
+            let count = read_some(&*self.file(first.segment())?, &mut bytes, first.offset())?;
+            bytes.truncate(count);
+            Some((first.0, Bytes::from(bytes)))
+        });
+        let sealed = places.iter().map(|at| {
+            let (start, bytes) = bytes.as_ref()?;
+            let frame = bytes.slice_ref(bytes.get(usize::try_from(at.0 - start).ok()?..)?);
+            let (digest, payload) = record::decode(&frame)?;
+            Some(Sealed::recovered(digest, frame.slice(payload)))
+        });
+        let pairs = sealed.zip(places);
+        pairs.filter_map(|(sealed, at)| sealed.or_else(|| self.sealed_at(*at))).collect()
+    }
+
     fn name_at(&self, at: Position) -> Option<Digest> {
         let file = self.file(at.segment())?;
         if let Some((head, payload)) = read_frame(&file, at.offset()) {
@@ -96,18 +116,24 @@ impl Bodies for Reader {
     }
 }
 
-/// Head and payload at an offset, if there are so many bytes.
-pub(super) fn read_frame(file: &File, offset: u64) -> Option<(Head, Bytes)> {
-    let mut guess = [0; GUESS_BYTES];
+/// Bytes from an offset on, enough for a head at least; how many there are.
+fn read_some(file: &File, bytes: &mut [u8], offset: u64) -> Option<usize> {
     let mut count = 0;
     while count < FRAME_HEAD_BYTES {
-        match file.read_at(&mut guess[count..], offset + count as u64) {
+        match file.read_at(&mut bytes[count..], offset + count as u64) {
             Ok(0) => return None,
             Ok(more) => count += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return None,
         }
     }
+    Some(count)
+}
+
+/// Head and payload at an offset, if there are so many bytes.
+pub(super) fn read_frame(file: &File, offset: u64) -> Option<(Head, Bytes)> {
+    let mut guess = [0; GUESS_BYTES];
+    let count = read_some(file, &mut guess, offset)?;
     let head = Head::read(guess.first_chunk()?)?;
     let bytes = match guess[FRAME_HEAD_BYTES..count].get(..head.payload_bytes()) {
         Some(payload) => Bytes::copy_from_slice(payload),
@@ -147,6 +173,32 @@ mod tests {
         }
         assert!(reader.sealed_at(Position::first_of(7)).is_none(), "no such file, no word of it");
         assert_eq!(std::iter::from_fn(|| told.try_recv().ok()).collect::<Vec<_>>(), places[1..3]);
+        let _ = fs::remove_dir_all(&log);
+    }
+
+    #[test]
+    fn many_are_read_as_one_by_one() {
+        let log = std::env::temp_dir().join(format!("stemedb-reader-all-{}", std::process::id()));
+        fs::create_dir_all(&log).expect("a temporary directory");
+        let mut bytes = record::segment_head(0, 0).to_vec();
+        let (mut places, mut payloads) = (Vec::new(), Vec::new());
+        for length in [3, 5000, 70, 1, 900, 2000] {
+            let payload = vec![length as u8; length];
+            places.push(Position(bytes.len() as u64));
+            record::encode(&Digest::of(&payload), &payload, &mut bytes);
+            payloads.push(payload);
+        }
+        bytes[places[2].offset() as usize + FRAME_HEAD_BYTES] ^= 1;
+        payloads.remove(2);
+        fs::write(segment_path(&log, 0), &bytes).expect("a writable segment");
+        let (unreadable, told) = async_channel::bounded(9);
+        let reader = Reader::watched(&log, unreadable);
+        let read = reader.sealed_at_all(&places);
+        let read: Vec<_> = read.iter().map(|sealed| sealed.bytes().to_vec()).collect();
+        assert_eq!(read, payloads, "the last reaches further than the guess");
+        assert_eq!(std::iter::from_fn(|| told.try_recv().ok()).collect::<Vec<_>>(), [places[2]]);
+        assert!(reader.sealed_at_all(&[]).is_empty());
+        assert!(reader.sealed_at_all(&[Position::first_of(7)]).is_empty());
         let _ = fs::remove_dir_all(&log);
     }
 }
