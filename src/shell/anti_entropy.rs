@@ -19,6 +19,7 @@ use super::driver::{Driver, Errand};
 use super::pace::Pace;
 use super::peers::Peer;
 use super::pool::Pool;
+use super::reactor::next_turn;
 use super::tasks::Tasks;
 use crate::base::{Digest, NodeId, limits};
 use crate::cluster::Target;
@@ -224,6 +225,10 @@ async fn run(
                     pace.spend(answered.2.body).await;
                     answered
                 }));
+            }
+            Err(Ok(Errand::Turn)) => {
+                next_turn().await;
+                driver.take_turn(session);
             }
             Err(Ok(Errand::Done(report))) => break report,
             Err(Err(_)) => return Report::default(),

@@ -18,9 +18,10 @@ use futures_lite::future;
 
 use super::disk::{self, Disk, Fault, Indexer, Reader};
 use super::reactor::{Timer, next_turn};
+use super::turns::Turns;
 use super::verify::Verifier;
 use super::waiting::Waiting;
-use crate::base::{Digest, Moment, NodeId, Wall};
+use crate::base::{Digest, Moment, NodeId, Wall, limits};
 use crate::cluster;
 use crate::cluster::gossip::Origin;
 use crate::journal::{self, Bodies};
@@ -28,7 +29,7 @@ use crate::model::{Draft, Invalid, Query, Sealed};
 use crate::replica::{Fate, Output, Replica, SessionId};
 use crate::scan::{Scan, View};
 use crate::store::{Root, Spill};
-use crate::sync::{Reply, Report, Request, Way, WireBytes};
+use crate::sync::{Reply, Report, Request, SketchReply, SketchRequest, Way, WireBytes};
 
 /// Member hashes of the Merkle tree read again before others get their turn: about 2 ms of reading.
 const ROOT_STEP: usize = 4096;
@@ -67,6 +68,8 @@ pub struct Asserted {
 pub enum Errand {
     /// Ask the peer; the answer goes to [`Driver::peer_answered`] under the number.
     Call(u32, Request),
+    /// Let others go on first, then [`Driver::take_turn`].
+    Turn,
     /// The session is over.
     Done(Report),
 }
@@ -85,6 +88,7 @@ pub struct Driver {
     reader: Reader,
     verifier: Verifier,
     fates: Waiting<Fate>,
+    sketching: Turns,
     errands: RefCell<BTreeMap<SessionId, Sender<Errand>>>,
     observer: RefCell<Option<FlushObserver>>,
     cluster: RefCell<Option<ClusterObserver>>,
@@ -113,6 +117,7 @@ impl Driver {
             reader,
             verifier,
             fates: Waiting::new(),
+            sketching: Turns::new(limits::PARTS_SKETCHED_MAX),
             errands: RefCell::default(),
             observer: RefCell::default(),
             cluster: RefCell::default(),
@@ -171,6 +176,7 @@ impl Driver {
             Output::Call(session, number, request) => {
                 self.run_errand(session, Errand::Call(number, request));
             }
+            Output::Turn(session) => self.run_errand(session, Errand::Turn),
             Output::Synced(session, report) => {
                 self.run_errand(session, Errand::Done(report));
                 self.errands.borrow_mut().remove(&session);
@@ -322,6 +328,29 @@ impl Driver {
         bytes: WireBytes,
     ) {
         self.touch(|replica, now, bodies| replica.handle_reply(now, call, reply, bytes, bodies));
+    }
+
+    /// A session that gave others their turn goes on.
+    pub fn take_turn(&self, session: SessionId) {
+        self.touch(|replica, now, bodies| replica.handle_turn(now, session, bodies));
+    }
+
+    /// Answers a peer that wants to know what differs. A part is read in slices, and few at a
+    /// time: whoever asks for more of them waits.
+    pub async fn answer_sketch(&self, request: SketchRequest) -> SketchReply {
+        let answer = self.read(|replica, _| replica.answer_sketch(request));
+        let mut answering = match answer {
+            Ok(reply) => return reply,
+            Err(answering) => answering,
+        };
+        let _turn = self.sketching.take().await;
+        loop {
+            next_turn().await;
+            let reply = self.read(|replica, _| answering.step(ROOT_STEP, replica.store()));
+            if let Some(reply) = reply {
+                return reply;
+            }
+        }
     }
 
     /// Carries what the disk reports to the replica; ends only by a fault, after which nothing may

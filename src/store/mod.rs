@@ -33,7 +33,7 @@ use crate::journal::{Bodies, Committed, Position};
 use crate::sketch::{Key, ShortId, Sketch, short_id};
 
 pub use candidates::Candidates;
-pub use hashes::Root;
+pub use hashes::{PartScan, Root};
 use holder::Holder;
 use memtable::Memtable;
 pub use run::{Pages, Run};

@@ -11,6 +11,7 @@
 use super::{Root, Row};
 use crate::base::Digest;
 use crate::base::stream::{Sink, Source};
+use crate::sketch::Part;
 
 /// Bits that name a bucket: with ten million hashes one has some 2,400, which are listed and
 /// digested in a tenth of a millisecond; all nodes take 300 KB.
@@ -114,6 +115,14 @@ impl Tree {
     pub(super) fn len(&self) -> u64 {
         let fresh = self.fresh.iter().filter(|_| self.end.is_some());
         u64::from(self.counts[1]) + fresh.map(|fresh| u64::from(*fresh)).sum::<u64>()
+    }
+
+    /// How many hashes there are in a part, those of its whole bucket where it is less.
+    pub(super) fn len_of(&self, part: Part) -> u64 {
+        let below = DEPTH.saturating_sub(part.bits as usize);
+        let first = bucket(&part.start());
+        let buckets = first..first + (1 << below);
+        buckets.map(|bucket| u64::from(self.counts[BUCKETS + bucket] + self.fresh[bucket])).sum()
     }
 
     /// Goes on with a root, or begins one of all rows, which end at `end`; `None`: call again.

@@ -2,13 +2,13 @@
 //!
 //! Never: has more calls under way than is bounded, asks while what came before waits for the disk.
 
-use super::comparison::Comparison;
+use super::parts::Parts;
 use super::{Asked, Output, Phase, Request, Session};
 use super::{FETCHES_MAX, GIVES_MAX, OFFERS_MAX, PUSHES_MAX};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
-use crate::sketch::{Part, ShortId, short_id};
+use crate::sketch::{ShortId, short_id};
 use crate::store::{Row, Store};
 
 impl Session {
@@ -31,6 +31,10 @@ impl Session {
 
     /// Both directions at once.
     pub(super) fn poll_trade(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        self.settle_parts(store);
+        if self.phase != Phase::Trade {
+            return self.poll_output(store, bodies);
+        }
         let gives = self.asked.values().filter(|asked| matches!(asked, Asked::Give)).count();
         let fetches = self.asked.len() - gives + self.fetches_unstored();
         if !self.missing_short.is_empty() && fetches < FETCHES_MAX {
@@ -42,29 +46,19 @@ impl Session {
             let given = self.next_gift(store, bodies);
             return Some(self.call(Asked::Give, Request::Give(given)));
         }
-        if !self.asked.is_empty() || !self.missing_short.is_empty() {
+        if let Some(output) = self.poll_parts(store) {
+            return Some(output);
+        }
+        if self.phase != Phase::Trade {
+            return self.poll_output(store, bodies);
+        }
+        let is_over = self.parts.as_ref().is_none_or(Parts::is_over);
+        if !is_over || !self.asked.is_empty() || !self.missing_short.is_empty() {
             return None;
         }
-        match self.comparison.as_ref().and_then(Comparison::part) {
-            Some(part) => self.compare_part(part.next(), store),
-            None => self.phase = Phase::Over,
-        }
+        self.phase = Phase::Over;
+        self.judge();
         self.poll_output(store, bodies)
-    }
-
-    /// Goes on with a part of the set; after the last one all is done.
-    pub(super) fn compare_part(&mut self, part: Option<Part>, store: &Store) {
-        let Some(part) = part else {
-            self.phase = Phase::Over;
-            return self.judge();
-        };
-        match Comparison::of_part(part, store) {
-            Some(comparison) => {
-                self.comparison = Some(comparison);
-                self.phase = Phase::Sketch;
-            }
-            None => self.walk(),
-        }
     }
 
     /// Fetches whose assertions are not all stored yet, in units of a full one.

@@ -4,7 +4,7 @@
 
 use crate::base::{Digest, NodeId};
 use crate::model::Sealed;
-use crate::sketch::{Cell, Part, ShortId};
+use crate::sketch::{Cell, LowCounts, Part, ShortId};
 
 /// How a session finds out what differs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +55,8 @@ pub struct SketchRequest {
     /// Counts of our first cells, packed: the peer then answers as many cells as the difference
     /// asks for, less those before `from`.
     pub counts: Vec<i32>,
+    /// In the place of `counts`, where the peer knows them.
+    pub low_counts: LowCounts,
     /// The first 8 bytes of our root.
     pub root: u64,
     /// Of the whole set, or of a part.
@@ -96,6 +98,8 @@ pub struct SketchReply {
     pub count: u64,
     /// About how many assertions only one of us has, where counts told.
     pub estimate: u64,
+    /// What tells about how much differs, with the first cells; empty from an older peer.
+    pub hint: Vec<u8>,
     /// Where the rows begin that are all we lack, if the peer had our root once.
     pub since: Option<Cursor>,
     /// The part that was asked for, if the peer knows parts.

@@ -8,17 +8,19 @@
 //!
 //! Never: opens a connection, reads a clock, keeps an assertion body.
 
+mod answer;
 mod ask;
 mod call;
 mod comparison;
+mod parts;
 mod pull;
 mod rows;
 mod take;
 
+pub use answer::{Answering, answer as answer_sketch};
 pub use call::{
     Cursor, Progress, Records, Reply, Report, Request, SketchReply, SketchRequest, Way, WireBytes,
 };
-pub use comparison::answer as answer_sketch;
 pub use pull::{answer as answer_records, short_root};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,9 +28,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
-use crate::sketch::{ShortId, short_id};
+use crate::sketch::{Part, ShortId, short_id};
 use crate::store::{Row, Store};
 use comparison::Comparison;
+use parts::Parts;
 use pull::Pull;
 use rows::Rows;
 
@@ -57,6 +60,8 @@ pub enum Output {
     Call(u32, Request),
     /// Store this assertion; its fate comes back by [`Session::handle_stored`].
     Offer(Sealed),
+    /// Others may go on first; then call [`Session::handle_turn`].
+    Turn,
     /// The session is over.
     Done,
 }
@@ -69,6 +74,9 @@ pub struct Session {
     next_number: u32,
     asked: BTreeMap<u32, Asked>,
     comparison: Option<Comparison>,
+    parts: Option<Parts>,
+    /// It gave others their turn, and has not its own yet.
+    is_turn_due: bool,
     pull: Option<Pull>,
     /// How far earlier pulls came, by the numbering of the peer's rows.
     pulled: BTreeMap<u64, u64>,
@@ -133,7 +141,7 @@ enum Asked {
     Leaves,
     Fetch(Vec<Digest>),
     Gossip,
-    Sketch,
+    Sketch(Option<Part>),
     Records,
     FetchShort(Vec<ShortId>),
     Give,
@@ -148,6 +156,8 @@ impl Session {
             next_number: 0,
             asked: BTreeMap::new(),
             comparison: (way == Way::Sketches).then(Comparison::default),
+            parts: None,
+            is_turn_due: false,
             pull: None,
             pulled: BTreeMap::new(),
             missing: VecDeque::new(),
@@ -202,7 +212,7 @@ impl Session {
                     None => Phase::Walk,
                 };
             }
-            (Some(Asked::Sketch), Reply::Sketch(SketchReply { since: Some(since), .. })) => {
+            (Some(Asked::Sketch(None)), Reply::Sketch(SketchReply { since: Some(since), .. })) => {
                 self.report.rounds += 1;
                 self.pull = Some(Pull::new(since, true));
                 self.phase = Phase::Pull;
@@ -211,12 +221,12 @@ impl Session {
                 self.take_records(records, store, bodies);
             }
             (Some(Asked::Records), Reply::Unsupported) => self.phase = Phase::Sketch,
-            (Some(Asked::Sketch), Reply::Sketch(reply)) => {
+            (Some(Asked::Sketch(part)), Reply::Sketch(reply)) => {
                 self.report.rounds += 1;
                 self.is_short = true;
-                self.take_cells(&reply, store);
+                self.take_cells(part, reply, store);
             }
-            (Some(Asked::Sketch), Reply::Unsupported) => self.phase = Phase::Walk,
+            (Some(Asked::Sketch(_)), Reply::Unsupported) => self.walk_on(),
             (Some(Asked::FetchShort(wanted)), Reply::Fetched { good, bad }) => {
                 let short = |sealed: &Sealed| short_id(&sealed.digest());
                 let left = self.take_fetched(wanted, good, bad, short);
@@ -265,6 +275,11 @@ impl Session {
         }
     }
 
+    /// It is the session's turn again.
+    pub fn handle_turn(&mut self) {
+        self.is_turn_due = false;
+    }
+
     /// Bytes of one call, as the wire counted them.
     pub fn count_bytes(&mut self, bytes: WireBytes) {
         self.report.bytes_out += bytes.sent;
@@ -288,10 +303,9 @@ impl Session {
             Phase::Sketch if self.asked.is_empty() => {
                 let comparison = self.comparison.as_ref().expect("this phase has one");
                 // What came since then was pulled already.
-                let is_first = self.pull.is_none() && comparison.part().is_none();
-                let root = if is_first { short_root(&self.local.0) } else { 0 };
+                let root = if self.pull.is_none() { short_root(&self.local.0) } else { 0 };
                 let request = comparison.request(store, root);
-                Some(self.call(Asked::Sketch, Request::Sketch(request)))
+                Some(self.call(Asked::Sketch(None), Request::Sketch(request)))
             }
             Phase::Compare | Phase::Sketch => None,
             Phase::Pull => self.poll_pull(store, bodies),
@@ -345,6 +359,7 @@ impl Session {
         self.missing_short.clear();
         self.surplus.clear();
         self.offers.clear();
+        self.parts = None;
     }
 }
 

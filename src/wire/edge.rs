@@ -7,7 +7,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use super::membership;
 use super::pb::edge as pb;
 use crate::base::{NodeId, limits};
-use crate::sketch::{Cell, NARROW_FROM, Part, ShortId};
+use crate::sketch::{Cell, LowCounts, NARROW_FROM, Part, ShortId};
 use crate::sync::{Cursor, SketchReply, SketchRequest};
 
 /// The full name of the service.
@@ -25,22 +25,40 @@ pub fn read_target(request: &pb::ProbeForRequest) -> Result<(NodeId, String), St
 
 /// What to ask a peer.
 pub fn sketch_request(request: SketchRequest) -> pb::SketchRequest {
-    let SketchRequest { from, cells, count, counts, root, part } = request;
-    let (from, cells) = (from as u32, cells as u32);
-    let (part_bits, part) = write_part(part);
-    let (assertion_count, narrow) = (count, true);
-    pb::SketchRequest { from, cells, assertion_count, counts, root, part_bits, part, narrow }
+    let (part_bits, part) = write_part(request.part);
+    pb::SketchRequest {
+        from: request.from as u32,
+        cells: request.cells as u32,
+        assertion_count: request.count,
+        counts: request.counts,
+        root: request.root,
+        part_bits,
+        part,
+        narrow: true,
+        low_counts_from: request.low_counts.from as u32,
+        low_counts: request.low_counts.packed.into(),
+    }
 }
 
 /// What a peer asks.
 pub fn read_sketch_request(request: pb::SketchRequest) -> Result<SketchRequest, String> {
     let part = read_part(request.part_bits, request.part)?;
-    let pb::SketchRequest { from, cells, assertion_count: count, counts, root, .. } = request;
-    let allowed = limits::SKETCH_COUNTS_MAX;
-    if counts.len() > allowed {
-        return Err(format!("{} counts in one request, at most {allowed}", counts.len()));
+    let (full, low) = (request.counts, request.low_counts);
+    let allowed = [limits::SKETCH_COUNTS_MAX, limits::SKETCH_LOW_COUNTS_MAX];
+    for (count, allowed) in [full.len(), 2 * low.len()].into_iter().zip(allowed) {
+        if count > allowed {
+            return Err(format!("{count} counts in one request, at most {allowed}"));
+        }
     }
-    Ok(SketchRequest { from: from as usize, cells: cells as usize, count, counts, root, part })
+    Ok(SketchRequest {
+        from: request.from as usize,
+        cells: request.cells as usize,
+        count: request.assertion_count,
+        counts: full,
+        low_counts: LowCounts { from: request.low_counts_from as usize, packed: low.into() },
+        root: request.root,
+        part,
+    })
 }
 
 /// What to answer a peer, which may read narrow cells.
@@ -54,6 +72,7 @@ pub fn sketch_response(reply: &SketchReply, narrow: bool) -> pb::SketchResponse 
         narrow_cells,
         assertion_count: reply.count,
         estimate: reply.estimate,
+        hint: Bytes::copy_from_slice(&reply.hint),
         since: reply.since.map_or(0, |since| since.row + 1),
         numbering: reply.since.map_or(0, |since| since.numbering),
         part_bits: write_part(reply.part).0,
@@ -77,6 +96,7 @@ pub fn read_sketch_response(response: &pb::SketchResponse) -> Result<SketchReply
         cells,
         count: response.assertion_count,
         estimate: response.estimate,
+        hint: response.hint.to_vec(),
         since: response
             .since
             .checked_sub(1)
@@ -152,12 +172,15 @@ mod tests {
     #[test]
     fn requests_and_answers_come_back_as_they_went() {
         let part = Some(Part { bits: 3, number: 7 });
+        let low_counts = LowCounts { from: 3, packed: vec![7, 250] };
+        let counts = vec![-1, 0, 5];
         let request =
-            SketchRequest { from: 7, cells: 9, count: 11, counts: vec![-1, 0, 5], root: 8, part };
+            SketchRequest { from: 7, cells: 9, count: 11, counts, low_counts, root: 8, part };
         assert_eq!(read_sketch_request(sketch_request(request.clone())), Ok(request));
         let cells = vec![Cell { ids: 1 << 63, checks: 3 }, Cell { ids: 2, checks: u32::MAX }];
         let since = Some(Cursor { numbering: 5, row: 0 });
-        let reply = SketchReply { from: 7, cells, count: 11, estimate: 13, since, part };
+        let reply =
+            SketchReply { from: 7, cells, count: 11, estimate: 13, hint: vec![1, 9], since, part };
         for narrow in [false, true] {
             assert_eq!(read_sketch_response(&sketch_response(&reply, narrow)), Ok(reply.clone()));
         }
@@ -176,6 +199,9 @@ mod tests {
         let counts = vec![0; limits::SKETCH_COUNTS_MAX + 1];
         let request = pb::SketchRequest { counts, ..Default::default() };
         assert!(read_sketch_request(request).expect_err("too many").contains("at most 512"));
+        let low_counts = Bytes::from(vec![0; limits::SKETCH_LOW_COUNTS_MAX / 2 + 1]);
+        let request = pb::SketchRequest { low_counts, ..Default::default() };
+        assert!(read_sketch_request(request).expect_err("too many").contains("at most 16384"));
         for (part_bits, part) in [(19, 0), (3, 8)] {
             let request = pb::SketchRequest { part_bits, part, ..Default::default() };
             assert!(read_sketch_request(request).is_err());

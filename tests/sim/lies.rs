@@ -13,14 +13,15 @@ pub(crate) fn lie(reply: Reply, random: &mut Random) -> Reply {
             let count = if random.below(2) == 0 { count } else { random.bits() };
             Reply::Roots { matched: false, count }
         }
-        Reply::Sketch(SketchReply { mut cells, from, count, part, .. }) => {
+        Reply::Sketch(SketchReply { mut cells, from, count, part, hint, .. }) => {
             for cell in &mut cells {
                 cell.ids ^= random.bits();
             }
             let row = random.below(1000) as u64;
             let since = (random.below(4) == 0).then(|| Cursor { numbering: random.bits(), row });
             let estimate = random.bits();
-            Reply::Sketch(SketchReply { from, cells, count, estimate, since, part })
+            let hint = hint.iter().map(|_| random.bits() as u8).collect();
+            Reply::Sketch(SketchReply { from, cells, count, estimate, hint, since, part })
         }
         Reply::Records(records) => {
             let next = records.next.wrapping_add(random.below(3) as u64);

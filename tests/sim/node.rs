@@ -189,6 +189,7 @@ impl Node {
                 let purpose = Purpose::Session(session, number);
                 self.call(purpose, address, Message::Sync(request), limits::CALL_MAX);
             }
+            Output::Turn(session) => self.replica.handle_turn(now, session, disk),
             Output::Synced(..) => self.session = None,
             Output::Cluster(output) => self.carry_out_cluster(now, output, disk),
             Output::Damaged(_) | Output::Healed(_) => {}
@@ -320,7 +321,12 @@ impl Node {
                 let (leaves, truncated) = self.replica.handle_leaves(number, 0);
                 Reply::Leaves { leaves, truncated }
             }
-            Request::Sketch(request) => Reply::Sketch(self.replica.answer_sketch(&request)),
+            Request::Sketch(request) => {
+                let answer = self.replica.answer_sketch(request);
+                Reply::Sketch(answer.unwrap_or_else(|mut answering| {
+                    answering.step(usize::MAX, store).expect("one step does all")
+                }))
+            }
             Request::Records(cursor) => Reply::Records(answer_records(store, cursor, disk)),
             Request::Fetch(wanted) => {
                 let good = wanted.iter().filter_map(|hash| body(store.find(hash, disk)));

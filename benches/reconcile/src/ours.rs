@@ -133,6 +133,10 @@ impl Pair {
                     session.handle_stored(Ok(true));
                     continue;
                 }
+                Output::Turn => {
+                    session.handle_turn();
+                    continue;
+                }
                 Output::Done => break,
             };
             let reply = match request {

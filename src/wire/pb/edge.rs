@@ -48,6 +48,12 @@ pub struct SketchRequest {
     /// The caller reads `narrow_cells`.
     #[prost(bool, tag = "8")]
     pub narrow: bool,
+    /// In the place of `counts`, to a callee that gave a `hint`: the lowest 4 bits of how many members lie in each of
+    /// the caller's cells from `low_counts_from` on, the lower half of a byte first.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub low_counts: ::prost::bytes::Bytes,
+    #[prost(uint32, tag = "10")]
+    pub low_counts_from: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SketchResponse {
@@ -78,6 +84,10 @@ pub struct SketchResponse {
     /// of the sum of checks.
     #[prost(bytes = "bytes", tag = "9")]
     pub narrow_cells: ::prost::bytes::Bytes,
+    /// With the first cells of the whole set: the lowest byte of how many members lie in each of the callee's cells
+    /// from the 257th on. A callee that gives it knows `low_counts`, and sketches parts of any size up to two million.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub hint: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordsRequest {
