@@ -1,4 +1,4 @@
-//! Sets of which more differs than the sketch tells.
+//! Sets of which more differs than the sketch tells. Never: lets a call wait for a slice.
 
 use super::*;
 
