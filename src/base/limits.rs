@@ -106,6 +106,8 @@ pub const PART_MEMBERS_MAX: u64 = 1 << 21;
 pub const PART_BITS_MAX: u32 = 18;
 /// See above.
 pub const PART_BITS_ASKED: u32 = 12;
+/// Buckets of the Merkle tree: 32 KB of digests tell which of them differ.
+pub const BUCKETS: usize = 1 << PART_BITS_ASKED;
 /// Peers' parts that are sketched side by side, each with up to a megabyte of cells.
 pub const PARTS_SKETCHED_MAX: usize = 1;
 /// Cells of the resident sketch, of 16 bytes: enough to decode some 45,000 differences.

@@ -28,8 +28,9 @@ use crate::journal::{self, Bodies};
 use crate::model::{Draft, Invalid, Query, Sealed};
 use crate::replica::{Fate, Output, Replica, SessionId};
 use crate::scan::{Scan, View};
-use crate::store::{Root, Spill};
-use crate::sync::{Reply, Report, Request, SketchReply, SketchRequest, Way, WireBytes};
+use crate::sketch::ShortId;
+use crate::store::{BucketScan, Root, Spill};
+use crate::sync::{Past, Reply, Report, Request, SketchReply, SketchRequest, Way, WireBytes};
 
 /// Member hashes of the Merkle tree read again before others get their turn: about 2 ms of reading.
 const ROOT_STEP: usize = 4096;
@@ -299,20 +300,16 @@ impl Driver {
     }
 
     /// Starts anti-entropy with a peer; `errands` says what to ask it.
-    /// The sketches are tried first, unless the root is `not_at`, at which they did not help.
+    /// The sketches are tried first, if it has them.
     pub async fn start_session(
         &self,
         peer: NodeId,
         errands: Sender<Errand>,
         has_sketches: bool,
-        not_at: Option<Digest>,
+        past: Past,
     ) -> (SessionId, Digest) {
         let root = self.root().await;
-        let way = match (has_sketches, not_at == Some(root.digest)) {
-            (false, _) => Way::Leaves,
-            (true, true) => Way::LeavesInDoubt,
-            (true, false) => Way::Sketches,
-        };
+        let way = if has_sketches { Way::Sketches(past) } else { Way::Leaves };
         self.touch(|replica, now, bodies| {
             let id = replica.handle_sync(now, peer, root, way, bodies);
             self.errands.borrow_mut().insert(id, errands);
@@ -351,6 +348,16 @@ impl Driver {
                 return reply;
             }
         }
+    }
+
+    /// Digests of the Merkle tree's buckets, read anew in slices where the set changed.
+    pub async fn digests(&self) -> Vec<ShortId> {
+        let _turn = self.sketching.take().await;
+        let mut scan = BucketScan::default();
+        while !self.read(|replica, _| scan.step(ROOT_STEP, replica.store())) {
+            next_turn().await;
+        }
+        scan.digests().to_vec()
     }
 
     /// Carries what the disk reports to the replica; ends only by a fault, after which nothing may

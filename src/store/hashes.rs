@@ -51,7 +51,7 @@ impl Store {
 
     /// All hashes of readable records before a row that agree with one in so many bits, in no
     /// order.
-    fn hashes_under(&self, prefix: &Digest, depth: usize, end: Row) -> Vec<Digest> {
+    pub(super) fn hashes_under(&self, prefix: &Digest, depth: usize, end: Row) -> Vec<Digest> {
         let mut hashes = Vec::new();
         let mut see = |row: Row, hash: &Digest| {
             if row < end && (self.lost.is_empty() || !self.lost.contains_key(&row)) {

@@ -35,7 +35,7 @@ impl Session {
         if self.phase != Phase::Trade {
             return self.poll_output(store, bodies);
         }
-        let gives = self.asked.values().filter(|asked| matches!(asked, Asked::Give)).count();
+        let gives = self.gives_under_way();
         let fetches = self.asked.len() - gives + self.fetches_unstored();
         if !self.missing_short.is_empty() && fetches < FETCHES_MAX {
             let count = self.missing_short.len().min(limits::FETCH_HASHES_MAX);
@@ -56,13 +56,16 @@ impl Session {
         if !is_over || !self.asked.is_empty() || !self.missing_short.is_empty() {
             return None;
         }
-        self.phase = Phase::Over;
-        self.judge();
+        self.end_trade();
         self.poll_output(store, bodies)
     }
 
+    pub(super) fn gives_under_way(&self) -> usize {
+        self.asked.values().filter(|asked| matches!(asked, Asked::Give)).count()
+    }
+
     /// Fetches whose assertions are not all stored yet, in units of a full one.
-    fn fetches_unstored(&self) -> usize {
+    pub(super) fn fetches_unstored(&self) -> usize {
         (self.offers.len() + self.offered.len()).div_ceil(limits::FETCH_HASHES_MAX)
     }
 
@@ -71,7 +74,7 @@ impl Session {
     }
 
     /// Assertions that fit in one message: those known to be lacked, or those not seen.
-    fn next_gift(&mut self, store: &Store, bodies: &dyn Bodies) -> Vec<Sealed> {
+    pub(super) fn next_gift(&mut self, store: &Store, bodies: &dyn Bodies) -> Vec<Sealed> {
         let (mut given, mut bytes) = (Vec::new(), 0);
         while given.len() < limits::FETCH_HASHES_MAX && bytes < limits::GIVE_BYTES_MAX {
             let sealed = if self.phase == Phase::Push {
@@ -102,7 +105,8 @@ impl Session {
         if !quiet && underway < FETCHES_MAX {
             let count = self.missing.len().min(limits::FETCH_HASHES_MAX);
             let wanted: Vec<Digest> = self.missing.drain(..count).collect();
-            let request = if self.is_short {
+            // Where short ids are in doubt, whole hashes are asked for.
+            let request = if self.is_short && self.doubt.is_none() {
                 Request::FetchShort(wanted.iter().map(short_id).collect())
             } else {
                 Request::Fetch(wanted.clone())
@@ -138,14 +142,17 @@ impl Session {
         }
         self.phase = Phase::Over;
         self.judge_leaves(store);
+        self.report.is_sifted = true;
         self.poll_output(store, bodies)
     }
 
     /// The leaves must bear out what the peer said of the sets before.
-    fn judge_leaves(&mut self, store: &Store) {
+    pub(super) fn judge_leaves(&mut self, store: &Store) {
         let (_, count) = self.local;
         let differing = self.fetched + self.report.sent;
-        let is_steady = store.len() == count && self.known() == count;
+        // In buckets only those leaves are seen that differ.
+        let has_seen_all = self.report.is_sifted || self.known() == count;
+        let is_steady = store.len() == count && has_seen_all;
         if self.in_doubt && differing == 0 && is_steady && self.peer_count >= count {
             self.shun("the peer says that the sets differ, and shows no difference".into());
         }
@@ -153,7 +160,7 @@ impl Session {
     }
 
     /// What differs must bear out what the peer said of it; an honest estimate errs by hundredths.
-    fn judge(&mut self) {
+    pub(super) fn judge(&mut self) {
         let differing = self.fetched + self.report.sent;
         if self.is_much && differing < limits::SKETCH_DIFFERENCES_MAX / 2 {
             self.shun(format!("the peer's sketch hides that only {differing} assertions differ"));

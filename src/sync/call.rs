@@ -2,6 +2,7 @@
 //!
 //! In: nothing. Out: plain value types. Never: knows how they travel.
 
+use super::doubt::{Past, Told};
 use crate::base::{Digest, NodeId};
 use crate::model::Sealed;
 use crate::sketch::{Cell, LowCounts, Part, ShortId};
@@ -9,12 +10,11 @@ use crate::sketch::{Cell, LowCounts, Part, ShortId};
 /// How a session finds out what differs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
-    /// By sketches, if the peer has them and they tell.
-    Sketches,
+    /// By sketches, if the peer has them and they tell; whether they do, what they told before
+    /// shows.
+    Sketches(Past),
     /// By the five standard calls alone. The peer's roots may be of another kind of tree.
     Leaves,
-    /// By the leaves of a peer whose sketches showed no difference: these have to.
-    LeavesInDoubt,
 }
 
 /// What a session asks of the peer.
@@ -37,6 +37,10 @@ pub enum Request {
     Sketch(SketchRequest),
     /// `Records`: the peer's assertions in the order of its log.
     Records(Cursor),
+    /// `Digests` of the peer's buckets.
+    Digests,
+    /// `LeavesOf` a bucket of the peer's.
+    LeavesOf(Part),
     /// `FetchShort`: assertions by short id, at most `FETCH_SHORT_MAX`.
     FetchShort(Vec<ShortId>),
     /// `Give`: assertions the peer lacks.
@@ -116,7 +120,7 @@ pub enum Reply {
         /// How many assertions it says it holds.
         count: u64,
     },
-    /// To [`Request::Leaves`].
+    /// To [`Request::Leaves`] and [`Request::LeavesOf`].
     Leaves {
         /// Some or all of its leaves.
         leaves: Vec<Digest>,
@@ -127,7 +131,9 @@ pub enum Reply {
     Sketch(SketchReply),
     /// To [`Request::Records`].
     Records(Records),
-    /// To [`Request::Sketch`] or [`Request::Records`], by a peer that has no such call.
+    /// To [`Request::Digests`]: 8 bytes of each.
+    Digests(Vec<ShortId>),
+    /// To [`Request::Sketch`] and others of its kind, by a peer that has no such call.
     Unsupported,
     /// To [`Request::Give`].
     Given {
@@ -151,6 +157,13 @@ pub enum Reply {
     },
 }
 
+impl Report {
+    /// The sketches showed no difference although the roots differ.
+    pub fn is_blind(&self) -> bool {
+        self.told == Some((0, 0)) && !self.is_sifted
+    }
+}
+
 /// What a session gave and took, for `POST /v1/admin/sync`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -172,8 +185,12 @@ pub struct Report {
     pub rounds: u64,
     /// Milliseconds from first request to last answer.
     pub ms: u64,
-    /// The sketches showed no difference although the roots differ.
-    pub is_blind: bool,
+    /// The peer has no sketches.
+    pub lacks_sketch: bool,
+    /// What the sketches told, if they did, of sets whose roots differ.
+    pub told: Option<Told>,
+    /// What they hide was found out as well.
+    pub is_sifted: bool,
     /// The peer's answers were false, or led nowhere; [`Report::error`] says how.
     pub is_worthless: bool,
     /// Why the session ended early or did less than all.

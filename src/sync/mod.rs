@@ -12,6 +12,7 @@ mod answer;
 mod ask;
 mod call;
 mod comparison;
+mod doubt;
 mod parts;
 mod pull;
 mod rows;
@@ -21,6 +22,7 @@ pub use answer::{Answering, answer as answer_sketch};
 pub use call::{
     Cursor, Progress, Records, Reply, Report, Request, SketchReply, SketchRequest, Way, WireBytes,
 };
+pub use doubt::{Past, Told};
 pub use pull::{answer as answer_records, short_root};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -31,6 +33,7 @@ use crate::model::Sealed;
 use crate::sketch::{Part, ShortId, short_id};
 use crate::store::{Row, Store};
 use comparison::Comparison;
+use doubt::Doubt;
 use parts::Parts;
 use pull::Pull;
 use rows::Rows;
@@ -75,6 +78,8 @@ pub struct Session {
     asked: BTreeMap<u32, Asked>,
     comparison: Option<Comparison>,
     parts: Option<Parts>,
+    past: Past,
+    doubt: Option<Doubt>,
     /// It gave others their turn, and has not its own yet.
     is_turn_due: bool,
     pull: Option<Pull>,
@@ -115,6 +120,7 @@ enum Phase {
     Pull,
     Sketch,
     Trade,
+    Doubt,
     Walk,
     Drain,
     Push,
@@ -128,6 +134,7 @@ impl Phase {
             Phase::Pull => "pull",
             Phase::Sketch => "sketch",
             Phase::Trade => "trade",
+            Phase::Doubt => "sift",
             Phase::Walk | Phase::Drain => "walk",
             Phase::Push => "push",
             Phase::Over => "end",
@@ -142,6 +149,8 @@ enum Asked {
     Fetch(Vec<Digest>),
     Gossip,
     Sketch(Option<Part>),
+    Digests,
+    LeavesOf(Part),
     Records,
     FetchShort(Vec<ShortId>),
     Give,
@@ -155,8 +164,10 @@ impl Session {
             phase: Phase::Compare,
             next_number: 0,
             asked: BTreeMap::new(),
-            comparison: (way == Way::Sketches).then(Comparison::default),
+            comparison: (way != Way::Leaves).then(Comparison::default),
             parts: None,
+            past: if let Way::Sketches(past) = way { past } else { Past::default() },
+            doubt: None,
             is_turn_due: false,
             pull: None,
             pulled: BTreeMap::new(),
@@ -176,7 +187,7 @@ impl Session {
             worthless: 0,
             refused: 0,
             is_short: false,
-            in_doubt: way == Way::LeavesInDoubt,
+            in_doubt: false,
             is_much: false,
             cells: 0,
             told: 0,
@@ -226,7 +237,15 @@ impl Session {
                 self.is_short = true;
                 self.take_cells(part, reply, store);
             }
-            (Some(Asked::Sketch(_)), Reply::Unsupported) => self.walk_on(),
+            (Some(Asked::Sketch(_)), Reply::Unsupported) => {
+                self.report.lacks_sketch = true;
+                self.walk_on();
+            }
+            (Some(Asked::Digests), Reply::Digests(digests)) => self.take_digests(digests),
+            (Some(Asked::Digests), Reply::Unsupported) => self.doubt_by_leaves(),
+            (Some(Asked::LeavesOf(part)), Reply::Leaves { leaves, .. }) => {
+                self.take_bucket(part, &leaves, store, bodies);
+            }
             (Some(Asked::FetchShort(wanted)), Reply::Fetched { good, bad }) => {
                 let short = |sealed: &Sealed| short_id(&sealed.digest());
                 let left = self.take_fetched(wanted, good, bad, short);
@@ -310,6 +329,7 @@ impl Session {
             Phase::Compare | Phase::Sketch => None,
             Phase::Pull => self.poll_pull(store, bodies),
             Phase::Trade => self.poll_trade(store, bodies),
+            Phase::Doubt => self.poll_doubt(store, bodies),
             Phase::Walk | Phase::Drain => self.poll_walk(store, bodies),
             Phase::Push => self.poll_push(store, bodies),
             Phase::Over if self.asked.is_empty() && self.stored_all() => {

@@ -113,7 +113,7 @@ impl Session {
             }
             Step::GiveUp => self.walk(),
             Step::Known(ids) => {
-                self.report.is_blind = ids.is_empty();
+                self.report.told = Some((0, 0));
                 self.take_ids(ids, store);
                 self.phase = Phase::Trade;
             }
@@ -124,6 +124,8 @@ impl Session {
     pub(super) fn take_ids(&mut self, ids: Vec<ShortId>, store: &Store) {
         self.told += ids.len();
         for id in ids {
+            let (count, sum) = self.report.told.unwrap_or_default();
+            self.report.told = Some((count + 1, sum.wrapping_add(id)));
             match store.find_short(id) {
                 Some(row) => self.surplus.push_back(row),
                 None => self.missing_short.push_back(id),

@@ -1,5 +1,6 @@
 //! One session against peers of all kinds: honest, fuller, emptier, lying.
 
+mod doubt;
 mod liars;
 mod parts;
 mod pull;
@@ -9,6 +10,7 @@ use crate::base::{HlcClock, NodeId, Wall};
 use crate::journal::{Committed, Position};
 use crate::model::{Draft, Object};
 use crate::sketch::Cell;
+use crate::store::BucketScan;
 
 /// A node's store with its bodies in memory.
 struct Node {
@@ -78,6 +80,8 @@ struct Honest {
     has_sketch: bool,
     has_parts: bool,
     is_old: bool,
+    has_digests: bool,
+    buckets: usize,
     leaf_pages: usize,
     record_pages: usize,
     page: usize,
@@ -92,6 +96,8 @@ impl Honest {
             has_sketch: false,
             has_parts: true,
             is_old: false,
+            has_digests: true,
+            buckets: 0,
             leaf_pages: 0,
             record_pages: 0,
             page: limits::LEAVES_MAX,
@@ -118,6 +124,17 @@ impl Peer for Honest {
                 let mut reply = answer_sketch(&node.store, &request);
                 reply.hint.retain(|_| !self.is_old);
                 Reply::Sketch(reply)
+            }
+            Request::Digests if !self.has_digests => Reply::Unsupported,
+            Request::Digests => {
+                let mut scan = BucketScan::default();
+                while !scan.step(100, &node.store) {}
+                Reply::Digests(scan.digests().to_vec())
+            }
+            Request::LeavesOf(part) => {
+                self.buckets += 1;
+                let leaves = node.store.leaves_of(part, self.page);
+                Reply::Leaves { leaves, truncated: false }
             }
             Request::Records(_) if !self.has_sketch => Reply::Unsupported,
             Request::Records(cursor) => {
@@ -155,13 +172,13 @@ impl Peer for Honest {
 
 /// Runs a session to its end; answers come in the order of the calls.
 fn run(node: &mut Node, peer: &mut dyn Peer) -> Report {
-    let by_sketch = Session::new(node.root(), node.store.len(), Way::Sketches);
-    run_session(node, peer, by_sketch)
+    run_after(Past::default(), node, peer)
 }
 
-fn run_by_leaves(node: &mut Node, peer: &mut dyn Peer) -> Report {
-    let by_leaves = Session::new(node.root(), node.store.len(), Way::LeavesInDoubt);
-    run_session(node, peer, by_leaves)
+/// As after earlier sessions with the peer.
+fn run_after(past: Past, node: &mut Node, peer: &mut dyn Peer) -> Report {
+    let session = Session::new(node.root(), node.store.len(), Way::Sketches(past));
+    run_session(node, peer, session)
 }
 
 fn run_session(node: &mut Node, peer: &mut dyn Peer, mut session: Session) -> Report {
@@ -197,7 +214,7 @@ fn what_waits_for_the_disk_is_bounded() {
         let node = Node::with(0..10);
         let mut peer = Honest { has_sketch: sketching, ..Honest::new(Node::with(0..9000)) };
         let mut target = Node::with(0..10);
-        let mut session = Session::new(target.root(), 10, Way::Sketches);
+        let mut session = Session::new(target.root(), 10, Way::Sketches(Past::default()));
         let (mut calls, mut offers, mut most) = (VecDeque::new(), VecDeque::new(), 0);
         loop {
             match session.poll_output(&node.store, &node.bodies) {
@@ -341,7 +358,7 @@ fn sketches_that_show_nothing_are_reported_as_blind() {
         }
     }
     let report = run(&mut Node::with(0..10), &mut Deaf(Honest::sketching(Node::with(0..10))));
-    assert!(report.is_blind && report.error.is_none(), "{report:?}");
+    assert!(report.is_blind() && report.error.is_none(), "{report:?}");
 }
 
 #[test]

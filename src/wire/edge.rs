@@ -6,7 +6,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::membership;
 use super::pb::edge as pb;
-use crate::base::{NodeId, limits};
+use crate::base::{Digest, NodeId, limits};
 use crate::sketch::{Cell, LowCounts, NARROW_FROM, Part, ShortId};
 use crate::sync::{Cursor, SketchReply, SketchRequest};
 
@@ -147,6 +147,35 @@ fn read_part(bits: u32, number: u32) -> Result<Option<Part>, String> {
     }
 }
 
+/// Which leaves a peer wants.
+pub fn read_leaves_of(request: &pb::LeavesOfRequest) -> Result<Part, String> {
+    read_part(request.part_bits, request.part)?.ok_or_else(|| "no part is named".into())
+}
+
+/// Hashes, one after the other.
+pub fn leaves(hashes: &[Digest]) -> Bytes {
+    Bytes::from_iter(hashes.iter().flat_map(|hash| hash.0))
+}
+
+/// The hashes in a peer's answer.
+pub fn read_leaves(bytes: &[u8]) -> Result<Vec<Digest>, String> {
+    let (leaves, rest) = bytes.as_chunks::<32>();
+    let allowed = limits::LEAVES_MAX;
+    if !rest.is_empty() || leaves.len() > allowed {
+        return Err(format!("leaves of {} bytes, at most {allowed} of 32 each", bytes.len()));
+    }
+    Ok(leaves.iter().copied().map(Digest).collect())
+}
+
+/// The digests in a peer's answer.
+pub fn read_digests(bytes: &[u8]) -> Result<Vec<ShortId>, String> {
+    let (digests, rest) = bytes.as_chunks::<ID_BYTES>();
+    if !rest.is_empty() || digests.len() != limits::BUCKETS {
+        return Err(format!("digests of {} bytes, not 8 for each bucket", bytes.len()));
+    }
+    Ok(digests.iter().map(|digest| ShortId::from_be_bytes(*digest)).collect())
+}
+
 /// Short ids, one after the other.
 pub fn short_ids(ids: &[ShortId]) -> Bytes {
     Bytes::from_iter(ids.iter().flat_map(|id| id.to_be_bytes()))
@@ -216,6 +245,18 @@ mod tests {
             let response = pb::SketchResponse { narrow_cells, ..Default::default() };
             assert!(read_sketch_response(&response).is_err(), "{length} bytes");
         }
+        for length in [0, 8, 8 * limits::BUCKETS - 8, 8 * limits::BUCKETS + 1] {
+            assert!(read_digests(&vec![0; length]).is_err(), "{length} bytes");
+        }
+        assert_eq!(read_digests(&vec![0; 8 * limits::BUCKETS]).map(|all| all.len()), Ok(4096));
+        let hashes = [Digest([3; 32]), Digest([7; 32])];
+        assert_eq!(read_leaves(&leaves(&hashes)), Ok(hashes.to_vec()));
+        assert!(read_leaves(&[0; 33]).is_err());
+        assert!(read_leaves(&vec![0; 32 * (limits::LEAVES_MAX + 1)]).is_err());
+        let none = pb::LeavesOfRequest::default();
+        assert!(read_leaves_of(&none).is_err());
+        let bucket = pb::LeavesOfRequest { part_bits: 12, part: 4095 };
+        assert_eq!(read_leaves_of(&bucket), Ok(Part { bits: 12, number: 4095 }));
         assert!(read_short_ids(&[0; 7]).is_err());
         assert!(read_short_ids(&vec![0; 8 * (limits::FETCH_SHORT_MAX + 1)]).is_err());
     }

@@ -31,6 +31,9 @@ pub(crate) fn lie(reply: Reply, random: &mut Random) -> Reply {
             let leaf = |_| Digest::of(&random.bits().to_le_bytes());
             Reply::Leaves { leaves: (0..300).map(leaf).collect(), truncated: true }
         }
+        Reply::Digests(digests) => {
+            Reply::Digests(digests.iter().map(|digest| digest ^ random.bits()).collect())
+        }
         Reply::Fetched { good, .. } => Reply::Fetched { good: Vec::new(), bad: good.len() as u64 },
         Reply::Given { taken, .. } => Reply::Given { taken: taken + 1000, refusal: String::new() },
         honest @ (Reply::Gossiped { .. } | Reply::Unsupported) => honest,

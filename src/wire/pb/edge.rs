@@ -90,6 +90,29 @@ pub struct SketchResponse {
     pub hint: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DigestsRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DigestsResponse {
+    /// The first 8 bytes of the digest of each of the 4096 nodes of the Merkle tree at depth 12, in the order of the
+    /// hashes below them, one after the other; zeros of a node without hashes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub digests: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeavesOfRequest {
+    /// The hashes that begin with these bits of `part`.
+    #[prost(uint32, tag = "1")]
+    pub part_bits: u32,
+    #[prost(uint32, tag = "2")]
+    pub part: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeavesOfResponse {
+    /// 32 bytes each, one after the other, ascending, the lowest 10,000 at most.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub leaves: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordsRequest {
     /// The first row that is wanted, and the numbering that it belongs to, as the callee told it; of another
     /// numbering, or 0, the callee begins with its first row.
