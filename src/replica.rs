@@ -17,7 +17,7 @@ mod walks;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::base::clock::Drift;
-use crate::base::{Digest, Hlc, HlcClock, Moment, NodeId, Ticket, Wall, limits};
+use crate::base::{Digest, Hlc, HlcClock, Moment, NodeId, Ticket, Wall};
 use crate::cluster::gossip::{Origin, Row};
 use crate::cluster::{self, Cluster};
 use crate::journal::damage::{Damage, Damages};
@@ -57,6 +57,8 @@ pub enum Output {
     Answer(Ticket, Fate),
     /// For the peer of a session; the answer comes back to [`Replica::handle_reply`].
     Call(SessionId, u32, Request),
+    /// Others may go on first; then call [`Replica::handle_turn`].
+    Turn(SessionId),
     /// The session is over.
     Synced(SessionId, Report),
     /// For whoever talks to the cluster.
@@ -206,23 +208,6 @@ impl Replica {
     /// When [`Replica::handle_timeout`] wants to be called next.
     pub fn next_deadline(&self) -> Option<Moment> {
         self.queue.next_deadline().into_iter().chain(self.cluster.next_deadline()).min()
-    }
-
-    /// The next page of leaves for a connection: at most `max` (0 or more than the cap: the cap),
-    /// and whether the set holds more than that.
-    pub fn handle_leaves(&mut self, connection: u64, max: u64) -> (Vec<Digest>, bool) {
-        let cap = limits::LEAVES_MAX as u64;
-        let max = if max == 0 { cap } else { max.min(cap) };
-        let truncated = self.store.len() > max;
-        let after = if truncated { self.walks.position(connection) } else { None };
-        let count = usize::try_from(max).expect("at most the cap");
-        let mut leaves = self.store.leaves(after, count);
-        if leaves.is_empty() && after.is_some() {
-            leaves = self.store.leaves(None, count);
-        }
-        let reached_end = leaves.len() < count;
-        self.walks.advance(connection, leaves.last().copied().filter(|_| !reached_end));
-        (leaves, truncated)
     }
 
     /// The next thing the node wants done; drain until `None` after every other call.

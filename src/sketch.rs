@@ -8,8 +8,12 @@
 //!
 //! Never: knows which member an id belongs to, trusts that foreign cells make sense.
 
+mod estimate;
+
 use crate::base::stream::{Sink, Source};
 use crate::base::{Digest, Secret, limits};
+
+pub use estimate::{Estimate, LowCounts, pack_counts, unpack_counts};
 
 /// A member's name in the sketch: the first 8 bytes of its digest, as a big-endian number.
 pub type ShortId = u64;
@@ -29,16 +33,18 @@ pub struct Part {
 }
 
 impl Part {
-    /// The first of the parts into which a set of so many members is split.
-    pub fn first_of(members: u64) -> Part {
-        let parts = members.div_ceil(limits::PART_TARGET).next_power_of_two();
-        Part { bits: parts.trailing_zeros().clamp(1, limits::PART_BITS_MAX), number: 0 }
+    /// All parts of a set that is split into so many, or somewhat more.
+    pub fn all(count: u64) -> impl Iterator<Item = Part> {
+        let most = 1 << limits::PART_BITS_ASKED;
+        let bits = count.clamp(2, most).next_power_of_two().trailing_zeros();
+        (0..1 << bits).map(move |number| Part { bits, number })
     }
 
-    /// The one after it.
-    pub fn next(self) -> Option<Part> {
-        let number = self.number + 1;
-        (number >> self.bits == 0).then_some(Part { number, ..self })
+    /// Four that make it up; `None` where it is too small for that.
+    pub fn split(self) -> Option<[Part; 4]> {
+        let bits = self.bits + 2;
+        let quarters = [0, 1, 2, 3].map(|quarter| Part { bits, number: self.number * 4 + quarter });
+        (bits <= limits::PART_BITS_MAX).then_some(quarters)
     }
 
     /// Whether a member belongs to it.
@@ -144,15 +150,21 @@ pub struct Sketch {
 impl Sketch {
     /// The sketch of an empty set; its memory is touched by the first members.
     pub fn new(key: Key) -> Sketch {
-        const CELLS: usize = limits::SKETCH_CELLS_MAX;
-        Sketch { key, ids: vec![0; CELLS], checks: vec![0; CELLS], counts: vec![0; CELLS] }
+        Sketch::of_cells(key, limits::SKETCH_CELLS_MAX)
+    }
+
+    /// As [`Sketch::new`], but only the first cells of it.
+    pub fn of_cells(key: Key, cells: usize) -> Sketch {
+        let cells = cells.clamp(1, limits::SKETCH_CELLS_MAX);
+        Sketch { key, ids: vec![0; cells], checks: vec![0; cells], counts: vec![0; cells] }
     }
 
     /// Takes in a new member.
     pub fn insert(&mut self, digest: &Digest) {
         let id = short_id(digest);
         let check = self.key.check(id);
-        for place in self.key.places(id) {
+        let end = self.ids.len();
+        for place in self.key.places(id).take_while(|place| *place < end) {
             self.ids[place] ^= id;
             self.checks[place] ^= check;
             self.counts[place] = self.counts[place].wrapping_add(1);
@@ -184,6 +196,16 @@ impl Sketch {
         self.key
     }
 
+    /// How many cells there are.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Never.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
     /// Cells from one on; fewer at the end of the sketch.
     pub fn cells(&self, from: usize, count: usize) -> Vec<Cell> {
         let end = from.saturating_add(count).min(self.ids.len());
@@ -195,7 +217,12 @@ impl Sketch {
         Cell { ids: self.ids[place], checks: self.checks[place] }
     }
 
-    /// How many members lie in each of the first cells; the first has all.
+    /// How many members it is of, modulo 2^32: all lie in the first cell.
+    pub fn members(&self) -> u32 {
+        self.counts[0]
+    }
+
+    /// How many members lie in each of the first cells.
     pub fn counts(&self) -> &[u32] {
         &self.counts[..limits::SKETCH_COUNTS_MAX]
     }
@@ -204,43 +231,10 @@ impl Sketch {
     pub fn bytes(&self) -> usize {
         self.ids.len() * 16
     }
-
-    /// About how many ids only one of two sets has, by how unevenly the members lie in the first
-    /// cells of both. With 512 counts the error is some 6 %.
-    pub fn estimate(&self, theirs: &[u32]) -> u64 {
-        let pairs = theirs.iter().zip(self.counts());
-        let gap = |(theirs, ours): (&u32, &u32)| f64::from(theirs.wrapping_sub(*ours) as i32);
-        let gaps: Vec<f64> = pairs.map(gap).collect();
-        let Some((all, rest)) = gaps.split_first() else { return 0 };
-        let spread = rest.iter().enumerate().map(|(place, gap)| {
-            let density = density(place + 1);
-            let off = gap - all * density;
-            off * off / (density * (1.0 - density))
-        });
-        let mean = spread.sum::<f64>() / rest.len().max(1) as f64;
-        mean.max(all.abs()) as u64
-    }
 }
 
 fn density(place: usize) -> f64 {
     1.0 / (1.0 + place as f64 / 2.0)
-}
-
-/// Counts of the first cells as they travel: how far each is from what is to be expected.
-pub fn pack_counts(counts: &[u32]) -> Vec<i32> {
-    let all = counts.first().copied().unwrap_or_default();
-    let offsets = counts.iter().enumerate();
-    offsets.map(|(place, count)| count.wrapping_sub(expected(all, place)) as i32).collect()
-}
-
-/// The counts again, of a set of `all` members.
-pub fn unpack_counts(all: u32, offsets: &[i32]) -> Vec<u32> {
-    let counts = offsets.iter().enumerate();
-    counts.map(|(place, offset)| expected(all, place).wrapping_add_signed(*offset)).collect()
-}
-
-fn expected(all: u32, place: usize) -> u32 {
-    (f64::from(all) * density(place)) as u32
 }
 
 /// From this cell on the lower 24 bits of a check do: an id that seems to be alone has to lie in
@@ -283,7 +277,7 @@ impl Difference {
     /// Goes on with the next cells of their sketch. Both sets must be what they were.
     pub fn extend(&mut self, ours: &Sketch, theirs: &[Cell]) {
         let from = self.cells.len();
-        let room = limits::SKETCH_CELLS_MAX.saturating_sub(from);
+        let room = ours.ids.len().saturating_sub(from);
         for (place, their) in (from..).zip(theirs.iter().take(room)) {
             let mut cell = ours.cell(place);
             cell.add(*their);

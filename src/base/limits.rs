@@ -90,20 +90,32 @@ pub const RECORDS_BYTES: u64 = 1 << 20;
 pub const ROOTS_KEPT: usize = 64;
 /// Peers of whom it is remembered how far a pull came.
 pub const PULLS_KEPT: usize = 64;
-/// Bytes of assertions after which a `Give` is full.
-pub const GIVE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of assertions after which a `Give` is full: both sides hold two of them.
+pub const GIVE_BYTES_MAX: usize = 256 << 10;
 /// Differences beyond which the sketch is not tried: its cells would not do.
 pub const SKETCH_DIFFERENCES_MAX: u64 = 45_000;
-/// Assertions of a part of the set, which is sketched in one go, that a node asks for: some 10 ms.
-pub const PART_TARGET: u64 = 1 << 14;
-/// And that it answers.
-pub const PART_MAX: usize = 1 << 16;
-/// Bits that parts are told apart by, at most.
+/// Differences of a part of the set where more differs than that: at this size hardly more than
+/// the 1.36 cells of the limit tell each of them, and cells of two parts are some 300 KB.
+pub const PART_DIFFERENCES: u64 = 10_000;
+/// Members of a part that an older peer sketches: it does that in one go.
+pub const PART_MEMBERS_OLD: u64 = 1 << 14;
+/// Members of a part that a node sketches for a peer: in slices, about a second in all.
+pub const PART_MEMBERS_MAX: u64 = 1 << 21;
+/// Bits that parts are told apart by, at most, and those that a node begins with: it keeps counts
+/// of so many buckets, and reads none of them twice.
 pub const PART_BITS_MAX: u32 = 18;
+/// See above.
+pub const PART_BITS_ASKED: u32 = 12;
+/// Buckets of the Merkle tree: 32 KB of digests tell which of them differ.
+pub const BUCKETS: usize = 1 << PART_BITS_ASKED;
+/// Peers' parts that are sketched side by side, each with up to a megabyte of cells.
+pub const PARTS_SKETCHED_MAX: usize = 1;
 /// Cells of the resident sketch, of 16 bytes: enough to decode some 45,000 differences.
 pub const SKETCH_CELLS_MAX: usize = 1 << 16;
 /// Counts of its first cells that go with a request, to tell how many differences there are.
 pub const SKETCH_COUNTS_MAX: usize = 512;
+/// Counts of 4 bits that do the same where both know them: 8 KB, which tell 45,000 to 1 %.
+pub const SKETCH_LOW_COUNTS_MAX: usize = 1 << 14;
 /// How long a gateway tries to connect to a replica before it takes the next: many round trips.
 pub const GATEWAY_CONNECT_MAX: Duration = Duration::from_secs(1);
 /// How long a gateway waits for a replica's answer before it takes the next.

@@ -61,7 +61,7 @@ impl Replica {
 
     /// A session that ended well has brought all that its peer has.
     pub(super) fn note_level(&mut self, report: &Report, mark: u64) {
-        if report.error.is_none() && !report.is_blind {
+        if report.error.is_none() && !report.is_blind() {
             let healed = self.damages.handle_level(mark);
             self.outbox.extend(healed.into_iter().map(Output::Healed));
         }
@@ -123,7 +123,7 @@ mod tests {
 
         let mark = replica.damages().mark();
         let failed = Report { error: Some("gone".into()), ..Report::default() };
-        let blind = Report { is_blind: true, ..Report::default() };
+        let blind = Report { told: Some((0, 0)), ..Report::default() };
         replica.note_level(&failed, mark);
         replica.note_level(&blind, mark);
         assert_eq!(told(&mut replica), (vec![], vec![]), "these brought not all");

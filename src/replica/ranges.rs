@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::Replica;
 use crate::base::limits;
 use crate::store::Root;
-use crate::sync::{Cursor, SketchReply, SketchRequest, answer_sketch, short_root};
+use crate::sync::{Answering, Cursor, SketchReply, SketchRequest, short_root};
 
 /// Roots and pulls.
 #[derive(Debug, Default)]
@@ -61,15 +61,17 @@ impl Replica {
         Some(root)
     }
 
-    /// Answers a peer that wants to know what differs.
-    pub fn answer_sketch(&self, request: &SketchRequest) -> SketchReply {
+    /// Answers a peer that wants to know what differs; `Err`: it takes a while to say.
+    pub fn answer_sketch(&self, request: SketchRequest) -> Result<SketchReply, Box<Answering>> {
         let count = self.store.len();
         let behind = self.ranges.rows_at(request.root).filter(|rows| *rows < self.store.rows());
-        if let Some(row) = behind.filter(|_| request.from == 0 && request.counts.is_empty()) {
+        let is_first = request.from == 0 && request.counts.is_empty() && request.part.is_none();
+        if let Some(row) = behind.filter(|_| is_first && request.low_counts.packed.is_empty()) {
             let since = Some(Cursor { numbering: self.store.numbering(), row });
-            return SketchReply { count, since, ..SketchReply::default() };
+            return Ok(SketchReply { count, since, ..SketchReply::default() });
         }
-        answer_sketch(&self.store, request)
+        let mut answering = Box::new(Answering::new(&self.store, request));
+        answering.step(0, &self.store).ok_or(answering)
     }
 }
 
@@ -90,6 +92,10 @@ mod tests {
         SketchRequest { cells: 24, root: short_root(root), ..SketchRequest::default() }
     }
 
+    fn at_once(replica: &Replica, request: SketchRequest) -> SketchReply {
+        replica.answer_sketch(request).expect("not of a part")
+    }
+
     #[test]
     fn who_comes_with_an_old_root_is_told_where_the_news_begin() {
         let (mut replica, mut bodies) = (replica(), Memory::default());
@@ -100,7 +106,7 @@ mod tests {
         for number in 3..5 {
             store(&mut replica, &mut bodies, number);
         }
-        let reply = replica.answer_sketch(&first_question(&old));
+        let reply = at_once(&replica, first_question(&old));
         let since = reply.since.expect("it had that root");
         assert_eq!((since.row, reply.cells.len(), reply.count), (3, 0, 5));
         let records = answer_records(replica.store(), since, &bodies);
@@ -108,11 +114,11 @@ mod tests {
 
         let latest = root(&mut replica);
         for stranger in [latest, Digest::of(b"another")] {
-            let reply = replica.answer_sketch(&first_question(&stranger));
+            let reply = at_once(&replica, first_question(&stranger));
             assert_eq!((reply.since, reply.cells.len()), (None, 24), "nothing to tell by rows");
         }
         let later = SketchRequest { from: 24, ..first_question(&old) };
-        assert_eq!(replica.answer_sketch(&later).since, None, "it began with cells");
+        assert_eq!(at_once(&replica, later).since, None, "it began with cells");
     }
 
     #[test]

@@ -57,6 +57,14 @@ impl Replica {
         }
     }
 
+    /// Others had their turn since a session gave it.
+    pub fn handle_turn(&mut self, now: Moment, id: SessionId, bodies: &dyn Bodies) {
+        if let Some((session, ..)) = self.sessions.get_mut(&id) {
+            session.handle_turn();
+            self.drain_session(now, id, bodies);
+        }
+    }
+
     /// Anti-entropy under way: with whom, and how far.
     pub fn syncs(&self) -> impl Iterator<Item = (NodeId, Progress)> {
         self.sessions.values().map(|(session, peer, _)| (*peer, session.progress()))
@@ -84,6 +92,7 @@ impl Replica {
                     self.outbox.push_back(Output::Synced(id, report));
                     break;
                 }
+                Some(sync::Output::Turn) => self.outbox.push_back(Output::Turn(id)),
                 Some(sync::Output::Call(number, request)) => {
                     self.outbox.push_back(Output::Call(id, number, request));
                 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Replica;
 use crate::base::{Digest, limits};
 
 /// Connections whose walk through the leaves is remembered: as many as may be open.
@@ -29,5 +30,24 @@ impl Walks {
             self.by_connection.pop_first();
         }
         self.by_connection.insert(connection, reached);
+    }
+}
+
+impl Replica {
+    /// The next page of leaves for a connection: at most `max` (0 or more than the cap: the cap),
+    /// and whether the set holds more than that.
+    pub fn handle_leaves(&mut self, connection: u64, max: u64) -> (Vec<Digest>, bool) {
+        let cap = limits::LEAVES_MAX as u64;
+        let max = if max == 0 { cap } else { max.min(cap) };
+        let truncated = self.store.len() > max;
+        let after = if truncated { self.walks.position(connection) } else { None };
+        let count = usize::try_from(max).expect("at most the cap");
+        let mut leaves = self.store.leaves(after, count);
+        if leaves.is_empty() && after.is_some() {
+            leaves = self.store.leaves(None, count);
+        }
+        let reached_end = leaves.len() < count;
+        self.walks.advance(connection, leaves.last().copied().filter(|_| !reached_end));
+        (leaves, truncated)
     }
 }

@@ -19,10 +19,11 @@ use super::driver::{Driver, Errand};
 use super::pace::Pace;
 use super::peers::Peer;
 use super::pool::Pool;
+use super::reactor::next_turn;
 use super::tasks::Tasks;
-use crate::base::{Digest, NodeId, limits};
+use crate::base::{NodeId, limits};
 use crate::cluster::Target;
-use crate::sync::{Reply, Report, WireBytes};
+use crate::sync::{Past, Reply, Report, WireBytes};
 use crate::wire::metrics::Cycles;
 use crate::wire::pb::sync as pb;
 
@@ -42,9 +43,8 @@ pub struct PeerReport {
 struct Habits {
     /// It has no sketches.
     lacks_sketch: bool,
-    /// With this root of ours the sketches showed no difference, although there was one: two
-    /// assertions that differ share a short id, and only the leaves tell.
-    blind_at: Option<Digest>,
+    /// Whether the sketches hide something.
+    past: Past,
 }
 
 /// What is known of a peer, by its address.
@@ -203,7 +203,7 @@ async fn run(
     // Everything a session wants at one time fits, so that the driver never finds it full.
     let (errands, inbox) = async_channel::bounded(2 * limits::CALLS_IN_FLIGHT_MAX);
     let has_sketches = !habits.lacks_sketch;
-    let (session, root) = driver.start_session(node, errands, has_sketches, habits.blind_at).await;
+    let (session, root) = driver.start_session(node, errands, has_sketches, habits.past).await;
     let mut asked: Vec<Asked> = Vec::new();
     let report = loop {
         let mut next = std::pin::pin!(inbox.recv());
@@ -213,7 +213,6 @@ async fn run(
         });
         match event.await {
             Ok((number, reply, bytes)) => {
-                habits.lacks_sketch |= matches!(reply, Ok(Reply::Unsupported));
                 driver.peer_answered((session, number), reply, bytes);
             }
             Err(Ok(Errand::Call(number, request))) => {
@@ -225,11 +224,16 @@ async fn run(
                     answered
                 }));
             }
+            Err(Ok(Errand::Turn)) => {
+                next_turn().await;
+                driver.take_turn(session);
+            }
             Err(Ok(Errand::Done(report))) => break report,
             Err(Err(_)) => return Report::default(),
         }
     };
-    habits.blind_at = report.is_blind.then_some(root);
+    habits.lacks_sketch |= report.lacks_sketch;
+    habits.past = habits.past.and(&report, root);
     report
 }
 

@@ -20,6 +20,7 @@ use super::driver::{Driver, Refusal};
 use super::http::{Body, Gauge, Handler, refuse};
 use super::memory;
 use super::scrub::Scrubbed;
+use super::turns::Turns;
 use crate::base::{Digest, limits};
 use crate::cluster::gossip::Origin;
 use crate::replica::Replica;
@@ -87,7 +88,15 @@ impl Api {
                 metrics.count_fsync(took);
             }
         }));
-        Rc::new(Api { driver, peers, door, cors, surroundings, metrics, turns: Turns::new() })
+        Rc::new(Api {
+            driver,
+            peers,
+            door,
+            cors,
+            surroundings,
+            metrics,
+            turns: Turns::new(limits::QUERIES_MAX),
+        })
     }
 
     async fn answer(&self, head: &Parts, body: &mut Body) -> Result<Answer, Rejection> {
@@ -289,33 +298,6 @@ impl Handler for Api {
     }
 }
 
-/// Who may run a query now: a channel with room for as many as there may be.
-struct Turns {
-    taken: async_channel::Sender<()>,
-    ended: async_channel::Receiver<()>,
-}
-
-/// Ends with the query.
-struct Turn<'a>(&'a Turns);
-
-impl Turns {
-    fn new() -> Turns {
-        let (taken, ended) = async_channel::bounded(limits::QUERIES_MAX);
-        Turns { taken, ended }
-    }
-
-    async fn take(&self) -> Turn<'_> {
-        self.taken.send(()).await.expect("both ends live here");
-        Turn(self)
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.ended.try_recv().expect("what was taken is there");
-    }
-}
-
 fn say(status: StatusCode, body: String) -> Answer {
     Answer { status, content_type: JSON, body, preflight: None }
 }
@@ -328,22 +310,4 @@ fn respond(answer: Answer) -> Response<Full<Bytes>> {
         response.headers_mut().insert(CONTENT_TYPE, answer.content_type);
     }
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_lite::future::{block_on, poll_once};
-
-    use super::*;
-
-    #[test]
-    fn queries_wait_for_their_turn() {
-        let turns = Turns::new();
-        let mut running: Vec<Turn<'_>> =
-            (0..limits::QUERIES_MAX).map(|_| block_on(turns.take())).collect();
-        let mut next = Box::pin(turns.take());
-        assert!(block_on(poll_once(&mut next)).is_none());
-        running.pop();
-        assert!(block_on(poll_once(&mut next)).is_some());
-    }
 }

@@ -16,7 +16,7 @@ use super::peers::Peer;
 use super::verify::Body;
 use crate::base::{Digest, NodeId, limits};
 use crate::model::Sealed;
-use crate::sketch::ShortId;
+use crate::sketch::{Part, ShortId};
 use crate::swim::{Ack, Update};
 use crate::sync::{Cursor, Records, Reply, Request, SketchRequest, WireBytes};
 use crate::wire::frame::PREFIX_BYTES;
@@ -123,6 +123,8 @@ pub(super) async fn ask(
         Request::Fetch(wanted) => fetch(&driver, &peer, &wanted, &mut bytes).await,
         Request::Gossip(sealed) => gossip(&driver, &peer, &sealed, &mut bytes).await,
         Request::Sketch(request) => sketch(&peer, request, &mut bytes).await,
+        Request::Digests => digests(&peer, &mut bytes).await,
+        Request::LeavesOf(part) => leaves_of(&peer, part, &mut bytes).await,
         Request::Records(cursor) => records(&driver, &peer, cursor, &mut bytes).await,
         Request::FetchShort(wanted) => fetch_short(&driver, &peer, &wanted, &mut bytes).await,
         Request::Give(given) => give(&driver, &peer, &given, &mut bytes).await,
@@ -224,6 +226,22 @@ async fn sketch(
         Err(status) if status.code == Code::Unimplemented => Ok(Reply::Unsupported),
         Err(status) => Err(status.to_string()),
     }
+}
+
+async fn digests(peer: &Rc<Peer>, bytes: &mut WireBytes) -> Result<Reply, String> {
+    let request = edge::DigestsRequest {};
+    match try_call::<edge::DigestsResponse>(peer, EDGE, "Digests", &request, bytes).await {
+        Ok(answer) => words::read_digests(&answer.digests).map(Reply::Digests),
+        Err(status) if status.code == Code::Unimplemented => Ok(Reply::Unsupported),
+        Err(status) => Err(status.to_string()),
+    }
+}
+
+async fn leaves_of(peer: &Rc<Peer>, part: Part, bytes: &mut WireBytes) -> Result<Reply, String> {
+    let request = edge::LeavesOfRequest { part_bits: part.bits, part: part.number };
+    let answer: edge::LeavesOfResponse = call(peer, EDGE, "LeavesOf", &request, bytes).await?;
+    let leaves = words::read_leaves(&answer.leaves)?;
+    Ok(Reply::Leaves { leaves, truncated: false })
 }
 
 async fn give(

@@ -18,17 +18,19 @@ use futures_lite::future;
 
 use super::disk::{self, Disk, Fault, Indexer, Reader};
 use super::reactor::{Timer, next_turn};
+use super::turns::Turns;
 use super::verify::{Body, Opened, Verifier};
 use super::waiting::Waiting;
-use crate::base::{Digest, Moment, NodeId, Wall};
+use crate::base::{Digest, Moment, NodeId, Wall, limits};
 use crate::cluster;
 use crate::cluster::gossip::Origin;
 use crate::journal::{self, Bodies};
 use crate::model::{Draft, Invalid, Query, Sealed};
 use crate::replica::{Fate, Output, Replica, SessionId};
 use crate::scan::{Scan, View};
-use crate::store::{Root, Spill};
-use crate::sync::{Reply, Report, Request, Way, WireBytes};
+use crate::sketch::ShortId;
+use crate::store::{BucketScan, Root, Spill};
+use crate::sync::{Past, Reply, Report, Request, SketchReply, SketchRequest, Way, WireBytes};
 
 /// Member hashes of the Merkle tree read again before others get their turn: about 2 ms of reading.
 const ROOT_STEP: usize = 4096;
@@ -67,6 +69,8 @@ pub struct Asserted {
 pub enum Errand {
     /// Ask the peer; the answer goes to [`Driver::peer_answered`] under the number.
     Call(u32, Request),
+    /// Let others go on first, then [`Driver::take_turn`].
+    Turn,
     /// The session is over.
     Done(Report),
 }
@@ -85,6 +89,7 @@ pub struct Driver {
     reader: Reader,
     verifier: Verifier,
     fates: Waiting<Fate>,
+    sketching: Turns,
     errands: RefCell<BTreeMap<SessionId, Sender<Errand>>>,
     observer: RefCell<Option<FlushObserver>>,
     cluster: RefCell<Option<ClusterObserver>>,
@@ -113,6 +118,7 @@ impl Driver {
             reader,
             verifier,
             fates: Waiting::new(),
+            sketching: Turns::new(limits::PARTS_SKETCHED_MAX),
             errands: RefCell::default(),
             observer: RefCell::default(),
             cluster: RefCell::default(),
@@ -171,6 +177,7 @@ impl Driver {
             Output::Call(session, number, request) => {
                 self.run_errand(session, Errand::Call(number, request));
             }
+            Output::Turn(session) => self.run_errand(session, Errand::Turn),
             Output::Synced(session, report) => {
                 self.run_errand(session, Errand::Done(report));
                 self.errands.borrow_mut().remove(&session);
@@ -281,20 +288,16 @@ impl Driver {
     }
 
     /// Starts anti-entropy with a peer; `errands` says what to ask it.
-    /// The sketches are tried first, unless the root is `not_at`, at which they did not help.
+    /// The sketches are tried first, if it has them.
     pub async fn start_session(
         &self,
         peer: NodeId,
         errands: Sender<Errand>,
         has_sketches: bool,
-        not_at: Option<Digest>,
+        past: Past,
     ) -> (SessionId, Digest) {
         let root = self.root().await;
-        let way = match (has_sketches, not_at == Some(root.digest)) {
-            (false, _) => Way::Leaves,
-            (true, true) => Way::LeavesInDoubt,
-            (true, false) => Way::Sketches,
-        };
+        let way = if has_sketches { Way::Sketches(past) } else { Way::Leaves };
         self.touch(|replica, now, bodies| {
             let id = replica.handle_sync(now, peer, root, way, bodies);
             self.errands.borrow_mut().insert(id, errands);
@@ -310,6 +313,39 @@ impl Driver {
         bytes: WireBytes,
     ) {
         self.touch(|replica, now, bodies| replica.handle_reply(now, call, reply, bytes, bodies));
+    }
+
+    /// A session that gave others their turn goes on.
+    pub fn take_turn(&self, session: SessionId) {
+        self.touch(|replica, now, bodies| replica.handle_turn(now, session, bodies));
+    }
+
+    /// Answers a peer that wants to know what differs. A part is read in slices, and few at a
+    /// time: whoever asks for more of them waits.
+    pub async fn answer_sketch(&self, request: SketchRequest) -> SketchReply {
+        let answer = self.read(|replica, _| replica.answer_sketch(request));
+        let mut answering = match answer {
+            Ok(reply) => return reply,
+            Err(answering) => answering,
+        };
+        let _turn = self.sketching.take().await;
+        loop {
+            next_turn().await;
+            let reply = self.read(|replica, _| answering.step(ROOT_STEP, replica.store()));
+            if let Some(reply) = reply {
+                return reply;
+            }
+        }
+    }
+
+    /// Digests of the Merkle tree's buckets, read anew in slices where the set changed.
+    pub async fn digests(&self) -> Vec<ShortId> {
+        let _turn = self.sketching.take().await;
+        let mut scan = BucketScan::default();
+        while !self.read(|replica, _| scan.step(ROOT_STEP, replica.store())) {
+            next_turn().await;
+        }
+        scan.digests().to_vec()
     }
 
     /// Carries what the disk reports to the replica; ends only by a fault, after which nothing may

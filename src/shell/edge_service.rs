@@ -43,13 +43,15 @@ impl Service for EdgeService {
     }
 
     fn methods(&self) -> &'static [&'static str] {
-        &["ProbeFor", "Sketch", "Records", "FetchShort", "Give"]
+        &["ProbeFor", "Sketch", "Digests", "LeavesOf", "Records", "FetchShort", "Give"]
     }
 
     fn call(&self, method: &'static str, call: &Call) -> Answer {
         match method {
             "ProbeFor" => self.probe_for(call),
-            "Sketch" => Answer::Now(self.sketch(call)),
+            "Sketch" => self.sketch(call),
+            "Digests" => self.digests(),
+            "LeavesOf" => Answer::Now(self.leaves_of(call)),
             "Records" => Answer::Now(self.records(call)),
             "FetchShort" => Answer::Now(self.fetch_short(call)),
             "Give" => self.give(call),
@@ -80,12 +82,36 @@ impl EdgeService {
         }))
     }
 
-    fn sketch(&self, call: &Call) -> Result<Bytes, Status> {
-        let request: pb::SketchRequest = decode(call)?;
-        let narrow = request.narrow;
-        let request = words::read_sketch_request(request).map_err(invalid)?;
-        let reply = self.driver.read(|replica, _| replica.answer_sketch(&request));
-        Ok(encode(&words::sketch_response(&reply, narrow)))
+    fn sketch(&self, call: &Call) -> Answer {
+        let read = decode::<pb::SketchRequest>(call).and_then(|request| {
+            let narrow = request.narrow;
+            words::read_sketch_request(request).map(|read| (read, narrow)).map_err(invalid)
+        });
+        let (request, narrow) = match read {
+            Ok(read) => read,
+            Err(status) => return Answer::Now(Err(status)),
+        };
+        let driver = self.driver.clone();
+        Answer::Later(Box::pin(async move {
+            let reply = driver.answer_sketch(request).await;
+            Ok(encode(&words::sketch_response(&reply, narrow)))
+        }))
+    }
+
+    fn digests(&self) -> Answer {
+        let driver = self.driver.clone();
+        Answer::Later(Box::pin(async move {
+            let digests = words::short_ids(&driver.digests().await);
+            Ok(encode(&pb::DigestsResponse { digests }))
+        }))
+    }
+
+    /// Of a part that has many more leaves than are answered, not all are listed.
+    fn leaves_of(&self, call: &Call) -> Result<Bytes, Status> {
+        let part = words::read_leaves_of(&decode(call)?).map_err(invalid)?;
+        let most = limits::LEAVES_MAX;
+        let leaves = self.driver.read(|replica, _| replica.store().leaves_of(part, most));
+        Ok(encode(&pb::LeavesOfResponse { leaves: words::leaves(&leaves) }))
     }
 
     fn records(&self, call: &Call) -> Result<Bytes, Status> {

@@ -40,5 +40,6 @@ mod starting;
 pub mod status;
 pub mod sync_service;
 pub mod tasks;
+mod turns;
 pub mod verify;
 pub mod waiting;

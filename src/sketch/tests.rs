@@ -56,7 +56,7 @@ fn the_counts_tell_how_much_differs() {
         let all = theirs.counts()[0];
         let counts = unpack_counts(all, &pack_counts(theirs.counts()));
         assert_eq!(counts, theirs.counts());
-        let (estimate, real) = (ours.estimate(&counts), ours_only + theirs_only);
+        let (estimate, real) = (ours.estimate(&counts).differing, ours_only + theirs_only);
         assert!(estimate.abs_diff(real) * 4 <= real, "{estimate} for {real}");
     }
 }
@@ -105,19 +105,41 @@ fn the_places_of_an_id_are_fixed() {
 
 #[test]
 fn parts_are_the_whole_and_have_each_member_once() {
-    for (members, bits) in [(0, 1), (40_000, 2), (1_000_000, 6), (u64::MAX >> 1, 18)] {
-        let first = Part::first_of(members);
-        assert_eq!(first, Part { bits, number: 0 }, "{members}");
-        if bits > 6 {
-            continue;
-        }
-        let parts: Vec<Part> = std::iter::successors(Some(first), |part| part.next()).collect();
-        assert_eq!(parts.len(), 1 << bits);
-        assert!(parts.iter().all(|part| part.has(&part.start())));
+    for (count, bits) in [(0, 1), (3, 2), (16, 4), (17, 5), (u64::MAX, 12)] {
+        let parts: Vec<Part> = Part::all(count).collect();
+        assert_eq!(parts.len(), 1 << bits, "{count}");
+        assert!(parts.iter().all(|part| part.bits == bits && part.has(&part.start())));
         for member in (0..200).map(digest) {
             let of: Vec<_> = parts.iter().filter(|part| part.has(&member)).collect();
             assert_eq!(of.len(), 1, "{member:?} in {of:?}");
             assert!(of[0].start() <= member);
+            let quarters = of[0].split().expect("large enough");
+            assert_eq!(quarters.iter().filter(|part| part.has(&member)).count(), 1);
         }
     }
+    assert_eq!(Part { bits: 17, number: 0 }.split(), None);
+}
+
+#[test]
+fn low_counts_tell_as_much_as_whole_ones() {
+    for (ours_only, theirs_only) in [(30, 30), (500, 500), (0, 1000), (6000, 14_000)] {
+        let ours = sketch(0..10_000 + ours_only);
+        let theirs = sketch((0..10_000).chain(1_000_000..1_000_000 + theirs_only));
+        let real = ours_only + theirs_only;
+        let hint = ours.estimate_by_hint(theirs.members(), &theirs.hint());
+        let is_near = hint * 4 >= real && hint <= real * 4;
+        assert!(is_near || real < 100, "{hint} for {real}");
+        let low = ours.low_counts(hint);
+        assert!(low.packed.len() as u64 <= 200 + 2 * real, "{} for {real}", low.packed.len());
+        let Estimate { differing, error } = theirs.estimate_by_low(ours.members(), &low);
+        let off = differing.abs_diff(real) as f64 / real as f64;
+        assert!(off < 4.0 * error + 0.1, "{differing} for {real}, error {error}");
+    }
+    let full = sketch(0..100_000);
+    let most = full.low_counts(u64::MAX);
+    assert_eq!(2 * most.packed.len(), limits::SKETCH_LOW_COUNTS_MAX);
+    let estimate = sketch(0..0).estimate_by_low(full.members(), &most);
+    assert!(estimate.differing.abs_diff(100_000) < 10_000, "{estimate:?}");
+    let behind = LowCounts { from: usize::MAX, packed: vec![7; 99] };
+    assert_eq!(full.estimate_by_low(full.members(), &behind).differing, 0);
 }

@@ -4,7 +4,7 @@
 //! lists all hashes at once.
 
 use super::{Row, Store};
-use crate::base::{Digest, limits};
+use crate::base::Digest;
 use crate::sketch::{Part, Sketch};
 
 /// A Merkle root, and the set that it is of.
@@ -49,28 +49,9 @@ impl Store {
         leaves
     }
 
-    /// The sketch of a part; `None` if it is too large to be made at once.
-    pub fn sketch_of(&self, part: Part) -> Option<Sketch> {
-        let (mut sketch, mut members) = (Sketch::new(self.sketch.key()), 0);
-        for (prefix, depth) in self.tree.buckets_from(&part.start()) {
-            if !part.has(&prefix) && prefix > part.start() {
-                break;
-            }
-            let hashes = self.hashes_under(&prefix, depth, Row::MAX);
-            for hash in hashes.iter().filter(|hash| part.has(hash)) {
-                members += 1;
-                sketch.insert(hash);
-            }
-            if members > limits::PART_MAX {
-                return None;
-            }
-        }
-        Some(sketch)
-    }
-
     /// All hashes of readable records before a row that agree with one in so many bits, in no
     /// order.
-    fn hashes_under(&self, prefix: &Digest, depth: usize, end: Row) -> Vec<Digest> {
+    pub(super) fn hashes_under(&self, prefix: &Digest, depth: usize, end: Row) -> Vec<Digest> {
         let mut hashes = Vec::new();
         let mut see = |row: Row, hash: &Digest| {
             if row < end && (self.lost.is_empty() || !self.lost.contains_key(&row)) {
@@ -80,5 +61,65 @@ impl Store {
         self.tables().for_each(|table| table.under(prefix, depth, &mut see));
         self.runs.iter().for_each(|run| run.under(prefix, depth, &mut see));
         hashes
+    }
+}
+
+/// The sketch of a part, being made. What comes or goes meanwhile may be in it or not; the rest
+/// is.
+#[derive(Debug)]
+pub struct PartScan {
+    part: Part,
+    sketch: Sketch,
+    /// The bucket to go on with.
+    next: Digest,
+    is_over: bool,
+}
+
+impl PartScan {
+    /// The first cells of a part's sketch; `None` if it has more than `most` members.
+    pub fn new(store: &Store, part: Part, cells: usize, most: u64) -> Option<PartScan> {
+        let sketch = Sketch::of_cells(store.sketch.key(), cells);
+        let scan = PartScan { part, sketch, next: part.start(), is_over: false };
+        (store.tree.len_of(part) <= most).then_some(scan)
+    }
+
+    /// Which.
+    pub fn part(&self) -> Part {
+        self.part
+    }
+
+    /// Lists about `budget` members more, those of one bucket at least; true when it is whole.
+    pub fn step(&mut self, budget: usize, store: &Store) -> bool {
+        let mut left = budget;
+        let from = self.next;
+        let mut buckets = store.tree.buckets_from(&from);
+        while !self.is_over {
+            let bucket = buckets.next();
+            let of_part = |prefix: &Digest| *prefix <= self.part.start() || self.part.has(prefix);
+            let Some((prefix, depth)) = bucket.filter(|(prefix, _)| of_part(prefix)) else {
+                self.is_over = true;
+                break;
+            };
+            if left == 0 {
+                self.next = prefix;
+                break;
+            }
+            let hashes = store.hashes_under(&prefix, depth, Row::MAX);
+            left = left.saturating_sub(hashes.len().max(1));
+            for hash in hashes.iter().filter(|hash| self.part.has(hash)) {
+                self.sketch.insert(hash);
+            }
+        }
+        self.is_over
+    }
+
+    /// What is made so far.
+    pub fn sketch(&self) -> &Sketch {
+        &self.sketch
+    }
+
+    /// Whether that is all.
+    pub fn is_over(&self) -> bool {
+        self.is_over
     }
 }

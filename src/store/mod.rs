@@ -7,6 +7,7 @@
 //!
 //! Never: keeps a body or a name, opens a file.
 
+mod buckets;
 mod candidates;
 mod filter;
 mod hashes;
@@ -32,8 +33,9 @@ use crate::journal::record::{FRAME_HEAD_BYTES, frame_bytes};
 use crate::journal::{Bodies, Committed, Position};
 use crate::sketch::{Key, ShortId, Sketch, short_id};
 
+pub use buckets::BucketScan;
 pub use candidates::Candidates;
-pub use hashes::Root;
+pub use hashes::{PartScan, Root};
 use holder::Holder;
 use memtable::Memtable;
 pub use run::{Pages, Run};

@@ -10,12 +10,13 @@
 
 use super::{Root, Row};
 use crate::base::Digest;
+use crate::base::limits::BUCKETS;
 use crate::base::stream::{Sink, Source};
+use crate::sketch::Part;
 
 /// Bits that name a bucket: with ten million hashes one has some 2,400, which are listed and
 /// digested in a tenth of a millisecond; all nodes take 300 KB.
-const DEPTH: usize = 12;
-const BUCKETS: usize = 1 << DEPTH;
+const DEPTH: usize = BUCKETS.trailing_zeros() as usize;
 /// Hashes of a full page.
 pub(super) const PAGE_MAX: usize = 64;
 /// In front of a page's hashes.
@@ -116,6 +117,14 @@ impl Tree {
         u64::from(self.counts[1]) + fresh.map(|fresh| u64::from(*fresh)).sum::<u64>()
     }
 
+    /// How many hashes there are in a part, those of its whole bucket where it is less.
+    pub(super) fn len_of(&self, part: Part) -> u64 {
+        let below = DEPTH.saturating_sub(part.bits as usize);
+        let first = bucket(&part.start());
+        let buckets = first..first + (1 << below);
+        buckets.map(|bucket| u64::from(self.counts[BUCKETS + bucket] + self.fresh[bucket])).sum()
+    }
+
     /// Goes on with a root, or begins one of all rows, which end at `end`; `None`: call again.
     /// `list` gives all hashes before a row that agree with one in so many bits; about `budget` of
     /// them are asked for, those of one bucket at least.
@@ -168,15 +177,29 @@ impl Tree {
         Some(digest)
     }
 
+    /// The digest of a bucket as it is now, and how many hashes were listed for it.
+    pub(super) fn bucket_digest(
+        &self,
+        bucket: usize,
+        list: impl Fn(&Digest, usize) -> Vec<Digest>,
+    ) -> (Digest, usize) {
+        let node = BUCKETS + bucket;
+        let count = self.counts[node] + self.fresh[bucket];
+        let is_known = self.fresh[bucket] == 0 && self.known[node / 64] >> (node % 64) & 1 == 1;
+        if count == 0 || is_known {
+            let known = Digest::from_slice(&self.digests[node * 32..][..32]);
+            return (known.filter(|_| count > 0).unwrap_or(Digest::ZERO), 1);
+        }
+        let mut hashes = list(&prefix_of(bucket), DEPTH);
+        hashes.sort_unstable();
+        (subtree(&hashes, DEPTH), hashes.len())
+    }
+
     /// Buckets that have hashes, from that of `hash` on: a prefix and its bits for each.
     pub(super) fn buckets_from(&self, hash: &Digest) -> impl Iterator<Item = (Digest, usize)> {
         let count = |bucket: &usize| self.counts[BUCKETS + bucket] + self.fresh[*bucket];
         let used = (bucket(hash)..BUCKETS).filter(move |bucket| count(bucket) > 0);
-        used.map(|bucket| {
-            let mut prefix = Digest::ZERO;
-            prefix.0[..2].copy_from_slice(&((bucket << (16 - DEPTH)) as u16).to_be_bytes());
-            (prefix, DEPTH)
-        })
+        used.map(|bucket| (prefix_of(bucket), DEPTH))
     }
 
     /// Writes it out.
@@ -207,6 +230,12 @@ impl Tree {
 
 fn bucket(hash: &Digest) -> usize {
     usize::from(u16::from_be_bytes([hash.0[0], hash.0[1]])) >> (16 - DEPTH)
+}
+
+fn prefix_of(bucket: usize) -> Digest {
+    let mut prefix = Digest::ZERO;
+    prefix.0[..2].copy_from_slice(&((bucket << (16 - DEPTH)) as u16).to_be_bytes());
+    prefix
 }
 
 /// The digest of a node by all hashes below it, in ascending order; no deeper than their bits.

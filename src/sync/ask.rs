@@ -2,13 +2,13 @@
 //!
 //! Never: has more calls under way than is bounded, asks while what came before waits for the disk.
 
-use super::comparison::Comparison;
+use super::parts::Parts;
 use super::{Asked, Output, Phase, Request, Session};
 use super::{FETCHES_MAX, GIVES_MAX, PULLED_MAX, PUSHES_MAX};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
-use crate::sketch::{Part, ShortId, short_id};
+use crate::sketch::{ShortId, short_id};
 use crate::store::{Row, Store};
 
 impl Session {
@@ -31,7 +31,11 @@ impl Session {
 
     /// Both directions at once.
     pub(super) fn poll_trade(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        let gives = self.asked.values().filter(|asked| matches!(asked, Asked::Give)).count();
+        self.settle_parts(store);
+        if self.phase != Phase::Trade {
+            return self.poll_output(store, bodies);
+        }
+        let gives = self.gives_under_way();
         let fetches = self.asked.len() - gives + self.fetches_unstored();
         if !self.missing_short.is_empty() && fetches < FETCHES_MAX {
             let count = self.missing_short.len().min(limits::FETCH_HASHES_MAX);
@@ -42,33 +46,26 @@ impl Session {
             let given = self.next_gift(store, bodies);
             return Some(self.call(Asked::Give, Request::Give(given)));
         }
-        if !self.asked.is_empty() || !self.missing_short.is_empty() {
+        if let Some(output) = self.poll_parts(store) {
+            return Some(output);
+        }
+        if self.phase != Phase::Trade {
+            return self.poll_output(store, bodies);
+        }
+        let is_over = self.parts.as_ref().is_none_or(Parts::is_over);
+        if !is_over || !self.asked.is_empty() || !self.missing_short.is_empty() {
             return None;
         }
-        match self.comparison.as_ref().and_then(Comparison::part) {
-            Some(part) => self.compare_part(part.next(), store),
-            None => self.phase = Phase::Over,
-        }
+        self.end_trade();
         self.poll_output(store, bodies)
     }
 
-    /// Goes on with a part of the set; after the last one all is done.
-    pub(super) fn compare_part(&mut self, part: Option<Part>, store: &Store) {
-        let Some(part) = part else {
-            self.phase = Phase::Over;
-            return self.judge();
-        };
-        match Comparison::of_part(part, store) {
-            Some(comparison) => {
-                self.comparison = Some(comparison);
-                self.phase = Phase::Sketch;
-            }
-            None => self.walk(),
-        }
+    pub(super) fn gives_under_way(&self) -> usize {
+        self.asked.values().filter(|asked| matches!(asked, Asked::Give)).count()
     }
 
     /// Fetches whose assertions are not all stored yet, in units of a full one.
-    fn fetches_unstored(&self) -> usize {
+    pub(super) fn fetches_unstored(&self) -> usize {
         (self.offers.len() + self.offered.len()).div_ceil(limits::FETCH_HASHES_MAX)
     }
 
@@ -77,7 +74,7 @@ impl Session {
     }
 
     /// Assertions that fit in one message: those known to be lacked, or those not seen.
-    fn next_gift(&mut self, store: &Store, bodies: &dyn Bodies) -> Vec<Sealed> {
+    pub(super) fn next_gift(&mut self, store: &Store, bodies: &dyn Bodies) -> Vec<Sealed> {
         let (mut given, mut bytes) = (Vec::new(), 0);
         while given.len() < limits::FETCH_HASHES_MAX && bytes < limits::GIVE_BYTES_MAX {
             let sealed = if self.phase == Phase::Push {
@@ -108,7 +105,8 @@ impl Session {
         if !quiet && underway < FETCHES_MAX {
             let count = self.missing.len().min(limits::FETCH_HASHES_MAX);
             let wanted: Vec<Digest> = self.missing.drain(..count).collect();
-            let request = if self.is_short {
+            // Where short ids are in doubt, whole hashes are asked for.
+            let request = if self.is_short && self.doubt.is_none() {
                 Request::FetchShort(wanted.iter().map(short_id).collect())
             } else {
                 Request::Fetch(wanted.clone())
@@ -144,14 +142,17 @@ impl Session {
         }
         self.phase = Phase::Over;
         self.judge_leaves(store);
+        self.report.is_sifted = true;
         self.poll_output(store, bodies)
     }
 
     /// The leaves must bear out what the peer said of the sets before.
-    fn judge_leaves(&mut self, store: &Store) {
+    pub(super) fn judge_leaves(&mut self, store: &Store) {
         let (_, count) = self.local;
         let differing = self.fetched + self.report.sent;
-        let is_steady = store.len() == count && self.known() == count;
+        // In buckets only those leaves are seen that differ.
+        let has_seen_all = self.report.is_sifted || self.known() == count;
+        let is_steady = store.len() == count && has_seen_all;
         if self.in_doubt && differing == 0 && is_steady && self.peer_count >= count {
             self.shun("the peer says that the sets differ, and shows no difference".into());
         }
@@ -159,7 +160,7 @@ impl Session {
     }
 
     /// What differs must bear out what the peer said of it; an honest estimate errs by hundredths.
-    fn judge(&mut self) {
+    pub(super) fn judge(&mut self) {
         let differing = self.fetched + self.report.sent;
         if self.is_much && differing < limits::SKETCH_DIFFERENCES_MAX / 2 {
             self.shun(format!("the peer's sketch hides that only {differing} assertions differ"));

@@ -2,19 +2,19 @@
 //!
 //! In: nothing. Out: plain value types. Never: knows how they travel.
 
+use super::doubt::{Past, Told};
 use crate::base::{Digest, NodeId};
 use crate::model::Sealed;
-use crate::sketch::{Cell, Part, ShortId};
+use crate::sketch::{Cell, LowCounts, Part, ShortId};
 
 /// How a session finds out what differs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
-    /// By sketches, if the peer has them and they tell.
-    Sketches,
+    /// By sketches, if the peer has them and they tell; whether they do, what they told before
+    /// shows.
+    Sketches(Past),
     /// By the five standard calls alone. The peer's roots may be of another kind of tree.
     Leaves,
-    /// By the leaves of a peer whose sketches showed no difference: these have to.
-    LeavesInDoubt,
 }
 
 /// What a session asks of the peer.
@@ -37,6 +37,10 @@ pub enum Request {
     Sketch(SketchRequest),
     /// `Records`: the peer's assertions in the order of its log.
     Records(Cursor),
+    /// `Digests` of the peer's buckets.
+    Digests,
+    /// `LeavesOf` a bucket of the peer's.
+    LeavesOf(Part),
     /// `FetchShort`: assertions by short id, at most `FETCH_SHORT_MAX`.
     FetchShort(Vec<ShortId>),
     /// `Give`: assertions the peer lacks.
@@ -55,6 +59,8 @@ pub struct SketchRequest {
     /// Counts of our first cells, packed: the peer then answers as many cells as the difference
     /// asks for, less those before `from`.
     pub counts: Vec<i32>,
+    /// In the place of `counts`, where the peer knows them.
+    pub low_counts: LowCounts,
     /// The first 8 bytes of our root.
     pub root: u64,
     /// Of the whole set, or of a part.
@@ -96,6 +102,8 @@ pub struct SketchReply {
     pub count: u64,
     /// About how many assertions only one of us has, where counts told.
     pub estimate: u64,
+    /// What tells about how much differs, with the first cells; empty from an older peer.
+    pub hint: Vec<u8>,
     /// Where the rows begin that are all we lack, if the peer had our root once.
     pub since: Option<Cursor>,
     /// The part that was asked for, if the peer knows parts.
@@ -112,7 +120,7 @@ pub enum Reply {
         /// How many assertions it says it holds.
         count: u64,
     },
-    /// To [`Request::Leaves`].
+    /// To [`Request::Leaves`] and [`Request::LeavesOf`].
     Leaves {
         /// Some or all of its leaves.
         leaves: Vec<Digest>,
@@ -123,7 +131,9 @@ pub enum Reply {
     Sketch(SketchReply),
     /// To [`Request::Records`].
     Records(Records),
-    /// To [`Request::Sketch`] or [`Request::Records`], by a peer that has no such call.
+    /// To [`Request::Digests`]: 8 bytes of each.
+    Digests(Vec<ShortId>),
+    /// To [`Request::Sketch`] and others of its kind, by a peer that has no such call.
     Unsupported,
     /// To [`Request::Give`].
     Given {
@@ -147,6 +157,13 @@ pub enum Reply {
     },
 }
 
+impl Report {
+    /// The sketches showed no difference although the roots differ.
+    pub fn is_blind(&self) -> bool {
+        self.told == Some((0, 0)) && !self.is_sifted
+    }
+}
+
 /// What a session gave and took, for `POST /v1/admin/sync`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -168,8 +185,12 @@ pub struct Report {
     pub rounds: u64,
     /// Milliseconds from first request to last answer.
     pub ms: u64,
-    /// The sketches showed no difference although the roots differ.
-    pub is_blind: bool,
+    /// The peer has no sketches.
+    pub lacks_sketch: bool,
+    /// What the sketches told, if they did, of sets whose roots differ.
+    pub told: Option<Told>,
+    /// What they hide was found out as well.
+    pub is_sifted: bool,
     /// The peer's answers were false, or led nowhere; [`Report::error`] says how.
     pub is_worthless: bool,
     /// Why the session ended early or did less than all.

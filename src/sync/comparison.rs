@@ -1,42 +1,53 @@
 //! Finding out by sketches what two sets differ in.
 //!
 //! In: cells of the peer's sketch. Out: which cells to ask for next, or the ids of the difference.
-//! A few cells first, which is all that a small difference takes; then the counts of our own first
-//! cells, by which the peer answers as many as are needed; then a little more, where that fell
-//! short. A set that changes meanwhile is asked for anew.
+//! A few cells first, which is all that a small difference takes; then counts of our own cells, by
+//! which the peer answers as many as are needed; then a little more, where that fell short. Of a
+//! part it is known how much differs: as many cells as that takes are asked for at once. A set
+//! that changes meanwhile is asked for anew.
 //!
 //! Never: asks on for ever, asks for more than the sketch has.
 
+use super::answer::cells_for;
 use super::call::{SketchReply, SketchRequest};
 use crate::base::limits;
-use crate::sketch::{Decoded, Difference, Part, ShortId, Sketch, pack_counts, unpack_counts};
-use crate::store::Store;
+use crate::sketch::{Decoded, Difference, Estimate, Part, ShortId, Sketch, pack_counts};
+use crate::store::{PartScan, Store};
 
 /// Cells asked for at first: they tell of some ten differences.
-const FIRST_CELLS: usize = 24;
+const FIRST_CELLS: usize = 22;
 /// Requests to one peer before the leaves have to tell.
 const REQUESTS_MAX: u32 = 16;
+/// Members of a part that are read before others get their turn: about 2 ms.
+const PART_STEP: usize = 4096;
 
 /// One comparison under way.
 #[derive(Debug, Default)]
 pub(super) struct Comparison {
     /// Of our set, where not all of it is compared.
-    part: Option<(Part, Sketch)>,
+    part: Option<PartScan>,
+    /// The answer that came before the part was read.
+    held: Option<SketchReply>,
     difference: Option<Difference>,
     /// How many assertions we and the peer had when the cells were read.
     counts: (u64, u64),
     requests: u32,
     next: Next,
+    /// The peer does not know low counts, nor large parts.
+    is_old: bool,
 }
 
+/// What to ask for; cells before `from` are here already.
 #[derive(Clone, Copy, Debug, Default)]
 enum Next {
     #[default]
     First,
     AsManyAsNeeded {
         from: usize,
+        /// About how much differs, if the peer knows low counts.
+        hint: Option<u64>,
     },
-    More {
+    Cells {
         from: usize,
         cells: usize,
     },
@@ -49,8 +60,8 @@ pub(super) enum Step {
     Ask,
     /// The difference is known.
     Known(Vec<ShortId>),
-    /// More differs, by what the peer says, than sketches tell.
-    TooMuch,
+    /// More differs than these sketches tell: about so much, by what the peer says.
+    TooMuch(u64),
     /// They do not tell it, of sets that change too fast.
     GiveUp,
     /// No sets have such cells.
@@ -58,40 +69,66 @@ pub(super) enum Step {
 }
 
 impl Comparison {
-    /// Of a part of the sets; `None` where it is too large.
-    pub(super) fn of_part(part: Part, store: &Store) -> Option<Comparison> {
-        let sketch = store.sketch_of(part)?;
-        let next = Next::AsManyAsNeeded { from: 0 };
-        Some(Comparison { part: Some((part, sketch)), next, ..Comparison::default() })
+    /// Of a part of the sets, in which about so much differs; `None` where it is too large. Half of
+    /// the sketch is for what was not expected.
+    pub(super) fn of_part(part: Part, expected: Estimate, store: &Store) -> Option<Comparison> {
+        let cells = cells_for(expected);
+        let part = PartScan::new(store, part, 2 * cells, 2 * limits::PART_MEMBERS_MAX)?;
+        let next = Next::Cells { from: 0, cells };
+        Some(Comparison { part: Some(part), next, ..Comparison::default() })
     }
 
     /// The part, where it is not the whole.
     pub(super) fn part(&self) -> Option<Part> {
-        self.part.as_ref().map(|(part, _)| *part)
+        self.part.as_ref().map(PartScan::part)
+    }
+
+    /// Whether the peer is one that knows no low counts.
+    pub(super) fn is_old(&self) -> bool {
+        self.is_old
+    }
+
+    /// Reads some more of our part; false if all of it was read before.
+    pub(super) fn read_on(&mut self, store: &Store) -> bool {
+        let unread = self.part.as_mut().filter(|part| !part.is_over());
+        unread.map(|part| part.step(PART_STEP, store)).is_some()
+    }
+
+    /// The peer's answer, which may have come too early.
+    pub(super) fn hold(&mut self, reply: SketchReply) {
+        self.held = Some(reply);
+    }
+
+    /// What was held back, when it can be looked at.
+    pub(super) fn release(&mut self) -> Option<SketchReply> {
+        let is_read = self.part.as_ref().is_none_or(PartScan::is_over);
+        self.held.take_if(|_| is_read)
     }
 
     /// Our sketch, and how many assertions it is of.
     fn ours<'a>(&'a self, store: &'a Store) -> (&'a Sketch, u64) {
         match &self.part {
-            Some((_, sketch)) => (sketch, u64::from(sketch.counts()[0])),
+            Some(part) => (part.sketch(), u64::from(part.sketch().members())),
             None => (store.sketch(), store.len()),
         }
     }
 
     /// What to ask the peer.
     pub(super) fn request(&self, store: &Store, root: u64) -> SketchRequest {
-        let (sketch, count) = self.ours(store);
-        let of = |from, cells| {
-            let part = self.part();
-            SketchRequest { from, cells, count, part, ..SketchRequest::default() }
-        };
+        // Of a part that is being read it is not known, and not of interest.
+        let count = if self.part.is_some() { 0 } else { store.len() };
+        let part = self.part();
+        let of =
+            |from, cells| SketchRequest { from, cells, count, part, ..SketchRequest::default() };
         match self.next {
             Next::First => SketchRequest { root, ..of(0, FIRST_CELLS) },
-            Next::AsManyAsNeeded { from } => {
-                let counts = pack_counts(sketch.counts());
-                SketchRequest { counts, ..of(from, 0) }
+            Next::AsManyAsNeeded { from, hint: None } => {
+                SketchRequest { counts: pack_counts(store.sketch().counts()), ..of(from, 0) }
             }
-            Next::More { from, cells } => of(from, cells),
+            Next::AsManyAsNeeded { from, hint: Some(hint) } => {
+                SketchRequest { low_counts: store.sketch().low_counts(hint), ..of(from, 0) }
+            }
+            Next::Cells { from, cells } => of(from, cells),
         }
     }
 
@@ -106,7 +143,7 @@ impl Comparison {
         let counts = (count, reply.count);
         let mut difference = match known {
             Some(known) if reply.from != known.len() || counts != self.counts => {
-                return self.ask(Next::AsManyAsNeeded { from: 0 });
+                return self.ask_anew();
             }
             Some(mut known) => {
                 known.extend(sketch, &reply.cells);
@@ -114,21 +151,25 @@ impl Comparison {
             }
             None => Difference::new(sketch, &reply.cells),
         };
-        self.counts = counts;
-        let length = difference.len();
+        let (length, most) = (difference.len(), sketch.len());
         let decoded = difference.decode();
+        self.counts = counts;
         let difference = self.difference.insert(difference);
         match decoded {
             Decoded::All if length > 0 => Step::Known(difference.found().to_vec()),
-            Decoded::Part if reply.cells.is_empty() => Step::TooMuch,
+            Decoded::Part if reply.cells.is_empty() && self.part.is_some() => Step::GiveUp,
+            Decoded::Part if reply.cells.is_empty() => Step::TooMuch(reply.estimate),
             Decoded::Part if matches!(self.next, Next::First) => {
-                self.ask(Next::AsManyAsNeeded { from: length })
+                self.is_old = reply.hint.is_empty();
+                let hint = || store.sketch().estimate_by_hint(reply.count as u32, &reply.hint);
+                let hint = (!self.is_old).then(hint);
+                self.ask(Next::AsManyAsNeeded { from: length, hint })
             }
-            Decoded::Part if length < limits::SKETCH_CELLS_MAX => {
-                self.ask(Next::More { from: length, cells: (length / 16).max(FIRST_CELLS) })
+            Decoded::Part if length < most => {
+                self.ask(Next::Cells { from: length, cells: (length / 16).max(FIRST_CELLS) })
             }
             Decoded::Nonsense => Step::Nonsense,
-            Decoded::Part => Step::TooMuch,
+            Decoded::Part => Step::TooMuch(reply.estimate),
             Decoded::All => Step::GiveUp,
         }
     }
@@ -137,40 +178,16 @@ impl Comparison {
         self.next = next;
         if self.requests < REQUESTS_MAX { Step::Ask } else { Step::GiveUp }
     }
-}
 
-/// Answers a peer's request from our sketch, or that of a part. No cells: too much differs for
-/// them.
-pub fn answer(store: &Store, request: &SketchRequest) -> SketchReply {
-    let made;
-    let (sketch, count) = match request.part {
-        None => (store.sketch(), store.len()),
-        Some(part) => match store.sketch_of(part) {
-            Some(sketch) => {
-                made = sketch;
-                (&made, u64::from(made.counts()[0]))
+    /// From the first cell on, of a set that changed.
+    fn ask_anew(&mut self) -> Step {
+        self.ask(match self.next {
+            Next::First => Next::First,
+            Next::AsManyAsNeeded { hint, .. } => Next::AsManyAsNeeded { from: 0, hint },
+            Next::Cells { from, cells } if self.part.is_some() => {
+                Next::Cells { from: 0, cells: from + cells }
             }
-            None => return SketchReply::default(),
-        },
-    };
-    let (from, part) = (request.from, request.part);
-    let mut reply = SketchReply { from, count, part, ..SketchReply::default() };
-    let mut cells = request.cells;
-    if !request.counts.is_empty() {
-        // Counts beyond 32 bits wrap around here as they do in the sketch.
-        let theirs = unpack_counts(request.count as u32, &request.counts);
-        reply.estimate = sketch.estimate(&theirs);
-        cells = cells_for(reply.estimate).saturating_sub(request.from);
+            Next::Cells { .. } => Next::AsManyAsNeeded { from: 0, hint: None },
+        })
     }
-    reply.cells = sketch.cells(reply.from, cells);
-    reply
-}
-
-/// About 1.38 cells per difference decode, and the estimate errs by 6 %: with this margin not one
-/// comparison in a hundred asks for more.
-fn cells_for(estimate: u64) -> usize {
-    if estimate > limits::SKETCH_DIFFERENCES_MAX {
-        return 0;
-    }
-    (estimate * 160 / 100) as usize + 2 * FIRST_CELLS
 }

@@ -8,17 +8,21 @@
 //!
 //! Never: opens a connection, reads a clock, keeps an assertion body.
 
+mod answer;
 mod ask;
 mod call;
 mod comparison;
+mod doubt;
+mod parts;
 mod pull;
 mod rows;
 mod take;
 
+pub use answer::{Answering, answer as answer_sketch};
 pub use call::{
     Cursor, Progress, Records, Reply, Report, Request, SketchReply, SketchRequest, Way, WireBytes,
 };
-pub use comparison::answer as answer_sketch;
+pub use doubt::{Past, Told};
 pub use pull::{answer as answer_records, short_root};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,9 +30,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
-use crate::sketch::{ShortId, short_id};
+use crate::sketch::{Part, ShortId, short_id};
 use crate::store::{Row, Store};
 use comparison::Comparison;
+use doubt::Doubt;
+use parts::Parts;
 use pull::Pull;
 use rows::Rows;
 
@@ -60,6 +66,8 @@ pub enum Output {
     Call(u32, Request),
     /// Store this assertion; its fate comes back by [`Session::handle_stored`].
     Offer(Sealed),
+    /// Others may go on first; then call [`Session::handle_turn`].
+    Turn,
     /// The session is over.
     Done,
 }
@@ -72,6 +80,11 @@ pub struct Session {
     next_number: u32,
     asked: BTreeMap<u32, Asked>,
     comparison: Option<Comparison>,
+    parts: Option<Parts>,
+    past: Past,
+    doubt: Option<Doubt>,
+    /// It gave others their turn, and has not its own yet.
+    is_turn_due: bool,
     pull: Option<Pull>,
     /// How far earlier pulls came, by the numbering of the peer's rows.
     pulled: BTreeMap<u64, u64>,
@@ -110,6 +123,7 @@ enum Phase {
     Pull,
     Sketch,
     Trade,
+    Doubt,
     Walk,
     Drain,
     Push,
@@ -123,6 +137,7 @@ impl Phase {
             Phase::Pull => "pull",
             Phase::Sketch => "sketch",
             Phase::Trade => "trade",
+            Phase::Doubt => "sift",
             Phase::Walk | Phase::Drain => "walk",
             Phase::Push => "push",
             Phase::Over => "end",
@@ -136,7 +151,9 @@ enum Asked {
     Leaves,
     Fetch(Vec<Digest>),
     Gossip,
-    Sketch,
+    Sketch(Option<Part>),
+    Digests,
+    LeavesOf(Part),
     Records,
     FetchShort(Vec<ShortId>),
     Give,
@@ -150,7 +167,11 @@ impl Session {
             phase: Phase::Compare,
             next_number: 0,
             asked: BTreeMap::new(),
-            comparison: (way == Way::Sketches).then(Comparison::default),
+            comparison: (way != Way::Leaves).then(Comparison::default),
+            parts: None,
+            past: if let Way::Sketches(past) = way { past } else { Past::default() },
+            doubt: None,
+            is_turn_due: false,
             pull: None,
             pulled: BTreeMap::new(),
             missing: VecDeque::new(),
@@ -169,7 +190,7 @@ impl Session {
             worthless: 0,
             refused: 0,
             is_short: false,
-            in_doubt: way == Way::LeavesInDoubt,
+            in_doubt: false,
             is_much: false,
             cells: 0,
             told: 0,
@@ -205,7 +226,7 @@ impl Session {
                     None => Phase::Walk,
                 };
             }
-            (Some(Asked::Sketch), Reply::Sketch(SketchReply { since: Some(since), .. })) => {
+            (Some(Asked::Sketch(None)), Reply::Sketch(SketchReply { since: Some(since), .. })) => {
                 self.report.rounds += 1;
                 self.pull = Some(Pull::new(since, true));
                 self.phase = Phase::Pull;
@@ -214,12 +235,20 @@ impl Session {
                 self.take_records(records, store, bodies);
             }
             (Some(Asked::Records), Reply::Unsupported) => self.phase = Phase::Sketch,
-            (Some(Asked::Sketch), Reply::Sketch(reply)) => {
+            (Some(Asked::Sketch(part)), Reply::Sketch(reply)) => {
                 self.report.rounds += 1;
                 self.is_short = true;
-                self.take_cells(&reply, store);
+                self.take_cells(part, reply, store);
             }
-            (Some(Asked::Sketch), Reply::Unsupported) => self.phase = Phase::Walk,
+            (Some(Asked::Sketch(_)), Reply::Unsupported) => {
+                self.report.lacks_sketch = true;
+                self.walk_on();
+            }
+            (Some(Asked::Digests), Reply::Digests(digests)) => self.take_digests(digests),
+            (Some(Asked::Digests), Reply::Unsupported) => self.doubt_by_leaves(),
+            (Some(Asked::LeavesOf(part)), Reply::Leaves { leaves, .. }) => {
+                self.take_bucket(part, &leaves, store, bodies);
+            }
             (Some(Asked::FetchShort(wanted)), Reply::Fetched { good, bad }) => {
                 let short = |sealed: &Sealed| short_id(&sealed.digest());
                 let left = self.take_fetched(wanted, good, bad, short);
@@ -268,6 +297,11 @@ impl Session {
         }
     }
 
+    /// It is the session's turn again.
+    pub fn handle_turn(&mut self) {
+        self.is_turn_due = false;
+    }
+
     /// Bytes of one call, as the wire counted them.
     pub fn count_bytes(&mut self, bytes: WireBytes) {
         self.report.bytes_out += bytes.sent;
@@ -291,14 +325,14 @@ impl Session {
             Phase::Sketch if self.asked.is_empty() => {
                 let comparison = self.comparison.as_ref().expect("this phase has one");
                 // What came since then was pulled already.
-                let is_first = self.pull.is_none() && comparison.part().is_none();
-                let root = if is_first { short_root(&self.local.0) } else { 0 };
+                let root = if self.pull.is_none() { short_root(&self.local.0) } else { 0 };
                 let request = comparison.request(store, root);
-                Some(self.call(Asked::Sketch, Request::Sketch(request)))
+                Some(self.call(Asked::Sketch(None), Request::Sketch(request)))
             }
             Phase::Compare | Phase::Sketch => None,
             Phase::Pull => self.poll_pull(store, bodies),
             Phase::Trade => self.poll_trade(store, bodies),
+            Phase::Doubt => self.poll_doubt(store, bodies),
             Phase::Walk | Phase::Drain => self.poll_walk(store, bodies),
             Phase::Push => self.poll_push(store, bodies),
             Phase::Over if self.asked.is_empty() && self.stored_all() => {
@@ -348,6 +382,7 @@ impl Session {
         self.missing_short.clear();
         self.surplus.clear();
         self.offers.clear();
+        self.parts = None;
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
-use crate::sketch::Part;
+use crate::sketch::{Part, ShortId};
 use crate::store::Store;
 
 impl Session {
@@ -97,32 +97,38 @@ impl Session {
     }
 
     /// What the sketches tell, or how to ask on. Where they do not tell, the leaves do.
-    pub(super) fn take_cells(&mut self, reply: &SketchReply, store: &Store) {
+    pub(super) fn take_cells(&mut self, part: Option<Part>, reply: SketchReply, store: &Store) {
         self.cells += reply.cells.len();
+        if let Some(part) = part {
+            // One that was given up meanwhile is passed over.
+            return self.parts.as_mut().map_or((), |parts| parts.hold(part, reply));
+        }
         let comparison = self.comparison.as_mut().expect("this phase has one");
-        let part = comparison.part();
-        match comparison.handle_reply(reply, store) {
+        match comparison.handle_reply(&reply, store) {
             Step::Ask if self.cells > CELLS_MAX + CELLS_PER_ID * self.told => self.walk(),
             Step::Ask => {}
-            Step::TooMuch if part.is_none() => {
-                self.is_much = true;
-                let members = store.len().max(self.peer_count);
-                self.compare_part(Some(Part::first_of(members)), store);
-            }
+            Step::TooMuch(estimate) => self.compare_parts(estimate, store),
             Step::Nonsense => {
                 self.shun("the peer's cells are not those of a sketch".into());
             }
-            Step::GiveUp | Step::TooMuch => self.walk(),
+            Step::GiveUp => self.walk(),
             Step::Known(ids) => {
-                self.report.is_blind = ids.is_empty() && part.is_none();
-                self.told += ids.len();
-                for id in ids {
-                    match store.find_short(id) {
-                        Some(row) => self.surplus.push_back(row),
-                        None => self.missing_short.push_back(id),
-                    }
-                }
+                self.report.told = Some((0, 0));
+                self.take_ids(ids, store);
                 self.phase = Phase::Trade;
+            }
+        }
+    }
+
+    /// Whose each is, the own index tells.
+    pub(super) fn take_ids(&mut self, ids: Vec<ShortId>, store: &Store) {
+        self.told += ids.len();
+        for id in ids {
+            let (count, sum) = self.report.told.unwrap_or_default();
+            self.report.told = Some((count + 1, sum.wrapping_add(id)));
+            match store.find_short(id) {
+                Some(row) => self.surplus.push_back(row),
+                None => self.missing_short.push_back(id),
             }
         }
     }
@@ -130,6 +136,14 @@ impl Session {
     /// Sketches do not tell: the leaves have to.
     pub(super) fn walk(&mut self) {
         self.in_doubt = true;
+        self.walk_on();
+    }
+
+    /// The leaves tell everything, what is known already included.
+    pub(super) fn walk_on(&mut self) {
+        self.parts = None;
+        self.missing_short.clear();
+        self.surplus.clear();
         self.phase = Phase::Walk;
     }
 

@@ -6,8 +6,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::membership;
 use super::pb::edge as pb;
-use crate::base::{NodeId, limits};
-use crate::sketch::{Cell, NARROW_FROM, Part, ShortId};
+use crate::base::{Digest, NodeId, limits};
+use crate::sketch::{Cell, LowCounts, NARROW_FROM, Part, ShortId};
 use crate::sync::{Cursor, SketchReply, SketchRequest};
 
 /// The full name of the service.
@@ -25,22 +25,40 @@ pub fn read_target(request: &pb::ProbeForRequest) -> Result<(NodeId, String), St
 
 /// What to ask a peer.
 pub fn sketch_request(request: SketchRequest) -> pb::SketchRequest {
-    let SketchRequest { from, cells, count, counts, root, part } = request;
-    let (from, cells) = (from as u32, cells as u32);
-    let (part_bits, part) = write_part(part);
-    let (assertion_count, narrow) = (count, true);
-    pb::SketchRequest { from, cells, assertion_count, counts, root, part_bits, part, narrow }
+    let (part_bits, part) = write_part(request.part);
+    pb::SketchRequest {
+        from: request.from as u32,
+        cells: request.cells as u32,
+        assertion_count: request.count,
+        counts: request.counts,
+        root: request.root,
+        part_bits,
+        part,
+        narrow: true,
+        low_counts_from: request.low_counts.from as u32,
+        low_counts: request.low_counts.packed.into(),
+    }
 }
 
 /// What a peer asks.
 pub fn read_sketch_request(request: pb::SketchRequest) -> Result<SketchRequest, String> {
     let part = read_part(request.part_bits, request.part)?;
-    let pb::SketchRequest { from, cells, assertion_count: count, counts, root, .. } = request;
-    let allowed = limits::SKETCH_COUNTS_MAX;
-    if counts.len() > allowed {
-        return Err(format!("{} counts in one request, at most {allowed}", counts.len()));
+    let (full, low) = (request.counts, request.low_counts);
+    let allowed = [limits::SKETCH_COUNTS_MAX, limits::SKETCH_LOW_COUNTS_MAX];
+    for (count, allowed) in [full.len(), 2 * low.len()].into_iter().zip(allowed) {
+        if count > allowed {
+            return Err(format!("{count} counts in one request, at most {allowed}"));
+        }
     }
-    Ok(SketchRequest { from: from as usize, cells: cells as usize, count, counts, root, part })
+    Ok(SketchRequest {
+        from: request.from as usize,
+        cells: request.cells as usize,
+        count: request.assertion_count,
+        counts: full,
+        low_counts: LowCounts { from: request.low_counts_from as usize, packed: low.into() },
+        root: request.root,
+        part,
+    })
 }
 
 /// What to answer a peer, which may read narrow cells.
@@ -54,6 +72,7 @@ pub fn sketch_response(reply: &SketchReply, narrow: bool) -> pb::SketchResponse 
         narrow_cells,
         assertion_count: reply.count,
         estimate: reply.estimate,
+        hint: Bytes::copy_from_slice(&reply.hint),
         since: reply.since.map_or(0, |since| since.row + 1),
         numbering: reply.since.map_or(0, |since| since.numbering),
         part_bits: write_part(reply.part).0,
@@ -77,6 +96,7 @@ pub fn read_sketch_response(response: &pb::SketchResponse) -> Result<SketchReply
         cells,
         count: response.assertion_count,
         estimate: response.estimate,
+        hint: response.hint.to_vec(),
         since: response
             .since
             .checked_sub(1)
@@ -127,6 +147,35 @@ fn read_part(bits: u32, number: u32) -> Result<Option<Part>, String> {
     }
 }
 
+/// Which leaves a peer wants.
+pub fn read_leaves_of(request: &pb::LeavesOfRequest) -> Result<Part, String> {
+    read_part(request.part_bits, request.part)?.ok_or_else(|| "no part is named".into())
+}
+
+/// Hashes, one after the other.
+pub fn leaves(hashes: &[Digest]) -> Bytes {
+    Bytes::from_iter(hashes.iter().flat_map(|hash| hash.0))
+}
+
+/// The hashes in a peer's answer.
+pub fn read_leaves(bytes: &[u8]) -> Result<Vec<Digest>, String> {
+    let (leaves, rest) = bytes.as_chunks::<32>();
+    let allowed = limits::LEAVES_MAX;
+    if !rest.is_empty() || leaves.len() > allowed {
+        return Err(format!("leaves of {} bytes, at most {allowed} of 32 each", bytes.len()));
+    }
+    Ok(leaves.iter().copied().map(Digest).collect())
+}
+
+/// The digests in a peer's answer.
+pub fn read_digests(bytes: &[u8]) -> Result<Vec<ShortId>, String> {
+    let (digests, rest) = bytes.as_chunks::<ID_BYTES>();
+    if !rest.is_empty() || digests.len() != limits::BUCKETS {
+        return Err(format!("digests of {} bytes, not 8 for each bucket", bytes.len()));
+    }
+    Ok(digests.iter().map(|digest| ShortId::from_be_bytes(*digest)).collect())
+}
+
 /// Short ids, one after the other.
 pub fn short_ids(ids: &[ShortId]) -> Bytes {
     Bytes::from_iter(ids.iter().flat_map(|id| id.to_be_bytes()))
@@ -152,12 +201,15 @@ mod tests {
     #[test]
     fn requests_and_answers_come_back_as_they_went() {
         let part = Some(Part { bits: 3, number: 7 });
+        let low_counts = LowCounts { from: 3, packed: vec![7, 250] };
+        let counts = vec![-1, 0, 5];
         let request =
-            SketchRequest { from: 7, cells: 9, count: 11, counts: vec![-1, 0, 5], root: 8, part };
+            SketchRequest { from: 7, cells: 9, count: 11, counts, low_counts, root: 8, part };
         assert_eq!(read_sketch_request(sketch_request(request.clone())), Ok(request));
         let cells = vec![Cell { ids: 1 << 63, checks: 3 }, Cell { ids: 2, checks: u32::MAX }];
         let since = Some(Cursor { numbering: 5, row: 0 });
-        let reply = SketchReply { from: 7, cells, count: 11, estimate: 13, since, part };
+        let reply =
+            SketchReply { from: 7, cells, count: 11, estimate: 13, hint: vec![1, 9], since, part };
         for narrow in [false, true] {
             assert_eq!(read_sketch_response(&sketch_response(&reply, narrow)), Ok(reply.clone()));
         }
@@ -176,6 +228,9 @@ mod tests {
         let counts = vec![0; limits::SKETCH_COUNTS_MAX + 1];
         let request = pb::SketchRequest { counts, ..Default::default() };
         assert!(read_sketch_request(request).expect_err("too many").contains("at most 512"));
+        let low_counts = Bytes::from(vec![0; limits::SKETCH_LOW_COUNTS_MAX / 2 + 1]);
+        let request = pb::SketchRequest { low_counts, ..Default::default() };
+        assert!(read_sketch_request(request).expect_err("too many").contains("at most 16384"));
         for (part_bits, part) in [(19, 0), (3, 8)] {
             let request = pb::SketchRequest { part_bits, part, ..Default::default() };
             assert!(read_sketch_request(request).is_err());
@@ -190,6 +245,18 @@ mod tests {
             let response = pb::SketchResponse { narrow_cells, ..Default::default() };
             assert!(read_sketch_response(&response).is_err(), "{length} bytes");
         }
+        for length in [0, 8, 8 * limits::BUCKETS - 8, 8 * limits::BUCKETS + 1] {
+            assert!(read_digests(&vec![0; length]).is_err(), "{length} bytes");
+        }
+        assert_eq!(read_digests(&vec![0; 8 * limits::BUCKETS]).map(|all| all.len()), Ok(4096));
+        let hashes = [Digest([3; 32]), Digest([7; 32])];
+        assert_eq!(read_leaves(&leaves(&hashes)), Ok(hashes.to_vec()));
+        assert!(read_leaves(&[0; 33]).is_err());
+        assert!(read_leaves(&vec![0; 32 * (limits::LEAVES_MAX + 1)]).is_err());
+        let none = pb::LeavesOfRequest::default();
+        assert!(read_leaves_of(&none).is_err());
+        let bucket = pb::LeavesOfRequest { part_bits: 12, part: 4095 };
+        assert_eq!(read_leaves_of(&bucket), Ok(Part { bits: 12, number: 4095 }));
         assert!(read_short_ids(&[0; 7]).is_err());
         assert!(read_short_ids(&vec![0; 8 * (limits::FETCH_SHORT_MAX + 1)]).is_err());
     }

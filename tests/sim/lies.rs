@@ -13,14 +13,15 @@ pub(crate) fn lie(reply: Reply, random: &mut Random) -> Reply {
             let count = if random.below(2) == 0 { count } else { random.bits() };
             Reply::Roots { matched: false, count }
         }
-        Reply::Sketch(SketchReply { mut cells, from, count, part, .. }) => {
+        Reply::Sketch(SketchReply { mut cells, from, count, part, hint, .. }) => {
             for cell in &mut cells {
                 cell.ids ^= random.bits();
             }
             let row = random.below(1000) as u64;
             let since = (random.below(4) == 0).then(|| Cursor { numbering: random.bits(), row });
             let estimate = random.bits();
-            Reply::Sketch(SketchReply { from, cells, count, estimate, since, part })
+            let hint = hint.iter().map(|_| random.bits() as u8).collect();
+            Reply::Sketch(SketchReply { from, cells, count, estimate, hint, since, part })
         }
         Reply::Records(records) => {
             let next = records.next.wrapping_add(random.below(3) as u64);
@@ -29,6 +30,9 @@ pub(crate) fn lie(reply: Reply, random: &mut Random) -> Reply {
         Reply::Leaves { .. } => {
             let leaf = |_| Digest::of(&random.bits().to_le_bytes());
             Reply::Leaves { leaves: (0..300).map(leaf).collect(), truncated: true }
+        }
+        Reply::Digests(digests) => {
+            Reply::Digests(digests.iter().map(|digest| digest ^ random.bits()).collect())
         }
         Reply::Fetched { good, .. } => Reply::Fetched { good: Vec::new(), bad: good.len() as u64 },
         Reply::Given { taken, .. } => Reply::Given { taken: taken + 1000, refusal: String::new() },

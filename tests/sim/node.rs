@@ -6,15 +6,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use stemedb_edge::base::{Moment, NodeId, Ticket, Wall, limits};
+use stemedb_edge::base::{Digest, Moment, NodeId, Ticket, Wall, limits};
 use stemedb_edge::cluster::gossip::Origin;
 use stemedb_edge::cluster::{self, Cluster, Target};
 use stemedb_edge::journal::{self, Bodies, CommitQueue, Committed};
 use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::replica::{Fate, Output, Replica, SessionId};
-use stemedb_edge::store::{Root, Store};
+use stemedb_edge::store::{BucketScan, Root, Store};
 use stemedb_edge::swim::{self, Ack, CallNumber, Event, Failure, State, Update};
-use stemedb_edge::sync::{Reply, Request, Way, WireBytes, answer_records};
+use stemedb_edge::sync::{Past, Reply, Request, Way, WireBytes, answer_records};
 
 use crate::disk::{Disk, index};
 
@@ -82,7 +82,9 @@ pub(crate) struct Node {
     waiting: BTreeMap<Ticket, Waiting>,
     gives: BTreeMap<u64, (u64, usize)>,
     agenda: VecDeque<Target>,
-    session: Option<(SessionId, String)>,
+    session: Option<(SessionId, String, Digest)>,
+    /// What sessions with each address came to.
+    past: BTreeMap<String, Past>,
     next_call: u64,
     next_ticket: u64,
     wishes: Vec<Wish>,
@@ -138,6 +140,7 @@ impl Node {
             gives: BTreeMap::new(),
             agenda: VecDeque::new(),
             session: None,
+            past: BTreeMap::new(),
             next_call: start.next_call,
             next_ticket: 0,
             wishes: Vec::new(),
@@ -167,6 +170,14 @@ impl Node {
         sealed
     }
 
+    /// Takes a claim whose hash begins as that of another does, of which no other is told.
+    pub(crate) fn take_twin(&mut self, now: Moment, number: u64, digest: Digest, disk: &Disk) {
+        let draft = Draft::new("twin".into(), "p".into(), Object::Number(number as f64));
+        let sealed = self.replica.seal(draft, wall(now, self.wall_skew)).expect("a good draft");
+        let twin = Sealed::recovered(digest, sealed.bytes().clone());
+        self.offer(twin, Origin::AntiEntropy, Waiting::Client(number), disk);
+    }
+
     fn offer(&mut self, sealed: Sealed, origin: Origin, who: Waiting, disk: &Disk) {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
@@ -183,13 +194,19 @@ impl Node {
             Output::Answer(ticket, fate) => self.tell(ticket, fate),
             Output::Call(session, number, request) => {
                 let address = match &self.session {
-                    Some((id, address)) if *id == session => address.clone(),
+                    Some((id, address, _)) if *id == session => address.clone(),
                     _ => return,
                 };
                 let purpose = Purpose::Session(session, number);
                 self.call(purpose, address, Message::Sync(request), limits::CALL_MAX);
             }
-            Output::Synced(..) => self.session = None,
+            Output::Turn(session) => self.replica.handle_turn(now, session, disk),
+            Output::Synced(_, report) => {
+                if let Some((_, address, root)) = self.session.take() {
+                    let past = self.past.entry(address).or_default();
+                    *past = past.and(&report, root);
+                }
+            }
             Output::Cluster(output) => self.carry_out_cluster(now, output, disk),
             Output::Damaged(_) | Output::Healed(_) => {}
             Output::Spill(spill) => self.replica.handle_indexed(index(&spill)),
@@ -233,8 +250,9 @@ impl Node {
             // The address has to be known before the session asks its first question.
             let address = target.rpc_addr;
             let peer = target.node.unwrap_or(NodeId::NONE);
-            let id = self.replica.handle_sync(now, peer, root, Way::Sketches, disk);
-            self.session = Some((id, address));
+            let way = Way::Sketches(self.past.get(&address).copied().unwrap_or_default());
+            let id = self.replica.handle_sync(now, peer, root, way, disk);
+            self.session = Some((id, address, root.digest));
             while let Some(output) = self.replica.poll_output() {
                 self.carry_out(now, output, disk);
             }
@@ -320,7 +338,21 @@ impl Node {
                 let (leaves, truncated) = self.replica.handle_leaves(number, 0);
                 Reply::Leaves { leaves, truncated }
             }
-            Request::Sketch(request) => Reply::Sketch(self.replica.answer_sketch(&request)),
+            Request::Sketch(request) => {
+                let answer = self.replica.answer_sketch(request);
+                Reply::Sketch(answer.unwrap_or_else(|mut answering| {
+                    answering.step(usize::MAX, store).expect("one step does all")
+                }))
+            }
+            Request::Digests => {
+                let mut scan = BucketScan::default();
+                while !scan.step(1000, store) {}
+                Reply::Digests(scan.digests().to_vec())
+            }
+            Request::LeavesOf(part) => {
+                let leaves = store.leaves_of(part, limits::LEAVES_MAX);
+                Reply::Leaves { leaves, truncated: false }
+            }
             Request::Records(cursor) => Reply::Records(answer_records(store, cursor, disk)),
             Request::Fetch(wanted) => {
                 let good = wanted.iter().filter_map(|hash| body(store.find(hash, disk)));

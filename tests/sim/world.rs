@@ -82,6 +82,8 @@ pub(crate) enum Fault {
     Stall(usize),
     /// A flush takes a second from now on, or no longer.
     SlowDisk(usize, bool),
+    /// Two claims whose hashes begin alike in 8 bytes come to two nodes.
+    Collide(usize, usize),
     /// Its answers to questions of anti-entropy are false from now on, or no longer.
     Lies(usize, bool),
 }
@@ -393,6 +395,21 @@ impl World {
         }
     }
 
+    fn add_twin(&mut self, of: usize) {
+        let number = self.claims;
+        self.claims += 1;
+        let now = Moment(self.now);
+        let member = &mut self.members[of];
+        if let Some(node) = &mut member.node {
+            let mut digest = Digest([of as u8; 32]);
+            digest.0[..8].copy_from_slice(b"the same");
+            node.take_twin(now, number, digest, &member.disk);
+            self.sent.insert(digest);
+            self.pending.insert(number, digest);
+            self.serve(of);
+        }
+    }
+
     /// What the names say that all are given. One that is told of itself alone has to be found by
     /// the others.
     fn seed_addresses(&self) -> Vec<String> {
@@ -499,6 +516,9 @@ impl World {
                 self.members[number].stalled_until = self.now + 16 * SECOND;
             }
             Fault::SlowDisk(number, is_slow) => self.members[number].slow_disk = is_slow,
+            Fault::Collide(one, other) => {
+                [one, other].map(|of| self.add_twin(of)).into_iter().collect()
+            }
             Fault::Lies(number, lies) => self.members[number].lies = lies,
         }
     }

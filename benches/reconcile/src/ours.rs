@@ -15,7 +15,7 @@ use stemedb_edge::journal::{Bodies, Committed, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::sketch::ShortId;
 use stemedb_edge::store::Store;
-use stemedb_edge::sync::{Output, Reply, Request, Session, Way, answer_sketch};
+use stemedb_edge::sync::{Output, Past, Reply, Request, Session, Way, answer_sketch};
 use stemedb_edge::wire::edge as words;
 use stemedb_edge::wire::frame::PREFIX_BYTES;
 use stemedb_edge::wire::pb::sync as pb;
@@ -122,7 +122,7 @@ impl Pair {
     #[inline(never)]
     fn trade(&self) -> Cost {
         let (one, two) = (&self.one, &self.two);
-        let mut session = Session::new(Digest::ZERO, one.store.len(), Way::Sketches);
+        let mut session = Session::new(Digest::ZERO, one.store.len(), Way::Sketches(Past::default()));
         let mut cost = Cost::default();
         let (mut is_blind, mut in_parts) = (false, false);
         while let Some(output) = session.poll_output(&one.store, &one.bodies) {
@@ -131,6 +131,10 @@ impl Pair {
                 Output::Offer(_) => {
                     // Stored, to all appearances.
                     session.handle_stored(Ok(true));
+                    continue;
+                }
+                Output::Turn => {
+                    session.handle_turn();
                     continue;
                 }
                 Output::Done => break,
@@ -160,7 +164,7 @@ impl Pair {
             one.bodies.read.set(0);
             session.handle_reply(number, reply, &one.store, &one.bodies);
             cost.touched += one.bodies.read.get();
-            is_blind |= session.report().is_blind;
+            is_blind |= session.report().is_blind();
         }
         assert!(!is_blind, "the sketches show nothing");
         let traded = session.report().received + session.report().sent;

@@ -111,11 +111,16 @@ fn the_sketches_of_parts_add_up_to_that_of_all() {
     }
     let whole = world.store.sketch();
     let parts = (0..4).map(|number| Part { bits: 2, number });
-    let parts: Vec<Sketch> =
-        parts.map(|part| world.store.sketch_of(part).expect("small")).collect();
+    let sketched = |part: Part| {
+        let mut scan = PartScan::new(&world.store, part, 3000, 1000).expect("small");
+        let steps = (0..5000).find(|_| scan.step(20, &world.store)).expect("it ends");
+        assert!((5..15).contains(&steps), "{steps} steps of 20 and a bucket's for some 175");
+        scan.sketch().clone()
+    };
+    let parts: Vec<Sketch> = parts.map(sketched).collect();
     let counts = parts.iter().map(|part| part.counts()[3]).sum::<u32>();
     assert_eq!(counts, whole.counts()[3]);
-    assert!(parts.iter().all(|part| part.counts()[0] > 100));
+    assert!(parts.iter().all(|part| part.members() > 100 && part.len() == 3000));
     for place in 0..2000 {
         let ids = |sketch: &Sketch| sketch.cells(place, 1)[0].ids;
         assert_eq!(parts.iter().map(ids).fold(0, |sum, ids| sum ^ ids), ids(whole), "{place}");
@@ -125,16 +130,17 @@ fn the_sketches_of_parts_add_up_to_that_of_all() {
 #[test]
 fn a_part_that_is_too_large_is_not_sketched() {
     let mut world = World::new();
-    world.store = world.store.spilling_after(1 << 20);
-    let hash = |number: usize| {
+    let hash = |number: u64| {
         let mut hash = Digest::of(&number.to_le_bytes());
         hash.0[0] >>= 1;
         hash
     };
-    for number in 0..=limits::PART_MAX {
+    for number in 0..=1000 {
         world.add_hash(hash(number));
     }
-    assert!(world.store.sketch_of(Part { bits: 1, number: 0 }).is_none());
-    assert!(world.store.sketch_of(Part { bits: 1, number: 1 }).is_some());
-    assert!(world.store.sketch_of(Part { bits: 2, number: 1 }).is_some());
+    let scan = |bits, number, most| PartScan::new(&world.store, Part { bits, number }, 9, most);
+    assert!(scan(1, 0, 1000).is_none());
+    assert!(scan(1, 0, 1001).is_some());
+    assert!(scan(1, 1, 0).is_some());
+    assert!(scan(2, 1, 1000).is_some());
 }

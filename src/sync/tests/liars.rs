@@ -52,6 +52,10 @@ impl Peer for Liar {
             }
             Request::Gossip(_) => Reply::Gossiped { refusal: "no".into() },
             Request::Give(_) => Reply::Given { taken: 0, refusal: "no".into() },
+            Request::Digests => Reply::Digests(vec![7; limits::BUCKETS]),
+            Request::LeavesOf(part) => {
+                Reply::Leaves { leaves: vec![part.start()], truncated: false }
+            }
         })
     }
 }
@@ -103,6 +107,10 @@ fn a_peer_that_shows_only_its_first_page_is_reported() {
 enum Lie {
     /// The same set, said to be another.
     Different,
+    /// The same, and that all buckets of it are others.
+    Digests,
+    /// The same, with members that nobody has.
+    Buckets,
     /// As many cells as are asked for, of no set.
     Cells,
     /// Too much differs, it says, for any cells.
@@ -140,6 +148,7 @@ impl Lying {
             Request::Gossip(given) => given.bytes().len(),
             Request::Sketch(request) => request.counts.len(),
             Request::Roots { .. } | Request::Leaves | Request::Records(_) => 0,
+            Request::Digests | Request::LeavesOf(_) => 0,
         };
         if let Reply::Sketch(reply) = reply {
             self.cells += reply.cells.len();
@@ -147,6 +156,7 @@ impl Lying {
         self.bytes += match reply {
             Reply::Leaves { leaves, .. } => leaves.len() * 34,
             Reply::Sketch(reply) => reply.cells.len() * 12,
+            Reply::Digests(digests) => digests.len() * 8,
             Reply::Records(records) => size(&records.good),
             Reply::Fetched { good, bad } => size(good) + *bad as usize * 150,
             _ => 0,
@@ -166,6 +176,20 @@ impl Lying {
         };
         Some(match (self.lie, request) {
             (_, Request::Roots { .. }) => Reply::Roots { matched: false, count },
+            (Lie::Digests | Lie::Buckets, Request::Digests) => {
+                Reply::Digests((1..=limits::BUCKETS as u64).collect())
+            }
+            (Lie::Buckets, Request::LeavesOf(part)) => {
+                let leaves = (1..=200).map(|last| {
+                    let mut leaf = part.start();
+                    leaf.0[31] = last;
+                    leaf
+                });
+                Reply::Leaves { leaves: leaves.collect(), truncated: false }
+            }
+            (Lie::Buckets, Request::Give(given)) => {
+                Reply::Given { taken: given.len() as u64, refusal: String::new() }
+            }
             (Lie::Cells, Request::Sketch(request)) => {
                 let cells = if request.counts.is_empty() { request.cells } else { 62_000 };
                 let cells = cells.min(limits::SKETCH_CELLS_MAX - request.from) as u64;
@@ -232,8 +256,17 @@ fn lies_cost_no_more_than_honesty_and_are_noticed() {
         let bodies = size(&peer.node.bodies.0[HELD as usize..]);
         bodies + limits::SKETCH_CELLS_MAX * 12 + bytes as usize * 34
     };
-    let kinds =
-        [Lie::Different, Lie::Cells, Lie::TooMuch, Lie::Restless, Lie::Bodies, Lie::Log, Lie::Full];
+    let kinds = [
+        Lie::Digests,
+        Lie::Buckets,
+        Lie::Different,
+        Lie::Cells,
+        Lie::TooMuch,
+        Lie::Restless,
+        Lie::Bodies,
+        Lie::Log,
+        Lie::Full,
+    ];
     for lie in kinds {
         let mut peer = Lying {
             peer: Honest::sketching(Node::with(0..HELD)),
@@ -245,7 +278,9 @@ fn lies_cost_no_more_than_honesty_and_are_noticed() {
         let mut node = Node::with(0..HELD);
         let root = node.root();
         let report = run(&mut node, &mut peer);
-        let known = if report.is_blind { run_by_leaves(&mut node, &mut peer) } else { report };
+        let past = Past::default().and(&report, root);
+        let is_blind = report.is_blind();
+        let known = if is_blind { run_after(past, &mut node, &mut peer) } else { report };
         assert!(known.is_worthless, "{lie:?}: {known:?}");
         assert!(peer.bytes < honest, "{lie:?} costs {} bytes, {honest} are honest", peer.bytes);
         assert!(peer.cells < 3 * limits::SKETCH_CELLS_MAX, "{lie:?} gives {} cells", peer.cells);

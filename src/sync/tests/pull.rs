@@ -52,7 +52,8 @@ fn a_pull_that_was_cut_off_goes_on_where_it_was() {
     let numbering = peer.peer.node.store.numbering();
     let pulled = BTreeMap::from([(numbering, first)]);
     (peer.pages, peer.peer.record_pages) = (usize::MAX, 0);
-    let session = Session::new(node.root(), node.store.len(), Way::Sketches).resuming(pulled);
+    let session = Session::new(node.root(), node.store.len(), Way::Sketches(Past::default()))
+        .resuming(pulled);
     let report = run_session(&mut node, &mut peer, session);
     assert_eq!((report.error, report.received), (None, all - first));
     assert_eq!(node.root(), peer.peer.node.root());

@@ -48,6 +48,12 @@ pub struct SketchRequest {
     /// The caller reads `narrow_cells`.
     #[prost(bool, tag = "8")]
     pub narrow: bool,
+    /// In the place of `counts`, to a callee that gave a `hint`: the lowest 4 bits of how many members lie in each of
+    /// the caller's cells from `low_counts_from` on, the lower half of a byte first.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub low_counts: ::prost::bytes::Bytes,
+    #[prost(uint32, tag = "10")]
+    pub low_counts_from: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SketchResponse {
@@ -78,6 +84,33 @@ pub struct SketchResponse {
     /// of the sum of checks.
     #[prost(bytes = "bytes", tag = "9")]
     pub narrow_cells: ::prost::bytes::Bytes,
+    /// With the first cells of the whole set: the lowest byte of how many members lie in each of the callee's cells
+    /// from the 257th on. A callee that gives it knows `low_counts`, and sketches parts of any size up to two million.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub hint: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DigestsRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DigestsResponse {
+    /// The first 8 bytes of the digest of each of the 4096 nodes of the Merkle tree at depth 12, in the order of the
+    /// hashes below them, one after the other; zeros of a node without hashes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub digests: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeavesOfRequest {
+    /// The hashes that begin with these bits of `part`.
+    #[prost(uint32, tag = "1")]
+    pub part_bits: u32,
+    #[prost(uint32, tag = "2")]
+    pub part: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeavesOfResponse {
+    /// 32 bytes each, one after the other, ascending, the lowest 10,000 at most.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub leaves: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordsRequest {

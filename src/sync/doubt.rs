@@ -1,0 +1,152 @@
+//! What sketches hide: members that share a short id.
+//!
+//! In: what the sketches told in the session before, digests of the buckets of both trees, the
+//! hashes in buckets that differ. Out: what is missing and what the peer lacks, by whole hashes.
+//! Two members with one short id cancel out, or stand for each other; the sketches then tell again
+//! what they told before, though it was traded since. Bucket digests are of whole hashes.
+//!
+//! Never: reads buckets that are alike, more than so many that are not, or two of them at once.
+
+use std::collections::VecDeque;
+
+use super::call::Report;
+use super::{Asked, FETCHES_MAX, GIVES_MAX, Output, Phase, Request, Session};
+use crate::base::{Digest, limits};
+use crate::journal::Bodies;
+use crate::sketch::{Part, ShortId};
+use crate::store::{BucketScan, Store};
+
+/// Buckets that are looked into in one session; the next one goes on.
+const BUCKETS_MAX: usize = 64;
+/// Sessions in a row that found the roots to differ, after which one looks into the buckets
+/// whatever the sketches tell: of sets that change all the time they may tell something new each
+/// time.
+const OVERDUE: u32 = 16;
+/// Hashes that are listed before others get their turn: about 2 ms.
+const STEP: usize = 4096;
+
+/// What sketches told: how many ids, and their sum.
+pub type Told = (u64, ShortId);
+
+/// What earlier sessions with a peer came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Past {
+    /// What the sketches told in the last one, if nothing went wrong in it, and our root then.
+    told: Option<(Told, Digest)>,
+    /// How many in a row found other roots, and did not look into the buckets.
+    unlike: u32,
+}
+
+impl Past {
+    /// After one more, which began with this root.
+    pub fn and(self, report: &Report, root: Digest) -> Past {
+        let Some(told) = report.told.filter(|_| !report.is_sifted) else { return Past::default() };
+        let told = report.error.is_none().then_some((told, root));
+        Past { told, unlike: self.unlike.saturating_add(1) }
+    }
+}
+
+/// A look into the buckets.
+#[derive(Debug, Default)]
+pub(super) struct Doubt {
+    is_asked: bool,
+    ours: BucketScan,
+    is_read: bool,
+    theirs: Vec<ShortId>,
+    /// Once both are known: those to look into.
+    todo: Option<VecDeque<Part>>,
+}
+
+impl Session {
+    /// The sketches told something, and that is traded.
+    pub(super) fn end_trade(&mut self) {
+        let Past { told: before, unlike } = self.past;
+        let is_repeated = before.is_some_and(|(told, _)| Some(told) == self.report.told);
+        let is_doubtful = is_repeated || unlike >= OVERDUE;
+        if is_doubtful && self.report.error.is_none() && self.doubt.is_none() {
+            self.doubt = Some(Doubt::default());
+            self.phase = Phase::Doubt;
+        } else {
+            self.phase = Phase::Over;
+            self.judge();
+        }
+    }
+
+    pub(super) fn poll_doubt(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        let gives = self.gives_under_way();
+        let fetches = self.asked.len() - gives + self.fetches_unstored();
+        if !self.missing.is_empty() && fetches < FETCHES_MAX {
+            let count = self.missing.len().min(limits::FETCH_HASHES_MAX);
+            let wanted: Vec<Digest> = self.missing.drain(..count).collect();
+            return Some(self.call(Asked::Fetch(wanted.clone()), Request::Fetch(wanted)));
+        }
+        if !self.surplus.is_empty() && gives < GIVES_MAX {
+            let given = self.next_gift(store, bodies);
+            return Some(self.call(Asked::Give, Request::Give(given)));
+        }
+        let doubt = self.doubt.as_mut().expect("this phase has one");
+        if !std::mem::replace(&mut doubt.is_asked, true) {
+            return Some(self.call(Asked::Digests, Request::Digests));
+        }
+        if !doubt.is_read && !self.is_turn_due {
+            doubt.is_read = doubt.ours.step(STEP, store);
+            self.is_turn_due = true;
+            return Some(Output::Turn);
+        }
+        if !self.asked.is_empty() || !self.missing.is_empty() || !doubt.is_read {
+            return None;
+        }
+        let todo = doubt
+            .todo
+            .get_or_insert_with(|| doubt.ours.differing(&doubt.theirs).take(BUCKETS_MAX).collect());
+        match todo.pop_front() {
+            Some(part) => Some(self.call(Asked::LeavesOf(part), Request::LeavesOf(part))),
+            None => {
+                self.report.is_sifted = true;
+                self.phase = Phase::Over;
+                self.judge_leaves(store);
+                self.poll_output(store, bodies)
+            }
+        }
+    }
+
+    /// The peer's digests came.
+    pub(super) fn take_digests(&mut self, digests: Vec<ShortId>) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.theirs = digests;
+        }
+        self.in_doubt = true;
+    }
+
+    /// It has none: its leaves tell, where they are few, or nothing else can be the reason.
+    pub(super) fn doubt_by_leaves(&mut self) {
+        let is_steady = self.past.told.is_some_and(|(_, root)| root == self.local.0);
+        if is_steady || self.peer_count <= limits::LEAVES_MAX as u64 {
+            self.walk();
+        } else {
+            self.phase = Phase::Over;
+        }
+    }
+
+    /// The hashes that the peer has in a bucket.
+    pub(super) fn take_bucket(
+        &mut self,
+        part: Part,
+        leaves: &[Digest],
+        store: &Store,
+        bodies: &dyn Bodies,
+    ) {
+        let is_of_bucket = leaves.iter().all(|leaf| part.has(leaf));
+        if leaves.len() > limits::LEAVES_MAX || !is_of_bucket || !leaves.is_sorted() {
+            return self.shun("the peer's leaves are not those of a bucket".into());
+        }
+        // A full page may not be all.
+        let end = leaves.last().filter(|_| leaves.len() == limits::LEAVES_MAX);
+        let mut ours = store.leaves_of(part, limits::LEAVES_MAX);
+        ours.retain(|hash| end.is_none_or(|end| hash <= end));
+        let lacking = ours.iter().filter(|hash| leaves.binary_search(hash).is_err());
+        self.surplus.extend(lacking.filter_map(|hash| store.find_row(hash, bodies)));
+        let missing = leaves.iter().filter(|leaf| ours.binary_search(leaf).is_err());
+        self.missing.extend(missing);
+    }
+}

@@ -1,0 +1,149 @@
+//! Comparing sets part by part, where more differs than the sketch of the whole tells.
+//!
+//! In: about how much differs. Out: questions for one part after the other, two of them under way
+//! at once, while what the parts before told is traded. Hashes are random, so that all parts of a
+//! size differ by about as much: what the first ones told says how many cells the next ones take.
+//! Our own side of a part is read in slices, while the peer reads its own.
+//!
+//! Never: has more than two parts in memory, goes on while what was told is not traded.
+
+use std::collections::VecDeque;
+
+use super::call::SketchReply;
+use super::comparison::{Comparison, Step};
+use super::{Asked, CELLS_MAX, CELLS_PER_ID, Output, Phase, Request, Session};
+use crate::base::limits;
+use crate::sketch::{Estimate, Part};
+use crate::store::Store;
+
+/// Parts under way at once: while one is traded, the next is read and sent.
+const PARTS_MAX: usize = 2;
+/// Ids that may wait for their trade when another part is asked for.
+const WAITING_MAX: usize = limits::PART_DIFFERENCES as usize / 2;
+/// What an estimate of the whole is off by, at most, for what is to be expected of a part.
+const ERROR: f64 = 0.02;
+
+/// Parts under way.
+#[derive(Debug)]
+pub(super) struct Parts {
+    todo: VecDeque<Part>,
+    under_way: Vec<(Comparison, bool)>,
+    /// How much differs in all of the set, by what is known so far.
+    expected: u64,
+    /// What the parts that are done told, and how much of the set they are, in units of 2^-32.
+    told: u64,
+    covered: u64,
+}
+
+impl Parts {
+    /// Of sets with so many members at most, in which about so much differs.
+    pub(super) fn new(expected: u64, members: u64, is_old: bool) -> Parts {
+        let most = if is_old { limits::PART_MEMBERS_OLD } else { limits::PART_MEMBERS_MAX / 2 };
+        let count = expected.div_ceil(limits::PART_DIFFERENCES).max(members.div_ceil(most));
+        let todo = Part::all(count).collect();
+        Parts { todo, under_way: Vec::new(), expected, told: 0, covered: 0 }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.todo.is_empty() && self.under_way.is_empty()
+    }
+
+    /// An answer came.
+    pub(super) fn hold(&mut self, part: Part, reply: SketchReply) {
+        let mut comparisons = self.under_way.iter_mut().map(|(comparison, _)| comparison);
+        if let Some(comparison) = comparisons.find(|it| it.part() == Some(part)) {
+            comparison.hold(reply);
+        }
+    }
+
+    /// How much is to be expected to differ in a part.
+    fn expected(&self, part: Part) -> Estimate {
+        let differing = self.expected >> part.bits;
+        let (here, others) = (differing.max(1) as f64, self.told.max(1) as f64);
+        let error = if self.covered > 0 { (1.0 / others).sqrt() } else { ERROR };
+        Estimate { differing, error: (1.0 / here + error * error).sqrt() }
+    }
+
+    fn note(&mut self, part: Part, told: usize) {
+        self.told += told as u64;
+        self.covered += 1 << (32 - part.bits);
+        self.expected = ((u128::from(self.told) << 32) / u128::from(self.covered)) as u64;
+    }
+}
+
+impl Session {
+    /// The next question, or a slice of our own side.
+    pub(super) fn poll_parts(&mut self, store: &Store) -> Option<Output> {
+        let waiting = self.missing_short.len() + self.surplus.len();
+        let parts = self.parts.as_mut()?;
+        let has_room = parts.under_way.len() < PARTS_MAX && waiting < WAITING_MAX;
+        if let Some(part) = parts.todo.pop_front_if(|_| has_room) {
+            match Comparison::of_part(part, parts.expected(part), store) {
+                Some(comparison) => parts.under_way.push((comparison, true)),
+                None => {
+                    self.walk();
+                    return None;
+                }
+            }
+        }
+        let asking = parts.under_way.iter_mut().find(|(_, is_asking)| *is_asking);
+        if let Some((comparison, is_asking)) = asking {
+            *is_asking = false;
+            let request = comparison.request(store, 0);
+            let asked = Asked::Sketch(comparison.part());
+            return Some(self.call(asked, Request::Sketch(request)));
+        }
+        if self.is_turn_due {
+            return None;
+        }
+        self.is_turn_due =
+            parts.under_way.iter_mut().any(|(comparison, _)| comparison.read_on(store));
+        self.is_turn_due.then_some(Output::Turn)
+    }
+
+    /// The peer's cells of a part came, or our own side of it is read.
+    pub(super) fn settle_parts(&mut self, store: &Store) {
+        loop {
+            let Some(parts) = self.parts.as_mut() else { return };
+            let mut released = parts.under_way.iter_mut().enumerate().filter_map(|(at, under)| {
+                let reply = under.0.release()?;
+                Some((at, under.0.handle_reply(&reply, store)))
+            });
+            let Some((at, step)) = released.next() else { return };
+            self.take_part_step(at, step, store);
+        }
+    }
+
+    fn take_part_step(&mut self, at: usize, step: Step, store: &Store) {
+        let parts = self.parts.as_mut().expect("one of its parts");
+        match step {
+            Step::Ask if self.cells > CELLS_MAX + CELLS_PER_ID * self.told => self.walk(),
+            Step::Ask => parts.under_way[at].1 = true,
+            Step::Known(ids) => {
+                let (comparison, _) = parts.under_way.swap_remove(at);
+                parts.note(comparison.part().expect("of a part"), ids.len());
+                self.take_ids(ids, store);
+            }
+            Step::TooMuch(_) => {
+                let (comparison, _) = parts.under_way.swap_remove(at);
+                parts.expected *= 2;
+                match comparison.part().and_then(Part::split) {
+                    Some(quarters) => parts.todo.extend(quarters),
+                    None => self.walk(),
+                }
+            }
+            Step::Nonsense => self.shun("the peer's cells are not those of a sketch".into()),
+            Step::GiveUp => self.walk(),
+        }
+    }
+
+    /// Goes on with the parts of the sets.
+    pub(super) fn compare_parts(&mut self, estimate: u64, store: &Store) {
+        self.is_much = true;
+        let is_old = self.comparison.as_ref().is_some_and(Comparison::is_old);
+        let members = store.len().max(self.peer_count);
+        let estimate = estimate.clamp(limits::SKETCH_DIFFERENCES_MAX, 1 << 40);
+        self.parts = Some(Parts::new(estimate, members, is_old));
+        self.phase = Phase::Trade;
+    }
+}
