@@ -121,7 +121,7 @@ impl Spill {
         let old = self.onto.iter().flat_map(|run| {
             let mut next = run.first();
             let page = move || {
-                let page = run.rows().contains(&next).then(|| run.positions(next))?;
+                let page = run.rows().contains(&next).then(|| run.places(next).since(next))?;
                 next += page.len() as Row;
                 Some(page)
             };

@@ -1,6 +1,7 @@
 //! The store against plain collections: same rows, same leaves, same root, whatever the order.
 
 mod set;
+mod walk;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,12 +35,18 @@ impl Bodies for Memory {
     }
 }
 
+thread_local! {
+    /// How often files of runs were read by the test of this thread.
+    static READ: Cell<usize> = const { Cell::new(0) };
+}
+
 /// The file of a run.
 #[derive(Debug)]
 struct RunFile(Vec<u8>);
 
 impl Pages for RunFile {
     fn read(&self, at: u64, into: &mut [u8]) -> bool {
+        READ.set(READ.get() + 1);
         let from = self.0.get(at as usize..).and_then(|rest| rest.get(..into.len()));
         from.is_some_and(|from| {
             into.copy_from_slice(from);
@@ -72,7 +79,11 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let store = Store::new(9).spilling_after(SPILL_ROWS);
+        World::spilling_after(SPILL_ROWS)
+    }
+
+    fn spilling_after(rows: usize) -> World {
+        let store = Store::new(9).spilling_after(rows);
         World { store, bodies: Memory::default(), end: 32, writing: None, files: BTreeMap::new() }
     }
 
@@ -307,65 +318,6 @@ fn what_is_known_is_found_and_added_once() {
     for hash in hashes(8, 1000, 0) {
         assert_eq!(world.store.find(&hash, &world.bodies), None);
     }
-}
-
-#[test]
-fn selections_are_what_a_plain_list_says() {
-    let mut random = fastrand::Rng::with_seed(13);
-    let mut world = World::new();
-    let mut plain: Vec<(String, String)> = Vec::new();
-    for number in 0..6000 {
-        if random.u8(..) < 10 {
-            world.add_hash(hashes(1000 + number, 1, 0)[0]);
-            plain.push((String::new(), String::new()));
-            continue;
-        }
-        let subject = match random.u8(0..3) {
-            0 => "busy".to_owned(),
-            1 => format!("pair {}", number / 5),
-            _ => format!("single {number}"),
-        };
-        let predicate = format!("p{}", random.u8(0..4));
-        assert!(world.add(claim(&subject, &predicate, number)));
-        plain.push((subject, predicate));
-    }
-    let newest_first = |subject: Option<&str>, predicate: Option<&str>, before: usize| {
-        let rows = plain.iter().enumerate().take(before).rev();
-        rows.filter(|(_, names)| subject.is_none_or(|wanted| names.0 == wanted))
-            .filter(|(_, names)| predicate.is_none_or(|wanted| names.1 == wanted))
-            .map(|(row, _)| row as Row)
-            .collect::<Vec<Row>>()
-    };
-    let mut subjects: Vec<Option<&str>> = vec![None, Some("busy"), Some("nobody")];
-    subjects.extend(plain.iter().step_by(17).map(|names| Some(names.0.as_str())));
-    for subject in subjects.into_iter().filter(|subject| *subject != Some("")) {
-        for predicate in [None, Some("p0"), Some("p3"), Some("none")] {
-            for before in [None, Some(0), Some(1), Some(3000)] {
-                let found = world.rows(subject, predicate, before);
-                let before = before.map_or(usize::MAX, |before| before as usize);
-                let expected = newest_first(subject, predicate, before);
-                assert_eq!(found, expected, "{subject:?} {predicate:?} {before}");
-            }
-        }
-    }
-}
-
-#[test]
-fn a_walk_is_not_disturbed_by_rows_that_come_meanwhile() {
-    let mut world = World::new();
-    for number in 0..2000 {
-        world.add(claim("s", "p", number));
-    }
-    let mut candidates = world.store.select(Some("s"), None, None);
-    let mut rows = Vec::new();
-    let mut number = 2000;
-    while let Some((row, _)) = world.store.next_candidate(&mut candidates) {
-        rows.push(row);
-        world.add(claim("s", "p", number));
-        number += 1;
-    }
-    let expected: Vec<Row> = (0..2000).rev().collect();
-    assert_eq!(rows, expected);
 }
 
 #[test]
