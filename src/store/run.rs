@@ -63,13 +63,13 @@ impl Run {
         let number =
             |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let mut rest = &summary_bytes[..];
-        let mut fill = |buffer: &mut [u8]| {
-            let (front, back) = rest.split_at_checked(buffer.len())?;
-            buffer.copy_from_slice(front);
+        let mut more = |window: &mut [u8]| {
+            let (front, back) = rest.split_at(window.len().min(rest.len()));
+            window[..front.len()].copy_from_slice(front);
             rest = back;
-            Some(())
+            front.len()
         };
-        Run::load(pages, name, [12, 16, 20, 24].map(number), &mut Source::new(&mut fill))
+        Run::load(pages, name, [12, 16, 20, 24].map(number), &mut Source::new(&mut more))
     }
 
     fn load(

@@ -98,6 +98,7 @@ impl Spill {
         let mut summary = Sink::new(&mut put);
         sections.iter().for_each(|section| section.save(&mut summary));
         filters.iter().for_each(|filter| filter.save(&mut summary));
+        drop(summary);
         let name = Digest(hasher.finalize().into());
         sink.put_u64(end);
         sink.put(&name.0);

@@ -214,7 +214,10 @@ fn a_store_goes_on_with_the_runs_and_the_state_that_were_kept() {
     state.save(&mut Sink::new(&mut |bytes| kept.extend_from_slice(bytes)));
     let load = |kept: &[u8]| {
         let mut rest = kept;
-        State::load(Key::new(None), &mut Source::new(&mut |buffer| rest.read_exact(buffer).ok()))
+        State::load(
+            Key::new(None),
+            &mut Source::new(&mut |window| rest.read(window).expect("memory")),
+        )
     };
     assert!(load(&kept[..kept.len() - 1]).is_none(), "it ends too early");
     let runs = |names: &[Digest]| -> Vec<Run> {
@@ -317,6 +320,54 @@ fn what_is_known_is_found_and_added_once() {
     assert_eq!(world.store.len(), 4000);
     for hash in hashes(8, 1000, 0) {
         assert_eq!(world.store.find(&hash, &world.bodies), None);
+    }
+}
+
+#[test]
+fn selections_are_what_a_plain_list_says() {
+    // Runs of one page for each kind of entry, and of several: 512 names are a page.
+    selections_are_plain(SPILL_ROWS, 17);
+    selections_are_plain(2800, 97);
+}
+
+/// Asks for every so many of the subjects.
+fn selections_are_plain(spill_after: usize, step: usize) {
+    let mut random = fastrand::Rng::with_seed(13);
+    let mut world = World::spilling_after(spill_after);
+    let mut plain: Vec<(String, String)> = Vec::new();
+    for number in 0..6000 {
+        if random.u8(..) < 10 {
+            world.add_hash(hashes(1000 + number, 1, 0)[0]);
+            plain.push((String::new(), String::new()));
+            continue;
+        }
+        let subject = match random.u8(0..3) {
+            0 => "busy".to_owned(),
+            1 => format!("pair {}", number / 5),
+            _ => format!("single {number}"),
+        };
+        let predicate = format!("p{}", random.u8(0..4));
+        assert!(world.add(claim(&subject, &predicate, number)));
+        plain.push((subject, predicate));
+    }
+    let newest_first = |subject: Option<&str>, predicate: Option<&str>, before: usize| {
+        let rows = plain.iter().enumerate().take(before).rev();
+        rows.filter(|(_, names)| subject.is_none_or(|wanted| names.0 == wanted))
+            .filter(|(_, names)| predicate.is_none_or(|wanted| names.1 == wanted))
+            .map(|(row, _)| row as Row)
+            .collect::<Vec<Row>>()
+    };
+    let mut subjects: Vec<Option<&str>> = vec![None, Some("busy"), Some("nobody")];
+    subjects.extend(plain.iter().step_by(step).map(|names| Some(names.0.as_str())));
+    for subject in subjects.into_iter().filter(|subject| *subject != Some("")) {
+        for predicate in [None, Some("p0"), Some("p3"), Some("none")] {
+            for before in [None, Some(0), Some(1), Some(3000)] {
+                let found = world.rows(subject, predicate, before);
+                let before = before.map_or(usize::MAX, |before| before as usize);
+                let expected = newest_first(subject, predicate, before);
+                assert_eq!(found, expected, "{subject:?} {predicate:?} {before}");
+            }
+        }
     }
 }
 

@@ -1,54 +1,8 @@
 //! Walks over the rows of names, through tables and runs, and what they read.
+//!
+//! Never: looks at a hash.
 
 use super::*;
-
-#[test]
-fn selections_are_what_a_plain_list_says() {
-    // Runs of one page for each kind of entry, and of several: 512 names are a page.
-    selections_are_plain(SPILL_ROWS, 17);
-    selections_are_plain(2800, 97);
-}
-
-/// Asks for every so many of the subjects.
-fn selections_are_plain(spill_after: usize, step: usize) {
-    let mut random = fastrand::Rng::with_seed(13);
-    let mut world = World::spilling_after(spill_after);
-    let mut plain: Vec<(String, String)> = Vec::new();
-    for number in 0..6000 {
-        if random.u8(..) < 10 {
-            world.add_hash(hashes(1000 + number, 1, 0)[0]);
-            plain.push((String::new(), String::new()));
-            continue;
-        }
-        let subject = match random.u8(0..3) {
-            0 => "busy".to_owned(),
-            1 => format!("pair {}", number / 5),
-            _ => format!("single {number}"),
-        };
-        let predicate = format!("p{}", random.u8(0..4));
-        assert!(world.add(claim(&subject, &predicate, number)));
-        plain.push((subject, predicate));
-    }
-    let newest_first = |subject: Option<&str>, predicate: Option<&str>, before: usize| {
-        let rows = plain.iter().enumerate().take(before).rev();
-        rows.filter(|(_, names)| subject.is_none_or(|wanted| names.0 == wanted))
-            .filter(|(_, names)| predicate.is_none_or(|wanted| names.1 == wanted))
-            .map(|(row, _)| row as Row)
-            .collect::<Vec<Row>>()
-    };
-    let mut subjects: Vec<Option<&str>> = vec![None, Some("busy"), Some("nobody")];
-    subjects.extend(plain.iter().step_by(step).map(|names| Some(names.0.as_str())));
-    for subject in subjects.into_iter().filter(|subject| *subject != Some("")) {
-        for predicate in [None, Some("p0"), Some("p3"), Some("none")] {
-            for before in [None, Some(0), Some(1), Some(3000)] {
-                let found = world.rows(subject, predicate, before);
-                let before = before.map_or(usize::MAX, |before| before as usize);
-                let expected = newest_first(subject, predicate, before);
-                assert_eq!(found, expected, "{subject:?} {predicate:?} {before}");
-            }
-        }
-    }
-}
 
 #[test]
 fn a_walk_is_not_disturbed_by_rows_that_come_meanwhile() {
@@ -72,7 +26,7 @@ fn a_walk_is_not_disturbed_by_rows_that_come_meanwhile() {
 fn one_subject_with_one_predicate_is_found_with_few_pages() {
     let mut world = World::spilling_after(4000);
     // By tens of claims: a subject with a predicate that many have, a subject with ten of its own.
-    let is_common = |number: u64| number / 10 % 2 == 0;
+    let is_common = |number: u64| (number / 10).is_multiple_of(2);
     let names = |number: u64| {
         let own = format!("own {number}");
         (format!("s{}", number / 10), if is_common(number) { "p".to_owned() } else { own })
@@ -94,8 +48,8 @@ fn one_subject_with_one_predicate_is_found_with_few_pages() {
         assert!(READ.get() <= 16, "{} pages for claim {number}", READ.get());
     }
     // A page of names and one of places. Where a few rows have either name, that is all that memory
-    // tells: they are counted, each on a page. Rows of a name lie on two pages now and then, and one
-    // in a hundred strangers passes a filter.
+    // tells: they are counted, each on a page. Rows of a name lie on two pages now and then, and
+    // one in a hundred strangers passes a filter.
     let [own, common] = read.map(|pages| pages as f64 / 10_000.0);
     assert!(common < 2.5 && own < 4.5, "{common} and {own} pages");
 }
