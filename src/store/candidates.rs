@@ -32,7 +32,12 @@ pub struct Candidates {
 #[derive(Clone, Copy, Debug)]
 enum Wanted {
     All,
-    Named { name: Name, is_subject: bool },
+    /// Rows of a name; those that have not the other one as well may be left out.
+    Named {
+        name: Name,
+        is_subject: bool,
+        other: Option<Name>,
+    },
     Nothing,
 }
 
@@ -78,10 +83,14 @@ impl Candidates {
                     return Some(newest);
                 }
                 Wanted::Nothing => self.before = holder.first(),
-                Wanted::Named { name, is_subject } => {
+                Wanted::Named { name, is_subject, other } => {
                     self.found = holder.named(name, is_subject, self.before);
                     let is_over = self.found.len() < NAMED_MAX;
                     self.before = if is_over { holder.first() } else { self.found[0] };
+                    // Once in each table or run, so that a step stays short though all may go.
+                    if let Some(other) = other.filter(|_| is_over) {
+                        holder.keep_named(&mut self.found, other, !is_subject);
+                    }
                 }
             }
         }
@@ -93,14 +102,14 @@ impl Candidates {
         if let Some((_, wanted)) = self.chosen.filter(|(known, _)| *known == first) {
             return wanted;
         }
-        let named = |name, is_subject| Wanted::Named { name, is_subject };
+        let named = |name, is_subject, other| Wanted::Named { name, is_subject, other };
         let wanted = match (self.subject, self.predicate) {
             (None, None) => Wanted::All,
-            (Some(subject), None) => named(subject, true),
-            (None, Some(predicate)) => named(predicate, false),
+            (Some(subject), None) => named(subject, true, None),
+            (None, Some(predicate)) => named(predicate, false, None),
             (Some(subject), Some(predicate)) => match holder.rarer(subject, predicate) {
-                Some(true) => named(subject, true),
-                Some(false) => named(predicate, false),
+                Some(true) => named(subject, true, Some(predicate)),
+                Some(false) => named(predicate, false, Some(subject)),
                 None => Wanted::Nothing,
             },
         };

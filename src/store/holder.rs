@@ -62,4 +62,14 @@ impl Holder<'_> {
             Holder::Run(run) => run.named(name, is_subject, before),
         }
     }
+
+    /// May take out of rows that are here, ascending, those that have not this name.
+    pub(super) fn keep_named(&self, rows: &mut Vec<Row>, name: Name, is_subject: bool) {
+        match self {
+            // In memory rows of a name are a list: to walk it may take longer than to read the
+            // bodies.
+            Holder::Table(_) => {}
+            Holder::Run(run) => run.keep_named(rows, name, is_subject),
+        }
+    }
 }

@@ -226,6 +226,23 @@ impl Run {
         rows
     }
 
+    /// Takes out of rows that are here, ascending, those that have not this name, unless nearly as
+    /// many pages would have to be read as there are rows.
+    pub(super) fn keep_named(&self, rows: &mut Vec<Row>, name: Name, is_subject: bool) {
+        let section = self.section(is_subject);
+        let key = |row: Row| name.entry(row - self.first);
+        let Some((first, last)) = rows.first().zip(rows.last()) else { return };
+        let [from, to] = [key(*first), key(*last) + 1].map(|key| section.page_before(key));
+        if rows.len() < 2 * (to - from + 1) {
+            return;
+        }
+        let mut kept = None;
+        rows.retain(|row| {
+            let entry = self.seek(section, key(*row), &mut kept);
+            self.seek(section, key(*row) + 1, &mut kept) > entry
+        });
+    }
+
     /// Heap bytes.
     pub(super) fn bytes(&self) -> usize {
         let [subjects, predicates] = &self.names;
