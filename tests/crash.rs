@@ -141,7 +141,13 @@ fn a_directory_serves_one_process() {
     assert!(refused.contains(&std::process::id().to_string()), "{refused}");
     drop(held);
     assert!(!check::check(&folder.0).text.contains("in use"));
-    Directory::open(&folder.0).expect("it is free again");
+    let lock = folder.0.join("lock");
+    for before in ["", "7\n", "a longer one than any process has\n"] {
+        fs::write(&lock, before).expect("a writable lock");
+        let _held = Directory::open(&folder.0).expect("it is free again");
+        let told = fs::read_to_string(&lock).expect("the lock");
+        assert_eq!(told, format!("{}\n", std::process::id()), "after {before:?}");
+    }
 }
 
 #[test]

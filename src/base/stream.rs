@@ -1,20 +1,38 @@
 //! Plain numbers and bytes in a row, written out and taken in again.
 //!
 //! In: values, or whoever hands out bytes. Out: bytes, or values; `None` where they end too early.
-//! Never: knows what the bytes mean, holds them.
+//! Never: knows what the bytes mean, holds more of them than a window.
+
+use std::ops::Range;
+
+/// Bytes that are handed on, or asked for, at a time: what hashes, writes and reads does so with
+/// large pieces faster, and a megabyte of numbers is some hundred of them.
+const WINDOW_BYTES: usize = 16 << 10;
 
 /// Where values go.
-pub struct Sink<'a>(&'a mut dyn FnMut(&[u8]));
+pub struct Sink<'a> {
+    take: &'a mut dyn FnMut(&[u8]),
+    /// What was not handed on yet.
+    window: Vec<u8>,
+}
 
 impl<'a> Sink<'a> {
-    /// Hands all bytes to `take`, a few at a time.
+    /// Hands all bytes to `take`, some thousands at a time; the last ones when it is dropped.
     pub fn new(take: &'a mut dyn FnMut(&[u8])) -> Sink<'a> {
-        Sink(take)
+        Sink { take, window: Vec::with_capacity(WINDOW_BYTES) }
     }
 
     /// Bytes as they are.
     pub fn put(&mut self, bytes: &[u8]) {
-        (self.0)(bytes);
+        if self.window.len() + bytes.len() > WINDOW_BYTES {
+            (self.take)(&self.window);
+            self.window.clear();
+        }
+        if bytes.len() > WINDOW_BYTES {
+            (self.take)(bytes);
+        } else {
+            self.window.extend_from_slice(bytes);
+        }
     }
 
     /// Four bytes, little-endian.
@@ -28,22 +46,48 @@ impl<'a> Sink<'a> {
     }
 }
 
+impl Drop for Sink<'_> {
+    fn drop(&mut self) {
+        (self.take)(&self.window);
+    }
+}
+
 /// Where values come from.
-pub struct Source<'a>(&'a mut dyn FnMut(&mut [u8]) -> Option<()>);
+pub struct Source<'a> {
+    more: &'a mut dyn FnMut(&mut [u8]) -> usize,
+    /// What was handed out and not taken yet: these bytes of the window.
+    left: Range<usize>,
+    window: Box<[u8]>,
+}
 
 impl<'a> Source<'a> {
-    /// `fill` fills what it is given, or says that there is not so much.
-    pub fn new(fill: &'a mut dyn FnMut(&mut [u8]) -> Option<()>) -> Source<'a> {
-        Source(fill)
+    /// `more` fills the front of what it is given, and says how much; at the end nothing.
+    pub fn new(more: &'a mut dyn FnMut(&mut [u8]) -> usize) -> Source<'a> {
+        Source { more, left: 0..0, window: vec![0; WINDOW_BYTES].into() }
     }
 
     /// Fills the buffer.
-    pub fn fill(&mut self, buffer: &mut [u8]) -> Option<()> {
-        (self.0)(buffer)
+    pub fn fill(&mut self, mut buffer: &mut [u8]) -> Option<()> {
+        loop {
+            let count = buffer.len().min(self.left.len());
+            let (front, rest) = buffer.split_at_mut(count);
+            front.copy_from_slice(&self.window[self.left.start..][..count]);
+            self.left.start += count;
+            if rest.is_empty() {
+                return Some(());
+            }
+            buffer = rest;
+            self.left = 0..(self.more)(&mut self.window);
+            (!self.left.is_empty()).then_some(())?;
+        }
     }
 
     /// So many bytes.
     pub fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        if let Some(front) = self.window[self.left.clone()].first_chunk() {
+            self.left.start += N;
+            return Some(*front);
+        }
         let mut bytes = [0; N];
         self.fill(&mut bytes)?;
         Some(bytes)
@@ -63,5 +107,49 @@ impl<'a> Source<'a> {
     pub fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         let count = self.u32()?;
         (0..count).map(|_| item(self)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_in_comes_out_whatever_the_pieces() {
+        let mut random = fastrand::Rng::with_seed(5);
+        for _ in 0..50 {
+            let mut bytes = Vec::new();
+            let mut expected = Vec::new();
+            let mut take = |piece: &[u8]| bytes.extend_from_slice(piece);
+            let mut sink = Sink::new(&mut take);
+            for _ in 0..random.usize(0..2000) {
+                let value = random.u64(..);
+                sink.put_u64(value);
+                expected.extend_from_slice(&value.to_le_bytes());
+                if random.u8(..) == 0 {
+                    let filler = vec![random.u8(..); random.usize(0..2 * WINDOW_BYTES)];
+                    sink.put(&filler);
+                    expected.extend_from_slice(&filler);
+                }
+            }
+            drop(sink);
+            assert_eq!(bytes, expected);
+            let mut rest = &bytes[..];
+            let mut more = |window: &mut [u8]| {
+                let count = random.usize(1..=window.len()).min(rest.len());
+                window[..count].copy_from_slice(&rest[..count]);
+                rest = &rest[count..];
+                count
+            };
+            let mut source = Source::new(&mut more);
+            let (whole, tail) = expected.split_at(expected.len() / 8 * 8);
+            for value in whole.chunks_exact(8) {
+                assert_eq!(source.bytes(), Some(*value.first_chunk::<8>().expect("8 bytes")));
+            }
+            let mut end = vec![0; tail.len()];
+            assert_eq!(source.fill(&mut end), Some(()));
+            assert_eq!(end, tail);
+            assert_eq!((source.u32(), source.u64()), (None, None));
+        }
     }
 }

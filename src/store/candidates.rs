@@ -2,12 +2,14 @@
 //!
 //! In: a subject, a predicate, both or none. Out: rows that may have them, newest first, a few at a
 //! time; in each table or run by the rarer of the two names. What was looked up stays true while
-//! tables become runs and runs become one: only row numbers are kept between two steps.
+//! tables become runs and runs become one: only row numbers and where they were appended are kept
+//! between two steps.
 //!
 //! Never: reads a body.
 
 use super::holder::Holder;
-use super::{Name, Row, Store, fingerprint};
+use super::section::Places;
+use super::{NAMED_MAX, Name, Row, Store, fingerprint};
 use crate::journal::Position;
 
 /// A walk over candidates, newest first. It may name rows that have another subject or predicate
@@ -20,8 +22,23 @@ pub struct Candidates {
     before: Row,
     /// Those that were found and not told yet, in ascending order.
     found: Vec<Row>,
-    /// Whether subjects are looked up in the table or run that begins with this row.
-    by_subject: Option<(Row, bool)>,
+    /// By which name the table or run that begins with this row is looked through.
+    chosen: Option<(Row, Wanted)>,
+    /// The page that told the last place: rows of one name are near one another for the most part.
+    places: Option<Places>,
+}
+
+/// What is looked for in a table or a run.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    All,
+    /// Rows of a name; those that have not the other one as well may be left out.
+    Named {
+        name: Name,
+        is_subject: bool,
+        other: Option<Name>,
+    },
+    Nothing,
 }
 
 impl Store {
@@ -38,7 +55,8 @@ impl Store {
             predicate: predicate.map(named),
             before: before.unwrap_or(Row::MAX).min(self.end_row()),
             found: Vec::new(),
-            by_subject: None,
+            chosen: None,
+            places: None,
         }
     }
 
@@ -46,8 +64,9 @@ impl Store {
     pub fn next_candidate(&self, candidates: &mut Candidates) -> Option<(Row, Position)> {
         loop {
             let row = candidates.next(self)?;
-            if let Some(at) = self.position(row) {
-                return Some((row, at));
+            if !self.lost.contains_key(&row) {
+                let moved = self.moved.get(&row).copied();
+                return Some((row, moved.unwrap_or_else(|| candidates.place(row, self))));
             }
         }
     }
@@ -58,31 +77,54 @@ impl Candidates {
         while self.found.is_empty() {
             let newest = self.before.checked_sub(1)?;
             let holder = store.holder(newest);
-            let Some((name, is_subject)) = self.rarer(holder) else {
-                self.before = newest;
-                return Some(newest);
-            };
-            self.found = holder.named(name, is_subject, self.before);
-            self.before = self.found.first().copied().unwrap_or(holder.first());
+            match self.choose(holder) {
+                Wanted::All => {
+                    self.before = newest;
+                    return Some(newest);
+                }
+                Wanted::Nothing => self.before = holder.first(),
+                Wanted::Named { name, is_subject, other } => {
+                    self.found = holder.named(name, is_subject, self.before);
+                    let is_over = self.found.len() < NAMED_MAX;
+                    self.before = if is_over { holder.first() } else { self.found[0] };
+                    // Once in each table or run, so that a step stays short though all may go.
+                    if let Some(other) = other.filter(|_| is_over) {
+                        holder.keep_named(&mut self.found, other, !is_subject);
+                    }
+                }
+            }
         }
         self.found.pop()
     }
 
-    /// The name to look up, and whether it is the subject; `None`: there is none, all rows count.
-    fn rarer(&mut self, holder: Holder<'_>) -> Option<(Name, bool)> {
-        let (subject, predicate) = match (self.subject, self.predicate) {
-            (Some(subject), Some(predicate)) => (subject, predicate),
-            (subject, predicate) => {
-                let subject = subject.map(|name| (name, true));
-                return subject.or(predicate.map(|name| (name, false)));
-            }
-        };
+    fn choose(&mut self, holder: Holder<'_>) -> Wanted {
         let first = holder.first();
-        let by_subject = match self.by_subject.filter(|(known, _)| *known == first) {
-            Some((_, by_subject)) => by_subject,
-            None => holder.count(subject, true) <= holder.count(predicate, false),
+        if let Some((_, wanted)) = self.chosen.filter(|(known, _)| *known == first) {
+            return wanted;
+        }
+        let named = |name, is_subject, other| Wanted::Named { name, is_subject, other };
+        let wanted = match (self.subject, self.predicate) {
+            (None, None) => Wanted::All,
+            (Some(subject), None) => named(subject, true, None),
+            (None, Some(predicate)) => named(predicate, false, None),
+            (Some(subject), Some(predicate)) => match holder.rarer(subject, predicate) {
+                Some(true) => named(subject, true, Some(predicate)),
+                Some(false) => named(predicate, false, Some(subject)),
+                None => Wanted::Nothing,
+            },
         };
-        self.by_subject = Some((first, by_subject));
-        Some(if by_subject { (subject, true) } else { (predicate, false) })
+        self.chosen = Some((first, wanted));
+        wanted
+    }
+
+    /// Where a row was appended.
+    fn place(&mut self, row: Row, store: &Store) -> Position {
+        if let Some(at) = self.places.as_ref().and_then(|places| places.of(row)) {
+            return at;
+        }
+        let holder = store.holder(row);
+        self.places = holder.places(row);
+        let read = self.places.as_ref().and_then(|places| places.of(row));
+        read.unwrap_or_else(|| holder.position(row))
     }
 }

@@ -55,16 +55,13 @@ impl Filter {
         self.0.iter().flatten().for_each(|word| sink.put_u32(*word));
     }
 
-    /// Takes in what was written out.
+    /// Takes in what was written out; the bytes have to be the very ones.
     pub(super) fn load(source: &mut Source) -> Option<Filter> {
-        let block = |source: &mut Source| {
-            let mut words = [0; WORDS];
-            for word in &mut words {
-                *word = source.u32()?;
-            }
-            Some(words)
-        };
-        source.list(block).map(|blocks| Filter(blocks.into_boxed_slice()))
+        let mut blocks = vec![[0; WORDS]; source.u32()? as usize].into_boxed_slice();
+        for word in blocks.iter_mut().flatten() {
+            *word = source.u32()?;
+        }
+        Some(Filter(blocks))
     }
 
     /// Heap bytes.

@@ -3,6 +3,7 @@
 //! In: a row's number, a name. Out: what that table or run says. Never: adds a rule of its own.
 
 use super::memtable::Memtable;
+use super::section::Places;
 use super::{Name, Row, Run};
 use crate::journal::Position;
 
@@ -31,14 +32,27 @@ impl Holder<'_> {
     pub(super) fn positions(&self, row: Row) -> Vec<Position> {
         match self {
             Holder::Table(table) => table.positions(row),
-            Holder::Run(run) => run.positions(row),
+            Holder::Run(run) => run.places(row).since(row),
         }
     }
 
-    pub(super) fn count(&self, name: Name, is_subject: bool) -> usize {
+    /// A page with the place of this row, where that has to be read.
+    pub(super) fn places(&self, row: Row) -> Option<Places> {
         match self {
-            Holder::Table(table) => table.count(name, is_subject),
-            Holder::Run(run) => run.count(name, is_subject),
+            Holder::Table(_) => None,
+            Holder::Run(run) => Some(run.places(row)),
+        }
+    }
+
+    /// By which of two names a row that has both is found with fewer looks: whether it is the
+    /// subject. `None`: no row has both.
+    pub(super) fn rarer(&self, subject: Name, predicate: Name) -> Option<bool> {
+        match self {
+            Holder::Table(table) => {
+                let counts = (table.count(subject, true), table.count(predicate, false));
+                (counts.0 > 0 && counts.1 > 0).then_some(counts.0 <= counts.1)
+            }
+            Holder::Run(run) => run.rarer(subject, predicate),
         }
     }
 
@@ -46,6 +60,16 @@ impl Holder<'_> {
         match self {
             Holder::Table(table) => table.named(name, is_subject, before),
             Holder::Run(run) => run.named(name, is_subject, before),
+        }
+    }
+
+    /// May take out of rows that are here, ascending, those that have not this name.
+    pub(super) fn keep_named(&self, rows: &mut Vec<Row>, name: Name, is_subject: bool) {
+        match self {
+            // In memory rows of a name are a list: to walk it may take longer than to read the
+            // bodies.
+            Holder::Table(_) => {}
+            Holder::Run(run) => run.keep_named(rows, name, is_subject),
         }
     }
 }

@@ -97,6 +97,11 @@ impl Name {
         key
     }
 
+    /// The key of its entry for a row, which is counted from the run's first.
+    fn entry(self, place: Row) -> u64 {
+        u64::from(self.0) << 32 | u64::from(place)
+    }
+
     /// As 64 bits that all depend on all of it.
     fn mixed(self) -> u64 {
         let spread = u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);

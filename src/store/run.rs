@@ -8,16 +8,19 @@
 //! Never: opens a file, changes what is written, takes a page for what its checksum denies.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::filter::Filter;
-use super::section::{HASHES, NAMES, PLACES, Section, name_key, place_of};
+use super::section::{HASHES, NAMES, PLACES, Places, Section, place_of};
 use super::spill::{HEAD_BYTES, MAGIC, TRAILER_BYTES, VERSION};
 use super::{NAMED_MAX, Name, Row};
 use crate::base::Digest;
 use crate::base::stream::Source;
 use crate::journal::Position;
-use crate::journal::record::ALIGNMENT;
 use crate::sketch::short_id;
+
+/// Rows of a subject that are looked at one by one rather than those of a predicate counted.
+const FEW: usize = 4;
 
 /// Reads the file of a run; more than one thread may.
 pub trait Pages: fmt::Debug + Send + Sync {
@@ -60,13 +63,13 @@ impl Run {
         let number =
             |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let mut rest = &summary_bytes[..];
-        let mut fill = |buffer: &mut [u8]| {
-            let (front, back) = rest.split_at_checked(buffer.len())?;
-            buffer.copy_from_slice(front);
+        let mut more = |window: &mut [u8]| {
+            let (front, back) = rest.split_at(window.len().min(rest.len()));
+            window[..front.len()].copy_from_slice(front);
             rest = back;
-            Some(())
+            front.len()
         };
-        Run::load(pages, name, [12, 16, 20, 24].map(number), &mut Source::new(&mut fill))
+        Run::load(pages, name, [12, 16, 20, 24].map(number), &mut Source::new(&mut more))
     }
 
     fn load(
@@ -100,7 +103,7 @@ impl Run {
         self.hashes.count
     }
 
-    pub(super) fn rows(&self) -> std::ops::Range<Row> {
+    pub(super) fn rows(&self) -> Range<Row> {
         self.first..self.first + self.len() as Row
     }
 
@@ -141,20 +144,14 @@ impl Run {
 
     /// Where a row that is here was appended.
     pub(super) fn position(&self, row: Row) -> Position {
-        self.positions(row)[0]
+        self.places(row).of(row).expect("a row of this page")
     }
 
-    /// The same of it and of those that follow on its page.
-    pub(super) fn positions(&self, row: Row) -> Vec<Position> {
-        let place = (row - self.first) as usize;
-        let page = self.page(&self.places, place / PLACES.per_page);
-        let places = page.chunks_exact(PLACES.width).skip(place % PLACES.per_page);
-        let position = |place: &[u8]| {
-            let mut units = [0; 8];
-            units[..PLACES.width].copy_from_slice(place);
-            Position(u64::from_le_bytes(units) * ALIGNMENT as u64)
-        };
-        places.map(position).collect()
+    /// The same of all rows on its page.
+    pub(super) fn places(&self, row: Row) -> Places {
+        let index = (row - self.first) as usize / PLACES.per_page;
+        let first = self.first + (index * PLACES.per_page) as Row;
+        Places { first, page: self.page(&self.places, index) }
     }
 
     /// Shows all hashes that agree with one in so many bits.
@@ -168,37 +165,82 @@ impl Run {
         });
     }
 
-    /// How many rows have a name as their subject, or their predicate.
-    pub(super) fn count(&self, name: Name, is_subject: bool) -> usize {
-        if !self.name_filters[usize::from(!is_subject)].may_have(name.mixed()) {
-            return 0;
+    /// By which of two names a row that has both is found with fewer looks, and whether that is the
+    /// subject; `None`: no row has both. Mostly no page is read for it.
+    pub(super) fn rarer(&self, subject: Name, predicate: Name) -> Option<bool> {
+        if !self.may_have(subject, true) || !self.may_have(predicate, false) {
+            return None;
         }
+        let (subjects, predicates) = (self.bounds(subject, true), self.bounds(predicate, false));
+        if subjects.end <= predicates.start || predicates.end < subjects.start {
+            return Some(subjects.start <= predicates.start);
+        }
+        let subjects = self.count(subject, true);
+        Some(subjects <= FEW || subjects <= self.count(predicate, false))
+    }
+
+    fn may_have(&self, name: Name, is_subject: bool) -> bool {
+        self.name_filters[usize::from(!is_subject)].may_have(name.mixed())
+    }
+
+    /// How many rows have a name: as many as `start` and no more than `end`, by what is in memory.
+    fn bounds(&self, name: Name, is_subject: bool) -> Range<usize> {
         let section = self.section(is_subject);
-        let next = name.0.checked_add(1).map(|next| self.seek(section, u64::from(next) << 32));
-        next.unwrap_or(section.count) - self.seek(section, u64::from(name.0) << 32)
+        let [least, end] = keys(name).map(|key| section.page_before(key));
+        // So many pages begin with it; all of them but the last have nothing else.
+        let pages = end - least;
+        pages.saturating_sub(1) * NAMES.per_page..(pages + 1) * NAMES.per_page
+    }
+
+    /// How many rows have a name.
+    fn count(&self, name: Name, is_subject: bool) -> usize {
+        let section = self.section(is_subject);
+        let mut kept = None;
+        let [least, end] = keys(name).map(|key| self.seek(section, key, &mut kept));
+        end - least
     }
 
     /// The newest of them before a row, [`NAMED_MAX`] at most, in ascending order.
     pub(super) fn named(&self, name: Name, is_subject: bool, before: Row) -> Vec<Row> {
-        if !self.name_filters[usize::from(!is_subject)].may_have(name.mixed()) {
-            return Vec::new();
+        let mut rows = Vec::new();
+        if !self.may_have(name, is_subject) {
+            return rows;
         }
         let section = self.section(is_subject);
-        let least = u64::from(name.0) << 32;
-        let end = self.seek(section, least | u64::from(before - self.first));
-        let mut rows = Vec::new();
-        let from = end.saturating_sub(NAMED_MAX);
-        let page_of = |entry: usize| entry / NAMES.per_page;
-        for index in page_of(from)..=page_of(end.saturating_sub(1)) {
+        let least = name.entry(0);
+        let end = name.entry(before - self.first);
+        let mut pages = section.page_before(end);
+        // Each page that may have some, the last one first.
+        while let Some(index) = pages.checked_sub(1) {
             let page = self.page(section, index);
-            let numbers = index * NAMES.per_page..;
-            for (number, entry) in numbers.zip(page.chunks_exact(NAMES.width)) {
-                if (from..end).contains(&number) && name_key(entry) >= least {
-                    rows.push(self.first + place_of(&entry[4..]));
-                }
+            let (from, to) = (section.shape.less(&page, least), section.shape.less(&page, end));
+            let newest = page[from * NAMES.width..to * NAMES.width].rchunks_exact(NAMES.width);
+            let places = newest.map(|entry| self.first + place_of(&entry[4..]));
+            rows.extend(places.take(NAMED_MAX - rows.len()));
+            if from > 0 || rows.len() == NAMED_MAX {
+                break;
             }
+            pages = index;
         }
+        rows.reverse();
         rows
+    }
+
+    /// Takes out of rows that are here, ascending, those that have not this name, unless nearly as
+    /// many pages would have to be read as there are rows.
+    pub(super) fn keep_named(&self, rows: &mut Vec<Row>, name: Name, is_subject: bool) {
+        let section = self.section(is_subject);
+        let key = |row: Row| name.entry(row - self.first);
+        let Some((first, last)) = rows.first().zip(rows.last()) else { return };
+        let [from, to] = [key(*first), key(*last) + 1].map(|key| section.page_before(key));
+        if rows.len() < 2 * (to - from + 1) {
+            return;
+        }
+        let mut kept = None;
+        rows.retain(|row| {
+            let entry = self.seek(section, key(*row), &mut kept);
+            self.seek(section, key(*row) + 1, &mut kept) > entry
+        });
     }
 
     /// Heap bytes.
@@ -223,7 +265,7 @@ impl Run {
 
     /// Shows entries from the first one on whose key is no less, until told to stop.
     pub(super) fn entries(&self, section: &Section, key: u64, mut see: impl FnMut(&[u8]) -> bool) {
-        let first = section.fences.partition_point(|fence| *fence < key).saturating_sub(1);
+        let first = section.page_before(key).saturating_sub(1);
         for index in first..section.fences.len() {
             let page = self.page(section, index);
             let entries = page.chunks_exact(section.shape.width);
@@ -234,14 +276,12 @@ impl Run {
         }
     }
 
-    /// The number of the first entry whose key is no less.
-    fn seek(&self, section: &Section, key: u64) -> usize {
-        let fence = section.fences.partition_point(|fence| *fence < key);
-        let Some(index) = fence.checked_sub(1) else { return 0 };
-        let page = self.page(section, index);
-        let entries = page.chunks_exact(section.shape.width);
-        let less = entries.take_while(|entry| (section.shape.key)(entry) < key).count();
-        index * section.shape.per_page + less
+    /// The number of the first entry whose key is no less; its page is kept for the next look.
+    fn seek(&self, section: &Section, key: u64, kept: &mut Option<(usize, Vec<u8>)>) -> usize {
+        let Some(index) = section.page_before(key).checked_sub(1) else { return 0 };
+        let known = kept.take().filter(|(known, _)| *known == index);
+        let (_, page) = kept.insert(known.unwrap_or_else(|| (index, self.page(section, index))));
+        index * section.shape.per_page + section.shape.less(page, key)
     }
 
     fn page(&self, section: &Section, index: usize) -> Vec<u8> {
@@ -255,4 +295,10 @@ impl Run {
         }
         page
     }
+}
+
+/// The least key of an entry of a name, and one above them all.
+fn keys(name: Name) -> [u64; 2] {
+    // A row's place in a run has 24 bits.
+    [name.entry(0), name.entry(Row::MAX)]
 }

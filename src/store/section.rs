@@ -7,6 +7,8 @@ use std::fmt;
 
 use super::{Name, Row};
 use crate::base::stream::{Sink, Source};
+use crate::journal::Position;
+use crate::journal::record::ALIGNMENT;
 
 /// A hash and the row's place in the run (3 bytes).
 pub(super) const HASHES: Shape = Shape { width: 35, per_page: 128, key: hash_key };
@@ -21,6 +23,22 @@ pub(super) struct Shape {
     pub(super) width: usize,
     pub(super) per_page: usize,
     pub(super) key: fn(&[u8]) -> u64,
+}
+
+impl Shape {
+    /// How many entries of a page have a lesser key.
+    pub(super) fn less(&self, page: &[u8], key: u64) -> usize {
+        let (mut low, mut high) = (0, page.len() / self.width);
+        while low < high {
+            let middle = low.midpoint(high);
+            if (self.key)(&page[middle * self.width..]) < key {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
 }
 
 impl fmt::Debug for Shape {
@@ -78,6 +96,11 @@ impl Section {
         section
     }
 
+    /// The number after that of the last page that begins with a lesser key; 0: there is none.
+    pub(super) fn page_before(&self, key: u64) -> usize {
+        self.fences.partition_point(|fence| *fence < key)
+    }
+
     pub(super) fn save(&self, sink: &mut Sink) {
         self.fences.iter().for_each(|fence| sink.put_u64(*fence));
         self.checksums.iter().for_each(|checksum| sink.put_u32(*checksum));
@@ -105,12 +128,40 @@ impl Section {
     }
 }
 
+/// A page of positions.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    /// The row of its first entry.
+    pub(super) first: Row,
+    pub(super) page: Vec<u8>,
+}
+
+impl Places {
+    /// Where a row was appended, if it is here.
+    pub(super) fn of(&self, row: Row) -> Option<Position> {
+        let at = row.checked_sub(self.first)? as usize * PLACES.width;
+        self.page.get(at..at + PLACES.width).map(position_of)
+    }
+
+    /// The same of a row that is here, and of those behind it.
+    pub(super) fn since(&self, row: Row) -> Vec<Position> {
+        let at = (row - self.first) as usize * PLACES.width;
+        self.page[at..].chunks_exact(PLACES.width).map(position_of).collect()
+    }
+}
+
+fn position_of(place: &[u8]) -> Position {
+    let mut units = [0; 8];
+    units[..PLACES.width].copy_from_slice(place);
+    Position(u64::from_le_bytes(units) * ALIGNMENT as u64)
+}
+
 pub(super) fn hash_key(entry: &[u8]) -> u64 {
     u64::from_be_bytes(*entry.first_chunk().expect("a hash is 32 bytes"))
 }
 
 pub(super) fn name_key(entry: &[u8]) -> u64 {
-    u64::from(name_of(entry).0) << 32 | u64::from(place_of(&entry[4..]))
+    name_of(entry).entry(place_of(&entry[4..]))
 }
 
 pub(super) fn name_of(entry: &[u8]) -> Name {

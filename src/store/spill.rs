@@ -98,6 +98,7 @@ impl Spill {
         let mut summary = Sink::new(&mut put);
         sections.iter().for_each(|section| section.save(&mut summary));
         filters.iter().for_each(|filter| filter.save(&mut summary));
+        drop(summary);
         let name = Digest(hasher.finalize().into());
         sink.put_u64(end);
         sink.put(&name.0);
@@ -121,7 +122,7 @@ impl Spill {
         let old = self.onto.iter().flat_map(|run| {
             let mut next = run.first();
             let page = move || {
-                let page = run.rows().contains(&next).then(|| run.positions(next))?;
+                let page = run.rows().contains(&next).then(|| run.places(next).since(next))?;
                 next += page.len() as Row;
                 Some(page)
             };

@@ -6,7 +6,7 @@
 //! not made of; what it says can always be read from the log.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -129,6 +129,7 @@ impl Checkpoint {
             let mut hashed = Sink::new(&mut take);
             self.put_head(&mut hashed)?;
             state.save(&mut hashed);
+            drop(hashed);
             let digest = hasher.finalize();
             sink.put(digest.as_bytes());
             Ok(())
@@ -202,8 +203,8 @@ impl Checkpoint {
         let trusted = length.and_then(|length| {
             let length = length.checked_sub(DIGEST_BYTES)?;
             self.is_intact(length).ok().filter(|is_intact| *is_intact)?;
-            let mut file = BufReader::new(File::open(self.manifest()).ok()?.take(length));
-            self.read(&mut Source::new(&mut |buffer| file.read_exact(buffer).ok()))
+            let mut file = File::open(self.manifest()).ok()?.take(length);
+            self.read(&mut Source::new(&mut |window| file.read(window).unwrap_or(0)))
         });
         if trusted.is_none() && length.is_some() {
             log::warn!("the kept index does not fit the log: reading all of it");

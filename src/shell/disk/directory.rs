@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::Fault;
+use super::{Fault, segment_path};
 use crate::base::NodeId;
 
 /// A data directory that this process holds.
@@ -48,11 +48,11 @@ impl Directory {
             let held = io::Error::other(format!("{holder} is using this data directory"));
             return Err(Fault::new("locking", &lock_path, held));
         }
-        let pid = format!("{}\n", std::process::id());
-        lock.set_len(0)
-            .and_then(|()| lock.write_all(pid.as_bytes()))
-            .map_err(|error| Fault::new("writing", &lock_path, error))?;
-        sync_directory(path)?;
+        tell_pid(&mut lock).map_err(|error| Fault::new("writing", &lock_path, error))?;
+        // Whoever made a segment had come past this, and such flushes take most of a start's time.
+        if !segment_path(&log, 0).exists() {
+            sync_directory(path)?;
+        }
         Ok(Directory { log, _lock: lock })
     }
 
@@ -60,6 +60,17 @@ impl Directory {
     pub fn log(&self) -> &Path {
         &self.log
     }
+}
+
+/// Writes this process's id into the lock. Its length is left alone where it fits: a file that is
+/// cut waits for what the file system has under way.
+fn tell_pid(lock: &mut File) -> io::Result<()> {
+    let pid = format!("{}\n", std::process::id());
+    let length = pid.len() as u64;
+    if lock.metadata()?.len() > length {
+        lock.set_len(length)?;
+    }
+    lock.write_all(pid.as_bytes())
 }
 
 /// Who holds the directory at `path`, as the kernel's table of locks tells; asking takes no lock,
