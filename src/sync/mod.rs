@@ -213,18 +213,7 @@ impl Session {
     pub fn handle_reply(&mut self, number: u32, reply: Reply, store: &Store, bodies: &dyn Bodies) {
         match (self.asked.remove(&number), reply) {
             (Some(Asked::Roots), Reply::Roots { matched, count }) => {
-                self.report.rounds += 1;
-                self.peer_count = count;
-                self.report.peer_count = count;
-                self.phase = match &self.comparison {
-                    _ if matched => Phase::Over,
-                    Some(_) if Pull::is_worth(self.local.1, count) => {
-                        self.pull = Some(Pull::new(Cursor::default(), self.local.1 == 0));
-                        Phase::Pull
-                    }
-                    Some(_) => Phase::Sketch,
-                    None => Phase::Walk,
-                };
+                self.take_roots(matched, count);
             }
             (Some(Asked::Sketch(None)), Reply::Sketch(SketchReply { since: Some(since), .. })) => {
                 self.report.rounds += 1;

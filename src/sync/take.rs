@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 
 use super::comparison::Step;
+use super::pull::Pull;
 use super::{
-    CELLS_MAX, CELLS_PER_ID, GIVES_MAX, PUSHES_MAX, Phase, Records, Session, SketchReply,
+    CELLS_MAX, CELLS_PER_ID, Cursor, GIVES_MAX, PUSHES_MAX, Phase, Records, Session, SketchReply,
     WORTHLESS_MAX,
 };
 use crate::base::{Digest, limits};
@@ -16,6 +17,22 @@ use crate::sketch::{Part, ShortId};
 use crate::store::Store;
 
 impl Session {
+    /// How to find out what differs.
+    pub(super) fn take_roots(&mut self, matched: bool, count: u64) {
+        self.report.rounds += 1;
+        self.peer_count = count;
+        self.report.peer_count = count;
+        self.phase = match &self.comparison {
+            _ if matched => Phase::Over,
+            Some(_) if Pull::is_worth(self.local.1, count) => {
+                self.pull = Some(Pull::new(Cursor::default(), self.local.1 == 0));
+                Phase::Pull
+            }
+            Some(_) => Phase::Sketch,
+            None => Phase::Walk,
+        };
+    }
+
     pub(super) fn take_leaves(
         &mut self,
         leaves: &[Digest],

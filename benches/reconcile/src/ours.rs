@@ -122,7 +122,8 @@ impl Pair {
     #[inline(never)]
     fn trade(&self) -> Cost {
         let (one, two) = (&self.one, &self.two);
-        let mut session = Session::new(Digest::ZERO, one.store.len(), Way::Sketches(Past::default()));
+        let mut session =
+            Session::new(Digest::ZERO, one.store.len(), Way::Sketches(Past::default()));
         let mut cost = Cost::default();
         let (mut is_blind, mut in_parts) = (false, false);
         while let Some(output) = session.poll_output(&one.store, &one.bodies) {
