@@ -38,11 +38,12 @@ fn main() {
         let mut recovered = None;
         rows[2].push(timed(|| {
             let taken = recover(&log, false, |committed| {
-                store.apply(&committed, &reader);
+                store.place(&committed, &reader);
                 if let Some(mut spill) = store.spill() {
                     store.adopt(checkpoint.spill(&mut spill).expect("written"));
                 }
             });
+            store.settle();
             if let Some(mut rest) = store.spill_all() {
                 store.adopt(checkpoint.spill(&mut rest).expect("written"));
             }

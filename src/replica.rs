@@ -293,6 +293,7 @@ impl Replica {
                 }
             }
         }
+        self.store.settle();
         if self.queue.is_empty() {
             // Those that the disk had no room for.
             self.mending.clear();

@@ -92,7 +92,7 @@ impl Key {
 
     /// The cells of an id, rising: always the first, then ever fewer. The step from cell `i` is the
     /// paper's (section 5.2) for a density of `1 / (1 + i / 2)`.
-    fn places(&self, id: ShortId) -> impl Iterator<Item = usize> {
+    fn places(self, id: ShortId) -> impl Iterator<Item = usize> {
         let mut state = mix(id ^ self.places);
         let mut next = Some(0.0_f64);
         std::iter::from_fn(move || {
@@ -161,14 +161,37 @@ impl Sketch {
 
     /// Takes in a new member.
     pub fn insert(&mut self, digest: &Digest) {
-        let id = short_id(digest);
+        let (id, end) = (short_id(digest), self.ids.len());
         let check = self.key.check(id);
-        let end = self.ids.len();
         for place in self.key.places(id).take_while(|place| *place < end) {
-            self.ids[place] ^= id;
-            self.checks[place] ^= check;
-            self.counts[place] = self.counts[place].wrapping_add(1);
+            self.add(place, id, check);
         }
+    }
+
+    /// Takes in two. On the way from one cell to the next every step waits for the one before: two
+    /// ways at once take little longer than one.
+    pub fn insert_pair(&mut self, digests: [&Digest; 2]) {
+        let (ids, end, key) = (digests.map(short_id), self.ids.len(), self.key);
+        let checks = ids.map(|id| key.check(id));
+        let mut ways = ids.map(|id| key.places(id).take_while(move |place| *place < end));
+        loop {
+            let [one, other] = &mut ways;
+            let steps = [one.next(), other.next()];
+            for (step, (id, check)) in steps.iter().zip(ids.into_iter().zip(checks)) {
+                if let Some(place) = step {
+                    self.add(*place, id, check);
+                }
+            }
+            if steps == [None; 2] {
+                return;
+            }
+        }
+    }
+
+    fn add(&mut self, place: usize, id: ShortId, check: u32) {
+        self.ids[place] ^= id;
+        self.checks[place] ^= check;
+        self.counts[place] = self.counts[place].wrapping_add(1);
     }
 
     /// Writes the cells out.

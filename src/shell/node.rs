@@ -175,13 +175,14 @@ fn recover(log: &Path, key: Key, checkpoint: &Checkpoint) -> Result<Found, Fault
     let known = store.len();
     let mut rest = Ok(None);
     let recovered = disk::recover_from(log, true, whole, |committed| {
-        store.apply(&committed, &reader);
+        store.place(&committed, &reader);
         if let Some(mut spill) = store.spill() {
             // Whether the log is whole shows at its end.
             spill.state = None;
             rest = write_run(checkpoint, &mut store, spill);
         }
     })?;
+    store.settle();
     tell(&recovered, (store.len(), known), begun.elapsed());
     if recovered.damages > 0 {
         checkpoint.forget()?;

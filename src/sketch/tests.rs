@@ -143,3 +143,16 @@ fn low_counts_tell_as_much_as_whole_ones() {
     let behind = LowCounts { from: usize::MAX, packed: vec![7; 99] };
     assert_eq!(full.estimate_by_low(full.members(), &behind).differing, 0);
 }
+
+#[test]
+fn two_at_once_are_two_one_by_one() {
+    let digests: Vec<Digest> =
+        (0..200_u32).map(|number| Digest::of(&number.to_le_bytes())).collect();
+    for cells in [1, 700, limits::SKETCH_CELLS_MAX] {
+        let [mut single, mut paired] = [(); 2].map(|()| Sketch::of_cells(Key::new(None), cells));
+        digests.iter().for_each(|digest| single.insert(digest));
+        digests.chunks_exact(2).for_each(|pair| paired.insert_pair([&pair[0], &pair[1]]));
+        assert_eq!(single.cells(0, cells), paired.cells(0, cells));
+        assert_eq!(single.counts, paired.counts);
+    }
+}

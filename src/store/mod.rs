@@ -127,7 +127,9 @@ pub struct Store {
     tree: Tree,
     /// The last root that was computed, if no row of its set went or came back since.
     root: Option<Root>,
+    /// Of all members but the one that waits for another.
     sketch: Sketch,
+    unsketched: Option<Digest>,
     opaque: u64,
     /// Where the last record that was applied ends.
     end: Position,
@@ -157,6 +159,7 @@ impl Store {
             tree: Tree::new(),
             root: None,
             sketch,
+            unsketched: None,
             opaque: 0,
             end: Position::first_of(0),
         }
@@ -170,10 +173,13 @@ impl Store {
 
     /// Takes in a committed assertion; false if it is known already.
     pub fn apply(&mut self, committed: &Committed, bodies: &dyn Bodies) -> bool {
-        matches!(self.place(committed, bodies), Applied::New(_))
+        let applied = self.place(committed, bodies);
+        self.settle();
+        matches!(applied, Applied::New(_))
     }
 
-    /// Takes in a committed assertion; one whose record was damaged gets this one.
+    /// Takes in a committed assertion; one whose record was damaged gets this one. After the last
+    /// of some comes [`Store::settle`].
     pub fn place(&mut self, committed: &Committed, bodies: &dyn Bodies) -> Applied {
         let (sealed, at) = (committed.sealed(), committed.position());
         let digest = sealed.digest();
@@ -193,7 +199,7 @@ impl Store {
         Applied::New(self.append(committed))
     }
 
-    /// Takes in a committed assertion that is [`Standing::Unknown`]; the answer is its row.
+    /// As [`Store::place`], of one that is [`Standing::Unknown`]; the answer is its row.
     pub fn append(&mut self, committed: &Committed) -> Row {
         let (sealed, at) = (committed.sealed(), committed.position());
         let digest = sealed.digest();
@@ -204,8 +210,18 @@ impl Store {
         });
         self.opaque += u64::from(names.is_none());
         self.tree.insert(&digest);
-        self.sketch.insert(&digest);
+        match self.unsketched.take() {
+            Some(before) => self.sketch.insert_pair([&before, &digest]),
+            None => self.unsketched = Some(digest),
+        }
         self.newest.push(&digest, at, names)
+    }
+
+    /// All that came is in the sketch now.
+    pub fn settle(&mut self) {
+        if let Some(digest) = self.unsketched.take() {
+            self.sketch.insert(&digest);
+        }
     }
 
     /// Whether an assertion is here.
@@ -266,6 +282,7 @@ impl Store {
 
     /// The sketch of the set.
     pub fn sketch(&self) -> &Sketch {
+        debug_assert!(self.unsketched.is_none(), "settled before it is looked at");
         &self.sketch
     }
 
@@ -315,6 +332,7 @@ impl Store {
         if self.frozen.is_some() || self.newest.len() == 0 {
             return None;
         }
+        self.settle();
         let rest = Memtable::new(self.end_row());
         let memtable = Arc::new(std::mem::replace(&mut self.newest, rest));
         self.frozen = Some(memtable.clone());

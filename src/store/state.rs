@@ -35,7 +35,7 @@ impl State {
             end: store.end,
             runs,
             tree,
-            sketch: store.sketch.clone(),
+            sketch: store.sketch().clone(),
         }
     }
 

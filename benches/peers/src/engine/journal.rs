@@ -104,6 +104,7 @@ impl Journal {
                 Output::Refused(refusal, _) => panic!("{refusal}"),
             }
         }
+        self.store.settle();
         self.spill();
     }
 
