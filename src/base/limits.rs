@@ -91,12 +91,12 @@ pub const ROOTS_KEPT: usize = 64;
 /// Peers of whom it is remembered how far a pull came.
 pub const PULLS_KEPT: usize = 64;
 /// Bytes of assertions after which a `Give` is full: both sides hold two of them.
-pub const GIVE_BYTES_MAX: usize = 256 << 10;
+pub const GIVE_BYTES_MAX: usize = 96 << 10;
 /// Differences beyond which the sketch is not tried: its cells would not do.
 pub const SKETCH_DIFFERENCES_MAX: u64 = 45_000;
-/// Differences of a part of the set where more differs than that: at this size hardly more than
-/// the 1.36 cells of the limit tell each of them, and cells of two parts are some 300 KB.
-pub const PART_DIFFERENCES: u64 = 10_000;
+/// Differences of a part of the set where more differs than that: at this size some 1.5 cells tell
+/// each of them, hardly more than the 1.36 of the limit, and two parts take under half a megabyte.
+pub const PART_DIFFERENCES: u64 = 5_000;
 /// Members of a part that an older peer sketches: it does that in one go.
 pub const PART_MEMBERS_OLD: u64 = 1 << 14;
 /// Members of a part that a node sketches for a peer: in slices, about a second in all.

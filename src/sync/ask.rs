@@ -4,7 +4,7 @@
 
 use super::parts::Parts;
 use super::{Asked, Output, Phase, Request, Session};
-use super::{FETCHES_MAX, GIVES_MAX, PULLED_MAX, PUSHES_MAX};
+use super::{FETCH_MAX, FETCHES_MAX, GIVES_MAX, PULLED_MAX, PUSHES_MAX};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
@@ -38,7 +38,7 @@ impl Session {
         let gives = self.gives_under_way();
         let fetches = self.asked.len() - gives + self.fetches_unstored();
         if !self.missing_short.is_empty() && fetches < FETCHES_MAX {
-            let count = self.missing_short.len().min(limits::FETCH_HASHES_MAX);
+            let count = self.missing_short.len().min(FETCH_MAX);
             let wanted: Vec<ShortId> = self.missing_short.drain(..count).collect();
             return Some(self.call(Asked::FetchShort(wanted.clone()), Request::FetchShort(wanted)));
         }
@@ -66,7 +66,7 @@ impl Session {
 
     /// Fetches whose assertions are not all stored yet, in units of a full one.
     pub(super) fn fetches_unstored(&self) -> usize {
-        (self.offers.len() + self.offered.len()).div_ceil(limits::FETCH_HASHES_MAX)
+        (self.offers.len() + self.offered.len()).div_ceil(FETCH_MAX)
     }
 
     pub(super) fn stored_all(&self) -> bool {
@@ -76,7 +76,7 @@ impl Session {
     /// Assertions that fit in one message: those known to be lacked, or those not seen.
     pub(super) fn next_gift(&mut self, store: &Store, bodies: &dyn Bodies) -> Vec<Sealed> {
         let (mut given, mut bytes) = (Vec::new(), 0);
-        while given.len() < limits::FETCH_HASHES_MAX && bytes < limits::GIVE_BYTES_MAX {
+        while given.len() < FETCH_MAX && bytes < limits::GIVE_BYTES_MAX {
             let sealed = if self.phase == Phase::Push {
                 self.next_unseen(store, bodies)
             } else {
@@ -103,7 +103,7 @@ impl Session {
         let quiet = self.missing.is_empty();
         let underway = self.asked.len() + self.fetches_unstored();
         if !quiet && underway < FETCHES_MAX {
-            let count = self.missing.len().min(limits::FETCH_HASHES_MAX);
+            let count = self.missing.len().min(FETCH_MAX);
             let wanted: Vec<Digest> = self.missing.drain(..count).collect();
             // Where short ids are in doubt, whole hashes are asked for.
             let request = if self.is_short && self.doubt.is_none() {

@@ -69,11 +69,11 @@ pub(super) enum Step {
 }
 
 impl Comparison {
-    /// Of a part of the sets, in which about so much differs; `None` where it is too large. Half of
-    /// the sketch is for what was not expected.
+    /// Of a part of the sets, in which about so much differs; `None` where it is too large. A
+    /// quarter more of it is sketched, for what was not expected.
     pub(super) fn of_part(part: Part, expected: Estimate, store: &Store) -> Option<Comparison> {
         let cells = cells_for(expected);
-        let part = PartScan::new(store, part, 2 * cells, 2 * limits::PART_MEMBERS_MAX)?;
+        let part = PartScan::new(store, part, cells + cells / 4, 2 * limits::PART_MEMBERS_MAX)?;
         let next = Next::Cells { from: 0, cells };
         Some(Comparison { part: Some(part), next, ..Comparison::default() })
     }

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use super::call::Report;
-use super::{Asked, FETCHES_MAX, GIVES_MAX, Output, Phase, Request, Session};
+use super::{Asked, FETCH_MAX, FETCHES_MAX, GIVES_MAX, Output, Phase, Request, Session};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::sketch::{Part, ShortId};
@@ -76,7 +76,7 @@ impl Session {
         let gives = self.gives_under_way();
         let fetches = self.asked.len() - gives + self.fetches_unstored();
         if !self.missing.is_empty() && fetches < FETCHES_MAX {
-            let count = self.missing.len().min(limits::FETCH_HASHES_MAX);
+            let count = self.missing.len().min(FETCH_MAX);
             let wanted: Vec<Digest> = self.missing.drain(..count).collect();
             return Some(self.call(Asked::Fetch(wanted.clone()), Request::Fetch(wanted)));
         }

@@ -38,6 +38,9 @@ use parts::Parts;
 use pull::Pull;
 use rows::Rows;
 
+/// Assertions asked for, or given, in one call: each side holds them several times over, as
+/// message, as frames and as records, and a call costs some 100 bytes more than they do.
+const FETCH_MAX: usize = limits::FETCH_HASHES_MAX / 4;
 /// Fetches under way at once, those whose assertions wait for our disk included: one travels while
 /// the other is stored, and together they fit in the commit queue.
 const FETCHES_MAX: usize = 2;

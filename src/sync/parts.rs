@@ -19,7 +19,7 @@ use crate::store::Store;
 /// Parts under way at once: while one is traded, the next is read and sent.
 const PARTS_MAX: usize = 2;
 /// Ids that may wait for their trade when another part is asked for.
-const WAITING_MAX: usize = limits::PART_DIFFERENCES as usize / 2;
+const WAITING_MAX: usize = limits::PART_DIFFERENCES as usize;
 /// What an estimate of the whole is off by, at most, for what is to be expected of a part.
 const ERROR: f64 = 0.02;
 
