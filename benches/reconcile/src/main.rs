@@ -107,7 +107,7 @@ fn rounds(seeds: u64) {
     println!("requests until the difference is known, over {seeds} sets (of 100,000 apart, 20)");
     println!("and bytes per difference, of them without HTTP/2");
     println!(
-        "{:>7} {:>4} {:>4} {:>4} {:>4} | {:>6} {:>6} {:>6}",
+        "{:>7} {:>6} {:>4} {:>4} {:>4} | {:>6} {:>6} {:>6}",
         "d", "mean", "p50", "p99", "max", "mean", "p99", "max"
     );
     for differences in DIFFERENCES {
@@ -124,7 +124,7 @@ fn rounds(seeds: u64) {
         let (bytes, [_, high_bytes, most_bytes]) = told(|cost| cost.bytes);
         let each = |bytes: f64| bytes / differences.max(1) as f64;
         println!(
-            "{differences:>7} {mean:>4.2} {middle:>4} {high:>4} {most:>4} | {:>6.2} {:>6.2} {:>6.2}",
+            "{differences:>7} {mean:>6.3} {middle:>4} {high:>4} {most:>4} | {:>6.2} {:>6.2} {:>6.2}",
             each(bytes),
             each(high_bytes as f64),
             each(most_bytes as f64)
