@@ -115,6 +115,8 @@ enum Lie {
     Cells,
     /// Too much differs, it says, for any cells.
     TooMuch,
+    /// The same, and cells of no set for each part.
+    Parts,
     /// Another count each time, so that the cells before are worth nothing.
     Restless,
     /// Bodies that are not what was asked for.
@@ -195,10 +197,17 @@ impl Lying {
                 let cells = cells.min(limits::SKETCH_CELLS_MAX - request.from) as u64;
                 Reply::Sketch(of(request.from, (0..cells).map(cell).collect(), count))
             }
-            (Lie::TooMuch, Request::Sketch(request)) if !request.counts.is_empty() => {
-                Reply::Sketch(of(request.from, Vec::new(), count))
+            (Lie::Parts, Request::Sketch(request)) if request.part.is_some() => {
+                let cells = (0..request.cells as u64).map(cell).collect();
+                let part = request.part;
+                Reply::Sketch(SketchReply { part, ..of(request.from, cells, count) })
             }
-            (Lie::TooMuch | Lie::Bodies, Request::Sketch(request)) => {
+            (Lie::TooMuch, Request::Sketch(SketchRequest { part: Some(_), .. })) => return None,
+            (Lie::TooMuch | Lie::Parts, Request::Sketch(request)) if request.cells == 0 => {
+                let much = SketchReply { estimate: u64::MAX, ..SketchReply::default() };
+                Reply::Sketch(SketchReply { from: request.from, count, ..much })
+            }
+            (Lie::TooMuch | Lie::Parts | Lie::Bodies, Request::Sketch(request)) => {
                 let cells = (0..24).map(cell).collect();
                 Reply::Sketch(of(request.from, cells, count))
             }
@@ -258,6 +267,7 @@ fn lies_cost_no_more_than_honesty_and_are_noticed() {
     };
     let kinds = [
         Lie::Digests,
+        Lie::Parts,
         Lie::Buckets,
         Lie::Different,
         Lie::Cells,
