@@ -124,7 +124,7 @@ fn rounds(seeds: u64) {
         let (bytes, [_, high_bytes, most_bytes]) = told(|cost| cost.bytes);
         let each = |bytes: f64| bytes / differences.max(1) as f64;
         println!(
-            "{differences:>7} {mean:>6.3} {middle:>4} {high:>4} {most:>4} | {:>6.2} {:>6.2} {:>6.2}",
+            "{differences:>7} {mean:>6.3} {middle:>4} {high:>4} {most:>4} | {:>6.2} {:>6.2} {:.2}",
             each(bytes),
             each(high_bytes as f64),
             each(most_bytes as f64)

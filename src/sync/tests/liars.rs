@@ -141,7 +141,25 @@ fn size(sealed: &[Sealed]) -> usize {
     sealed.iter().map(|sealed| sealed.bytes().len()).sum()
 }
 
+/// Members from a hash on that nobody has.
+fn unheard_of(first: Digest) -> Reply {
+    let leaves = (1..=200).map(|last| {
+        let mut leaf = first;
+        leaf.0[31] = last;
+        leaf
+    });
+    Reply::Leaves { leaves: leaves.collect(), truncated: false }
+}
+
 impl Lying {
+    fn log_on(&self, row: u64) -> Reply {
+        let first = Cursor { numbering: 1, row: 0 };
+        let given = answer_records(&self.peer.node.store, first, &self.peer.node.bodies);
+        let from = Cursor { numbering: 7, row };
+        let (next, rows) = (row + given.next, u64::MAX);
+        Reply::Records(Records { from, next, rows, ..given })
+    }
+
     fn count(&mut self, request: &Request, reply: &Reply) {
         self.bytes += match request {
             Request::Fetch(wanted) => wanted.len() * 34,
@@ -181,14 +199,7 @@ impl Lying {
             (Lie::Digests | Lie::Buckets, Request::Digests) => {
                 Reply::Digests((1..=limits::BUCKETS as u64).collect())
             }
-            (Lie::Buckets, Request::LeavesOf(part)) => {
-                let leaves = (1..=200).map(|last| {
-                    let mut leaf = part.start();
-                    leaf.0[31] = last;
-                    leaf
-                });
-                Reply::Leaves { leaves: leaves.collect(), truncated: false }
-            }
+            (Lie::Buckets, Request::LeavesOf(part)) => unheard_of(part.start()),
             (Lie::Buckets, Request::Give(given)) => {
                 Reply::Given { taken: given.len() as u64, refusal: String::new() }
             }
@@ -226,13 +237,7 @@ impl Lying {
             (Lie::Bodies, Request::FetchShort(wanted)) => {
                 Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
             }
-            (Lie::Log, Request::Records(cursor)) => {
-                let first = Cursor { numbering: 1, row: 0 };
-                let given = answer_records(&self.peer.node.store, first, &self.peer.node.bodies);
-                let from = Cursor { numbering: 7, row: cursor.row };
-                let (next, rows) = (cursor.row + given.next, u64::MAX);
-                Reply::Records(Records { from, next, rows, ..given })
-            }
+            (Lie::Log, Request::Records(cursor)) => self.log_on(cursor.row),
             (Lie::Full, Request::Sketch(request)) => {
                 Reply::Sketch(answer_sketch(&Node::with([]).store, request))
             }
