@@ -8,9 +8,9 @@ use crate::base::limits;
 use crate::sketch::{Estimate, Sketch, unpack_counts};
 use crate::store::{PartScan, Store};
 
-/// Normal deviations of estimate and decoding for which there are cells: one comparison in some
-/// three hundred asks for more.
-const DEVIATIONS: f64 = 2.75;
+/// Normal deviations of estimate and decoding for which there are cells: one comparison in a
+/// hundred and fifty asks for more.
+const DEVIATIONS: f64 = 2.7;
 /// Cells beyond what the rule says, for the long tail of small differences.
 const SPARE_CELLS: f64 = 24.0;
 

@@ -200,7 +200,7 @@ pub struct Report {
 /// How far a session is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// What it does: compare, pull, sketch, trade, walk, push, or end.
+    /// What it does: compare, pull, sketch, trade, sift, walk, push, or end.
     pub phase: &'static str,
     /// Assertions taken from the peer and stored.
     pub received: u64,

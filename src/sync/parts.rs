@@ -33,6 +33,7 @@ pub(super) struct Parts {
     /// What the parts that are done told, and how much of the set they are, in units of 2^-32.
     told: u64,
     covered: u64,
+    done: u32,
 }
 
 impl Parts {
@@ -41,7 +42,7 @@ impl Parts {
         let most = if is_old { limits::PART_MEMBERS_OLD } else { limits::PART_MEMBERS_MAX / 2 };
         let count = expected.div_ceil(limits::PART_DIFFERENCES).max(members.div_ceil(most));
         let todo = Part::all(count).collect();
-        Parts { todo, under_way: Vec::new(), expected, told: 0, covered: 0 }
+        Parts { todo, under_way: Vec::new(), expected, told: 0, covered: 0, done: 0 }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -56,9 +57,10 @@ impl Parts {
         }
     }
 
-    /// How much is to be expected to differ in a part.
+    /// How much is to be expected to differ in a part; where that is very much, a part of it is
+    /// found out first.
     fn expected(&self, part: Part) -> Estimate {
-        let differing = self.expected >> part.bits;
+        let differing = (self.expected >> part.bits).min(2 * limits::PART_DIFFERENCES);
         let (here, others) = (differing.max(1) as f64, self.told.max(1) as f64);
         let error = if self.covered > 0 { (1.0 / others).sqrt() } else { ERROR };
         Estimate { differing, error: (1.0 / here + error * error).sqrt() }
@@ -66,6 +68,7 @@ impl Parts {
 
     fn note(&mut self, part: Part, told: usize) {
         self.told += told as u64;
+        self.done += 1;
         self.covered += 1 << (32 - part.bits);
         self.expected = ((u128::from(self.told) << 32) / u128::from(self.covered)) as u64;
     }
@@ -116,17 +119,24 @@ impl Session {
 
     fn take_part_step(&mut self, at: usize, step: Step, store: &Store) {
         let parts = self.parts.as_mut().expect("one of its parts");
+        let is_costly = self.cells > CELLS_MAX + CELLS_PER_ID * self.told;
         match step {
-            Step::Ask if self.cells > CELLS_MAX + CELLS_PER_ID * self.told => self.walk(),
+            Step::Ask | Step::TooMuch(_) if is_costly => self.walk(),
             Step::Ask => parts.under_way[at].1 = true,
             Step::Known(ids) => {
                 let (comparison, _) = parts.under_way.swap_remove(at);
                 parts.note(comparison.part().expect("of a part"), ids.len());
+                // Two parts of thousands tell about all, and an honest estimate errs by hundredths.
+                let expected = parts.expected;
+                let is_little = expected < limits::SKETCH_DIFFERENCES_MAX / 2;
+                if self.is_much && parts.done > 1 && is_little {
+                    return self.shun(format!("the peer hides that only some {expected} differ"));
+                }
                 self.take_ids(ids, store);
             }
             Step::TooMuch(_) => {
                 let (comparison, _) = parts.under_way.swap_remove(at);
-                parts.expected *= 2;
+                parts.expected = parts.expected.saturating_mul(2);
                 match comparison.part().and_then(Part::split) {
                     Some(quarters) => parts.todo.extend(quarters),
                     None => self.walk(),

@@ -9,6 +9,11 @@
 pub mod pb {
     tonic::include_proto!("stemedb.sync.v1");
 }
+/// Messages and client of `stemedb.edge.v1`.
+#[expect(missing_docs, reason = "generated")]
+pub mod edge {
+    tonic::include_proto!("stemedb.edge.v1");
+}
 pub mod api;
 pub mod claims;
 pub mod node;

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use set::Share;
 
-const DIFFERENCES: [u64; 7] = [0, 1, 10, 100, 1_000, 10_000, 100_000];
+const DIFFERENCES: [u64; 9] = [0, 1, 10, 100, 1_000, 10_000, 20_000, 40_000, 100_000];
 
 /// What one comparison cost both sides together.
 #[derive(Clone, Debug, Default)]
@@ -105,21 +105,29 @@ fn row(cost: &Cost, differences: u64) -> String {
 /// out; only the counts' own bytes are fewer than in a large set.
 fn rounds(seeds: u64) {
     println!("requests until the difference is known, over {seeds} sets (of 100,000 apart, 20)");
-    println!("{:>7} {:>4} {:>4} {:>4} {:>4}   bytes per d", "d", "mean", "p50", "p99", "max");
+    println!("and bytes per difference, of them without HTTP/2");
+    println!(
+        "{:>7} {:>6} {:>4} {:>4} {:>4} | {:>6} {:>6} {:>6}",
+        "d", "mean", "p50", "p99", "max", "mean", "p99", "max"
+    );
     for differences in DIFFERENCES {
         let seeds = if differences > 10_000 { seeds.min(20) } else { seeds };
         let costs = Vec::from_iter((0..seeds).map(|seed| ours::apart(differences, seed)));
-        let mut rounds = Vec::from_iter(costs.iter().map(|cost| cost.rounds));
-        rounds.sort_unstable();
-        let at = |share: usize| rounds[(rounds.len() * share / 100).min(rounds.len() - 1)];
-        let mean = rounds.iter().sum::<u64>() as f64 / seeds as f64;
-        let bytes = costs.iter().map(|cost| cost.bytes).sum::<u64>();
-        let each = bytes as f64 / (seeds * differences.max(1)) as f64;
+        let told = |of: fn(&Cost) -> u64| {
+            let mut told = Vec::from_iter(costs.iter().map(of));
+            told.sort_unstable();
+            let mean = told.iter().sum::<u64>() as f64 / seeds as f64;
+            let at = |share: usize| told[(told.len() * share / 100).min(told.len() - 1)];
+            (mean, [at(50), at(99), at(100)])
+        };
+        let (mean, [middle, high, most]) = told(|cost| cost.rounds);
+        let (bytes, [_, high_bytes, most_bytes]) = told(|cost| cost.bytes);
+        let each = |bytes: f64| bytes / differences.max(1) as f64;
         println!(
-            "{differences:>7} {mean:>4.2} {:>4} {:>4} {:>4}   {each:.2}",
-            at(50),
-            at(99),
-            at(100)
+            "{differences:>7} {mean:>6.3} {middle:>4} {high:>4} {most:>4} | {:>6.2} {:>6.2} {:.2}",
+            each(bytes),
+            each(high_bytes as f64),
+            each(most_bytes as f64)
         );
     }
 }

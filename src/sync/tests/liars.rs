@@ -115,6 +115,8 @@ enum Lie {
     Cells,
     /// Too much differs, it says, for any cells.
     TooMuch,
+    /// The same, and cells of no set for each part.
+    Parts,
     /// Another count each time, so that the cells before are worth nothing.
     Restless,
     /// Bodies that are not what was asked for.
@@ -139,7 +141,25 @@ fn size(sealed: &[Sealed]) -> usize {
     sealed.iter().map(|sealed| sealed.bytes().len()).sum()
 }
 
+/// Members from a hash on that nobody has.
+fn unheard_of(first: Digest) -> Reply {
+    let leaves = (1..=200).map(|last| {
+        let mut leaf = first;
+        leaf.0[31] = last;
+        leaf
+    });
+    Reply::Leaves { leaves: leaves.collect(), truncated: false }
+}
+
 impl Lying {
+    fn log_on(&self, row: u64) -> Reply {
+        let first = Cursor { numbering: 1, row: 0 };
+        let given = answer_records(&self.peer.node.store, first, &self.peer.node.bodies);
+        let from = Cursor { numbering: 7, row };
+        let (next, rows) = (row + given.next, u64::MAX);
+        Reply::Records(Records { from, next, rows, ..given })
+    }
+
     fn count(&mut self, request: &Request, reply: &Reply) {
         self.bytes += match request {
             Request::Fetch(wanted) => wanted.len() * 34,
@@ -179,14 +199,7 @@ impl Lying {
             (Lie::Digests | Lie::Buckets, Request::Digests) => {
                 Reply::Digests((1..=limits::BUCKETS as u64).collect())
             }
-            (Lie::Buckets, Request::LeavesOf(part)) => {
-                let leaves = (1..=200).map(|last| {
-                    let mut leaf = part.start();
-                    leaf.0[31] = last;
-                    leaf
-                });
-                Reply::Leaves { leaves: leaves.collect(), truncated: false }
-            }
+            (Lie::Buckets, Request::LeavesOf(part)) => unheard_of(part.start()),
             (Lie::Buckets, Request::Give(given)) => {
                 Reply::Given { taken: given.len() as u64, refusal: String::new() }
             }
@@ -195,10 +208,17 @@ impl Lying {
                 let cells = cells.min(limits::SKETCH_CELLS_MAX - request.from) as u64;
                 Reply::Sketch(of(request.from, (0..cells).map(cell).collect(), count))
             }
-            (Lie::TooMuch, Request::Sketch(request)) if !request.counts.is_empty() => {
-                Reply::Sketch(of(request.from, Vec::new(), count))
+            (Lie::Parts, Request::Sketch(request)) if request.part.is_some() => {
+                let cells = (0..request.cells as u64).map(cell).collect();
+                let part = request.part;
+                Reply::Sketch(SketchReply { part, ..of(request.from, cells, count) })
             }
-            (Lie::TooMuch | Lie::Bodies, Request::Sketch(request)) => {
+            (Lie::TooMuch, Request::Sketch(SketchRequest { part: Some(_), .. })) => return None,
+            (Lie::TooMuch | Lie::Parts, Request::Sketch(request)) if request.cells == 0 => {
+                let much = SketchReply { estimate: u64::MAX, ..SketchReply::default() };
+                Reply::Sketch(SketchReply { from: request.from, count, ..much })
+            }
+            (Lie::TooMuch | Lie::Parts | Lie::Bodies, Request::Sketch(request)) => {
                 let cells = (0..24).map(cell).collect();
                 Reply::Sketch(of(request.from, cells, count))
             }
@@ -217,13 +237,7 @@ impl Lying {
             (Lie::Bodies, Request::FetchShort(wanted)) => {
                 Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
             }
-            (Lie::Log, Request::Records(cursor)) => {
-                let first = Cursor { numbering: 1, row: 0 };
-                let given = answer_records(&self.peer.node.store, first, &self.peer.node.bodies);
-                let from = Cursor { numbering: 7, row: cursor.row };
-                let (next, rows) = (cursor.row + given.next, u64::MAX);
-                Reply::Records(Records { from, next, rows, ..given })
-            }
+            (Lie::Log, Request::Records(cursor)) => self.log_on(cursor.row),
             (Lie::Full, Request::Sketch(request)) => {
                 Reply::Sketch(answer_sketch(&Node::with([]).store, request))
             }
@@ -258,6 +272,7 @@ fn lies_cost_no_more_than_honesty_and_are_noticed() {
     };
     let kinds = [
         Lie::Digests,
+        Lie::Parts,
         Lie::Buckets,
         Lie::Different,
         Lie::Cells,
