@@ -21,7 +21,7 @@ use crate::journal::{Batch, Done, Position};
 /// How far a file grows in one step: large against a batch, small against the flash of a router.
 const PREALLOCATED_BYTES: u64 = 1 << 20;
 /// Batches from here on are large.
-const LARGE_BYTES: usize = 128 << 10;
+const LARGE_BYTES: usize = 256 << 10;
 
 /// The file of segment `number`.
 pub fn path(log: &Path, number: u64) -> PathBuf {
