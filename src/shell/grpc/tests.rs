@@ -1,29 +1,25 @@
 //! A scripted client against the server, over loopback, in one thread.
 
+mod bounds;
+mod services;
+
 use std::cell::Cell;
 use std::future::{Future, pending};
-use std::io::{Read, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
 use async_executor::LocalExecutor;
 use bytes::Bytes;
 use futures_lite::future::{or, yield_now};
-use h2::Reason;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, Request, StatusCode};
-use prost::Message;
 
 use super::{Answer, Call, Server, Service};
 use crate::base::limits;
 use crate::shell::reactor::{self, Timer};
 use crate::shell::socket::{TcpListener, TcpStream};
-use crate::wire::frame::{PREFIX_BYTES, prefix};
+use crate::wire::frame::prefix;
 use crate::wire::grpc::{Code, Status};
-use crate::wire::pb::health::{HealthCheckRequest, HealthCheckResponse};
-use crate::wire::pb::reflection::server_reflection_request::MessageRequest;
-use crate::wire::pb::reflection::server_reflection_response::MessageResponse;
-use crate::wire::pb::reflection::{ServerReflectionRequest, ServerReflectionResponse};
 
 /// Answers in each way there is.
 struct Echo {
@@ -354,281 +350,5 @@ fn compressed_requests_are_refused_with_what_is_known() {
         let reply = receive(response).await.expect("an answer");
         assert_eq!(reply.code(), Code::Unimplemented);
         assert_eq!(reply.headers["grpc-accept-encoding"], "identity");
-    });
-}
-
-fn timed(path: &str, timeout: &str) -> Request<()> {
-    let mut request = request(path);
-    request.headers_mut().insert("grpc-timeout", timeout.parse().expect("a value"));
-    request
-}
-
-#[test]
-fn deadlines_end_calls_that_wait_for_either_side() {
-    check(|bench| async move {
-        let mut send = bench.connect().await;
-        let (hangs, mut body) = open(&mut send, timed("/test.Echo/Hang", "20m"));
-        send_all(&mut body, &[&framed(b"")]);
-        let (never_sent, _body) = open(&mut send, timed("/test.Echo/Now", "20m"));
-        let (zero, mut zero_body) = open(&mut send, timed("/test.Echo/Hang", "0n"));
-        send_all(&mut zero_body, &[&framed(b"")]);
-        for response in [hangs, never_sent, zero] {
-            let reply = receive(response).await.expect("an answer");
-            assert_eq!(reply.code(), Code::DeadlineExceeded, "{}", reply.message());
-        }
-        assert_eq!(bench.hanging.get(), 0);
-        let (response, mut body) = open(&mut send, timed("/test.Echo/Now", "20 s"));
-        send_all(&mut body, &[&framed(b"")]);
-        let reply = receive(response).await.expect("an answer");
-        assert_eq!(reply.code(), Code::Internal);
-        assert!(reply.message().contains("grpc-timeout"), "{}", reply.message());
-    });
-}
-
-#[test]
-fn a_call_that_is_taken_back_is_dropped() {
-    check(|bench| async move {
-        let mut send = bench.connect().await;
-        let (response, mut body) = open(&mut send, request("/test.Echo/Hang"));
-        send_all(&mut body, &[&framed(b"")]);
-        until(|| bench.hanging.get() == 1).await;
-        body.send_reset(Reason::CANCEL);
-        drop(response);
-        until(|| bench.hanging.get() == 0).await;
-        until(|| bench.server.counts() == [("test.Echo", "Hang", Code::Cancelled, 1)]).await;
-        assert_eq!(call(&mut send, "/test.Echo/Now", &[&framed(b"x")]).await.only(), b"x");
-    });
-}
-
-#[test]
-fn a_client_that_vanishes_takes_its_calls_along() {
-    check(|bench| async move {
-        let mut send = bench.connect().await;
-        let (response, mut body) = open(&mut send, request("/test.Echo/Hang"));
-        send_all(&mut body, &[&framed(b"")]);
-        until(|| bench.hanging.get() == 1).await;
-        drop((response, body, send));
-        until(|| bench.hanging.get() == 0 && bench.server.connections() == 0).await;
-    });
-}
-
-#[test]
-fn a_hundred_streams_at_once_in_tiny_pieces_with_an_empty_end() {
-    check(|bench| async move {
-        let mut send = bench.connect().await;
-        for round in 0..5 {
-            let mut calls = Vec::new();
-            for number in 0..100_u8 {
-                let method = ["/test.Echo/Now", "/test.Echo/Later"][usize::from(number % 2)];
-                let message = framed(&[number; 23]);
-                let (response, mut body) = open(&mut send, request(method));
-                send_all(&mut body, &[&message[..4], &message[4..], &[]]);
-                calls.push((number, response));
-            }
-            for (number, response) in calls {
-                let reply = receive(response).await.expect("an answer");
-                assert_eq!(reply.only(), [number; 23], "round {round}");
-            }
-        }
-    });
-}
-
-#[test]
-fn answers_larger_than_any_window_arrive_whole_and_leave_nothing() {
-    check(|bench| async move {
-        let mut send = bench.connect().await;
-        let length = 3_000_000_u32;
-        let both: Vec<_> = (0..2)
-            .map(|_| {
-                let (response, mut body) = open(&mut send, request("/test.Echo/Big"));
-                send_all(&mut body, &[&framed(&length.to_be_bytes())]);
-                bench.executor.spawn(receive(response))
-            })
-            .collect();
-        for reply in both {
-            assert_eq!(reply.await.expect("an answer").only().len(), length as usize);
-        }
-        assert_eq!(bench.server.shared.unsent.used(), 0);
-        assert_eq!(bench.server.shared.held.used(), 0);
-    });
-}
-
-#[test]
-fn answers_that_nobody_reads_are_bounded() {
-    check(|bench| async move {
-        let mut send = bench.connect().await;
-        let length = limits::GRPC_MESSAGE_BYTES_MAX as u32;
-        let mut calls = Vec::new();
-        for _ in 0..3 {
-            let (response, mut body) = open(&mut send, request("/test.Echo/Big"));
-            send_all(&mut body, &[&framed(&length.to_be_bytes())]);
-            // The header block is an answer's sign of life; the body stays where it is.
-            calls.push(response.await.expect("an answer"));
-        }
-        let last = calls.pop().expect("three");
-        assert_eq!(last.headers()["grpc-status"], Code::ResourceExhausted.digits());
-        drop(calls);
-        until(|| bench.server.shared.unsent.used() == 0).await;
-        let reply = call(&mut send, "/test.Echo/Big", &[&framed(&length.to_be_bytes())]).await;
-        assert_eq!(reply.only().len(), length as usize);
-    });
-}
-
-#[test]
-fn requests_that_never_end_are_bounded() {
-    check(|bench| async move {
-        let mut send = bench.connect().await;
-        let unfinished = limits::GRPC_MESSAGE_BYTES_MAX - 9;
-        let mut start = |length: usize| {
-            let (response, mut body) = open(&mut send, request("/test.Echo/Now"));
-            let whole = Bytes::from(framed(&vec![0; limits::GRPC_MESSAGE_BYTES_MAX]));
-            body.send_data(whole.slice(..PREFIX_BYTES + length), false).expect("open");
-            (response, body)
-        };
-        let _open = [start(unfinished), start(unfinished)];
-        until(|| bench.server.shared.held.used() == 2 * unfinished).await;
-        let (response, _body) = start(100);
-        let reply = receive(response).await.expect("an answer");
-        assert_eq!(reply.code(), Code::ResourceExhausted);
-        assert!(reply.message().contains("no room"), "{}", reply.message());
-    });
-}
-
-#[test]
-fn a_stop_lets_running_calls_end_and_takes_no_new_ones() {
-    check(|bench| async move {
-        let mut send = bench.connect().await;
-        let (first, mut first_body) = open(&mut send, request("/test.Echo/Now"));
-        until(|| bench.server.shared.calls.get() == 1).await;
-        bench.stop.close();
-        until(|| std::net::TcpStream::connect(bench.address).is_err()).await;
-        send_all(&mut first_body, &[&framed(b"last words")]);
-        let reply = receive(first).await.expect("the call was there before the stop");
-        assert_eq!(reply.only(), b"last words");
-        until(|| bench.server.connections() == 0).await;
-        let refused = match send.send_request(request("/test.Echo/Now"), true) {
-            Err(_) => true,
-            Ok((response, _)) => receive(response).await.is_err(),
-        };
-        assert!(refused);
-    });
-}
-
-#[test]
-fn health_is_checked_and_watched() {
-    let ask =
-        |service: &str| framed(&HealthCheckRequest { service: service.to_owned() }.encode_to_vec());
-    let read = |message: &[u8]| HealthCheckResponse::decode(message).expect("an answer").status;
-    check(|bench| async move {
-        let mut send = bench.connect().await;
-        for service in ["", "test.Echo", "grpc.health.v1.Health"] {
-            let reply = call(&mut send, "/grpc.health.v1.Health/Check", &[&ask(service)]).await;
-            assert_eq!(read(reply.only()), 1);
-        }
-        let reply = call(&mut send, "/grpc.health.v1.Health/Check", &[&ask("none")]).await;
-        assert_eq!(reply.code(), Code::NotFound);
-        let mut watches = Vec::new();
-        for service in ["", "none"] {
-            let (response, mut body) = open(&mut send, request("/grpc.health.v1.Health/Watch"));
-            send_all(&mut body, &[&ask(service)]);
-            let mut stream = response.await.expect("an answer").into_body();
-            let first = stream.data().await.expect("a message").expect("whole");
-            watches.push((read(&first[5..]), stream));
-        }
-        bench.stop.close();
-        for ((first, mut stream), expected) in watches.into_iter().zip([1, 3]) {
-            let second = stream.data().await.expect("a message").expect("whole");
-            assert_eq!((first, read(&second[5..])), (expected, 2));
-            assert!(stream.data().await.is_none());
-            let trailers = stream.trailers().await.expect("a whole stream").expect("trailers");
-            assert_eq!(trailers["grpc-status"], Code::Unavailable.digits());
-        }
-    });
-}
-
-#[test]
-fn reflection_answers_in_order_in_both_versions() {
-    let questions = [
-        MessageRequest::ListServices(String::new()),
-        MessageRequest::FileContainingSymbol("none".to_owned()),
-        MessageRequest::FileByFilename("sync.proto".to_owned()),
-    ];
-    let questions: Vec<Vec<u8>> = questions
-        .into_iter()
-        .map(|question| {
-            let request =
-                ServerReflectionRequest { message_request: Some(question), ..Default::default() };
-            framed(&request.encode_to_vec())
-        })
-        .collect();
-    check(|bench| async move {
-        let mut send = bench.connect().await;
-        for version in ["v1", "v1alpha"] {
-            let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
-            let all = questions.concat();
-            let reply = call(&mut send, &path, &[&all[..7], &all[7..]]).await;
-            assert_eq!(reply.code(), Code::Ok);
-            let mut answers = Vec::new();
-            let (mut reader, mut rest) =
-                (crate::wire::frame::Reader::new(100_000), Bytes::from(reply.body));
-            while let Some(message) = reader.read(&mut rest).expect("well framed") {
-                answers.push(ServerReflectionResponse::decode(message).expect("an answer"));
-            }
-            let kinds: Vec<_> = answers.into_iter().map(|answer| answer.message_response).collect();
-            let [Some(list), Some(error), Some(file)] = &kinds[..] else { panic!("{kinds:?}") };
-            let MessageResponse::ListServicesResponse(list) = list else { panic!("{list:?}") };
-            let names: Vec<_> = list.service.iter().map(|service| &service.name[..]).collect();
-            assert_eq!(names[..2], ["test.Echo", "grpc.health.v1.Health"]);
-            assert!(
-                matches!(error, MessageResponse::ErrorResponse(error) if error.error_code == 5)
-            );
-            assert!(matches!(file, MessageResponse::FileDescriptorResponse(_)));
-        }
-    });
-}
-
-#[test]
-fn whatever_bytes_come_the_server_lives() {
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-    let junk: [&[u8]; 5] = [
-        b"GET / HTTP/1.1\r\n\r\n",
-        &preface[..10],
-        &[preface, &b"junk that is no frame at all"[..]].concat(),
-        &[preface, &settings[..], &[0, 0, 9, 0, 1, 0, 0, 0, 1, 1, 2, 3]].concat(),
-        &[preface, &settings[..], &[255, 255, 255, 1, 4, 0, 0, 0, 1]].concat(),
-    ];
-    check(|bench| async move {
-        for bytes in junk {
-            let mut socket = std::net::TcpStream::connect(bench.address).expect("listening");
-            socket.write_all(bytes).expect("small");
-            socket.shutdown(std::net::Shutdown::Write).expect("open");
-            socket.set_nonblocking(true).expect("a socket");
-            until(|| match (&socket).read(&mut [0; 100]) {
-                Ok(count) => count == 0,
-                Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
-            })
-            .await;
-            assert_eq!(bench.unary("Now", b"x").await.only(), b"x");
-            until(|| bench.server.connections() == 0).await;
-        }
-    });
-}
-
-#[test]
-fn past_the_limit_of_connections_the_longest_idle_one_makes_room() {
-    check(|bench| async move {
-        let mut busy = bench.connect().await;
-        let (hanging, mut body) = open(&mut busy, request("/test.Echo/Hang"));
-        send_all(&mut body, &[&framed(b"")]);
-        until(|| bench.hanging.get() == 1).await;
-        let mut idle = Vec::new();
-        while bench.server.connections() < limits::CONNECTIONS_MAX {
-            idle.push(bench.connect().await);
-        }
-        assert_eq!(bench.unary("Now", b"x").await.only(), b"x");
-        assert!(bench.server.connections() <= limits::CONNECTIONS_MAX);
-        assert_eq!(bench.hanging.get(), 1, "a connection in use is left alone");
-        drop((hanging, body, idle));
     });
 }

@@ -1,0 +1,84 @@
+//! Health and reflection.
+//!
+//! Never: looks at a service of the node.
+
+use prost::Message;
+
+use super::*;
+use crate::wire::pb::health::{HealthCheckRequest, HealthCheckResponse};
+use crate::wire::pb::reflection::server_reflection_request::MessageRequest;
+use crate::wire::pb::reflection::server_reflection_response::MessageResponse;
+use crate::wire::pb::reflection::{ServerReflectionRequest, ServerReflectionResponse};
+
+#[test]
+fn health_is_checked_and_watched() {
+    let ask =
+        |service: &str| framed(&HealthCheckRequest { service: service.to_owned() }.encode_to_vec());
+    let read = |message: &[u8]| HealthCheckResponse::decode(message).expect("an answer").status;
+    check(|bench| async move {
+        let mut send = bench.connect().await;
+        for service in ["", "test.Echo", "grpc.health.v1.Health"] {
+            let reply = call(&mut send, "/grpc.health.v1.Health/Check", &[&ask(service)]).await;
+            assert_eq!(read(reply.only()), 1);
+        }
+        let reply = call(&mut send, "/grpc.health.v1.Health/Check", &[&ask("none")]).await;
+        assert_eq!(reply.code(), Code::NotFound);
+        let mut watches = Vec::new();
+        for service in ["", "none"] {
+            let (response, mut body) = open(&mut send, request("/grpc.health.v1.Health/Watch"));
+            send_all(&mut body, &[&ask(service)]);
+            let mut stream = response.await.expect("an answer").into_body();
+            let first = stream.data().await.expect("a message").expect("whole");
+            watches.push((read(&first[5..]), stream));
+        }
+        bench.stop.close();
+        for ((first, mut stream), expected) in watches.into_iter().zip([1, 3]) {
+            let second = stream.data().await.expect("a message").expect("whole");
+            assert_eq!((first, read(&second[5..])), (expected, 2));
+            assert!(stream.data().await.is_none());
+            let trailers = stream.trailers().await.expect("a whole stream").expect("trailers");
+            assert_eq!(trailers["grpc-status"], Code::Unavailable.digits());
+        }
+    });
+}
+
+#[test]
+fn reflection_answers_in_order_in_both_versions() {
+    let questions = [
+        MessageRequest::ListServices(String::new()),
+        MessageRequest::FileContainingSymbol("none".to_owned()),
+        MessageRequest::FileByFilename("sync.proto".to_owned()),
+    ];
+    let questions: Vec<Vec<u8>> = questions
+        .into_iter()
+        .map(|question| {
+            let request =
+                ServerReflectionRequest { message_request: Some(question), ..Default::default() };
+            framed(&request.encode_to_vec())
+        })
+        .collect();
+    check(|bench| async move {
+        let mut send = bench.connect().await;
+        for version in ["v1", "v1alpha"] {
+            let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+            let all = questions.concat();
+            let reply = call(&mut send, &path, &[&all[..7], &all[7..]]).await;
+            assert_eq!(reply.code(), Code::Ok);
+            let mut answers = Vec::new();
+            let (mut reader, mut rest) =
+                (crate::wire::frame::Reader::new(100_000), Bytes::from(reply.body));
+            while let Some(message) = reader.read(&mut rest).expect("well framed") {
+                answers.push(ServerReflectionResponse::decode(message).expect("an answer"));
+            }
+            let kinds: Vec<_> = answers.into_iter().map(|answer| answer.message_response).collect();
+            let [Some(list), Some(error), Some(file)] = &kinds[..] else { panic!("{kinds:?}") };
+            let MessageResponse::ListServicesResponse(list) = list else { panic!("{list:?}") };
+            let names: Vec<_> = list.service.iter().map(|service| &service.name[..]).collect();
+            assert_eq!(names[..2], ["test.Echo", "grpc.health.v1.Health"]);
+            assert!(
+                matches!(error, MessageResponse::ErrorResponse(error) if error.error_code == 5)
+            );
+            assert!(matches!(file, MessageResponse::FileDescriptorResponse(_)));
+        }
+    });
+}
