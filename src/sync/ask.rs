@@ -35,16 +35,13 @@ impl Session {
         if self.phase != Phase::Trade {
             return self.poll_output(store, bodies);
         }
-        let gives = self.gives_under_way();
-        let fetches = self.asked.len() - gives + self.fetches_unstored();
-        if !self.missing_short.is_empty() && fetches < FETCHES_MAX {
+        if !self.missing_short.is_empty() && self.may_fetch() {
             let count = self.missing_short.len().min(FETCH_MAX);
             let wanted: Vec<ShortId> = self.missing_short.drain(..count).collect();
             return Some(self.call(Asked::FetchShort(wanted.clone()), Request::FetchShort(wanted)));
         }
-        if !self.surplus.is_empty() && gives < GIVES_MAX {
-            let given = self.next_gift(store, bodies);
-            return Some(self.call(Asked::Give, Request::Give(given)));
+        if let Some(output) = self.give_surplus(store, bodies) {
+            return Some(output);
         }
         if let Some(output) = self.poll_parts(store) {
             return Some(output);
@@ -60,13 +57,39 @@ impl Session {
         self.poll_output(store, bodies)
     }
 
-    pub(super) fn gives_under_way(&self) -> usize {
+    /// Gives the peer what it is known to lack, if not too much is under way.
+    pub(super) fn give_surplus(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        if self.surplus.is_empty() || self.gives_under_way() >= GIVES_MAX {
+            return None;
+        }
+        let given = self.next_gift(store, bodies);
+        Some(self.call(Asked::Give, Request::Give(given)))
+    }
+
+    /// Asks for what is known to be missing by its hash, if not too much is under way.
+    pub(super) fn fetch_missing(&mut self) -> Option<Output> {
+        if self.missing.is_empty() || !self.may_fetch() {
+            return None;
+        }
+        let count = self.missing.len().min(FETCH_MAX);
+        let wanted: Vec<Digest> = self.missing.drain(..count).collect();
+        // Where short ids are in doubt, whole hashes are asked for.
+        let request = if self.is_short && self.doubt.is_none() {
+            Request::FetchShort(wanted.iter().map(short_id).collect())
+        } else {
+            Request::Fetch(wanted.clone())
+        };
+        Some(self.call(Asked::Fetch(wanted), request))
+    }
+
+    fn gives_under_way(&self) -> usize {
         self.asked.values().filter(|asked| matches!(asked, Asked::Give)).count()
     }
 
-    /// Fetches whose assertions are not all stored yet, in units of a full one.
-    pub(super) fn fetches_unstored(&self) -> usize {
-        (self.offers.len() + self.offered.len()).div_ceil(FETCH_MAX)
+    /// Those whose assertions are not all stored yet count as well, in units of a full one.
+    fn may_fetch(&self) -> bool {
+        let unstored = (self.offers.len() + self.offered.len()).div_ceil(FETCH_MAX);
+        self.asked.len() - self.gives_under_way() + unstored < FETCHES_MAX
     }
 
     pub(super) fn stored_all(&self) -> bool {
@@ -100,20 +123,10 @@ impl Session {
     }
 
     pub(super) fn poll_walk(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        let quiet = self.missing.is_empty();
-        let underway = self.asked.len() + self.fetches_unstored();
-        if !quiet && underway < FETCHES_MAX {
-            let count = self.missing.len().min(FETCH_MAX);
-            let wanted: Vec<Digest> = self.missing.drain(..count).collect();
-            // Where short ids are in doubt, whole hashes are asked for.
-            let request = if self.is_short && self.doubt.is_none() {
-                Request::FetchShort(wanted.iter().map(short_id).collect())
-            } else {
-                Request::Fetch(wanted.clone())
-            };
-            return Some(self.call(Asked::Fetch(wanted), request));
+        if let Some(output) = self.fetch_missing() {
+            return Some(output);
         }
-        if !quiet || !self.asked.is_empty() {
+        if !self.missing.is_empty() || !self.asked.is_empty() {
             return None;
         }
         if self.phase == Phase::Walk {

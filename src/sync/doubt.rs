@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use super::call::Report;
-use super::{Asked, FETCH_MAX, FETCHES_MAX, GIVES_MAX, Output, Phase, Request, Session};
+use super::{Asked, Output, Phase, Request, Session};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::sketch::{Part, ShortId};
@@ -73,16 +73,8 @@ impl Session {
     }
 
     pub(super) fn poll_doubt(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        let gives = self.gives_under_way();
-        let fetches = self.asked.len() - gives + self.fetches_unstored();
-        if !self.missing.is_empty() && fetches < FETCHES_MAX {
-            let count = self.missing.len().min(FETCH_MAX);
-            let wanted: Vec<Digest> = self.missing.drain(..count).collect();
-            return Some(self.call(Asked::Fetch(wanted.clone()), Request::Fetch(wanted)));
-        }
-        if !self.surplus.is_empty() && gives < GIVES_MAX {
-            let given = self.next_gift(store, bodies);
-            return Some(self.call(Asked::Give, Request::Give(given)));
+        if let Some(output) = self.fetch_missing().or_else(|| self.give_surplus(store, bodies)) {
+            return Some(output);
         }
         let doubt = self.doubt.as_mut().expect("this phase has one");
         if !std::mem::replace(&mut doubt.is_asked, true) {

@@ -58,3 +58,27 @@ fn a_pull_that_was_cut_off_goes_on_where_it_was() {
     assert_eq!((report.error, report.received), (None, all - first));
     assert_eq!(node.root(), peer.peer.node.root());
 }
+
+#[test]
+fn a_pull_waits_for_a_disk_that_does_not_keep_up() {
+    let mut node = Node::with(0..0);
+    let mut peer = Honest::sketching(Node::with(0..30_000));
+    let mut session = Session::new(node.root(), 0, Way::Sketches(Past::default()));
+    let (mut offered, mut page) = (0, 0);
+    while let Some(output) = session.poll_output(&node.store, &node.bodies) {
+        match output {
+            Output::Call(number, request) => {
+                let reply = peer.reply(request).expect("honest");
+                if let Reply::Records(records) = &reply {
+                    page = page.max(records.good.len());
+                }
+                session.handle_reply(number, reply, &node.store, &node.bodies);
+            }
+            Output::Offer(_) => offered += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    let waiting = session.offers.len();
+    assert!(waiting >= PULLED_MAX && waiting < PULLED_MAX + page, "{waiting}");
+    assert!(offered <= OFFERS_MAX && offered + waiting < 30_000, "{offered} and {waiting}");
+}
