@@ -12,6 +12,8 @@ mod reader;
 mod recovery;
 mod reread;
 mod segment;
+#[cfg(test)]
+mod stage;
 
 use std::cell::Cell;
 use std::fmt;

@@ -150,12 +150,12 @@ pub(super) fn read_frame(file: &File, offset: u64) -> Option<(Head, Bytes)> {
 mod tests {
     use std::fs;
 
+    use super::super::stage::Stage;
     use super::*;
 
     #[test]
     fn what_cannot_be_read_is_told_as_far_as_there_is_room() {
-        let log = std::env::temp_dir().join(format!("stemedb-reader-{}", std::process::id()));
-        fs::create_dir_all(&log).expect("a temporary directory");
+        let log = Stage::new("reader");
         let mut bytes = record::segment_head(0, 0).to_vec();
         let mut places = Vec::new();
         for payload in [&b"one"[..], b"two", b"three", b"four"] {
@@ -173,13 +173,11 @@ mod tests {
         }
         assert!(reader.sealed_at(Position::first_of(7)).is_none(), "no such file, no word of it");
         assert_eq!(std::iter::from_fn(|| told.try_recv().ok()).collect::<Vec<_>>(), places[1..3]);
-        let _ = fs::remove_dir_all(&log);
     }
 
     #[test]
     fn many_are_read_as_one_by_one() {
-        let log = std::env::temp_dir().join(format!("stemedb-reader-all-{}", std::process::id()));
-        fs::create_dir_all(&log).expect("a temporary directory");
+        let log = Stage::new("reader-all");
         let mut bytes = record::segment_head(0, 0).to_vec();
         let (mut places, mut payloads) = (Vec::new(), Vec::new());
         for length in [3, 5000, 70, 1, 900, 2000] {
@@ -199,6 +197,5 @@ mod tests {
         assert_eq!(std::iter::from_fn(|| told.try_recv().ok()).collect::<Vec<_>>(), [places[2]]);
         assert!(reader.sealed_at_all(&[]).is_empty());
         assert!(reader.sealed_at_all(&[Position::first_of(7)]).is_empty());
-        let _ = fs::remove_dir_all(&log);
     }
 }

@@ -106,14 +106,14 @@ fn is_whole_alone(file: &File, offset: u64) -> bool {
 mod tests {
     use std::fs;
 
+    use super::super::stage::Stage;
     use super::*;
     use crate::base::Digest;
     use crate::journal::record::{encode, segment_head};
 
     #[test]
     fn what_is_no_longer_whole_is_found_wherever_it_lies() {
-        let log = std::env::temp_dir().join(format!("stemedb-reread-{}", std::process::id()));
-        fs::create_dir_all(&log).expect("a temporary directory");
+        let log = Stage::new("reread");
         let mut bytes = segment_head(0, 0).to_vec();
         let mut places = Vec::new();
         for size in [1, 100_000, 30, 3, 500] {
@@ -142,6 +142,5 @@ mod tests {
         let window = Window { places: places.clone(), end, next: 0 };
         let gone = reread(&log, &window).expect("nothing is there");
         assert_eq!(gone, Reread { bytes: 0, unreadable: places });
-        let _ = fs::remove_dir_all(&log);
     }
 }
