@@ -90,27 +90,43 @@ impl Key {
         (mix(id ^ self.checks) >> 32) as u32
     }
 
-    /// The cells of an id, rising: always the first, then ever fewer. The step from cell `i` is the
-    /// paper's (section 5.2) for a density of `1 / (1 + i / 2)`.
+    /// The cells of an id, rising.
     fn places(self, id: ShortId) -> impl Iterator<Item = usize> {
-        let mut state = mix(id ^ self.places);
-        let mut next = Some(0.0_f64);
+        let mut way = Way::new(self, id);
         std::iter::from_fn(move || {
-            let place = next.filter(|place| *place < limits::SKETCH_CELLS_MAX as f64)?;
-            state = state.wrapping_add(WEYL);
-            // In (0, 1], so that the root is finite.
-            let chance = ((mix(state) >> 11) + 1) as f64 / (1_u64 << 53) as f64;
-            let step = (place + 1.5) * (1.0 / chance.sqrt() - 1.0);
-            next = Some(place + (rounded_up(step) as f64).max(1.0));
-            Some(place as usize)
+            let place = way.place as usize;
+            way.step();
+            (place < limits::SKETCH_CELLS_MAX).then_some(place)
         })
     }
 }
 
+/// An id's way through the cells: always the first, then ever fewer. The step from cell `i` is the
+/// paper's (section 5.2) for a density of `1 / (1 + i / 2)`.
+struct Way {
+    state: u64,
+    /// Signed, as all whole numbers here are: others take more instructions to and from a float.
+    place: i64,
+}
+
+impl Way {
+    fn new(key: Key, id: ShortId) -> Way {
+        Way { state: mix(id ^ key.places), place: 0 }
+    }
+
+    fn step(&mut self) {
+        self.state = self.state.wrapping_add(WEYL);
+        // In (0, 1], so that the root is finite.
+        let chance = ((mix(self.state) >> 11) as i64 + 1) as f64 / (1_u64 << 53) as f64;
+        let step = (self.place as f64 + 1.5) * (1.0 / chance.sqrt() - 1.0);
+        self.place += rounded_up(step).max(1);
+    }
+}
+
 /// `ceil` of what is not negative, which without SSE 4.1 is a call.
-fn rounded_up(step: f64) -> u64 {
-    let whole = step as u64;
-    whole + u64::from(step > whole as f64)
+fn rounded_up(step: f64) -> i64 {
+    let whole = step as i64;
+    whole + i64::from(step > whole as f64)
 }
 
 const WEYL: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -138,14 +154,44 @@ impl Cell {
     }
 }
 
+/// A cell of a sketch that is kept, with how many ids lie in it.
+#[derive(Clone, Copy, Default, Debug)]
+struct Kept {
+    ids: ShortId,
+    checks: u32,
+    count: u32,
+}
+
+impl Kept {
+    fn cell(&self) -> Cell {
+        Cell { ids: self.ids, checks: self.checks }
+    }
+}
+
+/// A cell, and which of a group's members lies in it.
+struct Step {
+    place: u16,
+    member: u8,
+}
+
+/// About so many cells hold an id.
+const STEPS: usize = 24;
+
+const _: () = assert!(limits::SKETCH_CELLS_MAX <= 1 << 16 && GROUP <= 1 << 8);
+
 /// The sketch of one node's set.
 #[derive(Clone, Debug)]
 pub struct Sketch {
     key: Key,
-    ids: Vec<ShortId>,
-    checks: Vec<u32>,
-    counts: Vec<u32>,
+    cells: Vec<Kept>,
 }
+
+/// Ids whose ways are looked for side by side: each step of a way waits for the one before, and
+/// several take little longer than one.
+const LANES: usize = 4;
+/// Ids that are taken in at a time: their ways are known before the first cell is touched, so that
+/// cells are fetched side by side as well.
+const GROUP: usize = 64;
 
 impl Sketch {
     /// The sketch of an empty set; its memory is touched by the first members.
@@ -156,60 +202,69 @@ impl Sketch {
     /// As [`Sketch::new`], but only the first cells of it.
     pub fn of_cells(key: Key, cells: usize) -> Sketch {
         let cells = cells.clamp(1, limits::SKETCH_CELLS_MAX);
-        Sketch { key, ids: vec![0; cells], checks: vec![0; cells], counts: vec![0; cells] }
+        Sketch { key, cells: vec![Kept::default(); cells] }
     }
 
-    /// Takes in a new member.
-    pub fn insert(&mut self, digest: &Digest) {
-        let (id, end) = (short_id(digest), self.ids.len());
-        let check = self.key.check(id);
-        for place in self.key.places(id).take_while(|place| *place < end) {
-            self.add(place, id, check);
+    /// Takes in new members.
+    pub fn insert(&mut self, ids: &[ShortId]) {
+        let mut steps = Vec::with_capacity(ids.len().min(GROUP) * STEPS);
+        for group in ids.chunks(GROUP) {
+            self.find_steps(group, &mut steps);
+            let checks: Vec<u32> = group.iter().map(|id| self.key.check(*id)).collect();
+            for Step { place, member } in steps.drain(..) {
+                let kept = &mut self.cells[usize::from(place)];
+                kept.ids ^= group[usize::from(member)];
+                kept.checks ^= checks[usize::from(member)];
+                kept.count = kept.count.wrapping_add(1);
+            }
         }
     }
 
-    /// Takes in two. On the way from one cell to the next every step waits for the one before: two
-    /// ways at once take little longer than one.
-    pub fn insert_pair(&mut self, digests: [&Digest; 2]) {
-        let (ids, end, key) = (digests.map(short_id), self.ids.len(), self.key);
-        let checks = ids.map(|id| key.check(id));
-        let mut ways = ids.map(|id| key.places(id).take_while(move |place| *place < end));
-        loop {
-            let [one, other] = &mut ways;
-            let steps = [one.next(), other.next()];
-            for (step, (id, check)) in steps.iter().zip(ids.into_iter().zip(checks)) {
-                if let Some(place) = step {
-                    self.add(*place, id, check);
+    /// All cells that members of a group lie in.
+    fn find_steps(&self, group: &[ShortId], steps: &mut Vec<Step>) {
+        let (key, end) = (self.key, self.cells.len() as i64);
+        let mut rest = (0..).zip(group).map(|(member, id)| (member, Way::new(key, *id)));
+        let mut go = |member: u8, way: &mut Way| {
+            steps.push(Step { place: way.place as u16, member });
+            way.step();
+        };
+        if group.len() >= LANES {
+            let mut lanes: [(u8, Way); LANES] =
+                std::array::from_fn(|_| rest.next().expect("so many"));
+            'all: loop {
+                lanes.iter_mut().for_each(|(member, way)| go(*member, way));
+                for lane in lanes.iter_mut().filter(|(_, way)| way.place >= end) {
+                    let Some(next) = rest.next() else { break 'all };
+                    *lane = next;
                 }
             }
-            if steps == [None; 2] {
-                return;
+            for (member, mut way) in lanes {
+                while way.place < end {
+                    go(member, &mut way);
+                }
             }
         }
-    }
-
-    fn add(&mut self, place: usize, id: ShortId, check: u32) {
-        self.ids[place] ^= id;
-        self.checks[place] ^= check;
-        self.counts[place] = self.counts[place].wrapping_add(1);
+        for (member, mut way) in rest {
+            while way.place < end {
+                go(member, &mut way);
+            }
+        }
     }
 
     /// Writes the cells out.
     pub fn save(&self, sink: &mut Sink) {
-        for place in 0..self.ids.len() {
-            sink.put_u64(self.ids[place]);
-            sink.put_u32(self.checks[place]);
-            sink.put_u32(self.counts[place]);
+        for kept in &self.cells {
+            sink.put_u64(kept.ids);
+            sink.put_u32(kept.checks);
+            sink.put_u32(kept.count);
         }
     }
 
     /// Takes the cells in again that were written out under the same key.
     pub fn load(key: Key, source: &mut Source) -> Option<Sketch> {
         let mut sketch = Sketch::new(key);
-        for place in 0..sketch.ids.len() {
-            sketch.ids[place] = source.u64()?;
-            sketch.checks[place] = source.u32()?;
-            sketch.counts[place] = source.u32()?;
+        for kept in &mut sketch.cells {
+            *kept = Kept { ids: source.u64()?, checks: source.u32()?, count: source.u32()? };
         }
         Some(sketch)
     }
@@ -221,38 +276,42 @@ impl Sketch {
 
     /// How many cells there are.
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.cells.len()
     }
 
     /// Never.
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.cells.is_empty()
     }
 
     /// Cells from one on; fewer at the end of the sketch.
     pub fn cells(&self, from: usize, count: usize) -> Vec<Cell> {
-        let end = from.saturating_add(count).min(self.ids.len());
+        let end = from.saturating_add(count).min(self.cells.len());
         let cells = (from.min(end)..end).map(|place| self.cell(place));
         cells.collect()
     }
 
     fn cell(&self, place: usize) -> Cell {
-        Cell { ids: self.ids[place], checks: self.checks[place] }
+        self.cells[place].cell()
     }
 
     /// How many members it is of, modulo 2^32: all lie in the first cell.
     pub fn members(&self) -> u32 {
-        self.counts[0]
+        self.count(0)
     }
 
     /// How many members lie in each of the first cells.
-    pub fn counts(&self) -> &[u32] {
-        &self.counts[..limits::SKETCH_COUNTS_MAX]
+    pub fn counts(&self) -> Vec<u32> {
+        (0..limits::SKETCH_COUNTS_MAX).map(|place| self.count(place)).collect()
+    }
+
+    fn count(&self, place: usize) -> u32 {
+        self.cells[place].count
     }
 
     /// Heap bytes, once members have touched them.
     pub fn bytes(&self) -> usize {
-        self.ids.len() * 16
+        size_of_val(&*self.cells)
     }
 }
 
@@ -300,7 +359,7 @@ impl Difference {
     /// Goes on with the next cells of their sketch. Both sets must be what they were.
     pub fn extend(&mut self, ours: &Sketch, theirs: &[Cell]) {
         let from = self.cells.len();
-        let room = ours.ids.len().saturating_sub(from);
+        let room = ours.cells.len().saturating_sub(from);
         for (place, their) in (from..).zip(theirs.iter().take(room)) {
             let mut cell = ours.cell(place);
             cell.add(*their);

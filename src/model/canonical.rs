@@ -118,9 +118,18 @@ impl Sealed {
         Some((self.text(&read.subject), self.text(&read.predicate)))
     }
 
+    /// As [`Sealed::names`], as bytes.
+    pub fn name_bytes(&self) -> Option<(&[u8], &[u8])> {
+        let read = self.read.as_ref()?;
+        Some((self.part(&read.subject), self.part(&read.predicate)))
+    }
+
     fn text(&self, range: &Range<u32>) -> &str {
-        let bytes = &self.bytes[range.start as usize..range.end as usize];
-        std::str::from_utf8(bytes).expect("checked when it was sealed")
+        std::str::from_utf8(self.part(range)).expect("checked when it was sealed")
+    }
+
+    fn part(&self, range: &Range<u32>) -> &[u8] {
+        &self.bytes[range.start as usize..range.end as usize]
     }
 
     /// The assertion; `None` when opaque.

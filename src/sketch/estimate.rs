@@ -72,9 +72,9 @@ impl Spread {
 impl Sketch {
     /// By whole counts of the first cells. With 512 of them the error is some 7 %.
     pub fn estimate(&self, theirs: &[u32]) -> Estimate {
-        let gap = |place: usize| f64::from(theirs[place].wrapping_sub(self.counts[place]) as i32);
+        let gap = |place: usize| f64::from(theirs[place].wrapping_sub(self.count(place)) as i32);
         let mut spread = Spread::new(if theirs.is_empty() { 0.0 } else { gap(0) });
-        for place in 1..theirs.len().min(self.counts.len()) {
+        for place in 1..theirs.len().min(self.len()) {
             spread.add(place, gap(place), f64::from(u32::MAX));
         }
         spread.estimate()
@@ -99,9 +99,9 @@ impl Sketch {
         lows: impl Iterator<Item = u8>,
         modulus: u32,
     ) -> Estimate {
-        let mut spread = Spread::new(f64::from(all.wrapping_sub(self.counts[0]) as i32));
-        for (place, low) in (from..self.counts.len()).zip(lows) {
-            let gap = u32::from(low).wrapping_sub(self.counts[place]) % modulus;
+        let mut spread = Spread::new(f64::from(all.wrapping_sub(self.members()) as i32));
+        for (place, low) in (from..self.len()).zip(lows) {
+            let gap = u32::from(low).wrapping_sub(self.count(place)) % modulus;
             spread.add(place, f64::from(gap), f64::from(modulus));
         }
         spread.estimate()
@@ -109,14 +109,14 @@ impl Sketch {
 
     /// What tells another an order of magnitude.
     pub fn hint(&self) -> Vec<u8> {
-        self.counts[HINT_FROM..][..HINTS].iter().map(|count| *count as u8).collect()
+        (HINT_FROM..HINT_FROM + HINTS).map(|place| self.count(place) as u8).collect()
     }
 
     /// The low counts that tell best what such a difference really is: in their cells lie few
     /// enough of the differing ids for 4 bits, and as many of them as make up for their bytes by
     /// cells that need not be sent.
     pub fn low_counts(&self, hint: u64) -> LowCounts {
-        let all = self.counts.len();
+        let all = self.len();
         let hint = usize::try_from(hint).unwrap_or(all).min(all);
         let from = (hint / 2).clamp(LOW_FROM, all / 4);
         let most = limits::SKETCH_LOW_COUNTS_MAX.min(all - from);
@@ -127,10 +127,10 @@ impl Sketch {
         while count < most && count.pow(3) < (100 * hint).pow(2) {
             count += LOW_MIN;
         }
-        let counts = &self.counts[from..][..count.min(most) / 2 * 2];
-        let (pairs, _) = counts.as_chunks::<2>();
-        let nibble = |count: u32| (count % 16) as u8;
-        let packed = pairs.iter().map(|[one, two]| nibble(*one) | nibble(*two) << 4).collect();
+        let end = from + count.min(most) / 2 * 2;
+        let nibble = |place: usize| (self.count(place) % 16) as u8;
+        let pairs = (from..end).step_by(2);
+        let packed = pairs.map(|place| nibble(place) | nibble(place + 1) << 4).collect();
         LowCounts { from, packed }
     }
 }

@@ -6,7 +6,8 @@ fn digest(number: u64) -> Digest {
 
 fn sketch(numbers: impl Iterator<Item = u64>) -> Sketch {
     let mut sketch = Sketch::new(Key::new(None));
-    numbers.for_each(|number| sketch.insert(&digest(number)));
+    let ids: Vec<ShortId> = numbers.map(|number| short_id(&digest(number))).collect();
+    sketch.insert(&ids);
     sketch
 }
 
@@ -54,7 +55,7 @@ fn the_counts_tell_how_much_differs() {
         let ours = sketch(0..10_000 + ours_only);
         let theirs = sketch((0..10_000).chain(1_000_000..1_000_000 + theirs_only));
         let all = theirs.counts()[0];
-        let counts = unpack_counts(all, &pack_counts(theirs.counts()));
+        let counts = unpack_counts(all, &pack_counts(&theirs.counts()));
         assert_eq!(counts, theirs.counts());
         let (estimate, real) = (ours.estimate(&counts).differing, ours_only + theirs_only);
         assert!(estimate.abs_diff(real) * 4 <= real, "{estimate} for {real}");
@@ -65,7 +66,7 @@ fn the_counts_tell_how_much_differs() {
 fn another_key_has_other_cells() {
     let secret = Secret::new("hush").expect("visible");
     let mut keyed = Sketch::new(Key::new(Some(&secret)));
-    (0..100).for_each(|number| keyed.insert(&digest(number)));
+    (0..100).for_each(|number| keyed.insert(&[short_id(&digest(number))]));
     let open = sketch(0..100);
     assert_eq!(keyed.counts()[0], open.counts()[0]);
     assert_ne!(keyed.cells(1, 64), open.cells(1, 64));
@@ -145,14 +146,20 @@ fn low_counts_tell_as_much_as_whole_ones() {
 }
 
 #[test]
-fn two_at_once_are_two_one_by_one() {
-    let digests: Vec<Digest> =
-        (0..200_u32).map(|number| Digest::of(&number.to_le_bytes())).collect();
+fn many_at_once_are_the_same_as_one_by_one() {
+    let ids: Vec<ShortId> = (0..200).map(|number| short_id(&digest(number))).collect();
     for cells in [1, 700, limits::SKETCH_CELLS_MAX] {
-        let [mut single, mut paired] = [(); 2].map(|()| Sketch::of_cells(Key::new(None), cells));
-        digests.iter().for_each(|digest| single.insert(digest));
-        digests.chunks_exact(2).for_each(|pair| paired.insert_pair([&pair[0], &pair[1]]));
-        assert_eq!(single.cells(0, cells), paired.cells(0, cells));
-        assert_eq!(single.counts, paired.counts);
+        let [mut single, mut grouped] = [(); 2].map(|()| Sketch::of_cells(Key::new(None), cells));
+        ids.iter().for_each(|id| single.insert(&[*id]));
+        // Groups of 0 to 19.
+        for count in 0..20 {
+            let start = count * (count - 1).max(0) / 2;
+            grouped.insert(&ids[start as usize..][..count as usize]);
+        }
+        grouped.insert(&ids[190..]);
+        assert_eq!(single.cells(0, cells), grouped.cells(0, cells));
+        let counts = |sketch: &Sketch| (0..cells).map(|place| sketch.count(place)).collect();
+        let [single, grouped]: [Vec<u32>; 2] = [counts(&single), counts(&grouped)];
+        assert_eq!(single, grouped);
     }
 }

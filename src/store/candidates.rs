@@ -49,7 +49,7 @@ impl Store {
         predicate: Option<&str>,
         before: Option<Row>,
     ) -> Candidates {
-        let named = |name: &str| fingerprint(self.seed, name);
+        let named = |name: &str| fingerprint(self.seed, name.as_bytes());
         Candidates {
             subject: subject.map(named),
             predicate: predicate.map(named),

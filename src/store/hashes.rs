@@ -5,7 +5,7 @@
 
 use super::{Row, Store};
 use crate::base::Digest;
-use crate::sketch::{Part, Sketch};
+use crate::sketch::{Part, ShortId, Sketch, short_id};
 
 /// A Merkle root, and the set that it is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,9 +106,9 @@ impl PartScan {
             }
             let hashes = store.hashes_under(&prefix, depth, Row::MAX);
             left = left.saturating_sub(hashes.len().max(1));
-            for hash in hashes.iter().filter(|hash| self.part.has(hash)) {
-                self.sketch.insert(hash);
-            }
+            let of_part = hashes.iter().filter(|hash| self.part.has(hash));
+            let ids: Vec<ShortId> = of_part.map(short_id).collect();
+            self.sketch.insert(&ids);
         }
         self.is_over
     }

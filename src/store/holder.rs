@@ -48,10 +48,7 @@ impl Holder<'_> {
     /// subject. `None`: no row has both.
     pub(super) fn rarer(&self, subject: Name, predicate: Name) -> Option<bool> {
         match self {
-            Holder::Table(table) => {
-                let counts = (table.count(subject, true), table.count(predicate, false));
-                (counts.0 > 0 && counts.1 > 0).then_some(counts.0 <= counts.1)
-            }
+            Holder::Table(table) => table.rarer(subject, predicate),
             Holder::Run(run) => run.rarer(subject, predicate),
         }
     }

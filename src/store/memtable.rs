@@ -1,58 +1,110 @@
 //! The newest rows, in memory until there are enough of them for a run.
 //!
 //! In: rows in ascending order, each with its hash, its place and its names. Out: the same as a
-//! [`super::run::Run`] gives, for the rows it has. Never: holds a body.
+//! [`super::run::Run`] gives, for the rows it has; found by chains of rows whose hashes, subjects
+//! or predicates begin alike. Never: holds a body.
 
-use super::postings::Postings;
+use super::chains::{Chains, NONE};
 use super::rows::Rows;
-use super::trie::{Trie, WINDOW};
 use super::{NAMED_MAX, Name, Row};
 use crate::base::Digest;
 use crate::journal::Position;
 
-/// Hashes per allocation.
-const CHUNK: usize = 1024;
+/// Rows per allocation, so that growth copies nothing.
+const CHUNK: usize = 512;
 /// Positions told at a time.
 const PLACES_MAX: Row = 512;
+/// Two names are held against each other by so many of their rows at most.
+const COUNTED_MAX: usize = 1024;
+
+/// What the rows are chained by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum By {
+    Hash,
+    Subject,
+    Predicate,
+}
+
+impl By {
+    const ALL: [By; 3] = [By::Hash, By::Subject, By::Predicate];
+
+    fn name(is_subject: bool) -> By {
+        if is_subject { By::Subject } else { By::Predicate }
+    }
+}
+
+/// A row, with the one before it in each of its chains.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    digest: Digest,
+    names: [Name; 2],
+    before: [u32; By::ALL.len()],
+}
+
+/// Before a row that has no names.
+const NAMELESS: u32 = NONE - 1;
+
+impl Entry {
+    fn name(&self, is_subject: bool) -> Option<Name> {
+        let is_named = self.before[By::Subject as usize] != NAMELESS;
+        is_named.then_some(self.names[usize::from(!is_subject)])
+    }
+
+    /// The front of the key by which it is chained.
+    fn front(&self, by: By) -> Option<u32> {
+        match by {
+            By::Hash => Some(front(&self.digest)),
+            By::Subject => self.name(true).map(|name| name.0),
+            By::Predicate => self.name(false).map(|name| name.0),
+        }
+    }
+}
 
 /// The rows.
 #[derive(Debug)]
 pub(super) struct Memtable {
     first: Row,
-    digests: Vec<Vec<Digest>>,
-    hashes: Trie<WINDOW>,
+    entries: Vec<Vec<Entry>>,
     rows: Rows,
-    subjects: Postings,
-    predicates: Postings,
+    chains: [Chains; By::ALL.len()],
 }
 
 impl Memtable {
     /// None yet; the first will have this number.
     pub(super) fn new(first: Row) -> Memtable {
-        Memtable {
-            first,
-            digests: Vec::new(),
-            hashes: Trie::new(),
-            rows: Rows::default(),
-            subjects: Postings::new(),
-            predicates: Postings::new(),
-        }
+        let chains = By::ALL.map(|_| Chains::new());
+        Memtable { first, entries: Vec::new(), rows: Rows::default(), chains }
     }
 
     /// Takes in the next row; subject and predicate, where it has them.
     pub(super) fn push(&mut self, digest: &Digest, at: Position, names: Option<[Name; 2]>) -> Row {
+        for by in By::ALL {
+            if self.chains[by as usize].grows(self.len()) {
+                self.link_all(by);
+            }
+        }
         let place = self.rows.push(at);
-        if self.digests.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            self.digests.push(Vec::with_capacity(CHUNK));
+        let before = if names.is_some() { NONE } else { NAMELESS };
+        let names = names.unwrap_or([Name(0); 2]);
+        let mut entry = Entry { digest: *digest, names, before: [before; By::ALL.len()] };
+        for by in By::ALL {
+            if let Some(front) = entry.front(by) {
+                entry.before[by as usize] = self.chains[by as usize].link(front, place);
+            }
         }
-        self.digests.last_mut().expect("just made").push(*digest);
-        let digests = &self.digests;
-        self.hashes.insert(digest, place, |place| *digest_in(digests, place));
-        if let Some([subject, predicate]) = names {
-            self.subjects.insert(&subject.key(), place);
-            self.predicates.insert(&predicate.key(), place);
+        if self.entries.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.entries.push(Vec::with_capacity(CHUNK));
         }
+        self.entries.last_mut().expect("just made").push(entry);
         self.first + place
+    }
+
+    fn link_all(&mut self, by: By) {
+        for (entry, place) in self.entries.iter_mut().flatten().zip(0..) {
+            if let Some(front) = entry.front(by) {
+                entry.before[by as usize] = self.chains[by as usize].link(front, place);
+            }
+        }
     }
 
     /// The number of the first row.
@@ -67,20 +119,23 @@ impl Memtable {
 
     /// The row with this hash.
     pub(super) fn find(&self, digest: &Digest) -> Option<Row> {
-        let mut places = self.hashes.candidates(digest);
-        places.find(|place| digest_in(&self.digests, *place) == digest).map(|it| self.first + it)
+        self.find_where(digest, |found| found == digest)
     }
 
-    /// The rows whose hashes begin with these 8 bytes.
-    pub(super) fn find_short(&self, front: &Digest) -> Option<Row> {
-        let mut places = self.hashes.candidates(front);
-        let is_it = |place: &Row| digest_in(&self.digests, *place).0[..8] == front.0[..8];
-        places.find(is_it).map(|place| self.first + place)
+    /// The row whose hash begins with these 8 bytes; of several, any.
+    pub(super) fn find_short(&self, beginning: &Digest) -> Option<Row> {
+        self.find_where(beginning, |found| found.0[..8] == beginning.0[..8])
+    }
+
+    fn find_where(&self, digest: &Digest, is_it: impl Fn(&Digest) -> bool) -> Option<Row> {
+        let newest = self.chains[By::Hash as usize].newest(front(digest));
+        let mut places = self.chain(By::Hash, newest);
+        places.find(|place| is_it(&self.entry(*place).digest)).map(|place| self.first + place)
     }
 
     /// The hash of a row that is here.
     pub(super) fn digest(&self, row: Row) -> Digest {
-        *digest_in(&self.digests, row - self.first)
+        self.entry(row - self.first).digest
     }
 
     /// Where a row that is here was appended.
@@ -96,27 +151,42 @@ impl Memtable {
 
     /// Shows all hashes that agree with one in so many bits.
     pub(super) fn under(&self, prefix: &Digest, depth: usize, see: &mut dyn FnMut(Row, &Digest)) {
-        self.hashes.under(prefix, depth, |place| {
-            let digest = digest_in(&self.digests, place);
-            if digest.agrees(prefix, depth) {
-                see(self.first + place, digest);
+        for newest in self.chains[By::Hash as usize].under(front(prefix), depth) {
+            for place in self.chain(By::Hash, *newest) {
+                let digest = &self.entry(place).digest;
+                if digest.agrees(prefix, depth) {
+                    see(self.first + place, digest);
+                }
             }
-        });
+        }
     }
 
-    /// How many rows have a name as their subject, or their predicate.
-    pub(super) fn count(&self, name: Name, is_subject: bool) -> usize {
-        self.postings(is_subject).walk(&name.key()).0 as usize
+    /// Which of two names has fewer rows: whether it is the subject. `None`: one has none.
+    pub(super) fn rarer(&self, subject: Name, predicate: Name) -> Option<bool> {
+        let mut subjects = self.places(subject, true);
+        let mut predicates = self.places(predicate, false);
+        for step in 0..COUNTED_MAX {
+            match (subjects.next(), predicates.next()) {
+                (Some(_), Some(_)) => {}
+                (subject, _) => return (step > 0).then_some(subject.is_none()),
+            }
+        }
+        Some(true)
     }
 
-    /// The newest of them before a row, [`NAMED_MAX`] at most, in ascending order.
+    /// The newest rows of a name before a row, [`NAMED_MAX`] at most, in ascending order.
     pub(super) fn named(&self, name: Name, is_subject: bool, before: Row) -> Vec<Row> {
-        let postings = self.postings(is_subject);
         let before = before - self.first;
-        let mut walk = postings.walk_before(&name.key(), before);
-        let newest = std::iter::from_fn(|| postings.next(&mut walk));
-        let mut rows: Vec<Row> = newest
+        let is_named = |place: &u32| self.entry(*place).name(is_subject) == Some(name);
+        // Mostly it is the row up to which an earlier look came: the walk goes on there.
+        let known = Some(before).filter(|place| (*place as usize) < self.len()).filter(is_named);
+        let places = match known {
+            Some(place) => self.chain(By::name(is_subject), place),
+            None => self.chain(By::name(is_subject), self.newest(name, is_subject)),
+        };
+        let mut rows: Vec<Row> = places
             .filter(|place| *place < before)
+            .filter(is_named)
             .take(NAMED_MAX)
             .map(|place| self.first + place)
             .collect();
@@ -124,31 +194,59 @@ impl Memtable {
         rows
     }
 
-    /// All rows, for a run: hashes with theirs, places, and both kinds of names with theirs.
-    pub(super) fn digests(&self) -> impl Iterator<Item = (&Digest, Row)> {
-        self.digests.iter().flatten().zip(self.first..)
+    /// All hashes with their rows, sorted.
+    pub(super) fn digests(&self) -> Vec<(Digest, Row)> {
+        self.sorted(By::Hash, |entry| Some(entry.digest))
     }
 
-    /// Names with their rows, sorted by both.
-    pub(super) fn names(&self, is_subject: bool) -> impl Iterator<Item = (Name, Row)> {
-        let sorted = self.postings(is_subject).sorted();
-        sorted.into_iter().map(|(name, place)| (Name(name), self.first + place))
+    /// All names of a kind with their rows, sorted by both.
+    pub(super) fn names(&self, is_subject: bool) -> Vec<(Name, Row)> {
+        self.sorted(By::name(is_subject), |entry| entry.name(is_subject))
     }
 
     /// Heap bytes, the allocator's own not counted.
     pub(super) fn bytes(&self) -> usize {
-        self.digests.len() * CHUNK * size_of::<Digest>()
-            + self.hashes.bytes()
+        self.entries.len() * CHUNK * size_of::<Entry>()
             + self.rows.bytes()
-            + self.subjects.bytes()
-            + self.predicates.bytes()
+            + self.chains.iter().map(Chains::bytes).sum::<usize>()
     }
 
-    fn postings(&self, is_subject: bool) -> &Postings {
-        if is_subject { &self.subjects } else { &self.predicates }
+    /// Chains are in the order of their keys: each is sorted for itself.
+    fn sorted<K: Ord>(&self, by: By, key: impl Fn(&Entry) -> Option<K>) -> Vec<(K, Row)> {
+        let mut all = Vec::with_capacity(self.len());
+        for newest in self.chains[by as usize].under(0, 0) {
+            let start = all.len();
+            all.extend(self.chain(by, *newest).filter_map(|place| {
+                let key = key(self.entry(place))?;
+                Some((key, self.first + place))
+            }));
+            all[start..].sort_unstable();
+        }
+        all
+    }
+
+    fn newest(&self, name: Name, is_subject: bool) -> u32 {
+        self.chains[By::name(is_subject) as usize].newest(name.0)
+    }
+
+    /// Places of rows with a name, newest first.
+    fn places(&self, name: Name, is_subject: bool) -> impl Iterator<Item = u32> {
+        let chain = self.chain(By::name(is_subject), self.newest(name, is_subject));
+        chain.filter(move |place| self.entry(*place).name(is_subject) == Some(name))
+    }
+
+    /// Places of a chain from one on, newest first.
+    fn chain(&self, by: By, newest: u32) -> impl Iterator<Item = u32> {
+        let some = |place: u32| Some(place).filter(|place| *place != NONE);
+        let before = move |place: &u32| some(self.entry(*place).before[by as usize]);
+        std::iter::successors(some(newest), before)
+    }
+
+    fn entry(&self, place: u32) -> &Entry {
+        &self.entries[place as usize / CHUNK][place as usize % CHUNK]
     }
 }
 
-fn digest_in(digests: &[Vec<Digest>], place: Row) -> &Digest {
-    &digests[place as usize / CHUNK][place as usize % CHUNK]
+fn front(digest: &Digest) -> u32 {
+    u32::from_be_bytes(*digest.0.first_chunk().expect("a digest has 32 bytes"))
 }

@@ -9,18 +9,17 @@
 
 mod buckets;
 mod candidates;
+mod chains;
 mod filter;
 mod hashes;
 mod holder;
 mod memtable;
-mod postings;
 mod rows;
 mod run;
 mod section;
 mod spill;
 mod state;
 mod tree;
-mod trie;
 mod window;
 
 use std::collections::BTreeMap;
@@ -49,6 +48,9 @@ pub type Row = u32;
 
 /// Rows of one name that are looked up at a time.
 const NAMED_MAX: usize = 256;
+
+/// Members that the sketch takes in at a time.
+const SKETCHED_AT_ONCE: usize = 64;
 
 /// What became of a committed assertion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,13 +92,6 @@ pub struct MemoryUse {
 struct Name(u32);
 
 impl Name {
-    /// At the front of a trie's key.
-    fn key(self) -> Digest {
-        let mut key = Digest::ZERO;
-        key.0[..4].copy_from_slice(&self.0.to_be_bytes());
-        key
-    }
-
     /// The key of its entry for a row, which is counted from the run's first.
     fn entry(self, place: Row) -> u64 {
         u64::from(self.0) << 32 | u64::from(place)
@@ -127,9 +122,9 @@ pub struct Store {
     tree: Tree,
     /// The last root that was computed, if no row of its set went or came back since.
     root: Option<Root>,
-    /// Of all members but the one that waits for another.
+    /// Of all members but those that wait for others.
     sketch: Sketch,
-    unsketched: Option<Digest>,
+    unsketched: Vec<ShortId>,
     opaque: u64,
     /// Where the last record that was applied ends.
     end: Position,
@@ -159,7 +154,7 @@ impl Store {
             tree: Tree::new(),
             root: None,
             sketch,
-            unsketched: None,
+            unsketched: Vec::new(),
             opaque: 0,
             end: Position::first_of(0),
         }
@@ -205,23 +200,22 @@ impl Store {
         let digest = sealed.digest();
         debug_assert!(self.row_of(&digest).is_none(), "{digest} has a row");
         self.end = self.end.max(Position(at.0 + frame_bytes(sealed.bytes().len()) as u64));
-        let names = sealed.names().map(|(subject, predicate)| {
+        let names = sealed.name_bytes().map(|(subject, predicate)| {
             [subject, predicate].map(|name| fingerprint(self.seed, name))
         });
         self.opaque += u64::from(names.is_none());
         self.tree.insert(&digest);
-        match self.unsketched.take() {
-            Some(before) => self.sketch.insert_pair([&before, &digest]),
-            None => self.unsketched = Some(digest),
+        self.unsketched.push(short_id(&digest));
+        if self.unsketched.len() >= SKETCHED_AT_ONCE {
+            self.settle();
         }
         self.newest.push(&digest, at, names)
     }
 
     /// All that came is in the sketch now.
     pub fn settle(&mut self) {
-        if let Some(digest) = self.unsketched.take() {
-            self.sketch.insert(&digest);
-        }
+        self.sketch.insert(&self.unsketched);
+        self.unsketched.clear();
     }
 
     /// Whether an assertion is here.
@@ -282,7 +276,7 @@ impl Store {
 
     /// The sketch of the set.
     pub fn sketch(&self) -> &Sketch {
-        debug_assert!(self.unsketched.is_none(), "settled before it is looked at");
+        debug_assert!(self.unsketched.is_empty(), "settled before it is looked at");
         &self.sketch
     }
 
@@ -433,10 +427,10 @@ impl Store {
     }
 }
 
-fn fingerprint(seed: u64, name: &str) -> Name {
+fn fingerprint(seed: u64, name: &[u8]) -> Name {
     let mut hasher = DefaultHasher::new();
     hasher.write_u64(seed);
-    hasher.write(name.as_bytes());
+    hasher.write(name);
     hasher.write_u64(seed);
     Name((hasher.finish() >> 32) as u32)
 }

@@ -106,15 +106,14 @@ impl Spill {
     }
 
     fn hashes(&self) -> Vec<(Digest, Row)> {
-        let mut hashes = Vec::with_capacity(self.len());
+        let mut hashes = self.memtable.digests();
         if let Some(run) = &self.onto {
             run.hashes_from(0, &mut |row, hash| {
                 hashes.push((*hash, row));
                 true
             });
+            hashes.sort_unstable();
         }
-        hashes.extend(self.memtable.digests().map(|(hash, row)| (*hash, row)));
-        hashes.sort_unstable();
         hashes
     }
 
@@ -134,7 +133,7 @@ impl Spill {
     }
 
     fn names(&self, is_subject: bool) -> Vec<(Name, Row)> {
-        let mut names: Vec<(Name, Row)> = self.memtable.names(is_subject).collect();
+        let mut names = self.memtable.names(is_subject);
         if let Some(run) = &self.onto {
             run.entries(run.section(is_subject), 0, |entry| {
                 names.push((name_of(entry), run.first() + place_of(&entry[4..])));

@@ -29,6 +29,7 @@ impl State {
     pub(super) fn of(store: &Store, runs: Vec<Digest>) -> State {
         let mut tree = store.tree.clone();
         tree.settle();
+        tree.sum_up();
         State {
             seed: store.seed,
             opaque: store.opaque,

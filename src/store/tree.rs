@@ -2,9 +2,9 @@
 //!
 //! In: hashes that come and go, and whoever can list those that begin alike. Out: the root, as
 //! `docs/wire.md` defines it. How many hashes each node has below it and the digests of those that
-//! did not change are kept; buckets that changed are listed again, in slices. A root is that of
-//! the rows there were when it was begun: what comes meanwhile waits, or under load it would never
-//! be done.
+//! did not change are kept; buckets that changed are listed again, in slices, and what is above
+//! them is summed up when a root is begun. A root is that of the rows there were then: what comes
+//! meanwhile waits, or under load it would never be done.
 //!
 //! Never: depends on the order of arrival, keeps a hash.
 
@@ -32,6 +32,10 @@ pub(super) struct Tree {
     digests: Vec<u8>,
     /// One bit per node: its digest is known.
     known: Vec<u64>,
+    /// One bit per bucket: it changed, and the nodes above it do not know yet.
+    changed: Vec<u64>,
+    /// How many hashes there are.
+    all: u64,
     /// While a root is under way, how many hashes came to each bucket since it was begun.
     fresh: Vec<u32>,
     /// The row before which all count for the root under way.
@@ -63,6 +67,8 @@ impl Tree {
             counts: vec![0; 2 * BUCKETS],
             digests: vec![0; 2 * BUCKETS * 32],
             known: vec![0; 2 * BUCKETS / 64],
+            changed: vec![0; BUCKETS / 64],
+            all: 0,
             fresh: vec![0; BUCKETS],
             end: None,
         }
@@ -70,6 +76,7 @@ impl Tree {
 
     /// The hash of a new row came.
     pub(super) fn insert(&mut self, hash: &Digest) {
+        self.all += 1;
         if self.end.is_some() {
             self.fresh[bucket(hash)] += 1;
         } else {
@@ -80,12 +87,14 @@ impl Tree {
     /// The hash of an old row came back. A root under way is begun anew.
     pub(super) fn restore(&mut self, hash: &Digest) {
         self.settle();
+        self.all += 1;
         self.change(bucket(hash), |count| count + 1);
     }
 
     /// The hash of a row went. A root under way is begun anew.
     pub(super) fn remove(&mut self, hash: &Digest) {
         self.settle();
+        self.all -= 1;
         self.change(bucket(hash), |count| count - 1);
     }
 
@@ -103,18 +112,31 @@ impl Tree {
     }
 
     fn change(&mut self, bucket: usize, by: impl Fn(u32) -> u32) {
-        let mut node = BUCKETS + bucket;
-        while node > 0 {
-            self.counts[node] = by(self.counts[node]);
-            self.known[node / 64] &= !(1 << (node % 64));
-            node /= 2;
+        let node = BUCKETS + bucket;
+        self.counts[node] = by(self.counts[node]);
+        self.known[node / 64] &= !(1 << (node % 64));
+        self.changed[bucket / 64] |= 1 << (bucket % 64);
+    }
+
+    /// Tells the nodes above buckets that changed.
+    pub(super) fn sum_up(&mut self) {
+        for word in 0..self.changed.len() {
+            let mut changed = std::mem::take(&mut self.changed[word]);
+            while changed != 0 {
+                let mut node = (BUCKETS + word * 64 + changed.trailing_zeros() as usize) / 2;
+                changed &= changed - 1;
+                while node > 0 {
+                    self.counts[node] = self.counts[2 * node] + self.counts[2 * node + 1];
+                    self.known[node / 64] &= !(1 << (node % 64));
+                    node /= 2;
+                }
+            }
         }
     }
 
     /// How many hashes there are.
     pub(super) fn len(&self) -> u64 {
-        let fresh = self.fresh.iter().filter(|_| self.end.is_some());
-        u64::from(self.counts[1]) + fresh.map(|fresh| u64::from(*fresh)).sum::<u64>()
+        self.all
     }
 
     /// How many hashes there are in a part, those of its whole bucket where it is less.
@@ -135,6 +157,7 @@ impl Tree {
         list: impl Fn(&Digest, usize, Row) -> Vec<Digest>,
     ) -> Option<Root> {
         let end = *self.end.get_or_insert(end);
+        self.sum_up();
         let mut budget = Budget { left: budget, is_fresh: true };
         let list = |prefix: &Digest, depth| list(prefix, depth, end);
         let digest = self.refresh(1, 0, &Digest::ZERO, &mut budget, &list)?;
@@ -202,7 +225,7 @@ impl Tree {
         used.map(|bucket| (prefix_of(bucket), DEPTH))
     }
 
-    /// Writes it out.
+    /// Writes out one that is summed up.
     pub(super) fn save(&self, sink: &mut Sink) {
         self.counts.iter().for_each(|count| sink.put_u32(*count));
         self.known.iter().for_each(|known| sink.put_u64(*known));
@@ -218,13 +241,15 @@ impl Tree {
         for known in &mut tree.known {
             *known = source.u64()?;
         }
+        tree.all = u64::from(tree.counts[1]);
         source.fill(&mut tree.digests)?;
         Some(tree)
     }
 
     /// Heap bytes, once hashes have touched them.
     pub(super) fn bytes(&self) -> usize {
-        (self.counts.len() + self.fresh.len()) * 4 + self.digests.len() + self.known.len() * 8
+        let words = self.known.len() + self.changed.len();
+        (self.counts.len() + self.fresh.len()) * 4 + self.digests.len() + words * 8
     }
 }
 

@@ -123,7 +123,7 @@ impl Comparison {
         match self.next {
             Next::First => SketchRequest { root, ..of(0, FIRST_CELLS) },
             Next::AsManyAsNeeded { from, hint: None } => {
-                SketchRequest { counts: pack_counts(store.sketch().counts()), ..of(from, 0) }
+                SketchRequest { counts: pack_counts(&store.sketch().counts()), ..of(from, 0) }
             }
             Next::AsManyAsNeeded { from, hint: Some(hint) } => {
                 SketchRequest { low_counts: store.sketch().low_counts(hint), ..of(from, 0) }
