@@ -191,16 +191,25 @@ impl Replica {
         self.pump_cluster();
     }
 
-    /// The disk finished a piece of work.
-    pub fn handle_disk(&mut self, now: Moment, done: journal::Done, bodies: &dyn Bodies) {
+    /// The disk finished a piece of work, and may have the next at once. After that comes
+    /// [`Replica::handle_landed`].
+    pub fn handle_disk(&mut self, now: Moment, done: journal::Done) {
         self.queue.handle_done(now, done);
-        self.settle(now, bodies);
+        self.outbox.extend(self.queue.poll_work().map(Output::Disk));
+    }
+
+    /// Of what the disk wrote, so many assertions more are here now. False: there are others, for
+    /// which to call again soon.
+    pub fn handle_landed(&mut self, now: Moment, most: usize, bodies: &dyn Bodies) -> bool {
+        let is_all = self.pump_queue(most, bodies);
+        self.drain_sessions(now, bodies);
+        is_all
     }
 
     /// Time passed; safe to call early or late.
     pub fn handle_timeout(&mut self, now: Moment, bodies: &dyn Bodies) {
-        self.queue.handle_timeout(now);
-        self.settle(now, bodies);
+        self.write(now);
+        self.drain_sessions(now, bodies);
         self.cluster.handle_timeout(now);
         self.pump_cluster();
     }
@@ -263,22 +272,27 @@ impl Replica {
         Some(Fate::Refused(refusal))
     }
 
-    /// Moves what the queue has for others; then the sessions that waited for it go on.
-    fn settle(&mut self, now: Moment, bodies: &dyn Bodies) {
-        self.pump_queue(bodies);
+    /// Sessions that waited for the queue go on.
+    fn drain_sessions(&mut self, now: Moment, bodies: &dyn Bodies) {
         let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in ids {
             self.drain_session(now, id, bodies);
         }
     }
 
-    fn write(&mut self, now: Moment, bodies: &dyn Bodies) {
+    fn write(&mut self, now: Moment) {
         self.queue.handle_timeout(now);
-        self.pump_queue(bodies);
+        self.outbox.extend(self.queue.poll_work().map(Output::Disk));
     }
 
-    fn pump_queue(&mut self, bodies: &dyn Bodies) {
-        while let Some(output) = self.queue.poll_output() {
+    /// Moves what the queue has for others, for so many assertions; true if that was all.
+    fn pump_queue(&mut self, most: usize, bodies: &dyn Bodies) -> bool {
+        let mut is_all = false;
+        for _ in 0..most {
+            let Some(output) = self.queue.poll_output() else {
+                is_all = true;
+                break;
+            };
             match output {
                 journal::Output::Work(work) => self.outbox.push_back(Output::Disk(work)),
                 journal::Output::Committed(committed, tickets) => {
@@ -298,6 +312,7 @@ impl Replica {
             // Those that the disk had no room for.
             self.mending.clear();
         }
+        is_all
     }
 
     /// Who asked first created it, all others found it there.

@@ -73,8 +73,10 @@ fn drain(queue: &mut CommitQueue, now: Moment, run: &mut Run, mut records: Vec<D
             Work::Write(batch) => {
                 assert_eq!(batch.position.segment(), 0);
                 let at = batch.position.offset() as usize;
-                let records = records.drain(..batch.records).collect();
-                run.push(Some(Write { at, bytes: batch.bytes, records }));
+                let records = records.drain(..batch.records.len()).collect();
+                let mut bytes = Vec::new();
+                batch.frames(&mut bytes);
+                run.push(Some(Write { at, bytes, records }));
                 run.extend(batch.flush.then_some(None));
             }
         }

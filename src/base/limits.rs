@@ -177,6 +177,9 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// Assertions waiting for their flush; at 64 KiB a batch they are the memory the queue may hold.
 pub const COMMIT_QUEUE_MAX: usize = 4096;
+/// Assertions in one batch: where more wait, the next are gathered, and the last ones told of,
+/// while these are written.
+pub const BATCH_RECORDS_MAX: usize = 1024;
 /// Bytes waiting for their flush.
 pub const COMMIT_QUEUE_BYTES_MAX: usize = 8 << 20;
 /// Bytes written by one flush at most.

@@ -9,6 +9,7 @@ pub mod limits;
 pub mod random;
 pub mod secret;
 pub mod stream;
+pub mod table;
 
 pub use clock::{Hlc, HlcClock, Moment, Wall};
 pub use digest::Digest;

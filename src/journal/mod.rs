@@ -9,14 +9,17 @@
 pub mod damage;
 pub mod record;
 mod tickets;
+mod work;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
+use crate::base::table::DigestState;
 use crate::base::{Digest, Moment, Ticket, limits};
 use crate::model::Sealed;
 pub use tickets::Tickets;
+pub use work::{Batch, Done, Work};
 
 /// Where a record's frame starts: segment number times [`limits::SEGMENT_BYTES_MAX`], plus the
 /// offset in the segment. Always a multiple of [`record::ALIGNMENT`].
@@ -133,39 +136,6 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Work for the disk, one piece at a time.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Work {
-    /// Write these bytes; flush if asked for.
-    Write(Batch),
-    /// Flush what was written.
-    Flush,
-}
-
-/// Frames to write in one go.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Batch {
-    /// Where the first frame goes. At the first place of a segment, its file is new.
-    pub position: Position,
-    /// The frames.
-    pub bytes: Vec<u8>,
-    /// How many they are.
-    pub records: usize,
-    /// Whether the answer waits for a flush.
-    pub flush: bool,
-    /// Bytes that the budget leaves behind the frames: no more need be preallocated.
-    pub ahead: u64,
-}
-
-/// What became of the work.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Done {
-    /// It is done.
-    Well,
-    /// There was no room; the log is as it was.
-    NoSpace,
-}
-
 /// What the queue wants done or told.
 #[derive(Debug)]
 pub enum Output {
@@ -199,17 +169,20 @@ pub struct CommitQueue {
     config: Config,
     tail: Position,
     used: u64,
-    /// First those that fly, then those that wait.
+    /// First those that landed, then those that fly, then those that wait.
     entries: VecDeque<Entry>,
     /// The number of the first entry; each has the next.
     first: u64,
     /// Entries by their digest. Its order is nowhere seen.
-    numbers: HashMap<Digest, u64>,
+    numbers: HashMap<Digest, u64, DigestState>,
     waiting_bytes: usize,
+    /// What is durable and was not told yet.
+    landed: Flight,
     flying: Option<Flight>,
     flushing: bool,
     unflushed: bool,
     flush_not_before: Moment,
+    work: Option<Work>,
     outbox: VecDeque<Output>,
 }
 
@@ -222,12 +195,14 @@ impl CommitQueue {
             used,
             entries: VecDeque::new(),
             first: 0,
-            numbers: HashMap::new(),
+            numbers: HashMap::with_hasher(DigestState::new()),
             waiting_bytes: 0,
+            landed: Flight { position: tail, records: 0 },
             flying: None,
             flushing: false,
             unflushed: false,
             flush_not_before: Moment::ZERO,
+            work: None,
             outbox: VecDeque::new(),
         }
     }
@@ -271,17 +246,12 @@ impl CommitQueue {
 
     /// The disk finished the piece of work it had.
     pub fn handle_done(&mut self, now: Moment, done: Done) {
-        let flying = self.flying.take();
-        match (flying, done) {
-            (Some(Flight { mut position, records }), Done::Well) => {
-                for _ in 0..records {
-                    let Entry { sealed, tickets } = self.pop();
-                    let bytes = record::frame_bytes(sealed.bytes().len());
-                    let committed = Committed { position, sealed };
-                    self.outbox.push_back(Output::Committed(committed, tickets));
-                    position.0 += bytes as u64;
-                }
-            }
+        // Whoever did not ask what landed before is told of it first.
+        while let Some(output) = self.next_landed() {
+            self.outbox.push_back(output);
+        }
+        match (self.flying.take(), done) {
+            (Some(flight), Done::Well) => self.landed = flight,
             (Some(flight), Done::NoSpace) => {
                 // The flush that would have come with this write may be owed to an earlier one.
                 self.unflushed |= self.config.durability == Durability::Eventual;
@@ -308,9 +278,23 @@ impl CommitQueue {
         }
     }
 
-    /// The next thing to do or tell; drain until `None`.
+    /// The next thing to do or tell, work first; drain until `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outbox.pop_front()
+        let next = self.poll_work().map(Output::Work).or_else(|| self.outbox.pop_front());
+        next.or_else(|| self.next_landed())
+    }
+
+    fn next_landed(&mut self) -> Option<Output> {
+        self.landed.records = self.landed.records.checked_sub(1)?;
+        let Entry { sealed, tickets } = self.pop();
+        let position = self.landed.position;
+        self.landed.position.0 += record::frame_bytes(sealed.bytes().len()) as u64;
+        Some(Output::Committed(Committed { position, sealed }, tickets))
+    }
+
+    /// What the disk may begin with while others are told what came of its last work.
+    pub fn poll_work(&mut self) -> Option<Work> {
+        self.work.take()
     }
 
     /// Bytes of the log, those on their way not counted.
@@ -335,7 +319,7 @@ impl CommitQueue {
 
     /// How many wait while others fly.
     fn waiting(&self) -> usize {
-        self.entries.len() - self.flying.map_or(0, |flight| flight.records)
+        self.entries.len() - self.landed.records - self.flying.map_or(0, |flight| flight.records)
     }
 
     /// The first entry, which is no longer under way.
@@ -366,7 +350,7 @@ impl CommitQueue {
             if self.unflushed && !early {
                 self.unflushed = false;
                 self.flushing = true;
-                self.outbox.push_back(Output::Work(Work::Flush));
+                self.work = Some(Work::Flush);
             }
             return;
         }
@@ -392,34 +376,35 @@ impl CommitQueue {
 
     /// Sends off what waits, as far as one batch and one segment go.
     fn fly(&mut self, flush: bool) {
-        let mut bytes = Vec::with_capacity(self.waiting_bytes.min(limits::BATCH_BYTES_MAX));
-        let mut records = 0;
-        for Entry { sealed, .. } in &self.entries {
+        let mut records = Vec::with_capacity(self.waiting().min(limits::BATCH_RECORDS_MAX));
+        let mut bytes = 0;
+        let waiting = self.entries.iter().skip(self.landed.records);
+        for Entry { sealed, .. } in waiting.take(limits::BATCH_RECORDS_MAX) {
             let size = record::frame_bytes(sealed.bytes().len());
-            let place = Position(self.tail.0 + bytes.len() as u64);
+            let place = Position(self.tail.0 + bytes as u64);
             if place.offset() + size as u64 > limits::SEGMENT_BYTES_MAX || place.offset() == 0 {
-                if records > 0 {
+                if bytes > 0 {
                     break;
                 }
                 self.tail = Position::first_of(self.tail.0.div_ceil(limits::SEGMENT_BYTES_MAX));
             }
-            if bytes.len() + size > limits::BATCH_BYTES_MAX {
+            if bytes + size > limits::BATCH_BYTES_MAX {
                 break;
             }
-            record::encode(&sealed.digest(), sealed.bytes(), &mut bytes);
-            records += 1;
+            records.push(sealed.clone());
+            bytes += size;
         }
-        self.waiting_bytes -= bytes.len();
+        self.waiting_bytes -= bytes;
         let position = self.tail;
         if position == Position::first_of(position.segment()) {
             self.used += record::SEGMENT_HEAD_BYTES as u64;
         }
-        self.used += bytes.len() as u64;
-        self.tail = Position(position.0 + bytes.len() as u64);
-        self.flying = Some(Flight { position, records });
+        self.used += bytes as u64;
+        self.tail = Position(position.0 + bytes as u64);
+        self.flying = Some(Flight { position, records: records.len() });
         let ahead = self.config.bytes_max.map_or(u64::MAX, |max| max.saturating_sub(self.used));
-        let batch = Batch { position, bytes, records, flush, ahead };
-        self.outbox.push_back(Output::Work(Work::Write(batch)));
+        let batch = Batch { position, records, bytes, flush, ahead };
+        self.work = Some(Work::Write(batch));
     }
 
     /// No room: the batch is refused, the log ends where it did before.

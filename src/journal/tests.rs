@@ -39,17 +39,20 @@ fn what_gathers_during_a_flush_is_the_next_batch() {
     let mut queue = queue(Config::default());
     offer(&mut queue, 0, "a", 1).expect("room");
     let first = batch(&mut queue);
-    assert_eq!((first.records, first.flush, first.position), (1, true, Position::first_of(0)));
+    assert_eq!(
+        (first.records.len(), first.flush, first.position),
+        (1, true, Position::first_of(0))
+    );
     offer(&mut queue, 0, "b", 2).expect("room");
     offer(&mut queue, 0, "c", 3).expect("room");
     offer(&mut queue, 0, "a", 4).expect("joins the one under way");
     assert!(queue.poll_output().is_none(), "one batch at a time");
     queue.handle_done(Moment(0), Done::Well);
+    let second = batch(&mut queue);
+    assert_eq!(second.records.len(), 2);
     let (one, tickets) = committed(&mut queue);
     assert_eq!((one.position(), tickets), (first.position, vec![1, 4]));
-    let second = batch(&mut queue);
-    assert_eq!(second.records, 2);
-    assert_eq!(second.position.0, first.position.0 + first.bytes.len() as u64);
+    assert_eq!(second.position.0, first.position.0 + first.bytes as u64);
 }
 
 #[test]
@@ -61,7 +64,7 @@ fn what_gathers_sets_out_together_and_at_once() {
     assert!(queue.poll_output().is_none());
     assert_eq!(queue.next_deadline(), Some(Moment::ZERO));
     queue.handle_timeout(Moment(5));
-    assert_eq!(batch(&mut queue).records, 2);
+    assert_eq!(batch(&mut queue).records.len(), 2);
     assert_eq!(queue.next_deadline(), None);
     queue.handle_done(Moment(6), Done::Well);
     assert_eq!(committed(&mut queue).1, [0, 2]);
@@ -123,7 +126,15 @@ fn a_full_disk_refuses_what_flew_and_the_log_stays_as_it_was() {
     assert_eq!((refusal, tickets), (Refusal::DiskFull, Tickets::of(Ticket(1))));
     assert_eq!((queue.log_bytes(), queue.len()), (0, 0));
     offer(&mut queue, 0, "a", 2).expect("room again");
-    assert_eq!(batch(&mut queue), first, "the same bytes at the same place");
+    let again = batch(&mut queue);
+    assert_eq!(again.position, first.position);
+    let frames = [first, again].map(|batch| {
+        let mut frames = Vec::new();
+        batch.frames(&mut frames);
+        assert_eq!(frames.len(), batch.bytes);
+        frames
+    });
+    assert_eq!(frames[0], frames[1], "the same bytes at the same place");
 }
 
 #[test]
@@ -170,7 +181,30 @@ fn a_batch_ends_with_its_segment() {
     }
     assert_eq!(batch(&mut queue).position, tail);
     queue.handle_done(Moment(0), Done::Well);
-    committed(&mut queue);
     let next = batch(&mut queue);
-    assert_eq!((next.position, next.records), (Position::first_of(1), 2));
+    assert_eq!((next.position, next.records.len()), (Position::first_of(1), 2));
+}
+
+#[test]
+fn the_next_batch_sets_out_before_what_landed_is_told_and_nobody_brings_that_again() {
+    let mut queue = queue(Config::default());
+    let count = 2 * limits::BATCH_RECORDS_MAX as u64;
+    for ticket in 0..=count {
+        offer(&mut queue, 0, &ticket.to_string(), ticket).expect("room");
+    }
+    assert_eq!(batch(&mut queue).records.len(), 1, "who comes first does not wait");
+    queue.handle_done(Moment(0), Done::Well);
+    let second = batch(&mut queue);
+    assert_eq!(second.records.len(), limits::BATCH_RECORDS_MAX);
+    offer(&mut queue, 0, "0", 9999).expect("it is not told yet");
+    let (first, tickets) = committed(&mut queue);
+    assert_eq!((first.sealed().digest(), tickets), (sealed("0").digest(), vec![0, 9999]));
+    queue.handle_done(Moment(0), Done::Well);
+    let third = batch(&mut queue);
+    assert_eq!(third.position.0, second.position.0 + second.bytes as u64);
+    // Whoever does not ask what landed is told all of it, in order, when more lands.
+    queue.handle_done(Moment(0), Done::Well);
+    let told: Vec<u64> = (0..count).map(|_| committed(&mut queue).1[0]).collect();
+    assert!(told.into_iter().eq(1..=count));
+    assert!(queue.poll_output().is_none() && queue.is_empty());
 }

@@ -110,7 +110,7 @@ mod tests {
         let since = reply.since.expect("it had that root");
         assert_eq!((since.row, reply.cells.len(), reply.count), (3, 0, 5));
         let records = answer_records(replica.store(), since, &bodies);
-        assert_eq!((records.good.len(), records.next, records.rows), (2, 5, 5));
+        assert_eq!((records.good.len(), records.span.next, records.span.rows), (2, 5, 5));
 
         let latest = root(&mut replica);
         for stranger in [latest, Digest::of(b"another")] {

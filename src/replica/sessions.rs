@@ -8,7 +8,7 @@ use crate::base::{Moment, NodeId, Ticket};
 use crate::cluster::Outcome;
 use crate::journal::Bodies;
 use crate::store::Root;
-use crate::sync::{self, Progress, Reply, Report, Session, Way, WireBytes};
+use crate::sync::{self, Progress, Reply, Report, Session, Span, Way, WireBytes};
 
 impl Replica {
     /// Starts anti-entropy with `peer`; `root` is this node's, see [`Replica::root_step`].
@@ -53,6 +53,21 @@ impl Replica {
             if let Some(cursor) = session.pulled() {
                 self.ranges.note_pulled(cursor);
             }
+            self.drain_session(now, id, bodies);
+        }
+    }
+
+    /// An answer with records arrived; its assertions come by [`Replica::handle_reply`].
+    pub fn handle_span(
+        &mut self,
+        now: Moment,
+        call: (SessionId, u32),
+        span: Span,
+        bodies: &dyn Bodies,
+    ) {
+        let (id, number) = call;
+        if let Some((session, ..)) = self.sessions.get_mut(&id) {
+            session.handle_span(number, span);
             self.drain_session(now, id, bodies);
         }
     }
@@ -104,7 +119,7 @@ impl Replica {
                 }
             }
         }
-        self.write(now, bodies);
+        self.write(now);
     }
 }
 

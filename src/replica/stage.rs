@@ -60,6 +60,7 @@ pub(super) fn store(replica: &mut Replica, bodies: &mut Memory, number: u64) -> 
     });
     let at = at.expect("it is new here");
     bodies.0.insert(at.0, claim(number));
-    replica.handle_disk(Moment::ZERO, Done::Well, bodies);
+    replica.handle_disk(Moment::ZERO, Done::Well);
+    while !replica.handle_landed(Moment::ZERO, 3, bodies) {}
     at
 }

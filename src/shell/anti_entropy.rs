@@ -216,7 +216,7 @@ async fn run(
                 driver.peer_answered((session, number), reply, bytes);
             }
             Err(Ok(Errand::Call(number, request))) => {
-                let asking = calls::ask(driver.clone(), peer.clone(), number, request);
+                let asking = calls::ask(driver.clone(), peer.clone(), (session, number), request);
                 let pace = pace.clone();
                 asked.push(Box::pin(async move {
                     let answered = asking.await;

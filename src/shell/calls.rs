@@ -16,9 +16,10 @@ use super::peers::Peer;
 use super::verify::Body;
 use crate::base::{Digest, NodeId, limits};
 use crate::model::Sealed;
+use crate::replica::SessionId;
 use crate::sketch::{Part, ShortId};
 use crate::swim::{Ack, Update};
-use crate::sync::{Cursor, Records, Reply, Request, SketchRequest, WireBytes};
+use crate::sync::{Cursor, Records, Reply, Request, SketchRequest, Span, WireBytes};
 use crate::wire::frame::PREFIX_BYTES;
 use crate::wire::pb::edge;
 use crate::wire::pb::sync as pb;
@@ -113,7 +114,7 @@ async fn unary<A: Message + Default>(
 pub(super) async fn ask(
     driver: Rc<Driver>,
     peer: Rc<Peer>,
-    number: u32,
+    (session, number): (SessionId, u32),
     request: Request,
 ) -> (u32, Result<Reply, String>, WireBytes) {
     let mut bytes = WireBytes::default();
@@ -125,7 +126,9 @@ pub(super) async fn ask(
         Request::Sketch(request) => sketch(&peer, request, &mut bytes).await,
         Request::Digests => digests(&peer, &mut bytes).await,
         Request::LeavesOf(part) => leaves_of(&peer, part, &mut bytes).await,
-        Request::Records(cursor) => records(&driver, &peer, cursor, &mut bytes).await,
+        Request::Records(cursor) => {
+            records(&driver, &peer, cursor, (session, number), &mut bytes).await
+        }
         Request::FetchShort(wanted) => fetch_short(&driver, &peer, &wanted, &mut bytes).await,
         Request::Give(given) => give(&driver, &peer, &given, &mut bytes).await,
     };
@@ -156,7 +159,7 @@ async fn leaves(peer: &Rc<Peer>, bytes: &mut WireBytes) -> Result<Reply, String>
 }
 
 /// What does not hash to what it is said to be, or is signed falsely, is counted and dropped.
-async fn fetch(
+pub(super) async fn fetch(
     driver: &Driver,
     peer: &Rc<Peer>,
     wanted: &[Digest],
@@ -190,6 +193,7 @@ async fn records(
     driver: &Driver,
     peer: &Rc<Peer>,
     from: Cursor,
+    call: (SessionId, u32),
     bytes: &mut WireBytes,
 ) -> Result<Reply, String> {
     let request = edge::RecordsRequest { from: from.row, numbering: from.numbering };
@@ -199,10 +203,11 @@ async fn records(
         Err(status) if status.code == Code::Unimplemented => return Ok(Reply::Unsupported),
         Err(status) => return Err(status.to_string()),
     };
-    let (good, bad) = open_all(driver, unnamed(answer.assertions), bytes).await;
     let from = Cursor { numbering: answer.numbering, row: answer.from };
-    let (next, rows) = (answer.next, answer.rows);
-    Ok(Reply::Records(Records { from, next, rows, good, bad }))
+    let span = Span { from, next: answer.next, rows: answer.rows };
+    driver.records_came(call, span);
+    let (good, bad) = open_all(driver, unnamed(answer.assertions), bytes).await;
+    Ok(Reply::Records(Records { span, good, bad }))
 }
 
 /// Those that are what they are said to be, and how many are not.

@@ -30,10 +30,12 @@ use crate::replica::{Fate, Output, Replica, SessionId};
 use crate::scan::{Scan, View};
 use crate::sketch::ShortId;
 use crate::store::{BucketScan, Root, Spill};
-use crate::sync::{Past, Reply, Report, Request, SketchReply, SketchRequest, Way, WireBytes};
+use crate::sync::{Past, Reply, Report, Request, SketchReply, SketchRequest, Span, Way, WireBytes};
 
 /// Member hashes of the Merkle tree read again before others get their turn: about 2 ms of reading.
 const ROOT_STEP: usize = 4096;
+/// Assertions taken into the index before others get their turn: half a millisecond.
+const LANDED_STEP: usize = 256;
 /// Candidates of a query looked at before others get their turn: under a millisecond of reading.
 const SCAN_STEP: usize = 512;
 
@@ -315,6 +317,11 @@ impl Driver {
         self.touch(|replica, now, bodies| replica.handle_reply(now, call, reply, bytes, bodies));
     }
 
+    /// Which rows of a session's peer came; their assertions go to [`Driver::peer_answered`].
+    pub fn records_came(&self, call: (SessionId, u32), span: Span) {
+        self.touch(|replica, now, bodies| replica.handle_span(now, call, span, bodies));
+    }
+
     /// A session that gave others their turn goes on.
     pub fn take_turn(&self, session: SessionId) {
         self.touch(|replica, now, bodies| replica.handle_turn(now, session, bodies));
@@ -357,9 +364,12 @@ impl Driver {
                     if let Some(observer) = self.observer.borrow().as_ref() {
                         observer(&report);
                     }
-                    self.touch(|replica, now, bodies| {
-                        replica.handle_disk(now, report.done, bodies);
-                    });
+                    self.touch(|replica, now, _| replica.handle_disk(now, report.done));
+                    while !self.touch(|replica, now, bodies| {
+                        replica.handle_landed(now, LANDED_STEP, bodies)
+                    }) {
+                        next_turn().await;
+                    }
                 }
                 Err(fault) => return fault,
             }

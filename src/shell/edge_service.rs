@@ -119,11 +119,12 @@ impl EdgeService {
         let cursor = Cursor { numbering: request.numbering, row: request.from };
         let records =
             self.driver.read(|replica, bodies| answer_records(replica.store(), cursor, bodies));
+        let span = records.span;
         Ok(encode(&pb::RecordsResponse {
-            numbering: records.from.numbering,
-            from: records.from.row,
-            next: records.next,
-            rows: records.rows,
+            numbering: span.from.numbering,
+            from: span.from.row,
+            next: span.next,
+            rows: span.rows,
             assertions: records.good.iter().map(|sealed| sealed.bytes().clone()).collect(),
         }))
     }

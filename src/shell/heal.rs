@@ -17,7 +17,7 @@ use super::driver::Driver;
 use super::pool::Pool;
 use super::reactor::Timer;
 use crate::journal::Position;
-use crate::sync::{Reply, Request};
+use crate::sync::{Reply, WireBytes};
 
 /// Between two rounds: this at first, so that neighbours are asked for together, then twice as much
 /// each time.
@@ -77,8 +77,8 @@ impl Healer {
                 return;
             }
             let peer = pool.peer(&target.rpc_addr);
-            let asking = calls::ask(self.driver.clone(), peer, 0, Request::Fetch(wanted));
-            match asking.await.1 {
+            let mut bytes = WireBytes::default();
+            match calls::fetch(&self.driver, &peer, &wanted, &mut bytes).await {
                 Ok(Reply::Fetched { good, .. }) => {
                     let (_, refusal) = self.driver.offer_all(good).await;
                     refusal.iter().for_each(|why| log::warn!("healing: {why}"));

@@ -4,7 +4,9 @@
 
 use super::parts::Parts;
 use super::{Asked, Output, Phase, Request, Session};
-use super::{FETCH_MAX, FETCHES_MAX, GIVES_MAX, PULLED_MAX, PUSHES_MAX};
+use super::{
+    FETCH_MAX, FETCHES_MAX, GIVES_MAX, OPENED_MAX, PULLED_BYTES_MAX, PULLED_MAX, PUSHES_MAX,
+};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
@@ -12,17 +14,20 @@ use crate::sketch::{ShortId, short_id};
 use crate::store::{Row, Store};
 
 impl Session {
-    /// The next records are asked for while those before are stored.
+    /// The next records are asked for while those before are looked at, and stored.
     pub(super) fn poll_pull(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
         let pull = self.pull.as_ref().expect("this phase has one");
-        if !self.asked.is_empty() || self.offers.len() >= PULLED_MAX {
-            return None;
-        }
         if !pull.is_over() {
+            let is_opened = |asked: &&Asked| matches!(asked, Asked::Opened);
+            let opened = self.asked.values().filter(is_opened).count();
+            let has_room = self.offers.len() < PULLED_MAX && self.offers_bytes < PULLED_BYTES_MAX;
+            if self.asked.len() > opened || opened > OPENED_MAX || !has_room {
+                return None;
+            }
             let cursor = pull.request();
             return Some(self.call(Asked::Records, Request::Records(cursor)));
         }
-        if !self.stored_all() {
+        if !self.asked.is_empty() || !self.stored_all() {
             return None;
         }
         self.phase = if pull.is_all() { Phase::Over } else { Phase::Sketch };

@@ -76,15 +76,22 @@ pub struct Cursor {
     pub row: u64,
 }
 
-/// Some of the peer's assertions.
-#[derive(Clone, Debug, Default)]
-pub struct Records {
-    /// The row of the first, readable or not.
+/// Which of the peer's rows an answer is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Span {
+    /// The first, readable or not.
     pub from: Cursor,
     /// The row to go on with.
     pub next: u64,
     /// How many rows the peer has.
     pub rows: u64,
+}
+
+/// Some of the peer's assertions.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    /// Where they come from.
+    pub span: Span,
     /// Those whose bytes are an assertion.
     pub good: Vec<Sealed>,
     /// How many are none, or carried a false signature.

@@ -20,7 +20,8 @@ mod take;
 
 pub use answer::{Answering, answer as answer_sketch};
 pub use call::{
-    Cursor, Progress, Records, Reply, Report, Request, SketchReply, SketchRequest, Way, WireBytes,
+    Cursor, Progress, Records, Reply, Report, Request, SketchReply, SketchRequest, Span, Way,
+    WireBytes,
 };
 pub use doubt::{Past, Told};
 pub use pull::{answer as answer_records, short_root};
@@ -51,6 +52,10 @@ const OFFERS_BYTES_MAX: usize = limits::COMMIT_QUEUE_BYTES_MAX / 2;
 /// Records that wait for room among those, while the next are asked for: an answer or so, so that
 /// one is stored while the next is on its way.
 const PULLED_MAX: usize = limits::COMMIT_QUEUE_MAX;
+/// Bytes of them.
+const PULLED_BYTES_MAX: usize = limits::RECORDS_BYTES as usize;
+/// Answers whose records are looked at while the next is asked for.
+const OPENED_MAX: usize = 1;
 /// Gossip calls under way at once; what the peer groups into one of its flushes.
 const PUSHES_MAX: usize = 32;
 /// `Give` calls under way at once.
@@ -96,6 +101,7 @@ pub struct Session {
     surplus: VecDeque<Row>,
     unobtainable: BTreeSet<Digest>,
     offers: VecDeque<Sealed>,
+    offers_bytes: usize,
     /// Sizes of those that wait for the disk, which takes them in about this order.
     offered: VecDeque<usize>,
     offered_bytes: usize,
@@ -158,6 +164,8 @@ enum Asked {
     Digests,
     LeavesOf(Part),
     Records,
+    /// Records that came, and are looked at.
+    Opened,
     FetchShort(Vec<ShortId>),
     Give,
 }
@@ -182,6 +190,7 @@ impl Session {
             surplus: VecDeque::new(),
             unobtainable: BTreeSet::new(),
             offers: VecDeque::new(),
+            offers_bytes: 0,
             offered: VecDeque::new(),
             offered_bytes: 0,
             seen: Rows::default(),
@@ -223,8 +232,11 @@ impl Session {
                 self.pull = Some(Pull::new(since, true));
                 self.phase = Phase::Pull;
             }
-            (Some(Asked::Records), Reply::Records(records)) => {
-                self.take_records(records, store, bodies);
+            (Some(asked @ (Asked::Records | Asked::Opened)), Reply::Records(records)) => {
+                if matches!(asked, Asked::Records) {
+                    self.take_span(number, records.span);
+                }
+                self.take_records(number, records, store, bodies);
             }
             (Some(Asked::Records), Reply::Unsupported) => self.phase = Phase::Sketch,
             (Some(Asked::Sketch(part)), Reply::Sketch(reply)) => {
@@ -274,6 +286,14 @@ impl Session {
         }
     }
 
+    /// An answer with records arrived; its assertions come by [`Session::handle_reply`].
+    pub fn handle_span(&mut self, number: u32, span: Span) {
+        if let Some(asked @ Asked::Records) = self.asked.get_mut(&number) {
+            *asked = Asked::Opened;
+            self.take_span(number, span);
+        }
+    }
+
     /// A call failed; the session ends with this reason.
     pub fn handle_failed(&mut self, number: u32, reason: String) {
         self.asked.remove(&number);
@@ -283,6 +303,9 @@ impl Session {
     /// An offered assertion is stored (true: it was new), or could not be.
     pub fn handle_stored(&mut self, fate: Result<bool, String>) {
         self.offered_bytes -= self.offered.pop_front().unwrap_or(0);
+        if let Some(pull) = &mut self.pull {
+            pull.handle_stored();
+        }
         match fate {
             Ok(new) => self.report.received += u64::from(new),
             Err(reason) => self.fail(reason),
@@ -307,6 +330,7 @@ impl Session {
         if let Some(sealed) = self.offers.pop_front_if(|_| has_room) {
             self.offered.push_back(sealed.bytes().len());
             self.offered_bytes += sealed.bytes().len();
+            self.offers_bytes -= sealed.bytes().len();
             return Some(Output::Offer(sealed));
         }
         match self.phase {
@@ -374,6 +398,7 @@ impl Session {
         self.missing_short.clear();
         self.surplus.clear();
         self.offers.clear();
+        self.offers_bytes = 0;
         self.parts = None;
     }
 }

@@ -4,7 +4,9 @@
 //! pull that was cut off goes on where it was. Never: asks twice for the same row in a row, asks on
 //! when the peer's rows do not move.
 
-use super::call::{Cursor, Records};
+use std::collections::BTreeMap;
+
+use super::call::{Cursor, Records, Span};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::store::{Row, Store};
@@ -19,8 +21,14 @@ const FEW: u64 = 64;
 #[derive(Debug)]
 pub(super) struct Pull {
     next: Cursor,
-    /// What came before the last two answers is stored or will be, whatever happens.
-    before: [Cursor; 2],
+    /// Answers that are not all stored, by the number of their call: where each ends, and how many
+    /// assertions had come with it at the latest, once they are known.
+    ends: BTreeMap<u32, (u64, Option<u64>)>,
+    /// What came before is stored or will be, whatever happens.
+    reached: Cursor,
+    /// Assertions that came, and those that were stored.
+    came: u64,
+    stored: u64,
     is_over: bool,
     /// How many rows the peer says it has.
     rows: u64,
@@ -31,7 +39,8 @@ pub(super) struct Pull {
 impl Pull {
     /// From a row on, where the peer has it.
     pub(super) fn new(from: Cursor, is_all: bool) -> Pull {
-        Pull { next: from, before: [from; 2], is_over: false, rows: 0, is_all }
+        let (ends, reached) = (BTreeMap::new(), from);
+        Pull { next: from, ends, reached, came: 0, stored: 0, is_over: false, rows: 0, is_all }
     }
 
     /// Whether sets of these sizes are better pulled than compared.
@@ -44,23 +53,58 @@ impl Pull {
         self.next
     }
 
-    /// Takes an answer; a row known from an earlier pull is where it goes on. `Err`: the peer does
-    /// not move on.
-    pub(super) fn handle(&mut self, records: &Records, known: Option<u64>) -> Result<(), String> {
+    /// Takes an answer's span; a row known from an earlier pull is where it goes on. `Err`: the
+    /// peer does not move on.
+    pub(super) fn handle_span(
+        &mut self,
+        number: u32,
+        span: Span,
+        known: Option<u64>,
+    ) -> Result<(), String> {
         let asked = self.next;
-        let Cursor { numbering, row } = records.from;
+        let Cursor { numbering, row } = span.from;
         if numbering == asked.numbering && row != asked.row {
             return Err(format!("the peer gave records from row {row}, asked for {}", asked.row));
         }
-        let next = known.unwrap_or(0).max(records.next);
-        if records.next <= row && row < records.rows {
-            return Err(format!("the peer stays at row {row} of {}", records.rows));
+        if span.next <= row && row < span.rows {
+            return Err(format!("the peer stays at row {row} of {}", span.rows));
         }
-        self.before = [self.before[1], Cursor { numbering, row }];
+        if numbering != asked.numbering {
+            self.ends.clear();
+            self.reached = span.from;
+        }
+        let next = known.unwrap_or(0).max(span.next);
+        self.ends.insert(number, (next, None));
         self.next = Cursor { numbering, row: next };
-        self.rows = records.rows;
-        self.is_over = next >= records.rows;
+        self.rows = span.rows;
+        self.is_over = next >= span.rows;
         Ok(())
+    }
+
+    /// So many assertions came with an answer.
+    pub(super) fn handle_records(&mut self, number: u32, count: usize) {
+        self.came += count as u64;
+        if let Some((_, came)) = self.ends.get_mut(&number) {
+            *came = Some(self.came);
+        }
+        self.advance();
+    }
+
+    /// One more is stored.
+    pub(super) fn handle_stored(&mut self) {
+        self.stored += 1;
+        self.advance();
+    }
+
+    fn advance(&mut self) {
+        while let Some(entry) = self.ends.first_entry() {
+            let (row, came) = *entry.get();
+            if came.is_none_or(|came| came > self.stored) {
+                break;
+            }
+            entry.remove();
+            self.reached.row = self.reached.row.max(row);
+        }
     }
 
     /// Rows still to come, by what the peer says.
@@ -80,7 +124,7 @@ impl Pull {
 
     /// Where another pull may go on.
     pub(super) fn reached(&self) -> Cursor {
-        if self.is_over { self.next } else { self.before[0] }
+        self.reached
     }
 }
 
@@ -89,15 +133,11 @@ pub fn answer(store: &Store, cursor: Cursor, bodies: &dyn Bodies) -> Records {
     let numbering = store.numbering();
     let row = if cursor.numbering == numbering { cursor.row.min(store.rows()) } else { 0 };
     let from = Row::try_from(row).expect("no more than there are");
-    let mut records = Records {
-        from: Cursor { numbering, row },
-        next: store.rows(),
-        rows: store.rows(),
-        ..Records::default()
-    };
+    let span = Span { from: Cursor { numbering, row }, next: store.rows(), rows: store.rows() };
+    let mut records = Records { span, ..Records::default() };
     if let Some(window) = store.window(from, limits::RECORDS_BYTES) {
         records.good = bodies.sealed_at_all(&window.places);
-        records.next = u64::from(window.next);
+        records.span.next = u64::from(window.next);
     }
     records
 }

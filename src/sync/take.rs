@@ -8,7 +8,7 @@ use super::comparison::Step;
 use super::pull::Pull;
 use super::{
     CELLS_MAX, CELLS_PER_ID, Cursor, GIVES_MAX, PUSHES_MAX, Phase, Records, Session, SketchReply,
-    WORTHLESS_MAX,
+    Span, WORTHLESS_MAX,
 };
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
@@ -73,18 +73,32 @@ impl Session {
         old + new + self.missing.len() as u64 + self.unobtainable.len() as u64
     }
 
-    /// A peer that gives nothing new for long is compared with instead.
-    pub(super) fn take_records(&mut self, records: Records, store: &Store, bodies: &dyn Bodies) {
-        let pull = self.pull.as_mut().expect("this phase has one");
-        let known = self.pulled.get(&records.from.numbering).copied();
-        if let Err(reason) = pull.handle(&records, known) {
-            return self.shun(reason);
+    /// Where an answer comes from is known before its assertions are: the next can be asked for.
+    pub(super) fn take_span(&mut self, number: u32, span: Span) {
+        let known = self.pulled.get(&span.from.numbering).copied();
+        let pull = self.pull.as_mut().filter(|_| self.phase == Phase::Pull);
+        let taken = pull.map_or(Ok(()), |pull| pull.handle_span(number, span, known));
+        if let Err(reason) = taken {
+            self.shun(reason);
         }
-        let is_over = pull.is_over();
+    }
+
+    /// A peer that gives nothing new for long is compared with instead.
+    pub(super) fn take_records(
+        &mut self,
+        number: u32,
+        records: Records,
+        store: &Store,
+        bodies: &dyn Bodies,
+    ) {
         self.note_false(records.bad);
+        let Some(pull) = self.pull.as_mut().filter(|_| self.phase == Phase::Pull) else { return };
+        pull.handle_records(number, records.good.len());
+        let is_over = pull.is_over();
         let is_known = |sealed: &Sealed| store.find_row(&sealed.digest(), bodies).is_some();
         let is_worthless = records.good.iter().all(is_known);
         self.worthless += u32::from(is_worthless && !is_over);
+        self.offers_bytes += records.good.iter().map(|sealed| sealed.bytes().len()).sum::<usize>();
         self.offers.extend(records.good);
         if self.worthless > WORTHLESS_MAX {
             self.phase = Phase::Sketch;
@@ -178,6 +192,7 @@ impl Session {
         for sealed in good {
             if wanted.remove(&key(&sealed)) {
                 self.fetched += 1;
+                self.offers_bytes += sealed.bytes().len();
                 self.offers.push_back(sealed);
             }
         }

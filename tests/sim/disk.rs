@@ -44,7 +44,7 @@ impl Disk {
             Work::Flush => self.unflushed.clear(),
             Work::Write(batch) => {
                 let is_flushed = batch.flush;
-                let count = batch.records;
+                let count = batch.records.len();
                 self.write(&batch, count);
                 if is_flushed {
                     self.unflushed.clear();
@@ -54,12 +54,13 @@ impl Disk {
     }
 
     fn write(&mut self, batch: &Batch, count: usize) {
-        let mut at = 0;
+        let (mut at, mut frames) = (0, Vec::new());
+        batch.frames(&mut frames);
         for _ in 0..count {
-            let Found::Record { digest, payload, next } = record::scan(&batch.bytes, at) else {
+            let Found::Record { digest, payload, next } = record::scan(&frames, at) else {
                 panic!("the queue writes whole frames");
             };
-            let sealed = Sealed::recovered(digest, Bytes::copy_from_slice(&batch.bytes[payload]));
+            let sealed = Sealed::recovered(digest, Bytes::copy_from_slice(&frames[payload]));
             let place = batch.position.0 + at as u64;
             self.records.insert(place, sealed);
             self.unflushed.push(place);
@@ -72,7 +73,7 @@ impl Disk {
     /// length survives.
     pub(crate) fn crash(&mut self, random: &mut Random) {
         if let Some(Work::Write(batch)) = self.working.take() {
-            let count = random.below(batch.records + 1);
+            let count = random.below(batch.records.len() + 1);
             self.write(&batch, count);
         }
         let kept = random.below(self.unflushed.len() + 1);

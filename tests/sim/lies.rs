@@ -4,7 +4,7 @@
 //! not hash to what was asked for are counted there.
 
 use stemedb_edge::base::{Digest, Random};
-use stemedb_edge::sync::{Cursor, Records, Reply, SketchReply};
+use stemedb_edge::sync::{Cursor, Records, Reply, SketchReply, Span};
 
 /// The lie in place of an answer to a question of anti-entropy.
 pub(crate) fn lie(reply: Reply, random: &mut Random) -> Reply {
@@ -24,8 +24,9 @@ pub(crate) fn lie(reply: Reply, random: &mut Random) -> Reply {
             Reply::Sketch(SketchReply { from, cells, count, estimate, hint, since, part })
         }
         Reply::Records(records) => {
-            let next = records.next.wrapping_add(random.below(3) as u64);
-            Reply::Records(Records { next, rows: u64::MAX, good: Vec::new(), bad: 3, ..records })
+            let next = records.span.next.wrapping_add(random.below(3) as u64);
+            let span = Span { next, rows: u64::MAX, ..records.span };
+            Reply::Records(Records { span, good: Vec::new(), bad: 3 })
         }
         Reply::Leaves { .. } => {
             let leaf = |_| Digest::of(&random.bits().to_le_bytes());

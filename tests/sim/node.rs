@@ -83,6 +83,8 @@ pub(crate) struct Node {
     gives: BTreeMap<u64, (u64, usize)>,
     agenda: VecDeque<Target>,
     session: Option<(SessionId, String, Digest)>,
+    /// Records that came and are looked at, and whether something else happened since.
+    opened: VecDeque<(SessionId, u32, Reply, bool)>,
     /// What sessions with each address came to.
     past: BTreeMap<String, Past>,
     next_call: u64,
@@ -140,6 +142,7 @@ impl Node {
             gives: BTreeMap::new(),
             agenda: VecDeque::new(),
             session: None,
+            opened: VecDeque::new(),
             past: BTreeMap::new(),
             next_call: start.next_call,
             next_ticket: 0,
@@ -154,6 +157,11 @@ impl Node {
     }
 
     pub(crate) fn take_wishes(&mut self, now: Moment, disk: &mut Disk) -> Vec<Wish> {
+        while let Some((id, number, reply, _)) = self.opened.pop_front_if(|opened| opened.3) {
+            let (call, bytes) = ((id, number), WireBytes::default());
+            self.replica.handle_reply(now, call, Ok(reply), bytes, disk);
+        }
+        self.opened.iter_mut().for_each(|opened| opened.3 = true);
         while let Some(output) = self.replica.poll_output() {
             self.carry_out(now, output, disk);
         }
@@ -396,6 +404,10 @@ impl Node {
                 self.wishes.push(Wish::Answer(request, Answer::Probed(acked, news)));
             }
             (Purpose::Push(to), Answer::Pushed(is_taken)) => replica.handle_pushed(to, is_taken),
+            (Purpose::Session(id, number), Answer::Sync(Reply::Records(records))) => {
+                replica.handle_span(now, (id, number), records.span, disk);
+                self.opened.push_back((id, number, Reply::Records(records), false));
+            }
             (Purpose::Session(id, number), Answer::Sync(reply)) => {
                 replica.handle_reply(now, (id, number), Ok(reply), WireBytes::default(), disk);
             }

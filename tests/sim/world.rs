@@ -270,7 +270,11 @@ impl World {
                     self.note(5, node);
                     self.members[node].disk.finish();
                     let done = stemedb_edge::journal::Done::Well;
-                    self.with(node, |node, disk| node.replica.handle_disk(now, done, disk));
+                    self.with(node, |node, _| node.replica.handle_disk(now, done));
+                    self.with(
+                        node,
+                        |node, disk| while !node.replica.handle_landed(now, 5, disk) {},
+                    );
                 }
             }
             Event::Timer { node, life } => {

@@ -138,8 +138,8 @@ fn carry_out(writer: &mut Writer, work: &Work) -> Result<Report, Fault> {
             if report.done == Done::NoSpace {
                 return Ok(report);
             }
-            report.records = batch.records;
-            report.bytes = batch.bytes.len();
+            report.records = batch.records.len();
+            report.bytes = batch.bytes;
             batch.flush
         }
     };

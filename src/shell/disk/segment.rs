@@ -22,6 +22,9 @@ use crate::journal::{Batch, Done, Position};
 const PREALLOCATED_BYTES: u64 = 1 << 20;
 /// Batches from here on are large.
 const LARGE_BYTES: usize = 256 << 10;
+/// Room for frames that is kept after a large batch, and after any other.
+const FRAMES_KEPT: usize = 512 << 10;
+const FEW_BYTES: usize = 32 << 10;
 
 /// The file of segment `number`.
 pub fn path(log: &Path, number: u64) -> PathBuf {
@@ -47,6 +50,8 @@ pub(super) struct Writer {
     log: PathBuf,
     open: Option<Open>,
     tail: Position,
+    /// The frames of a batch; room for a large one is kept from one to the next.
+    frames: Vec<u8>,
 }
 
 struct Open {
@@ -60,7 +65,7 @@ struct Open {
 impl Writer {
     /// Goes on at `tail`; the segment file is there unless nothing was ever written to it.
     pub(super) fn open(log: &Path, tail: Position) -> Result<Writer, Fault> {
-        let mut writer = Writer { log: log.to_owned(), open: None, tail };
+        let mut writer = Writer { log: log.to_owned(), open: None, tail, frames: Vec::new() };
         let number = tail.segment();
         let path = path(log, number);
         if path.exists() {
@@ -75,7 +80,16 @@ impl Writer {
 
     /// Writes frames at the tail. Without room the log stays as it was.
     pub(super) fn write(&mut self, batch: &Batch) -> Result<Done, Fault> {
-        let Batch { position, bytes, .. } = batch;
+        let mut frames = std::mem::take(&mut self.frames);
+        frames.clear();
+        frames.shrink_to(if batch.bytes < LARGE_BYTES { FEW_BYTES } else { FRAMES_KEPT });
+        batch.frames(&mut frames);
+        let done = self.put(batch.position, &frames, batch.ahead);
+        self.frames = frames;
+        done
+    }
+
+    fn put(&mut self, position: Position, frames: &[u8], ahead: u64) -> Result<Done, Fault> {
         let number = position.segment();
         if self.open.as_ref().is_none_or(|open| open.number != number) {
             self.close()?;
@@ -85,9 +99,9 @@ impl Writer {
             }
         }
         let open = self.open.as_mut().expect("just opened");
-        let done = open.write(position.offset(), bytes, batch.ahead)?;
+        let done = open.write(position.offset(), frames, ahead)?;
         if done == Done::Well {
-            self.tail = Position(position.0 + bytes.len() as u64);
+            self.tail = Position(position.0 + frames.len() as u64);
         }
         Ok(done)
     }
@@ -220,8 +234,8 @@ mod tests {
             (PREALLOCATED_BYTES as usize, u64::MAX, 2 * PREALLOCATED_BYTES),
             (PREALLOCATED_BYTES as usize, 80, 2 * PREALLOCATED_BYTES + 160),
         ] {
-            let batch = Batch { position, bytes: vec![7; bytes], records: 1, flush: true, ahead };
-            assert_eq!(writer.write(&batch).expect("a good disk"), Done::Well);
+            let put = writer.put(position, &vec![7; bytes], ahead);
+            assert_eq!(put.expect("a good disk"), Done::Well);
             position.0 += bytes as u64;
             let file = fs::read(path(&log, 0)).expect("it is there");
             assert_eq!(file.len() as u64, length, "after {bytes} bytes");

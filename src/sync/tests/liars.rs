@@ -45,7 +45,8 @@ impl Peer for Liar {
                 let from = Cursor { numbering: 7, row };
                 let bad = u64::from(self.bad);
                 let rows = u64::MAX;
-                Reply::Records(Records { from, next: row + 1, rows, bad, good: Vec::new() })
+                let span = Span { from, next: row + 1, rows };
+                Reply::Records(Records { span, bad, good: Vec::new() })
             }
             Request::Fetch(_) | Request::FetchShort(_) => {
                 Reply::Fetched { good: Vec::new(), bad: 0 }
@@ -156,8 +157,8 @@ impl Lying {
         let first = Cursor { numbering: 1, row: 0 };
         let given = answer_records(&self.peer.node.store, first, &self.peer.node.bodies);
         let from = Cursor { numbering: 7, row };
-        let (next, rows) = (row + given.next, u64::MAX);
-        Reply::Records(Records { from, next, rows, ..given })
+        let span = Span { from, next: row + given.span.next, rows: u64::MAX };
+        Reply::Records(Records { span, ..given })
     }
 
     fn count(&mut self, request: &Request, reply: &Reply) {

@@ -1,0 +1,76 @@
+//! Hash tables by digest.
+//!
+//! In: digests. Out: where a table puts them: a few bytes of a digest are as even as a hash of all
+//! of it, but strangers can choose them, so they are mixed with a number that strangers do not
+//! know. Never: shows an order that anything may depend on.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// For a `HashMap` by [`super::Digest`].
+#[derive(Clone, Debug)]
+pub struct DigestState(u64);
+
+impl DigestState {
+    /// With a number of its own.
+    #[expect(clippy::new_without_default, reason = "two of them are not the same")]
+    pub fn new() -> DigestState {
+        DigestState(RandomState::new().build_hasher().finish())
+    }
+}
+
+impl BuildHasher for DigestState {
+    type Hasher = DigestHasher;
+
+    fn build_hasher(&self) -> DigestHasher {
+        DigestHasher(self.0)
+    }
+}
+
+/// Takes one digest.
+#[derive(Clone, Debug)]
+pub struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn write(&mut self, digest: &[u8]) {
+        let front = digest.first_chunk().map_or(0, |front| u64::from_le_bytes(*front));
+        // SplitMix64's finalizer.
+        let mut mixed = front ^ self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        self.0 = mixed ^ (mixed >> 31);
+    }
+
+    /// That of a digest is always the same.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::base::Digest;
+
+    #[test]
+    fn digests_that_begin_or_end_alike_are_spread() {
+        let digest = |front: u64| {
+            let mut digest = Digest::ZERO;
+            digest.0[..8].copy_from_slice(&front.to_le_bytes());
+            digest
+        };
+        for shift in [0, 20, 40] {
+            let state = DigestState::new();
+            let hashes = (0..4096_u64).map(|number| state.hash_one(digest(number << shift)));
+            let hashes: Vec<u64> = hashes.collect();
+            let low: BTreeSet<u64> = hashes.iter().map(|hash| hash % 4096).collect();
+            // Of 4096 that fall where they will, two thirds fall apart; of half as many, none.
+            assert!(low.len() > 2048, "{shift}: {}", low.len());
+        }
+        let one = digest(7);
+        assert_ne!(DigestState::new().hash_one(one), DigestState::new().hash_one(one));
+    }
+}

@@ -1,0 +1,50 @@
+//! Work for the disk, and what becomes of it.
+//!
+//! In: records that set out together. Out: their frames, for whoever writes them. Never: knows who
+//! waits for them.
+
+use super::{Position, record};
+use crate::model::Sealed;
+
+/// Work for the disk, one piece at a time.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Write these records; flush if asked for.
+    Write(Batch),
+    /// Flush what was written.
+    Flush,
+}
+
+/// Records to write in one go.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Where the first frame goes. At the first place of a segment, its file is new.
+    pub position: Position,
+    /// The records.
+    pub records: Vec<Sealed>,
+    /// What their frames take.
+    pub bytes: usize,
+    /// Whether the answer waits for a flush.
+    pub flush: bool,
+    /// Bytes that the budget leaves behind the frames: no more need be preallocated.
+    pub ahead: u64,
+}
+
+impl Batch {
+    /// Appends the frames to `out`: for whoever writes them, so that nobody else need wait for it.
+    pub fn frames(&self, out: &mut Vec<u8>) {
+        out.reserve(self.bytes);
+        for sealed in &self.records {
+            record::encode(&sealed.digest(), sealed.bytes(), out);
+        }
+    }
+}
+
+/// What became of the work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Done {
+    /// It is done.
+    Well,
+    /// There was no room; the log is as it was.
+    NoSpace,
+}
