@@ -19,7 +19,7 @@ use crate::model::Sealed;
 use crate::replica::SessionId;
 use crate::sketch::{Part, ShortId};
 use crate::swim::{Ack, Update};
-use crate::sync::{Cursor, Records, Reply, Request, SketchRequest, Span, WireBytes};
+use crate::sync::{Cursor, Records, Reply, Request, SketchRequest, Span, Stretch, WireBytes};
 use crate::wire::frame::PREFIX_BYTES;
 use crate::wire::pb::edge;
 use crate::wire::pb::sync as pb;
@@ -126,8 +126,8 @@ pub(super) async fn ask(
         Request::Sketch(request) => sketch(&peer, request, &mut bytes).await,
         Request::Digests => digests(&peer, &mut bytes).await,
         Request::LeavesOf(part) => leaves_of(&peer, part, &mut bytes).await,
-        Request::Records(cursor) => {
-            records(&driver, &peer, cursor, (session, number), &mut bytes).await
+        Request::Records(stretch) => {
+            records(&driver, &peer, stretch, (session, number), &mut bytes).await
         }
         Request::FetchShort(wanted) => fetch_short(&driver, &peer, &wanted, &mut bytes).await,
         Request::Give(given) => give(&driver, &peer, &given, &mut bytes).await,
@@ -192,11 +192,11 @@ async fn fetch_short(
 async fn records(
     driver: &Driver,
     peer: &Rc<Peer>,
-    from: Cursor,
+    Stretch { from, until }: Stretch,
     call: (SessionId, u32),
     bytes: &mut WireBytes,
 ) -> Result<Reply, String> {
-    let request = edge::RecordsRequest { from: from.row, numbering: from.numbering };
+    let request = edge::RecordsRequest { from: from.row, numbering: from.numbering, until };
     let answer: edge::RecordsResponse = match try_call(peer, EDGE, "Records", &request, bytes).await
     {
         Ok(answer) => answer,

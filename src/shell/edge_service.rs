@@ -15,7 +15,7 @@ use super::membership::Membership;
 use super::sync_service::{decode, encode, invalid, read_stamp};
 use super::verify::Body;
 use crate::base::limits;
-use crate::sync::{Cursor, answer_records};
+use crate::sync::{Cursor, Stretch, answer_records};
 use crate::wire::edge as words;
 use crate::wire::membership::{read_updates, updates};
 use crate::wire::pb::edge as pb;
@@ -116,9 +116,12 @@ impl EdgeService {
 
     fn records(&self, call: &Call) -> Result<Bytes, Status> {
         let request: pb::RecordsRequest = decode(call)?;
-        let cursor = Cursor { numbering: request.numbering, row: request.from };
+        let from = Cursor { numbering: request.numbering, row: request.from };
+        // 0 is what a caller says that knows of no end.
+        let until = if request.until == 0 { u64::MAX } else { request.until };
+        let wanted = Stretch { from, until };
         let records =
-            self.driver.read(|replica, bodies| answer_records(replica.store(), cursor, bodies));
+            self.driver.read(|replica, bodies| answer_records(replica.store(), wanted, bodies));
         let span = records.span;
         Ok(encode(&pb::RecordsResponse {
             numbering: span.from.numbering,

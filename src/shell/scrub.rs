@@ -19,7 +19,7 @@ use super::driver::Driver;
 use super::pace::Pace;
 use crate::base::limits;
 use crate::journal::Position;
-use crate::store::Window;
+use crate::store::{Row, Window};
 
 /// Bytes read in one go; their buffer is all the memory there is to it.
 const WINDOW_BYTES: u64 = 256 << 10;
@@ -80,7 +80,8 @@ impl Scrubber {
     async fn pass(&self, pace: &Pace, window_bytes: u64) -> io::Result<u64> {
         let (mut next, mut bytes) = (0, 0);
         loop {
-            let window = self.driver.read(|replica, _| replica.store().window(next, window_bytes));
+            let window =
+                self.driver.read(|replica, _| replica.store().window(next..Row::MAX, window_bytes));
             let Some(window) = window else { break };
             next = window.next;
             let read = self.read(window).await?;

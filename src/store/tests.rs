@@ -473,7 +473,7 @@ fn windows_cover_every_record_once() {
     world.add(claim("new", "p", 5000));
     for bytes in [1, 4000, 1 << 30] {
         let (mut next, mut places) = (0, Vec::new());
-        while let Some(window) = world.store.window(next, bytes) {
+        while let Some(window) = world.store.window(next..Row::MAX, bytes) {
             let (first, last) = (window.places[0], window.places[window.places.len() - 1]);
             assert!(window.next > next && last.0 - first.0 <= bytes);
             assert!(window.places.is_sorted() && first.segment() == last.segment());
@@ -487,5 +487,5 @@ fn windows_cover_every_record_once() {
         places.sort_unstable();
         assert_eq!(places, expected);
     }
-    assert_eq!(Store::new(1).window(0, 1000), None);
+    assert_eq!(Store::new(1).window(0..9, 1000), None);
 }

@@ -2,6 +2,8 @@
 //!
 //! In: a row to begin with. Out: places. Never: reads a record.
 
+use std::ops::Range;
+
 use super::{Row, Store};
 use crate::base::limits;
 use crate::journal::Position;
@@ -38,12 +40,17 @@ impl Window {
 }
 
 impl Store {
-    /// Records from a row on, within about so many bytes (one at least); `None` behind the last.
-    pub fn window(&self, from: Row, bytes: u64) -> Option<Window> {
-        let mut window = Window { places: Vec::new(), end: None, next: from };
-        while window.next < self.end_row() {
+    /// Records of some rows from the first on, within about so many bytes (one at least); `None`
+    /// if none of them is left.
+    pub fn window(&self, rows: Range<Row>, bytes: u64) -> Option<Window> {
+        let mut window = Window { places: Vec::new(), end: None, next: rows.start };
+        let end = rows.end.min(self.end_row());
+        while window.next < end {
             for place in self.holder(window.next).positions(window.next) {
                 let row = window.next;
+                if row >= end {
+                    break;
+                }
                 let at = self.moved.get(&row).copied().unwrap_or(place);
                 if !self.lost.contains_key(&row) && !window.takes(at, bytes) {
                     return Some(window);

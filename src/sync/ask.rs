@@ -5,7 +5,7 @@
 use super::parts::Parts;
 use super::{Asked, Output, Phase, Request, Session};
 use super::{
-    FETCH_MAX, FETCHES_MAX, GIVES_MAX, OPENED_MAX, PULLED_BYTES_MAX, PULLED_MAX, PUSHES_MAX,
+    FETCH_MAX, FETCHES_MAX, GIVES_MAX, PULLED_BYTES_MAX, PULLED_MAX, PUSHES_MAX, RECORDS_MAX,
 };
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
@@ -16,21 +16,22 @@ use crate::store::{Row, Store};
 impl Session {
     /// The next records are asked for while those before are looked at, and stored.
     pub(super) fn poll_pull(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        let pull = self.pull.as_ref().expect("this phase has one");
+        let pull = self.pull.as_mut().expect("this phase has one");
         if !pull.is_over() {
             let is_opened = |asked: &&Asked| matches!(asked, Asked::Opened);
-            let opened = self.asked.values().filter(is_opened).count();
+            let under_way = self.asked.len() - self.asked.values().filter(is_opened).count();
             let has_room = self.offers.len() < PULLED_MAX && self.offers_bytes < PULLED_BYTES_MAX;
-            if self.asked.len() > opened || opened > OPENED_MAX || !has_room {
+            if under_way >= RECORDS_MAX || self.asked.len() > RECORDS_MAX || !has_room {
                 return None;
             }
-            let cursor = pull.request();
-            return Some(self.call(Asked::Records, Request::Records(cursor)));
+            let stretch = pull.ask(self.next_number)?;
+            return Some(self.call(Asked::Records, Request::Records(stretch)));
         }
+        let is_all = pull.is_all();
         if !self.asked.is_empty() || !self.stored_all() {
             return None;
         }
-        self.phase = if pull.is_all() { Phase::Over } else { Phase::Sketch };
+        self.phase = if is_all { Phase::Over } else { Phase::Sketch };
         self.poll_output(store, bodies)
     }
 

@@ -36,7 +36,7 @@ pub enum Request {
     /// `Sketch` of the peer's set.
     Sketch(SketchRequest),
     /// `Records`: the peer's assertions in the order of its log.
-    Records(Cursor),
+    Records(Stretch),
     /// `Digests` of the peer's buckets.
     Digests,
     /// `LeavesOf` a bucket of the peer's.
@@ -74,6 +74,15 @@ pub struct Cursor {
     pub numbering: u64,
     /// The row.
     pub row: u64,
+}
+
+/// Which of the peer's rows are wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stretch {
+    /// The first.
+    pub from: Cursor,
+    /// All before this one, as far as one answer takes them.
+    pub until: u64,
 }
 
 /// Which of the peer's rows an answer is of.

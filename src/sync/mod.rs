@@ -20,8 +20,8 @@ mod take;
 
 pub use answer::{Answering, answer as answer_sketch};
 pub use call::{
-    Cursor, Progress, Records, Reply, Report, Request, SketchReply, SketchRequest, Span, Way,
-    WireBytes,
+    Cursor, Progress, Records, Reply, Report, Request, SketchReply, SketchRequest, Span, Stretch,
+    Way, WireBytes,
 };
 pub use doubt::{Past, Told};
 pub use pull::{answer as answer_records, short_root};
@@ -54,8 +54,9 @@ const OFFERS_BYTES_MAX: usize = limits::COMMIT_QUEUE_BYTES_MAX / 2;
 const PULLED_MAX: usize = limits::COMMIT_QUEUE_MAX;
 /// Bytes of them.
 const PULLED_BYTES_MAX: usize = limits::RECORDS_BYTES as usize;
-/// Answers whose records are looked at while the next is asked for.
-const OPENED_MAX: usize = 1;
+/// Calls for records under way at once: one travels while the peer reads for the other. With those
+/// whose records are looked at they are one more at most.
+const RECORDS_MAX: usize = 2;
 /// Gossip calls under way at once; what the peer groups into one of its flushes.
 const PUSHES_MAX: usize = 32;
 /// `Give` calls under way at once.

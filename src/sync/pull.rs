@@ -1,12 +1,14 @@
 //! Taking what a peer has in the order of its log, when most of it is lacking.
 //!
-//! In: answers to `Records`. Out: where to go on. A peer's rows are named by a cursor, so that a
-//! pull that was cut off goes on where it was. Never: asks twice for the same row in a row, asks on
-//! when the peer's rows do not move.
+//! In: answers to `Records`. Out: what to ask for. A peer's rows are named by a cursor, so that a
+//! pull that was cut off goes on where it was, and stretches of them are asked for side by side, so
+//! that it does not wait for the way there and back. Never: asks twice for what came, asks on when
+//! the peer's rows do not move.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::call::{Cursor, Records, Span};
+use super::call::{Cursor, Records, Span, Stretch};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::store::{Row, Store};
@@ -20,27 +22,55 @@ const FEW: u64 = 64;
 /// One pull under way.
 #[derive(Debug)]
 pub(super) struct Pull {
-    next: Cursor,
-    /// Answers that are not all stored, by the number of their call: where each ends, and how many
-    /// assertions had come with it at the latest, once they are known.
-    ends: BTreeMap<u32, (u64, Option<u64>)>,
+    /// Where it begins, if the peer has that.
+    start: Cursor,
+    numbering: u64,
+    /// From here on nothing was asked for; the last of all rows while an answer may bring any.
+    next: u64,
+    /// What was asked for and did not come, up to which row.
+    gaps: BTreeMap<u64, u64>,
+    /// Rows that fit in an answer, about; all, as long as that is not known, and of a peer that
+    /// does not know where to end.
+    share: u64,
+    is_endless: bool,
+    asked: BTreeMap<u32, Stretch>,
+    /// The first rows of answers whose assertions are looked at.
+    opened: BTreeMap<u32, u64>,
+    /// Answers that are not all stored, by their first row: where each ends, and how many
+    /// assertions had come with it, once they are known.
+    ends: BTreeMap<u64, (u64, Option<u64>)>,
     /// What came before is stored or will be, whatever happens.
     reached: Cursor,
     /// Assertions that came, and those that were stored.
     came: u64,
     stored: u64,
-    is_over: bool,
-    /// How many rows the peer says it has.
+    /// How many rows the peer says it has, and the last of which an answer came.
     rows: u64,
+    front: u64,
     /// Whether the peer's rows from the first on are all that we lack, and it lacks nothing.
     is_all: bool,
 }
 
 impl Pull {
     /// From a row on, where the peer has it.
-    pub(super) fn new(from: Cursor, is_all: bool) -> Pull {
-        let (ends, reached) = (BTreeMap::new(), from);
-        Pull { next: from, ends, reached, came: 0, stored: 0, is_over: false, rows: 0, is_all }
+    pub(super) fn new(start: Cursor, is_all: bool) -> Pull {
+        Pull {
+            start,
+            numbering: 0,
+            next: start.row,
+            gaps: BTreeMap::new(),
+            share: u64::MAX,
+            is_endless: false,
+            asked: BTreeMap::new(),
+            opened: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            reached: start,
+            came: 0,
+            stored: 0,
+            rows: u64::MAX,
+            front: 0,
+            is_all,
+        }
     }
 
     /// Whether sets of these sizes are better pulled than compared.
@@ -48,9 +78,22 @@ impl Pull {
         ours.saturating_mul(FOLD) <= theirs && theirs - ours > FEW
     }
 
-    /// What to ask for.
-    pub(super) fn request(&self) -> Cursor {
-        self.next
+    /// What to ask for with a call; `None` while nothing more is known to ask for.
+    pub(super) fn ask(&mut self, number: u32) -> Option<Stretch> {
+        let numbering = if self.front == 0 { self.start.numbering } else { self.numbering };
+        let (row, until) = match self.gaps.pop_first() {
+            Some(gap) => gap,
+            None if self.next >= self.rows => return None,
+            None => {
+                let end = self.next.saturating_add(self.share);
+                // What the peer took in meanwhile comes with the last of what it had.
+                let until = if end < self.rows { end } else { u64::MAX };
+                (std::mem::replace(&mut self.next, until), until)
+            }
+        };
+        let stretch = Stretch { from: Cursor { numbering, row }, until };
+        self.asked.insert(number, stretch);
+        Some(stretch)
     }
 
     /// Takes an answer's span; a row known from an earlier pull is where it goes on. `Err`: the
@@ -61,30 +104,59 @@ impl Pull {
         span: Span,
         known: Option<u64>,
     ) -> Result<(), String> {
-        let asked = self.next;
+        let Some(asked) = self.asked.remove(&number) else { return Ok(()) };
         let Cursor { numbering, row } = span.from;
-        if numbering == asked.numbering && row != asked.row {
-            return Err(format!("the peer gave records from row {row}, asked for {}", asked.row));
+        let is_first = self.numbering == 0;
+        if !is_first && asked.from.numbering != self.numbering {
+            // The peer numbered its rows anew, and another answer told so.
+            return Ok(());
+        }
+        let is_same = numbering == asked.from.numbering;
+        if is_same && row != asked.from.row {
+            let wanted = asked.from.row;
+            return Err(format!("the peer gave records from row {row}, asked for {wanted}"));
         }
         if span.next <= row && row < span.rows {
             return Err(format!("the peer stays at row {row} of {}", span.rows));
         }
-        if numbering != asked.numbering {
+        let mut next = span.next;
+        if is_first || !is_same {
+            (self.numbering, self.reached) = (numbering, span.from);
+            (self.next, self.share) = (u64::MAX, u64::MAX);
+            self.gaps.clear();
             self.ends.clear();
-            self.reached = span.from;
+            next = next.max(known.unwrap_or(0));
         }
-        let next = known.unwrap_or(0).max(span.next);
-        self.ends.insert(number, (next, None));
-        self.next = Cursor { numbering, row: next };
-        self.rows = span.rows;
-        self.is_over = next >= span.rows;
+        let until = if is_same { asked.until } else { u64::MAX };
+        self.note_share(span.next - row.min(span.next), span.next, until);
+        if self.next == u64::MAX && until == u64::MAX {
+            self.next = next;
+        } else if next < until && next < span.rows {
+            self.gaps.insert(next, until);
+        } else {
+            self.next = self.next.max(next);
+        }
+        (self.rows, self.front) = (span.rows, self.front.max(next).max(1));
+        self.ends.insert(row, (next, None));
+        self.opened.insert(number, row);
         Ok(())
+    }
+
+    /// Learns how many rows to ask for at a time, from an answer of so many.
+    fn note_share(&mut self, count: u64, next: u64, until: u64) {
+        self.is_endless |= next > until;
+        self.share = match next.cmp(&until) {
+            _ if self.is_endless => u64::MAX,
+            Ordering::Equal => self.share.saturating_add(self.share / 8 + 1),
+            _ => count.max(1),
+        };
     }
 
     /// So many assertions came with an answer.
     pub(super) fn handle_records(&mut self, number: u32, count: usize) {
         self.came += count as u64;
-        if let Some((_, came)) = self.ends.get_mut(&number) {
+        let row = self.opened.remove(&number);
+        if let Some((_, came)) = row.and_then(|row| self.ends.get_mut(&row)) {
             *came = Some(self.came);
         }
         self.advance();
@@ -98,23 +170,24 @@ impl Pull {
 
     fn advance(&mut self) {
         while let Some(entry) = self.ends.first_entry() {
-            let (row, came) = *entry.get();
-            if came.is_none_or(|came| came > self.stored) {
+            let (next, came) = *entry.get();
+            let follows = *entry.key() <= self.reached.row;
+            if !follows || came.is_none_or(|came| came > self.stored) {
                 break;
             }
             entry.remove();
-            self.reached.row = self.reached.row.max(row);
+            self.reached.row = self.reached.row.max(next);
         }
     }
 
     /// Rows still to come, by what the peer says.
     pub(super) fn left(&self) -> u64 {
-        self.rows.saturating_sub(self.next.row)
+        if self.front == 0 { 0 } else { self.rows.saturating_sub(self.front) }
     }
 
     /// Whether the peer's last row came.
     pub(super) fn is_over(&self) -> bool {
-        self.is_over
+        self.asked.is_empty() && self.gaps.is_empty() && self.next >= self.rows
     }
 
     /// Whether the sets are level after it, by what the peer said.
@@ -129,13 +202,15 @@ impl Pull {
 }
 
 /// Answers a peer's request: the records from a row on that lie together in the log.
-pub fn answer(store: &Store, cursor: Cursor, bodies: &dyn Bodies) -> Records {
-    let numbering = store.numbering();
-    let row = if cursor.numbering == numbering { cursor.row.min(store.rows()) } else { 0 };
-    let from = Row::try_from(row).expect("no more than there are");
-    let span = Span { from: Cursor { numbering, row }, next: store.rows(), rows: store.rows() };
+pub fn answer(store: &Store, wanted: Stretch, bodies: &dyn Bodies) -> Records {
+    let (numbering, rows) = (store.numbering(), store.rows());
+    let is_known = wanted.from.numbering == numbering;
+    let row = if is_known { wanted.from.row.min(rows) } else { 0 };
+    let next = if is_known { wanted.until.clamp(row, rows) } else { rows };
+    let narrow = |row| Row::try_from(row).expect("no more than there are");
+    let span = Span { from: Cursor { numbering, row }, next, rows };
     let mut records = Records { span, ..Records::default() };
-    if let Some(window) = store.window(from, limits::RECORDS_BYTES) {
+    if let Some(window) = store.window(narrow(row)..narrow(next), limits::RECORDS_BYTES) {
         records.good = bodies.sealed_at_all(&window.places);
         records.span.next = u64::from(window.next);
     }

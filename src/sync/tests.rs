@@ -140,9 +140,12 @@ impl Peer for Honest {
                 Reply::Leaves { leaves, truncated: false }
             }
             Request::Records(_) if !self.has_sketch => Reply::Unsupported,
-            Request::Records(cursor) => {
+            Request::Records(mut wanted) => {
                 self.record_pages += 1;
-                Reply::Records(answer_records(&node.store, cursor, &node.bodies))
+                if self.is_old {
+                    wanted.until = u64::MAX;
+                }
+                Reply::Records(answer_records(&node.store, wanted, &node.bodies))
             }
             Request::FetchShort(ids) => {
                 let rows = ids.iter().filter_map(|id| node.store.find_short(*id));

@@ -361,7 +361,7 @@ impl Node {
                 let leaves = store.leaves_of(part, limits::LEAVES_MAX);
                 Reply::Leaves { leaves, truncated: false }
             }
-            Request::Records(cursor) => Reply::Records(answer_records(store, cursor, disk)),
+            Request::Records(wanted) => Reply::Records(answer_records(store, wanted, disk)),
             Request::Fetch(wanted) => {
                 let good = wanted.iter().filter_map(|hash| body(store.find(hash, disk)));
                 Reply::Fetched { good: good.collect(), bad: 0 }

@@ -40,7 +40,7 @@ impl Peer for Liar {
                 Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
             }
             Request::Sketch(request) => Reply::Sketch(self.cells(&request)),
-            Request::Records(Cursor { row, .. }) => {
+            Request::Records(Stretch { from: Cursor { row, .. }, .. }) => {
                 self.records += 1;
                 let from = Cursor { numbering: 7, row };
                 let bad = u64::from(self.bad);
@@ -155,7 +155,8 @@ fn unheard_of(first: Digest) -> Reply {
 impl Lying {
     fn log_on(&self, row: u64) -> Reply {
         let first = Cursor { numbering: 1, row: 0 };
-        let given = answer_records(&self.peer.node.store, first, &self.peer.node.bodies);
+        let wanted = Stretch { from: first, until: u64::MAX };
+        let given = answer_records(&self.peer.node.store, wanted, &self.peer.node.bodies);
         let from = Cursor { numbering: 7, row };
         let span = Span { from, next: row + given.span.next, rows: u64::MAX };
         Reply::Records(Records { span, ..given })
@@ -238,7 +239,7 @@ impl Lying {
             (Lie::Bodies, Request::FetchShort(wanted)) => {
                 Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
             }
-            (Lie::Log, Request::Records(cursor)) => self.log_on(cursor.row),
+            (Lie::Log, Request::Records(wanted)) => self.log_on(wanted.from.row),
             (Lie::Full, Request::Sketch(request)) => {
                 Reply::Sketch(answer_sketch(&Node::with([]).store, request))
             }

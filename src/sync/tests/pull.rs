@@ -106,44 +106,127 @@ fn large_assertions_wait_by_their_bytes() {
     assert!(bytes < PULLED_BYTES_MAX + 40_300 * page && waiting < 400, "{waiting}");
 }
 
-#[test]
-fn the_next_records_are_asked_for_while_those_before_are_looked_at() {
-    let mut node = Node::with(0..0);
-    let mut peer = Honest::sketching(Node::with(0..9000));
-    let mut session = Session::new(node.root(), 0, Way::Sketches(Past::default()));
-    let mut opened = VecDeque::new();
-    let mut most = 0;
-    loop {
-        match session.poll_output(&node.store, &node.bodies) {
-            Some(Output::Call(number, request)) => {
-                let reply = peer.reply(request).expect("honest");
-                if let Reply::Records(records) = &reply {
-                    session.handle_span(number, records.span);
-                    // Once more is as if it were not.
-                    session.handle_span(number, records.span);
-                    opened.push_back((number, reply));
-                } else {
+/// What a pull asks for and what is stored, if each answer is held back for as long as others come,
+/// and looked at last come first.
+struct Backwards {
+    node: Node,
+    session: Session,
+    opened: Vec<(u32, Reply)>,
+    asked: Vec<Stretch>,
+    /// Answers at once that were looked at or on their way.
+    most: usize,
+}
+
+impl Backwards {
+    fn new() -> Backwards {
+        let node = Node::with(0..0);
+        let session = Session::new(Digest::ZERO, 0, Way::Sketches(Past::default()));
+        Backwards { node, session, opened: Vec::new(), asked: Vec::new(), most: 0 }
+    }
+
+    fn run(&mut self, peer: &mut impl Peer) -> Report {
+        loop {
+            let Backwards { node, session, .. } = self;
+            match session.poll_output(&node.store, &node.bodies) {
+                Some(Output::Call(number, request)) => {
+                    if let Request::Records(stretch) = &request {
+                        self.asked.push(*stretch);
+                    }
+                    let reply = peer.reply(request).expect("no failure");
+                    self.opened.push((number, reply));
+                    self.most = self.most.max(self.opened.len());
+                }
+                Some(Output::Offer(sealed)) => {
+                    let known = session.pulled().map_or(0, |cursor| cursor.row);
+                    let new = node.add(sealed);
+                    session.handle_stored(Ok(new));
+                    let rows = node.store.rows();
+                    assert!(known <= rows, "{known} of {rows} are said to be stored");
+                }
+                Some(Output::Done) => return session.report().clone(),
+                Some(Output::Turn) => session.handle_turn(),
+                None => {
+                    let spans = self.opened.iter().filter_map(|(number, reply)| match reply {
+                        Reply::Records(records) => Some((*number, records.span)),
+                        _ => None,
+                    });
+                    // Again is as if it were not.
+                    spans.for_each(|(number, span)| session.handle_span(number, span));
+                    if let Some(output) = session.poll_output(&node.store, &node.bodies) {
+                        let Output::Call(number, request) = output else { panic!("{output:?}") };
+                        let Request::Records(stretch) = &request else { panic!("{request:?}") };
+                        self.asked.push(*stretch);
+                        let reply = peer.reply(request).expect("no failure");
+                        self.opened.push((number, reply));
+                        self.most = self.most.max(self.opened.len());
+                        continue;
+                    }
+                    let (number, reply) = self.opened.pop().expect("something is waited for");
                     session.handle_reply(number, reply, &node.store, &node.bodies);
                 }
-                most = most.max(opened.len());
-            }
-            Some(Output::Offer(sealed)) => {
-                let before = session.pulled().map_or(0, |cursor| cursor.row);
-                let row = node.store.len();
-                assert!(before <= row, "{before} of {row} is said to be stored");
-                assert!(node.add(sealed));
-                session.handle_stored(Ok(true));
-            }
-            Some(Output::Done) => break,
-            Some(Output::Turn) => session.handle_turn(),
-            None => {
-                // Those that came last are known first.
-                let (number, reply) = opened.pop_back().expect("something is waited for");
-                session.handle_reply(number, reply, &node.store, &node.bodies);
             }
         }
     }
-    assert_eq!((most, node.root()), (OPENED_MAX + 1, peer.node.root()));
-    assert_eq!(session.pulled().map(|cursor| cursor.row), Some(9000));
-    assert_eq!(session.report().received, 9000);
+}
+
+#[test]
+fn stretches_are_asked_for_side_by_side_and_come_in_any_order() {
+    let (mut pull, mut peer) = (Backwards::new(), Honest::sketching(Node::with(0..20_000)));
+    let report = pull.run(&mut peer);
+    assert_eq!((report.error, report.received), (None, 20_000));
+    assert_eq!((pull.most, pull.node.root()), (RECORDS_MAX + 1, peer.node.root()));
+    assert_eq!(pull.session.pulled().map(|cursor| cursor.row), Some(20_000));
+    let mut rows: Vec<u64> = pull.asked.iter().map(|stretch| stretch.from.row).collect();
+    rows.sort_unstable();
+    rows.dedup();
+    assert_eq!(rows.len(), pull.asked.len(), "nothing is asked for twice: {:?}", pull.asked);
+    assert!(pull.asked.iter().any(|stretch| stretch.until < 20_000));
+}
+
+#[test]
+fn a_peer_that_knows_no_end_is_asked_for_one_answer_after_the_other() {
+    let (mut pull, mut peer) = (Backwards::new(), Honest::sketching(Node::with(0..20_000)));
+    peer.is_old = true;
+    let report = pull.run(&mut peer);
+    assert_eq!((report.error, report.received), (None, 20_000));
+    assert_eq!(pull.node.root(), peer.node.root());
+    let bounded = pull.asked.iter().filter(|stretch| stretch.until < u64::MAX).count();
+    // Its first answers may happen to end where they should.
+    assert!(bounded <= 2 * RECORDS_MAX, "{:?}", pull.asked);
+}
+
+/// Has its index made anew before an answer: rows are counted by another number.
+struct Renumbered {
+    peer: Honest,
+    before: usize,
+}
+
+impl Peer for Renumbered {
+    fn reply(&mut self, request: Request) -> Result<Reply, String> {
+        if self.peer.record_pages == self.before {
+            let Node { store, bodies } = &mut self.peer.node;
+            let mut anew = Store::new(99);
+            for (index, sealed) in bodies.0.iter().enumerate() {
+                let position = Position(index as u64 * STRIDE);
+                anew.apply(&Committed::recovered(position, sealed.clone()), bodies);
+            }
+            *store = anew;
+            self.before = usize::MAX;
+        }
+        self.peer.reply(request)
+    }
+}
+
+#[test]
+fn a_peer_that_numbers_its_rows_anew_is_pulled_from_its_first_row() {
+    for before in 1..6 {
+        let peer = Honest::sketching(Node::with(0..12_000));
+        let (mut pull, mut peer) = (Backwards::new(), Renumbered { peer, before });
+        let report = pull.run(&mut peer);
+        assert_eq!((report.error, report.received), (None, 12_000), "before {before}");
+        assert_eq!(pull.node.root(), peer.peer.node.root());
+        let numbering = peer.peer.node.store.numbering();
+        let reached = Some(Cursor { numbering, row: 12_000 });
+        assert_eq!(pull.session.pulled(), reached, "before {before}");
+    }
 }

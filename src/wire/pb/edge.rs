@@ -120,6 +120,9 @@ pub struct RecordsRequest {
     pub from: u64,
     #[prost(fixed64, tag = "2")]
     pub numbering: u64,
+    /// No row from this one on is wanted; 0: whatever fits in the answer. A callee that does not know it gives more.
+    #[prost(uint64, tag = "3")]
+    pub until: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordsResponse {
