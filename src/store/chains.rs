@@ -1,7 +1,7 @@
 //! Rows in chains: those whose keys begin with the same bits, newest first.
 //!
 //! In: rows in ascending order, each with the front of its key. Out: where each chain begins; a row
-//! itself keeps the one before it. There are about as many chains as rows, up to [`CHAINS_MAX`], so
+//! itself keeps the one before it. There are about as many chains as rows, up to a bound, so
 //! a chain is short unless its rows share one key. Digests with a common front can be made, but to
 //! make one more of them takes longer than to walk past all of them.
 //!
@@ -13,27 +13,27 @@ use std::ops::Range;
 pub(super) const NONE: u32 = u32::MAX;
 /// Chains while there are hardly any rows.
 const CHAINS_MIN: usize = 1 << 8;
-/// Chains once there are so many rows: one to a chain when they become a run.
-const CHAINS_MAX: usize = 1 << 17;
 
 /// The newest row of each chain.
 #[derive(Debug)]
 pub(super) struct Chains {
     heads: Vec<u32>,
+    most: usize,
 }
 
 impl Chains {
-    pub(super) fn new() -> Chains {
-        Chains { heads: Vec::new() }
+    /// None yet, and never more than `most`, a power of two.
+    pub(super) fn new(most: usize) -> Chains {
+        Chains { heads: Vec::new(), most }
     }
 
     /// Whether the next row needs more chains: then all rows are to be linked again.
     pub(super) fn grows(&mut self, rows: usize) -> bool {
         let count = self.heads.len();
-        let is_due = rows >= count && count < CHAINS_MAX;
+        let is_due = rows >= count && count < self.most;
         if is_due {
             // Four times as many, so that few rows are linked more than once.
-            self.heads = vec![NONE; (4 * count).clamp(CHAINS_MIN, CHAINS_MAX)];
+            self.heads = vec![NONE; (4 * count).clamp(CHAINS_MIN, self.most)];
         }
         is_due
     }
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn chains_keep_their_rows_and_the_order_of_their_keys() {
         let mut random = fastrand::Rng::with_seed(5);
-        let mut chains = Chains::new();
+        let mut chains = Chains::new(1 << 16);
         assert_eq!((chains.newest(0), chains.under(7, 0).len()), (NONE, 0));
         let mut fronts: Vec<u32> = Vec::new();
         let mut before: Vec<u32> = Vec::new();
@@ -86,7 +86,7 @@ mod tests {
             fronts.push(random.u32(..));
             before.push(chains.link(fronts[row as usize], row));
         }
-        assert_eq!(chains.bytes(), 4 * CHAINS_MAX, "enough of them, and no more");
+        assert_eq!(chains.bytes(), 4 << 16, "enough of them, and no more");
         let before = &before;
         let rows_of = |newest: u32| {
             let some = |row: u32| Some(row).filter(|row| *row != NONE);

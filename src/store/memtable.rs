@@ -28,6 +28,12 @@ enum By {
 impl By {
     const ALL: [By; 3] = [By::Hash, By::Subject, By::Predicate];
 
+    /// One to a row when they become a run, or half as many: each new row looks for its hash, and
+    /// only a query for a name.
+    fn chains(self) -> usize {
+        if self == By::Hash { 1 << 17 } else { 1 << 16 }
+    }
+
     fn name(is_subject: bool) -> By {
         if is_subject { By::Subject } else { By::Predicate }
     }
@@ -72,7 +78,7 @@ pub(super) struct Memtable {
 impl Memtable {
     /// None yet; the first will have this number.
     pub(super) fn new(first: Row) -> Memtable {
-        let chains = By::ALL.map(|_| Chains::new());
+        let chains = By::ALL.map(|by| Chains::new(by.chains()));
         Memtable { first, entries: Vec::new(), rows: Rows::default(), chains }
     }
 
