@@ -24,7 +24,7 @@ pub const VERIFY_BATCH_MAX: usize = 128;
 
 /// Assertions one node holds: rows are numbered in 31 bits.
 pub const ROWS_MAX: usize = (1 << 31) - 1;
-/// Rows of the index in memory, at some 50 bytes, before they become a file; as many again while
+/// Rows of the index in memory, at some 60 bytes, before they become a file; as many again while
 /// that is written.
 pub const SPILL_ROWS: usize = 1 << 17;
 /// Bodies in one page of a query; whatever `limit` says, so that a page of large texts stays small.
