@@ -81,10 +81,10 @@ impl Writer {
     /// Writes frames at the tail. Without room the log stays as it was.
     pub(super) fn write(&mut self, batch: &Batch) -> Result<Done, Fault> {
         let mut frames = std::mem::take(&mut self.frames);
-        frames.clear();
-        frames.shrink_to(if batch.bytes < LARGE_BYTES { FEW_BYTES } else { FRAMES_KEPT });
         batch.frames(&mut frames);
         let done = self.put(batch.position, &frames, batch.ahead);
+        frames.clear();
+        frames.shrink_to(if batch.bytes < LARGE_BYTES { FEW_BYTES } else { FRAMES_KEPT });
         self.frames = frames;
         done
     }
