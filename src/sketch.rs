@@ -154,18 +154,16 @@ impl Cell {
     }
 }
 
-/// A cell of a sketch that is kept, with how many ids lie in it.
-#[derive(Clone, Copy, Default, Debug)]
-struct Kept {
-    ids: ShortId,
-    checks: u32,
-    count: u32,
+/// A cell that is kept: the sum of the ids, that of their checks, and in the upper half how many
+/// they are. Numbers, because memory for zeros of these is not touched before it is used.
+type Kept = [u64; 2];
+
+fn cell_of([ids, rest]: Kept) -> Cell {
+    Cell { ids, checks: rest as u32 }
 }
 
-impl Kept {
-    fn cell(&self) -> Cell {
-        Cell { ids: self.ids, checks: self.checks }
-    }
+fn count_of([_, rest]: Kept) -> u32 {
+    (rest >> 32) as u32
 }
 
 /// A cell, and which of a group's members lies in it.
@@ -202,7 +200,7 @@ impl Sketch {
     /// As [`Sketch::new`], but only the first cells of it.
     pub fn of_cells(key: Key, cells: usize) -> Sketch {
         let cells = cells.clamp(1, limits::SKETCH_CELLS_MAX);
-        Sketch { key, cells: vec![Kept::default(); cells] }
+        Sketch { key, cells: vec![[0; 2]; cells] }
     }
 
     /// Takes in new members.
@@ -213,9 +211,8 @@ impl Sketch {
             let checks: Vec<u32> = group.iter().map(|id| self.key.check(*id)).collect();
             for Step { place, member } in steps.drain(..) {
                 let kept = &mut self.cells[usize::from(place)];
-                kept.ids ^= group[usize::from(member)];
-                kept.checks ^= checks[usize::from(member)];
-                kept.count = kept.count.wrapping_add(1);
+                kept[0] ^= group[usize::from(member)];
+                kept[1] = (kept[1] ^ u64::from(checks[usize::from(member)])).wrapping_add(1 << 32);
             }
         }
     }
@@ -254,9 +251,8 @@ impl Sketch {
     /// Writes the cells out.
     pub fn save(&self, sink: &mut Sink) {
         for kept in &self.cells {
-            sink.put_u64(kept.ids);
-            sink.put_u32(kept.checks);
-            sink.put_u32(kept.count);
+            sink.put_u64(kept[0]);
+            sink.put_u64(kept[1]);
         }
     }
 
@@ -264,7 +260,7 @@ impl Sketch {
     pub fn load(key: Key, source: &mut Source) -> Option<Sketch> {
         let mut sketch = Sketch::new(key);
         for kept in &mut sketch.cells {
-            *kept = Kept { ids: source.u64()?, checks: source.u32()?, count: source.u32()? };
+            *kept = [source.u64()?, source.u64()?];
         }
         Some(sketch)
     }
@@ -292,7 +288,7 @@ impl Sketch {
     }
 
     fn cell(&self, place: usize) -> Cell {
-        self.cells[place].cell()
+        cell_of(self.cells[place])
     }
 
     /// How many members it is of, modulo 2^32: all lie in the first cell.
@@ -306,7 +302,7 @@ impl Sketch {
     }
 
     fn count(&self, place: usize) -> u32 {
-        self.cells[place].count
+        count_of(self.cells[place])
     }
 
     /// Heap bytes, once members have touched them.

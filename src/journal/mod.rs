@@ -314,7 +314,7 @@ impl CommitQueue {
 
     /// Whether nothing is on its way.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.outbox.is_empty()
     }
 
     /// How many wait while others fly.

@@ -26,7 +26,7 @@ use crate::wire::grpc::{CLUSTER_KEY, CONTENT_TYPE as GRPC, format_timeout};
 use crate::wire::status::{Code, Status, decode_message};
 
 /// Bytes a peer may send on one stream before we have read them: an answer to `Records`, so that it
-/// does not wait for us.
+/// does not wait for us. A connection has room for two of them and for what others are answered.
 const WINDOW_BYTES: u32 = (limits::RECORDS_BYTES + (64 << 10)) as u32;
 /// A peer may send frames of this size: a large answer takes a quarter of the reads.
 const FRAME_BYTES: u32 = 64 << 10;
@@ -243,7 +243,7 @@ impl Peer {
         let handshake = client::Builder::new()
             .enable_push(false)
             .initial_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(3 * WINDOW_BYTES)
             .max_frame_size(FRAME_BYTES)
             .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
             .max_send_buffer_size(limits::ASSERTION_BYTES_MAX + limits::STREAM_SEND_BYTES_MAX)

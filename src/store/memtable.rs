@@ -15,7 +15,7 @@ const CHUNK: usize = 512;
 /// Positions told at a time.
 const PLACES_MAX: Row = 512;
 /// Two names are held against each other by so many of their rows at most.
-const COUNTED_MAX: usize = 1024;
+const COUNTED_MAX: usize = 1 << 14;
 
 /// What the rows are chained by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

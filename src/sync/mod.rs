@@ -239,7 +239,11 @@ impl Session {
                 }
                 self.take_records(number, records, store, bodies);
             }
-            (Some(Asked::Records), Reply::Unsupported) => self.phase = Phase::Sketch,
+            (Some(Asked::Records), Reply::Unsupported) => {
+                if self.phase == Phase::Pull {
+                    self.phase = Phase::Sketch;
+                }
+            }
             (Some(Asked::Sketch(part)), Reply::Sketch(reply)) => {
                 self.report.rounds += 1;
                 self.is_short = true;
@@ -304,12 +308,12 @@ impl Session {
     /// An offered assertion is stored (true: it was new), or could not be.
     pub fn handle_stored(&mut self, fate: Result<bool, String>) {
         self.offered_bytes -= self.offered.pop_front().unwrap_or(0);
-        if let Some(pull) = &mut self.pull {
-            pull.handle_stored();
-        }
-        match fate {
-            Ok(new) => self.report.received += u64::from(new),
-            Err(reason) => self.fail(reason),
+        match (fate, &mut self.pull) {
+            (Ok(new), pull) => {
+                self.report.received += u64::from(new);
+                pull.iter_mut().for_each(Pull::handle_stored);
+            }
+            (Err(reason), _) => self.fail(reason),
         }
     }
 

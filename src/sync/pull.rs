@@ -125,6 +125,7 @@ impl Pull {
             (self.next, self.share) = (u64::MAX, u64::MAX);
             self.gaps.clear();
             self.ends.clear();
+            self.opened.clear();
             next = next.max(known.unwrap_or(0));
         }
         let until = if is_same { asked.until } else { u64::MAX };
@@ -145,10 +146,15 @@ impl Pull {
     /// Learns how many rows to ask for at a time, from an answer of so many.
     fn note_share(&mut self, count: u64, next: u64, until: u64) {
         self.is_endless |= next > until;
+        let share = self.share;
         self.share = match next.cmp(&until) {
             _ if self.is_endless => u64::MAX,
-            Ordering::Equal => self.share.saturating_add(self.share / 8 + 1),
-            _ => count.max(1),
+            Ordering::Equal if count >= share => share.saturating_add(share / 32 + 1),
+            Ordering::Equal => share,
+            // Room to grow, since what does not fit costs one more call.
+            _ if share == u64::MAX => (count - count / 8).max(1),
+            // It may have ended with a segment.
+            _ => (count - count / 8).max(share / 2).max(1),
         };
     }
 

@@ -230,3 +230,47 @@ fn a_peer_that_numbers_its_rows_anew_is_pulled_from_its_first_row() {
         assert_eq!(pull.session.pulled(), reached, "before {before}");
     }
 }
+
+#[test]
+fn a_share_is_learnt_from_whole_answers_and_survives_the_end_of_a_segment() {
+    let mut pull = Pull::new(Cursor::default(), true);
+    let rows = 1_000_000;
+    let mut give = |number: u32, most: u64| {
+        let Stretch { from, until } = pull.ask(number).expect("rows are left");
+        let next = until.min(from.row + most).min(rows);
+        let span = Span { from: Cursor { numbering: 7, row: from.row }, next, rows };
+        pull.handle_span(number, span, None).expect("it moves on");
+        next - from.row
+    };
+    let counts: Vec<u64> = (0..20).map(|number| give(number, 3000)).collect();
+    // What is left of a stretch that was too long is asked for, and changes nothing.
+    assert!(counts.iter().filter(|count| **count < 2000).count() <= 5, "{counts:?}");
+    assert_eq!(give(20, 10), 10, "the end of a segment");
+    let after: Vec<u64> = (21..30).map(|number| give(number, 3000)).collect();
+    assert!(after.iter().filter(|count| **count < 1000).count() <= 3, "{after:?}");
+}
+
+#[test]
+fn what_was_refused_does_not_count_as_stored() {
+    let mut node = Node::with(0..0);
+    let mut peer = Honest::sketching(Node::with(0..1000));
+    let mut session = Session::new(node.root(), 0, Way::Sketches(Past::default()));
+    let mut offered = 0;
+    while let Some(output) = session.poll_output(&node.store, &node.bodies) {
+        match output {
+            Output::Call(number, request) => {
+                let reply = peer.reply(request).expect("honest");
+                session.handle_reply(number, reply, &node.store, &node.bodies);
+            }
+            Output::Offer(sealed) => {
+                offered += 1;
+                let fate = if offered > 500 { Err("full".into()) } else { Ok(node.add(sealed)) };
+                session.handle_stored(fate);
+            }
+            Output::Done => break,
+            Output::Turn => session.handle_turn(),
+        }
+    }
+    assert_eq!(session.report().error.as_deref(), Some("full"));
+    assert_eq!(session.pulled().map(|cursor| cursor.row), Some(0));
+}
