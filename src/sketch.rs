@@ -10,6 +10,7 @@
 
 mod estimate;
 
+use crate::base::random::{WEYL, mix};
 use crate::base::stream::{Sink, Source};
 use crate::base::{Digest, Secret, limits};
 
@@ -127,15 +128,6 @@ impl Way {
 fn rounded_up(step: f64) -> i64 {
     let whole = step as i64;
     whole + i64::from(step > whole as f64)
-}
-
-const WEYL: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// SplitMix64's finalizer.
-fn mix(mut value: u64) -> u64 {
-    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
 
 /// The sum (exclusive or) of the ids that lie in a cell, and of their checks.

@@ -3,6 +3,16 @@
 //! In: a seed. Out: numbers (SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
 //! Generators", 2014). Never: seeds itself, serves where a stranger must not foresee it.
 
+/// What the generator's state grows by.
+pub const WEYL: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// SplitMix64's finalizer: every bit depends on all bits.
+pub fn mix(mut value: u64) -> u64 {
+    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
 /// A generator.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
@@ -15,11 +25,8 @@ impl Random {
 
     /// 64 bits.
     pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut value = self.0;
-        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        value ^ (value >> 31)
+        self.0 = self.0.wrapping_add(WEYL);
+        mix(self.0)
     }
 
     /// A number below `end`, which is not zero.

@@ -24,7 +24,8 @@ const FEW: u64 = 64;
 pub(super) struct Pull {
     /// Where it begins, if the peer has that.
     start: Cursor,
-    numbering: u64,
+    /// What its rows are counted by, once an answer told.
+    numbering: Option<u64>,
     /// From here on nothing was asked for; the last of all rows while an answer may bring any.
     next: u64,
     /// What was asked for and did not come, up to which row.
@@ -56,7 +57,7 @@ impl Pull {
     pub(super) fn new(start: Cursor, is_all: bool) -> Pull {
         Pull {
             start,
-            numbering: 0,
+            numbering: None,
             next: start.row,
             gaps: BTreeMap::new(),
             share: u64::MAX,
@@ -80,7 +81,7 @@ impl Pull {
 
     /// What to ask for with a call; `None` while nothing more is known to ask for.
     pub(super) fn ask(&mut self, number: u32) -> Option<Stretch> {
-        let numbering = if self.front == 0 { self.start.numbering } else { self.numbering };
+        let numbering = self.numbering.unwrap_or(self.start.numbering);
         let (row, until) = match self.gaps.pop_first() {
             Some(gap) => gap,
             None if self.next >= self.rows => return None,
@@ -106,8 +107,8 @@ impl Pull {
     ) -> Result<(), String> {
         let Some(asked) = self.asked.remove(&number) else { return Ok(()) };
         let Cursor { numbering, row } = span.from;
-        let is_first = self.numbering == 0;
-        if !is_first && asked.from.numbering != self.numbering {
+        let is_first = self.numbering.is_none();
+        if self.numbering.is_some_and(|current| current != asked.from.numbering) {
             // The peer numbered its rows anew, and another answer told so.
             return Ok(());
         }
@@ -121,7 +122,7 @@ impl Pull {
         }
         let mut next = span.next;
         if is_first || !is_same {
-            (self.numbering, self.reached) = (numbering, span.from);
+            (self.numbering, self.reached) = (Some(numbering), span.from);
             (self.next, self.share) = (u64::MAX, u64::MAX);
             self.gaps.clear();
             self.ends.clear();
@@ -137,7 +138,7 @@ impl Pull {
         } else {
             self.next = self.next.max(next);
         }
-        (self.rows, self.front) = (span.rows, self.front.max(next).max(1));
+        (self.rows, self.front) = (span.rows, self.front.max(next));
         self.ends.insert(row, (next, None));
         self.opened.insert(number, row);
         Ok(())
@@ -188,7 +189,7 @@ impl Pull {
 
     /// Rows still to come, by what the peer says.
     pub(super) fn left(&self) -> u64 {
-        if self.front == 0 { 0 } else { self.rows.saturating_sub(self.front) }
+        self.numbering.map_or(0, |_| self.rows.saturating_sub(self.front))
     }
 
     /// Whether the peer's last row came.
