@@ -217,26 +217,14 @@ impl Sketch {
             steps.push(Step { place: way.place as u16, member });
             way.step();
         };
-        if group.len() >= LANES {
-            let mut lanes: [(u8, Way); LANES] =
-                std::array::from_fn(|_| rest.next().expect("so many"));
-            'all: loop {
-                lanes.iter_mut().for_each(|(member, way)| go(*member, way));
-                for lane in lanes.iter_mut().filter(|(_, way)| way.place >= end) {
-                    let Some(next) = rest.next() else { break 'all };
-                    *lane = next;
-                }
-            }
-            for (member, mut way) in lanes {
-                while way.place < end {
-                    go(member, &mut way);
-                }
-            }
-        }
-        for (member, mut way) in rest {
-            while way.place < end {
-                go(member, &mut way);
-            }
+        let mut lanes: Vec<(u8, Way)> = rest.by_ref().take(LANES).collect();
+        while !lanes.is_empty() {
+            lanes.iter_mut().for_each(|(member, way)| go(*member, way));
+            // Whose way is at its end gives its lane to the next.
+            lanes.retain_mut(|lane| {
+                let next = if lane.1.place < end { None } else { Some(rest.next()) };
+                next.is_none_or(|next| next.map(|next| *lane = next).is_some())
+            });
         }
     }
 
