@@ -50,8 +50,10 @@ pub struct Reactor {
     next_source: Cell<u64>,
     timers: RefCell<BTreeMap<(Instant, u64), Waker>>,
     next_timer: Cell<u64>,
-    /// Who goes on after the next wait, which is none then.
+    /// Tasks that go on after the next look at epoll, which does not wait then.
     turns: RefCell<Vec<Waker>>,
+    /// Looks at epoll so far.
+    rounds: Cell<u64>,
 }
 
 /// How other threads reach a parked reactor.
@@ -154,6 +156,7 @@ impl Reactor {
             timers: RefCell::default(),
             next_timer: Cell::new(0),
             turns: RefCell::default(),
+            rounds: Cell::new(0),
         })
     }
 
@@ -176,6 +179,16 @@ impl Reactor {
         self.sources.borrow_mut().remove(&source.key);
     }
 
+    /// Looks at epoll so far: what a connection may do in one round is counted by it.
+    pub fn rounds(&self) -> u64 {
+        self.rounds.get()
+    }
+
+    /// Wakes a task when epoll was looked at once more.
+    pub fn wake_next_round(&self, waker: Waker) {
+        self.turns.borrow_mut().push(waker);
+    }
+
     /// Runs the executor and `future` until the future is done.
     pub fn block_on<T>(&self, executor: &LocalExecutor<'_>, future: impl Future<Output = T>) -> T {
         let waker = Waker::from(self.wake.clone());
@@ -194,6 +207,7 @@ impl Reactor {
 
     /// One wait, and the wakes that come of it.
     fn turn(&self, events: &mut Vec<epoll::Event>) {
+        self.rounds.set(self.rounds.get() + 1);
         self.wake.parked.store(true, Ordering::SeqCst);
         let is_awaited = !self.turns.borrow().is_empty();
         let wait = if is_awaited || self.wake.notified.load(Ordering::SeqCst) {
@@ -274,7 +288,7 @@ pub async fn next_turn() {
             return Poll::Ready(());
         }
         let reactor = current().expect("the reactor was made at the start");
-        reactor.turns.borrow_mut().push(context.waker().clone());
+        reactor.wake_next_round(context.waker().clone());
         Poll::Pending
     })
     .await;

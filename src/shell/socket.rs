@@ -1,8 +1,12 @@
 //! TCP on the reactor, in the shapes that h2 (tokio's io traits) and hyper want.
 //!
 //! In: addresses and descriptors. Out: byte streams. Reads go into uninitialised room, so that
-//! nobody pays for zeroing what the kernel overwrites. Never: blocks, resolves a name.
+//! nobody pays for zeroing what the kernel overwrites. A stream moves a bounded number of bytes
+//! each way between two looks at epoll; then its task waits while others are served.
+//!
+//! Never: blocks, resolves a name.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -18,6 +22,7 @@ use rustix::net::{
 };
 
 use super::reactor::{self, Reactor, Source};
+use crate::base::limits;
 
 /// Connections the kernel holds for us until we accept them.
 const BACKLOG: i32 = 256;
@@ -102,7 +107,9 @@ impl TcpListener {
         loop {
             ready!(self.0.source.poll_readable(context));
             match net::accept_with(&self.0.descriptor, flags) {
-                Ok(descriptor) => return Poll::Ready(TcpStream::adopt(descriptor)),
+                Ok(descriptor) => {
+                    return Poll::Ready(TcpStream::adopt(descriptor, limits::ROUND_READ_BYTES));
+                }
                 Err(Errno::AGAIN) => self.0.source.drained(),
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
@@ -111,13 +118,56 @@ impl TcpListener {
     }
 }
 
+/// Bytes that one stream may still move one way in this round of the reactor.
+///
+/// A protocol machine reads until its socket has no more. A sender that is faster than this node
+/// (small frames cost a few bytes to send and a microsecond to handle) would keep it reading, and
+/// every other task waiting, for as long as it likes.
+struct Quota {
+    per_round: usize,
+    round: Cell<u64>,
+    left: Cell<usize>,
+}
+
+impl Quota {
+    fn new(per_round: usize) -> Quota {
+        Quota { per_round, round: Cell::new(0), left: Cell::new(per_round) }
+    }
+
+    /// The bytes that are left; where there are none, the task goes on in the next round.
+    fn poll_left(&self, reactor: &Reactor, context: &Context<'_>) -> Poll<usize> {
+        if self.round.replace(reactor.rounds()) != reactor.rounds() {
+            self.left.set(self.per_round);
+        }
+        match self.left.get() {
+            0 => {
+                reactor.wake_next_round(context.waker().clone());
+                Poll::Pending
+            }
+            left => Poll::Ready(left),
+        }
+    }
+
+    fn spend(&self, bytes: usize) {
+        self.left.set(self.left.get().saturating_sub(bytes));
+    }
+}
+
 /// A connected socket, without Nagle's delay.
-pub struct TcpStream(Watched);
+pub struct TcpStream {
+    socket: Watched,
+    to_read: Quota,
+    to_write: Quota,
+}
 
 impl TcpStream {
-    fn adopt(descriptor: OwnedFd) -> io::Result<TcpStream> {
+    fn adopt(descriptor: OwnedFd, read_per_round: usize) -> io::Result<TcpStream> {
         sockopt::set_tcp_nodelay(&descriptor, true)?;
-        Ok(TcpStream(Watched::new(descriptor)?))
+        Ok(TcpStream {
+            socket: Watched::new(descriptor)?,
+            to_read: Quota::new(read_per_round),
+            to_write: Quota::new(limits::ROUND_WRITE_BYTES),
+        })
     }
 
     /// Connects; bound the wait from outside.
@@ -127,10 +177,10 @@ impl TcpStream {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(error) => return Err(error.into()),
         }
-        let stream = TcpStream::adopt(descriptor)?;
-        stream.0.source.filled();
-        poll_fn(|context| stream.0.source.poll_writable(context)).await;
-        sockopt::socket_error(&stream.0.descriptor)??;
+        let stream = TcpStream::adopt(descriptor, limits::ROUND_READ_BYTES_CLIENT)?;
+        stream.socket.source.filled();
+        poll_fn(|context| stream.socket.source.poll_writable(context)).await;
+        sockopt::socket_error(&stream.socket.descriptor)??;
         Ok(stream)
     }
 
@@ -140,18 +190,21 @@ impl TcpStream {
         context: &mut Context<'_>,
         room: &mut [MaybeUninit<u8>],
     ) -> Poll<io::Result<usize>> {
-        let capacity = room.len();
+        let left = ready!(self.to_read.poll_left(&self.socket.reactor, context));
+        let capacity = room.len().min(left);
+        let room = &mut room[..capacity];
         loop {
-            ready!(self.0.source.poll_readable(context));
-            match net::recv(&self.0.descriptor, &mut *room, RecvFlags::empty()) {
+            ready!(self.socket.source.poll_readable(context));
+            match net::recv(&self.socket.descriptor, &mut *room, RecvFlags::empty()) {
                 Ok(((filled, _), _)) => {
                     let count = filled.len();
                     if count < capacity {
-                        self.0.source.drained();
+                        self.socket.source.drained();
                     }
+                    self.to_read.spend(count);
                     return Poll::Ready(Ok(count));
                 }
-                Err(Errno::AGAIN) => self.0.source.drained(),
+                Err(Errno::AGAIN) => self.socket.source.drained(),
                 Err(Errno::INTR) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
@@ -177,13 +230,17 @@ impl TcpStream {
     fn poll_send(
         &self,
         context: &mut Context<'_>,
-        send: impl Fn(&OwnedFd) -> rustix::io::Result<usize>,
+        send: impl Fn(&OwnedFd, usize) -> rustix::io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
+        let left = ready!(self.to_write.poll_left(&self.socket.reactor, context));
         loop {
-            ready!(self.0.source.poll_writable(context));
-            match send(&self.0.descriptor) {
-                Ok(count) => return Poll::Ready(Ok(count)),
-                Err(Errno::AGAIN) => self.0.source.filled(),
+            ready!(self.socket.source.poll_writable(context));
+            match send(&self.socket.descriptor, left) {
+                Ok(count) => {
+                    self.to_write.spend(count);
+                    return Poll::Ready(Ok(count));
+                }
+                Err(Errno::AGAIN) => self.socket.source.filled(),
                 Err(Errno::INTR) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
@@ -195,7 +252,9 @@ impl TcpStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_send(context, |socket| net::send(socket, bytes, SendFlags::NOSIGNAL))
+        self.poll_send(context, |socket, left| {
+            net::send(socket, &bytes[..bytes.len().min(left)], SendFlags::NOSIGNAL)
+        })
     }
 
     pub(super) fn poll_write_slices(
@@ -203,11 +262,20 @@ impl TcpStream {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_send(context, |socket| rustix::io::writev(socket, slices))
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        self.poll_send(context, |socket, left| {
+            match slices.iter().find(|slice| !slice.is_empty()) {
+                // More than this round has room for: the front alone, so that no list is made anew.
+                Some(first) if length > left => {
+                    net::send(socket, &first[..first.len().min(left)], SendFlags::NOSIGNAL)
+                }
+                _ => rustix::io::writev(socket, slices),
+            }
+        })
     }
 
     pub(super) fn close_write(&self) -> io::Result<()> {
-        match net::shutdown(&self.0.descriptor, Shutdown::Write) {
+        match net::shutdown(&self.socket.descriptor, Shutdown::Write) {
             Ok(()) | Err(Errno::NOTCONN) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -299,5 +367,73 @@ impl hyper::rt::Write for TcpStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.close_write())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use async_executor::LocalExecutor;
+
+    use super::super::reactor::next_turn;
+    use super::*;
+
+    const ALL: usize = 4 * limits::ROUND_WRITE_BYTES;
+
+    /// Reads or writes as a protocol machine does, until the stream has no more; how much it was.
+    async fn exhaust(step: impl Fn(&mut Context<'_>) -> Poll<io::Result<usize>>) -> usize {
+        let mut moved = 0;
+        poll_fn(|context| {
+            while let Poll::Ready(Ok(count @ 1..)) = step(context) {
+                moved += count;
+            }
+            Poll::Ready(())
+        })
+        .await;
+        moved
+    }
+
+    #[test]
+    fn a_stream_that_is_always_ready_moves_its_quota_in_a_round() {
+        let reactor = reactor::current().expect("epoll");
+        let executor = LocalExecutor::new();
+        reactor.block_on(&executor, async {
+            let listener = TcpListener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+            let address = listener.local_addr().expect("bound");
+            let far = std::thread::spawn(move || {
+                let mut far = std::net::TcpStream::connect(address).expect("it listens");
+                far.write_all(&[7; ALL]).expect("the node reads");
+                far.read_exact(&mut [0; ALL]).expect("the node writes");
+            });
+            let stream = listener.accept().await.expect("a client");
+            let (mut all, mut most) = (0, 0);
+            while all < ALL {
+                let room = || [MaybeUninit::uninit(); 4096];
+                let count = exhaust(|context| stream.poll_recv(context, &mut room())).await;
+                (all, most) = (all + count, most.max(count));
+                next_turn().await;
+            }
+            assert_eq!(most, limits::ROUND_READ_BYTES);
+            (all, most) = (0, 0);
+            while all < ALL {
+                let sent = Cell::new(all);
+                let count = exhaust(|context| {
+                    let rest = &[7; ALL][sent.get()..];
+                    let halves = rest.split_at(rest.len() / 2);
+                    let slices = [halves.0, halves.1].map(IoSlice::new);
+                    let written = stream.poll_write_slices(context, &slices);
+                    written.map_ok(|count| {
+                        sent.set(sent.get() + count);
+                        count
+                    })
+                });
+                let count = count.await;
+                (all, most) = (all + count, most.max(count));
+                next_turn().await;
+            }
+            assert_eq!(most, limits::ROUND_WRITE_BYTES);
+            far.join().expect("all went both ways");
+        });
     }
 }
