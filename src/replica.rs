@@ -27,6 +27,7 @@ use crate::store::{Applied, Spill, Standing, Store};
 use crate::swim::Swim;
 use crate::sync::{Report, Request, Session};
 use ranges::Ranges;
+pub use walks::LeafPage;
 use walks::Walks;
 
 /// Names one run of anti-entropy.

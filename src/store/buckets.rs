@@ -3,7 +3,7 @@
 //! In: how much may be listed in one go. Out: what tells two sets apart bucket by bucket, whatever
 //! short ids their members have. Never: waits for a root, lists a bucket whose digest is known.
 
-use super::{Row, Store};
+use super::{LeafScan, Row, Store};
 use crate::base::Digest;
 use crate::base::limits::BUCKETS;
 use crate::sketch::{Part, ShortId, short_id};
@@ -42,18 +42,8 @@ impl BucketScan {
 impl Store {
     /// The hashes of a part, ascending, at most `max`.
     pub fn leaves_of(&self, part: Part, max: usize) -> Vec<Digest> {
-        let mut leaves = Vec::new();
-        for (prefix, depth) in self.tree.buckets_from(&part.start()) {
-            let is_of_part = prefix <= part.start() || part.has(&prefix);
-            if !is_of_part || leaves.len() >= max {
-                break;
-            }
-            let mut hashes = self.hashes_under(&prefix, depth, Row::MAX);
-            hashes.retain(|hash| part.has(hash));
-            hashes.sort_unstable();
-            leaves.append(&mut hashes);
-        }
-        leaves.truncate(max);
-        leaves
+        let mut scan = LeafScan::of_part(part, max);
+        scan.step(usize::MAX, self);
+        scan.into_leaves()
     }
 }

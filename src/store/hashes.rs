@@ -35,18 +35,9 @@ impl Store {
 
     /// Hashes in ascending order, strictly after `after`, at most `max`.
     pub fn leaves(&self, after: Option<Digest>, max: usize) -> Vec<Digest> {
-        let mut leaves = Vec::new();
-        for (prefix, depth) in self.tree.buckets_from(&after.unwrap_or(Digest::ZERO)) {
-            if leaves.len() >= max {
-                break;
-            }
-            let mut hashes = self.hashes_under(&prefix, depth, Row::MAX);
-            hashes.retain(|hash| after.is_none_or(|after| *hash > after));
-            hashes.sort_unstable();
-            leaves.append(&mut hashes);
-        }
-        leaves.truncate(max);
-        leaves
+        let mut scan = LeafScan::after(after, max);
+        scan.step(usize::MAX, self);
+        scan.into_leaves()
     }
 
     /// All hashes of readable records before a row that agree with one in so many bits, in no
@@ -61,6 +52,65 @@ impl Store {
         self.tables().for_each(|table| table.under(prefix, depth, &mut see));
         self.runs.iter().for_each(|run| run.under(prefix, depth, &mut see));
         hashes
+    }
+}
+
+/// Hashes in ascending order, being listed. What comes or goes meanwhile may be among them or not.
+#[derive(Debug)]
+pub struct LeafScan {
+    /// The bucket to go on with.
+    next: Digest,
+    after: Option<Digest>,
+    part: Option<Part>,
+    max: usize,
+    leaves: Vec<Digest>,
+}
+
+impl LeafScan {
+    /// Hashes strictly after `after`, at most `max`.
+    pub fn after(after: Option<Digest>, max: usize) -> LeafScan {
+        let next = after.unwrap_or(Digest::ZERO);
+        LeafScan { next, after, part: None, max, leaves: Vec::new() }
+    }
+
+    /// Hashes of a part, at most `max`.
+    pub fn of_part(part: Part, max: usize) -> LeafScan {
+        LeafScan { next: part.start(), part: Some(part), ..LeafScan::after(None, max) }
+    }
+
+    /// Lists about `budget` more, those of one bucket at least; true when all are there.
+    pub fn step(&mut self, budget: usize, store: &Store) -> bool {
+        let (mut left, from) = (budget, self.next);
+        for (prefix, depth) in store.tree.buckets_from(&from) {
+            let is_beyond = |part: Part| prefix > part.start() && !part.has(&prefix);
+            if self.leaves.len() >= self.max || self.part.is_some_and(is_beyond) {
+                return true;
+            }
+            if left == 0 {
+                self.next = prefix;
+                return false;
+            }
+            let mut hashes = store.hashes_under(&prefix, depth, Row::MAX);
+            left = left.saturating_sub(hashes.len().max(1));
+            hashes.retain(|hash| {
+                self.after.is_none_or(|after| *hash > after)
+                    && self.part.is_none_or(|part| part.has(hash))
+            });
+            hashes.sort_unstable();
+            self.leaves.append(&mut hashes);
+        }
+        true
+    }
+
+    /// Whether nothing was listed.
+    pub fn is_empty(&self) -> bool {
+        self.leaves.is_empty()
+    }
+
+    /// What was listed, once it is all.
+    pub fn into_leaves(mut self) -> Vec<Digest> {
+        self.leaves.truncate(self.max);
+        self.leaves
     }
 }
 

@@ -34,7 +34,7 @@ use crate::sketch::{Key, ShortId, Sketch, short_id};
 
 pub use buckets::BucketScan;
 pub use candidates::Candidates;
-pub use hashes::{PartScan, Root};
+pub use hashes::{LeafScan, PartScan, Root};
 use holder::Holder;
 use memtable::Memtable;
 pub use run::{Pages, Run};

@@ -1,12 +1,16 @@
-//! Answering a peer that wants cells.
+//! Answering a peer that wants cells, or records.
 //!
-//! In: its request. Out: cells of our sketch, or of a part's, which is made for it in slices.
+//! In: its request. Out: cells of our sketch, or of a part's, which is made for it in slices;
+//! records of a row range, read in slices.
+//!
 //! Never: makes the sketch of a part that is too large, answers what it cannot say in one message.
 
-use super::call::{SketchReply, SketchRequest};
+use super::call::{Cursor, Records, SketchReply, SketchRequest, Span, Stretch};
 use crate::base::limits;
+use crate::journal::Bodies;
+use crate::journal::record::frame_bytes;
 use crate::sketch::{Estimate, Sketch, unpack_counts};
-use crate::store::{PartScan, Store};
+use crate::store::{PartScan, Row, Store};
 
 /// Normal deviations of estimate and decoding for which there are cells: one comparison in a
 /// hundred and fifty asks for more.
@@ -55,6 +59,57 @@ pub fn answer(store: &Store, request: &SketchRequest) -> SketchReply {
     let mut answering = Answering::new(store, request.clone());
     let mut steps = std::iter::repeat_with(|| answering.step(usize::MAX, store));
     steps.find_map(|reply| reply).expect("one step does all")
+}
+
+/// Records from a row on that lie together in the log, being read.
+#[derive(Debug)]
+pub struct RecordsAnswering {
+    until: u64,
+    records: Records,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+impl RecordsAnswering {
+    /// The rows that are wanted, in an answer of about `bytes_max` bytes: what is begun within them
+    /// is told whole.
+    pub fn new(store: &Store, wanted: Stretch, bytes_max: u64) -> RecordsAnswering {
+        let (numbering, rows) = (store.numbering(), store.rows());
+        let is_known = wanted.from.numbering == numbering;
+        let row = if is_known { wanted.from.row.min(rows) } else { 0 };
+        let until = if is_known { wanted.until.clamp(row, rows) } else { rows };
+        let span = Span { from: Cursor { numbering, row }, next: row, rows };
+        let records = Records { span, ..Records::default() };
+        RecordsAnswering { until, records, bytes: 0, bytes_max }
+    }
+
+    /// Reads about `budget` bytes more; true when all are there.
+    pub fn step(&mut self, budget: u64, store: &Store, bodies: &dyn Bodies) -> bool {
+        let narrow = |row| Row::try_from(row).expect("no more than there are");
+        let rows = narrow(self.records.span.next)..narrow(self.until);
+        let Some(window) = store.window(rows, budget.min(self.bytes_max - self.bytes)) else {
+            self.records.span.next = self.until;
+            return true;
+        };
+        let good = bodies.sealed_at_all(&window.places);
+        self.bytes +=
+            good.iter().map(|sealed| frame_bytes(sealed.bytes().len()) as u64).sum::<u64>();
+        self.records.good.extend(good);
+        self.records.span.next = u64::from(window.next);
+        self.bytes >= self.bytes_max || self.records.span.next >= self.until
+    }
+
+    /// What was read, once it is all.
+    pub fn into_records(self) -> Records {
+        self.records
+    }
+}
+
+/// Answers at once.
+pub fn answer_records(store: &Store, wanted: Stretch, bodies: &dyn Bodies) -> Records {
+    let mut answering = RecordsAnswering::new(store, wanted, limits::RECORDS_BYTES);
+    while !answering.step(limits::RECORDS_BYTES, store, bodies) {}
+    answering.into_records()
 }
 
 fn reply(sketch: &Sketch, count: u64, request: &SketchRequest) -> SketchReply {

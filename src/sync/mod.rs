@@ -18,13 +18,13 @@ mod pull;
 mod rows;
 mod take;
 
-pub use answer::{Answering, answer as answer_sketch};
+pub use answer::{Answering, RecordsAnswering, answer as answer_sketch, answer_records};
 pub use call::{
     Cursor, Progress, Records, Reply, Report, Request, SketchReply, SketchRequest, Span, Stretch,
     Way, WireBytes,
 };
 pub use doubt::{Past, Told};
-pub use pull::{answer as answer_records, short_root};
+pub use pull::short_root;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -8,10 +8,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::call::{Cursor, Records, Span, Stretch};
-use crate::base::{Digest, limits};
-use crate::journal::Bodies;
-use crate::store::{Row, Store};
+use super::call::{Cursor, Span, Stretch};
+use crate::base::Digest;
 
 /// A peer with so many times our assertions is pulled from: what we have of them costs less to get
 /// again than it costs to find out which.
@@ -206,22 +204,6 @@ impl Pull {
     pub(super) fn reached(&self) -> Cursor {
         self.reached
     }
-}
-
-/// Answers a peer's request: the records from a row on that lie together in the log.
-pub fn answer(store: &Store, wanted: Stretch, bodies: &dyn Bodies) -> Records {
-    let (numbering, rows) = (store.numbering(), store.rows());
-    let is_known = wanted.from.numbering == numbering;
-    let row = if is_known { wanted.from.row.min(rows) } else { 0 };
-    let next = if is_known { wanted.until.clamp(row, rows) } else { rows };
-    let narrow = |row| Row::try_from(row).expect("no more than there are");
-    let span = Span { from: Cursor { numbering, row }, next, rows };
-    let mut records = Records { span, ..Records::default() };
-    if let Some(window) = store.window(narrow(row)..narrow(next), limits::RECORDS_BYTES) {
-        records.good = bodies.sealed_at_all(&window.places);
-        records.span.next = u64::from(window.next);
-    }
-    records
 }
 
 /// What stands for a root where 8 bytes of it do.
