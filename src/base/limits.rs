@@ -119,6 +119,8 @@ pub const BUCKETS: usize = 1 << PART_BITS_ASKED;
 pub const PARTS_SKETCHED_MAX: usize = 1;
 /// Cells of the resident sketch, of 16 bytes: enough to decode some 45,000 differences.
 pub const SKETCH_CELLS_MAX: usize = 1 << 16;
+/// An answer of all these cells.
+pub const SKETCH_ANSWER_BYTES_MAX: usize = SKETCH_CELLS_MAX * 12 + 1024;
 /// Counts of its first cells that go with a request, to tell how many differences there are.
 pub const SKETCH_COUNTS_MAX: usize = 512;
 /// Counts of 4 bits that do the same where both know them: 8 KB, which tell 45,000 to 1 %.
@@ -152,16 +154,60 @@ pub const STREAMS_MAX: u32 = 128;
 pub const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
 /// HTTP/2 send buffer per stream (h2's own default is 400 KiB).
 pub const STREAM_SEND_BYTES_MAX: usize = 64 << 10;
-/// Bytes of gRPC requests that are not complete, of all connections together; half of it for one.
+/// Bytes of gRPC requests that are on their way or worked on, of all connections together.
 pub const GRPC_HELD_BYTES_MAX: usize = 4 * GRPC_MESSAGE_BYTES_MAX;
-/// Bytes of gRPC answers that clients have not read, of all connections together; half for one.
+/// Bytes of gRPC answers that clients have not read, of all connections together.
 pub const GRPC_UNSENT_BYTES_MAX: usize = 4 * GRPC_MESSAGE_BYTES_MAX;
+/// Bytes of either that one connection may take: a message of the largest size beside as many calls
+/// as it may open.
+pub const GRPC_CLIENT_BYTES_MAX: usize = GRPC_MESSAGE_BYTES_MAX + STREAMS_MAX as usize * CALL_BYTES;
+/// What a call costs beside its message while it is not answered: its future, its stream in h2.
+pub const CALL_BYTES: usize = 2 << 10;
+/// Bytes that a client may send on one stream before this node takes them.
+pub const STREAM_WINDOW_BYTES: u32 = 32 << 10;
+/// gRPC calls whose requests are not whole, each with a window and [`CALL_BYTES`]: 16 MiB of peers,
+/// and as many of all others.
+pub const HALF_OPEN_ALL_MAX: usize = 480;
+/// Answers up to this size need no room among everybody's: pings and the like never wait for the
+/// answers that other clients do not fetch.
+pub const GRPC_SMALL_ANSWER_BYTES: usize = 4 << 10;
+/// Bytes of small answers that one connection leaves unread.
+pub const GRPC_SMALL_ANSWERS_BYTES_MAX: usize = 64 << 10;
+/// Streams of health and reflection that one connection keeps open: a client watches one or two
+/// services.
+pub const STREAMS_OPEN_MAX: usize = 16;
+/// The same of all connections together, at about 3 KiB each.
+pub const STREAMS_OPEN_ALL_MAX: usize = 512;
+/// How long such a stream may stay open without the cluster key.
+pub const STREAM_MAX: Duration = Duration::from_secs(600);
+/// Connections beyond [`CONNECTIONS_MAX`], for peers and for health.
+pub const CONNECTIONS_KEPT: usize = 16;
+/// Connections that have ended and whose clients are heard out, for [`GOAWAY_GRACE`] at most.
+pub const FAREWELLS_MAX: usize = 64;
+/// What such a client may still send: what it had under way.
+pub const FAREWELL_BYTES_MAX: usize = 64 << 10;
+/// Bytes of pings, settings, window updates and taken-back calls that are looked at together.
+pub const FLOOD_BYTES: u64 = 64 << 10;
+/// A client that sends so many within this time, again and again for as long, and has no call
+/// answered, is cut off. Window updates for answers come at a hundredth of it.
+pub const FLOOD_MAX: Duration = Duration::from_secs(10);
+/// How often it is looked who holds room while calls wait for some.
+pub const STALL_LOOK: Duration = Duration::from_secs(1);
+/// Bytes that a client who holds room has to move between two looks.
+pub const STALLED_BYTES: u64 = 1 << 10;
+/// Who moves more between two looks is quick enough to be waited for.
+pub const QUICK_BYTES: u64 = 64 << 10;
+/// Bytes that a client has to move in [`KEEPALIVE_INTERVAL`] while answers wait for it, whoever
+/// waits: 1 KiB a second.
+pub const FETCHED_BYTES_MIN: u64 = 30 << 10;
 /// How long a gRPC request may take to arrive whole, whatever its own deadline.
 pub const GRPC_READ_MAX: Duration = Duration::from_secs(30);
 /// How long a client may take for the HTTP/2 preface and settings.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// HTTP/2 streams that a peer's protocol errors may reset, over the life of a connection.
-pub const LOCAL_RESETS_MAX: usize = 64;
+/// HTTP/2 streams that a peer's protocol errors may reset, over the life of a connection; one error
+/// is to open more streams than there may be. h2's own default: a client that makes more of them
+/// without a call is cut off as a flood long before.
+pub const LOCAL_RESETS_MAX: usize = 1024;
 /// h2 charges each DATA frame under 256 bytes that waits unread with what it lacks; this is two
 /// such frames for each stream, so that many small messages in one read never end a connection.
 pub const DATA_FRAME_BUDGET: usize = 2 * 256 * STREAMS_MAX as usize;
@@ -224,13 +270,18 @@ pub const INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
 const _: () = assert!(ASSERTION_BYTES_MAX * 2 <= GRPC_MESSAGE_BYTES_MAX);
 const _: () = assert!(2 * 3 * NAME_BYTES_MAX + 4096 < HTTP_HEAD_BYTES_MAX);
 const _: () = assert!(2 * GOSSIP_UNDER_WAY_MAX <= CALLS_IN_FLIGHT_MAX);
+// A peer's window is granted before its room: those of all streams fit beside one message.
+const _: () = assert!(
+    HALF_OPEN_ALL_MAX * (STREAM_WINDOW_BYTES as usize + CALL_BYTES) <= 4 * GRPC_MESSAGE_BYTES_MAX
+);
+const _: () = assert!(GRPC_CLIENT_BYTES_MAX <= GRPC_HELD_BYTES_MAX);
 const _: () = assert!(FETCH_HASHES_MAX * 34 < GRPC_MESSAGE_BYTES_MAX);
 const _: () = assert!(LEAVES_MAX * 34 < GRPC_MESSAGE_BYTES_MAX);
 const _: () =
     assert!(TEXT_BYTES_MAX + 2 * NAME_BYTES_MAX + SIGNATURES_MAX * 128 < ASSERTION_BYTES_MAX);
 const _: () = assert!(RECORDS_BYTES as usize + 2 * ASSERTION_BYTES_MAX <= GRPC_MESSAGE_BYTES_MAX);
 const _: () = assert!(GIVE_BYTES_MAX + 2 * ASSERTION_BYTES_MAX <= GRPC_MESSAGE_BYTES_MAX);
-const _: () = assert!(SKETCH_CELLS_MAX * 12 + 1024 <= GRPC_MESSAGE_BYTES_MAX);
+const _: () = assert!(SKETCH_ANSWER_BYTES_MAX <= GRPC_MESSAGE_BYTES_MAX);
 // A byte of text is six of JSON at worst (a control character), of opaque data two.
 const _: () = assert!(2 * 6 * PAGE_BYTES_MAX <= HTTP_UNSENT_BYTES_MAX);
 const _: () = assert!(4 * HTTP_BODY_BYTES_MAX <= HTTP_HELD_BYTES_MAX);

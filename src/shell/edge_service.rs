@@ -7,15 +7,14 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
-
+use super::bulk::BulkReads;
 use super::driver::Driver;
 use super::grpc::{Answer, Call, Service};
 use super::membership::Membership;
-use super::sync_service::{decode, encode, invalid, read_stamp};
+use super::sync_service::{LEAF_BYTES, decode, encode, invalid, large, read_stamp};
 use super::verify::Body;
 use crate::base::limits;
-use crate::sync::{Cursor, Stretch, answer_records};
+use crate::sync::{Cursor, Stretch};
 use crate::wire::edge as words;
 use crate::wire::membership::{read_updates, updates};
 use crate::wire::pb::edge as pb;
@@ -23,17 +22,24 @@ use crate::wire::status::Status;
 
 /// Tag and length in front of one assertion.
 const ENTRY_FRAME_BYTES: usize = 5;
+/// What a bucket's digest takes at most.
+const DIGEST_BYTES: usize = 10;
 
 /// The service over one node.
 pub struct EdgeService {
     driver: Rc<Driver>,
+    reads: Rc<BulkReads>,
     membership: Rc<Membership>,
 }
 
 impl EdgeService {
-    /// Serves the node behind `driver`.
-    pub fn new(driver: Rc<Driver>, membership: Rc<Membership>) -> EdgeService {
-        EdgeService { driver, membership }
+    /// Serves the node behind `driver`, whose longer reads are `reads`.
+    pub fn new(
+        driver: Rc<Driver>,
+        reads: Rc<BulkReads>,
+        membership: Rc<Membership>,
+    ) -> EdgeService {
+        EdgeService { driver, reads, membership }
     }
 }
 
@@ -51,13 +57,17 @@ impl Service for EdgeService {
             "ProbeFor" => self.probe_for(call),
             "Sketch" => self.sketch(call),
             "Digests" => self.digests(),
-            "LeavesOf" => Answer::Now(self.leaves_of(call)),
-            "Records" => Answer::Now(self.records(call)),
-            "FetchShort" => Answer::Now(self.fetch_short(call)),
+            "LeavesOf" => now_if_wrong(self.leaves_of(call)),
+            "Records" => now_if_wrong(self.records(call)),
+            "FetchShort" => now_if_wrong(self.fetch_short(call)),
             "Give" => self.give(call),
             _ => unreachable!("the server calls only what `methods` lists"),
         }
     }
+}
+
+fn now_if_wrong(answer: Result<Answer, Status>) -> Answer {
+    answer.unwrap_or_else(|status| Answer::Now(Err(status)))
 }
 
 impl EdgeService {
@@ -92,63 +102,58 @@ impl EdgeService {
             Err(status) => return Answer::Now(Err(status)),
         };
         let driver = self.driver.clone();
-        Answer::Later(Box::pin(async move {
+        large(limits::SKETCH_ANSWER_BYTES_MAX, move |_| async move {
             let reply = driver.answer_sketch(request).await;
             Ok(encode(&words::sketch_response(&reply, narrow)))
-        }))
+        })
     }
 
     fn digests(&self) -> Answer {
         let driver = self.driver.clone();
-        Answer::Later(Box::pin(async move {
+        large(limits::BUCKETS * DIGEST_BYTES, move |_| async move {
             let digests = words::short_ids(&driver.digests().await);
             Ok(encode(&pb::DigestsResponse { digests }))
+        })
+    }
+
+    fn leaves_of(&self, call: &Call) -> Result<Answer, Status> {
+        let part = words::read_leaves_of(&decode(call)?).map_err(invalid)?;
+        let reads = self.reads.clone();
+        Ok(large(limits::LEAVES_MAX * LEAF_BYTES, move |_| async move {
+            let leaves = words::leaves(&reads.leaves_of(part).await);
+            Ok(encode(&pb::LeavesOfResponse { leaves }))
         }))
     }
 
-    /// Of a part that has many more leaves than are answered, not all are listed.
-    fn leaves_of(&self, call: &Call) -> Result<Bytes, Status> {
-        let part = words::read_leaves_of(&decode(call)?).map_err(invalid)?;
-        let most = limits::LEAVES_MAX;
-        let leaves = self.driver.read(|replica, _| replica.store().leaves_of(part, most));
-        Ok(encode(&pb::LeavesOfResponse { leaves: words::leaves(&leaves) }))
-    }
-
-    fn records(&self, call: &Call) -> Result<Bytes, Status> {
+    fn records(&self, call: &Call) -> Result<Answer, Status> {
         let request: pb::RecordsRequest = decode(call)?;
         let from = Cursor { numbering: request.numbering, row: request.from };
         // 0 is what a caller says that knows of no end.
         let until = if request.until == 0 { u64::MAX } else { request.until };
         let wanted = Stretch { from, until };
-        let records =
-            self.driver.read(|replica, bodies| answer_records(replica.store(), wanted, bodies));
-        let span = records.span;
-        Ok(encode(&pb::RecordsResponse {
-            numbering: span.from.numbering,
-            from: span.from.row,
-            next: span.next,
-            rows: span.rows,
-            assertions: records.good.iter().map(|sealed| sealed.bytes().clone()).collect(),
+        let reads = self.reads.clone();
+        Ok(large(limits::GRPC_MESSAGE_BYTES_MAX, move |room| async move {
+            let records = reads.records(wanted, room).await;
+            let span = records.span;
+            Ok(encode(&pb::RecordsResponse {
+                numbering: span.from.numbering,
+                from: span.from.row,
+                next: span.next,
+                rows: span.rows,
+                assertions: records.good.iter().map(|sealed| sealed.bytes().clone()).collect(),
+            }))
         }))
     }
 
-    fn fetch_short(&self, call: &Call) -> Result<Bytes, Status> {
+    fn fetch_short(&self, call: &Call) -> Result<Answer, Status> {
         let request: pb::FetchShortRequest = decode(call)?;
         let ids = words::read_short_ids(&request.ids).map_err(invalid)?;
-        let mut assertions = Vec::new();
-        let mut room = limits::GRPC_MESSAGE_BYTES_MAX;
-        for id in ids {
-            let sealed = self.driver.read(|replica, bodies| {
-                let store = replica.store();
-                bodies.sealed_at(store.position(store.find_short(id)?)?)
-            });
-            let Some(sealed) = sealed else { continue };
-            let data = sealed.bytes().clone();
-            let Some(rest) = room.checked_sub(data.len() + ENTRY_FRAME_BYTES) else { break };
-            room = rest;
-            assertions.push(data);
-        }
-        Ok(encode(&pb::FetchShortResponse { assertions }))
+        let reads = self.reads.clone();
+        Ok(large(limits::GRPC_MESSAGE_BYTES_MAX, move |room| async move {
+            let found = reads.find_all(ids, room, ENTRY_FRAME_BYTES).await;
+            let assertions = found.iter().map(|sealed| sealed.bytes().clone()).collect();
+            Ok(encode(&pb::FetchShortResponse { assertions }))
+        }))
     }
 
     /// What cannot be taken is an answer, not a failed call; the rest is taken all the same.

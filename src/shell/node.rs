@@ -15,12 +15,12 @@ use futures_lite::future;
 
 use super::anti_entropy::Peers;
 use super::api::{Api, Surroundings};
+use super::bulk::BulkReads;
 use super::disk::{self, Checkpoint, Directory, Disk, Fault, Indexer, Reader, Recovered};
 use super::door::Door;
 use super::driver::{self, Driver};
 use super::edge_service::EdgeService;
 use super::gateway::Gateway;
-use super::guard::Guard;
 use super::heal::Healer;
 use super::membership::Membership;
 use super::pace::Pace;
@@ -284,12 +284,11 @@ impl Node {
         let scrubbed = self.scrubber.done();
         keep_whole(self.healer, pool.clone(), self.scrubber, settings.scrub_rate, &tasks);
         let (stop, stopped) = async_channel::bounded::<()>(1);
-        let sync = SyncService::new(self.driver.clone());
-        let edge = EdgeService::new(self.driver.clone(), membership.clone());
-        let grpc = grpc::Server::new(vec![
-            Box::new(Guard::new(sync, key)),
-            Box::new(Guard::new(edge, key)),
-        ]);
+        let reads = BulkReads::new(self.driver.clone());
+        let sync = SyncService::new(self.driver.clone(), reads.clone());
+        let edge = EdgeService::new(self.driver.clone(), reads, membership.clone());
+        let services: Vec<Box<dyn grpc::Service>> = vec![Box::new(sync), Box::new(edge)];
+        let grpc = grpc::Server::new(services, key, grpc::Bounds::default());
         let gauges: [http::Gauge; 2] = Default::default();
         let around = surroundings(&pool, &grpc, &gauges, scrubbed);
         let door = Door::new(self.api_key.as_ref(), settings.open_metrics);

@@ -26,6 +26,8 @@ use crate::base::limits;
 
 /// Connections the kernel holds for us until we accept them.
 const BACKLOG: i32 = 256;
+/// Bytes that are thrown away at a time.
+const SCRATCH_BYTES: usize = 4 << 10;
 
 /// A descriptor and its place in the reactor.
 struct Watched {
@@ -227,6 +229,40 @@ impl TcpStream {
         Poll::Ready(Ok(count))
     }
 
+    /// Reads into tokio's buffer.
+    #[allow(unsafe_code)]
+    pub(super) fn poll_read_buffer(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // SAFETY: `poll_recv` only writes initialised bytes into the slice, it never
+        // de-initialises.
+        let room = unsafe { buffer.unfilled_mut() };
+        let count = ready!(self.poll_recv(context, room))?;
+        // SAFETY: `poll_recv` counts what the kernel wrote at the front of the slice.
+        unsafe { buffer.assume_init(count) };
+        buffer.advance(count);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Says that nothing more comes, and reads what the client still sends, to its end or for as
+    /// many bytes: closing a socket with bytes unread resets the connection, and the client might
+    /// never see what it was told last. Bound the wait from outside.
+    pub(super) async fn hear_out(&self, bytes_max: usize) {
+        if self.close_write().is_err() {
+            return;
+        }
+        let mut scratch = [MaybeUninit::uninit(); SCRATCH_BYTES];
+        let mut heard = 0;
+        while heard < bytes_max {
+            match poll_fn(|context| self.poll_recv(context, &mut scratch)).await {
+                Ok(count @ 1..) => heard += count,
+                _ => return,
+            }
+        }
+    }
+
     fn poll_send(
         &self,
         context: &mut Context<'_>,
@@ -283,20 +319,12 @@ impl TcpStream {
 }
 
 impl tokio::io::AsyncRead for TcpStream {
-    #[allow(unsafe_code)]
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // SAFETY: `poll_recv` only writes initialised bytes into the slice, it never
-        // de-initialises.
-        let room = unsafe { buffer.unfilled_mut() };
-        let count = ready!(self.poll_recv(context, room))?;
-        // SAFETY: `poll_recv` counts what the kernel wrote at the front of the slice.
-        unsafe { buffer.assume_init(count) };
-        buffer.advance(count);
-        Poll::Ready(Ok(()))
+        self.poll_read_buffer(context, buffer)
     }
 }
 

@@ -5,11 +5,13 @@
 //!
 //! Never: trusts a length, keeps state of its own.
 
+use std::future::Future;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use prost::Message;
 
+use super::bulk::BulkReads;
 use super::driver::{Driver, Refusal};
 use super::grpc::{Answer, Call, Service};
 use crate::base::{Digest, Hlc, NodeId, limits};
@@ -23,12 +25,13 @@ use crate::wire::status::{Code, Status};
 /// The service over one node.
 pub struct SyncService {
     driver: Rc<Driver>,
+    reads: Rc<BulkReads>,
 }
 
 impl SyncService {
-    /// Serves the node behind `driver`.
-    pub fn new(driver: Rc<Driver>) -> SyncService {
-        SyncService { driver }
+    /// Serves the node behind `driver`, whose longer reads are `reads`.
+    pub fn new(driver: Rc<Driver>, reads: Rc<BulkReads>) -> SyncService {
+        SyncService { driver, reads }
     }
 }
 
@@ -45,9 +48,9 @@ impl Service for SyncService {
         match method {
             "Gossip" => self.gossip(call),
             "ExchangeRoots" => self.exchange_roots(call),
-            "FetchAssertions" => Answer::Now(self.fetch(call)),
+            "FetchAssertions" => self.fetch(call).unwrap_or_else(|status| Answer::Now(Err(status))),
             "Ping" => Answer::Now(self.ping(call)),
-            "GetLeaves" => Answer::Now(self.leaves(call)),
+            "GetLeaves" => self.leaves(call).unwrap_or_else(|status| Answer::Now(Err(status))),
             _ => unreachable!("the server calls only what `methods` lists"),
         }
     }
@@ -121,25 +124,33 @@ impl SyncService {
             Ok(request) => request,
             Err(status) => return Answer::Now(Err(status)),
         };
-        let Some(theirs) = Digest::from_slice(&request.merkle_root) else {
-            let length = request.merkle_root.len();
-            return Answer::Now(Err(invalid(format!("merkle_root has {length} bytes, not 32"))));
+        // A message that says nothing of either says "I have nothing" in proto3.
+        let is_nothing = request.merkle_root.is_empty() && request.assertion_count == 0;
+        let theirs = match Digest::from_slice(&request.merkle_root) {
+            Some(theirs) => Some((theirs, request.assertion_count)),
+            None if is_nothing => None,
+            None => {
+                let length = request.merkle_root.len();
+                return Answer::Now(Err(invalid(format!(
+                    "merkle_root has {length} bytes, not 32"
+                ))));
+            }
         };
         let driver = self.driver.clone();
         Answer::Later(Box::pin(async move {
             let Root { digest: ours, count, .. } = driver.root().await;
+            let roots_match = theirs.map_or(count == 0, |theirs| theirs == (ours, count));
             Ok(encode(&pb::RootExchangeResponse {
                 merkle_root: Bytes::copy_from_slice(&ours.0),
                 assertion_count: count,
-                // A root names a set; a caller may leave its count out.
-                roots_match: ours == theirs,
+                roots_match,
             }))
         }))
     }
 
     /// Answers what is here, up to what a default client accepts; the caller asks again for the
     /// rest.
-    fn fetch(&self, call: &Call) -> Result<Bytes, Status> {
+    fn fetch(&self, call: &Call) -> Result<Answer, Status> {
         let request: pb::FetchRequest = decode(call)?;
         if request.hashes.len() > limits::FETCH_HASHES_MAX {
             let (count, allowed) = (request.hashes.len(), limits::FETCH_HASHES_MAX);
@@ -152,33 +163,40 @@ impl SyncService {
                 invalid(format!("a hash has {} bytes, each takes 32", hash.len()))
             })?);
         }
-        let mut assertions = Vec::new();
-        let mut room = limits::GRPC_MESSAGE_BYTES_MAX;
-        for digest in digests {
-            let Some(sealed) = self.driver.find(&digest) else { continue };
-            let hash = Bytes::copy_from_slice(&digest.0);
-            let entry = pb::AssertionData { hash, data: sealed.bytes().clone() };
-            let Some(rest) = room.checked_sub(entry.encoded_len() + ENTRY_FRAME_BYTES) else {
-                break;
+        let reads = self.reads.clone();
+        Ok(large(limits::GRPC_MESSAGE_BYTES_MAX, move |room| async move {
+            let found = reads.find_all(digests, room, ENTRY_BYTES).await;
+            let entry = |sealed: &Sealed| pb::AssertionData {
+                hash: Bytes::copy_from_slice(&sealed.digest().0),
+                data: sealed.bytes().clone(),
             };
-            room = rest;
-            assertions.push(entry);
-        }
-        Ok(encode(&pb::FetchResponse { assertions }))
+            Ok(encode(&pb::FetchResponse { assertions: found.iter().map(entry).collect() }))
+        }))
     }
 
-    fn leaves(&self, call: &Call) -> Result<Bytes, Status> {
+    fn leaves(&self, call: &Call) -> Result<Answer, Status> {
         let request: pb::GetLeavesRequest = decode(call)?;
-        let (leaves, truncated) = self
-            .driver
-            .touch(|replica, _, _| replica.handle_leaves(call.connection, request.max_leaves));
-        let leaves = leaves.iter().map(|leaf| Bytes::copy_from_slice(&leaf.0)).collect();
-        Ok(encode(&pb::GetLeavesResponse { leaves, truncated }))
+        let (reads, connection) = (self.reads.clone(), call.connection);
+        Ok(large(limits::LEAVES_MAX * LEAF_BYTES, move |_| async move {
+            let (leaves, truncated) = reads.leaves(connection, request.max_leaves).await;
+            let leaves = leaves.iter().map(|leaf| Bytes::copy_from_slice(&leaf.0)).collect();
+            Ok(encode(&pb::GetLeavesResponse { leaves, truncated }))
+        }))
     }
 }
 
-/// Tag and length in front of one repeated message of up to 4 MiB.
-const ENTRY_FRAME_BYTES: usize = 5;
+/// What an assertion takes beside its bytes: its hash, and tags and lengths of up to 4 MiB.
+const ENTRY_BYTES: usize = 5 + 34 + 5;
+/// A hash with its tag and length.
+pub(super) const LEAF_BYTES: usize = 34;
+
+/// An answer of up to `most` bytes, made when there is room; `work` is told for how many.
+pub(super) fn large<F: Future<Output = Result<Bytes, Status>> + 'static>(
+    most: usize,
+    work: impl FnOnce(usize) -> F + 'static,
+) -> Answer {
+    Answer::Large(most, Box::new(|room| Box::pin(work(room))))
+}
 
 /// The sender's clock, where it came along.
 pub(super) fn read_stamp(time: u64, counter: u32, node: &[u8]) -> Result<Option<Hlc>, String> {

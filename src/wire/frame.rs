@@ -63,7 +63,7 @@ impl Reader {
             }
             self.check_head()?;
         }
-        let missing = self.length() - self.body.len();
+        let missing = self.said_length() - self.body.len();
         if missing > piece.len() {
             self.body.reserve(missing.min(RESERVED_BYTES));
             self.body.put(piece.split_to(piece.len()));
@@ -75,6 +75,11 @@ impl Reader {
         }
         self.body.put(piece.split_to(missing));
         Ok(Some(self.body.split().freeze()))
+    }
+
+    /// How long the message will be that has begun, once that is known.
+    pub fn length(&self) -> Option<usize> {
+        (self.head_filled == PREFIX_BYTES).then(|| self.said_length())
     }
 
     /// How many bytes of an unfinished message are held here.
@@ -90,13 +95,13 @@ impl Reader {
         let message = if self.head_filled < PREFIX_BYTES {
             format!("the stream ends after {} of a message's 5 prefix bytes", self.head_filled)
         } else {
-            let (got, length) = (self.body.len(), self.length());
+            let (got, length) = (self.body.len(), self.said_length());
             format!("the stream ends after {got} of a message's {length} bytes")
         };
         Err(Status::new(Code::Internal, message))
     }
 
-    fn length(&self) -> usize {
+    fn said_length(&self) -> usize {
         let [_, length @ ..] = self.head;
         u32::from_be_bytes(length) as usize
     }
@@ -113,7 +118,7 @@ impl Reader {
                 return Err(Status::new(Code::Internal, message));
             }
         }
-        let (length, max) = (self.length(), self.message_bytes_max);
+        let (length, max) = (self.said_length(), self.message_bytes_max);
         if length > max {
             let message = format!("the message has {length} bytes, at most {max} are taken");
             return Err(Status::new(Code::ResourceExhausted, message));

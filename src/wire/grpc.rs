@@ -1,12 +1,10 @@
-//! The parts of gRPC that are text: method paths, content types, timeouts, metadata.
+//! The parts of gRPC that are text: method paths, content types, timeouts.
 //!
 //! In: header values of a foreign program, or our own wishes. Out: the other form.
 //!
 //! Never: panics on foreign text, accepts a compression.
 
 use std::time::Duration;
-
-use http::HeaderMap;
 
 pub use super::status::{Code, Status};
 
@@ -23,13 +21,29 @@ pub fn parse_path(path: &str) -> Option<(&str, &str)> {
         .then_some((service, method))
 }
 
-/// Whether a content type is gRPC with protobuf messages. Others are for HTTP to refuse (415).
-pub fn is_grpc(content_type: &[u8]) -> bool {
-    let Some(suffix) = content_type.strip_prefix(CONTENT_TYPE.as_bytes()) else {
-        return false;
-    };
-    let suffix = suffix.strip_prefix(b"+proto").unwrap_or(suffix);
-    matches!(suffix.first(), None | Some(b';' | b' '))
+/// Refuses a content type that is not gRPC (`INVALID_ARGUMENT`; HTTP says 415 to it), or is gRPC
+/// with messages that are not protobuf (`UNIMPLEMENTED`). The case of letters does not matter (RFC
+/// 9110, section 8.3.1).
+pub fn check_content_type(content_type: &[u8]) -> Result<(), Status> {
+    let essence = content_type.split(|byte| matches!(byte, b';' | b' ')).next().unwrap_or(&[]);
+    let is = |name: &str| essence.eq_ignore_ascii_case(name.as_bytes());
+    if is(CONTENT_TYPE) || is("application/grpc+proto") {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(content_type);
+    let front = essence.get(..CONTENT_TYPE.len());
+    let is_grpc = front.is_some_and(|front| front.eq_ignore_ascii_case(CONTENT_TYPE.as_bytes()))
+        && essence.get(CONTENT_TYPE.len()) == Some(&b'+');
+    Err(match is_grpc {
+        true => Status::new(
+            Code::Unimplemented,
+            format!("messages of {text:?} are not known here, application/grpc+proto is"),
+        ),
+        false => Status::new(
+            Code::InvalidArgument,
+            format!("the content-type is {text:?}, not application/grpc"),
+        ),
+    })
 }
 
 /// Refuses a `grpc-encoding`, a way to compress messages, unless it is not to.
@@ -80,25 +94,9 @@ pub fn format_timeout(timeout: Duration) -> String {
     format!("{hours}H")
 }
 
-/// The first text value of a metadata name.
-pub fn metadata<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
-}
-
-/// The values of a `-bin` metadata name, each decoded; values may also come joined by commas.
-/// `None` if one of them is not base64.
-pub fn binary_metadata(headers: &HeaderMap, name: &str) -> Option<Vec<Vec<u8>>> {
-    let values = headers.get_all(name).into_iter();
-    values
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(|text| super::base64::decode(text.trim_ascii()))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     #[test]
     fn paths_have_a_service_and_a_method() {
@@ -110,14 +108,21 @@ mod tests {
 
     #[test]
     fn content_types() {
-        for good in ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8"]
-        {
-            assert!(is_grpc(good.as_bytes()), "{good}");
+        for good in [
+            "application/grpc",
+            "Application/GRPC",
+            "application/grpc+proto",
+            "application/grpc+PROTO; x=y",
+            "application/grpc;charset=utf-8",
+        ] {
+            assert_eq!(check_content_type(good.as_bytes()), Ok(()), "{good}");
         }
-        for bad in
-            ["", "application/json", "application/grpc-web", "application/grpc+json", "text/plain"]
-        {
-            assert!(!is_grpc(bad.as_bytes()), "{bad}");
+        let code = |text: &str| check_content_type(text.as_bytes()).map_err(|status| status.code);
+        for other in ["application/grpc+json", "APPLICATION/GRPC+thrift", "application/grpc+"] {
+            assert_eq!(code(other), Err(Code::Unimplemented), "{other}");
+        }
+        for bad in ["", "application/json", "application/grpc-web", "application/grpcx", "text/x"] {
+            assert_eq!(code(bad), Err(Code::InvalidArgument), "{bad}");
         }
     }
 
@@ -146,18 +151,6 @@ mod tests {
             let refused = parse_timeout(bad.as_bytes()).map_err(|status| status.code);
             assert_eq!(refused, Err(Code::Internal), "{bad}");
         }
-    }
-
-    #[test]
-    fn binary_values_may_be_joined_or_apart_padded_or_not() {
-        let mut headers = HeaderMap::new();
-        headers.append("key-bin", HeaderValue::from_static("Zg==, Zm8"));
-        headers.append("key-bin", HeaderValue::from_static("Zm9v"));
-        let values = binary_metadata(&headers, "key-bin").expect("all base64");
-        assert_eq!(values, [&b"f"[..], b"fo", b"foo"]);
-        assert_eq!(binary_metadata(&headers, "other-bin"), Some(Vec::new()));
-        headers.append("key-bin", HeaderValue::from_static("?"));
-        assert_eq!(binary_metadata(&headers, "key-bin"), None);
     }
 
     #[test]

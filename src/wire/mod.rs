@@ -5,7 +5,6 @@
 //!
 //! Never: touches a socket or a clock.
 
-pub mod base64;
 pub mod edge;
 pub mod frame;
 pub mod grpc;

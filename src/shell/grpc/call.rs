@@ -16,17 +16,20 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{HeaderMap, Method as Verb, Request, StatusCode};
 
-use super::connection::{Link, Running};
+use super::connection::Running;
+use super::link::{HalfOpen, Link, add};
 use super::methods::Kind;
 use super::respond::{self, Frame};
+use super::streaming::late;
 use super::{Answer, Call, health, reflection};
 use crate::base::limits;
-use crate::shell::budget::Share;
+use crate::shell::budget::{Full, Share};
 use crate::shell::reactor::Timer;
 use crate::wire::frame::{self, PREFIX_BYTES, Reader};
-use crate::wire::grpc::{self, Code, Status};
+use crate::wire::grpc::{self, CLUSTER_KEY, Code, Status};
 
-/// Answers a request, or gives what still has to be waited for.
+/// Answers a request, or gives what still has to be waited for. Its headers are judged here and
+/// kept nowhere.
 pub(super) fn begin(
     link: &Rc<Link>,
     request: Request<RecvStream>,
@@ -34,14 +37,16 @@ pub(super) fn begin(
 ) -> Option<Running> {
     let (head, mut body) = request.into_parts();
     let wishes = Wishes::read(&head.headers);
-    if let Err(code) = wishes.check_http(&head.method) {
-        respond::refuse_http(&mut respond, code);
+    if let Err((code, status)) = wishes.check_http(&head.method) {
+        respond::refuse_http(&mut respond, code, &status);
         return None;
     }
     let methods = &link.shared.methods;
     let found = methods.find(head.uri.path());
     let method = found.as_ref().ok().copied();
-    let timeout = match found.and_then(|_| wishes.timeout()) {
+    let kind = methods.get(method).kind;
+    let checked = found.and_then(|_| wishes.check_key(link, methods.is_open(kind)));
+    let timeout = match checked.and_then(|()| wishes.timeout()) {
         Ok(timeout) => timeout,
         Err(status) => {
             methods.get(method).count(status.code);
@@ -54,22 +59,25 @@ pub(super) fn begin(
         respond::refuse_encoding(&mut respond, &status);
         return None;
     }
-    let kind = methods.get(method).kind;
+    let ask = Ask { link: link.clone(), method, timeout, respond };
     let mut piece = Bytes::new();
     if let Kind::Unary(service) = kind {
         piece = match take_whole(&mut body) {
             Ok(message) => {
                 drop(body);
-                let ask = Ask { link: link.clone(), method, timeout, respond };
-                return ask.begin(service, head.headers, message);
+                add(&link.traffic.messages, message.len() + PREFIX_BYTES);
+                return ask.begin(service, message);
             }
             Err(piece) => piece,
         };
     }
-    let ask = Ask { link: link.clone(), method, timeout, respond };
-    let incoming = Incoming::new(link, body, piece);
+    let Some(half_open) = link.begin_half_open() else {
+        ask.refuse("too many calls are open whose requests are not whole");
+        return None;
+    };
+    let incoming = Incoming::new(link, body, piece, half_open);
     match kind {
-        Kind::Unary(service) => Some(Box::pin(ask.receive(service, head.headers, incoming))),
+        Kind::Unary(service) => Some(Box::pin(ask.receive(service, incoming))),
         Kind::Watch => Some(Box::pin(health::watch(ask, incoming))),
         Kind::Reflect => Some(Box::pin(reflection::serve(ask, incoming))),
     }
@@ -82,6 +90,7 @@ struct Wishes<'a> {
     content_type: Option<&'a [u8]>,
     timeout: Option<&'a [u8]>,
     encoding: Option<&'a [u8]>,
+    key: Option<&'a [u8]>,
 }
 
 impl<'a> Wishes<'a> {
@@ -92,6 +101,7 @@ impl<'a> Wishes<'a> {
                 "content-type" => &mut wishes.content_type,
                 "grpc-timeout" => &mut wishes.timeout,
                 "grpc-encoding" => &mut wishes.encoding,
+                CLUSTER_KEY => &mut wishes.key,
                 _ => continue,
             };
             wish.get_or_insert(value.as_bytes());
@@ -99,14 +109,45 @@ impl<'a> Wishes<'a> {
         wishes
     }
 
-    fn check_http(&self, verb: &Verb) -> Result<(), StatusCode> {
+    /// Refusals of HTTP come with a status of gRPC, as grpc-go sends it.
+    fn check_http(&self, verb: &Verb) -> Result<(), (StatusCode, Status)> {
         if *verb != Verb::POST {
-            return Err(StatusCode::METHOD_NOT_ALLOWED);
+            let status = Status::new(Code::Internal, format!("the method is {verb}, not POST"));
+            return Err((StatusCode::METHOD_NOT_ALLOWED, status));
         }
-        match self.content_type {
-            Some(content_type) if grpc::is_grpc(content_type) => Ok(()),
-            _ => Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        let Some(content_type) = self.content_type else {
+            let status = Status::new(Code::InvalidArgument, "the content-type is missing");
+            return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, status));
+        };
+        match grpc::check_content_type(content_type) {
+            Ok(()) => Ok(()),
+            // It is gRPC, in words that are not known here.
+            Err(status) if status.code == Code::Unimplemented => Err((StatusCode::OK, status)),
+            Err(status) => Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, status)),
         }
+    }
+
+    /// Whether the call may be made, by the cluster key it brings. Of a key no more is said than
+    /// that it is missing or another.
+    fn check_key(&self, link: &Link, is_open: bool) -> Result<(), Status> {
+        let key = link.shared.key.as_ref();
+        let is_right = key.zip(self.key).map(|(key, given)| key.matches(given));
+        if is_right == Some(true) {
+            link.note_key();
+        } else if key.is_some() && !is_open {
+            let problem = match is_right {
+                Some(_) => "is not this cluster's",
+                None => "is missing: nodes of this cluster send it with every call",
+            };
+            let message = format!("the metadata {CLUSTER_KEY} {problem}");
+            return Err(Status::new(Code::Unauthenticated, message));
+        }
+        if link.is_turned_away() && !is_open {
+            link.leave();
+            let message = "all connections are taken, try again";
+            return Err(Status::new(Code::Unavailable, message));
+        }
+        Ok(())
     }
 
     fn timeout(&self) -> Result<Option<Duration>, Status> {
@@ -135,23 +176,30 @@ fn take_whole(body: &mut RecvStream) -> Result<Bytes, Bytes> {
 
 /// The messages a client sends on one stream.
 pub(super) struct Incoming {
+    link: Rc<Link>,
     body: RecvStream,
     /// What of the last DATA frame is not looked at.
     piece: Bytes,
     reader: Reader,
     share: Share,
+    /// Whether there is room for all of the message that is being read.
+    is_arriving: bool,
     ended: bool,
+    _half_open: HalfOpen,
 }
 
 impl Incoming {
     /// The rest of `body`, of which `piece` has been taken off already.
-    fn new(link: &Link, body: RecvStream, piece: Bytes) -> Incoming {
+    fn new(link: &Rc<Link>, body: RecvStream, piece: Bytes, half_open: HalfOpen) -> Incoming {
         let mut incoming = Incoming {
+            link: link.clone(),
             body,
             piece: Bytes::new(),
             reader: Reader::new(limits::GRPC_MESSAGE_BYTES_MAX),
             share: Share::new(&link.held),
+            is_arriving: false,
             ended: false,
+            _half_open: half_open,
         };
         incoming.take(piece);
         incoming
@@ -163,19 +211,21 @@ impl Incoming {
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, Status>> {
         loop {
-            if !self.piece.is_empty() {
-                let message = self.reader.read(&mut self.piece)?;
-                if self.share.resize(self.reader.held()).is_err() {
-                    let message = "too many requests are on their way, there is no room for more";
-                    return Poll::Ready(Err(Status::new(Code::ResourceExhausted, message)));
-                }
-                if message.is_some() {
-                    return Poll::Ready(Ok(message));
-                }
+            if !self.piece.is_empty()
+                && let Some(message) = self.reader.read(&mut self.piece)?
+            {
+                self.set_arriving(false);
+                return Poll::Ready(Ok(Some(message)));
             }
             if self.ended {
                 self.reader.finish()?;
                 return Poll::Ready(Ok(None));
+            }
+            if let Some(length) = self.reader.length().filter(|_| !self.is_arriving) {
+                // Before more than a window of the message is here: all of it has its room.
+                let bytes = length + limits::CALL_BYTES;
+                ready!(self.share.poll_resize(bytes, context)).map_err(|Full| self.too_large())?;
+                self.set_arriving(true);
             }
             match ready!(self.body.poll_data(context)) {
                 Some(Ok(piece)) => self.take(piece),
@@ -185,7 +235,26 @@ impl Incoming {
         }
     }
 
+    /// Nothing is kept of the messages that came.
+    pub(super) fn forget(&mut self) {
+        self.share.resize(0).unwrap_or_else(|Full| unreachable!("a share always becomes smaller"));
+    }
+
+    fn too_large(&self) -> Status {
+        let (length, max) = (self.reader.length().unwrap_or(0), self.link.held.max());
+        let message = format!("the message has {length} bytes, this node has memory for {max}");
+        Status::new(Code::ResourceExhausted, message)
+    }
+
+    fn set_arriving(&mut self, is_arriving: bool) {
+        let arriving = &self.link.traffic.arriving;
+        let change = isize::from(is_arriving) - isize::from(self.is_arriving);
+        arriving.set(arriving.get().saturating_add_signed(change));
+        self.is_arriving = is_arriving;
+    }
+
     fn take(&mut self, piece: Bytes) {
+        add(&self.link.traffic.messages, piece.len());
         self.ended = self.body.is_end_stream();
         if !self.ended {
             // After the end h2 gives the window back by itself. An error means the same.
@@ -203,6 +272,12 @@ impl Incoming {
             (None, _) => "the method takes one message, none came",
         };
         Err(Status::new(Code::Unimplemented, problem))
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.set_arriving(false);
     }
 }
 
@@ -226,64 +301,108 @@ impl Ask {
         self.link.shared.methods.get(self.method).count(code);
     }
 
-    fn begin(mut self, service: usize, headers: HeaderMap, message: Bytes) -> Option<Running> {
-        match self.answer(service, headers, message) {
+    /// Ends a call for which there is no room.
+    pub(super) fn refuse(mut self, why: &'static str) {
+        self.finish(Err(Status::new(Code::ResourceExhausted, why)), None);
+    }
+
+    /// When the time is up that the client gave the call.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        self.timeout.and_then(|span| now.checked_add(span))
+    }
+
+    fn begin(mut self, service: usize, message: Bytes) -> Option<Running> {
+        let bytes = message.len();
+        match self.answer(service, message) {
             Answer::Now(outcome) => {
-                self.finish(outcome);
+                self.finish(outcome, None);
                 None
             }
-            Answer::Later(work) => {
-                let deadline = self.timeout.and_then(|span| Instant::now().checked_add(span));
-                Some(Box::pin(self.wait(work, deadline)))
+            answer => {
+                let deadline = self.timeout.and_then(|_| self.deadline(Instant::now()));
+                let share = Share::new(&self.link.held);
+                Some(Box::pin(self.wait(answer, (bytes, share), deadline)))
             }
         }
     }
 
-    fn answer(&self, service: usize, headers: HeaderMap, message: Bytes) -> Answer {
+    fn answer(&self, service: usize, message: Bytes) -> Answer {
         let (connection, timeout) = (self.link.number, self.timeout);
-        let call = Call { message, connection, timeout, headers };
+        let call = Call { message, connection, timeout };
         let methods = &self.link.shared.methods;
         methods.call(service, methods.get(self.method), &call)
     }
 
-    fn finish(&mut self, outcome: Result<Bytes, Status>) {
-        let code = respond::finish(&mut self.respond, outcome, &self.link.unsent);
+    fn finish(&mut self, outcome: Result<Bytes, Status>, room: Option<Share>) {
+        let code = respond::finish(&mut self.respond, outcome, room, &self.link);
+        self.link.note_answer();
         self.count(code);
     }
 
     /// Receives the rest of the request, and then answers it.
-    async fn receive(mut self, service: usize, headers: HeaderMap, mut incoming: Incoming) {
+    async fn receive(mut self, service: usize, mut incoming: Incoming) {
         let now = Instant::now();
-        let deadline = self.timeout.and_then(|span| now.checked_add(span));
+        let deadline = self.deadline(now);
         let late = now + limits::GRPC_READ_MAX;
         let late = deadline.map_or(late, |deadline| deadline.min(late));
         let request = incoming.only_message();
         let Some(request) = bounded(&mut self.respond, Some(late), request).await else {
             return self.count(Code::Cancelled);
         };
+        let share = std::mem::replace(&mut incoming.share, Share::new(&self.link.held));
         drop(incoming);
-        let answer = match request {
-            Ok(message) => self.answer(service, headers, message),
-            Err(status) => Answer::Now(Err(status)),
+        let (answer, bytes) = match request {
+            Ok(message) => {
+                let bytes = message.len();
+                (self.answer(service, message), bytes)
+            }
+            Err(status) => (Answer::Now(Err(status)), 0),
         };
         match answer {
-            Answer::Now(outcome) => self.finish(outcome),
-            Answer::Later(work) => self.wait(work, deadline).await,
+            Answer::Now(outcome) => self.finish(outcome, None),
+            answer => self.wait(answer, (bytes, share), deadline).await,
         }
     }
 
-    async fn wait(mut self, work: Work, deadline: Option<Instant>) {
-        match bounded(&mut self.respond, deadline, work).await {
-            Some(outcome) => self.finish(outcome),
+    /// Waits until there is room for the call and its answer, and then for the answer. The message
+    /// and the call are counted until it is there.
+    async fn wait(
+        mut self,
+        answer: Answer,
+        (bytes, mut share): (usize, Share),
+        deadline: Option<Instant>,
+    ) {
+        let _working = self.link.begin_work();
+        let unsent = self.link.unsent.clone();
+        let working = async {
+            // Nothing to wait for where the request came in pieces and has its room already.
+            let bytes = bytes + limits::CALL_BYTES;
+            poll_fn(|context| share.poll_resize(bytes, context)).await.map_err(no_room)?;
+            match answer {
+                Answer::Now(outcome) => outcome.map(|message| (message, None)),
+                Answer::Later(work) => work.await.map(|message| (message, None)),
+                Answer::Large(most, work) => {
+                    let most = most.min(unsent.max());
+                    let mut room = Share::new(&unsent);
+                    poll_fn(|context| room.poll_resize(most, context)).await.map_err(no_room)?;
+                    work(most).await.map(|message| (message, Some(room)))
+                }
+            }
+        };
+        match bounded(&mut self.respond, deadline, working).await {
+            Some(Ok((message, room))) => self.finish(Ok(message), room),
+            Some(Err(status)) => self.finish(Err(status), None),
             None => self.count(Code::Cancelled),
         }
     }
 }
 
-type Work = Pin<Box<dyn Future<Output = Result<Bytes, Status>>>>;
+fn no_room(_: Full) -> Status {
+    Status::new(Code::ResourceExhausted, "this node has not enough memory for the call")
+}
 
 /// What `work` gives, or `DEADLINE_EXCEEDED`, or `None` if the client takes the call back.
-async fn bounded<T>(
+pub(super) async fn bounded<T>(
     respond: &mut SendResponse<Frame>,
     deadline: Option<Instant>,
     work: impl Future<Output = Result<T, Status>>,
@@ -298,10 +417,7 @@ async fn bounded<T>(
             return Poll::Ready(None);
         }
         match &mut timer {
-            Some(timer) => Pin::new(timer).poll(context).map(|()| {
-                let message = "the time that the call was given is up";
-                Some(Err(Status::new(Code::DeadlineExceeded, message)))
-            }),
+            Some(timer) => Pin::new(timer).poll(context).map(|()| Some(Err(late()))),
             None => Poll::Pending,
         }
     })

@@ -6,16 +6,16 @@
 //! Requests that come together are collected until h2 has no more, then answered, then flushed
 //! together: a hundred calls that come in one read leave in one write.
 //!
-//! Never: spawns a task, sets a timer for a call that is answered at once.
+//! Never: spawns a task, sets a timer for a call that is answered at once, reads the clock for a
+//! client that calls.
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
 
 use futures_lite::future;
 use h2::server::{Builder, SendResponse};
@@ -24,11 +24,11 @@ use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::call;
+use super::flood::Flood;
+use super::link::{Ending, Link, Registered, add};
 use super::respond::Frame;
 use super::wakers::{PARTS_MAX, Woken};
-use super::{Phase, Shared};
 use crate::base::limits;
-use crate::shell::budget::Budget;
 use crate::shell::reactor::Timer;
 use crate::shell::socket::TcpStream;
 
@@ -39,99 +39,10 @@ const H2: usize = PARTS_MAX - 2;
 const TICK: usize = PARTS_MAX - 1;
 const _: () = assert!(limits::STREAMS_MAX as usize + 32 <= CALLS_MAX);
 
-/// What others know of a connection.
-pub(super) struct Link {
-    pub(super) number: u64,
-    pub(super) shared: Rc<Shared>,
-    woken: Arc<Woken>,
-    /// Calls that wait for their request or their answer.
-    running: Cell<usize>,
-    /// The number of the latest call.
-    last_call: Cell<u64>,
-    asked_to_close: Cell<bool>,
-    /// Reads that brought something.
-    reads: Cell<u64>,
-    /// Bytes of its requests that are not complete, as part of the server's.
-    pub(super) held: Rc<Budget>,
-    /// Bytes of its answers that are not sent, as part of the server's.
-    pub(super) unsent: Rc<Budget>,
-}
-
-impl Link {
-    /// A link that the server knows of until the guard is dropped.
-    pub(super) fn register(number: u64, shared: &Rc<Shared>) -> Registered {
-        let link = Rc::new(Link {
-            number,
-            shared: shared.clone(),
-            woken: Woken::new(),
-            running: Cell::new(0),
-            last_call: Cell::new(shared.calls.get()),
-            asked_to_close: Cell::new(false),
-            reads: Cell::new(0),
-            held: Budget::within(&shared.held),
-            unsent: Budget::within(&shared.unsent),
-        });
-        shared.links.borrow_mut().push(link.clone());
-        Registered(link)
-    }
-
-    /// Whether no call runs.
-    pub(super) fn is_idle(&self) -> bool {
-        self.running.get() == 0
-    }
-
-    /// When, counted in calls, this connection was last used.
-    pub(super) fn last_call(&self) -> u64 {
-        self.last_call.get()
-    }
-
-    /// Asks the connection to end as soon as no call runs.
-    pub(super) fn close(&self) {
-        self.asked_to_close.set(true);
-        self.wake();
-    }
-
-    /// Has the connection and all its calls look at the server's state again.
-    pub(super) fn wake(&self) {
-        self.woken.wake_all();
-    }
-
-    /// Whether the connection should end as soon as it can.
-    fn is_unwanted(&self) -> bool {
-        self.asked_to_close.get() || self.shared.phase.get() == Phase::Draining
-    }
-
-    /// Done once the connection should end.
-    async fn unwanted(&self) {
-        poll_fn(|context| {
-            self.woken.begin(context.waker());
-            self.woken.end();
-            if self.is_unwanted() { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-    }
-
-    fn note_call(&self) {
-        let number = self.shared.calls.get() + 1;
-        self.shared.calls.set(number);
-        self.last_call.set(number);
-    }
-}
-
-/// Takes the link out of the server's list when the connection ends, however it ends.
-pub(super) struct Registered(Rc<Link>);
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        let shared = &self.0.shared;
-        shared.links.borrow_mut().retain(|link| !Rc::ptr_eq(link, &self.0));
-        shared.note_links_changed();
-    }
-}
-
 /// Serves one connection until it ends.
 pub(super) async fn serve(link: Registered, stream: TcpStream) {
-    let io = Io { stream, link: link.0.clone() };
+    let stream = Rc::new(stream);
+    let io = Io { stream: stream.clone(), link: link.0.clone() };
     let handshake = async { settings().handshake(io).await.ok() };
     let late = async {
         future::or(Timer::after(limits::HANDSHAKE_MAX), link.0.unwanted()).await;
@@ -141,12 +52,19 @@ pub(super) async fn serve(link: Registered, stream: TcpStream) {
         let mut connection = Connection::new(link.0.clone(), h2);
         poll_fn(|context| connection.poll(context)).await;
     }
+    if let Some(_place) = link.0.ending().and_then(|_| link.begin_farewell()) {
+        let heard = stream.hear_out(limits::FAREWELL_BYTES_MAX);
+        future::or(heard, Timer::after(limits::GOAWAY_GRACE)).await;
+    }
 }
 
 fn settings() -> Builder {
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(limits::STREAMS_MAX)
+        .initial_window_size(limits::STREAM_WINDOW_BYTES)
+        // All streams may be full at once: one that waits for room does not stop the others.
+        .initial_connection_window_size(limits::STREAMS_MAX * limits::STREAM_WINDOW_BYTES)
         .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
         .max_send_buffer_size(limits::STREAM_SEND_BYTES_MAX)
         .max_local_error_reset_streams(Some(limits::LOCAL_RESETS_MAX))
@@ -156,39 +74,40 @@ fn settings() -> Builder {
 
 /// A socket that counts what it does, for the sake of the timers.
 struct Io {
-    stream: TcpStream,
+    stream: Rc<TcpStream>,
     link: Rc<Link>,
 }
 
 impl AsyncRead for Io {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let polled = AsyncRead::poll_read(Pin::new(&mut self.stream), context, buffer);
-        if polled.is_ready() {
-            self.link.reads.set(self.link.reads.get() + 1);
-        }
-        polled
+        let before = buffer.filled().len();
+        ready!(self.stream.poll_read_buffer(context, buffer))?;
+        let traffic = &self.link.traffic;
+        add(&traffic.reads, 1);
+        add(&traffic.received, buffer.filled().len() - before);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Io {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(Pin::new(&mut self.stream), context, bytes)
+        self.stream.poll_write_bytes(context, bytes)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write_vectored(Pin::new(&mut self.stream), context, slices)
+        self.stream.poll_write_slices(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -199,8 +118,8 @@ impl AsyncWrite for Io {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        AsyncWrite::poll_shutdown(Pin::new(&mut self.stream), context)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.stream.close_write())
     }
 }
 
@@ -219,6 +138,7 @@ struct Connection {
     calls: Vec<Option<Running>>,
     /// One a call, made at first use; a place that is free again keeps its waker.
     call_wakers: Vec<Waker>,
+    flood: Flood,
     tick: Tick,
 }
 
@@ -237,6 +157,7 @@ impl Connection {
             alone: true,
             calls: Vec::new(),
             call_wakers: Vec::new(),
+            flood: Flood::default(),
             tick,
         }
     }
@@ -253,6 +174,15 @@ impl Connection {
             if ended {
                 return Poll::Ready(());
             }
+            if self.flood.is_flood(self.link.overhead(), self.link.answers(), Instant::now) {
+                self.link.end(Ending::Flood);
+            }
+            if let Some(ending) = self.link.ending() {
+                // One try to tell the client: one that does not read is not waited for.
+                self.h2.abrupt_shutdown(ending.reason());
+                let _ = self.poll_h2();
+                return Poll::Ready(());
+            }
             if self.woken.end() {
                 return Poll::Pending;
             }
@@ -264,7 +194,7 @@ impl Connection {
         let mut context = Context::from_waker(&self.call_wakers[place]);
         if running.as_mut().poll(&mut context).is_ready() {
             self.calls[place] = None;
-            self.link.running.set(self.link.running.get() - 1);
+            self.link.change_running(-1);
         }
     }
 
@@ -301,7 +231,6 @@ impl Connection {
     }
 
     fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Frame>) {
-        self.link.note_call();
         if let Some(running) = call::begin(&self.link, request, respond) {
             self.run(running);
         }
@@ -319,7 +248,7 @@ impl Connection {
             self.call_wakers.push(self.woken.waker(place));
         }
         self.calls[place] = Some(running);
-        self.link.running.set(self.link.running.get() + 1);
+        self.link.change_running(1);
         self.woken.add(place);
     }
 
@@ -332,7 +261,7 @@ impl Connection {
         match self.tick.poll(&self.link) {
             Verdict::Stay => Poll::Pending,
             Verdict::Leave => {
-                self.link.close();
+                self.link.leave();
                 Poll::Pending
             }
             Verdict::Drop => Poll::Ready(()),
@@ -347,8 +276,8 @@ struct Tick {
     pings: Option<PingPong>,
     /// What the link's counters said last time.
     reads: u64,
-    unsent: usize,
-    last_call: u64,
+    owed: Option<u64>,
+    answers: u64,
     idle_ticks: u32,
     pinged: bool,
     leaving: bool,
@@ -366,9 +295,9 @@ impl Tick {
             timer: Timer::after(limits::KEEPALIVE_INTERVAL),
             waker,
             pings,
-            reads: link.reads.get(),
-            unsent: link.unsent.used(),
-            last_call: link.last_call.get(),
+            reads: link.traffic.reads.get(),
+            owed: link.traffic.owed(),
+            answers: link.answers(),
             idle_ticks: 0,
             pinged: false,
             leaving: false,
@@ -394,12 +323,14 @@ impl Tick {
     }
 
     fn judge(&mut self, link: &Link) -> (Verdict, Duration) {
-        let silent = self.reads == link.reads.get();
-        let stuck = self.unsent > 0 && self.unsent == link.unsent.used();
-        let unused = link.is_idle() && self.last_call == link.last_call.get();
-        self.reads = link.reads.get();
-        self.unsent = link.unsent.used();
-        self.last_call = link.last_call.get();
+        let silent = self.reads == link.traffic.reads.get();
+        let owed = link.traffic.owed();
+        let moved = self.owed.zip(owed).map(|(before, now)| now - before);
+        let stuck = moved.is_some_and(|moved| moved < limits::FETCHED_BYTES_MIN);
+        let unused = link.is_idle() && self.answers == link.answers();
+        self.reads = link.traffic.reads.get();
+        self.owed = owed;
+        self.answers = link.answers();
         self.idle_ticks = if unused { self.idle_ticks + 1 } else { 0 };
         if self.leaving && link.is_idle() || silent && self.pinged || stuck {
             return (Verdict::Drop, limits::KEEPALIVE_INTERVAL);

@@ -5,14 +5,17 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Instant;
 
 use bytes::Bytes;
 use h2::SendStream;
 use prost::Message;
 
-use super::call::{Ask, Incoming};
+use super::call::{Ask, Incoming, bounded};
 use super::respond::{self, Frame};
-use super::{Answer, Call, Phase, Service};
+use super::streaming::Open;
+use super::{Answer, Call, Service};
+use crate::base::limits;
 use crate::wire::grpc::{Code, Status};
 use crate::wire::pb::health::health_check_response::ServingStatus;
 use crate::wire::pb::health::{HealthCheckRequest, HealthCheckResponse};
@@ -38,6 +41,10 @@ impl Service for Check {
 
     fn methods(&self) -> &'static [&'static str] {
         &["Check"]
+    }
+
+    fn is_open(&self) -> bool {
+        true
     }
 
     fn call(&self, _: &'static str, call: &Call) -> Answer {
@@ -67,41 +74,49 @@ fn answer(status: ServingStatus) -> HealthCheckResponse {
 }
 
 /// Answers `Watch`: the state of now, and the end of serving when it comes.
-pub(super) async fn watch(mut ask: Ask, mut incoming: Incoming) {
-    let ended = ask.watch(&mut incoming).await;
+pub(super) async fn watch(mut ask: Ask, incoming: Incoming) {
+    let ended = ask.watch(incoming).await;
     ask.count(ended.map_or(Code::Cancelled, |status| status.code));
 }
 
 impl Ask {
     /// `None` if the client left.
-    async fn watch(&mut self, incoming: &mut Incoming) -> Option<Status> {
-        let asked = match first_message(incoming).await.and_then(|message| read(&message)) {
-            Ok(asked) => asked,
+    async fn watch(&mut self, mut incoming: Incoming) -> Option<Status> {
+        let now = Instant::now();
+        let late = self.deadline(now).unwrap_or(now + limits::GRPC_READ_MAX);
+        let asked = bounded(&mut self.respond, Some(late), first_message(&mut incoming)).await?;
+        // Nothing more is read of it.
+        drop(incoming);
+        let asked = asked.and_then(|message| read(&message));
+        let opened = asked.and_then(|asked| Ok((asked, self.open_stream(now)?)));
+        let (asked, mut open) = match opened {
+            Ok(opened) => opened,
             Err(status) => {
                 respond::refuse(&mut self.respond, &status);
                 return Some(status);
             }
         };
+        self.link.note_answer();
         let known = knows(self.link.shared.methods.names(), &asked.service);
-        let now = if known { ServingStatus::Serving } else { ServingStatus::ServiceUnknown };
+        let status = if known { ServingStatus::Serving } else { ServingStatus::ServiceUnknown };
         let mut stream = respond::begin(&mut self.respond)?;
-        stream.send_data(frame(now), false).ok()?;
-        self.until_draining(&mut stream).await?;
-        stream.send_data(frame(ServingStatus::NotServing), false).ok()?;
-        let status = Status::new(Code::Unavailable, "the server is stopping");
+        stream.send_data(frame(status), false).ok()?;
+        let status = until_end(&mut stream, &mut open).await?;
+        if open.is_draining() {
+            stream.send_data(frame(ServingStatus::NotServing), false).ok()?;
+        }
         respond::end(&mut stream, &status);
         Some(status)
     }
+}
 
-    async fn until_draining(&self, stream: &mut SendStream<Frame>) -> Option<()> {
-        poll_fn(|context| {
-            if self.link.shared.phase.get() == Phase::Draining {
-                return Poll::Ready(Some(()));
-            }
-            stream.poll_reset(context).map(|_| None)
-        })
-        .await
-    }
+/// How the stream ends; `None` if the client leaves.
+async fn until_end(stream: &mut SendStream<Frame>, open: &mut Open) -> Option<Status> {
+    poll_fn(|context| match open.poll_end(context) {
+        Poll::Ready(status) => Poll::Ready(Some(status)),
+        Poll::Pending => stream.poll_reset(context).map(|_| None),
+    })
+    .await
 }
 
 async fn first_message(incoming: &mut Incoming) -> Result<Bytes, Status> {

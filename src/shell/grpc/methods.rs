@@ -91,6 +91,14 @@ impl Methods {
         number.map_or(&self.unknown, |number| &self.table[number])
     }
 
+    /// Whether callers of such a method need no cluster key.
+    pub(super) fn is_open(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Unary(service) => self.services[service].is_open(),
+            Kind::Watch | Kind::Reflect => true,
+        }
+    }
+
     /// Has the service answer.
     pub(super) fn call(&self, service: usize, method: &Method, call: &Call) -> Answer {
         self.services[service].call(method.name, call)

@@ -5,16 +5,24 @@
 //!
 //! Every connection is one task that drives its streams itself: an answer that is there at once
 //! costs no task, no timer and no wake-up. Bounded: connections, streams, message size, bytes of
-//! requests that are not whole yet, bytes of answers that a client does not fetch.
+//! calls that are not answered yet, bytes of answers that a client does not fetch.
 //!
-//! Never: knows a message of the services, trusts a length, ends accepting because of an error.
+//! Where a cluster key is set, only calls that carry it reach a service between nodes. Health and
+//! reflection stay open, as orchestrators and operators have no key.
+//!
+//! Never: knows a message of the services, trusts a length, ends accepting because of an error,
+//! keeps anything of a call whose key it has not seen.
 
+mod admission;
 mod call;
 mod connection;
+mod flood;
 mod health;
+mod link;
 mod methods;
 mod reflection;
 mod respond;
+mod streaming;
 mod wakers;
 
 use std::cell::{Cell, RefCell};
@@ -27,15 +35,16 @@ use std::time::Duration;
 use async_executor::{LocalExecutor, Task};
 use bytes::Bytes;
 use futures_lite::future;
-use http::HeaderMap;
 
-use self::connection::Link;
+pub use self::link::Ending;
+use self::link::Link;
 use self::methods::Methods;
 use super::budget::Budget;
 use super::reactor::Timer;
 use super::socket::TcpListener;
-use crate::base::limits;
-use crate::wire::grpc::{self, Code, Status};
+use crate::base::secret::Fingerprint;
+use crate::base::{Secret, limits};
+use crate::wire::grpc::{Code, Status};
 
 /// One call whose request has arrived whole.
 #[derive(Debug)]
@@ -46,27 +55,20 @@ pub struct Call {
     pub connection: u64,
     /// What the client said it waits at most.
     pub timeout: Option<Duration>,
-    headers: HeaderMap,
 }
 
-impl Call {
-    /// The first text value of a metadata name.
-    pub fn metadata(&self, name: &str) -> Option<&str> {
-        grpc::metadata(&self.headers, name)
-    }
-
-    /// The values of a `-bin` metadata name; `None` if one is not base64.
-    pub fn binary_metadata(&self, name: &str) -> Option<Vec<Vec<u8>>> {
-        grpc::binary_metadata(&self.headers, name)
-    }
-}
+/// An answer that is being made.
+pub type Work = Pin<Box<dyn Future<Output = Result<Bytes, Status>>>>;
 
 /// How a call is answered.
 pub enum Answer {
     /// At once, which is by far the cheapest.
     Now(Result<Bytes, Status>),
     /// Later. The future is dropped when the client goes away or its time is up.
-    Later(Pin<Box<dyn Future<Output = Result<Bytes, Status>>>>),
+    Later(Work),
+    /// Later, by an answer of up to so many bytes. It is begun when there is room, and told for how
+    /// many bytes.
+    Large(usize, Box<dyn FnOnce(usize) -> Work>),
 }
 
 /// A set of unary methods under one name.
@@ -75,6 +77,10 @@ pub trait Service {
     fn name(&self) -> &'static str;
     /// The methods; a call of any other is answered `UNIMPLEMENTED` before its body is read.
     fn methods(&self) -> &'static [&'static str];
+    /// Whether callers need no cluster key.
+    fn is_open(&self) -> bool {
+        false
+    }
     /// Answers a call of one of [`Service::methods`].
     fn call(&self, method: &'static str, call: &Call) -> Answer;
 }
@@ -85,16 +91,53 @@ pub struct Server {
     shared: Rc<Shared>,
 }
 
+/// What clients may take together; made of `base::limits` but in tests.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Open connections, those kept for peers and health not counted.
+    pub connections_max: usize,
+    /// Calls whose requests are not whole: of peers, and of all others.
+    pub half_open_max: usize,
+    /// Bytes of requests.
+    pub held_max: usize,
+    /// Bytes of answers that are not sent.
+    pub unsent_max: usize,
+    /// Streams that may stay open.
+    pub streams_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            connections_max: limits::CONNECTIONS_MAX,
+            half_open_max: limits::HALF_OPEN_ALL_MAX,
+            held_max: limits::GRPC_HELD_BYTES_MAX,
+            unsent_max: limits::GRPC_UNSENT_BYTES_MAX,
+            streams_max: limits::STREAMS_OPEN_ALL_MAX,
+        }
+    }
+}
+
 /// What all connections know.
 struct Shared {
     methods: Methods,
+    key: Option<Fingerprint>,
+    bounds: Bounds,
     phase: Cell<Phase>,
     links: RefCell<Vec<Rc<Link>>>,
-    /// Who waits for a change of `links`: the accept loop, or the end of the server.
+    /// The task that waits for a change of `links`: the end of the server.
     waiting: Cell<Option<Waker>>,
-    /// Calls begun so far; the clock by which connections are idle.
-    calls: Cell<u64>,
-    /// Bytes of requests that are not complete.
+    /// Connections and answers so far; the clock by which connections are idle.
+    events: Cell<u64>,
+    /// Calls whose requests are not whole: of clients without the cluster key, and of peers.
+    half_open: [Cell<usize>; 2],
+    /// Streams that stay open.
+    streams: Cell<usize>,
+    /// Connections that have ended and hear their clients out.
+    farewells: Cell<usize>,
+    /// Connections that the server ended, by [`Ending`].
+    endings: [Cell<u64>; Ending::ALL.len()],
+    /// Bytes of requests.
     held: Rc<Budget>,
     /// Bytes of answers that are not sent.
     unsent: Rc<Budget>,
@@ -109,16 +152,24 @@ enum Phase {
 }
 
 impl Server {
-    /// A server that answers with `services`, and with health and reflection.
-    pub fn new(services: Vec<Box<dyn Service>>) -> Server {
+    /// A server that answers with `services`, and with health and reflection. Where there is a
+    /// `key`, calls of services that are not open have to bring it.
+    pub fn new(services: Vec<Box<dyn Service>>, key: Option<&Secret>, bounds: Bounds) -> Server {
+        let (links, waiting, events, half_open, streams, farewells, endings) = Default::default();
         let shared = Shared {
             methods: Methods::new(services),
+            key: key.map(Secret::fingerprint),
+            bounds,
             phase: Cell::new(Phase::Serving),
-            links: RefCell::default(),
-            waiting: Cell::new(None),
-            calls: Cell::new(0),
-            held: Budget::new(limits::GRPC_HELD_BYTES_MAX),
-            unsent: Budget::new(limits::GRPC_UNSENT_BYTES_MAX),
+            links,
+            waiting,
+            events,
+            half_open,
+            streams,
+            farewells,
+            endings,
+            held: Budget::new(bounds.held_max),
+            unsent: Budget::new(bounds.unsent_max),
         };
         Server { shared: Rc::new(shared) }
     }
@@ -132,7 +183,9 @@ impl Server {
         stop: impl Future<Output = ()>,
     ) {
         let mut tasks = Vec::new();
-        future::or(self.accept_all(executor, &listener, &mut tasks), stop).await;
+        let accept =
+            future::or(self.accept_all(executor, &listener, &mut tasks), self.end_stalled());
+        future::or(accept, stop).await;
         drop(listener);
         self.shared.enter(Phase::Draining);
         let drained = async {
@@ -150,6 +203,12 @@ impl Server {
         self.shared.links.borrow().len()
     }
 
+    /// Connections that the server ended of its own accord, by its reason.
+    pub fn endings(&self) -> impl Iterator<Item = (Ending, u64)> {
+        let counts = self.shared.endings.iter().map(Cell::get);
+        Ending::ALL.into_iter().zip(counts.collect::<Vec<_>>())
+    }
+
     /// Calls that have ended, by service, method and code, those that occurred. Calls of unknown
     /// methods stand under empty names.
     pub fn counts(&self) -> Vec<(&'static str, &'static str, Code, u64)> {
@@ -165,13 +224,13 @@ impl Server {
         let mut failed = false;
         let mut accepted = 0;
         loop {
-            self.make_room().await;
             tasks.retain(|task| !task.is_finished());
             match listener.accept().await {
                 Ok(stream) => {
                     failed = false;
                     accepted += 1;
-                    let link = Link::register(accepted, &self.shared);
+                    let is_provisional = self.shared.make_room();
+                    let link = Link::register(accepted, &self.shared, is_provisional);
                     tasks.push(executor.spawn(connection::serve(link, stream)));
                 }
                 Err(error) => {
@@ -184,17 +243,6 @@ impl Server {
             }
         }
     }
-
-    /// Waits until one more connection may be open. The one that has been without a call for the
-    /// longest time is asked to go.
-    async fn make_room(&self) {
-        while self.connections() >= limits::CONNECTIONS_MAX {
-            if let Some(link) = self.shared.idlest() {
-                link.close();
-            }
-            self.shared.links_changed().await;
-        }
-    }
 }
 
 impl Shared {
@@ -203,11 +251,15 @@ impl Shared {
         self.links.borrow().iter().for_each(|link| link.wake());
     }
 
-    /// The connection without a running call that was used least lately.
-    fn idlest(&self) -> Option<Rc<Link>> {
-        let links = self.links.borrow();
-        let idle = links.iter().filter(|link| link.is_idle());
-        idle.min_by_key(|link| link.last_call()).cloned()
+    /// The next time of the clock that counts connections and answers.
+    fn next_event(&self) -> u64 {
+        self.events.set(self.events.get() + 1);
+        self.events.get()
+    }
+
+    fn count_ending(&self, ending: Ending) {
+        let count = &self.endings[ending as usize];
+        count.set(count.get() + 1);
     }
 
     async fn links_changed(&self) {

@@ -14,7 +14,9 @@ use h2::server::SendResponse;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
-use crate::shell::budget::{Budget, Share};
+use super::link::{Link, add};
+use crate::base::limits;
+use crate::shell::budget::Share;
 use crate::wire::frame::{self, PREFIX_BYTES};
 use crate::wire::grpc::{self, Code, Status};
 use crate::wire::status::encode_message;
@@ -28,23 +30,57 @@ pub(crate) struct Frame {
     prefix: [u8; PREFIX_BYTES],
     prefix_sent: usize,
     message: Bytes,
-    share: Option<Share>,
+    counted: Option<Counted>,
+}
+
+/// What is known of a message that waits for its client.
+struct Counted {
+    share: Share,
+    link: Rc<Link>,
+    left: usize,
+}
+
+impl Counted {
+    fn resize(&mut self, left: usize) {
+        let traffic = &self.link.traffic;
+        add(&traffic.sent, self.left - left);
+        traffic.queued.set(traffic.queued.get() - (self.left - left) as u64);
+        self.left = left;
+        self.share.resize(left).expect("a share always becomes smaller");
+    }
+}
+
+impl Drop for Counted {
+    /// The client took its call back, or all is sent: it has moved on either way.
+    fn drop(&mut self) {
+        self.resize(0);
+    }
 }
 
 impl Frame {
     /// A frame that no budget counts.
     pub(crate) fn new(message: Bytes) -> Frame {
-        Frame { prefix: frame::prefix(message.len()), prefix_sent: 0, message, share: None }
+        Frame { prefix: frame::prefix(message.len()), prefix_sent: 0, message, counted: None }
     }
 
-    /// A frame that `budget` counts, unless there is no room in it.
-    fn counted(message: Bytes, budget: &Rc<Budget>) -> Result<Frame, Status> {
-        let mut share = Share::new(budget);
-        if share.resize(message.len()).is_err() {
+    /// A frame that is counted until it is sent: with the room that was kept for it, else with that
+    /// of small answers or with what is left of everybody's.
+    fn counted(message: Bytes, room: Option<Share>, link: &Rc<Link>) -> Result<Frame, Status> {
+        let left = message.len();
+        let is_small = left <= limits::GRPC_SMALL_ANSWER_BYTES;
+        let take = |budget| {
+            let mut share = Share::new(budget);
+            share.resize(left).ok().map(|()| share)
+        };
+        let small = || is_small.then(|| take(&link.unsent_small)).flatten();
+        let kept = room.and_then(|mut share| share.resize(left).ok().map(|()| share));
+        let Some(share) = kept.or_else(small).or_else(|| take(&link.unsent)) else {
             let message = "clients leave too many answers unread, there is no room for another";
             return Err(Status::new(Code::ResourceExhausted, message));
-        }
-        Ok(Frame { share: Some(share), ..Frame::new(message) })
+        };
+        add(&link.traffic.queued, left);
+        let counted = Some(Counted { share, link: link.clone(), left });
+        Ok(Frame { counted, ..Frame::new(message) })
     }
 }
 
@@ -70,8 +106,8 @@ impl Buf for Frame {
         let of_prefix = count.min(PREFIX_BYTES - self.prefix_sent);
         self.prefix_sent += of_prefix;
         self.message.advance(count - of_prefix);
-        if let Some(share) = &mut self.share {
-            share.resize(self.message.len()).expect("a share always becomes smaller");
+        if let Some(counted) = &mut self.counted {
+            counted.resize(self.message.len());
         }
     }
 }
@@ -80,9 +116,10 @@ impl Buf for Frame {
 pub(super) fn finish(
     respond: &mut SendResponse<Frame>,
     outcome: Result<Bytes, Status>,
-    unsent: &Rc<Budget>,
+    room: Option<Share>,
+    link: &Rc<Link>,
 ) -> Code {
-    match outcome.and_then(|message| Frame::counted(message, unsent)) {
+    match outcome.and_then(|message| Frame::counted(message, room, link)) {
         Ok(frame) => {
             if let Ok(mut stream) = respond.send_response(head(StatusCode::OK), false)
                 && stream.send_data(frame, false).is_ok()
@@ -113,10 +150,11 @@ pub(super) fn refuse_encoding(respond: &mut SendResponse<Frame>, status: &Status
     let _ = respond.send_response(response, true);
 }
 
-/// Ends a request that is not gRPC.
-pub(super) fn refuse_http(respond: &mut SendResponse<Frame>, code: StatusCode) {
-    let mut response = Response::new(());
-    *response.status_mut() = code;
+/// Ends a request that is not gRPC, or not ours: with a status of gRPC too, for clients that look
+/// for nothing else.
+pub(super) fn refuse_http(respond: &mut SendResponse<Frame>, code: StatusCode, status: &Status) {
+    let mut response = head(code);
+    put_status(response.headers_mut(), status);
     if code == StatusCode::METHOD_NOT_ALLOWED {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
     }

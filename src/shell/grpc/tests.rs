@@ -1,5 +1,6 @@
 //! A scripted client against the server, over loopback, in one thread.
 
+mod admission;
 mod bounds;
 mod services;
 
@@ -14,8 +15,8 @@ use futures_lite::future::{or, yield_now};
 use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, Request, StatusCode};
 
-use super::{Answer, Call, Server, Service};
-use crate::base::limits;
+use super::{Answer, Bounds, Call, Server, Service};
+use crate::base::{Secret, limits};
 use crate::shell::reactor::{self, Timer};
 use crate::shell::socket::{TcpListener, TcpStream};
 use crate::wire::frame::prefix;
@@ -41,7 +42,7 @@ impl Service for Echo {
     }
 
     fn methods(&self) -> &'static [&'static str] {
-        &["Now", "Later", "Hang", "Fail", "Big", "Metadata"]
+        &["Now", "Later", "Hang", "Fail", "Big", "Large", "Count"]
     }
 
     fn call(&self, method: &'static str, call: &Call) -> Answer {
@@ -65,11 +66,18 @@ impl Service for Echo {
                 let length = u32::from_be_bytes(message[..].try_into().expect("4 bytes"));
                 Answer::Now(Ok(vec![7; length as usize].into()))
             }
-            "Metadata" => {
-                let text = call.metadata("x-text").unwrap_or("none").to_owned();
-                let binary = call.binary_metadata("x-data-bin").unwrap_or_default().concat();
-                Answer::Now(Ok([text.as_bytes(), &binary].concat().into()))
-            }
+            // Takes no more room than a number, however long the request is.
+            "Count" => Answer::Now(Ok(message.len().to_be_bytes().to_vec().into())),
+            "Large" => Answer::Large(
+                limits::GRPC_MESSAGE_BYTES_MAX,
+                Box::new(|room| {
+                    Box::pin(async move {
+                        yield_now().await;
+                        let length = u32::from_be_bytes(message[..].try_into().expect("4 bytes"));
+                        Ok(vec![7; (length as usize).min(room)].into())
+                    })
+                }),
+            ),
             _ => unreachable!("only the listed methods are called"),
         }
     }
@@ -114,13 +122,22 @@ struct Bench {
 
 /// Runs `script` against a fresh server, and stops that.
 fn check<F: Future<Output = ()>>(script: impl FnOnce(Rc<Bench>) -> F) {
+    check_with(None, Bounds::default(), script);
+}
+
+/// The same with a cluster key and other bounds.
+fn check_with<F: Future<Output = ()>>(
+    key: Option<&str>,
+    bounds: Bounds,
+    script: impl FnOnce(Rc<Bench>) -> F,
+) {
     let executor = Rc::new(LocalExecutor::new());
     let listener = TcpListener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
     let hanging = Rc::new(Cell::new(0));
     let (stop, stopped) = async_channel::bounded::<()>(1);
     let bench = Rc::new(Bench {
         executor: executor.clone(),
-        server: Server::new(vec![Box::new(Echo { hanging: hanging.clone() })]),
+        server: server(&hanging, key, bounds),
         address: listener.local_addr().expect("bound"),
         hanging,
         stop,
@@ -143,6 +160,11 @@ fn check<F: Future<Output = ()>>(script: impl FnOnce(Rc<Bench>) -> F) {
         panic!("the script does not end");
     };
     reactor::current().expect("epoll").block_on(&executor, or(script, late));
+}
+
+fn server(hanging: &Rc<Cell<usize>>, key: Option<&str>, bounds: Bounds) -> Server {
+    let key = key.map(|key| Secret::new(key).expect("a secret"));
+    Server::new(vec![Box::new(Echo { hanging: hanging.clone() })], key.as_ref(), bounds)
 }
 
 /// Waits until `done`, letting everybody else go on.
@@ -247,24 +269,16 @@ fn an_error_is_one_header_block_with_an_escaped_message() {
 }
 
 #[test]
-fn metadata_reaches_the_service() {
+fn what_is_no_grpc_is_refused_by_http_status_and_by_one_of_grpc() {
     check(|bench| async move {
         let mut send = bench.connect().await;
-        let mut request = request("/test.Echo/Metadata");
-        request.headers_mut().insert("x-text", "text ".parse().expect("a value"));
-        request.headers_mut().insert("x-data-bin", "Zm9v,YmFy".parse().expect("a value"));
-        let (response, mut body) = open(&mut send, request);
-        send_all(&mut body, &[&framed(b"")]);
-        let reply = receive(response).await.expect("an answer");
-        assert_eq!(reply.only(), b"text foobar");
-    });
-}
-
-#[test]
-fn what_is_no_grpc_is_refused_by_http_status() {
-    check(|bench| async move {
-        let mut send = bench.connect().await;
-        for content_type in ["", "application/json", "application/grpc-web+proto"] {
+        let rows = [
+            ("", 415, Code::InvalidArgument),
+            ("application/json", 415, Code::InvalidArgument),
+            ("application/grpc-web+proto", 415, Code::InvalidArgument),
+            ("application/grpc+json", 200, Code::Unimplemented),
+        ];
+        for (content_type, http, code) in rows {
             let mut request = request("/test.Echo/Now");
             request.headers_mut().remove("content-type");
             if !content_type.is_empty() {
@@ -273,13 +287,22 @@ fn what_is_no_grpc_is_refused_by_http_status() {
             }
             let (response, _body) = open(&mut send, request);
             let reply = receive(response).await.expect("an answer");
-            assert_eq!(reply.http, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type:?}");
+            assert_eq!((reply.http.as_u16(), reply.code()), (http, code), "{content_type:?}");
+            assert_eq!(reply.headers["content-type"], "application/grpc");
+            assert!(reply.message().contains("content-type") || http == 200, "{reply:?}");
         }
+        let mut upper = request("/test.Echo/Now");
+        let value = "Application/GRPC+Proto".parse().expect("a header value");
+        upper.headers_mut().insert("content-type", value);
+        let (response, mut body) = open(&mut send, upper);
+        send_all(&mut body, &[&framed(b"x")]);
+        assert_eq!(receive(response).await.expect("an answer").only(), b"x");
         let mut get = request("/test.Echo/Now");
         *get.method_mut() = http::Method::GET;
         let (response, _body) = open(&mut send, get);
         let reply = receive(response).await.expect("an answer");
-        assert_eq!(reply.http, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!((reply.http, reply.code()), (StatusCode::METHOD_NOT_ALLOWED, Code::Internal));
+        assert_eq!(reply.headers["allow"], "POST");
         assert_eq!(call(&mut send, "/test.Echo/Now", &[&framed(b"x")]).await.only(), b"x");
     });
 }

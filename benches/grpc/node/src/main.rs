@@ -6,7 +6,7 @@ use std::rc::Rc;
 use async_executor::LocalExecutor;
 use bytes::Bytes;
 use prost::Message;
-use stemedb_edge::shell::grpc::{Answer, Call, Server, Service};
+use stemedb_edge::shell::grpc::{Answer, Bounds, Call, Server, Service};
 use stemedb_edge::shell::reactor;
 use stemedb_edge::shell::socket::TcpListener;
 use stemedb_edge::wire::grpc::{Code, Status};
@@ -78,7 +78,7 @@ fn main() {
     let listener = TcpListener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
     println!("{}", listener.local_addr().expect("bound"));
     let executor = Rc::new(LocalExecutor::new());
-    let server = Server::new(vec![Box::new(Sync { later })]);
+    let server = Server::new(vec![Box::new(Sync { later })], None, Bounds::default());
     let runs = executor.clone();
     let serving = executor.spawn(async move { server.serve(&runs, listener, pending()).await });
     reactor::current().expect("epoll").block_on(&executor, serving);

@@ -92,7 +92,7 @@ fn answers_larger_than_any_window_arrive_whole_and_leave_nothing() {
         let length = 3_000_000_u32;
         let both: Vec<_> = (0..2)
             .map(|_| {
-                let (response, mut body) = open(&mut send, request("/test.Echo/Big"));
+                let (response, mut body) = open(&mut send, request("/test.Echo/Large"));
                 send_all(&mut body, &[&framed(&length.to_be_bytes())]);
                 bench.executor.spawn(receive(response))
             })
@@ -105,44 +105,133 @@ fn answers_larger_than_any_window_arrive_whole_and_leave_nothing() {
     });
 }
 
+fn length(bytes: usize) -> Vec<u8> {
+    framed(&u32::try_from(bytes).expect("a message").to_be_bytes())
+}
+
 #[test]
 fn answers_that_nobody_reads_are_bounded() {
     check(|bench| async move {
         let mut send = bench.connect().await;
-        let length = limits::GRPC_MESSAGE_BYTES_MAX as u32;
+        let message = length(limits::GRPC_MESSAGE_BYTES_MAX);
         let mut calls = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..2 {
             let (response, mut body) = open(&mut send, request("/test.Echo/Big"));
-            send_all(&mut body, &[&framed(&length.to_be_bytes())]);
+            send_all(&mut body, &[&message]);
             // The header block is an answer's sign of life; the body stays where it is.
             calls.push(response.await.expect("an answer"));
         }
-        let last = calls.pop().expect("three");
+        let last = calls.pop().expect("two");
         assert_eq!(last.headers()["grpc-status"], Code::ResourceExhausted.digits());
         drop(calls);
         until(|| bench.server.shared.unsent.used() == 0).await;
-        let reply = call(&mut send, "/test.Echo/Big", &[&framed(&length.to_be_bytes())]).await;
-        assert_eq!(reply.only().len(), length as usize);
+        let reply = call(&mut send, "/test.Echo/Big", &[&message]).await;
+        assert_eq!(reply.only().len(), limits::GRPC_MESSAGE_BYTES_MAX);
     });
 }
 
 #[test]
-fn requests_that_never_end_are_bounded() {
+fn large_answers_to_a_client_that_reads_wait_for_room_and_all_come() {
     check(|bench| async move {
         let mut send = bench.connect().await;
-        let unfinished = limits::GRPC_MESSAGE_BYTES_MAX - 9;
+        let message = length(limits::GRPC_MESSAGE_BYTES_MAX);
+        let calls: Vec<_> = (0..64)
+            .map(|_| {
+                let (response, mut body) = open(&mut send, request("/test.Echo/Large"));
+                send_all(&mut body, &[&message]);
+                bench.executor.spawn(receive(response))
+            })
+            .collect();
+        for reply in calls {
+            let reply = reply.await.expect("an answer");
+            assert_eq!(reply.only().len(), limits::GRPC_MESSAGE_BYTES_MAX);
+        }
+        assert_eq!(bench.server.shared.unsent.used(), 0);
+    });
+}
+
+#[test]
+fn large_requests_in_parallel_wait_for_room_and_are_all_answered() {
+    check(|bench| async move {
+        let mut send = bench.connect().await;
+        let whole = framed(&vec![3; limits::GRPC_MESSAGE_BYTES_MAX / 8]);
+        let calls: Vec<_> = (0..64)
+            .map(|_| {
+                let (response, mut body) = open(&mut send, request("/test.Echo/Count"));
+                send_all(&mut body, &[&whole]);
+                bench.executor.spawn(receive(response))
+            })
+            .collect();
+        for reply in calls {
+            assert_eq!(reply.await.expect("an answer").only(), (whole.len() - 5).to_be_bytes());
+        }
+        assert_eq!(bench.server.shared.held.used(), 0);
+    });
+}
+
+#[test]
+fn who_holds_room_and_does_not_fetch_goes_when_others_wait_for_it() {
+    check(|bench| async move {
+        let message = length(limits::GRPC_MESSAGE_BYTES_MAX);
+        let mut stalled = Vec::new();
+        for _ in 0..limits::GRPC_UNSENT_BYTES_MAX / limits::GRPC_MESSAGE_BYTES_MAX {
+            let mut send = bench.connect().await;
+            let (response, mut body) = open(&mut send, request("/test.Echo/Large"));
+            send_all(&mut body, &[&message]);
+            stalled.push((response.await.expect("an answer"), send));
+        }
+        // Small answers have room of their own.
+        assert_eq!(bench.unary("Now", b"x").await.only(), b"x");
+        let waits = bench.unary("Large", &message[PREFIX_BYTES..]).await;
+        assert_eq!(waits.only().len(), limits::GRPC_MESSAGE_BYTES_MAX);
+        let endings: Vec<_> = bench.server.endings().map(|(_, count)| count).collect();
+        assert_eq!(endings[..2], [0, 0]);
+        assert!(endings[2] > 0, "{endings:?}");
+    });
+}
+
+#[test]
+fn a_request_has_its_room_before_it_comes() {
+    check(|bench| async move {
+        let mut send = bench.connect().await;
+        let whole = Bytes::from(framed(&vec![0; limits::GRPC_MESSAGE_BYTES_MAX]));
         let mut start = |length: usize| {
             let (response, mut body) = open(&mut send, request("/test.Echo/Now"));
-            let whole = Bytes::from(framed(&vec![0; limits::GRPC_MESSAGE_BYTES_MAX]));
-            body.send_data(whole.slice(..PREFIX_BYTES + length), false).expect("open");
+            body.send_data(whole.slice(..length), false).expect("open");
             (response, body)
         };
-        let _open = [start(unfinished), start(unfinished)];
-        until(|| bench.server.shared.held.used() == 2 * unfinished).await;
-        let (response, _body) = start(100);
-        let reply = receive(response).await.expect("an answer");
-        assert_eq!(reply.code(), Code::ResourceExhausted);
-        assert!(reply.message().contains("no room"), "{}", reply.message());
+        let counted = limits::GRPC_MESSAGE_BYTES_MAX + limits::CALL_BYTES;
+        let _first = start(9);
+        until(|| bench.server.shared.held.used() == counted).await;
+        // Another one of this client would not fit beside it, and waits.
+        let (second, body) = start(9);
+        let _third = start(9);
+        until(|| bench.server.shared.half_open[0].get() == 3).await;
+        assert_eq!(bench.server.shared.held.used(), counted);
+        drop((second, body));
+        until(|| bench.server.shared.half_open[0].get() == 2).await;
+        assert_eq!(call(&mut send, "/test.Echo/Now", &[&framed(b"x")]).await.only(), b"x");
+    });
+}
+
+#[test]
+fn calls_that_are_not_whole_are_bounded_at_the_cost_of_who_has_most() {
+    let bounds = Bounds { half_open_max: 8, ..Bounds::default() };
+    check_with(None, bounds, |bench| async move {
+        let mut greedy = bench.connect().await;
+        let mut calls: Vec<_> =
+            (0..8).map(|_| open(&mut greedy, request("/test.Echo/Now"))).collect();
+        until(|| bench.server.shared.half_open[0].get() == 8).await;
+        calls.push(open(&mut greedy, request("/test.Echo/Now")));
+        let (last, _body) = calls.pop().expect("one more");
+        assert_eq!(receive(last).await.expect("an answer").code(), Code::ResourceExhausted);
+        let mut other = bench.connect().await;
+        let (response, mut body) = open(&mut other, request("/test.Echo/Now"));
+        until(|| bench.server.endings().next().expect("crowded").1 == 1).await;
+        send_all(&mut body, &[&framed(b"x")]);
+        assert_eq!(receive(response).await.expect("an answer").only(), b"x");
+        let ended = receive(calls.pop().expect("eight").0).await.expect_err("the client has gone");
+        assert!(ended.is_go_away() || ended.is_io(), "{ended}");
     });
 }
 
@@ -151,7 +240,7 @@ fn a_stop_lets_running_calls_end_and_takes_no_new_ones() {
     check(|bench| async move {
         let mut send = bench.connect().await;
         let (first, mut first_body) = open(&mut send, request("/test.Echo/Now"));
-        until(|| bench.server.shared.calls.get() == 1).await;
+        until(|| bench.server.shared.half_open[0].get() == 1).await;
         bench.stop.close();
         until(|| std::net::TcpStream::connect(bench.address).is_err()).await;
         send_all(&mut first_body, &[&framed(b"last words")]);
@@ -194,20 +283,53 @@ fn whatever_bytes_come_the_server_lives() {
     });
 }
 
+/// A frame of nine bytes and more.
+fn raw_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// One of each kind that costs a client less than the server.
+fn cheap_frames() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("PING", raw_frame(6, 0, 0, &[0; 8])),
+        ("SETTINGS", raw_frame(4, 0, 0, &[])),
+        ("WINDOW_UPDATE", raw_frame(8, 0, 0, &[0, 0, 0, 1])),
+        ("PRIORITY", raw_frame(2, 0, 1, &[0, 0, 0, 3, 0])),
+        ("unknown", raw_frame(99, 0, 0, b"what")),
+    ]
+}
+
+/// However much of them is there, others go on after a quota of it.
 #[test]
-fn past_the_limit_of_connections_the_longest_idle_one_makes_room() {
-    check(|bench| async move {
-        let mut busy = bench.connect().await;
-        let (hanging, mut body) = open(&mut busy, request("/test.Echo/Hang"));
-        send_all(&mut body, &[&framed(b"")]);
-        until(|| bench.hanging.get() == 1).await;
-        let mut idle = Vec::new();
-        while bench.server.connections() < limits::CONNECTIONS_MAX {
-            idle.push(bench.connect().await);
-        }
-        assert_eq!(bench.unary("Now", b"x").await.only(), b"x");
-        assert!(bench.server.connections() <= limits::CONNECTIONS_MAX);
-        assert_eq!(bench.hanging.get(), 1, "a connection in use is left alone");
-        drop((hanging, body, idle));
-    });
+fn no_flood_holds_the_thread() {
+    for (name, frame) in cheap_frames() {
+        check(|bench| async move {
+            let mut flood = std::net::TcpStream::connect(bench.address).expect("listening");
+            flood.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("small");
+            flood.write_all(&raw_frame(4, 0, 0, &[])).expect("small");
+            flood.set_nonblocking(true).expect("a socket");
+            let many = frame.repeat(100_000 / frame.len());
+            let received = || {
+                let links = bench.server.shared.links.borrow();
+                links.first().map_or(0, |link| link.traffic.received.get())
+            };
+            let (mut sent, mut rounds) = (0, 0);
+            while received() < 500_000 {
+                // As much as the socket takes: there is always more to read than a quota.
+                while let Ok(count) = flood.write(&many[sent % frame.len()..]) {
+                    sent += count;
+                }
+                let mut room = [0; 65_536];
+                while matches!(flood.read(&mut room), Ok(1..)) {}
+                let before = received();
+                reactor::next_turn().await;
+                let more = received() - before;
+                assert!(more <= limits::ROUND_READ_BYTES as u64, "{name}: {more} in a round");
+                rounds += 1;
+            }
+            assert!(rounds >= 500_000 / limits::ROUND_READ_BYTES, "{name}");
+            assert_eq!(bench.unary("Now", b"x").await.only(), b"x", "{name}");
+        });
+    }
 }
