@@ -41,6 +41,8 @@ pub struct Surroundings {
     pub gateway_connections: Gauge,
     /// Open connections of gRPC.
     pub grpc_connections: Box<dyn Fn() -> usize>,
+    /// Connections that a server ended: listener, reason, how many.
+    pub ended: Box<dyn Fn() -> Vec<(&'static str, &'static str, u64)>>,
     /// Open connections to other nodes.
     pub peer_connections: Box<dyn Fn() -> usize>,
     /// What the scrubber did.
@@ -239,6 +241,7 @@ impl Api {
             http_connections: self.surroundings.http_connections.get() as u64,
             gateway_connections: self.surroundings.gateway_connections.get() as u64,
             grpc_connections: (self.surroundings.grpc_connections)() as u64,
+            ended: (self.surroundings.ended)(),
             uptime_seconds: self.uptime_seconds(),
             sync_cycles: self.peers.cycles(),
             grpc: (self.surroundings.grpc_counts)(),

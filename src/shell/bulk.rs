@@ -1,8 +1,9 @@
 //! Reads for peers that take long: many bodies, many hashes, a part of the log.
 //!
-//! In: what a peer wants, and how many bytes its answer may have. Out: what is here, read in slices.
-//! Between two slices the reactor looks at its sockets, and of all peers one at a time has a slice,
-//! so that a disk that takes 20 ms for a read delays a ping by one read, however many peers ask.
+//! In: what a peer wants, and how many bytes its answer may have. Out: what is here, read in
+//! slices. Between two slices the reactor looks at its sockets, and of all peers one at a time has
+//! a slice, so that a disk that takes 20 ms for a read delays a ping by one read, however many
+//! peers ask.
 //!
 //! Never: reads more than the answer has room for, decides what an answer is.
 

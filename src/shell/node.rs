@@ -52,8 +52,6 @@ const EXIT_DISK: u8 = 74;
 const CHECKPOINT_AFTER: u64 = 10_000;
 /// How often free memory goes back to the system after a burst.
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
-/// Growth of resident memory since the last trim that is worth another.
-const TRIM_GROWTH_BYTES: u64 = 1 << 20;
 
 /// Runs a node until it is asked to stop or its disk fails.
 pub fn run(settings: &Settings) -> ExitCode {
@@ -369,7 +367,12 @@ fn surroundings(
     scrubbed: Rc<Cell<Scrubbed>>,
 ) -> Surroundings {
     let (connections, counts, pool) = (grpc.clone(), grpc.clone(), pool.clone());
+    let ended = grpc.clone();
     Surroundings {
+        ended: Box::new(move || {
+            let endings = ended.endings();
+            endings.map(|(ending, count)| ("grpc", ending.name(), count)).collect()
+        }),
         grpc_connections: Box::new(move || connections.connections()),
         peer_connections: Box::new(move || pool.connections()),
         grpc_counts: Box::new(move || {
@@ -390,15 +393,13 @@ async fn until(stopped: Receiver<()>) {
     let _ = stopped.recv().await;
 }
 
-/// A burst of connections leaves free memory in the heap that the allocator keeps; wakes only
-/// while there is some to give back.
+/// A burst of connections leaves free memory in the heap that the allocator keeps.
 async fn trim_after_bursts() {
-    let mut least = memory::resident();
+    let mut trimmer = memory::Trimmer::new(memory::resident());
     loop {
         Timer::after(TRIM_INTERVAL).await;
-        if memory::resident() > least + TRIM_GROWTH_BYTES {
+        if trimmer.is_due(memory::resident()) {
             memory::trim();
         }
-        least = memory::resident();
     }
 }

@@ -210,6 +210,11 @@ impl Page {
         self.sample(name, &[("listener", "http")], now.http_connections);
         self.sample(name, &[("listener", "gateway")], now.gateway_connections);
         self.sample(name, &[("listener", "grpc")], now.grpc_connections);
+        let name = "stemedb_connections_ended_total";
+        self.head(name, "counter", "Connections that the node ended, by listener and reason.");
+        for &(listener, reason, count) in &now.ended {
+            self.sample(name, &[("listener", listener), ("reason", reason)], count);
+        }
         let help = "Open connections to other nodes.";
         self.one("stemedb_peer_connections", "gauge", help, now.peer_connections);
     }
@@ -472,6 +477,7 @@ mod tests {
             assertions: 7,
             log_bytes_max: Some(99),
             http_connections: 2,
+            ended: vec![("grpc", "flood", 5)],
             sync_cycles: cycles,
             grpc,
             ..Readings::default()
@@ -484,6 +490,7 @@ mod tests {
             "stemedb_log_bytes 0",
             "stemedb_log_bytes_max 99",
             "stemedb_open_connections{listener=\"http\"} 2",
+            "stemedb_connections_ended_total{listener=\"grpc\",reason=\"flood\"} 5",
             "stemedb_wal_writes_total 1",
             "stemedb_wal_bytes_written_total 700",
             "stemedb_wal_fsync_latency_seconds_count 1",

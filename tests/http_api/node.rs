@@ -21,7 +21,7 @@ use stemedb_edge::shell::api::{Api, Surroundings};
 use stemedb_edge::shell::disk::{self, Checkpoint, Directory, Disk, Indexer, Reader};
 use stemedb_edge::shell::door::Door;
 use stemedb_edge::shell::driver::Driver;
-use stemedb_edge::shell::http::{Bounds, Server};
+use stemedb_edge::shell::http::{Bounds, Gauge, Server};
 use stemedb_edge::shell::pace::Pace;
 use stemedb_edge::shell::pool::Pool;
 use stemedb_edge::shell::reactor;
@@ -92,14 +92,7 @@ impl Node {
                 Peers::new(driver.clone(), Pool::new(tasks.clone(), None), tasks, Pace::new(None))
             };
             let gauge = Rc::new(Cell::new(0));
-            let surroundings = Surroundings {
-                http_connections: gauge.clone(),
-                gateway_connections: Rc::default(),
-                scrubbed: Default::default(),
-                grpc_connections: Box::new(|| 0),
-                peer_connections: Box::new(|| 0),
-                grpc_counts: Box::new(Vec::new),
-            };
+            let surroundings = alone(gauge.clone());
             let api = Api::new(
                 driver.clone(),
                 peers,
@@ -202,4 +195,17 @@ pub(crate) fn split(text: &str) -> (u16, String) {
     let (head, body) = text[start..].split_once("\r\n\r\n").expect("a whole head");
     let status = head[9..12].parse().expect("a status");
     (status, body.to_owned())
+}
+
+/// What the API shows of a node that is nothing but its API.
+fn alone(http_connections: Gauge) -> Surroundings {
+    Surroundings {
+        ended: Box::new(Vec::new),
+        http_connections,
+        gateway_connections: Rc::default(),
+        scrubbed: Default::default(),
+        grpc_connections: Box::new(|| 0),
+        peer_connections: Box::new(|| 0),
+        grpc_counts: Box::new(Vec::new),
+    }
 }

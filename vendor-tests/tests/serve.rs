@@ -110,13 +110,22 @@ async fn exchange_roots_matches_exactly_for_the_same_set() {
         assert_eq!(answer.assertion_count, ours.assertion_count);
         assert!(answer.roots_match);
 
-        let other = RootExchangeRequest { merkle_root: vec![0xab; 32], ..ours };
-        let answer = client.exchange_roots(other).await.unwrap().into_inner();
-        assert!(!answer.roots_match);
+        let other = RootExchangeRequest { merkle_root: vec![0xab; 32], ..ours.clone() };
+        let more = RootExchangeRequest { assertion_count: assertion_count + 1, ..ours };
+        for other in [other, more] {
+            let answer = client.exchange_roots(other).await.unwrap().into_inner();
+            assert!(!answer.roots_match);
+        }
+        // What proto3 sends for a set without members.
+        let nothing = RootExchangeRequest { merkle_root: Vec::new(), assertion_count: 0 };
+        let answer = client.exchange_roots(nothing).await.unwrap().into_inner();
+        assert_eq!(answer.roots_match, set.is_empty());
     }
-    let short = RootExchangeRequest { merkle_root: vec![0; 31], assertion_count: 0 };
-    let refusal = client.exchange_roots(short).await.unwrap_err();
-    assert_eq!(refusal.code(), Code::InvalidArgument, "{refusal}");
+    for (length, assertion_count) in [(31, 0), (0, 1)] {
+        let bad = RootExchangeRequest { merkle_root: vec![0; length], assertion_count };
+        let refusal = client.exchange_roots(bad).await.unwrap_err();
+        assert_eq!(refusal.code(), Code::InvalidArgument, "{refusal}");
+    }
 }
 
 #[tokio::test]

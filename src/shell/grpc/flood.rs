@@ -22,8 +22,8 @@ pub(super) struct Flood {
 }
 
 impl Flood {
-    /// Whether the client has to go. `overhead` shrinks when messages are taken whose bytes had come
-    /// before; `answers` only grow.
+    /// Whether the client has to go. `overhead` shrinks when messages are taken whose bytes had
+    /// come before; `answers` only grow.
     pub(super) fn is_flood(
         &mut self,
         overhead: u64,

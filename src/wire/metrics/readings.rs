@@ -42,6 +42,8 @@ pub struct Readings {
     pub gateway_connections: u64,
     /// Open connections of gRPC.
     pub grpc_connections: u64,
+    /// Connections that the server ended of its own accord: listener, reason, how many.
+    pub ended: Vec<(&'static str, &'static str, u64)>,
     /// Seconds since the start.
     pub uptime_seconds: u64,
     /// Runs of anti-entropy that ended, by peer.

@@ -2,6 +2,7 @@
 //!
 //! Never: looks at what a service answers.
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 
 use h2::Reason;
@@ -298,6 +299,60 @@ fn cheap_frames() -> Vec<(&'static str, Vec<u8>)> {
         ("PRIORITY", raw_frame(2, 0, 1, &[0, 0, 0, 3, 0])),
         ("unknown", raw_frame(99, 0, 0, b"what")),
     ]
+}
+
+/// The head of a call of `Now`, in HPACK without a table.
+fn raw_head(stream: u32) -> Vec<u8> {
+    let literal = |name: &[u8], value: &str| {
+        let length = u8::try_from(value.len()).expect("short");
+        [name, &[length], value.as_bytes()].concat()
+    };
+    // Of the static table: POST and http whole, :path and content-type by name.
+    let path = literal(&[0x04], "/test.Echo/Now");
+    let kind = literal(&[0x0f, 0x10], "application/grpc");
+    raw_frame(1, 4, stream, &[&[0x83, 0x86][..], &path, &kind].concat())
+}
+
+/// Kind and payload of the frames in `bytes`.
+fn raw_frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut frames = Vec::new();
+    while let Some((head, rest)) = bytes.split_first_chunk::<9>() {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let Some((payload, after)) = rest.split_at_checked(length) else { break };
+        frames.push((head[3], payload.to_vec()));
+        bytes = after;
+    }
+    frames
+}
+
+#[test]
+fn streams_over_the_limit_are_refused_and_the_others_stay() {
+    const REFUSED: usize = 1000;
+    check(|bench| async move {
+        let mut socket = std::net::TcpStream::connect(bench.address).expect("listening");
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        bytes.extend(raw_frame(4, 0, 0, &[]));
+        let streams = limits::STREAMS_MAX + REFUSED as u32;
+        bytes.extend((0..streams).flat_map(|number| raw_head(2 * number + 1)));
+        socket.write_all(&bytes).expect("the server reads");
+        socket.set_nonblocking(true).expect("a socket");
+        let heard = RefCell::new(Vec::new());
+        let frames = |kind: u8| {
+            let mut room = [0; 4096];
+            while let Ok(count @ 1..) = (&socket).read(&mut room) {
+                heard.borrow_mut().extend_from_slice(&room[..count]);
+            }
+            let mut frames = raw_frames(&heard.borrow());
+            frames.retain(|(found, _)| *found == kind);
+            frames
+        };
+        // RST_STREAM with REFUSED_STREAM, and no GOAWAY.
+        until(|| frames(3).len() == REFUSED).await;
+        assert!(frames(3).iter().all(|(_, reason)| *reason == [0, 0, 0, 7]));
+        assert!(frames(7).is_empty());
+        (&socket).write_all(&raw_frame(0, 1, 1, &framed(b"x"))).expect("the server reads");
+        until(|| frames(0).iter().any(|(_, data)| *data == framed(b"x"))).await;
+    });
 }
 
 /// However much of them is there, others go on after a quota of it.
