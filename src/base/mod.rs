@@ -2,6 +2,7 @@
 //!
 //! In: nothing. Out: plain value types. Never: anything about assertions or peers.
 
+pub mod capacity;
 pub mod clock;
 pub mod digest;
 pub mod exact;
@@ -11,6 +12,7 @@ pub mod secret;
 pub mod stream;
 pub mod table;
 
+pub use capacity::Capacity;
 pub use clock::{Hlc, HlcClock, Moment, Wall};
 pub use digest::Digest;
 pub use random::Random;
