@@ -252,6 +252,8 @@ pub const HOST_BYTES_MAX: usize = 253;
 pub const SEEDS_MAX: usize = 64;
 /// Origins whose web pages may call; looked through at each request that names one.
 pub const ORIGINS_MAX: usize = 64;
+/// Names of one's own that requests may ask for; looked through at each request by a name.
+pub const HOSTS_MAX: usize = 64;
 /// Shards: past some thousand a node, more of them balance nothing better.
 pub const SHARDS_MAX: u32 = 65_536;
 /// Nodes that hold one shard.

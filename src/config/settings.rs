@@ -48,6 +48,9 @@ pub struct Settings {
     pub skip_signatures: bool,
     /// Origins (lower case) whose web pages may call the API; `None` is every origin.
     pub allowed_origins: Option<Vec<String>>,
+    /// Names that requests may ask for, besides addresses and `localhost`; `None` is those two on a
+    /// loopback address, and any elsewhere.
+    pub allowed_hosts: Option<Vec<String>>,
     /// When a claim counts as stored.
     pub durability: Durability,
     /// Disk budget of the log; past it writes are refused.
@@ -124,6 +127,7 @@ impl Reader<'_> {
             cluster_key: self.secret(ClusterKey, ClusterKeyFile),
             skip_signatures: self.value(SkipSignatures, values::boolean),
             allowed_origins: self.optional(AllowedOrigins, values::origins).flatten(),
+            allowed_hosts: self.optional(AllowedHosts, values::hosts),
             durability: self.value(Durability, durability),
             max_log_bytes: self
                 .optional(MaxLogBytes, |text| values::bytes(text, limits::LOG_BYTES_MIN)),
@@ -344,6 +348,7 @@ mod tests {
             (ClusterKeyFile, ""),
             (SkipSignatures, "perhaps"),
             (AllowedOrigins, "here"),
+            (AllowedHosts, "http://here"),
             (Durability, "forever"),
             (MaxLogBytes, "64"),
             (ProbeInterval, "1"),

@@ -62,6 +62,7 @@ pub(super) enum Name {
     ClusterKeyFile,
     SkipSignatures,
     AllowedOrigins,
+    AllowedHosts,
     Durability,
     MaxLogBytes,
     ProbeInterval,
@@ -87,7 +88,7 @@ const fn row(
 }
 
 /// All settings, in the order of [`Name`].
-pub(super) const SETTINGS: [Setting; 25] = [
+pub(super) const SETTINGS: [Setting; 26] = [
     row("STEMEDB_DATA_DIR", "DIR", "./data", "where the log and the node id live"),
     row("STEMEDB_BIND_ADDR", "IP:PORT", "127.0.0.1:18180", "HTTP API"),
     row("STEMEDB_GATEWAY_ADDR", "IP:PORT", "127.0.0.1:18181", "HTTP gateway"),
@@ -116,6 +117,12 @@ pub(super) const SETTINGS: [Setting; 25] = [
     row("STEMEDB_CLUSTER_KEY_FILE", "FILE", "none", "a file with that secret"),
     row("STEMEDB_UNSAFE_SKIP_SIGNATURES", SWITCH, "false", "development only: verify none"),
     row("STEMEDB_ALLOWED_ORIGINS", "ORIGIN,...", "all", "CORS: web pages that may call"),
+    row(
+        "STEMEDB_ALLOWED_HOSTS",
+        "NAME,...",
+        "any; on loopback IPs and localhost",
+        "what Host may name",
+    ),
     row("STEMEDB_DURABILITY", "MODE", "immediate", "immediate, batched or eventual"),
     row("STEMEDB_MAX_LOG_BYTES", "BYTES", "no limit", "disk budget: past it writes get 507"),
     row("STEMEDB_PROBE_INTERVAL", "DURATION", "1s", "how often peers are probed"),
@@ -189,6 +196,7 @@ mod tests {
             (Name::AuthEnabled, "auth-enabled"),
             (Name::SkipSignatures, "unsafe-skip-signatures"),
             (Name::AllowedOrigins, "allowed-origins"),
+            (Name::AllowedHosts, "allowed-hosts"),
             (Name::Log, "log"),
         ] {
             assert_eq!(name.setting().flag(), flag);

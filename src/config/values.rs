@@ -122,8 +122,7 @@ pub(super) fn endpoint(text: &str) -> Parsed<Endpoint> {
         let address: Ipv6Addr = inner.parse().map_err(|_| wrong())?;
         return Ok(Endpoint { host: address.to_string(), port });
     }
-    let is_name = |letter: u8| letter.is_ascii_alphanumeric() || b"-._".contains(&letter);
-    if host.is_empty() || host.len() > limits::HOST_BYTES_MAX || !host.bytes().all(is_name) {
+    if !is_host(host) {
         return Err(wrong());
     }
     Ok(Endpoint { host: host.to_string(), port })
@@ -163,6 +162,24 @@ fn origin(text: &str) -> Parsed<String> {
         return Err("takes origins without a path, such as https://app.example.org, or *".into());
     }
     Ok(text.to_ascii_lowercase())
+}
+
+/// Names that a request may ask for.
+pub(super) fn hosts(text: &str) -> Parsed<Vec<String>> {
+    let hosts: Vec<String> = list(text).map(str::to_ascii_lowercase).collect();
+    if hosts.is_empty() || !hosts.iter().all(|host| is_host(host)) {
+        return Err("takes names without scheme and port, such as db.example.org,node1".into());
+    }
+    if hosts.len() > limits::HOSTS_MAX {
+        return Err(format!("takes at most {} names", limits::HOSTS_MAX));
+    }
+    Ok(hosts)
+}
+
+/// Whether the text is a name that DNS could have.
+fn is_host(text: &str) -> bool {
+    let is_name = |letter: u8| letter.is_ascii_alphanumeric() || b"-._".contains(&letter);
+    !text.is_empty() && text.len() <= limits::HOST_BYTES_MAX && text.bytes().all(is_name)
 }
 
 fn list(text: &str) -> impl Iterator<Item = &str> {
@@ -235,6 +252,16 @@ mod tests {
         assert!(seeds(&"a:1,".repeat(limits::SEEDS_MAX)).is_ok());
         assert!(seeds(&"a:1,".repeat(limits::SEEDS_MAX + 1)).is_err());
         assert!(origins(&"http://a,".repeat(limits::ORIGINS_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn hosts_are_names_alone() {
+        let expected = vec!["db.example.org".to_string(), "node_1".into(), "10.0.0.7".into()];
+        assert_eq!(hosts("DB.example.org, node_1,10.0.0.7"), Ok(expected));
+        assert!(hosts(&"a,".repeat(limits::HOSTS_MAX + 1)).is_err());
+        for bad in ["", ",", "*", "a:1", "http://a", "a b", "[::1]"] {
+            assert!(hosts(bad).is_err_and(|hint| hint.contains("without scheme")), "{bad:?}");
+        }
     }
 
     #[test]

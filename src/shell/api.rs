@@ -25,7 +25,7 @@ use crate::base::{Digest, limits};
 use crate::cluster::gossip::Origin;
 use crate::replica::Replica;
 use crate::store::Root;
-use crate::wire::http::{Cors, JSON, Route, STAMP, echo_request_id, is_json, parse_stamp, route};
+use crate::wire::http::{JSON, Route, STAMP, is_json, parse_stamp, preflight, route};
 use crate::wire::json;
 use crate::wire::json::answer::{self, Health};
 use crate::wire::metrics::{
@@ -56,7 +56,6 @@ pub struct Api {
     driver: Rc<Driver>,
     peers: Rc<Peers>,
     door: Door,
-    cors: Cors,
     surroundings: Surroundings,
     metrics: Rc<RefCell<Metrics>>,
     turns: Turns,
@@ -76,7 +75,7 @@ impl Api {
     pub fn new(
         driver: Rc<Driver>,
         peers: Rc<Peers>,
-        (door, cors): (Door, Cors),
+        door: Door,
         surroundings: Surroundings,
     ) -> Rc<Api> {
         let metrics = Rc::new(RefCell::new(Metrics::default()));
@@ -94,7 +93,6 @@ impl Api {
             driver,
             peers,
             door,
-            cors,
             surroundings,
             metrics,
             turns: Turns::new(limits::QUERIES_MAX),
@@ -261,13 +259,6 @@ impl Api {
         self.door.admit(head)
     }
 
-    /// Puts on an answer of another node what the caller wants to see on each.
-    pub fn dress(&self, head: &Parts, response: &mut Response<Full<Bytes>>) {
-        self.cors.decorate(&head.headers, response.headers_mut());
-        echo_request_id(&head.headers, response.headers_mut());
-        self.metrics.borrow_mut().count_http(response.status().as_u16());
-    }
-
     /// What is counted since the start.
     pub fn metrics(&self) -> &RefCell<Metrics> {
         &self.metrics
@@ -281,18 +272,18 @@ impl Api {
 impl Handler for Api {
     async fn handle(&self, head: Parts, body: &mut Body) -> Response<Full<Bytes>> {
         let answered = self.answer(&head, body).await;
-        let mut response = match answered {
+        let response = match answered {
             Ok(answer) => {
-                let preflight = answer.preflight;
+                let methods = answer.preflight;
                 let mut response = respond(answer);
-                if let Some(allowed) = preflight {
-                    self.cors.preflight(allowed, response.headers_mut());
+                if let Some(allowed) = methods {
+                    preflight(allowed, response.headers_mut());
                 }
                 response
             }
             Err(rejection) => refuse(&rejection),
         };
-        self.dress(&head, &mut response);
+        self.metrics.borrow_mut().count_http(response.status().as_u16());
         response
     }
 

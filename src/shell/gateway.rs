@@ -245,8 +245,8 @@ impl Handler for Gateway {
             Err(_) => GatewayOutcome::Failed,
         };
         self.api.metrics().borrow_mut().count_gateway(outcome);
-        let mut response = answered.unwrap_or_else(|rejection| refuse(&rejection));
-        self.api.dress(&head, &mut response);
+        let response = answered.unwrap_or_else(|rejection| refuse(&rejection));
+        self.api.metrics().borrow_mut().count_http(response.status().as_u16());
         response
     }
 

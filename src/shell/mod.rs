@@ -29,6 +29,7 @@ pub mod memory;
 pub mod node;
 pub mod pace;
 pub mod peers;
+pub mod policed;
 pub mod pool;
 pub mod reactor;
 pub mod resolve;

@@ -24,6 +24,7 @@ use super::gateway::Gateway;
 use super::heal::Healer;
 use super::membership::Membership;
 use super::pace::Pace;
+use super::policed::Policed;
 use super::pool::Pool;
 use super::reactor::{self, Timer};
 use super::scrub::{Scrubbed, Scrubber};
@@ -42,6 +43,7 @@ use crate::sketch::Key;
 use crate::store::{Spill, Store};
 use crate::swim::{self, State, Update};
 use crate::wire::http::Cors;
+use crate::wire::http::policy::{Hosts, Policy};
 use crate::wire::metrics::GrpcCount;
 
 /// The start failed.
@@ -81,6 +83,8 @@ struct Node {
     api: TcpListener,
     gateway: TcpListener,
     rpc: TcpListener,
+    /// Of API and gateway.
+    policies: [Policy; 2],
     checkpoint: Checkpoint,
     _directory: Directory,
 }
@@ -116,8 +120,11 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
     let checkpoint = Checkpoint::new(&settings.data_dir, key);
     let kept = checkpoint.clone();
     let door = Door::new(api_key.as_ref(), settings.open_metrics);
+    let policies = [api_bound, gateway_bound].map(|bound| policy(settings, bound));
+    let [of_api, of_gateway] = policies.clone();
+    let listeners = [(&api, of_api), (&gateway, of_gateway)];
     let reading = move || recover(&log, key, &kept);
-    let recovered = starting::serve_while([&api, &gateway], door, &signals, reading);
+    let recovered = starting::serve_while(listeners, door, &signals, reading);
     let Some(recovered) = recovered.map_err(text)? else { return Ok(None) };
     let found = recovered.map_err(|fault| fault.to_string())?;
     let (unreadable, unread) = async_channel::bounded(limits::UNREADABLE_MAX);
@@ -142,6 +149,7 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
         api,
         gateway,
         rpc,
+        policies,
         checkpoint,
         _directory,
     }))
@@ -152,6 +160,15 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
 fn advertised(given: Option<&Endpoint>, bound: SocketAddr) -> String {
     let own = if bound.ip().is_unspecified() { socket::outgoing(bound) } else { bound };
     given.map_or_else(|| own.to_string(), Endpoint::to_string)
+}
+
+/// What a listener lets through. The name that gateways forward to is one of the node's own.
+fn policy(settings: &Settings, bound: SocketAddr) -> Policy {
+    let advertised = settings.advertise_api_addr.as_ref().map(|told| told.host.as_str());
+    Policy {
+        hosts: Hosts::new(settings.allowed_hosts.as_deref(), advertised, bound.ip()),
+        cors: Cors { origins: settings.allowed_origins.clone() },
+    }
 }
 
 fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
@@ -290,10 +307,11 @@ impl Node {
         let gauges: [http::Gauge; 2] = Default::default();
         let around = surroundings(&pool, &grpc, &gauges, scrubbed);
         let door = Door::new(self.api_key.as_ref(), settings.open_metrics);
-        let cors = Cors { origins: settings.allowed_origins.clone() };
-        let api = Api::new(self.driver.clone(), peers, (door, cors), around);
+        let api = Api::new(self.driver.clone(), peers, door, around);
         let gateway = Gateway::new(api.clone(), self.driver.clone());
         let [at_api, at_gateway] = gauges;
+        let [of_api, of_gateway] = self.policies;
+        let (api, gateway) = (Policed::new(api, of_api), Policed::new(gateway, of_gateway));
         let api = http::Server::new(api, http::Bounds::default(), at_api);
         let gateway = http::Server::new(gateway, http::Bounds::default(), at_gateway);
         let serving = async {

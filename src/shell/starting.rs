@@ -20,16 +20,18 @@ use http_body_util::Full;
 use super::door::Door;
 use super::http::{Body, Bounds, Gauge, Handler, Server, refuse};
 use super::memory;
+use super::policed::Policed;
 use super::reactor;
 use super::signals::Signals;
 use super::socket::TcpListener;
+use crate::wire::http::policy::Policy;
 use crate::wire::metrics;
 use crate::wire::rejection::Rejection;
 
 /// Does the work on a thread of its own and answers at the listeners meanwhile; `None` if somebody
 /// asks the node to stop before the work is done.
 pub(super) fn serve_while<T: Send + 'static>(
-    listeners: [&TcpListener; 2],
+    listeners: [(&TcpListener, Policy); 2],
     door: Door,
     signals: &Signals,
     work: impl FnOnce() -> T + Send + 'static,
@@ -44,8 +46,9 @@ pub(super) fn serve_while<T: Send + 'static>(
     let executor = LocalExecutor::new();
     let handler = Rc::new(Starting(door));
     let (stop, stopped) = async_channel::bounded::<()>(1);
-    let [api, gateway] = listeners.map(|listener| {
-        let server = Server::new(handler.clone(), Bounds::default(), Gauge::default());
+    let [api, gateway] = listeners.map(|(listener, policy)| {
+        let handler = Policed::new(handler.clone(), policy);
+        let server = Server::new(handler, Bounds::default(), Gauge::default());
         listener.try_clone().map(|listener| (server, listener))
     });
     let ((api, api_listener), (gateway, gateway_listener)) = (api?, gateway?);
@@ -100,10 +103,11 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::wire::http::policy::Hosts;
 
-    fn get(at: SocketAddr, path: &str) -> String {
+    fn get(at: SocketAddr, host: &str, path: &str) -> String {
         let mut stream = TcpStream::connect(at).expect("it listens");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\n{host}Connection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
@@ -119,10 +123,15 @@ mod tests {
         let (release, released) = mpsc::channel();
         let asking = thread::spawn(move || {
             for door in doors {
-                let page = get(door, "/metrics");
+                let host = "Host: localhost\r\n";
+                let page = get(door, host, "/metrics");
                 assert!(page.starts_with("HTTP/1.1 200"), "{page}");
                 assert!(page.contains("stemedb_starting 1"), "{page}");
-                let health = get(door, "/v1/health");
+                for (host, status) in [("", "400"), ("Host: evil.example\r\n", "421")] {
+                    let page = get(door, host, "/metrics");
+                    assert!(page.starts_with(&format!("HTTP/1.1 {status}")), "{page}");
+                }
+                let health = get(door, host, "/v1/health");
                 assert!(health.starts_with("HTTP/1.1 503"), "{health}");
                 assert!(health.contains("retry-after: 1"), "{health}");
                 assert!(health.contains("\"code\":\"starting\""), "{health}");
@@ -131,7 +140,11 @@ mod tests {
         });
         let work = move || released.recv().expect("released");
         let door = Door::new(None, false);
-        let found = serve_while([&api, &gateway], door, &signals, work).expect("it serves");
+        let listeners = [&api, &gateway].map(|listener| {
+            let address = listener.local_addr().expect("it is bound").ip();
+            (listener, Policy { hosts: Hosts::new(None, None, address), ..Policy::default() })
+        });
+        let found = serve_while(listeners, door, &signals, work).expect("it serves");
         assert_eq!(found, Some(7));
         asking.join().expect("all answers were right");
     }

@@ -5,12 +5,14 @@
 //!
 //! Never: reads a socket or a body.
 
+pub mod policy;
+
 use std::borrow::Cow;
 
 use http::header::{
     self, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, ORIGIN, VARY,
+    HeaderValue, VARY,
 };
 use http::{Method, Uri};
 
@@ -244,41 +246,42 @@ pub struct Cors {
 }
 
 impl Cors {
-    /// Puts on the answer what a browser wants to see; nothing for other callers.
-    pub fn decorate(&self, request: &HeaderMap, answer: &mut HeaderMap) {
-        let Some(origin) = request.get(ORIGIN) else { return };
-        match &self.origins {
-            None => {
-                answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-            }
-            Some(origins) => {
-                answer.append(VARY, HeaderValue::from_name(header::ORIGIN));
-                let is_same =
-                    |known: &String| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes());
-                if !origins.iter().any(is_same) {
-                    return;
-                }
-                answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            }
-        }
-        answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_name(REQUEST_ID));
+    /// Whether pages of this origin may call.
+    pub fn allows(&self, origin: &HeaderValue) -> bool {
+        let is_same = |known: &String| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes());
+        self.origins.as_ref().is_none_or(|origins| origins.iter().any(is_same))
     }
 
-    /// The headers of an answer to `OPTIONS`.
-    pub fn preflight(&self, allowed: &'static str, answer: &mut HeaderMap) {
-        let allowed = HeaderValue::from_static(allowed);
-        answer.insert(header::ALLOW, allowed.clone());
-        answer.insert(ACCESS_CONTROL_ALLOW_METHODS, allowed);
-        let headers = "content-type, x-api-key, x-agent-id, x-request-id";
-        answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(headers));
-        answer.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    /// Puts on the answer what a browser wants to see; nothing for other callers.
+    pub fn decorate(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
+        let Some(origin) = origin else { return };
+        let shown = match &self.origins {
+            None => HeaderValue::from_static("*"),
+            Some(_) => {
+                answer.append(VARY, HeaderValue::from_name(header::ORIGIN));
+                origin.clone()
+            }
+        };
+        if self.allows(origin) {
+            answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, shown);
+            answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_name(REQUEST_ID));
+        }
     }
 }
 
+/// The headers of an answer to `OPTIONS`.
+pub fn preflight(allowed: &'static str, answer: &mut HeaderMap) {
+    let allowed = HeaderValue::from_static(allowed);
+    answer.insert(header::ALLOW, allowed.clone());
+    answer.insert(ACCESS_CONTROL_ALLOW_METHODS, allowed);
+    let headers = "content-type, x-api-key, x-agent-id, x-request-id";
+    answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(headers));
+    answer.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+}
+
 /// Hands the caller's name for its request back, unless it is longer than a name should be.
-pub fn echo_request_id(request: &HeaderMap, answer: &mut HeaderMap) {
-    let id = request.get(REQUEST_ID).filter(|id| id.len() <= limits::REQUEST_ID_BYTES_MAX);
-    if let Some(id) = id {
+pub fn echo_request_id(id: Option<&HeaderValue>, answer: &mut HeaderMap) {
+    if let Some(id) = id.filter(|id| id.len() <= limits::REQUEST_ID_BYTES_MAX) {
         answer.insert(REQUEST_ID, id.clone());
     }
 }

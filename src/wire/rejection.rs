@@ -8,6 +8,7 @@ use std::fmt;
 
 use http::StatusCode;
 
+use super::http::policy::Violation;
 use super::json::{self, Malformed};
 use crate::base::{Digest, limits};
 use crate::journal;
@@ -20,6 +21,8 @@ pub enum Rejection {
     Head,
     /// The head is larger than [`limits::HTTP_HEAD_BYTES_MAX`] or has too many headers.
     HeadTooLarge,
+    /// The listener does not answer such requests.
+    Policy(Violation),
     /// The body is not the JSON that was expected.
     Json(Malformed),
     /// The query string cannot be read; the text says why.
@@ -78,6 +81,7 @@ impl Rejection {
             Rejection::HeadTooLarge => {
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large")
             }
+            Rejection::Policy(violation) => violated(violation),
             Rejection::Json(_) => (StatusCode::BAD_REQUEST, "bad_json"),
             Rejection::QueryString(_) | Rejection::Query(_) => {
                 (StatusCode::BAD_REQUEST, "bad_query")
@@ -135,6 +139,20 @@ impl Rejection {
     }
 }
 
+fn violated(violation: &Violation) -> (StatusCode, &'static str) {
+    match violation {
+        Violation::Twice(_) => (StatusCode::BAD_REQUEST, "header_twice"),
+        Violation::Host => (StatusCode::BAD_REQUEST, "bad_host"),
+        Violation::Misdirected(_) | Violation::Scheme => {
+            (StatusCode::MISDIRECTED_REQUEST, "misdirected")
+        }
+        Violation::Origin(_) => (StatusCode::FORBIDDEN, "origin_not_allowed"),
+        Violation::Form => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json"),
+        Violation::ContentCoding => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding"),
+        Violation::TransferCoding => (StatusCode::NOT_IMPLEMENTED, "transfer_encoding"),
+    }
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -144,6 +162,7 @@ impl fmt::Display for Rejection {
                 "the request head is too large, at most {} bytes in 100 headers are allowed",
                 limits::HTTP_HEAD_BYTES_MAX
             ),
+            Rejection::Policy(violation) => violation.fmt(out),
             Rejection::Json(malformed) => malformed.fmt(out),
             Rejection::QueryString(what) => out.write_str(what),
             Rejection::Query(bad) => bad.fmt(out),

@@ -1,8 +1,10 @@
 //! The HTTP API as a client sees it: every route, and every bad input at its door.
 //!
-//! Drives the real server, driver and disk on a free port of the loopback.
+//! Drives the real server, driver and disk on a free port of the loopback. `Host:` is the shortest
+//! that is one: a client that asks nobody by name.
 
 mod node;
+mod semantics;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -66,7 +68,7 @@ fn a_claim_is_stored_once_and_found_by_every_route() {
         ("/metrics", "\nstemedb_http_requests_total{status=\"201\"} 2\n"),
     ];
     for (target, part) in rows {
-        let answer = node.send(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes());
+        let answer = node.send(format!("GET {target} HTTP/1.1\r\nHost:\r\n\r\n").as_bytes());
         check(target, &answer, 200, part);
     }
     let (status, synced) = node.ask("POST /v1/admin/sync");
@@ -116,7 +118,7 @@ fn every_bad_request_gets_its_error_and_the_node_lives() {
         ("POST /v1/assert".into(), 411, "length_required"),
     ];
     for (request, status, part) in rows {
-        let answer = node.send(format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        let answer = node.send(format!("{request} HTTP/1.1\r\nHost:\r\n\r\n").as_bytes());
         check(&request, &answer, status, part);
         assert_eq!(answer.contains("\r\nallow: "), status == 405, "{answer}");
     }
@@ -170,21 +172,22 @@ fn signed(agent_id: &str, signature: &str) -> Vec<u8> {
 #[test]
 fn what_is_no_http_gets_an_error_too() {
     let node = Node::start();
-    let large = format!("GET /v1/health HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));
-    let many = format!("GET /v1/health HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(101));
-    let line = format!("GET /v1/query?subject={} HTTP/1.1\r\n\r\n", "x".repeat(64 << 10));
-    let length =
-        |value: &str| format!("POST /v1/assert HTTP/1.1\r\nContent-Length: {value}\r\n\r\n{CLAIM}");
+    let large = format!("GET /v1/health HTTP/1.1\r\nHost:\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));
+    let many = format!("GET /v1/health HTTP/1.1\r\nHost:\r\n{}\r\n", "X: x\r\n".repeat(101));
+    let line = format!("GET /v1/query?subject={} HTTP/1.1\r\nHost:\r\n\r\n", "x".repeat(64 << 10));
+    let length = |value: &str| {
+        format!("POST /v1/assert HTTP/1.1\r\nHost:\r\nContent-Length: {value}\r\n\r\n{CLAIM}")
+    };
     let chunked = |chunks: &str| {
-        format!("POST /v1/assert HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}")
+        format!("POST /v1/assert HTTP/1.1\r\nHost:\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}")
     };
     let rows = [
         ("\x16\x03\x01\x02\x00\x01 hello TLS".to_owned(), 400, "bad_request"),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), 400, "bad_request"),
         ("GET /v1/health\r\n\r\n".into(), 400, "bad_request"),
-        ("GET /v1/hea lth HTTP/1.1\r\n\r\n".into(), 400, "bad_request"),
-        ("GET /v1/health HTTP/1.1\r\nbad header\r\n\r\n".into(), 400, "bad_request"),
-        ("GET /v1/health HTTP/1.1\r\nHos".into(), 400, "bad_request"),
+        ("GET /v1/hea lth HTTP/1.1\r\nHost:\r\n\r\n".into(), 400, "bad_request"),
+        ("GET /v1/health HTTP/1.1\r\nHost:\r\nbad header\r\n\r\n".into(), 400, "bad_request"),
+        ("GET /v1/health HTTP/1.1\r\nHost:\r\nHos".into(), 400, "bad_request"),
         (large, 431, "head_too_large"),
         (many, 431, "head_too_large"),
         (line, 431, "head_too_large"),
@@ -219,7 +222,7 @@ fn bodies_of_other_types_are_refused() {
     ] {
         let length = CLAIM.len();
         let head = format!("Content-Type: {value}\r\nContent-Length: {length}");
-        let request = format!("POST /v1/assert HTTP/1.1\r\n{head}\r\n\r\n{CLAIM}");
+        let request = format!("POST /v1/assert HTTP/1.1\r\nHost:\r\n{head}\r\n\r\n{CLAIM}");
         assert_eq!(split(&node.send(request.as_bytes())).0, status, "{value}");
     }
 }
@@ -228,7 +231,7 @@ fn bodies_of_other_types_are_refused() {
 fn requests_in_one_packet_are_answered_in_order() {
     let node = Node::start();
     let mut all = assert_request(CLAIM.as_bytes()).repeat(3);
-    all.extend(b"GET /nowhere HTTP/1.1\r\n\r\nGET /v1/health HTTP/1.1\r\n\r\n");
+    all.extend(b"GET /nowhere HTTP/1.1\r\nHost:\r\n\r\nGET /v1/health HTTP/1.1\r\nHost:\r\n\r\n");
     let answer = node.send(&all);
     let statuses: Vec<&str> = answer.split("HTTP/1.1 ").skip(1).map(|rest| &rest[..3]).collect();
     assert_eq!(statuses, ["201", "200", "200", "404", "200"], "{answer}");
@@ -241,10 +244,13 @@ fn a_refused_body_does_not_cost_the_connection() {
     let mut all = String::new();
     for _ in 0..3 {
         let long = " ".repeat(100_000);
-        let request = format!("POST /nowhere HTTP/1.1\r\nContent-Length: 100000\r\n\r\n{long}");
+        let request =
+            format!("POST /nowhere HTTP/1.1\r\nHost:\r\nContent-Length: 100000\r\n\r\n{long}");
         stream.write_all(request.as_bytes()).expect("the node reads");
     }
-    stream.write_all(b"GET /v1/health HTTP/1.1\r\nConnection: close\r\n\r\n").expect("open");
+    stream
+        .write_all(b"GET /v1/health HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n")
+        .expect("open");
     all.push_str(&read_all(&mut stream));
     assert_eq!(all.matches("HTTP/1.1 404 ").count(), 3, "{all}");
     check("after them", &all, 200, "ok");
@@ -254,7 +260,7 @@ fn a_refused_body_does_not_cost_the_connection() {
 fn a_client_that_sends_all_of_a_large_body_first_sees_the_refusal() {
     let node = Node::start();
     let mut stream = node.dial();
-    let head = "POST /v1/assert HTTP/1.1\r\nContent-Length: 6000000\r\n\r\n";
+    let head = "POST /v1/assert HTTP/1.1\r\nHost:\r\nContent-Length: 6000000\r\n\r\n";
     stream.write_all(head.as_bytes()).expect("the node reads");
     stream.write_all(&vec![b' '; 6_000_000]).expect("the node hears it out");
     check("6 MB", &read_all(&mut stream), 413, "body_too_large");
@@ -265,7 +271,8 @@ fn expect_continue_is_asked_for_only_where_the_body_is_wanted() {
     let node = Node::start();
     let head = |length: usize| {
         format!(
-            "POST /v1/assert HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+            "POST /v1/assert HTTP/1.1\r\nHost:\r\nExpect: 100-continue\r\n\
+             Content-Length: {length}\r\n\r\n"
         )
     };
     let mut stream = node.dial();
@@ -287,7 +294,7 @@ fn expect_continue_is_asked_for_only_where_the_body_is_wanted() {
 fn head_is_get_without_the_body() {
     let node = Node::start();
     for target in ["/v1/health", "/v1/query", "/metrics"] {
-        let answer = node.send(format!("HEAD {target} HTTP/1.1\r\n\r\n").as_bytes());
+        let answer = node.send(format!("HEAD {target} HTTP/1.1\r\nHost:\r\n\r\n").as_bytes());
         let (status, body) = split(&answer);
         assert_eq!((status, body.as_str()), (200, ""), "{answer}");
         assert!(answer.contains("content-length: ") && !answer.contains("length: 0"), "{answer}");
@@ -297,7 +304,7 @@ fn head_is_get_without_the_body() {
 #[test]
 fn browsers_and_tracers_find_their_headers() {
     let node = Node::start();
-    let preflight = "OPTIONS /v1/assert HTTP/1.1\r\nOrigin: http://a\r\n\
+    let preflight = "OPTIONS /v1/assert HTTP/1.1\r\nHost:\r\nOrigin: http://a\r\n\
                      Access-Control-Request-Method: POST\r\n\r\n";
     let answer = node.send(preflight.as_bytes());
     assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
@@ -308,12 +315,13 @@ fn browsers_and_tracers_find_their_headers() {
     ] {
         assert!(answer.contains(header), "{header}: {answer}");
     }
-    let request = "GET /nowhere HTTP/1.1\r\nOrigin: http://a\r\nX-Request-Id: r-1\r\n\r\n";
+    let request = "GET /nowhere HTTP/1.1\r\nHost:\r\nOrigin: http://a\r\nX-Request-Id: r-1\r\n\r\n";
     let answer = node.send(request.as_bytes());
     check("an error", &answer, 404, "no_such_route");
     assert!(answer.contains("\r\nx-request-id: r-1\r\n"), "{answer}");
     assert!(answer.contains("\r\naccess-control-allow-origin: *\r\n"), "{answer}");
-    let long = format!("GET /v1/health HTTP/1.1\r\nX-Request-Id: {}\r\n\r\n", "x".repeat(257));
+    let long =
+        format!("GET /v1/health HTTP/1.1\r\nHost:\r\nX-Request-Id: {}\r\n\r\n", "x".repeat(257));
     assert!(!node.send(long.as_bytes()).contains("x-request-id"));
 }
 
@@ -328,11 +336,14 @@ fn slow_clients_are_told_and_sent_off() {
     let node = hurried();
     let rows = [
         ("GET /v1/health HTT", "HTTP/1.1 408 "),
-        ("POST /v1/assert HTTP/1.1\r\nContent-Length: 10\r\n\r\n{\"su", "HTTP/1.1 408 "),
-        ("POST /nowhere HTTP/1.1\r\nContent-Length: 10\r\n\r\n{\"su", "HTTP/1.1 404 "),
-        ("POST /v1/assert HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", "HTTP/1.1 408 "),
+        ("POST /v1/assert HTTP/1.1\r\nHost:\r\nContent-Length: 10\r\n\r\n{\"su", "HTTP/1.1 408 "),
+        ("POST /nowhere HTTP/1.1\r\nHost:\r\nContent-Length: 10\r\n\r\n{\"su", "HTTP/1.1 404 "),
+        (
+            "POST /v1/assert HTTP/1.1\r\nHost:\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+            "HTTP/1.1 408 ",
+        ),
         ("", ""),
-        ("GET /v1/health HTTP/1.1\r\n\r\n", "HTTP/1.1 200 "),
+        ("GET /v1/health HTTP/1.1\r\nHost:\r\n\r\n", "HTTP/1.1 200 "),
     ];
     for (request, start) in rows {
         let mut stream = node.dial();
@@ -365,7 +376,7 @@ fn a_full_house_sends_off_who_idles_and_serves_the_next() {
     let bounds = Bounds { connections_max: 3, ..Bounds::default() };
     let node = Node::with(bounds, Config::default());
     let mut first = node.dial();
-    first.write_all(b"GET /v1/health HTTP/1.1\r\n\r\n").expect("the node reads");
+    first.write_all(b"GET /v1/health HTTP/1.1\r\nHost:\r\n\r\n").expect("the node reads");
     let mut some = [0; 12];
     first.read_exact(&mut some).expect("an answer");
     let others: Vec<_> = (0..20).map(|_| node.dial()).collect();
@@ -408,7 +419,7 @@ fn running_requests_end_before_the_node_does() {
 fn half_sent_bodies_share_a_budget() {
     let bounds = Bounds { held_max: 1_500_000, ..Bounds::default() };
     let node = Node::with(bounds, Config::default());
-    let head = "POST /v1/assert HTTP/1.1\r\nContent-Length: 1300000\r\n\r\n";
+    let head = "POST /v1/assert HTTP/1.1\r\nHost:\r\nContent-Length: 1300000\r\n\r\n";
     let whole = [head.as_bytes(), &vec![b' '; 1_300_000]].concat();
     let (front, back) = whole.split_at(1_200_000);
     // Each half may come late, or be the one that is refused: until a whole one is.
@@ -439,7 +450,7 @@ fn answers_that_nobody_fetches_share_a_budget() {
     let node = Node::with(bounds, Config::default());
     let (status, created) = node.post(CLAIM.replace("blue", &"x".repeat(500_000)));
     assert_eq!(status, 201, "{created}");
-    let request = format!("GET /v1/assertions/{} HTTP/1.1\r\n\r\n", hash_of(&created));
+    let request = format!("GET /v1/assertions/{} HTTP/1.1\r\nHost:\r\n\r\n", hash_of(&created));
     // More on each than the system's buffers take.
     let streams: Vec<_> = (0..4).map(|_| node.dial_narrowly(&request.repeat(12))).collect();
     let mut answers = 0;
@@ -481,7 +492,7 @@ fn the_examples_of_the_page_are_true() {
         let (line, body) = request.split_once('\n').unwrap_or((request, ""));
         let (status, expected) = answer.split_once('\n').expect("status and body");
         let length = body.len();
-        let asked = format!("{line} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}");
+        let asked = format!("{line} HTTP/1.1\r\nHost:\r\nContent-Length: {length}\r\n\r\n{body}");
         let (found, told) = split(&node.send(asked.as_bytes()));
         assert_eq!(found.to_string(), status, "{line}: {told}");
         assert_eq!(comparable(&told), comparable(expected), "{line}");

@@ -21,8 +21,10 @@ use stemedb_edge::shell::api::{Api, Surroundings};
 use stemedb_edge::shell::disk::{self, Checkpoint, Directory, Disk, Indexer, Reader};
 use stemedb_edge::shell::door::Door;
 use stemedb_edge::shell::driver::Driver;
+use stemedb_edge::shell::gateway::Gateway;
 use stemedb_edge::shell::http::{Bounds, Gauge, Server};
 use stemedb_edge::shell::pace::Pace;
+use stemedb_edge::shell::policed::Policed;
 use stemedb_edge::shell::pool::Pool;
 use stemedb_edge::shell::reactor;
 use stemedb_edge::shell::socket::TcpListener;
@@ -32,6 +34,7 @@ use stemedb_edge::sketch::Key;
 use stemedb_edge::store::Store;
 use stemedb_edge::swim::{self, State, Update};
 use stemedb_edge::wire::http::Cors;
+use stemedb_edge::wire::http::policy::{Hosts, Policy};
 
 /// What a test may wait for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,6 +42,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A node's HTTP half on a thread of its own; gone with its data when dropped.
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
+    pub(crate) gateway: SocketAddr,
     folder: PathBuf,
     stop: async_channel::Sender<()>,
     thread: Option<JoinHandle<()>>,
@@ -50,6 +54,12 @@ impl Node {
     }
 
     pub(crate) fn with(bounds: Bounds, config: Config) -> Node {
+        Node::with_origins(bounds, config, None)
+    }
+
+    /// `origins`: whose pages may call, if not all.
+    pub(crate) fn with_origins(bounds: Bounds, config: Config, origins: Option<&str>) -> Node {
+        let cors = Cors { origins: origins.map(|origin| vec![origin.to_owned()]) };
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("stemedb-http-{}-{number}", std::process::id());
@@ -61,9 +71,11 @@ impl Node {
         let thread = std::thread::spawn(move || {
             let reactor = reactor::current().expect("a reactor");
             let executor = Rc::new(LocalExecutor::new());
-            let listener = TcpListener::bind("127.0.0.1:0".parse().expect("an address"));
-            let listener = listener.expect("a free port");
-            told.send(listener.local_addr().expect("bound")).expect("the test waits");
+            let loopback = "127.0.0.1:0".parse().expect("an address");
+            let [listener, at_gateway] =
+                [(); 2].map(|()| TcpListener::bind(loopback).expect("a free port"));
+            let bound = |listener: &TcpListener| listener.local_addr().expect("bound");
+            told.send((bound(&listener), bound(&at_gateway))).expect("the test waits");
             let directory = Directory::open(&own).expect("a directory");
             let recovered = disk::recover(directory.log(), true, |_| {}).expect("an empty log");
             let disk = Disk::start(&directory, recovered.tail).expect("a disk");
@@ -92,25 +104,29 @@ impl Node {
                 Peers::new(driver.clone(), Pool::new(tasks.clone(), None), tasks, Pace::new(None))
             };
             let gauge = Rc::new(Cell::new(0));
-            let surroundings = alone(gauge.clone());
-            let api = Api::new(
-                driver.clone(),
-                peers,
-                (Door::new(None, false), Cors::default()),
-                surroundings,
-            );
-            let server = Server::new(api, bounds, gauge);
-            let serve = server.serve(&executor, listener, async {
+            let door = Door::new(None, false);
+            let api = Api::new(driver.clone(), peers, door, surroundings(&gauge));
+            let policy = Policy { hosts: Hosts::new(None, None, loopback.ip()), cors };
+            let gateway = Gateway::new(api.clone(), driver.clone());
+            let gateway = Policed::new(gateway, policy.clone());
+            let gateway = Server::new(gateway, bounds, Rc::default());
+            let server = Server::new(Policed::new(api, policy), bounds, gauge);
+            let until = || async {
                 // A closed channel means the same.
                 let _ = stopped.recv().await;
-            });
+            };
+            let serve = async {
+                let serve = server.serve(&executor, listener, until());
+                let gateway = gateway.serve(&executor, at_gateway, until());
+                future::zip(serve, gateway).await;
+            };
             let disk = async { panic!("the disk failed: {}", driver.run_disk().await) };
             let upkeep = future::or(disk, driver.run_deadlines());
             reactor.block_on(&executor, future::or(serve, upkeep));
             driver.stop();
         });
-        let address = address.recv_timeout(PATIENCE).expect("the node starts");
-        Node { address, folder, stop, thread: Some(thread) }
+        let (address, gateway) = address.recv_timeout(PATIENCE).expect("the node starts");
+        Node { address, gateway, folder, stop, thread: Some(thread) }
     }
 
     /// Asks the node to stop; dropping it waits for that.
@@ -119,7 +135,12 @@ impl Node {
     }
 
     pub(crate) fn dial(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("the node listens");
+        Node::dial_at(self.address)
+    }
+
+    /// To [`Node::address`] or [`Node::gateway`].
+    pub(crate) fn dial_at(address: SocketAddr) -> TcpStream {
+        let stream = TcpStream::connect(address).expect("the node listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         stream
@@ -137,7 +158,12 @@ impl Node {
 
     /// Sends `request` as it is on a connection of its own; all that comes back until the end.
     pub(crate) fn send(&self, request: &[u8]) -> String {
-        let mut stream = self.dial();
+        Node::send_at(self.address, request)
+    }
+
+    /// The same, to [`Node::address`] or [`Node::gateway`].
+    pub(crate) fn send_at(address: SocketAddr, request: &[u8]) -> String {
+        let mut stream = Node::dial_at(address);
         stream.write_all(request).expect("the node reads");
         stream.shutdown(Shutdown::Write).expect("open until now");
         read_all(&mut stream)
@@ -145,13 +171,25 @@ impl Node {
 
     /// One request in one answer.
     pub(crate) fn ask(&self, request: &str) -> (u16, String) {
-        let answer = self.send(format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        let answer = self.send(format!("{request} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
         split(&answer)
     }
 
     pub(crate) fn post(&self, body: impl AsRef<[u8]>) -> (u16, String) {
         let answer = self.send(&assert_request(body.as_ref()));
         split(&answer)
+    }
+}
+
+fn surroundings(gauge: &Gauge) -> Surroundings {
+    Surroundings {
+        ended: Box::new(Vec::new),
+        http_connections: gauge.clone(),
+        gateway_connections: Rc::default(),
+        scrubbed: Default::default(),
+        grpc_connections: Box::new(|| 0),
+        peer_connections: Box::new(|| 0),
+        grpc_counts: Box::new(Vec::new),
     }
 }
 
@@ -169,7 +207,7 @@ impl Drop for Node {
 
 pub(crate) fn assert_request(body: &[u8]) -> Vec<u8> {
     let head = format!(
-        "POST /v1/assert HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+        "POST /v1/assert HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n",
         body.len()
     );
@@ -195,17 +233,4 @@ pub(crate) fn split(text: &str) -> (u16, String) {
     let (head, body) = text[start..].split_once("\r\n\r\n").expect("a whole head");
     let status = head[9..12].parse().expect("a status");
     (status, body.to_owned())
-}
-
-/// What the API shows of a node that is nothing but its API.
-fn alone(http_connections: Gauge) -> Surroundings {
-    Surroundings {
-        ended: Box::new(Vec::new),
-        http_connections,
-        gateway_connections: Rc::default(),
-        scrubbed: Default::default(),
-        grpc_connections: Box::new(|| 0),
-        peer_connections: Box::new(|| 0),
-        grpc_counts: Box::new(Vec::new),
-    }
 }

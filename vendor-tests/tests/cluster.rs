@@ -241,3 +241,27 @@ async fn api_and_gateway_ask_for_the_key_and_hand_it_on() {
         assert!(!page.text.contains("open-sesame"));
     }
 }
+
+#[tokio::test]
+async fn a_node_is_asked_by_the_names_that_it_was_told() {
+    let plain = Node::start(&[("STEMEDB_ADVERTISE_API_ADDR", "node1.example:18180")]);
+    let told = Node::start(&[("STEMEDB_ALLOWED_HOSTS", "db.example, db2.example")]);
+    for (node, name, status) in [
+        (&plain, "node1.example:18180", 200),
+        (&plain, "localhost", 200),
+        (&plain, "db.example", 421),
+        (&told, "db.example:18180", 200),
+        (&told, "DB2.example", 200),
+        (&told, "192.0.2.1", 200),
+        (&told, "node1.example", 421),
+    ] {
+        for listener in [node.http, node.gateway] {
+            for path in ["/v1/health", "/metrics", "/v1/query?subject=a"] {
+                // In absolute form the target comes before `Host`.
+                let target = format!("http://{name}{path}");
+                let answer = api::ask(listener, &target, None, "").await.expect("an answer");
+                assert_eq!(answer.status, status, "{target}: {}", answer.text);
+            }
+        }
+    }
+}

@@ -24,7 +24,8 @@ use async_executor::{LocalExecutor, Task};
 use bytes::Bytes;
 use futures_lite::future;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
@@ -40,6 +41,7 @@ use super::reactor::Timer;
 use super::socket::{TcpListener, TcpStream};
 use crate::base::limits;
 use crate::wire::http::JSON;
+use crate::wire::http::policy::Violation;
 use crate::wire::rejection::Rejection;
 
 /// Ticks of the server's clock in [`Bounds::read_max`]: how exact timeouts are.
@@ -266,6 +268,10 @@ pub fn refuse(rejection: &Rejection) -> Response<Full<Bytes>> {
         }
         Rejection::KeyMissing => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey"));
+        }
+        // RFC 9110 12.5.3: what would be taken instead.
+        Rejection::Policy(Violation::ContentCoding) => {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         _ if status == StatusCode::TOO_MANY_REQUESTS || *rejection == Rejection::Starting => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
