@@ -1,9 +1,13 @@
 //! What HTTP and browsers ask of a server before any route is looked at, at API and gateway alike.
 
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
 use stemedb_edge::journal::Config;
 use stemedb_edge::shell::http::Bounds;
 
-use crate::node::{Node, split};
+use crate::node::{Node, read_all, split};
 use crate::{CLAIM, check};
 
 /// The lines of a request without its request line, at both listeners of a node.
@@ -18,6 +22,66 @@ fn at_both(node: &Node, lines: &str, status: u16, part: &str) {
 fn assert_empty(node: &Node) {
     let (status, health) = node.ask("GET /v1/health");
     assert!(status == 200 && health.contains("\"assertions_count\":0"), "{health}");
+}
+
+/// A POST of `chunks`, each a size and what follows it.
+fn chunked(chunks: &str) -> String {
+    let head = "POST /v1/assert HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked";
+    format!("{head}\r\n\r\n{chunks}")
+}
+
+/// Blank chunks of 64 KiB, then a claim: whoever has read a part of it may take the rest for a
+/// body.
+fn with_valid_tail(chunks: usize) -> String {
+    let blank = format!("10000\r\n{}\r\n", " ".repeat(0x10000)).repeat(chunks);
+    chunked(&format!("{blank}{:x}\r\n{CLAIM}\r\n0\r\n\r\n", CLAIM.len()))
+}
+
+#[test]
+fn a_body_that_failed_stays_failed_with_the_same_error() {
+    let node = Node::start();
+    at_both(&node, &with_valid_tail(21), 413, "body_too_large");
+    let half = format!("{:x}\r\n{CLAIM}\r\n", CLAIM.len());
+    at_both(&node, &chunked(&half), 400, "bad_body");
+    at_both(&node, &chunked(&format!("zz\r\n{half}0\r\n\r\n")), 400, "bad_body");
+    at_both(&node, &chunked(&format!("1\r\n \rzz\r\n{half}0\r\n\r\n")), 400, "bad_body");
+    let head = "POST /v1/assert HTTP/1.1\r\nHost: localhost\r\nContent-Length:";
+    at_both(&node, &format!("{head} {}\r\n\r\n{CLAIM}", CLAIM.len() + 1), 400, "bad_body");
+    assert_empty(&node);
+    let bounds = Bounds { held_max: 1_000_000, ..Bounds::default() };
+    let node = Node::with(bounds, Config::default());
+    at_both(&node, &with_valid_tail(18), 429, "\"busy\"");
+    assert_empty(&node);
+}
+
+/// Sends half of a body to `listener`, and the rest when a later one to the API is late.
+fn answer_to_late_tail(node: &Node, listener: SocketAddr) -> (u16, String) {
+    let front = "what comes before";
+    let length = front.len() + CLAIM.len();
+    let head =
+        format!("POST /v1/assert HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+    let mut late = Node::dial_at(listener);
+    late.write_all(format!("{head}{front}").as_bytes()).expect("the node reads");
+    let mut later = node.dial();
+    later.write_all(format!("{head}{front}").as_bytes()).expect("the node reads");
+    check("half a body", &read_all(&mut later), 408, "\"timeout\"");
+    // If its own time is not up by a tick yet, the body is whole, and no JSON. Writing fails where
+    // the node has hung up.
+    let _ = late.write_all(CLAIM.as_bytes()).and_then(|()| late.shutdown(Shutdown::Write));
+    split(&read_all(&mut late))
+}
+
+#[test]
+fn a_late_body_is_not_waited_for_twice() {
+    let read_max = Duration::from_millis(200);
+    let node = Node::with(Bounds { read_max, ..Bounds::default() }, Config::default());
+    for listener in [node.address, node.gateway].repeat(3) {
+        let (status, body) = answer_to_late_tail(&node, listener);
+        let is_late = status == 408 && body.contains("\"timeout\"");
+        let is_whole = status == 400 && body.contains("\"bad_json\"");
+        assert!(is_late || is_whole, "{listener}: {status} {body}");
+    }
+    assert_empty(&node);
 }
 
 #[test]

@@ -24,16 +24,16 @@ pub struct Body {
     is_broken: bool,
     /// There is none, not even an empty one.
     is_absent: bool,
-    /// All of it, once it is read.
-    whole: Option<Bytes>,
+    /// How reading it ended.
+    outcome: Option<Result<Bytes, Rejection>>,
 }
 
 impl Body {
     /// `is_awaited`: the client sends it only when asked to (`Expect: 100-continue`).
     pub(super) fn new(incoming: Incoming, line: Rc<Line>, is_awaited: bool) -> Body {
         let is_ended = incoming.is_end_stream();
-        let (is_broken, is_absent, whole) = (false, is_ended, None);
-        Body { incoming, line, is_awaited, is_ended, is_broken, is_absent, whole }
+        let (is_broken, is_absent, outcome) = (false, is_ended, None);
+        Body { incoming, line, is_awaited, is_ended, is_broken, is_absent, outcome }
     }
 
     /// Whether the request came without one.
@@ -41,14 +41,14 @@ impl Body {
         self.is_absent
     }
 
-    /// All of it; as often as it is asked for.
+    /// All of it, or why it cannot be had; the same as often as it is asked for. What is left of a
+    /// body that failed is not a body: its end may be a valid claim that nobody sent.
     pub async fn read(&mut self) -> Result<Bytes, Rejection> {
-        if let Some(whole) = &self.whole {
-            return Ok(whole.clone());
+        if let Some(outcome) = &self.outcome {
+            return outcome.clone();
         }
-        let whole = self.read_all().await?;
-        self.whole = Some(whole.clone());
-        Ok(whole)
+        let outcome = self.read_all().await;
+        self.outcome.insert(outcome).clone()
     }
 
     async fn read_all(&mut self) -> Result<Bytes, Rejection> {
