@@ -108,8 +108,9 @@ said() {
     grep -oE "(^| )$1=[0-9.]+:[0-9]+" "$node_dir/log" | head -n 1 | cut -d= -f2 | grep .
 }
 
+# stop_node [CODE]: ends the script with CODE, or as it was about to end.
 stop_node() {
-    local code=$?
+    local code=${1:-$?}
     if [ -n "${node_pid:-}" ]; then
         kill "$node_pid" 2>/dev/null || true
         wait "$node_pid" 2>/dev/null || true
