@@ -113,7 +113,7 @@ fn write(dir: &Path) {
     let directory = Directory::open(dir).expect("a new directory");
     let tail = Position::first_of(0);
     let disk = Disk::start(&directory, tail).expect("a writable directory");
-    let config = Config { durability: Durability::Eventual, bytes_max: None };
+    let config = Config { durability: Durability::Eventual, ..Config::default() };
     let mut queue = CommitQueue::new(config, tail, 0);
     let mut clock = HlcClock::new(NodeId::NONE);
     for number in 0..RECORDS {

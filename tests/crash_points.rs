@@ -43,7 +43,7 @@ type Run = Vec<Option<Write>>;
 
 /// The queue's own writes of claims of many sizes, one to four at a time.
 fn record_run() -> Run {
-    let config = Config { durability: Durability::Eventual, bytes_max: None };
+    let config = Config { durability: Durability::Eventual, ..Config::default() };
     let mut queue = CommitQueue::new(config, Position::first_of(0), SEGMENT_HEAD_BYTES as u64);
     let (mut clock, mut random) = (HlcClock::new(NodeId::NONE), Rng::with_seed(9));
     let (mut run, mut ticket, mut now) = (Vec::new(), 0, Moment(0));

@@ -12,7 +12,7 @@ use log::LevelFilter;
 
 use super::table::{Name, Origin, RawSettings};
 use super::values::{self, Endpoint, Parsed};
-use crate::base::{NodeId, Secret, limits};
+use crate::base::{NodeId, Secret, capacity, limits};
 use crate::journal::Durability;
 
 /// What a node is started with; every value can be used as it is.
@@ -63,6 +63,8 @@ pub struct Settings {
     pub sync_rate: Option<u64>,
     /// Bytes a second that the scrubber reads; `None` is no scrubber.
     pub scrub_rate: Option<u64>,
+    /// Memory that all bounds follow; `None` is what the system lets the node have.
+    pub memory: Option<u64>,
     /// What is logged.
     pub log: LevelFilter,
     /// Things that are set but do nothing, for the log.
@@ -138,6 +140,7 @@ impl Reader<'_> {
             }),
             sync_rate: self.value(SyncRate, |text| rate(text, limits::SYNC_RATE_MIN)),
             scrub_rate: self.value(ScrubRate, |text| rate(text, limits::SCRUB_RATE_MIN)),
+            memory: self.optional(Memory, |text| values::bytes(text, capacity::LEAST)),
             log: self.value(Log, |text| {
                 text.parse().map_err(|_| "takes error, warn, info, debug, trace or off".to_string())
             }),
@@ -351,6 +354,7 @@ mod tests {
             (AllowedHosts, "http://here"),
             (Durability, "forever"),
             (MaxLogBytes, "64"),
+            (Memory, "8M"),
             (ProbeInterval, "1"),
             (AntiEntropyInterval, "never"),
             (SyncRate, "10"),

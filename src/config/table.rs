@@ -69,6 +69,7 @@ pub(super) enum Name {
     AntiEntropyInterval,
     SyncRate,
     ScrubRate,
+    Memory,
     Log,
 }
 
@@ -88,7 +89,7 @@ const fn row(
 }
 
 /// All settings, in the order of [`Name`].
-pub(super) const SETTINGS: [Setting; 26] = [
+pub(super) const SETTINGS: [Setting; 27] = [
     row("STEMEDB_DATA_DIR", "DIR", "./data", "where the log and the node id live"),
     row("STEMEDB_BIND_ADDR", "IP:PORT", "127.0.0.1:18180", "HTTP API"),
     row("STEMEDB_GATEWAY_ADDR", "IP:PORT", "127.0.0.1:18181", "HTTP gateway"),
@@ -129,6 +130,7 @@ pub(super) const SETTINGS: [Setting; 26] = [
     row("STEMEDB_ANTI_ENTROPY_INTERVAL", "DURATION|off", "30s", "how often sets are compared"),
     row("STEMEDB_SYNC_RATE", "BYTES|off", "16M", "bytes a second taken while catching up"),
     row("STEMEDB_SCRUB_RATE", "BYTES|off", "256K", "bytes a second read again to find damage"),
+    row("STEMEDB_MEMORY", "BYTES", "the cgroup's or all", "memory that all bounds follow"),
     row("STEMEDB_LOG", "LEVEL", "info", "error, warn, info, debug, trace, off"),
 ];
 

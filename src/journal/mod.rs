@@ -102,12 +102,27 @@ pub const BATCH_SPACING: Duration = Duration::from_millis(5);
 pub const EVENTUAL_SPACING: Duration = Duration::from_secs(1);
 
 /// How the log is kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
     /// When an assertion is answered.
     pub durability: Durability,
     /// What the log may take, in bytes of heads and frames; `None`: what the disk has.
     pub bytes_max: Option<u64>,
+    /// Bytes that may wait for their flush.
+    pub waiting_bytes_max: usize,
+    /// Bytes that one flush writes at most; an assertion of the largest size fits.
+    pub batch_bytes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            durability: Durability::default(),
+            bytes_max: None,
+            waiting_bytes_max: limits::COMMIT_QUEUE_BYTES_MAX,
+            batch_bytes_max: limits::BATCH_BYTES_MAX,
+        }
+    }
 }
 
 /// Why an assertion was not taken; nothing changed.
@@ -234,7 +249,7 @@ impl CommitQueue {
         {
             return Err(Refusal::Budget { bytes_max });
         }
-        let room = self.waiting_bytes + bytes <= limits::COMMIT_QUEUE_BYTES_MAX;
+        let room = self.waiting_bytes + bytes <= self.config.waiting_bytes_max;
         if self.waiting() >= limits::COMMIT_QUEUE_MAX || !room {
             return Err(Refusal::Busy);
         }
@@ -388,7 +403,7 @@ impl CommitQueue {
                 }
                 self.tail = Position::first_of(self.tail.0.div_ceil(limits::SEGMENT_BYTES_MAX));
             }
-            if bytes + size > limits::BATCH_BYTES_MAX {
+            if bytes + size > self.config.batch_bytes_max {
                 break;
             }
             records.push(sealed.clone());

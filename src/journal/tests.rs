@@ -74,7 +74,7 @@ fn what_gathers_sets_out_together_and_at_once() {
 
 #[test]
 fn batched_flushes_keep_their_distance() {
-    let mut queue = queue(Config { durability: Durability::Batched, bytes_max: None });
+    let mut queue = queue(Config { durability: Durability::Batched, ..Config::default() });
     offer(&mut queue, 1_000_000, "a", 1).expect("room");
     batch(&mut queue);
     queue.handle_done(Moment(1_000_100), Done::Well);
@@ -89,7 +89,7 @@ fn batched_flushes_keep_their_distance() {
 
 #[test]
 fn eventual_answers_after_the_write_and_flushes_within_a_second() {
-    let mut queue = queue(Config { durability: Durability::Eventual, bytes_max: None });
+    let mut queue = queue(Config { durability: Durability::Eventual, ..Config::default() });
     offer(&mut queue, 10, "a", 1).expect("room");
     assert!(!batch(&mut queue).flush);
     queue.handle_done(Moment(20), Done::Well);
@@ -104,7 +104,7 @@ fn eventual_answers_after_the_write_and_flushes_within_a_second() {
 
 #[test]
 fn a_full_disk_leaves_the_flush_that_is_owed() {
-    let mut queue = queue(Config { durability: Durability::Eventual, bytes_max: None });
+    let mut queue = queue(Config { durability: Durability::Eventual, ..Config::default() });
     offer(&mut queue, 10, "a", 1).expect("room");
     batch(&mut queue);
     queue.handle_done(Moment(20), Done::Well);
@@ -141,7 +141,7 @@ fn a_full_disk_refuses_what_flew_and_the_log_stays_as_it_was() {
 fn the_budget_is_exact_to_one_record() {
     let frame = record::frame_bytes(sealed("a").bytes().len()) as u64;
     let bytes_max = record::SEGMENT_HEAD_BYTES as u64 + 2 * frame;
-    let mut queue = queue(Config { durability: Durability::Immediate, bytes_max: Some(bytes_max) });
+    let mut queue = queue(Config { bytes_max: Some(bytes_max), ..Config::default() });
     for (ticket, text) in ["a", "b"].iter().enumerate() {
         assert_eq!(offer(&mut queue, 0, text, ticket as u64), Ok(()));
     }

@@ -35,6 +35,8 @@ use crate::wire::rejection::Rejection;
 
 /// What the API shows of the rest of the node.
 pub struct Surroundings {
+    /// Memory that the bounds follow.
+    pub memory_bytes: u64,
     /// Open connections of the API.
     pub http_connections: Gauge,
     /// Open connections of the gateway.
@@ -236,6 +238,7 @@ impl Api {
             log_bytes_max,
             damages: self.driver.read(|replica, _| DamageReadings::of(replica.damages())),
             resident_bytes: memory::resident(),
+            memory_bytes: self.surroundings.memory_bytes,
             http_connections: self.surroundings.http_connections.get() as u64,
             gateway_connections: self.surroundings.gateway_connections.get() as u64,
             grpc_connections: (self.surroundings.grpc_connections)() as u64,

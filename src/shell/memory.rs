@@ -1,11 +1,14 @@
 //! The allocator's habits, and how much memory the process takes.
 //!
-//! In: nothing. Out: settings of the C allocator, resident bytes. glibc keeps what bursts leave
-//! behind in arenas; on a small device it has to give it back. musl does so by itself. Never:
-//! allocates to find out.
+//! In: nothing. Out: settings of the C allocator, resident bytes, bytes that may be used. glibc
+//! keeps what bursts leave behind in arenas; on a small device it has to give it back. musl does so
+//! by itself.
+//!
+//! Never: allocates to find out how much is resident.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
+use std::path::{Path, PathBuf};
 
 /// Free memory at the top of the heap beyond this goes back to the system.
 #[cfg(target_env = "gnu")]
@@ -64,6 +67,43 @@ impl Trimmer {
     }
 }
 
+/// Bytes of memory that this process may use: the least of what its cgroup and those above it allow
+/// and what the machine has. `None` where the system tells neither.
+pub fn available() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = groups.lines().flat_map(|line| limit_files(line).collect::<Vec<_>>());
+    let limits = limits.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
+    limits.chain(total()).min()
+}
+
+/// Where the limits of a line of `/proc/self/cgroup` stand (cgroups(7)): of the group itself and of
+/// each above it, whose limits hold as well. In a container its own group is the root.
+fn limit_files(line: &str) -> impl Iterator<Item = PathBuf> {
+    let mut fields = line.splitn(3, ':').skip(1);
+    let found = match (fields.next(), fields.next()) {
+        (Some(""), Some(path)) => Some(("/sys/fs/cgroup", "memory.max", path)),
+        (Some(kinds), Some(path)) if kinds.split(',').any(|kind| kind == "memory") => {
+            Some(("/sys/fs/cgroup/memory", "memory.limit_in_bytes", path))
+        }
+        _ => None,
+    };
+    found.into_iter().flat_map(|(root, file, path)| {
+        let groups = Path::new(path).ancestors().map(|group| group.strip_prefix("/").ok());
+        groups
+            .flatten()
+            .map(move |group| Path::new(root).join(group).join(file))
+            .collect::<Vec<_>>()
+    })
+}
+
+/// The memory of the machine.
+fn total() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let kib =
+        text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next());
+    Some(kib?.parse::<u64>().ok()? << 10)
+}
+
 /// Resident bytes of this process; 0 where the system does not tell.
 pub fn resident() -> u64 {
     let mut text = [0; 128];
@@ -76,6 +116,30 @@ pub fn resident() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_stand_at_the_group_and_above() {
+        let files = |line| -> Vec<_> {
+            limit_files(line).map(|file| file.to_string_lossy().into_owned()).collect()
+        };
+        assert_eq!(
+            files("0::/system.slice/edge.service"),
+            [
+                "/sys/fs/cgroup/system.slice/edge.service/memory.max",
+                "/sys/fs/cgroup/system.slice/memory.max",
+                "/sys/fs/cgroup/memory.max",
+            ]
+        );
+        assert_eq!(
+            files("4:hugetlb,memory:/box"),
+            [
+                "/sys/fs/cgroup/memory/box/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            ]
+        );
+        assert!(files("8:pids:/box").is_empty() && files("what").is_empty());
+        assert!(available().is_some_and(|bytes| bytes > 1 << 20));
+    }
 
     #[test]
     fn a_burst_of_any_length_is_trimmed_after() {

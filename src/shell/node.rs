@@ -34,7 +34,7 @@ use super::sync_service::SyncService;
 use super::tasks::Tasks;
 use super::verify::Verifier;
 use super::{grpc, http, logger, memory, secrets, starting};
-use crate::base::{Moment, Secret, limits};
+use crate::base::{Capacity, Moment, Secret, capacity, limits};
 use crate::cluster::{self, Cluster};
 use crate::config::{Endpoint, Settings};
 use crate::journal::{self, CommitQueue, Position};
@@ -74,6 +74,8 @@ pub fn run(settings: &Settings) -> ExitCode {
 
 /// A node that is bound and recovered, and serves from now on.
 struct Node {
+    capacity: Capacity,
+    memory: u64,
     signals: Signals,
     driver: Rc<Driver>,
     healer: Healer,
@@ -94,9 +96,11 @@ struct Node {
 fn start(settings: &Settings) -> Result<Option<Node>, String> {
     let text = |error: std::io::Error| error.to_string();
     let signals = Signals::new().map_err(text)?;
-    let api = bind("bind-addr", settings.bind_addr)?;
-    let gateway = bind("gateway-addr", settings.gateway_addr)?;
-    let rpc = bind("rpc-addr", settings.rpc_addr)?;
+    let memory = settings.memory.or_else(memory::available).unwrap_or(capacity::FULL);
+    let capacity = Capacity::of(memory);
+    let api = bind("bind-addr", settings.bind_addr, &capacity)?;
+    let gateway = bind("gateway-addr", settings.gateway_addr, &capacity)?;
+    let rpc = bind("rpc-addr", settings.rpc_addr, &capacity)?;
     let directory = Directory::open(&settings.data_dir).map_err(|fault| fault.to_string())?;
     let key = settings.cluster_key.as_ref();
     let cluster_key = key.map(|key| secrets::load(key, "STEMEDB_CLUSTER_KEY")).transpose()?;
@@ -123,13 +127,15 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
     let policies = [api_bound, gateway_bound].map(|bound| policy(settings, bound));
     let [of_api, of_gateway] = policies.clone();
     let listeners = [(&api, of_api), (&gateway, of_gateway)];
-    let reading = move || recover(&log, key, &kept);
+    let reading = move || recover(&log, key, &kept, capacity.rows);
     let recovered = starting::serve_while(listeners, door, &signals, reading);
     let Some(recovered) = recovered.map_err(text)? else { return Ok(None) };
     let found = recovered.map_err(|fault| fault.to_string())?;
     let (unreadable, unread) = async_channel::bounded(limits::UNREADABLE_MAX);
-    let driver = drive(settings, &directory, me, found, (unreadable.clone(), checkpoint.clone()));
+    let kept = (unreadable.clone(), checkpoint.clone());
+    let driver = drive((settings, &capacity), &directory, me, found, kept);
     let driver = driver.map_err(|fault| fault.to_string())?;
+    log::info!("memory budget={} MiB", memory >> 20);
     log::info!("listening api={api_bound} gateway={gateway_bound} rpc={rpc_bound} node={node}");
     if cluster_key.is_none() && !rpc_bound.ip().is_loopback() {
         log::warn!(
@@ -140,6 +146,8 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
     let healer = Healer::new(driver.clone(), unread, checkpoint.clone());
     let _directory = directory;
     Ok(Some(Node {
+        capacity,
+        memory,
         signals,
         driver,
         healer,
@@ -171,20 +179,24 @@ fn policy(settings: &Settings, bound: SocketAddr) -> Policy {
     }
 }
 
-fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address).map_err(|error| format!("--{flag} {address}: {error}"))
+fn bind(flag: &str, address: SocketAddr, capacity: &Capacity) -> Result<TcpListener, String> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        capacity.socket.map_or(Ok(()), |bytes| listener.bound_buffers(bytes))?;
+        Ok(listener)
+    });
+    bound.map_err(|error| format!("--{flag} {address}: {error}"))
 }
 
 /// Rebuilds everything from the log, or what came since the index was last kept. A spill that found
 /// no room is left over.
-fn recover(log: &Path, key: Key, checkpoint: &Checkpoint) -> Result<Found, Fault> {
+fn recover(log: &Path, key: Key, checkpoint: &Checkpoint, rows: usize) -> Result<Found, Fault> {
     let begun = Instant::now();
     let reader = Reader::new(log);
     let (whole, mut store) = match checkpoint.load() {
-        Some((whole, store)) => (Some(whole), store),
+        Some((whole, store)) => (Some(whole), store.spilling_after(rows)),
         None => {
             checkpoint.clear()?;
-            (None, Store::with_key(fastrand::u64(..), key))
+            (None, Store::with_key(fastrand::u64(..), key).spilling_after(rows))
         }
     };
     let known = store.len();
@@ -230,15 +242,19 @@ fn write_run(
 
 /// The node with what recovery found, and the threads that it writes and verifies by.
 fn drive(
-    settings: &Settings,
+    (settings, capacity): (&Settings, &Capacity),
     directory: &Directory,
     me: Update,
     (recovered, store, rest): Found,
     (unreadable, checkpoint): (Sender<Position>, Checkpoint),
 ) -> Result<Rc<Driver>, Fault> {
     let reader = Reader::watched(directory.log(), unreadable);
-    let config =
-        journal::Config { durability: settings.durability, bytes_max: settings.max_log_bytes };
+    let config = journal::Config {
+        durability: settings.durability,
+        bytes_max: settings.max_log_bytes,
+        waiting_bytes_max: capacity.queue,
+        batch_bytes_max: capacity.batch,
+    };
     let queue = CommitQueue::new(config, recovered.tail, recovered.bytes);
     let disk = Disk::start(directory, recovered.tail)?;
     let verifier = Verifier::new(settings.skip_signatures);
@@ -303,17 +319,18 @@ impl Node {
         let sync = SyncService::new(self.driver.clone(), reads.clone());
         let edge = EdgeService::new(self.driver.clone(), reads, membership.clone());
         let services: Vec<Box<dyn grpc::Service>> = vec![Box::new(sync), Box::new(edge)];
-        let grpc = grpc::Server::new(services, key, grpc::Bounds::default());
+        let grpc = grpc::Server::new(services, key, grpc::Bounds::of(&self.capacity));
         let gauges: [http::Gauge; 2] = Default::default();
-        let around = surroundings(&pool, &grpc, &gauges, scrubbed);
+        let around = surroundings(self.memory, (&pool, &grpc), &gauges, scrubbed);
         let door = Door::new(self.api_key.as_ref(), settings.open_metrics);
         let api = Api::new(self.driver.clone(), peers, door, around);
         let gateway = Gateway::new(api.clone(), self.driver.clone());
         let [at_api, at_gateway] = gauges;
         let [of_api, of_gateway] = self.policies;
         let (api, gateway) = (Policed::new(api, of_api), Policed::new(gateway, of_gateway));
-        let api = http::Server::new(api, http::Bounds::default(), at_api);
-        let gateway = http::Server::new(gateway, http::Bounds::default(), at_gateway);
+        let bounds = http::Bounds::of(&self.capacity);
+        let api = http::Server::new(api, bounds, at_api);
+        let gateway = http::Server::new(gateway, bounds, at_gateway);
         let serving = async {
             let rpc = grpc.serve(&executor, self.rpc, until(stopped.clone()));
             let api = api.serve(&executor, self.api, until(stopped.clone()));
@@ -379,14 +396,15 @@ fn keep_whole(
 
 /// What the API shows of the rest of the node.
 fn surroundings(
-    pool: &Rc<Pool>,
-    grpc: &grpc::Server,
+    memory_bytes: u64,
+    (pool, grpc): (&Rc<Pool>, &grpc::Server),
     [at_api, at_gateway]: &[http::Gauge; 2],
     scrubbed: Rc<Cell<Scrubbed>>,
 ) -> Surroundings {
     let (connections, counts, pool) = (grpc.clone(), grpc.clone(), pool.clone());
     let ended = grpc.clone();
     Surroundings {
+        memory_bytes,
         ended: Box::new(move || {
             let endings = ended.endings();
             endings.map(|(ending, count)| ("grpc", ending.name(), count)).collect()

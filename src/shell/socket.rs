@@ -87,6 +87,13 @@ impl TcpListener {
         Ok(TcpListener(Watched::new(descriptor)?))
     }
 
+    /// Lets the kernel hold no more than so many bytes each way for a connection accepted here.
+    pub fn bound_buffers(&self, bytes: usize) -> io::Result<()> {
+        sockopt::set_socket_recv_buffer_size(&self.0.descriptor, bytes)?;
+        sockopt::set_socket_send_buffer_size(&self.0.descriptor, bytes)?;
+        Ok(())
+    }
+
     /// Another hold on the same queue of connections.
     pub fn try_clone(&self) -> io::Result<TcpListener> {
         let descriptor = rustix::io::fcntl_dupfd_cloexec(&self.0.descriptor, 0)?;

@@ -203,6 +203,8 @@ impl Page {
         }
         let bytes = now.resident_bytes;
         self.one("process_resident_memory_bytes", "gauge", RESIDENT_HELP, bytes);
+        let help = "Memory that the bounds of the node follow, as STEMEDB_MEMORY says.";
+        self.one("stemedb_memory_budget_bytes", "gauge", help, now.memory_bytes);
         let help = "Seconds since the start.";
         self.one("stemedb_uptime_seconds", "gauge", help, now.uptime_seconds);
         let name = "stemedb_open_connections";

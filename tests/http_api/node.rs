@@ -183,6 +183,7 @@ impl Node {
 
 fn surroundings(gauge: &Gauge) -> Surroundings {
     Surroundings {
+        memory_bytes: 0,
         ended: Box::new(Vec::new),
         http_connections: gauge.clone(),
         gateway_connections: Rc::default(),

@@ -21,7 +21,7 @@ pub fn append(dir: &Path, common: u64, numbers: Range<u64>, share: Share) {
     let directory = Directory::open(dir).expect("a directory of ours");
     let recovered = recover(&dir.join("log"), true, |_| ()).expect("a readable log");
     let disk = Disk::start(&directory, recovered.tail).expect("a writable directory");
-    let config = Config { durability: Durability::Eventual, bytes_max: None };
+    let config = Config { durability: Durability::Eventual, ..Config::default() };
     let mut queue = CommitQueue::new(config, recovered.tail, recovered.bytes);
     let mut clock = HlcClock::new(NodeId::NONE);
     let (mut bytes, mut count) = (0, 0_u64);

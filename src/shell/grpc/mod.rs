@@ -43,7 +43,7 @@ use super::budget::Budget;
 use super::reactor::Timer;
 use super::socket::TcpListener;
 use crate::base::secret::Fingerprint;
-use crate::base::{Secret, limits};
+use crate::base::{Capacity, Secret, limits};
 use crate::wire::grpc::{Code, Status};
 
 /// One call whose request has arrived whole.
@@ -91,7 +91,7 @@ pub struct Server {
     shared: Rc<Shared>,
 }
 
-/// What clients may take together; made of `base::limits` but in tests.
+/// What clients may take together.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Open connections, those kept for peers and health not counted.
@@ -106,15 +106,22 @@ pub struct Bounds {
     pub streams_max: usize,
 }
 
+impl Bounds {
+    /// Those of a node with so much memory.
+    pub fn of(capacity: &Capacity) -> Bounds {
+        Bounds {
+            connections_max: capacity.connections,
+            half_open_max: capacity.half_open,
+            held_max: capacity.grpc_held,
+            unsent_max: capacity.grpc_unsent,
+            streams_max: capacity.streams,
+        }
+    }
+}
+
 impl Default for Bounds {
     fn default() -> Bounds {
-        Bounds {
-            connections_max: limits::CONNECTIONS_MAX,
-            half_open_max: limits::HALF_OPEN_ALL_MAX,
-            held_max: limits::GRPC_HELD_BYTES_MAX,
-            unsent_max: limits::GRPC_UNSENT_BYTES_MAX,
-            streams_max: limits::STREAMS_OPEN_ALL_MAX,
-        }
+        Bounds::of(&Capacity::default())
     }
 }
 

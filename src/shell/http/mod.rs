@@ -39,7 +39,7 @@ pub use body::Body;
 use self::line::{Io, Line, Order, Phase, Shared};
 use super::reactor::Timer;
 use super::socket::{TcpListener, TcpStream};
-use crate::base::limits;
+use crate::base::{Capacity, limits};
 use crate::wire::http::JSON;
 use crate::wire::http::policy::Violation;
 use crate::wire::rejection::Rejection;
@@ -73,16 +73,23 @@ pub struct Bounds {
     pub unsent_max: usize,
 }
 
-impl Default for Bounds {
-    fn default() -> Bounds {
+impl Bounds {
+    /// Those of a node with so much memory.
+    pub fn of(capacity: &Capacity) -> Bounds {
         Bounds {
-            connections_max: limits::CONNECTIONS_MAX,
+            connections_max: capacity.connections,
             read_max: limits::HTTP_READ_MAX,
             idle_max: limits::HTTP_IDLE_MAX,
             write_max: limits::HTTP_WRITE_MAX,
-            held_max: limits::HTTP_HELD_BYTES_MAX,
-            unsent_max: limits::HTTP_UNSENT_BYTES_MAX,
+            held_max: capacity.http_held,
+            unsent_max: capacity.http_unsent,
         }
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds::of(&Capacity::default())
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Readings {
     pub scrubbed: [u64; 3],
     /// Resident memory.
     pub resident_bytes: u64,
+    /// Memory that the bounds follow.
+    pub memory_bytes: u64,
     /// Open connections of the HTTP API.
     pub http_connections: u64,
     /// Open connections of the gateway.
