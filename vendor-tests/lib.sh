@@ -34,7 +34,7 @@ apt_update() {
 
 # Where `go install` puts programs.
 go_bin() {
-    command -v go >/dev/null || die "go is missing: it builds grpcurl"
+    command -v go >/dev/null || die "go is missing: it builds grpcurl and h2spec"
     local bin
     bin=$(go env GOBIN)
     echo "${bin:-$(go env GOPATH)/bin}"
@@ -49,6 +49,15 @@ need_grpcurl() {
     echo "installing grpcurl"
     go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3 >"$tools/go.log" 2>&1 ||
         { tail -n 20 "$tools/go.log"; die "cannot install grpcurl"; }
+}
+
+# Sets $h2spec. Newer versions than this one have no path that `go install` takes.
+need_h2spec() {
+    h2spec=$(go_bin)/h2spec
+    [ -x "$h2spec" ] && return
+    echo "installing h2spec"
+    go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible >"$tools/go.log" 2>&1 ||
+        { tail -n 20 "$tools/go.log"; die "cannot install h2spec"; }
 }
 
 # Sets $promtool. The package is unpacked, not installed: it would bring a service.
