@@ -6,6 +6,7 @@
  *   write-eio   a write fails with EIO
  *   sync-eio    a flush fails with EIO
  *   full        a write fails with ENOSPC
+ *   slow-read   a read takes 20 ms longer
  * Each failure adds a line to the file named by FAULTS with ".told" behind.
  */
 #define _GNU_SOURCE
@@ -94,3 +95,20 @@ static int faulty_sync(int fd, const char *name) {
 int fdatasync(int fd) { return faulty_sync(fd, "fdatasync"); }
 
 int fsync(int fd) { return faulty_sync(fd, "fsync"); }
+
+static ssize_t slow_read(int fd, void *bytes, size_t count, off64_t at) {
+    static ssize_t (*real)(int, void *, size_t, off64_t);
+    if (real == NULL)
+        real = dlsym(RTLD_NEXT, "pread64");
+    if (is_wrong(fd, "slow-read"))
+        usleep(20000);
+    return real(fd, bytes, count, at);
+}
+
+ssize_t pread64(int fd, void *bytes, size_t count, off64_t at) {
+    return slow_read(fd, bytes, count, at);
+}
+
+ssize_t pread(int fd, void *bytes, size_t count, off_t at) {
+    return slow_read(fd, bytes, count, at);
+}

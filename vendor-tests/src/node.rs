@@ -31,6 +31,7 @@ const LINES_KEPT: usize = 200;
 pub struct Node {
     child: Child,
     dir: Option<TempDir>,
+    wrapper: Vec<String>,
     settings: Vec<(String, String)>,
     lines: Arc<Mutex<Vec<String>>>,
     /// Where its HTTP API listens.
@@ -44,13 +45,18 @@ pub struct Node {
 impl Node {
     /// A node with an empty data directory; settings are pairs such as `("STEMEDB_SEEDS", "...")`.
     pub fn start(settings: &[(&str, &str)]) -> Node {
-        let dir = tempfile::Builder::new().prefix("stemedb-vendor-").tempdir().expect("a temp dir");
-        let settings = settings.iter().map(|&(k, v)| (k.to_string(), v.to_string())).collect();
-        Node::start_in(dir, settings)
+        Node::start_under(&[], settings)
     }
 
-    fn start_in(dir: TempDir, settings: Vec<(String, String)>) -> Node {
-        let mut child = command()
+    /// As [`Node::start`], by way of a program that ends by executing its arguments: `nice -n 15`.
+    pub fn start_under(wrapper: &[String], settings: &[(&str, &str)]) -> Node {
+        let dir = tempfile::Builder::new().prefix("stemedb-vendor-").tempdir().expect("a temp dir");
+        let settings = settings.iter().map(|&(k, v)| (k.to_string(), v.to_string())).collect();
+        Node::start_in(dir, wrapper.to_vec(), settings)
+    }
+
+    fn start_in(dir: TempDir, wrapper: Vec<String>, settings: Vec<(String, String)>) -> Node {
+        let mut child = command_under(&wrapper)
             .env("STEMEDB_DATA_DIR", dir.path())
             .env("STEMEDB_BIND_ADDR", "127.0.0.1:0")
             .env("STEMEDB_GATEWAY_ADDR", "127.0.0.1:0")
@@ -70,7 +76,7 @@ impl Node {
             let _ = child.wait();
             panic!("the node never said where it listens:\n{}", shown(&lines));
         };
-        Node { child, dir: Some(dir), settings, lines, http, gateway, rpc }
+        Node { child, dir: Some(dir), wrapper, settings, lines, http, gateway, rpc }
     }
 
     /// SIGKILL, as a power cut is to a process; then a start on the same directory.
@@ -89,7 +95,7 @@ impl Node {
     /// Starts a node that has ended on its directory again.
     pub fn restart_dead(mut self) -> Node {
         let dir = self.dir.take().expect("a running node has its directory");
-        Node::start_in(dir, std::mem::take(&mut self.settings))
+        Node::start_in(dir, std::mem::take(&mut self.wrapper), std::mem::take(&mut self.settings))
     }
 
     /// SIGKILL, and waits for the end.
@@ -212,9 +218,13 @@ impl Drop for Node {
 
 /// The program with no settings from the environment of the test.
 pub fn command() -> Command {
-    let words = program();
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]);
+    command_under(&[])
+}
+
+fn command_under(wrapper: &[String]) -> Command {
+    let mut words = wrapper.iter().chain(program());
+    let mut command = Command::new(words.next().expect("the program has a name"));
+    command.args(words);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("STEMEDB_") {
             command.env_remove(name);
@@ -223,8 +233,14 @@ pub fn command() -> Command {
     command
 }
 
+static PROGRAM: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Takes this program, before the first node starts.
+pub fn use_program(path: &str) {
+    PROGRAM.set(vec![path.to_string()]).expect("no node runs yet");
+}
+
 fn program() -> &'static [String] {
-    static PROGRAM: OnceLock<Vec<String>> = OnceLock::new();
     PROGRAM.get_or_init(|| match std::env::var("STEMEDB_NODE") {
         Ok(words) => words.split(' ').map(str::to_string).collect(),
         Err(_) => vec![build().to_string_lossy().into_owned()],
@@ -234,7 +250,10 @@ fn program() -> &'static [String] {
 /// Builds the node as it stands, so that no test runs against an old one.
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
-    let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    // target/PROFILE/deps/TEST, or target/PROFILE/PROGRAM.
+    let folder = test.parent().expect("a program lies in a folder");
+    let profile =
+        if folder.ends_with("deps") { folder.parent().expect("target/PROFILE") } else { folder };
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--bin", "stemedb-edge", "--manifest-path"]);
     cargo.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
