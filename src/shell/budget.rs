@@ -141,13 +141,19 @@ pub(super) struct Share {
     bytes: usize,
     /// Its places in the queues of its budget and, once it is the first there, of the whole: so
     /// that one client has one place in the queue that all share.
-    places: Option<(Place, Option<Place>)>,
+    /// Most never wait, and a share is moved around with what it is for.
+    places: Option<Box<(Place, Option<Place>)>>,
 }
 
 impl Share {
     /// A part of nothing yet.
     pub(super) fn new(budget: &Rc<Budget>) -> Share {
         Share { budget: budget.clone(), bytes: 0, places: None }
+    }
+
+    /// How large the part is.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Makes the part `bytes` large.
@@ -177,7 +183,8 @@ impl Share {
         // Two that hold something and wait for more would wait for each other.
         debug_assert!(self.bytes == 0, "all is asked for at once");
         let more = bytes - self.bytes;
-        let (own, of_whole) = self.places.get_or_insert_with(|| (Place::take(&self.budget), None));
+        let places = self.places.get_or_insert_with(|| Box::new((Place::take(&self.budget), None)));
+        let (own, of_whole) = &mut **places;
         ready!(own.poll(more, context));
         if let Some(whole) = &self.budget.whole {
             let place = of_whole.get_or_insert_with(|| Place::take(whole));

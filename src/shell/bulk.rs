@@ -1,27 +1,29 @@
 //! Reads for peers that take long: many bodies, many hashes, a part of the log.
 //!
 //! In: what a peer wants, and how many bytes its answer may have. Out: what is here, read in
-//! slices. Between two slices the reactor looks at its sockets, and of all peers one at a time has
-//! a slice, so that a disk that takes 20 ms for a read delays a ping by one read, however many
-//! peers ask.
+//! slices, one peer's after another's. All together may take a millisecond before the reactor looks
+//! at its sockets again, so that a disk that takes 20 ms for a read delays a ping by one read,
+//! however many peers ask.
 //!
 //! Never: reads more than the answer has room for, decides what an answer is.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::driver::Driver;
-use super::reactor::next_turn;
+use super::reactor::{self, next_turn};
 use super::turns::Turns;
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
 use crate::replica::Replica;
 use crate::sketch::{Part, ShortId};
-use crate::store::LeafScan;
+use crate::store::{LeafScan, Row};
 use crate::sync::{Records, RecordsAnswering, Stretch};
 
-/// A slice ends after this time, whatever it has read: a read of a disk that sleeps takes longer.
+/// Time for reads between two looks at the sockets, and for one slice; a read that a disk is slow
+/// with may take longer, and is the last one then.
 const SLICE: Duration = Duration::from_millis(1);
 /// Bodies that a slice reads at most.
 const SLICE_BODIES: usize = 64;
@@ -34,6 +36,9 @@ const SLICE_BYTES: u64 = 128 << 10;
 pub struct BulkReads {
     driver: Rc<Driver>,
     slices: Turns,
+    /// The round of the reactor that was read in last, and the time that is left of it.
+    round: Cell<u64>,
+    left: Cell<Duration>,
 }
 
 /// A name under which an assertion is asked for.
@@ -58,7 +63,8 @@ impl Id for ShortId {
 impl BulkReads {
     /// Reads of the node behind `driver`.
     pub fn new(driver: Rc<Driver>) -> Rc<BulkReads> {
-        Rc::new(BulkReads { driver, slices: Turns::new(1) })
+        let (round, left) = (Cell::new(0), Cell::new(SLICE));
+        Rc::new(BulkReads { driver, slices: Turns::new(1), round, left })
     }
 
     /// The assertions of these names that are here, in order, until one more would not fit into
@@ -81,6 +87,17 @@ impl BulkReads {
                 }
             }
             false
+        })
+        .await;
+        found
+    }
+
+    /// The assertion of a row.
+    pub async fn row(&self, row: Row) -> Option<Sealed> {
+        let mut found = None;
+        self.slice_by_slice(|replica, bodies| {
+            found = replica.store().position(row).and_then(|at| bodies.sealed_at(at));
+            true
         })
         .await;
         found
@@ -116,10 +133,24 @@ impl BulkReads {
     async fn slice_by_slice(&self, mut step: impl FnMut(&Replica, &dyn Bodies) -> bool) {
         loop {
             let _slice = self.slices.take().await;
-            next_turn().await;
-            if self.driver.read(&mut step) {
+            while self.is_spent() {
+                next_turn().await;
+            }
+            let begun = Instant::now();
+            let is_over = self.driver.read(&mut step);
+            self.left.set(self.left.get().saturating_sub(begun.elapsed()));
+            if is_over {
                 return;
             }
         }
+    }
+
+    /// Whether the reads of this round took their time already.
+    fn is_spent(&self) -> bool {
+        let rounds = reactor::current().expect("the reactor was made at the start").rounds();
+        if self.round.replace(rounds) != rounds {
+            self.left.set(SLICE);
+        }
+        self.left.get().is_zero()
     }
 }

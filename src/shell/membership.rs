@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_lite::future;
 
 use super::anti_entropy::Peers;
+use super::bulk::BulkReads;
 use super::calls;
 use super::driver::Driver;
 use super::peers::Peer;
@@ -35,6 +36,7 @@ const PUSH_MAX: Duration = Duration::from_secs(10);
 /// Carries out what the cluster wants.
 pub struct Membership {
     driver: Rc<Driver>,
+    reads: Rc<BulkReads>,
     pool: Rc<Pool>,
     peers: Rc<Peers>,
     tasks: Tasks,
@@ -44,10 +46,15 @@ pub struct Membership {
 
 impl Membership {
     /// Carries out the cluster's wishes from now on, those included that it has already.
-    pub fn start(driver: Rc<Driver>, pool: Rc<Pool>, peers: Rc<Peers>, tasks: Tasks) -> Rc<Self> {
+    pub fn start(
+        (driver, reads): (Rc<Driver>, Rc<BulkReads>),
+        pool: Rc<Pool>,
+        peers: Rc<Peers>,
+        tasks: Tasks,
+    ) -> Rc<Self> {
         let standard = RefCell::default();
         let membership =
-            Rc::new(Membership { driver: driver.clone(), pool, peers, tasks, standard });
+            Rc::new(Membership { driver: driver.clone(), reads, pool, peers, tasks, standard });
         let carrier = Rc::downgrade(&membership);
         driver.observe_cluster(Box::new(move |output| {
             if let Some(membership) = carrier.upgrade() {
@@ -196,9 +203,7 @@ impl Membership {
 
     async fn push(&self, target: Target, row: Row) {
         let Some(to) = target.node else { return };
-        let sealed =
-            self.driver.read(|replica, bodies| bodies.sealed_at(replica.store().position(row)?));
-        let is_taken = match sealed {
+        let is_taken = match self.reads.row(row).await {
             Some(sealed) => {
                 let peer = self.pool.peer(&target.rpc_addr);
                 calls::push(&self.driver, &peer, &sealed, PUSH_MAX).await

@@ -37,6 +37,7 @@ pub mod scrub;
 pub mod secrets;
 pub mod signals;
 pub mod socket;
+mod source;
 mod starting;
 pub mod status;
 pub mod sync_service;

@@ -305,8 +305,9 @@ impl Node {
             tasks.clone(),
             Pace::new(settings.sync_rate),
         );
-        let membership =
-            Membership::start(self.driver.clone(), pool.clone(), peers.clone(), tasks.clone());
+        let reads = BulkReads::new(self.driver.clone());
+        let state = (self.driver.clone(), reads.clone());
+        let membership = Membership::start(state, pool.clone(), peers.clone(), tasks.clone());
         let (finder, seeds) = (membership.clone(), settings.seeds.clone());
         tasks.spawn(async move { finder.find_seeds(&seeds).await });
         let deadlines = self.driver.clone();
@@ -315,7 +316,6 @@ impl Node {
         let scrubbed = self.scrubber.done();
         keep_whole(self.healer, pool.clone(), self.scrubber, settings.scrub_rate, &tasks);
         let (stop, stopped) = async_channel::bounded::<()>(1);
-        let reads = BulkReads::new(self.driver.clone());
         let sync = SyncService::new(self.driver.clone(), reads.clone());
         let edge = EdgeService::new(self.driver.clone(), reads, membership.clone());
         let services: Vec<Box<dyn grpc::Service>> = vec![Box::new(sync), Box::new(edge)];

@@ -25,6 +25,8 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 
 /// Key of the wake descriptor among the sources.
 const WAKE_KEY: u64 = u64::MAX;
+/// Time that streams may take beyond their quotas, all together, before epoll is looked at.
+const BUSY_MAX: Duration = Duration::from_micros(500);
 /// Events taken by one wait.
 const EVENTS_MAX: usize = 256;
 
@@ -54,6 +56,8 @@ pub struct Reactor {
     turns: RefCell<Vec<Waker>>,
     /// Looks at epoll so far.
     rounds: Cell<u64>,
+    /// When a stream first used its quota up in this round.
+    busy_since: Cell<Option<Instant>>,
 }
 
 /// How other threads reach a parked reactor.
@@ -157,6 +161,7 @@ impl Reactor {
             next_timer: Cell::new(0),
             turns: RefCell::default(),
             rounds: Cell::new(0),
+            busy_since: Cell::new(None),
         })
     }
 
@@ -184,6 +189,15 @@ impl Reactor {
         self.rounds.get()
     }
 
+    /// Whether streams that used their quotas up may go on in this round. The clock is read only
+    /// for them.
+    pub fn has_time(&self) -> bool {
+        let now = Instant::now();
+        let since = self.busy_since.get().unwrap_or(now);
+        self.busy_since.set(Some(since));
+        now - since < BUSY_MAX
+    }
+
     /// Wakes a task when epoll was looked at once more.
     pub fn wake_next_round(&self, waker: Waker) {
         self.turns.borrow_mut().push(waker);
@@ -208,6 +222,7 @@ impl Reactor {
     /// One wait, and the wakes that come of it.
     fn turn(&self, events: &mut Vec<epoll::Event>) {
         self.rounds.set(self.rounds.get() + 1);
+        self.busy_since.set(None);
         self.wake.parked.store(true, Ordering::SeqCst);
         let is_awaited = !self.turns.borrow().is_empty();
         let wait = if is_awaited || self.wake.notified.load(Ordering::SeqCst) {

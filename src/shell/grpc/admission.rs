@@ -4,6 +4,7 @@
 //! In: newcomers; calls that wait for room. Out: the connection that goes. Never: turns away a
 //! client that has shown the cluster key for one that has not.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
@@ -12,6 +13,7 @@ use super::link::{Ending, Link};
 use super::{Server, Shared};
 use crate::base::limits;
 use crate::shell::reactor::Timer;
+use crate::shell::source::Source;
 
 impl Shared {
     /// Makes a place for one more connection: the one of the least worth goes. True: there is none
@@ -24,7 +26,9 @@ impl Shared {
             return false;
         }
         let staying = open().filter(|link| !link.is_turned_away());
-        let least = staying.filter_map(|link| Some((link.worth()?, link))).min_by_key(|it| it.0);
+        let crowd = self.crowd(&links);
+        let worth = |link: &Rc<Link>| link.worth(crowd);
+        let least = staying.filter_map(|link| Some((worth(link)?, link))).min_by_key(|it| it.0);
         if let Some((_, link)) = least {
             link.end(Ending::Crowded);
             return false;
@@ -35,6 +39,17 @@ impl Shared {
             oldest.end(Ending::Crowded);
         }
         true
+    }
+
+    /// The host that has more than half of all places, without the cluster key.
+    fn crowd(&self, links: &[Rc<Link>]) -> Option<Source> {
+        let mut counts = BTreeMap::<Source, usize>::new();
+        let strangers = links.iter().filter(|link| !link.is_peer() && link.ending().is_none());
+        strangers
+            .filter_map(|link| link.source())
+            .for_each(|source| *counts.entry(source).or_default() += 1);
+        let (source, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        (count > self.bounds.connections_max / 2).then_some(source)
     }
 
     /// Ends the connection with most calls whose requests are not whole, for one more of `link`.

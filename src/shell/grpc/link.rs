@@ -1,8 +1,9 @@
 //! What the server knows of each connection, and which one goes when there is no place for another.
 //!
 //! In: what a connection does. Out: counts, orders to end. A client that has shown the cluster key
-//! stays before one that has not, one whose calls were answered before one that never had one, and
-//! one that was answered lately before one that was not.
+//! stays before one that has not, one of a host that has not taken most places before one of a host
+//! that has, one whose calls were answered before one that never had one, and one that was answered
+//! lately before one that was not.
 //!
 //! Never: ends a connection that the node works for, polls one.
 
@@ -18,6 +19,7 @@ use super::wakers::Woken;
 use super::{Phase, Shared};
 use crate::base::limits;
 use crate::shell::budget::Budget;
+use crate::shell::source::Source;
 
 /// Why the server ends a connection of its own accord.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +75,8 @@ pub(super) struct Link {
     is_peer: Cell<bool>,
     /// It came when all places were taken: it may show the key or ask for health.
     is_provisional: bool,
+    /// Where it comes from.
+    source: Option<Source>,
     /// It should end as soon as no call runs.
     is_leaving: Cell<bool>,
     ending: Cell<Option<Ending>>,
@@ -118,7 +122,11 @@ pub(super) fn add(cell: &Cell<u64>, more: usize) {
 
 impl Link {
     /// A link that the server knows of until the guard is dropped.
-    pub(super) fn register(number: u64, shared: &Rc<Shared>, is_provisional: bool) -> Registered {
+    pub(super) fn register(
+        number: u64,
+        shared: &Rc<Shared>,
+        (is_provisional, source): (bool, Option<Source>),
+    ) -> Registered {
         let part = |whole: &Rc<Budget>| Budget::within(whole, limits::GRPC_CLIENT_BYTES_MAX);
         let link = Rc::new(Link {
             number,
@@ -132,6 +140,7 @@ impl Link {
             answers: Cell::new(0),
             is_peer: Cell::new(false),
             is_provisional,
+            source,
             is_leaving: Cell::new(false),
             ending: Cell::new(None),
             traffic: Traffic::default(),
@@ -259,13 +268,20 @@ impl Link {
         .await;
     }
 
-    /// What it is worth to keep, or `None` if it must be kept.
-    pub(super) fn worth(&self) -> Option<Worth> {
+    /// Where it comes from.
+    pub(super) fn source(&self) -> Option<Source> {
+        self.source
+    }
+
+    /// What it is worth to keep, or `None` if it must be kept; `crowd` is the host, if there is
+    /// one, that has more than half of all places.
+    pub(super) fn worth(&self, crowd: Option<Source>) -> Option<Worth> {
         let is_peer = self.is_peer.get();
         let is_kept = self.working.get() > 0 || is_peer && !self.is_idle();
         let (has_called, last_used) = (self.answers.get() > 0, self.last_used.get());
         (!is_kept && self.ending.get().is_none()).then_some(Worth {
             is_peer,
+            is_one_of_few: crowd.is_none() || self.source != crowd,
             has_called,
             last_used,
         })
@@ -276,6 +292,7 @@ impl Link {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Worth {
     is_peer: bool,
+    is_one_of_few: bool,
     has_called: bool,
     last_used: u64,
 }

@@ -237,7 +237,8 @@ impl Server {
                     failed = false;
                     accepted += 1;
                     let is_provisional = self.shared.make_room();
-                    let link = Link::register(accepted, &self.shared, is_provisional);
+                    let place = (is_provisional, stream.source());
+                    let link = Link::register(accepted, &self.shared, place);
                     tasks.push(executor.spawn(connection::serve(link, stream)));
                 }
                 Err(error) => {

@@ -37,15 +37,13 @@ pub(crate) struct Frame {
 struct Counted {
     share: Share,
     link: Rc<Link>,
-    left: usize,
 }
 
 impl Counted {
     fn resize(&mut self, left: usize) {
-        let traffic = &self.link.traffic;
-        add(&traffic.sent, self.left - left);
-        traffic.queued.set(traffic.queued.get() - (self.left - left) as u64);
-        self.left = left;
+        let (traffic, moved) = (&self.link.traffic, self.share.bytes() - left);
+        add(&traffic.sent, moved);
+        traffic.queued.set(traffic.queued.get() - moved as u64);
         self.share.resize(left).expect("a share always becomes smaller");
     }
 }
@@ -79,7 +77,7 @@ impl Frame {
             return Err(Status::new(Code::ResourceExhausted, message));
         };
         add(&link.traffic.queued, left);
-        let counted = Some(Counted { share, link: link.clone(), left });
+        let counted = Some(Counted { share, link: link.clone() });
         Ok(Frame { counted, ..Frame::new(message) })
     }
 }

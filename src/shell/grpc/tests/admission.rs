@@ -7,6 +7,8 @@ use std::io::{Read, Write};
 
 use super::*;
 use crate::shell::grpc::Ending;
+use crate::shell::grpc::link::Link;
+use crate::shell::source::Source;
 use crate::wire::grpc::CLUSTER_KEY;
 
 const KEY: &str = "open-sesame";
@@ -51,6 +53,22 @@ fn past_the_limit_the_connection_that_was_used_least_lately_goes_at_once() {
         assert_eq!(ended(&bench, Ending::Crowded), 194);
         drop((hanging, body, idle));
     });
+}
+
+#[test]
+fn a_host_that_takes_most_places_pays_with_its_own() {
+    let shared = server(&Rc::default(), None, few()).shared.clone();
+    let host = |last: u8| Some(Source::of([127, 0, 0, last].into()));
+    let come = |number, last| {
+        let is_provisional = shared.make_room();
+        Link::register(number, &shared, (is_provisional, host(last)))
+    };
+    // Three hosts came first and never called; then a stranger comes again and again.
+    let others: Vec<_> = (1..4).map(|number| come(number, number as u8)).collect();
+    let strangers: Vec<_> = (4..1000).map(|number| come(number, 9)).collect();
+    assert!(others.iter().all(|place| place.0.ending().is_none()));
+    let staying = strangers.iter().filter(|place| place.0.ending().is_none()).count();
+    assert_eq!(staying, few().connections_max - others.len());
 }
 
 #[test]

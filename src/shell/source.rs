@@ -1,0 +1,33 @@
+//! Where a connection comes from, as far as places are shared out by it.
+//!
+//! In: addresses. Out: the host behind one. Never: tells two addresses of one host's network apart.
+
+use std::net::IpAddr;
+
+/// The host that a connection comes from: an IPv4 address, or an IPv6 network of 64 bits, all of
+/// which one host may use.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Source(u128);
+
+impl Source {
+    pub(super) fn of(address: IpAddr) -> Source {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Source(address.to_ipv6_mapped().to_bits()),
+            IpAddr::V6(address) => Source(address.to_bits() >> 64 << 64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_an_address_or_a_network() {
+        let of = |text: &str| Source::of(text.parse().expect("an address"));
+        assert_eq!(of("10.0.0.1"), of("::ffff:10.0.0.1"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+        assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::3"), of("2001:db8:1:3::3"));
+    }
+}
