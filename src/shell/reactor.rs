@@ -25,7 +25,7 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 
 /// Key of the wake descriptor among the sources.
 const WAKE_KEY: u64 = u64::MAX;
-/// Time that streams may take beyond their quotas, all together, before epoll is looked at.
+/// Time after a look at epoll in which streams may go beyond their quotas.
 const BUSY_MAX: Duration = Duration::from_micros(500);
 /// Events taken by one wait.
 const EVENTS_MAX: usize = 256;
@@ -56,8 +56,8 @@ pub struct Reactor {
     turns: RefCell<Vec<Waker>>,
     /// Looks at epoll so far.
     rounds: Cell<u64>,
-    /// When a stream first used its quota up in this round.
-    busy_since: Cell<Option<Instant>>,
+    /// When the last one ended.
+    now: Cell<Instant>,
 }
 
 /// How other threads reach a parked reactor.
@@ -161,7 +161,7 @@ impl Reactor {
             next_timer: Cell::new(0),
             turns: RefCell::default(),
             rounds: Cell::new(0),
-            busy_since: Cell::new(None),
+            now: Cell::new(Instant::now()),
         })
     }
 
@@ -189,13 +189,16 @@ impl Reactor {
         self.rounds.get()
     }
 
+    /// When the last look at epoll ended: what a task may take as now, at no cost, where a
+    /// millisecond or two do not matter.
+    pub fn now(&self) -> Instant {
+        self.now.get()
+    }
+
     /// Whether streams that used their quotas up may go on in this round. The clock is read only
     /// for them.
     pub fn has_time(&self) -> bool {
-        let now = Instant::now();
-        let since = self.busy_since.get().unwrap_or(now);
-        self.busy_since.set(Some(since));
-        now - since < BUSY_MAX
+        self.now.get().elapsed() < BUSY_MAX
     }
 
     /// Wakes a task when epoll was looked at once more.
@@ -222,7 +225,6 @@ impl Reactor {
     /// One wait, and the wakes that come of it.
     fn turn(&self, events: &mut Vec<epoll::Event>) {
         self.rounds.set(self.rounds.get() + 1);
-        self.busy_since.set(None);
         self.wake.parked.store(true, Ordering::SeqCst);
         let is_awaited = !self.turns.borrow().is_empty();
         let wait = if is_awaited || self.wake.notified.load(Ordering::SeqCst) {
@@ -242,6 +244,7 @@ impl Reactor {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => panic!("epoll_wait fails only on a bad descriptor: {error}"),
         }
+        self.now.set(Instant::now());
         for event in events.iter() {
             self.dispatch(event.data.u64(), event.flags);
         }
@@ -276,14 +279,10 @@ impl Reactor {
     }
 
     fn fire_timers(&self) {
-        if self.timers.borrow().is_empty() {
-            return;
-        }
-        let now = Instant::now();
         loop {
             let mut timers = self.timers.borrow_mut();
             match timers.first_entry() {
-                Some(entry) if entry.key().0 <= now => {
+                Some(entry) if entry.key().0 <= self.now.get() => {
                     let waker = entry.remove();
                     drop(timers);
                     waker.wake();
@@ -297,12 +296,13 @@ impl Reactor {
 /// Resolves when the reactor has looked for events: long work does its slices between two of them.
 /// (The executor's own yield would run slice after slice, hundreds of them, before it looks.)
 pub async fn next_turn() {
-    let mut is_queued = false;
+    let reactor = current().expect("the reactor was made at the start");
+    let round = reactor.rounds();
     poll_fn(|context| {
-        if std::mem::replace(&mut is_queued, true) {
+        // Something else may wake the task before: only the count tells.
+        if reactor.rounds() != round {
             return Poll::Ready(());
         }
-        let reactor = current().expect("the reactor was made at the start");
         reactor.wake_next_round(context.waker().clone());
         Poll::Pending
     })
