@@ -36,18 +36,38 @@ pub const QUERIES_MAX: usize = 4;
 pub const HTTP_BODY_BYTES_MAX: usize = ASSERTION_BYTES_MAX + (256 << 10);
 /// HTTP request head: line and headers. A subject and a predicate, percent-encoded, are 24 KiB.
 pub const HTTP_HEAD_BYTES_MAX: usize = 32 << 10;
-/// How long a client may take to send a request head, or a body.
+/// How long a client may take to send a request head, and how long a body that arrives, or an
+/// answer that is fetched, may stay under [`HTTP_RATE_MIN`].
 pub const HTTP_READ_MAX: Duration = Duration::from_secs(30);
+/// Bytes a second that a body arrives with, and an answer is fetched with, at least. A link of
+/// 4 KiB/s (GPRS, a good LoRa hop) has twice as much; a byte each five seconds is no progress.
+pub const HTTP_RATE_MIN: u64 = 2 << 10;
+/// How long a body may take in all, and an answer: the largest body at [`HTTP_RATE_MIN`].
+pub const HTTP_TRANSFER_MAX: Duration = Duration::from_secs(660);
+/// How long a connection may keep the server waiting while other connections want its slot. At
+/// 1,000 newcomers a second 150 of the slots are younger, so that one is free for each newcomer.
+pub const HTTP_PATIENCE: Duration = Duration::from_millis(150);
+/// Bytes a second of a body that buy its connection more time then: a slow home uplink.
+pub const HTTP_PATIENCE_RATE: u64 = 64 << 10;
+/// How long a request waits for a slot: what is slow has kept the server waiting for longer then.
+pub const HTTP_SLOT_WAIT_MAX: Duration = Duration::from_millis(300);
+/// How often it looks whether one can be vacated.
+pub const HTTP_SLOT_PAUSE: Duration = Duration::from_millis(20);
+/// For each so many slots a listener has one more connection whose request is read: health and
+/// metrics are answered, all else waits for a slot. They give way to later ones, so that at 1,000
+/// newcomers a second each of 32 has 32 ms for its request.
+pub const HTTP_RESERVE_PART: usize = 8;
+/// Time between two log lines of a listener about connections that it ended.
+pub const ENDINGS_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a connection may wait for its next request.
 pub const HTTP_IDLE_MAX: Duration = Duration::from_secs(75);
-/// Request bodies that are not whole yet, of all connections together.
+/// Request bodies that came in more than one piece, of all connections together, until they are
+/// answered; half of it for the connections of one address.
 pub const HTTP_HELD_BYTES_MAX: usize = 8 << 20;
-/// Answers that clients have not fetched, of all connections together.
+/// Answers that clients have not fetched, of all connections together; half of it for one address.
 pub const HTTP_UNSENT_BYTES_MAX: usize = 16 << 20;
 /// Smaller answers are not counted: a connection costs as much.
 pub const HTTP_SMALL_ANSWER_BYTES: usize = 16 << 10;
-/// How long a client may take to fetch an answer: a page as large as can be at 50 KiB/s.
-pub const HTTP_WRITE_MAX: Duration = Duration::from_secs(120);
 /// What is read and thrown away after a refusal, so that a client that is still sending gets to
 /// see it.
 pub const HTTP_LINGER_BYTES_MAX: usize = 8 << 20;
@@ -286,7 +306,9 @@ const _: () = assert!(GIVE_BYTES_MAX + 2 * ASSERTION_BYTES_MAX <= GRPC_MESSAGE_B
 const _: () = assert!(SKETCH_ANSWER_BYTES_MAX <= GRPC_MESSAGE_BYTES_MAX);
 // A byte of text is six of JSON at worst (a control character), of opaque data two.
 const _: () = assert!(2 * 6 * PAGE_BYTES_MAX <= HTTP_UNSENT_BYTES_MAX);
+const _: () = assert!(HTTP_PATIENCE.as_millis() < HTTP_SLOT_WAIT_MAX.as_millis());
 const _: () = assert!(4 * HTTP_BODY_BYTES_MAX <= HTTP_HELD_BYTES_MAX);
+const _: () = assert!(HTTP_BODY_BYTES_MAX as u64 <= HTTP_TRANSFER_MAX.as_secs() * HTTP_RATE_MIN);
 const _: () = assert!(BATCH_BYTES_MAX > ASSERTION_BYTES_MAX + 4096);
 const _: () = assert!(COMMIT_QUEUE_BYTES_MAX >= BATCH_BYTES_MAX);
 const _: () = assert!((BATCH_BYTES_MAX as u64) < SEGMENT_BYTES_MAX);

@@ -17,7 +17,7 @@ use http_body_util::Full;
 use super::anti_entropy::Peers;
 use super::door::Door;
 use super::driver::{Driver, Refusal};
-use super::http::{Body, Gauge, Handler, refuse};
+use super::http::{Body, Counts, Handler, refuse};
 use super::memory;
 use super::scrub::Scrubbed;
 use super::turns::Turns;
@@ -37,10 +37,10 @@ use crate::wire::rejection::Rejection;
 pub struct Surroundings {
     /// Memory that the bounds follow.
     pub memory_bytes: u64,
-    /// Open connections of the API.
-    pub http_connections: Gauge,
-    /// Open connections of the gateway.
-    pub gateway_connections: Gauge,
+    /// Connections of the API.
+    pub http_connections: Rc<Counts>,
+    /// Connections of the gateway.
+    pub gateway_connections: Rc<Counts>,
     /// Open connections of gRPC.
     pub grpc_connections: Box<dyn Fn() -> usize>,
     /// Connections that a server ended: listener, reason, how many.
@@ -228,6 +228,14 @@ impl Api {
             let queue = replica.queue();
             (queue.log_bytes(), queue.log_bytes_max())
         });
+        let mut ended = (self.surroundings.ended)();
+        let around = &self.surroundings;
+        let listeners =
+            [("http", &around.http_connections), ("gateway", &around.gateway_connections)];
+        for (listener, counts) in listeners {
+            let endings = counts.endings().into_iter();
+            ended.extend(endings.map(|(reason, count)| (listener, reason, count)));
+        }
         let now = self.driver.now();
         let Scrubbed { bytes, passes, found } = self.surroundings.scrubbed.get();
         let readings = Readings {
@@ -239,10 +247,10 @@ impl Api {
             damages: self.driver.read(|replica, _| DamageReadings::of(replica.damages())),
             resident_bytes: memory::resident(),
             memory_bytes: self.surroundings.memory_bytes,
-            http_connections: self.surroundings.http_connections.get() as u64,
-            gateway_connections: self.surroundings.gateway_connections.get() as u64,
+            http_connections: self.surroundings.http_connections.open() as u64,
+            gateway_connections: self.surroundings.gateway_connections.open() as u64,
             grpc_connections: (self.surroundings.grpc_connections)() as u64,
-            ended: (self.surroundings.ended)(),
+            ended,
             uptime_seconds: self.uptime_seconds(),
             sync_cycles: self.peers.cycles(),
             grpc: (self.surroundings.grpc_counts)(),

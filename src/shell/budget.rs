@@ -68,7 +68,8 @@ impl Budget {
         *self.watcher.borrow_mut() = Some(context.waker().clone());
     }
 
-    fn has_room(&self, more: usize) -> bool {
+    /// Whether `more` bytes fit now.
+    pub(super) fn has_room(&self, more: usize) -> bool {
         self.has_own_room(more) && self.whole.as_ref().is_none_or(|whole| whole.has_room(more))
     }
 

@@ -320,12 +320,12 @@ impl Node {
         let edge = EdgeService::new(self.driver.clone(), reads, membership.clone());
         let services: Vec<Box<dyn grpc::Service>> = vec![Box::new(sync), Box::new(edge)];
         let grpc = grpc::Server::new(services, key, grpc::Bounds::of(&self.capacity));
-        let gauges: [http::Gauge; 2] = Default::default();
-        let around = surroundings(self.memory, (&pool, &grpc), &gauges, scrubbed);
+        let counts: [Rc<http::Counts>; 2] = Default::default();
+        let around = surroundings(self.memory, (&pool, &grpc), &counts, scrubbed);
         let door = Door::new(self.api_key.as_ref(), settings.open_metrics);
         let api = Api::new(self.driver.clone(), peers, door, around);
         let gateway = Gateway::new(api.clone(), self.driver.clone());
-        let [at_api, at_gateway] = gauges;
+        let [at_api, at_gateway] = counts;
         let [of_api, of_gateway] = self.policies;
         let (api, gateway) = (Policed::new(api, of_api), Policed::new(gateway, of_gateway));
         let bounds = http::Bounds::of(&self.capacity);
@@ -398,7 +398,7 @@ fn keep_whole(
 fn surroundings(
     memory_bytes: u64,
     (pool, grpc): (&Rc<Pool>, &grpc::Server),
-    [at_api, at_gateway]: &[http::Gauge; 2],
+    [at_api, at_gateway]: &[Rc<http::Counts>; 2],
     scrubbed: Rc<Cell<Scrubbed>>,
 ) -> Surroundings {
     let (connections, counts, pool) = (grpc.clone(), grpc.clone(), pool.clone());

@@ -18,7 +18,7 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 
 use super::door::Door;
-use super::http::{Body, Bounds, Gauge, Handler, Server, refuse};
+use super::http::{Body, Bounds, Counts, Handler, Server, refuse};
 use super::memory;
 use super::policed::Policed;
 use super::reactor;
@@ -48,7 +48,7 @@ pub(super) fn serve_while<T: Send + 'static>(
     let (stop, stopped) = async_channel::bounded::<()>(1);
     let [api, gateway] = listeners.map(|(listener, policy)| {
         let handler = Policed::new(handler.clone(), policy);
-        let server = Server::new(handler, Bounds::default(), Gauge::default());
+        let server = Server::new(handler, Bounds::default(), Rc::<Counts>::default());
         listener.try_clone().map(|listener| (server, listener))
     });
     let ((api, api_listener), (gateway, gateway_listener)) = (api?, gateway?);

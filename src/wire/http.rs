@@ -14,6 +14,7 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CONTENT_TYPE, HeaderMap, HeaderName,
     HeaderValue, VARY,
 };
+use http::request::Parts;
 use http::{Method, Uri};
 
 use super::rejection::Rejection;
@@ -188,6 +189,13 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Rejection> {
         Ok(decoded) => Ok(Cow::Owned(decoded)),
         Err(_) => Err(refuse("is not UTF-8 when decoded")),
     }
+}
+
+/// Whether a request is one that a node at its limits answers, too: whoever looks after it has to
+/// see how it is.
+pub fn is_vital(head: &Parts) -> bool {
+    matches!(head.uri.path(), "/v1/health" | "/metrics")
+        || head.uri.path().starts_with("/v1/health/")
 }
 
 impl Route {

@@ -69,6 +69,8 @@ pub enum Rejection {
     MediaType,
     /// Others take all the memory there is for this.
     Crowded,
+    /// All connection slots or buffers are taken, and this request was the last or the slowest.
+    AtCapacity,
     /// The log takes nothing more, for now or until somebody makes room.
     Log(journal::Refusal),
 }
@@ -111,6 +113,7 @@ impl Rejection {
             Rejection::Crowded | Rejection::Log(journal::Refusal::Busy) => {
                 (StatusCode::TOO_MANY_REQUESTS, "busy")
             }
+            Rejection::AtCapacity => (StatusCode::SERVICE_UNAVAILABLE, "at_capacity"),
             Rejection::Log(journal::Refusal::Budget { .. }) => {
                 (StatusCode::INSUFFICIENT_STORAGE, "disk_budget")
             }
@@ -128,6 +131,7 @@ impl Rejection {
             Rejection::Head
                 | Rejection::HeadTooLarge
                 | Rejection::Timeout
+                | Rejection::AtCapacity
                 | Rejection::BodyTooLarge
                 | Rejection::Body
         )
@@ -191,8 +195,10 @@ impl fmt::Display for Rejection {
             Rejection::Method(allowed) => write!(out, "this route takes {allowed}"),
             Rejection::Timeout => write!(
                 out,
-                "the request did not arrive within {} seconds",
-                limits::HTTP_READ_MAX.as_secs()
+                "the request did not arrive in time: a head may take {} seconds, a body may come \
+                 with less than {} bytes a second for as long",
+                limits::HTTP_READ_MAX.as_secs(),
+                limits::HTTP_RATE_MIN
             ),
             Rejection::Length => {
                 write!(out, "a body is needed, with Content-Length or Transfer-Encoding: chunked")
@@ -207,6 +213,11 @@ impl fmt::Display for Rejection {
             Rejection::Crowded => {
                 write!(out, "too many large requests or answers are on their way, try again")
             }
+            Rejection::AtCapacity => write!(
+                out,
+                "the node is at its limit of connections or of bytes in transit, and this request \
+                 was the last or the slowest, try again"
+            ),
             Rejection::Log(refusal) => refusal.fmt(out),
         }
     }

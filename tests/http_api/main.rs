@@ -4,6 +4,7 @@
 //! that is one: a client that asks nobody by name.
 
 mod node;
+mod overload;
 mod semantics;
 
 use std::io::{Read, Write};
@@ -373,7 +374,7 @@ fn slow_clients_are_told_and_sent_off() {
 
 #[test]
 fn a_full_house_sends_off_who_idles_and_serves_the_next() {
-    let bounds = Bounds { connections_max: 3, ..Bounds::default() };
+    let bounds = Bounds { connections_max: 3, patience: Duration::ZERO, ..Bounds::default() };
     let node = Node::with(bounds, Config::default());
     let mut first = node.dial();
     first.write_all(b"GET /v1/health HTTP/1.1\r\nHost:\r\n\r\n").expect("the node reads");
@@ -417,7 +418,9 @@ fn running_requests_end_before_the_node_does() {
 
 #[test]
 fn half_sent_bodies_share_a_budget() {
-    let bounds = Bounds { held_max: 1_500_000, ..Bounds::default() };
+    // Half of it is for one address; nobody gives way.
+    let patience = Duration::from_secs(3600);
+    let bounds = Bounds { held_max: 3_000_000, patience, ..Bounds::default() };
     let node = Node::with(bounds, Config::default());
     let head = "POST /v1/assert HTTP/1.1\r\nHost:\r\nContent-Length: 1300000\r\n\r\n";
     let whole = [head.as_bytes(), &vec![b' '; 1_300_000]].concat();

@@ -1,8 +1,7 @@
 //! A node's HTTP half on a thread of its own, and a client that says exactly what it is told to.
 
-use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +21,7 @@ use stemedb_edge::shell::disk::{self, Checkpoint, Directory, Disk, Indexer, Read
 use stemedb_edge::shell::door::Door;
 use stemedb_edge::shell::driver::Driver;
 use stemedb_edge::shell::gateway::Gateway;
-use stemedb_edge::shell::http::{Bounds, Gauge, Server};
+use stemedb_edge::shell::http::{Bounds, Counts, Server};
 use stemedb_edge::shell::pace::Pace;
 use stemedb_edge::shell::policed::Policed;
 use stemedb_edge::shell::pool::Pool;
@@ -103,14 +102,14 @@ impl Node {
                 let tasks = Tasks::new(executor.clone());
                 Peers::new(driver.clone(), Pool::new(tasks.clone(), None), tasks, Pace::new(None))
             };
-            let gauge = Rc::new(Cell::new(0));
+            let counts: Rc<Counts> = Rc::default();
             let door = Door::new(None, false);
-            let api = Api::new(driver.clone(), peers, door, surroundings(&gauge));
+            let api = Api::new(driver.clone(), peers, door, surroundings(&counts));
             let policy = Policy { hosts: Hosts::new(None, None, loopback.ip()), cors };
             let gateway = Gateway::new(api.clone(), driver.clone());
             let gateway = Policed::new(gateway, policy.clone());
             let gateway = Server::new(gateway, bounds, Rc::default());
-            let server = Server::new(Policed::new(api, policy), bounds, gauge);
+            let server = Server::new(Policed::new(api, policy), bounds, counts);
             let until = || async {
                 // A closed channel means the same.
                 let _ = stopped.recv().await;
@@ -146,13 +145,32 @@ impl Node {
         stream
     }
 
+    /// A connection from another address of this machine.
+    pub(crate) fn dial_from(&self, own: Ipv4Addr) -> TcpStream {
+        self.connect(own, None)
+    }
+
     /// Sends a request on a connection that takes hardly anything of an answer.
     pub(crate) fn dial_narrowly(&self, request: &str) -> TcpStream {
-        let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
-        sockopt::set_socket_recv_buffer_size(&socket, 4096).expect("a size");
-        net::connect(&socket, &self.address).expect("the node listens");
-        let mut stream = TcpStream::from(socket);
+        self.dial_narrowly_from(Ipv4Addr::LOCALHOST, request)
+    }
+
+    pub(crate) fn dial_narrowly_from(&self, own: Ipv4Addr, request: &str) -> TcpStream {
+        let mut stream = self.connect(own, Some(4096));
         stream.write_all(request.as_bytes()).expect("the node reads");
+        stream
+    }
+
+    fn connect(&self, own: Ipv4Addr, buffer: Option<usize>) -> TcpStream {
+        let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        if let Some(bytes) = buffer {
+            sockopt::set_socket_recv_buffer_size(&socket, bytes).expect("a size");
+        }
+        net::bind(&socket, &SocketAddr::from((own, 0))).expect("a loopback address");
+        net::connect(&socket, &self.address).expect("the node listens");
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         stream
     }
 
@@ -181,11 +199,11 @@ impl Node {
     }
 }
 
-fn surroundings(gauge: &Gauge) -> Surroundings {
+fn surroundings(counts: &Rc<Counts>) -> Surroundings {
     Surroundings {
         memory_bytes: 0,
         ended: Box::new(Vec::new),
-        http_connections: gauge.clone(),
+        http_connections: counts.clone(),
         gateway_connections: Rc::default(),
         scrubbed: Default::default(),
         grpc_connections: Box::new(|| 0),

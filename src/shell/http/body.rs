@@ -11,7 +11,7 @@ use hyper::body::{Body as _, Incoming};
 
 use super::line::{Line, Phase, unless_late};
 use crate::base::limits;
-use crate::shell::budget::{Full, Share};
+use crate::shell::budget::Full;
 use crate::wire::rejection::Rejection;
 
 /// The body of one request.
@@ -41,6 +41,11 @@ impl Body {
         self.is_absent
     }
 
+    /// Whether all of it has come.
+    pub(super) fn is_ended(&self) -> bool {
+        self.is_ended
+    }
+
     /// All of it, or why it cannot be had; the same as often as it is asked for. What is left of a
     /// body that failed is not a body: its end may be a valid claim that nobody sent.
     pub async fn read(&mut self) -> Result<Bytes, Rejection> {
@@ -48,6 +53,7 @@ impl Body {
             return outcome.clone();
         }
         let outcome = self.read_all().await;
+        self.line.enter(Phase::Working);
         self.outcome.insert(outcome).clone()
     }
 
@@ -61,13 +67,13 @@ impl Body {
             return Ok(first);
         }
         // A length is a promise: room is made for what has come.
-        let mut share = Share::new(self.line.held());
+        self.line.hold(first.len()).map_err(|Full| Rejection::Crowded)?;
         let mut whole = BytesMut::from(&first[..]);
         while let Some(piece) = self.piece().await? {
             if whole.len() + piece.len() > limits::HTTP_BODY_BYTES_MAX {
                 return Err(Rejection::BodyTooLarge);
             }
-            share.resize(whole.len() + piece.len()).map_err(|Full| Rejection::Crowded)?;
+            self.line.hold(whole.len() + piece.len()).map_err(|Full| Rejection::Crowded)?;
             whole.extend_from_slice(&piece);
         }
         Ok(whole.freeze())
@@ -76,6 +82,7 @@ impl Body {
     /// Hears the client out after a refusal, if that is soon done; else the connection has to end.
     /// True: it can go on.
     pub(super) async fn discard(&mut self) -> bool {
+        self.line.let_go();
         let max = limits::HTTP_BODY_BYTES_MAX as u64;
         let is_short = self.incoming.size_hint().upper().is_some_and(|upper| upper <= max);
         let is_coming = is_short && !self.is_awaited && !self.is_broken;
@@ -93,9 +100,13 @@ impl Body {
             return Ok(None);
         }
         self.is_awaited = false;
-        self.line.enter(Phase::Body);
+        if self.line.phase() != Phase::Body {
+            self.line.enter(Phase::Body);
+        }
         let piece = self.data().await;
-        self.line.enter(Phase::Working);
+        if let Ok(Some(piece)) = &piece {
+            self.line.note_moved(piece.len());
+        }
         self.is_ended = matches!(piece, Ok(None)) || self.incoming.is_end_stream();
         self.is_broken = piece.is_err();
         piece
@@ -104,8 +115,7 @@ impl Body {
     /// The next piece, past what is no data: trailers, in which nobody is interested.
     async fn data(&mut self) -> Result<Option<Bytes>, Rejection> {
         loop {
-            let frame = unless_late(&self.line, self.incoming.frame()).await;
-            match frame.ok_or(Rejection::Timeout)? {
+            match unless_late(&self.line, self.incoming.frame()).await? {
                 None => return Ok(None),
                 Some(Err(_)) => return Err(Rejection::Body),
                 Some(Ok(frame)) => {

@@ -1,8 +1,8 @@
 //! One HTTP connection as the server sees it: what it does, since when, and what it must do next.
 //!
-//! In: bytes both ways, ticks of the server's clock, orders to end. Out: hyper's view of the
-//! stream; errors in our own words where hyper has none. Time is counted in ticks of the one clock
-//! that all connections share, so that a request costs no timer and no reading of the clock.
+//! In: bytes both ways, orders to end. Out: hyper's view of the stream; errors in our own words
+//! where hyper has none; how long it has kept the server waiting. Time is that of the reactor's
+//! last look at epoll, so that a request costs no timer and no reading of the clock.
 //!
 //! Never: parses HTTP.
 
@@ -12,31 +12,15 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
 
+use super::Bounds;
+use super::progress::Progress;
+use super::slots::{Client, Slots};
 use crate::base::limits;
-use crate::shell::budget::{Budget, Full, Share};
-use crate::shell::reactor::Timer;
+use crate::shell::budget::{Full, Share};
 use crate::shell::socket::TcpStream;
 use crate::wire::rejection::Rejection;
-
-/// Bytes that are thrown away at a time.
-const SCRATCH_BYTES: usize = 4 << 10;
-
-/// What all connections have in common.
-pub(super) struct Shared {
-    /// Counts ticks.
-    pub(super) clock: Cell<u32>,
-    /// Bytes of bodies that are not whole.
-    pub(super) held: Rc<Budget>,
-    /// Bytes of answers that are not written.
-    pub(super) unsent: Rc<Budget>,
-}
-
-impl Shared {
-    pub(super) fn new(held_max: usize, unsent_max: usize) -> Shared {
-        Shared { clock: Cell::new(0), held: Budget::new(held_max), unsent: Budget::new(unsent_max) }
-    }
-}
 
 /// What a connection is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,10 +31,14 @@ pub(super) enum Phase {
     Head,
     /// A body is waited for.
     Body,
+    /// The request is here and waits for a slot.
+    Waiting,
     /// The node works on the answer.
     Working,
     /// The answer is on its way.
     Writing,
+    /// All is said; what the client still sends is thrown away.
+    Lingering,
 }
 
 /// What the server wants of a connection.
@@ -62,20 +50,32 @@ pub(super) enum Order {
     Finish,
     /// End now, the client was too slow.
     Late,
+    /// End now, others want the slot or the bytes.
+    Evict,
 }
+
+/// How long a connection has kept the server waiting beyond what it may, and whether it does so
+/// without a request under way: those are evicted before all others.
+pub(super) type Lag = (bool, Duration);
 
 /// A connection.
 pub(super) struct Line {
     stream: TcpStream,
-    shared: Rc<Shared>,
+    slots: Rc<Slots>,
+    client: Rc<Client>,
+    has_slot: Cell<bool>,
     phase: Cell<Phase>,
-    since: Cell<u32>,
+    progress: Cell<Progress>,
+    /// When the first piece of the request's body was waited for.
+    body_since: Cell<Option<Instant>>,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
     /// Bytes written now belong to an answer of ours.
     is_answering: Cell<bool>,
     /// hyper wanted to answer a head it could not read; the body-less answer was held back.
     is_silenced: Cell<bool>,
+    /// The part of the request's body that counts.
+    held: RefCell<Share>,
     /// The part of an answer on its way that counts.
     unsent: RefCell<Share>,
     /// The client may still be sending: it has to be heard out, or it may lose our answer.
@@ -83,16 +83,21 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(stream: TcpStream, shared: Rc<Shared>) -> Line {
-        let since = Cell::new(shared.clock.get());
-        let unsent = RefCell::new(Share::new(&shared.unsent));
+    pub(super) fn new(stream: TcpStream, client: Rc<Client>, slots: Rc<Slots>) -> Line {
+        let now = slots.reactor().now();
+        let held = RefCell::new(Share::new(&client.held));
+        let unsent = RefCell::new(Share::new(&client.unsent));
         Line {
             stream,
-            shared,
+            slots,
+            client,
+            has_slot: Cell::new(false),
             phase: Cell::new(Phase::Idle),
-            since,
+            progress: Cell::new(Progress::new(now, now)),
+            body_since: Cell::new(None),
             order: Cell::new(Order::Serve),
             waker: RefCell::default(),
+            held,
             unsent,
             is_answering: Cell::new(false),
             is_silenced: Cell::new(false),
@@ -104,14 +109,94 @@ impl Line {
         self.phase.get()
     }
 
-    /// The tick at which the phase began.
-    pub(super) fn since(&self) -> u32 {
-        self.since.get()
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    pub(super) fn client(&self) -> &Rc<Client> {
+        &self.client
+    }
+
+    pub(super) fn has_slot(&self) -> bool {
+        self.has_slot.get()
+    }
+
+    /// [`Slots`] has given it one.
+    pub(super) fn take_slot(&self) {
+        self.has_slot.set(true);
+    }
+
+    /// The connection of a request that is not for the reserve gets a slot, if there is one.
+    pub(super) async fn claim_slot(&self) -> bool {
+        self.enter(Phase::Waiting);
+        let has_slot = self.slots.claim(self).await;
+        self.enter(Phase::Working);
+        has_slot
+    }
+
+    /// Done when others want what this connection has.
+    pub(super) async fn evicted(&self) {
+        // An order wakes the task.
+        poll_fn(|_| match self.order() {
+            Order::Evict => Poll::Ready(()),
+            _ => Poll::Pending,
+        })
+        .await;
     }
 
     pub(super) fn enter(&self, phase: Phase) {
+        let now = self.slots.reactor().now();
+        let mut since = now;
+        if phase == Phase::Body {
+            // What is left of a refused body has no more time than the body had.
+            since = self.body_since.get().unwrap_or(now);
+            self.body_since.set(Some(since));
+        }
         self.phase.set(phase);
-        self.since.set(self.shared.clock.get());
+        self.progress.set(Progress::new(since, now));
+    }
+
+    /// So many bytes of a body have come, or of an answer have gone.
+    pub(super) fn note_moved(&self, bytes: usize) {
+        let mut progress = self.progress.get();
+        progress.note(bytes, self.slots.reactor().now());
+        self.progress.set(progress);
+    }
+
+    /// Whether the client has taken longer than any client may.
+    pub(super) fn is_late(&self, now: Instant, bounds: &Bounds) -> bool {
+        let mut progress = self.progress.get();
+        match self.phase() {
+            Phase::Waiting | Phase::Working | Phase::Lingering => false,
+            Phase::Idle => progress.age(now) > bounds.idle_max,
+            Phase::Head => progress.age(now) > bounds.read_max,
+            Phase::Body | Phase::Writing => {
+                let is_late = progress.is_late(now, bounds);
+                self.progress.set(progress);
+                is_late
+            }
+        }
+    }
+
+    /// How long it has kept the server waiting; `None` if the node works for it.
+    pub(super) fn age(&self, now: Instant) -> Option<Duration> {
+        (self.phase() != Phase::Working).then(|| self.progress.get().age(now))
+    }
+
+    /// How long it has kept the server waiting beyond `patience`, which is what counts when others
+    /// want its slot or its bytes; `None` if it has not.
+    pub(super) fn lag(&self, now: Instant, patience: Duration) -> Option<Lag> {
+        let progress = self.progress.get();
+        let waited = match self.phase() {
+            Phase::Waiting | Phase::Working => return None,
+            Phase::Idle | Phase::Lingering | Phase::Head => progress.age(now),
+            Phase::Body => progress.waited(now),
+            // The system takes an answer in large parts: how many bytes went lately says little,
+            // that none has gone for a while says that the client does not read.
+            Phase::Writing => progress.stalled(now),
+        };
+        let is_idle = matches!(self.phase(), Phase::Idle | Phase::Lingering);
+        Some((is_idle, waited.checked_sub(patience)?))
     }
 
     pub(super) fn order(&self) -> Order {
@@ -137,18 +222,32 @@ impl Line {
     /// A request head has been read.
     pub(super) fn begin_answer(&self) {
         self.is_answering.set(true);
+        self.body_since.set(None);
         self.enter(Phase::Working);
     }
 
     /// Makes room for an answer until it is written.
     pub(super) fn claim(&self, bytes: usize) -> Result<(), Full> {
         let counted = if bytes > limits::HTTP_SMALL_ANSWER_BYTES { bytes } else { 0 };
-        self.unsent.borrow_mut().resize(counted)
+        let claimed = self.unsent.borrow_mut().resize(counted);
+        claimed.inspect_err(|Full| {
+            self.slots
+                .evict_holder(self, Slots::unsent, counted, |line| line.unsent.borrow().bytes());
+        })
     }
 
-    /// Bytes of bodies that are not whole.
-    pub(super) fn held(&self) -> &Rc<Budget> {
-        &self.shared.held
+    /// Makes room for the request's body, of which there are so many bytes.
+    pub(super) fn hold(&self, bytes: usize) -> Result<(), Full> {
+        let held = self.held.borrow_mut().resize(bytes);
+        held.inspect_err(|Full| {
+            let more = bytes - self.held.borrow().bytes();
+            self.slots.evict_holder(self, Slots::held, more, |line| line.held.borrow().bytes());
+        })
+    }
+
+    /// The body is needed no more.
+    pub(super) fn let_go(&self) {
+        self.hold(0).unwrap_or_else(|Full| unreachable!("giving back takes no room"));
     }
 
     /// The answer is handed to hyper.
@@ -175,50 +274,6 @@ impl Line {
     pub(super) fn is_silenced(&self) -> bool {
         self.is_silenced.get()
     }
-
-    /// Answers a request that never became one.
-    pub(super) async fn refuse(&self, rejection: &Rejection) {
-        let (status, _) = rejection.status();
-        let body = rejection.body();
-        let reason = status.canonical_reason().unwrap_or_default();
-        let answer = format!(
-            "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-             connection: close\r\n\r\n{body}",
-            status.as_u16(),
-            body.len()
-        );
-        let mut rest = answer.as_bytes();
-        let send = poll_fn(|context| {
-            while !rest.is_empty() {
-                match ready!(self.stream.poll_write_bytes(context, rest)) {
-                    Ok(count) => rest = &rest[count..],
-                    Err(_) => break,
-                }
-            }
-            Poll::Ready(())
-        });
-        futures_lite::future::or(send, Timer::after(limits::HTTP_LINGER_MAX)).await;
-    }
-
-    /// Says that nothing more comes, and hears the client out: closing a socket with bytes unread
-    /// would reset the connection, and the client might never see the answer.
-    pub(super) async fn linger(&self) {
-        if self.stream.close_write().is_err() {
-            return;
-        }
-        let mut scratch = Vec::with_capacity(SCRATCH_BYTES);
-        let mut heard = 0;
-        let listen = poll_fn(|context| {
-            while heard < limits::HTTP_LINGER_BYTES_MAX {
-                match ready!(self.stream.poll_recv(context, scratch.spare_capacity_mut())) {
-                    Ok(count) if count > 0 => heard += count,
-                    _ => break,
-                }
-            }
-            Poll::Ready(())
-        });
-        futures_lite::future::or(listen, Timer::after(limits::HTTP_LINGER_MAX)).await;
-    }
 }
 
 /// The stream in hyper's hands.
@@ -232,7 +287,9 @@ impl Io {
         send: impl FnOnce(&TcpStream) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if self.0.is_answering.get() {
-            return send(&self.0.stream);
+            let sent = ready!(send(&self.0.stream));
+            sent.iter().for_each(|count| self.0.note_moved(*count));
+            return Poll::Ready(sent);
         }
         self.0.is_silenced.set(true);
         Poll::Ready(Ok(length))
@@ -288,17 +345,21 @@ impl hyper::rt::Write for Io {
     }
 }
 
-/// A future's output, or `None` when the server says that the client is too slow; that is then
-/// dealt with, and the answer may be written.
-pub(super) async fn unless_late<T>(line: &Line, work: impl Future<Output = T>) -> Option<T> {
+/// A future's output, or why it is not waited for any longer; the client may be told that.
+pub(super) async fn unless_late<T>(
+    line: &Line,
+    work: impl Future<Output = T>,
+) -> Result<T, Rejection> {
     let mut work = std::pin::pin!(work);
-    poll_fn(|context| match work.as_mut().poll(context) {
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending if line.order() == Order::Late => {
+    poll_fn(|context| match (work.as_mut().poll(context), line.order()) {
+        (Poll::Ready(done), _) => Poll::Ready(Ok(done)),
+        (Poll::Pending, Order::Late) => {
             line.order.set(Order::Serve);
-            Poll::Ready(None)
+            Poll::Ready(Err(Rejection::Timeout))
         }
-        Poll::Pending => Poll::Pending,
+        // The order stands: the connection ends with this answer.
+        (Poll::Pending, Order::Evict) => Poll::Ready(Err(Rejection::AtCapacity)),
+        (Poll::Pending, Order::Serve | Order::Finish) => Poll::Pending,
     })
     .await
 }

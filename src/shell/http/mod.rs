@@ -4,20 +4,23 @@
 //! cannot be read, or does not come, an error in the same shape as all others. One task serves a
 //! connection; a single timer watches over all of them.
 //!
-//! Bounded: connections, head, body, the time each phase of a request may take.
+//! Bounded: connections, head, body, the time each phase of a request may take, the rate of bodies
+//! and answers.
 //!
-//! Never: knows a route, ends accepting because of an error.
+//! Never: knows a route, ends accepting because of an error or because all slots are taken.
 
 mod body;
 pub mod client;
+mod closing;
 mod line;
+mod progress;
+mod slots;
 
-use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_executor::{LocalExecutor, Task};
@@ -35,13 +38,15 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 
 pub use body::Body;
+pub use slots::Counts;
 
-use self::line::{Io, Line, Order, Phase, Shared};
+use self::line::{Io, Line, Order, Phase};
+use self::slots::{Open, Reporter, Slots};
 use super::reactor::Timer;
-use super::socket::{TcpListener, TcpStream};
+use super::socket::TcpListener;
 use crate::base::{Capacity, limits};
-use crate::wire::http::JSON;
 use crate::wire::http::policy::Violation;
+use crate::wire::http::{JSON, is_vital};
 use crate::wire::rejection::Rejection;
 
 /// Ticks of the server's clock in [`Bounds::read_max`]: how exact timeouts are.
@@ -59,15 +64,23 @@ pub trait Handler: 'static {
 /// What clients may take; made of `base::limits` but in tests.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Open connections.
+    /// Connections that have a slot.
     pub connections_max: usize,
-    /// Time for a head, or for a body.
+    /// Connections beyond them, which may ask for health and metrics and wait for a slot.
+    pub reserve_max: usize,
+    /// How long a request may wait for a slot.
+    pub slot_wait_max: Duration,
+    /// How long a connection may keep others waiting for its slot or its bytes.
+    pub patience: Duration,
+    /// Time for a head, and how long a body or an answer may stay under `rate_min`.
     pub read_max: Duration,
     /// Time between requests.
     pub idle_max: Duration,
-    /// Time for an answer to be fetched.
-    pub write_max: Duration,
-    /// Bytes of bodies that are not whole, of all connections together.
+    /// Time for a body, and for an answer, in all.
+    pub transfer_max: Duration,
+    /// Bytes a second of a body, or of an answer.
+    pub rate_min: u64,
+    /// Bytes of bodies that came in pieces, of all connections together.
     pub held_max: usize,
     /// Bytes of answers that are not fetched, of all connections together.
     pub unsent_max: usize,
@@ -78,9 +91,13 @@ impl Bounds {
     pub fn of(capacity: &Capacity) -> Bounds {
         Bounds {
             connections_max: capacity.connections,
+            reserve_max: capacity.connections.div_ceil(limits::HTTP_RESERVE_PART),
+            slot_wait_max: limits::HTTP_SLOT_WAIT_MAX,
+            patience: limits::HTTP_PATIENCE,
             read_max: limits::HTTP_READ_MAX,
             idle_max: limits::HTTP_IDLE_MAX,
-            write_max: limits::HTTP_WRITE_MAX,
+            transfer_max: limits::HTTP_TRANSFER_MAX,
+            rate_min: limits::HTTP_RATE_MIN,
             held_max: capacity.http_held,
             unsent_max: capacity.http_unsent,
         }
@@ -97,30 +114,18 @@ impl Default for Bounds {
 pub struct Server<H> {
     handler: Rc<H>,
     bounds: Bounds,
-    lines: Rc<Lines>,
-}
-
-/// How many connections are open, for whoever wants to know.
-pub type Gauge = Rc<Cell<usize>>;
-
-/// The open connections.
-struct Lines {
-    open: RefCell<Vec<Rc<Line>>>,
-    gauge: Gauge,
-    shared: Rc<Shared>,
-    /// Who waits for a change of `open`: the server's one task.
-    waiting: Cell<Option<Waker>>,
+    slots: Rc<Slots>,
 }
 
 impl<H: Handler> Server<H> {
-    /// A server that answers with `handler`, and keeps `gauge` right.
-    pub fn new(handler: Rc<H>, bounds: Bounds, gauge: Gauge) -> Server<H> {
-        Server { handler, bounds, lines: Rc::new(Lines::new(gauge, &bounds)) }
+    /// A server that answers with `handler`, and keeps `counts` right.
+    pub fn new(handler: Rc<H>, bounds: Bounds, counts: Rc<Counts>) -> Server<H> {
+        Server { handler, bounds, slots: Rc::new(Slots::new(bounds, counts)) }
     }
 
     /// Connections that are open now.
     pub fn connections(&self) -> usize {
-        self.lines.open.borrow().len()
+        self.slots.connections()
     }
 
     /// Accepts connections and answers their requests until `stop` is done; then lets running
@@ -132,13 +137,16 @@ impl<H: Handler> Server<H> {
         stop: impl Future<Output = ()>,
     ) {
         let mut tasks = Vec::new();
-        let accept = future::or(self.accept_all(executor, &listener, &mut tasks), self.watch());
+        let address =
+            listener.local_addr().map_or_else(|error| error.to_string(), |at| at.to_string());
+        let watch = self.watch(Reporter::new(address));
+        let accept = future::or(self.accept_all(executor, &listener, &mut tasks), watch);
         future::or(accept, stop).await;
         drop(listener);
-        self.lines.open.borrow().iter().for_each(|line| line.give(Order::Finish));
+        self.slots.finish();
         let drained = async {
             while self.connections() > 0 {
-                self.lines.changed().await;
+                self.slots.changed().await;
             }
         };
         future::or(drained, Timer::after(limits::DRAIN_MAX)).await;
@@ -154,12 +162,11 @@ impl<H: Handler> Server<H> {
     ) {
         let mut failed = false;
         loop {
-            self.make_room().await;
             tasks.retain(|task| !task.is_finished());
             match listener.accept().await {
                 Ok(stream) => {
                     failed = false;
-                    let open = Open::register(&self.lines, stream);
+                    let open = self.slots.register(stream).await;
                     tasks.push(executor.spawn(serve(open, self.handler.clone())));
                 }
                 Err(error) => {
@@ -173,92 +180,16 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// Waits until one more connection may be open.
-    async fn make_room(&self) {
-        while self.connections() >= self.bounds.connections_max {
-            self.lines.send_off_idlest();
-            self.lines.changed().await;
-        }
-    }
-
     /// Sends off connections that take too long. While none is open, nothing ticks.
-    async fn watch(&self) {
-        let tick = self.bounds.read_max / TICKS;
-        let ticks = |span: Duration| (span.as_nanos() / tick.as_nanos().max(1)) as u32;
+    async fn watch(&self, mut reporter: Reporter) {
         loop {
             while self.connections() == 0 {
-                self.lines.changed().await;
+                self.slots.changed().await;
             }
-            Timer::after(tick).await;
-            let now = self.lines.shared.clock.get().wrapping_add(1);
-            self.lines.shared.clock.set(now);
-            for line in self.lines.open.borrow().iter() {
-                let allowed = match line.phase() {
-                    Phase::Idle => self.bounds.idle_max,
-                    Phase::Head | Phase::Body => self.bounds.read_max,
-                    Phase::Writing => self.bounds.write_max,
-                    Phase::Working => continue,
-                };
-                if now.wrapping_sub(line.since()) > ticks(allowed) {
-                    line.give(Order::Late);
-                }
-            }
+            Timer::after(self.bounds.read_max / TICKS).await;
+            self.slots.send_off_late();
+            reporter.report(&self.slots);
         }
-    }
-}
-
-impl Lines {
-    fn new(gauge: Gauge, bounds: &Bounds) -> Lines {
-        let shared = Rc::new(Shared::new(bounds.held_max, bounds.unsent_max));
-        Lines { open: RefCell::default(), gauge, shared, waiting: Cell::default() }
-    }
-
-    /// Asks the connection that has waited longest for its next request to go.
-    fn send_off_idlest(&self) {
-        let open = self.open.borrow();
-        let idle =
-            open.iter().filter(|line| line.phase() == Phase::Idle && line.order() == Order::Serve);
-        if let Some(line) = idle.min_by_key(|line| line.since()) {
-            line.give(Order::Finish);
-        }
-    }
-
-    async fn changed(&self) {
-        let before = self.open.borrow().len();
-        poll_fn(|context| {
-            self.waiting.set(Some(context.waker().clone()));
-            if self.open.borrow().len() == before { Poll::Pending } else { Poll::Ready(()) }
-        })
-        .await;
-    }
-
-    fn note_change(&self) {
-        self.gauge.set(self.open.borrow().len());
-        if let Some(waker) = self.waiting.take() {
-            waker.wake();
-        }
-    }
-}
-
-/// A connection's place among the open ones; given up when the connection ends, however it ends.
-struct Open {
-    line: Rc<Line>,
-    lines: Rc<Lines>,
-}
-
-impl Open {
-    fn register(lines: &Rc<Lines>, stream: TcpStream) -> Open {
-        let line = Rc::new(Line::new(stream, lines.shared.clone()));
-        lines.open.borrow_mut().push(line.clone());
-        lines.note_change();
-        Open { line, lines: lines.clone() }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.lines.open.borrow_mut().retain(|line| !Rc::ptr_eq(line, &self.line));
-        self.lines.note_change();
     }
 }
 
@@ -280,7 +211,10 @@ pub fn refuse(rejection: &Rejection) -> Response<Full<Bytes>> {
         Rejection::Policy(Violation::ContentCoding) => {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
-        _ if status == StatusCode::TOO_MANY_REQUESTS || *rejection == Rejection::Starting => {
+        Rejection::Starting | Rejection::AtCapacity => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        _ if status == StatusCode::TOO_MANY_REQUESTS => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         _ => {}
@@ -305,6 +239,10 @@ async fn serve<H: Handler>(open: Open, handler: Rc<H>) {
             Some(Rejection::HeadTooLarge)
         }
         End::Done(Err(_)) if is_head(line) => Some(Rejection::Head),
+        End::Ordered if line.order() == Order::Evict => {
+            let is_owed = is_head(line) || line.phase() == Phase::Idle && line.has_asked().await;
+            is_owed.then_some(Rejection::AtCapacity)
+        }
         End::Ordered if is_head(line) => Some(Rejection::Timeout),
         End::Done(_) | End::Ordered => None,
     };
@@ -329,8 +267,11 @@ async fn converse<H: Handler>(line: &Rc<Line>, handler: &Rc<H>) -> End {
     poll_fn(|context| {
         line.listen(context);
         match (line.order(), line.phase()) {
-            (Order::Serve, _) | (Order::Late, Phase::Working | Phase::Body) => {}
-            (Order::Finish, Phase::Idle) | (Order::Late, _) => return Poll::Ready(End::Ordered),
+            (Order::Serve, _)
+            | (Order::Late | Order::Evict, Phase::Waiting | Phase::Working | Phase::Body) => {}
+            (Order::Finish, Phase::Idle) | (Order::Late | Order::Evict, _) => {
+                return Poll::Ready(End::Ordered);
+            }
             (Order::Finish, _) => connection.as_mut().graceful_shutdown(),
         }
         connection.as_mut().poll(context).map(End::Done)
@@ -347,14 +288,24 @@ async fn answer<H: Handler>(
     let (head, incoming) = request.into_parts();
     let is_awaited = head.headers.contains_key(EXPECT);
     let mut body = Body::new(incoming, line.clone(), is_awaited);
-    let mut response = handler.handle(head, &mut body).await;
+    let is_admitted = is_vital(&head) || line.claim_slot().await;
+    let mut response = if is_admitted {
+        handler.handle(head, &mut body).await
+    } else {
+        handler.note_refused(&Rejection::AtCapacity);
+        refuse(&Rejection::AtCapacity)
+    };
     let bytes = response.body().size_hint().exact().unwrap_or(0);
     if line.claim(usize::try_from(bytes).unwrap_or(usize::MAX)).is_err() {
         response = refuse(&Rejection::Crowded);
         handler.note_refused(&Rejection::Crowded);
     }
-    if !body.discard().await {
+    // Without a slot, a body is not waited for and the connection does not stay.
+    let is_read = if is_admitted { body.discard().await } else { body.is_ended() };
+    if !is_read {
         line.leave_unread();
+    }
+    if !is_read || !is_admitted {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     line.end_work();
