@@ -59,6 +59,9 @@ pub const HTTP_SLOT_PAUSE: Duration = Duration::from_millis(20);
 pub const HTTP_RESERVE_PART: usize = 8;
 /// Time between two log lines of a listener about connections that it ended.
 pub const ENDINGS_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// Pieces of bodies that a connection is given between two looks at epoll. A chunk may be a byte,
+/// and each costs a microsecond or two.
+pub const HTTP_ROUND_PIECES: usize = 64;
 /// How long a connection may wait for its next request.
 pub const HTTP_IDLE_MAX: Duration = Duration::from_secs(75);
 /// Request bodies that came in more than one piece, of all connections together, until they are

@@ -100,6 +100,7 @@ impl Body {
             return Ok(None);
         }
         self.is_awaited = false;
+        self.line.take_turn(limits::HTTP_ROUND_PIECES).await;
         if self.line.phase() != Phase::Body {
             self.line.enter(Phase::Body);
         }

@@ -4,7 +4,7 @@
 //! where hyper has none; how long it has kept the server waiting. Time is that of the reactor's
 //! last look at epoll, so that a request costs no timer and no reading of the clock.
 //!
-//! Never: parses HTTP.
+//! Never: parses HTTP, does more than one request between two looks at epoll.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -19,6 +19,7 @@ use super::progress::Progress;
 use super::slots::{Client, Slots};
 use crate::base::limits;
 use crate::shell::budget::{Full, Share};
+use crate::shell::reactor::next_turn;
 use crate::shell::socket::TcpStream;
 use crate::wire::rejection::Rejection;
 
@@ -80,6 +81,9 @@ pub(super) struct Line {
     unsent: RefCell<Share>,
     /// The client may still be sending: it has to be heard out, or it may lose our answer.
     is_unread: Cell<bool>,
+    /// The reactor's round in which this connection worked last, and its steps in it.
+    round: Cell<u64>,
+    steps: Cell<usize>,
 }
 
 impl Line {
@@ -102,6 +106,8 @@ impl Line {
             is_answering: Cell::new(false),
             is_silenced: Cell::new(false),
             is_unread: Cell::new(false),
+            round: Cell::new(0),
+            steps: Cell::new(0),
         }
     }
 
@@ -224,6 +230,23 @@ impl Line {
         self.is_answering.set(true);
         self.body_since.set(None);
         self.enter(Phase::Working);
+    }
+
+    /// Counts one more step of work, a request or a piece of a body. Waits for the reactor's next
+    /// round if this connection has done `max` in this one. A client may send hundreds of requests
+    /// in one packet, or thousands of chunks; while the node works on them, one after the other, it
+    /// would look at no other socket.
+    pub(super) async fn take_turn(&self, max: usize) {
+        let reactor = self.slots.reactor();
+        if self.round.replace(reactor.rounds()) != reactor.rounds() {
+            self.steps.set(0);
+        }
+        if self.steps.get() >= max {
+            next_turn().await;
+            self.round.set(reactor.rounds());
+            self.steps.set(0);
+        }
+        self.steps.set(self.steps.get() + 1);
     }
 
     /// Makes room for an answer until it is written.

@@ -5,7 +5,7 @@
 //! connection; a single timer watches over all of them.
 //!
 //! Bounded: connections, head, body, the time each phase of a request may take, the rate of bodies
-//! and answers.
+//! and answers, the work that one connection gets between two looks at epoll.
 //!
 //! Never: knows a route, ends accepting because of an error or because all slots are taken.
 
@@ -15,6 +15,8 @@ mod closing;
 mod line;
 mod progress;
 mod slots;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -285,6 +287,7 @@ async fn answer<H: Handler>(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     line.begin_answer();
+    line.take_turn(1).await;
     let (head, incoming) = request.into_parts();
     let is_awaited = head.headers.contains_key(EXPECT);
     let mut body = Body::new(incoming, line.clone(), is_awaited);
