@@ -53,6 +53,38 @@ fn until(what: &str, mut attempt: impl FnMut() -> bool) {
     }
 }
 
+#[test]
+fn a_head_has_one_limit_however_it_is_cut() {
+    const MAX: usize = 32 << 10;
+    let node = Node::start();
+    let head = |line: &str, length: usize| {
+        let start = format!("{line} HTTP/1.1\r\nHost:\r\nX-Padding: ");
+        format!("{start}{}\r\n\r\n", "x".repeat(length - start.len() - 4))
+    };
+    for (length, status) in [(MAX, 200), (MAX + 1, 431), (40_000, 431), (64 << 10, 431)] {
+        let request = head("GET /v1/health", length);
+        for cut in [length, 1, 16_000, MAX - 1, MAX, length - 1] {
+            let mut stream = node.dial();
+            stream.set_nodelay(true).expect("a socket");
+            let (front, back) = request.as_bytes().split_at(cut.min(length));
+            // The node may have refused what came first.
+            let _ = stream.write_all(front);
+            // The node has read it when it has answered another client.
+            assert_eq!(node.ask("GET /v1/health").0, 200);
+            let _ = stream.write_all(back);
+            let _ = stream.shutdown(Shutdown::Write);
+            let answer = read_all(&mut stream);
+            assert_eq!(split(&answer).0, status, "{length} bytes, cut at {cut}: {answer}");
+        }
+    }
+    // What counts is the head alone, not what comes with it, nor what came before it.
+    let body = " ".repeat(100_000);
+    let start = "POST /nowhere HTTP/1.1\r\nHost:\r\nContent-Length: 100000\r\nX-Padding: ";
+    let padded = format!("{start}{}\r\n\r\n{body}", "x".repeat(MAX - start.len() - 4));
+    let answer = node.send(padded.repeat(3).as_bytes());
+    assert_eq!(answer.matches("HTTP/1.1 404 ").count(), 3, "{answer}");
+}
+
 /// Sends `start`, then `drip` again and again until the node answers.
 fn drip(node: &Node, start: &str, drip: &[u8]) -> String {
     let mut stream = dial_with(node, start);

@@ -263,6 +263,8 @@ async fn converse<H: Handler>(line: &Rc<Line>, handler: &Rc<H>) -> End {
     let connection = Builder::new()
         .half_close(true)
         .header_read_timeout(None)
+        // The buffer's bound alone lets a head pass that is larger but complete when it is read.
+        .max_header_size(limits::HTTP_HEAD_BYTES_MAX)
         .max_buf_size(limits::HTTP_HEAD_BYTES_MAX)
         .serve_connection(Io(line.clone()), service);
     let mut connection = pin!(connection);
