@@ -9,7 +9,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Instant;
@@ -22,6 +21,7 @@ use crate::base::limits;
 use crate::shell::budget::Budget;
 use crate::shell::reactor::{self, Reactor, Timer, next_turn};
 use crate::shell::socket::TcpStream;
+use crate::shell::source::Source;
 
 /// Why the server ended a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,9 +70,10 @@ impl Counts {
     }
 }
 
-/// A client as the budgets tell them apart: all connections from one address.
+/// A client as the budgets tell them apart: all connections of one host.
 pub(super) struct Client {
-    address: IpAddr,
+    /// `None` if it had gone already when its connection was taken.
+    source: Option<Source>,
     /// What it may take of the bytes of bodies.
     pub(super) held: Rc<Budget>,
     /// What it may take of the bytes of answers.
@@ -119,9 +120,8 @@ impl Slots {
     /// gives way runs before the newcomer's, which finds the slot free when its request has come.
     pub(super) async fn register(self: &Rc<Self>, stream: TcpStream) -> Open {
         self.make_room().await;
-        // A connection whose other end is unknown is one that has ended.
-        let address = stream.peer_addr().map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.ip());
-        let line = Rc::new(Line::new(stream, self.client(address), self.clone()));
+        let client = self.client(stream.source());
+        let line = Rc::new(Line::new(stream, client, self.clone()));
         if !self.try_give(&line) {
             self.vacate();
         }
@@ -259,22 +259,17 @@ impl Slots {
         }
     }
 
-    /// The client at this address: as the connections that it has open know it, or a new one.
-    fn client(&self, address: IpAddr) -> Rc<Client> {
-        let address = match address.to_canonical() {
-            // Whoever has one address of a /64 has them all.
-            IpAddr::V6(whole) => IpAddr::V6((u128::from(whole) >> 64 << 64).into()),
-            v4 => v4,
-        };
+    /// The client of this host: as the connections that it has open know it, or a new one.
+    fn client(&self, source: Option<Source>) -> Rc<Client> {
         let open = self.open.borrow();
-        let known = open.iter().map(|line| line.client()).find(|it| it.address == address);
+        let known = open.iter().map(|line| line.client()).find(|it| it.source == source);
         known.cloned().unwrap_or_else(|| {
             // Half, but what one request takes at most in any case.
             let held = (self.bounds.held_max / 2).max(limits::HTTP_BODY_BYTES_MAX);
             let unsent = (self.bounds.unsent_max / 2).max(2 * limits::PAGE_BYTES_MAX);
             let held = Budget::within(&self.held, held);
             let unsent = Budget::within(&self.unsent, unsent);
-            Rc::new(Client { address, held, unsent })
+            Rc::new(Client { source, held, unsent })
         })
     }
 }
