@@ -1,10 +1,16 @@
 //! Answering a query: one pass over the candidates, newest first, in slices.
 //!
 //! In: a query and read access to store and bodies. Out: a page of assertions and what the lens
-//! made of all of them, or a skeptic's or layered view. A slice is bounded, so that a long pass
-//! never keeps others waiting; assertions that arrive meanwhile are not seen.
+//! made of all of them, or a skeptic's or layered view. A slice is bounded by the work in it, so
+//! that a long pass never keeps others waiting; assertions that arrive meanwhile are not seen.
+//! [`ScanQueue`] says which of several passes goes on.
 //!
 //! Never: holds more bodies than one page, whatever the set.
+
+mod queue;
+mod ring;
+
+pub use queue::{ScanQueue, Stats, TooMany};
 
 use crate::base::{Digest, Wall, limits};
 use crate::journal::Bodies;
@@ -16,9 +22,19 @@ use crate::store::{Candidates, Row, Store};
 #[derive(Debug)]
 pub struct Scan {
     query: Query,
+    kind: Kind,
+    now: Wall,
     candidates: Option<Candidates>,
     fold: Fold,
     finished: bool,
+    seen: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Page,
+    Skeptic,
+    Layered,
 }
 
 #[derive(Debug)]
@@ -49,47 +65,63 @@ pub enum View {
 impl Scan {
     /// A page of `query`'s candidates; with a lens, also its word on all of them.
     pub fn page(query: Query, now: Wall) -> Scan {
-        let resolver =
-            query.lens.map(|lens| Resolver::new(lens, query.half_life, query.moment(now)));
-        let fold = Fold::Page { found: Vec::new(), bytes: 0, next: None, resolver };
-        Scan { query, candidates: None, fold, finished: false }
+        Scan::new(query, Kind::Page, now)
     }
 
     /// How contested the claims on one subject and predicate are.
     pub fn skeptic(query: Query, now: Wall) -> Scan {
-        let fold = Fold::Skeptic(Skeptic::new(query.half_life, query.moment(now)));
-        Scan { query, candidates: None, fold, finished: false }
+        Scan::new(query, Kind::Skeptic, now)
     }
 
     /// A winner per source class.
     pub fn layered(query: Query, now: Wall) -> Scan {
-        let fold = Fold::Layered(Layered::new(query.half_life, query.moment(now)));
-        Scan { query, candidates: None, fold, finished: false }
+        Scan::new(query, Kind::Layered, now)
     }
 
-    /// Looks at no more than `budget` candidates; true when the pass is over.
-    pub fn step(&mut self, budget: usize, store: &Store, bodies: &dyn Bodies) -> bool {
+    fn new(query: Query, kind: Kind, now: Wall) -> Scan {
+        let fold = Fold::new(kind, &query, now);
+        Scan { query, kind, now, candidates: None, fold, finished: false, seen: 0 }
+    }
+
+    /// Forgets what was found: the pass begins again, with what has come meanwhile.
+    pub fn rewind(&mut self) {
+        self.candidates = None;
+        self.fold = Fold::new(self.kind, &self.query, self.now);
+        self.finished = false;
+    }
+
+    /// Candidates looked at so far, those before [`Scan::rewind`] included.
+    pub fn candidates_seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Looks at candidates until the pass is over (true) or the work is done. A candidate is one
+    /// unit of it, and each KiB of its body another.
+    pub fn step(&mut self, work: &mut usize, store: &Store, bodies: &dyn Bodies) -> bool {
         let query = &self.query;
         let candidates = self.candidates.get_or_insert_with(|| {
             let before = query.cursor.map(|cursor| Row::try_from(cursor.0).unwrap_or(Row::MAX));
             store.select(query.subject.as_deref(), query.predicate.as_deref(), before)
         });
-        for _ in 0..budget {
+        while *work > 0 && !self.finished {
             let Some((row, position)) = store.next_candidate(candidates) else {
                 self.finished = true;
                 break;
             };
-            let Some(sealed) = bodies.sealed_at(position) else { continue };
-            if !self.fold.take(&self.query, row, sealed) {
-                self.finished = true;
-                break;
+            self.seen += 1;
+            let sealed = bodies.sealed_at(position);
+            let bytes = sealed.as_ref().map_or(0, |sealed| sealed.bytes().len());
+            *work = work.saturating_sub(1 + bytes / limits::SCAN_UNIT_BYTES);
+            if let Some(sealed) = sealed {
+                self.finished = !self.fold.take(&self.query, row, sealed);
             }
         }
         self.finished
     }
 
-    /// What the pass found, once it is over.
-    pub fn finish(self, store: &Store, bodies: &dyn Bodies) -> View {
+    /// What the pass found, once it is over. Bodies may be read again for it: two pages of them at
+    /// most, which `work` is charged for.
+    pub fn finish(self, work: &mut usize, store: &Store, bodies: &dyn Bodies) -> View {
         debug_assert!(self.finished, "a pass is read when it is over");
         match self.fold {
             Fold::Page { found, next, resolver, .. } => {
@@ -98,9 +130,17 @@ impl Scan {
             Fold::Skeptic(fold) => {
                 let mut room = limits::PAGE_BYTES_MAX;
                 View::Skeptic(fold.finish(|digest| {
+                    if room == 0 {
+                        return None;
+                    }
                     let sealed = bodies.sealed_at(store.find(digest, bodies)?)?;
-                    room = room.checked_sub(sealed.bytes().len())?;
-                    sealed.assertion().map(|assertion| assertion.object)
+                    let bytes = sealed.bytes().len();
+                    *work = work.saturating_sub(1 + bytes / limits::SCAN_UNIT_BYTES);
+                    // The first one that does not fit ends the reading, or a hundred of them would
+                    // be read in vain.
+                    let is_fitting = bytes <= room;
+                    room = room.saturating_sub(bytes);
+                    sealed.assertion().filter(|_| is_fitting).map(|assertion| assertion.object)
                 }))
             }
             Fold::Layered(fold) => View::Layered(fold.finish()),
@@ -109,6 +149,18 @@ impl Scan {
 }
 
 impl Fold {
+    fn new(kind: Kind, query: &Query, now: Wall) -> Fold {
+        let (half_life, now) = (query.half_life, query.moment(now));
+        match kind {
+            Kind::Page => {
+                let resolver = query.lens.map(|lens| Resolver::new(lens, half_life, now));
+                Fold::Page { found: Vec::new(), bytes: 0, next: None, resolver }
+            }
+            Kind::Skeptic => Fold::Skeptic(Skeptic::new(half_life, now)),
+            Kind::Layered => Fold::Layered(Layered::new(half_life, now)),
+        }
+    }
+
     /// False when no further candidate can change the answer.
     fn take(&mut self, query: &Query, row: Row, sealed: Sealed) -> bool {
         let assertion = sealed.assertion();

@@ -29,8 +29,19 @@ pub const ROWS_MAX: usize = (1 << 31) - 1;
 pub const SPILL_ROWS: usize = 1 << 17;
 /// Bodies in one page of a query; whatever `limit` says, so that a page of large texts stays small.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;
-/// Queries looked at side by side, each with a page in memory; others wait their turn.
+/// Long queries looked at side by side, each with a page and the groups of a lens in memory, 6 MiB
+/// at worst; one host has half of them at most. One short query is looked at beside them.
 pub const QUERIES_MAX: usize = 4;
+/// Queries that wait for their answers, and calls that a gateway waits for, a few hundred bytes
+/// each; one host has half of them at most. Half of it is less than [`CONNECTIONS_MAX`], so that a
+/// client whose queries are slow leaves connections to others.
+pub const QUERIES_WAITING_MAX: usize = 320;
+/// Bytes of a body that are as much work as one more candidate.
+pub const SCAN_UNIT_BYTES: usize = 1 << 10;
+/// Work on queries between two looks at epoll: about a millisecond.
+pub const SCAN_TURN_WORK: usize = 512;
+/// Work until a query counts as long: a page of the largest kind is short.
+pub const SCAN_SHORT_WORK: usize = 4 * SCAN_TURN_WORK;
 /// HTTP request body: the largest assertion as JSON with every byte of its text escaped costs more,
 /// but such a text is no text; a quarter more than the canonical bytes serves real ones.
 pub const HTTP_BODY_BYTES_MAX: usize = ASSERTION_BYTES_MAX + (256 << 10);
@@ -310,6 +321,8 @@ const _: () = assert!(SKETCH_ANSWER_BYTES_MAX <= GRPC_MESSAGE_BYTES_MAX);
 // A byte of text is six of JSON at worst (a control character), of opaque data two.
 const _: () = assert!(2 * 6 * PAGE_BYTES_MAX <= HTTP_UNSENT_BYTES_MAX);
 const _: () = assert!(HTTP_PATIENCE.as_millis() < HTTP_SLOT_WAIT_MAX.as_millis());
+const _: () = assert!(QUERY_LIMIT_MAX + PAGE_BYTES_MAX / SCAN_UNIT_BYTES <= SCAN_SHORT_WORK);
+const _: () = assert!(QUERIES_WAITING_MAX.div_ceil(2) < CONNECTIONS_MAX);
 const _: () = assert!(4 * HTTP_BODY_BYTES_MAX <= HTTP_HELD_BYTES_MAX);
 const _: () = assert!(HTTP_BODY_BYTES_MAX as u64 <= HTTP_TRANSFER_MAX.as_secs() * HTTP_RATE_MIN);
 const _: () = assert!(BATCH_BYTES_MAX > ASSERTION_BYTES_MAX + 4096);

@@ -3,20 +3,24 @@
 //! In: nothing. Out: plain value types. Never: anything about assertions or peers.
 
 pub mod capacity;
+pub mod client;
 pub mod clock;
 pub mod digest;
 pub mod exact;
 pub mod limits;
 pub mod random;
 pub mod secret;
+pub mod slots;
 pub mod stream;
 pub mod table;
 
 pub use capacity::Capacity;
+pub use client::Client;
 pub use clock::{Hlc, HlcClock, Moment, Wall};
 pub use digest::Digest;
 pub use random::Random;
 pub use secret::Secret;
+pub use slots::Slots;
 
 use std::fmt;
 

@@ -4,7 +4,8 @@
 //! Never: decides anything about an assertion.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -20,12 +21,12 @@ use super::driver::{Driver, Refusal};
 use super::http::{Body, Counts, Handler, refuse};
 use super::memory;
 use super::scrub::Scrubbed;
-use super::turns::Turns;
-use crate::base::{Digest, limits};
+use crate::base::Digest;
 use crate::cluster::gossip::Origin;
 use crate::replica::Replica;
+use crate::scan::{Scan, TooMany};
 use crate::store::Root;
-use crate::wire::http::{JSON, Route, STAMP, is_json, parse_stamp, preflight, route};
+use crate::wire::http::{JSON, Route, STAMP, client, is_json, parse_stamp, preflight, route};
 use crate::wire::json;
 use crate::wire::json::answer::{self, Health};
 use crate::wire::metrics::{
@@ -60,7 +61,6 @@ pub struct Api {
     door: Door,
     surroundings: Surroundings,
     metrics: Rc<RefCell<Metrics>>,
-    turns: Turns,
 }
 
 /// A good answer on its way.
@@ -91,32 +91,29 @@ impl Api {
                 metrics.count_fsync(took);
             }
         }));
-        Rc::new(Api {
-            driver,
-            peers,
-            door,
-            surroundings,
-            metrics,
-            turns: Turns::new(limits::QUERIES_MAX),
-        })
+        Rc::new(Api { driver, peers, door, surroundings, metrics })
     }
 
     async fn answer(&self, head: &Parts, body: &mut Body) -> Result<Answer, Rejection> {
         self.door.admit(head)?;
         match route(&head.method, &head.uri)? {
             Route::Assert => self.assert(&head.headers, body).await,
-            Route::Assertion(digest) => self.timed(Endpoint::Assertion, self.find(digest)).await,
+            Route::Assertion(digest) => {
+                let start = Instant::now();
+                let found = self.find(&digest)?;
+                Ok(self.found(Endpoint::Assertion, start, found))
+            }
             Route::Query(query) => {
-                let found = async { Ok(answer::view(&self.driver.query(query).await)) };
-                self.timed(Endpoint::Query, found).await
+                let scan = Scan::page(query, self.driver.wall());
+                self.scan(Endpoint::Query, scan, head, body).await
             }
             Route::Skeptic(query) => {
-                let found = async { Ok(answer::view(&self.driver.skeptic(query).await)) };
-                self.timed(Endpoint::Skeptic, found).await
+                let scan = Scan::skeptic(query, self.driver.wall());
+                self.scan(Endpoint::Skeptic, scan, head, body).await
             }
             Route::Layered(query) => {
-                let found = async { Ok(answer::view(&self.driver.layered(query).await)) };
-                self.timed(Endpoint::Layered, found).await
+                let scan = Scan::layered(query, self.driver.wall());
+                self.scan(Endpoint::Layered, scan, head, body).await
             }
             Route::Health => Ok(say(StatusCode::OK, self.health().await)),
             Route::Metrics => Ok(self.scrape()),
@@ -181,27 +178,40 @@ impl Api {
         }
     }
 
-    async fn find(&self, digest: Digest) -> Result<String, Rejection> {
-        match self.driver.find(&digest) {
+    fn find(&self, digest: &Digest) -> Result<String, Rejection> {
+        match self.driver.find(digest) {
             Some(sealed) => Ok(answer::assertion(&sealed)),
-            None if self.driver.read(|replica, bodies| replica.is_damaged(&digest, bodies)) => {
-                Err(Rejection::Damaged(digest))
+            None if self.driver.read(|replica, bodies| replica.is_damaged(digest, bodies)) => {
+                Err(Rejection::Damaged(*digest))
             }
-            None => Err(Rejection::Unknown(digest)),
+            None => Err(Rejection::Unknown(*digest)),
         }
     }
 
-    async fn timed(
+    async fn scan(
         &self,
         endpoint: Endpoint,
-        found: impl Future<Output = Result<String, Rejection>>,
+        scan: Scan,
+        head: &Parts,
+        body: &Body,
     ) -> Result<Answer, Rejection> {
         let start = Instant::now();
-        let turn = self.turns.take().await;
-        let text = found.await?;
-        drop(turn);
+        let client = client(body.peer(), &head.headers);
+        let running = self.driver.scan(client, scan);
+        let mut running = running.map_err(|TooMany| Rejection::Waiting)?;
+        let view = poll_fn(|context| {
+            if body.poll_client_left(context).is_ready() {
+                running.note_client_left();
+            }
+            Pin::new(&mut running).poll(context)
+        });
+        let view = view.await.ok_or(Rejection::ClientLeft)?;
+        Ok(self.found(endpoint, start, answer::view(&view)))
+    }
+
+    fn found(&self, endpoint: Endpoint, start: Instant, text: String) -> Answer {
         self.metrics.borrow_mut().count_query(endpoint, start.elapsed());
-        Ok(say(StatusCode::OK, text))
+        say(StatusCode::OK, text)
     }
 
     async fn health(&self) -> String {
@@ -237,8 +247,11 @@ impl Api {
             ended.extend(endings.map(|(reason, count)| (listener, reason, count)));
         }
         let now = self.driver.now();
+        let (queries_waiting, scans) = self.driver.scans();
         let Scrubbed { bytes, passes, found } = self.surroundings.scrubbed.get();
         let readings = Readings {
+            queries_waiting: queries_waiting as u64,
+            scans,
             scrubbed: [bytes, passes, found],
             assertions,
             opaque,

@@ -18,16 +18,17 @@ use futures_lite::future;
 
 use super::disk::{self, Disk, Fault, Indexer, Reader};
 use super::reactor::{Timer, next_turn};
+use super::scans::{Running, Scans};
 use super::turns::Turns;
 use super::verify::{Body, Opened, Verifier};
 use super::waiting::Waiting;
-use crate::base::{Digest, Moment, NodeId, Wall, limits};
+use crate::base::{Client, Digest, Moment, NodeId, Wall, limits};
 use crate::cluster;
 use crate::cluster::gossip::Origin;
 use crate::journal::{self, Bodies};
-use crate::model::{Draft, Invalid, Query, Sealed};
+use crate::model::{Draft, Invalid, Sealed};
 use crate::replica::{Fate, Output, Replica, SessionId};
-use crate::scan::{Scan, View};
+use crate::scan::{self, Scan, TooMany};
 use crate::sketch::ShortId;
 use crate::store::{BucketScan, Root, Spill};
 use crate::sync::{Past, Reply, Report, Request, SketchReply, SketchRequest, Span, Way, WireBytes};
@@ -36,8 +37,6 @@ use crate::sync::{Past, Reply, Report, Request, SketchReply, SketchRequest, Span
 const ROOT_STEP: usize = 4096;
 /// Assertions taken into the index before others get their turn: half a millisecond.
 const LANDED_STEP: usize = 256;
-/// Candidates of a query looked at before others get their turn: under a millisecond of reading.
-const SCAN_STEP: usize = 512;
 
 /// Why an assertion was not taken; nothing changed.
 #[derive(Clone, PartialEq, Debug)]
@@ -92,6 +91,7 @@ pub struct Driver {
     verifier: Verifier,
     fates: Waiting<Fate>,
     sketching: Turns,
+    scans: Scans,
     errands: RefCell<BTreeMap<SessionId, Sender<Errand>>>,
     observer: RefCell<Option<FlushObserver>>,
     cluster: RefCell<Option<ClusterObserver>>,
@@ -121,6 +121,7 @@ impl Driver {
             verifier,
             fates: Waiting::new(),
             sketching: Turns::new(limits::PARTS_SKETCHED_MAX),
+            scans: Scans::default(),
             errands: RefCell::default(),
             observer: RefCell::default(),
             cluster: RefCell::default(),
@@ -267,26 +268,23 @@ impl Driver {
         }
     }
 
-    /// A page of assertions, and a lens's word on all candidates.
-    pub async fn query(&self, query: Query) -> View {
-        self.run_scan(Scan::page(query, self.wall())).await
+    /// Answers a query of `client`, in its turn; [`Driver::run_scans`] does the work.
+    pub fn scan(&self, client: Client, scan: Scan) -> Result<Running<'_>, TooMany> {
+        self.scans.start(client, scan)
     }
 
-    /// How contested a claim is.
-    pub async fn skeptic(&self, query: Query) -> View {
-        self.run_scan(Scan::skeptic(query, self.wall())).await
+    /// Queries under way, and what was counted of them.
+    pub fn scans(&self) -> (usize, scan::Stats) {
+        self.scans.stats()
     }
 
-    /// A winner per source class.
-    pub async fn layered(&self, query: Query) -> View {
-        self.run_scan(Scan::layered(query, self.wall())).await
-    }
-
-    async fn run_scan(&self, mut scan: Scan) -> View {
-        while !self.read(|replica, bodies| scan.step(SCAN_STEP, replica.store(), bodies)) {
+    /// Works on queries while there are some; never ends.
+    pub async fn run_scans(&self) {
+        loop {
+            self.scans.some().await;
+            self.read(|replica, bodies| self.scans.turn(replica.store(), bodies));
             next_turn().await;
         }
-        self.read(|replica, bodies| scan.finish(replica.store(), bodies))
     }
 
     /// Starts anti-entropy with a peer; `errands` says what to ask it.

@@ -33,6 +33,7 @@ pub mod policed;
 pub mod pool;
 pub mod reactor;
 pub mod resolve;
+pub mod scans;
 pub mod scrub;
 pub mod secrets;
 pub mod signals;

@@ -310,8 +310,8 @@ impl Node {
         let membership = Membership::start(state, pool.clone(), peers.clone(), tasks.clone());
         let (finder, seeds) = (membership.clone(), settings.seeds.clone());
         tasks.spawn(async move { finder.find_seeds(&seeds).await });
-        let deadlines = self.driver.clone();
-        tasks.spawn(async move { deadlines.run_deadlines().await });
+        let driver = self.driver.clone();
+        tasks.spawn(async move { future::or(driver.run_deadlines(), driver.run_scans()).await });
         tasks.spawn(trim_after_bursts());
         let scrubbed = self.scrubber.done();
         keep_whole(self.healer, pool.clone(), self.scrubber, settings.scrub_rate, &tasks);

@@ -91,6 +91,8 @@ pub struct Source {
     ended: Cell<bool>,
     /// Both ways are closed: a write always fails at once.
     broken: Cell<bool>,
+    /// Who waits for the peer to send no more, without reading.
+    end_waker: Cell<Option<Waker>>,
 }
 
 #[derive(Default)]
@@ -128,6 +130,15 @@ impl Source {
     /// Ready once a write may find room.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
         self.writable.poll(context)
+    }
+
+    /// Ready once the peer will send no more, whatever is still to be read.
+    pub fn poll_ended(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.ended.get() {
+            return Poll::Ready(());
+        }
+        self.end_waker.set(Some(context.waker().clone()));
+        Poll::Pending
     }
 
     /// A read found nothing more.
@@ -264,6 +275,9 @@ impl Reactor {
         let ended = broken || flags.contains(EventFlags::RDHUP);
         source.broken.set(source.broken.get() | broken);
         source.ended.set(source.ended.get() | ended);
+        if ended && let Some(waker) = source.end_waker.take() {
+            waker.wake();
+        }
         if ended || flags.contains(EventFlags::IN) {
             source.readable.raise();
         }

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -205,10 +205,20 @@ impl TcpStream {
         Ok(stream)
     }
 
-    /// The host at the other end; `None` if that is gone already.
+    /// The host at the other end, as far as its share is concerned.
     pub(super) fn source(&self) -> Option<Source> {
+        self.peer().map(Source::of)
+    }
+
+    /// The host at the other end; `None` once there is no connection any more.
+    pub fn peer(&self) -> Option<IpAddr> {
         let address = net::getpeername(&self.socket.descriptor).ok()??;
-        Some(Source::of(SocketAddr::try_from(address).ok()?.ip()))
+        SocketAddr::try_from(address).ok().map(|address| address.ip())
+    }
+
+    /// Ready once the other end has closed its sending half, or all of the connection.
+    pub(super) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.socket.source.poll_ended(context)
     }
 
     /// Fills the front of `room`; the count says how much of it is initialised now. 0 is the end.

@@ -8,6 +8,7 @@
 pub mod policy;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use http::header::{
     self, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -18,7 +19,7 @@ use http::request::Parts;
 use http::{Method, Uri};
 
 use super::rejection::Rejection;
-use crate::base::{Digest, Hlc, NodeId, limits};
+use crate::base::{Client, Digest, Hlc, NodeId, limits};
 use crate::model::Query;
 
 /// Media type of every answer but the metrics.
@@ -32,6 +33,9 @@ pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub const AGENT_ID: HeaderName = HeaderName::from_static("x-agent-id");
 /// Which node forwarded a request; nobody forwards it again.
 pub const FORWARDED: HeaderName = HeaderName::from_static("x-stemedb-forwarded");
+/// For which hosts a request was forwarded, by proxies and gateways; the last one is the host that
+/// sent it to whom we are connected with.
+pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The stamp that a forwarded claim got at the door: milliseconds, counter and node.
 pub const STAMP: HeaderName = HeaderName::from_static("x-stemedb-hlc");
 /// Which node answered what a gateway forwarded.
@@ -208,6 +212,15 @@ impl Route {
             _ => None,
         }
     }
+}
+
+/// Who asks, as far as fairness between callers is concerned.
+pub fn client(peer: Option<IpAddr>, headers: &HeaderMap) -> Client {
+    let named = headers.get_all(FORWARDED_FOR).iter().next_back();
+    let named =
+        named.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
+    // Who has gone already needs no share.
+    peer.map_or_else(Client::default, |peer| Client::new(peer, named))
 }
 
 /// A stamp as a header says it.

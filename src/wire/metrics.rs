@@ -160,6 +160,7 @@ pub fn render(metrics: &Metrics, readings: &Readings) -> String {
     let mut page = Page(String::with_capacity(8 << 10));
     page.node(readings);
     page.http(metrics);
+    page.scans(readings);
     page.gateway(metrics);
     page.cluster(&readings.cluster);
     page.log(metrics);
@@ -275,6 +276,17 @@ impl Page {
         for (status, count) in &metrics.http {
             self.sample(name, &[("status", &status.to_string())], *count);
         }
+    }
+
+    fn scans(&mut self, now: &Readings) {
+        let help = "Queries that wait for their answers.";
+        self.one("stemedb_queries_waiting", "gauge", help, now.queries_waiting);
+        let help = "Candidates that queries looked at.";
+        self.one("stemedb_query_candidates_total", "counter", help, now.scans.candidates);
+        let help = "Queries given up because their clients left.";
+        self.one("stemedb_queries_abandoned_total", "counter", help, now.scans.abandoned);
+        let help = "Queries refused because too many waited.";
+        self.one("stemedb_queries_refused_total", "counter", help, now.scans.refused);
     }
 
     fn log(&mut self, metrics: &Metrics) {

@@ -14,6 +14,12 @@ use crate::base::{Digest, limits};
 use crate::journal;
 use crate::model::{BadQuery, Fault, Invalid};
 
+/// No status of HTTP's: nginx made it, and who reads access logs and metrics knows it.
+const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
+    Ok(status) => status,
+    Err(_) => panic!("a status has three digits"),
+};
+
 /// Why a request gets an error. In each case nothing changed.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Rejection {
@@ -71,6 +77,10 @@ pub enum Rejection {
     Crowded,
     /// All connection slots or buffers are taken, and this request was the last or the slowest.
     AtCapacity,
+    /// Too many requests wait for their answers, of all clients or of this one.
+    Waiting,
+    /// The client closed its sending half at least while a long query ran.
+    ClientLeft,
     /// The log takes nothing more, for now or until somebody makes room.
     Log(journal::Refusal),
 }
@@ -110,10 +120,11 @@ impl Rejection {
             Rejection::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Rejection::Body => (StatusCode::BAD_REQUEST, "bad_body"),
             Rejection::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json"),
-            Rejection::Crowded | Rejection::Log(journal::Refusal::Busy) => {
+            Rejection::Crowded | Rejection::Waiting | Rejection::Log(journal::Refusal::Busy) => {
                 (StatusCode::TOO_MANY_REQUESTS, "busy")
             }
             Rejection::AtCapacity => (StatusCode::SERVICE_UNAVAILABLE, "at_capacity"),
+            Rejection::ClientLeft => (CLIENT_CLOSED_REQUEST, "client_closed"),
             Rejection::Log(journal::Refusal::Budget { .. }) => {
                 (StatusCode::INSUFFICIENT_STORAGE, "disk_budget")
             }
@@ -217,6 +228,17 @@ impl fmt::Display for Rejection {
                 out,
                 "the node is at its limit of connections or of bytes in transit, and this request \
                  was the last or the slowest, try again"
+            ),
+            Rejection::Waiting => write!(
+                out,
+                "too many requests of this client wait for their answers already, at most {} are \
+                 allowed, try again when some are answered",
+                limits::QUERIES_WAITING_MAX / 2
+            ),
+            Rejection::ClientLeft => write!(
+                out,
+                "a long query was given up because the client closed its sending half; keep it \
+                 open until the answer is there"
             ),
             Rejection::Log(refusal) => refusal.fmt(out),
         }

@@ -5,6 +5,7 @@
 
 mod node;
 mod overload;
+mod queries;
 mod semantics;
 
 use std::io::{Read, Write};

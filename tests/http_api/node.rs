@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_executor::LocalExecutor;
-use futures_lite::future;
+use futures_lite::{FutureExt, future};
 use rustix::net::{self, AddressFamily, SocketType, sockopt};
 use stemedb_edge::base::{Moment, NodeId};
 use stemedb_edge::cluster::{self, Cluster};
@@ -120,7 +120,7 @@ impl Node {
                 future::zip(serve, gateway).await;
             };
             let disk = async { panic!("the disk failed: {}", driver.run_disk().await) };
-            let upkeep = future::or(disk, driver.run_deadlines());
+            let upkeep = driver.run_deadlines().or(driver.run_scans()).or(disk);
             reactor.block_on(&executor, future::or(serve, upkeep));
             driver.stop();
         });

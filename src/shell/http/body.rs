@@ -1,9 +1,11 @@
-//! A request body, read within its bounds.
+//! A request body, read within its bounds, and whether its sender is still there.
 //!
 //! In: hyper's body of a connection. Out: all its bytes at once, or why they cannot be had. Never:
 //! reads past the limit, copies a body that came in one piece.
 
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -44,6 +46,17 @@ impl Body {
     /// Whether all of it has come.
     pub(super) fn is_ended(&self) -> bool {
         self.is_ended
+    }
+
+    /// The host that sent it; `None` if it has gone.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.line.stream().peer()
+    }
+
+    /// Ready once the client has closed its sending half, or all of the connection: it can tell
+    /// them apart, we cannot.
+    pub fn poll_client_left(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.line.stream().poll_ended(context)
     }
 
     /// All of it, or why it cannot be had; the same as often as it is asked for. What is left of a

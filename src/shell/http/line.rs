@@ -111,6 +111,11 @@ impl Line {
         }
     }
 
+    /// The connection itself, for what is asked of it beside hyper.
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
     pub(super) fn phase(&self) -> Phase {
         self.phase.get()
     }

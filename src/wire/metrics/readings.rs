@@ -5,6 +5,7 @@
 use crate::base::{Moment, limits};
 use crate::cluster::{Cluster, gossip};
 use crate::journal::damage::{Damage, Damages};
+use crate::scan;
 use crate::swim::{self, State};
 use crate::sync::Progress;
 
@@ -32,6 +33,10 @@ pub struct Readings {
     pub log_bytes_max: Option<u64>,
     /// What of the log is damaged.
     pub damages: DamageReadings,
+    /// Queries that wait for their answers.
+    pub queries_waiting: u64,
+    /// What became of queries since the start.
+    pub scans: scan::Stats,
     /// Bytes, passes and unreadable records of the scrubber.
     pub scrubbed: [u64; 3],
     /// Resident memory.
