@@ -161,8 +161,10 @@ pub const SKETCH_COUNTS_MAX: usize = 512;
 pub const SKETCH_LOW_COUNTS_MAX: usize = 1 << 14;
 /// How long a gateway tries to connect to a replica before it takes the next: many round trips.
 pub const GATEWAY_CONNECT_MAX: Duration = Duration::from_secs(1);
-/// How long a gateway waits for a replica's answer before it takes the next.
-pub const GATEWAY_ANSWER_MAX: Duration = Duration::from_secs(10);
+/// How long a gateway waits for an answer, whoever gives it: as long as browsers do. Before that a
+/// replica that is slow is waited for while the failure detector hears of it, and whoever asked may
+/// leave.
+pub const GATEWAY_ANSWER_MAX: Duration = Duration::from_secs(300);
 /// How long a request whose replicas all failed waits for their shard to be dealt to others: a
 /// killed node is dead after about a second.
 pub const GATEWAY_REMAP_MAX: Duration = Duration::from_secs(3);

@@ -2,13 +2,16 @@
 //! is this node's to answer.
 //!
 //! In: requests of the API's routes. Out: the API's answers, of this node where it is a replica,
-//! else of the first replica that answers. A replica that cannot be reached, is late or has too
-//! much to do makes room for the next one; a claim may reach two of them, and is the same claim.
+//! else of the first replica that answers. A replica that cannot be reached, breaks off, dies or
+//! has too much to do makes room for the next one; a claim may reach two of them, and is the same
+//! claim. The gateway waits for one that is slow: another would do the same work again. It tells
+//! the replica when the client leaves.
 //!
 //! Never: forwards what was forwarded, puts two stamps on one claim, holds more of other nodes'
-//! answers than its budget.
+//! answers than its budget, asks two replicas at once.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -26,10 +29,11 @@ use super::http::client::{Failure, Link};
 use super::http::{Body, Handler, refuse};
 use super::reactor::Timer;
 use super::resolve::resolve;
-use crate::base::{NodeId, limits};
+use crate::base::{NodeId, Slots, limits};
 use crate::swim::State;
 use crate::wire::http::{
-    AGENT_ID, ANSWERED_BY, API_KEY, FORWARDED, REQUEST_ID, Route, STAMP, route, stamp_text,
+    AGENT_ID, ANSWERED_BY, API_KEY, FORWARDED, FORWARDED_FOR, REQUEST_ID, Route, STAMP, client,
+    route, stamp_text,
 };
 use crate::wire::json;
 use crate::wire::metrics::GatewayOutcome;
@@ -37,6 +41,8 @@ use crate::wire::rejection::Rejection;
 
 /// How often the map is looked at while a failed request waits for it to change.
 const REMAP_PAUSE: Duration = Duration::from_millis(20);
+/// How often a node that is waited for is looked at: it dies after a second or more.
+const ALIVE_PAUSE: Duration = Duration::from_millis(250);
 
 /// Routes requests.
 pub struct Gateway {
@@ -45,6 +51,14 @@ pub struct Gateway {
     /// Connections without a request, the most lately used last.
     idle: RefCell<Vec<(String, Link)>>,
     held: Rc<Budget>,
+    /// Calls that wait for other nodes, by the hosts that made them.
+    calls: RefCell<Slots<u64>>,
+}
+
+/// A call's slot; given back when dropped.
+struct Call<'a> {
+    calls: &'a RefCell<Slots<u64>>,
+    peer: u64,
 }
 
 /// A request on its way to another node.
@@ -53,7 +67,12 @@ struct Forward {
     target: String,
     headers: Vec<(http::HeaderName, HeaderValue)>,
     body: Bytes,
+    /// The host that sent it.
+    peer: u64,
 }
+
+/// What another node answered.
+type Answer = Response<Full<Bytes>>;
 
 /// Another node that may answer.
 #[derive(PartialEq, Eq)]
@@ -66,7 +85,8 @@ impl Gateway {
     /// Routes by the map of the node behind `driver`; answers as `api` does.
     pub fn new(api: Rc<Api>, driver: Rc<Driver>) -> Rc<Gateway> {
         let held = Budget::new(limits::HTTP_UNSENT_BYTES_MAX);
-        Rc::new(Gateway { api, driver, idle: RefCell::default(), held })
+        let calls = RefCell::new(Slots::new(limits::QUERIES_WAITING_MAX));
+        Rc::new(Gateway { api, driver, idle: RefCell::default(), held, calls })
     }
 
     /// What to forward, and for which subject; `None` if this node answers, whoever holds what.
@@ -82,14 +102,15 @@ impl Gateway {
         let route = route(&head.method, &head.uri)?;
         let own = self.driver.read(|replica, _| replica.node());
         if let Some(subject) = route.subject() {
-            return Ok(Some((subject.to_owned(), Forward::of(head, own, Bytes::new()))));
+            let forward = Forward::of(head, own, Bytes::new(), body);
+            return Ok(Some((subject.to_owned(), forward)));
         }
         if route != Route::Assert || body.is_absent() {
             return Ok(None);
         }
-        let body = body.read().await?;
-        let json::Body::Claim(draft) = json::parse_body(&body)? else { return Ok(None) };
-        let mut forward = Forward::of(head, own, body);
+        let bytes = body.read().await?;
+        let json::Body::Claim(draft) = json::parse_body(&bytes)? else { return Ok(None) };
+        let mut forward = Forward::of(head, own, bytes, body);
         if draft.timestamp.is_none() && draft.stamp.is_none() {
             let wall = self.driver.wall();
             let stamp = self.driver.touch(|replica, _, _| replica.stamp(wall));
@@ -134,18 +155,63 @@ impl Gateway {
         })
     }
 
+    /// The answer of another node; `None` if this one is to answer.
+    async fn pass_on(
+        &self,
+        subject: &str,
+        forward: &Forward,
+        body: &Body,
+    ) -> Option<Result<Answer, Rejection>> {
+        let mut may_try_again = true;
+        loop {
+            let backends = self.backends(subject)?;
+            let result = self.forward(forward, &backends, body).await;
+            let is_over = matches!(result, Ok(_) | Err(Rejection::Crowded)) || !may_try_again;
+            if is_over || !self.is_dealt_anew(subject, &backends).await {
+                return Some(result);
+            }
+            may_try_again = false;
+        }
+    }
+
+    /// As [`Gateway::pass_on`], for as long as an answer may take, if not too many calls wait.
+    async fn pass_on_within(
+        &self,
+        subject: &str,
+        forward: &Forward,
+        body: &Body,
+    ) -> Option<Result<Answer, Rejection>> {
+        self.backends(subject)?;
+        let Some(_call) = Call::begin(&self.calls, forward.peer) else {
+            return Some(Err(Rejection::Waiting));
+        };
+        let late = async {
+            Timer::after(limits::GATEWAY_ANSWER_MAX).await;
+            Some(Err(Rejection::Late(format!("none within {:?}", limits::GATEWAY_ANSWER_MAX))))
+        };
+        future::or(self.pass_on(subject, forward, body), late).await
+    }
+
     /// The first answer that is one, or why there is none.
     async fn forward(
         &self,
         forward: &Forward,
         backends: &[Backend],
-    ) -> Result<Response<Full<Bytes>>, Rejection> {
+        body: &Body,
+    ) -> Result<Answer, Rejection> {
         let mut why = Rejection::Unreachable("none is live".into());
         for backend in backends {
-            let rejection = match self.try_backend(forward, backend).await {
+            let lost = async {
+                self.lost(backend.node).await;
+                Err(Rejection::Unreachable(format!("{} has died", backend.api_addr)))
+            };
+            let asked = future::or(self.ask(forward, backend, body), lost).await;
+            let rejection = match asked {
                 Ok(response) if response.status() != StatusCode::SERVICE_UNAVAILABLE => {
                     return Ok(response);
                 }
+                // It answered; another would have to be given the same room.
+                Err(Rejection::Crowded) => return Err(Rejection::Crowded),
                 Ok(_) => Rejection::Overloaded(format!("{} answers 503", backend.api_addr)),
                 Err(rejection) => rejection,
             };
@@ -156,17 +222,18 @@ impl Gateway {
         Err(why)
     }
 
-    async fn try_backend(
-        &self,
-        forward: &Forward,
-        backend: &Backend,
-    ) -> Result<Response<Full<Bytes>>, Rejection> {
-        let late = async {
-            Timer::after(limits::GATEWAY_ANSWER_MAX).await;
-            let span = limits::GATEWAY_ANSWER_MAX;
-            Err(Rejection::Late(format!("{} gives none within {span:?}", backend.api_addr)))
+    /// Resolves when the failure detector has declared a node dead. Its connection may look alive
+    /// for long after that: a host without power sends no word. One that leaves answers first.
+    async fn lost(&self, node: NodeId) {
+        let is_lost = || {
+            self.driver.read(|replica, _| {
+                let member = replica.cluster().swim().member(node);
+                member.is_none_or(|member| member.news.state == State::Dead)
+            })
         };
-        future::or(self.ask(forward, backend), late).await
+        while !is_lost() {
+            Timer::after(ALIVE_PAUSE).await;
+        }
     }
 
     /// A connection that was idle may have ended meanwhile: that says nothing, a new one is made.
@@ -174,7 +241,8 @@ impl Gateway {
         &self,
         forward: &Forward,
         backend: &Backend,
-    ) -> Result<Response<Full<Bytes>>, Rejection> {
+        body: &Body,
+    ) -> Result<Answer, Rejection> {
         let address = &backend.api_addr;
         let refuse = |why: String| Rejection::Unreachable(format!("{address}: {why}"));
         let mut kept = self.take_idle(address);
@@ -188,7 +256,16 @@ impl Gateway {
             let request = forward.request(address);
             let request = request.map_err(|error| refuse(error.to_string()))?;
             let has_room = |bytes| share.resize(bytes).is_ok();
-            match link.exchange(request, has_room).await {
+            let closer = link.closer();
+            let handing_on = async {
+                // A claim is taken whoever waits for it; a query is given up if it is long.
+                if forward.body.is_empty() {
+                    poll_fn(|context| body.poll_client_left(context)).await;
+                    closer.close();
+                }
+                future::pending().await
+            };
+            match future::or(link.exchange(request, has_room), handing_on).await {
                 Ok((answer, body)) => {
                     self.keep(address, link);
                     return Ok(respond(answer, body, backend.node));
@@ -209,6 +286,9 @@ impl Gateway {
 
     fn keep(&self, address: &str, link: Link) {
         let mut idle = self.idle.borrow_mut();
+        if !link.is_open() {
+            return;
+        }
         if idle.len() >= limits::GATEWAY_IDLE_MAX {
             idle.remove(0);
         }
@@ -222,16 +302,7 @@ impl Handler for Gateway {
         let plan = self.plan(&head, body).await.ok().flatten();
         let mut answered = None;
         if let Some((subject, forward)) = &plan {
-            let mut may_try_again = true;
-            while let Some(backends) = self.backends(subject) {
-                let result = self.forward(forward, &backends).await;
-                let is_over = result.is_ok() || !may_try_again;
-                if is_over || !self.is_dealt_anew(subject, &backends).await {
-                    answered = Some(result);
-                    break;
-                }
-                may_try_again = false;
-            }
+            answered = self.pass_on_within(subject, forward, body).await;
             // Wherever the claim is taken in the end, it has the stamp of this door.
             let stamp = forward.headers.iter().find(|(name, _)| *name == STAMP);
             head.headers.extend(stamp.cloned().map(|(name, value)| (Some(name), value)));
@@ -242,6 +313,7 @@ impl Handler for Gateway {
         };
         let outcome = match &answered {
             Ok(_) => GatewayOutcome::Forwarded,
+            Err(Rejection::Waiting) => GatewayOutcome::Refused,
             Err(_) => GatewayOutcome::Failed,
         };
         self.api.metrics().borrow_mut().count_gateway(outcome);
@@ -255,21 +327,39 @@ impl Handler for Gateway {
     }
 }
 
+impl<'a> Call<'a> {
+    fn begin(calls: &'a RefCell<Slots<u64>>, peer: u64) -> Option<Call<'a>> {
+        let is_taken = calls.borrow_mut().take(peer);
+        is_taken.then(|| Call { calls, peer })
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.calls.borrow_mut().give_back(&self.peer);
+    }
+}
+
 impl Forward {
     /// Of `head` what the other node needs to know.
-    fn of(head: &Parts, own: NodeId, body: Bytes) -> Forward {
+    fn of(head: &Parts, own: NodeId, body: Bytes, from: &Body) -> Forward {
         // To a question for the head alone our server answers with the head alone.
         let method = if head.method == Method::HEAD { Method::GET } else { head.method.clone() };
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
         let kept = [API_KEY, AGENT_ID, REQUEST_ID, CONTENT_TYPE, ACCEPT].into_iter();
         let headers = kept.filter_map(|name| Some((name.clone(), head.headers.get(name)?.clone())));
-        let mut forward = Forward { method, target, headers: headers.collect(), body };
+        let peer = from.peer();
+        let key = client(peer, &head.headers).peer;
+        let mut forward = Forward { method, target, headers: headers.collect(), body, peer: key };
         forward.put(FORWARDED, &own.to_string());
+        if let Some(peer) = peer {
+            forward.put(FORWARDED_FOR, &peer.to_string());
+        }
         forward
     }
 
     fn put(&mut self, name: http::HeaderName, text: &str) {
-        let value = HeaderValue::from_str(text).expect("digits, hex and hyphens");
+        let value = HeaderValue::from_str(text).expect("digits, hex, hyphens, an address");
         self.headers.push((name, value));
     }
 

@@ -83,20 +83,23 @@ pub enum GatewayOutcome {
     Forwarded,
     /// No replica did.
     Failed,
+    /// Nobody was asked: too many calls waited already.
+    Refused,
 }
 
 impl GatewayOutcome {
-    const ALL: [(GatewayOutcome, &'static str); 3] = [
+    const ALL: [(GatewayOutcome, &'static str); 4] = [
         (GatewayOutcome::Local, "local"),
         (GatewayOutcome::Forwarded, "forwarded"),
         (GatewayOutcome::Failed, "failed"),
+        (GatewayOutcome::Refused, "refused"),
     ];
 }
 
 /// What is counted since the start.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    gateway: [u64; 3],
+    gateway: [u64; 4],
     gateway_retries: u64,
     queries: [Histogram; 4],
     http: BTreeMap<u16, u64>,
@@ -109,7 +112,7 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Metrics {
         Metrics {
-            gateway: [0; 3],
+            gateway: [0; 4],
             gateway_retries: 0,
             queries: std::array::from_fn(|_| Histogram::new(&LATENCIES)),
             http: BTreeMap::new(),

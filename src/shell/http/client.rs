@@ -1,11 +1,16 @@
 //! The HTTP/1.1 client: hyper's protocol on one connection, one request at a time.
 //!
-//! In: addresses and requests. Out: answers, whole. Never: takes more of an answer than its caller
+//! In: addresses and requests. Out: answers, whole. A caller that is itself asked by a client hands
+//! on that the client has closed its sending half. Never: takes more of an answer than its caller
 //! has room for.
 
+use std::cell::Cell;
 use std::fmt;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use futures_lite::future;
@@ -17,14 +22,30 @@ use hyper::client::conn::http1::{self, Connection, SendRequest};
 use crate::shell::socket::TcpStream;
 
 /// hyper's half of a connection, which has to be polled beside its requests.
-type Driven = Pin<Box<Connection<TcpStream, Full<Bytes>>>>;
+type Driven = Pin<Box<Connection<Io, Full<Bytes>>>>;
 
 /// An open connection; it moves only while an exchange runs.
 pub struct Link {
+    wire: Rc<Wire>,
     sender: SendRequest<Full<Bytes>>,
     /// `None` once it ended. Only when it is dropped do requests that came too late hear of it.
     connection: Option<Driven>,
 }
+
+/// The stream, and how far a request on it has gone.
+struct Wire {
+    stream: TcpStream,
+    is_begun: Cell<bool>,
+    is_sent: Cell<bool>,
+    /// Nothing is to be sent after the request.
+    is_last: Cell<bool>,
+}
+
+/// Closes the sending half of a link; see [`Link::closer`].
+pub struct Closer(Rc<Wire>);
+
+/// The stream in hyper's hands.
+struct Io(Rc<Wire>);
 
 /// Why an exchange came to nothing.
 #[derive(Debug)]
@@ -51,9 +72,11 @@ impl Link {
         for &address in addresses {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
-                    let shaken = http1::handshake(stream).await;
+                    let (is_begun, is_sent, is_last) = Default::default();
+                    let wire = Rc::new(Wire { stream, is_begun, is_sent, is_last });
+                    let shaken = http1::handshake(Io(wire.clone())).await;
                     let (sender, connection) = shaken.map_err(|error| error.to_string())?;
-                    return Ok(Link { sender, connection: Some(Box::pin(connection)) });
+                    return Ok(Link { wire, sender, connection: Some(Box::pin(connection)) });
                 }
                 Err(error) => why = format!("no connection: {error}"),
             }
@@ -68,7 +91,8 @@ impl Link {
         request: Request<Full<Bytes>>,
         mut has_room: impl FnMut(usize) -> bool,
     ) -> Result<(Parts, Bytes), Failure> {
-        let Link { sender, connection } = self;
+        let Link { wire, sender, connection } = self;
+        wire.begin();
         let asking = async {
             sender.ready().await.map_err(Failure::Broken)?;
             let answer = sender.send_request(request).await.map_err(Failure::Broken)?;
@@ -95,8 +119,90 @@ impl Link {
         future::or(asking, carrying).await
     }
 
+    /// What closes the sending half while an exchange runs.
+    pub fn closer(&self) -> Closer {
+        Closer(self.wire.clone())
+    }
+
     /// Whether another request may be sent.
     pub fn is_open(&self) -> bool {
-        self.connection.is_some() && !self.sender.is_closed()
+        self.connection.is_some() && !self.sender.is_closed() && !self.wire.is_last.get()
+    }
+}
+
+impl Closer {
+    /// Closes the sending half as soon as the request is sent: the server hears that nobody waits
+    /// for what takes long. The answer still comes, but no other exchange.
+    pub fn close(&self) {
+        self.0.is_last.set(true);
+        self.0.close_if_due();
+    }
+}
+
+impl Wire {
+    fn begin(&self) {
+        self.is_begun.set(false);
+        self.is_sent.set(false);
+    }
+
+    fn note_written(&self) {
+        self.is_begun.set(true);
+        self.is_sent.set(false);
+    }
+
+    /// hyper flushes when all that it has to say is written.
+    fn note_flushed(&self) {
+        self.is_sent.set(self.is_begun.get());
+        self.close_if_due();
+    }
+
+    fn close_if_due(&self) {
+        if self.is_last.get() && self.is_sent.get() {
+            // A connection that cannot be closed has ended, which the exchange hears.
+            let _ = self.stream.close_write();
+        }
+    }
+}
+
+impl hyper::rt::Read for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0.stream.poll_fill(context, buffer).map_ok(drop)
+    }
+}
+
+impl hyper::rt::Write for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.note_written();
+        self.0.stream.poll_write_bytes(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.note_written();
+        self.0.stream.poll_write_slices(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.note_flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.stream.close_write())
     }
 }
