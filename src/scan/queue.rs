@@ -67,6 +67,13 @@ pub struct Stats {
 
 impl Default for ScanQueue {
     fn default() -> ScanQueue {
+        ScanQueue::bounded(limits::QUERIES_MAX)
+    }
+}
+
+impl ScanQueue {
+    /// A queue in which no more than `long_max` long scans hold what they gathered.
+    pub fn bounded(long_max: usize) -> ScanQueue {
         ScanQueue {
             waiting: BTreeMap::new(),
             short: Ring::default(),
@@ -74,13 +81,11 @@ impl Default for ScanQueue {
             current: None,
             shorts_in_a_row: 0,
             slots: Slots::new(limits::QUERIES_WAITING_MAX),
-            begun: Slots::new(limits::QUERIES_MAX),
+            begun: Slots::new(long_max),
             stats: Stats::default(),
         }
     }
-}
 
-impl ScanQueue {
     /// Takes in a scan.
     pub fn enter(&mut self, ticket: Ticket, client: Client, scan: Scan) -> Result<(), TooMany> {
         if !self.slots.take(client.peer) {

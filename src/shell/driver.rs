@@ -268,6 +268,11 @@ impl Driver {
         }
     }
 
+    /// Lets no more than `long_max` long queries gather at a time; before the first query.
+    pub fn bound_queries(&self, long_max: usize) {
+        self.scans.bound(long_max);
+    }
+
     /// Answers a query of `client`, in its turn; [`Driver::run_scans`] does the work.
     pub fn scan(&self, client: Client, scan: Scan) -> Result<Running<'_>, TooMany> {
         self.scans.start(client, scan)

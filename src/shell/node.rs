@@ -271,7 +271,9 @@ fn drive(
     replica.handle_fenced(&recovered.damages_told, recovered.damages, &reader);
     let indexer = Indexer::new(checkpoint);
     rest.into_iter().for_each(|spill| indexer.submit(spill));
-    Ok(Driver::new(replica, (disk, indexer, reader), verifier))
+    let driver = Driver::new(replica, (disk, indexer, reader), verifier);
+    driver.bound_queries(capacity.queries);
+    Ok(driver)
 }
 
 fn tell(recovered: &Recovered, (all, known): (u64, u64), took: Duration) {

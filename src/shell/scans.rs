@@ -33,6 +33,11 @@ pub struct Running<'a> {
 }
 
 impl Scans {
+    /// See [`ScanQueue::bounded`]; before the first scan.
+    pub(super) fn bound(&self, long_max: usize) {
+        *self.queue.borrow_mut() = ScanQueue::bounded(long_max);
+    }
+
     /// Takes in a scan.
     pub(super) fn start(&self, client: Client, scan: Scan) -> Result<Running<'_>, TooMany> {
         let (ticket, view) = self.views.ticket();
