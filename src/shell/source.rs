@@ -4,17 +4,15 @@
 
 use std::net::IpAddr;
 
-/// The host that a connection comes from: an IPv4 address, or an IPv6 network of 64 bits, all of
-/// which one host may use.
+use crate::base::Client;
+
+/// The host that a connection comes from; [`Client`] has the rule.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Source(u128);
+pub(super) struct Source(u64);
 
 impl Source {
     pub(super) fn of(address: IpAddr) -> Source {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Source(address.to_ipv6_mapped().to_bits()),
-            IpAddr::V6(address) => Source(address.to_bits() >> 64 << 64),
-        }
+        Source(Client::new(address, None).peer)
     }
 }
 

@@ -120,10 +120,6 @@ impl Line {
         self.phase.get()
     }
 
-    pub(super) fn stream(&self) -> &TcpStream {
-        &self.stream
-    }
-
     pub(super) fn client(&self) -> &Rc<Client> {
         &self.client
     }
