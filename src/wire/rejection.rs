@@ -204,13 +204,6 @@ impl fmt::Display for Rejection {
                  members, try again"
             ),
             Rejection::Method(allowed) => write!(out, "this route takes {allowed}"),
-            Rejection::Timeout => write!(
-                out,
-                "the request did not arrive in time: a head may take {} seconds, a body may come \
-                 with less than {} bytes a second for as long",
-                limits::HTTP_READ_MAX.as_secs(),
-                limits::HTTP_RATE_MIN
-            ),
             Rejection::Length => {
                 write!(out, "a body is needed, with Content-Length or Transfer-Encoding: chunked")
             }
@@ -221,6 +214,23 @@ impl fmt::Display for Rejection {
             ),
             Rejection::Body => write!(out, "the body breaks off or its chunks cannot be read"),
             Rejection::MediaType => write!(out, "the body must be application/json in UTF-8"),
+            Rejection::Log(refusal) => refusal.fmt(out),
+            bound => bound.fmt_bound(out),
+        }
+    }
+}
+
+impl Rejection {
+    /// What a client ran into that asked too slowly, or when others asked for too much.
+    fn fmt_bound(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rejection::Timeout => write!(
+                out,
+                "the request did not arrive in time: a head may take {} seconds, a body may come \
+                 with less than {} bytes a second for as long",
+                limits::HTTP_READ_MAX.as_secs(),
+                limits::HTTP_RATE_MIN
+            ),
             Rejection::Crowded => {
                 write!(out, "too many large requests or answers are on their way, try again")
             }
@@ -240,7 +250,7 @@ impl fmt::Display for Rejection {
                 "a long query was given up because the client closed its sending half; keep it \
                  open until the answer is there"
             ),
-            Rejection::Log(refusal) => refusal.fmt(out),
+            other => unreachable!("{other:?} has its text above"),
         }
     }
 }
