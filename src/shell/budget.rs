@@ -177,8 +177,8 @@ impl Share {
         if bytes > self.budget.max {
             return Poll::Ready(Err(Full));
         }
-        let is_next = self.places.is_none() && !self.is_preceded();
-        if (is_next || bytes <= self.bytes) && self.resize(bytes).is_ok() {
+        let may_grow = self.places.is_none() && self.try_resize(bytes).is_ok();
+        if may_grow || bytes <= self.bytes && self.resize(bytes).is_ok() {
             return Poll::Ready(Ok(()));
         }
         // Two that hold something and wait for more would wait for each other.
@@ -195,6 +195,11 @@ impl Share {
         self.bytes = bytes;
         self.places = None;
         Poll::Ready(Ok(()))
+    }
+
+    /// Makes the part `bytes` large if there is room and nobody waits for some.
+    pub(super) fn try_resize(&mut self, bytes: usize) -> Result<(), Full> {
+        if self.is_preceded() { Err(Full) } else { self.resize(bytes) }
     }
 
     /// Whether others wait already.

@@ -82,9 +82,10 @@ struct Backend {
 }
 
 impl Gateway {
-    /// Routes by the map of the node behind `driver`; answers as `api` does.
-    pub fn new(api: Rc<Api>, driver: Rc<Driver>) -> Rc<Gateway> {
-        let held = Budget::new(limits::HTTP_UNSENT_BYTES_MAX);
+    /// Routes by the map of the node behind `driver`; answers as `api` does. Of other nodes'
+    /// answers it holds up to `unsent_max` bytes.
+    pub fn new(api: Rc<Api>, driver: Rc<Driver>, unsent_max: usize) -> Rc<Gateway> {
+        let held = Budget::new(unsent_max);
         let calls = RefCell::new(Slots::new(limits::QUERIES_WAITING_MAX));
         Rc::new(Gateway { api, driver, idle: RefCell::default(), held, calls })
     }

@@ -128,7 +128,8 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
     let [of_api, of_gateway] = policies.clone();
     let listeners = [(&api, of_api), (&gateway, of_gateway)];
     let reading = move || recover(&log, key, &kept, capacity.rows);
-    let recovered = starting::serve_while(listeners, door, &signals, reading);
+    let bounds = http::Bounds::of(&capacity);
+    let recovered = starting::serve_while(listeners, (door, bounds), &signals, reading);
     let Some(recovered) = recovered.map_err(text)? else { return Ok(None) };
     let found = recovered.map_err(|fault| fault.to_string())?;
     let (unreadable, unread) = async_channel::bounded(limits::UNREADABLE_MAX);
@@ -326,7 +327,7 @@ impl Node {
         let around = surroundings(self.memory, (&pool, &grpc), &counts, scrubbed);
         let door = Door::new(self.api_key.as_ref(), settings.open_metrics);
         let api = Api::new(self.driver.clone(), peers, door, around);
-        let gateway = Gateway::new(api.clone(), self.driver.clone());
+        let gateway = Gateway::new(api.clone(), self.driver.clone(), self.capacity.http_unsent);
         let [at_api, at_gateway] = counts;
         let [of_api, of_gateway] = self.policies;
         let (api, gateway) = (Policed::new(api, of_api), Policed::new(gateway, of_gateway));

@@ -32,7 +32,7 @@ use crate::wire::rejection::Rejection;
 /// asks the node to stop before the work is done.
 pub(super) fn serve_while<T: Send + 'static>(
     listeners: [(&TcpListener, Policy); 2],
-    door: Door,
+    (door, bounds): (Door, Bounds),
     signals: &Signals,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Option<T>> {
@@ -48,7 +48,7 @@ pub(super) fn serve_while<T: Send + 'static>(
     let (stop, stopped) = async_channel::bounded::<()>(1);
     let [api, gateway] = listeners.map(|(listener, policy)| {
         let handler = Policed::new(handler.clone(), policy);
-        let server = Server::new(handler, Bounds::default(), Rc::<Counts>::default());
+        let server = Server::new(handler, bounds, Rc::<Counts>::default());
         listener.try_clone().map(|listener| (server, listener))
     });
     let ((api, api_listener), (gateway, gateway_listener)) = (api?, gateway?);
@@ -144,7 +144,8 @@ mod tests {
             let address = listener.local_addr().expect("it is bound").ip();
             (listener, Policy { hosts: Hosts::new(None, None, address), ..Policy::default() })
         });
-        let found = serve_while(listeners, door, &signals, work).expect("it serves");
+        let found =
+            serve_while(listeners, (door, Bounds::default()), &signals, work).expect("it serves");
         assert_eq!(found, Some(7));
         asking.join().expect("all answers were right");
     }

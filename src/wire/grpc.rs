@@ -25,6 +25,9 @@ pub fn parse_path(path: &str) -> Option<(&str, &str)> {
 /// with messages that are not protobuf (`UNIMPLEMENTED`). The case of letters does not matter (RFC
 /// 9110, section 8.3.1).
 pub fn check_content_type(content_type: &[u8]) -> Result<(), Status> {
+    if content_type == CONTENT_TYPE.as_bytes() {
+        return Ok(());
+    }
     let essence = content_type.split(|byte| matches!(byte, b';' | b' ')).next().unwrap_or(&[]);
     let is = |name: &str| essence.eq_ignore_ascii_case(name.as_bytes());
     if is(CONTENT_TYPE) || is("application/grpc+proto") {

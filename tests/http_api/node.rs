@@ -106,7 +106,7 @@ impl Node {
             let door = Door::new(None, false);
             let api = Api::new(driver.clone(), peers, door, surroundings(&counts));
             let policy = Policy { hosts: Hosts::new(None, None, loopback.ip()), cors };
-            let gateway = Gateway::new(api.clone(), driver.clone());
+            let gateway = Gateway::new(api.clone(), driver.clone(), bounds.unsent_max);
             let gateway = Policed::new(gateway, policy.clone());
             let gateway = Server::new(gateway, bounds, Rc::default());
             let server = Server::new(Policed::new(api, policy), bounds, counts);

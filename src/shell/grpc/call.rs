@@ -21,7 +21,7 @@ use super::link::{HalfOpen, Link, add};
 use super::methods::Kind;
 use super::respond::{self, Frame};
 use super::streaming::late;
-use super::{Answer, Call, health, reflection};
+use super::{Answer, Call, Work, health, reflection};
 use crate::base::limits;
 use crate::shell::budget::{Full, Share};
 use crate::shell::reactor::Timer;
@@ -312,17 +312,20 @@ impl Ask {
     }
 
     fn begin(mut self, service: usize, message: Bytes) -> Option<Running> {
-        let bytes = message.len();
-        match self.answer(service, message) {
+        let bytes = message.len() + limits::CALL_BYTES;
+        let answer = match self.answer(service, message) {
             Answer::Now(outcome) => {
                 self.finish(outcome, None);
-                None
+                return None;
             }
-            answer => {
-                let deadline = self.timeout.and_then(|_| self.deadline(Instant::now()));
-                let share = Share::new(&self.link.held);
-                Some(Box::pin(self.wait(answer, (bytes, share), deadline)))
-            }
+            answer => answer,
+        };
+        let deadline = self.timeout.and_then(|_| self.deadline(Instant::now()));
+        let mut share = Share::new(&self.link.held);
+        match (answer, share.try_resize(bytes)) {
+            // What most calls are that have to wait: their room is there at once.
+            (Answer::Later(work), Ok(())) => Some(Box::pin(self.wait(work, share, deadline))),
+            (answer, _) => Some(Box::pin(self.wait_for_room(answer, (bytes, share), deadline))),
         }
     }
 
@@ -353,20 +356,28 @@ impl Ask {
         drop(incoming);
         let (answer, bytes) = match request {
             Ok(message) => {
-                let bytes = message.len();
+                let bytes = message.len() + limits::CALL_BYTES;
                 (self.answer(service, message), bytes)
             }
             Err(status) => (Answer::Now(Err(status)), 0),
         };
         match answer {
             Answer::Now(outcome) => self.finish(outcome, None),
-            answer => self.wait(answer, (bytes, share), deadline).await,
+            answer => self.wait_for_room(answer, (bytes, share), deadline).await,
         }
     }
 
-    /// Waits until there is room for the call and its answer, and then for the answer. The message
-    /// and the call are counted until it is there.
-    async fn wait(
+    /// Waits for an answer that is being made; the call has its room until it is there.
+    async fn wait(mut self, work: Work, _room: Share, deadline: Option<Instant>) {
+        let _working = self.link.begin_work();
+        match bounded(&mut self.respond, deadline, work).await {
+            Some(outcome) => self.finish(outcome, None),
+            None => self.count(Code::Cancelled),
+        }
+    }
+
+    /// Waits until there is room for the call and its answer, and then for the answer.
+    async fn wait_for_room(
         mut self,
         answer: Answer,
         (bytes, mut share): (usize, Share),
@@ -376,7 +387,6 @@ impl Ask {
         let unsent = self.link.unsent.clone();
         let working = async {
             // Nothing to wait for where the request came in pieces and has its room already.
-            let bytes = bytes + limits::CALL_BYTES;
             poll_fn(|context| share.poll_resize(bytes, context)).await.map_err(no_room)?;
             match answer {
                 Answer::Now(outcome) => outcome.map(|message| (message, None)),

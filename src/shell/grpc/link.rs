@@ -87,8 +87,6 @@ pub(super) struct Link {
     pub(super) held: Rc<Budget>,
     /// Bytes of its answers that are not sent, as part of the server's.
     pub(super) unsent: Rc<Budget>,
-    /// The same of small answers, which need no room among everybody's.
-    pub(super) unsent_small: Rc<Budget>,
 }
 
 /// What moved on a connection so far, in bytes.
@@ -147,7 +145,6 @@ impl Link {
             owed_before: Cell::new(None),
             held: part(&shared.held),
             unsent: part(&shared.unsent),
-            unsent_small: Budget::new(limits::GRPC_SMALL_ANSWERS_BYTES_MAX),
         });
         shared.links.borrow_mut().push(link.clone());
         Registered(link)

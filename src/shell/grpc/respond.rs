@@ -35,16 +35,21 @@ pub(crate) struct Frame {
 
 /// What is known of a message that waits for its client.
 struct Counted {
-    share: Share,
+    /// Its room among everybody's, which a small one does without.
+    share: Option<Share>,
+    left: usize,
     link: Rc<Link>,
 }
 
 impl Counted {
     fn resize(&mut self, left: usize) {
-        let (traffic, moved) = (&self.link.traffic, self.share.bytes() - left);
+        let (traffic, moved) = (&self.link.traffic, self.left - left);
         add(&traffic.sent, moved);
         traffic.queued.set(traffic.queued.get() - moved as u64);
-        self.share.resize(left).expect("a share always becomes smaller");
+        self.left = left;
+        if let Some(share) = &mut self.share {
+            share.resize(left).expect("a share always becomes smaller");
+        }
     }
 }
 
@@ -64,20 +69,17 @@ impl Frame {
     /// A frame that is counted until it is sent: with the room that was kept for it, else with that
     /// of small answers or with what is left of everybody's.
     fn counted(message: Bytes, room: Option<Share>, link: &Rc<Link>) -> Result<Frame, Status> {
-        let left = message.len();
-        let is_small = left <= limits::GRPC_SMALL_ANSWER_BYTES;
-        let take = |budget| {
-            let mut share = Share::new(budget);
-            share.resize(left).ok().map(|()| share)
-        };
-        let small = || is_small.then(|| take(&link.unsent_small)).flatten();
-        let kept = room.and_then(|mut share| share.resize(left).ok().map(|()| share));
-        let Some(share) = kept.or_else(small).or_else(|| take(&link.unsent)) else {
+        let (left, queued) = (message.len(), link.traffic.queued.get());
+        let is_small = left <= limits::GRPC_SMALL_ANSWER_BYTES
+            && queued < limits::GRPC_SMALL_ANSWERS_BYTES_MAX as u64;
+        let mut share =
+            (room.is_some() || !is_small).then(|| room.unwrap_or_else(|| Share::new(&link.unsent)));
+        if share.as_mut().is_some_and(|share| share.resize(left).is_err()) {
             let message = "clients leave too many answers unread, there is no room for another";
             return Err(Status::new(Code::ResourceExhausted, message));
-        };
+        }
         add(&link.traffic.queued, left);
-        let counted = Some(Counted { share, link: link.clone() });
+        let counted = Some(Counted { share, left, link: link.clone() });
         Ok(Frame { counted, ..Frame::new(message) })
     }
 }
