@@ -170,8 +170,31 @@ pub const GATEWAY_ANSWER_MAX: Duration = Duration::from_secs(300);
 pub const GATEWAY_REMAP_MAX: Duration = Duration::from_secs(3);
 /// Connections to replicas that a gateway keeps without a request on them.
 pub const GATEWAY_IDLE_MAX: usize = 32;
+/// Characters of a text that another program sent, where it is shown: an error and its reason.
+pub const FOREIGN_TEXT_MAX: usize = 256;
+/// Kinds of log lines, by peer and reason, that are counted apart in a minute: about 100 bytes each.
+pub const LOG_KINDS_MAX: usize = 256;
 /// Members in the list, those included that are dead and not forgotten yet: about 300 bytes each.
 pub const MEMBERS_MAX: usize = 2048;
+/// Nodes that others name and that have not answered yet: as many as one welcome names. Members are
+/// counted apart, so that made-up names take no place from them.
+pub const UNPROVEN_MAX: usize = MEMBERS_MAX;
+/// Pings under way that check hearsay; unknown nodes that introduce themselves get two thirds of
+/// them, those that are only named a third: a name that leads nowhere costs half an interval.
+pub const CHECKS_MAX: u64 = 96;
+/// Checks in a probe interval, over a long time: each may cost a dial.
+pub const CHECKS_PER_INTERVAL: u64 = 256;
+/// Checks ahead of that rate; the third of it that those only named get lets a newcomer learn of a
+/// cluster of 256 at once.
+pub const CHECKS_BURST: u64 = 768;
+/// Objections of a node to what is said of it in a probe interval: each of the few nodes that are
+/// cut off from it at a time needs one.
+pub const OBJECTIONS_MAX: u32 = 20;
+/// An incarnation is Unix milliseconds and some objections: this is the year 10889.
+pub const INCARNATION_MAX: u64 = 1 << 48;
+/// How far ahead of this node's a Lamport time may be: a node's moves by some thousands a second at
+/// most.
+pub const LAMPORT_AHEAD_MAX: u64 = 1 << 40;
 /// Pings and requests for them whose end is not known: a node that is cut off from a large cluster
 /// has no use for more.
 pub const PROBES_MAX: usize = 512;

@@ -127,7 +127,7 @@ impl Membership {
         let answered = calls::ping(&peer, node, news, timeout).await;
         let is_reached = answered.as_ref().is_ok_and(|ack| ack.node == target.0);
         if let Ok(ack) = answered {
-            self.tell(|swim, now| swim.handle_ack(now, RELAYED, ack));
+            self.tell(|swim, now| swim.handle_answer(now, &target.1, ack));
         }
         is_reached
     }
@@ -219,9 +219,6 @@ impl Membership {
         self.driver.touch(|replica, now, _| replica.handle_membership(now, |swim| what(swim, now)))
     }
 }
-
-/// The number of no call of the room's own.
-const RELAYED: CallNumber = 0;
 
 /// A connection that breaks under the first try says nothing of the next.
 async fn ping_twice(

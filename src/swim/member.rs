@@ -1,7 +1,11 @@
 //! A member as this node knows it, and which of two pieces of news about it stands.
 //!
-//! In: updates of others. Out: whether they are news. Never: keeps more than one view of a member.
+//! In: updates of others. Out: whether they are news, and whether they need proof. Never: keeps more
+//! than one view of a member.
 
+use std::time::Duration;
+
+use super::STEPS_MAX;
 use crate::base::{Moment, NodeId};
 
 /// What is believed of a member, in the order in which it wins at equal incarnation (SWIM, section
@@ -84,4 +88,64 @@ pub struct Member {
     pub news: Update,
     /// When its state last changed.
     pub since: Moment,
+    /// When hearsay last raised its incarnation.
+    pub(super) stepped: Option<Moment>,
+    /// When it was last pinged to check hearsay.
+    pub(super) checked: Option<Moment>,
+}
+
+/// What an update is worth that somebody else passes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Weight {
+    /// It says nothing new.
+    Old,
+    /// It accuses a suspect once more.
+    Confirms,
+    /// It stands: whoever made it up gains nothing that the member cannot undo by one update.
+    Stands,
+    /// It would do harm if it were made up: the member itself is asked first.
+    Unproven,
+}
+
+impl Member {
+    /// One that answered a ping of this node.
+    pub(super) fn new(news: Update, now: Moment) -> Member {
+        Member { news, since: now, stepped: None, checked: None }
+    }
+
+    /// Weighs hearsay. Deaths, revivals, other addresses and leaps of the incarnation need proof;
+    /// `is_silent`: a ping of this node's own was not answered since the member is suspected.
+    pub(super) fn weigh(
+        &self,
+        now: Moment,
+        pause: Duration,
+        update: &Update,
+        is_silent: bool,
+    ) -> Weight {
+        let known = &self.news;
+        // A clock that was set back makes an incarnation that is lower than in the life before.
+        let is_far_behind = update.incarnation.saturating_add(STEPS_MAX) < known.incarnation;
+        if is_far_behind && update.state == State::Alive {
+            return Weight::Unproven;
+        }
+        if !update.beats(known) {
+            let is_same = update.incarnation == known.incarnation;
+            let confirms = is_same && update.state == State::Suspect;
+            return if confirms { Weight::Confirms } else { Weight::Old };
+        }
+        if !known.state.is_present() {
+            let is_back = update.state.is_present();
+            return if is_back { Weight::Unproven } else { Weight::Old };
+        }
+        let may_step = self.stepped.is_none_or(|at| now.since(at) >= pause);
+        let is_step = update.incarnation == known.incarnation
+            || may_step && update.incarnation == known.incarnation + 1;
+        let is_same_place = update.rpc_addr == known.rpc_addr && update.api_addr == known.api_addr;
+        let is_harmless = match update.state {
+            State::Alive => is_same_place,
+            State::Suspect => true,
+            State::Dead | State::Left => is_silent,
+        };
+        if is_step && is_harmless { Weight::Stands } else { Weight::Unproven }
+    }
 }

@@ -9,6 +9,7 @@
 //!
 //! Never: opens a connection, reads a clock, trusts that an update about itself is true.
 
+mod hearsay;
 mod member;
 mod news;
 mod probe;
@@ -23,9 +24,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::base::exact::log2;
-use crate::base::{Moment, NodeId, Random};
+use crate::base::{Moment, NodeId, Random, limits};
+use hearsay::Checks;
 pub use member::{Member, State, Update};
-use probe::{Probes, Seeds};
+use probe::{Probes, Purpose, Seeds};
 use rumor::Rumors;
 use suspicion::Suspicion;
 
@@ -110,7 +112,7 @@ pub struct Stats {
     pub failed: u64,
     /// Times this node had to object to its own death.
     pub refuted: u64,
-    /// Updates of strangers refused because the list of members is full.
+    /// What was refused of updates: what cannot be true, members for which there is no room.
     pub refused: u64,
 }
 
@@ -123,6 +125,7 @@ pub struct Swim {
     suspicions: BTreeMap<NodeId, Suspicion>,
     /// Members that are dead or left.
     gone: Vec<NodeId>,
+    checks: Checks,
     rumors: Rumors,
     /// When news was told at once, and when it is to be.
     last_burst: Moment,
@@ -133,6 +136,8 @@ pub struct Swim {
     unhealth: u32,
     /// When this node last objected to another with its own id, and how often in a row.
     clashes: (Moment, u32),
+    /// When this node first objected within a probe interval, and how often since.
+    objections: (Moment, u32),
     random: Random,
     outbox: VecDeque<Output>,
     stats: Stats,
@@ -140,13 +145,19 @@ pub struct Swim {
 
 /// Local health is at most this bad.
 const UNHEALTH_MAX: u32 = 8;
+/// Steps that a member's incarnation may be ahead of what it says itself. Within them the higher
+/// one stands, and the member catches up; a few refutations may be under way at a time. Beyond them
+/// its own answer stands: its clock was set back, or the other one was made up.
+const STEPS_MAX: u64 = 16;
 /// Members told in person that this node goes.
 const TOLD_OF_LEAVING: usize = 6;
 
 impl Swim {
     /// A node alone. Its incarnation has to be higher than in its life before; Unix milliseconds
     /// are.
-    pub fn new(config: Config, me: Update, seed: u64, now: Moment) -> Swim {
+    pub fn new(config: Config, mut me: Update, seed: u64, now: Moment) -> Swim {
+        // A clock that is beside itself leaves room for objections all the same.
+        me.incarnation = me.incarnation.min(limits::INCARNATION_MAX / 2);
         let mut random = Random::new(seed);
         let first = now + config.probe_interval.mul_f64(random.fraction());
         Swim {
@@ -155,6 +166,7 @@ impl Swim {
             members: BTreeMap::new(),
             suspicions: BTreeMap::new(),
             gone: Vec::new(),
+            checks: Checks::new(config.probe_interval),
             rumors: Rumors::default(),
             last_burst: Moment::ZERO,
             next_burst: None,
@@ -162,6 +174,7 @@ impl Swim {
             seeds: Seeds::default(),
             unhealth: 0,
             clashes: (now, 0),
+            objections: (Moment::ZERO, 0),
             random,
             outbox: VecDeque::new(),
             stats: Stats::default(),
@@ -174,17 +187,19 @@ impl Swim {
         self.ping_seeds(now);
     }
 
-    /// Somebody pinged with news. Out: news for the answer; all that is known for a newcomer.
+    /// Somebody pinged with news. Out: news for the answer. A newcomer is told everything, once it
+    /// has answered a ping in turn.
     pub fn handle_ping(&mut self, now: Moment, updates: Vec<Update>) -> Vec<Update> {
         // Who does not say who it is learns all, and takes no news from those who spread it.
         let Some(said) = updates.first() else { return self.everything_for(None) };
         let (node, rank) = (said.node, said.rank());
-        let was_known = self.is_present(node);
+        // Who says something of this node knows it already.
+        let is_newcomer = updates.iter().all(|update| update.node != self.me.node);
         self.take_updates(now, node, updates);
-        let mut news = match was_known {
-            true => self.news_for(Some(node)),
-            false => self.everything_for(Some(node)),
-        };
+        if is_newcomer {
+            self.note_newcomer(node);
+        }
+        let mut news = self.news_for(Some(node));
         // What stands against its own word it has to hear, whatever that is.
         let other = self.members.get(&node).map(|member| &member.news);
         let other = other.filter(|news| news.rank() > rank && news.state == State::Alive);
@@ -193,33 +208,44 @@ impl Swim {
     }
 
     /// A ping was answered.
-    pub fn handle_ack(&mut self, now: Moment, number: CallNumber, mut ack: Ack) {
-        let probe = self.probes.end(number);
-        if let Some(probe) = &probe {
-            self.seeds.answered(&probe.address, ack.node);
-            // Who does not say where it is, is where it was found.
-            if ack.addresses.0.is_empty() {
-                ack.addresses.0.clone_from(&probe.address);
-            }
+    pub fn handle_ack(&mut self, now: Moment, number: CallNumber, ack: Ack) {
+        let Some(probe) = self.probes.end(number) else { return self.take_news(now, ack) };
+        self.seeds.answered(&probe.address, ack.node);
+        let node = ack.node;
+        self.handle_answer(now, &probe.address, ack);
+        let is_it = probe.target == Some(node);
+        match probe.purpose {
+            Purpose::Judge if is_it => self.unhealth = self.unhealth.saturating_sub(1),
+            // Another node has the address now: the one that was meant is gone from there.
+            Purpose::Judge => self.probe_failed(now, probe, Failure::Refused),
+            Purpose::Check => self.check_failed(now, &probe, Failure::Refused),
+            Purpose::Tell | Purpose::Indirect => {}
         }
-        if ack.node == self.me.node {
-            if ack.addresses.0 != self.me.rpc_addr {
-                self.object_to_twin(now, ack.addresses.0);
-            }
-            return;
+        self.start_checks(now);
+    }
+
+    /// Whoever is at this address answered, to a ping of this node for whatever reason.
+    pub fn handle_answer(&mut self, now: Moment, address: &str, mut ack: Ack) {
+        // Who does not say where it is, is where it was found.
+        if ack.addresses.0.is_empty() {
+            ack.addresses.0 = address.to_owned();
         }
-        self.hear_from(now, &ack);
-        self.take_updates(now, ack.node, ack.updates);
-        self.probes.reached(ack.node);
-        match probe {
-            Some(probe) if probe.target.is_some_and(|node| node != ack.node) => {
-                // Another node has the address now: the one that was meant is gone from there.
-                self.probe_failed(now, probe, Failure::Refused);
+        if ack.node != self.me.node {
+            if self.hear_answer(now, address, &ack) {
+                ack.updates.retain(|update| update.node != ack.node);
             }
-            Some(probe) if probe.target.is_some() => {
-                self.unhealth = self.unhealth.saturating_sub(1);
-            }
-            _ => {}
+            return self.take_news(now, ack);
+        }
+        self.checks.end(ack.node, address);
+        if ack.addresses.0 != self.me.rpc_addr {
+            self.object_to_twin(now, ack.addresses.0);
+        }
+    }
+
+    /// An answer that came too late to prove anything still brings news.
+    fn take_news(&mut self, now: Moment, ack: Ack) {
+        if ack.node != self.me.node {
+            self.take_updates(now, ack.node, ack.updates);
         }
     }
 
@@ -244,8 +270,13 @@ impl Swim {
     /// A call failed.
     pub fn handle_failed(&mut self, now: Moment, number: CallNumber, failure: Failure) {
         let Some(probe) = self.probes.end(number) else { return };
-        if !probe.is_indirect {
-            self.probe_failed(now, probe, failure);
+        match probe.purpose {
+            Purpose::Judge => self.probe_failed(now, probe, failure),
+            Purpose::Check => {
+                self.check_failed(now, &probe, failure);
+                self.start_checks(now);
+            }
+            Purpose::Tell | Purpose::Indirect => {}
         }
     }
 
@@ -270,8 +301,12 @@ impl Swim {
     pub fn handle_timeout(&mut self, now: Moment) {
         self.wake(now);
         for probe in self.probes.take_silent(now) {
-            self.probe_failed(now, probe, Failure::Silent);
+            match probe.purpose {
+                Purpose::Check => self.check_failed(now, &probe, Failure::Silent),
+                _ => self.probe_failed(now, probe, Failure::Silent),
+            }
         }
+        self.start_checks(now);
         for target in self.probes.take_unreached(now) {
             self.stats.failed += 1;
             self.unhealth = (self.unhealth + 1).min(UNHEALTH_MAX);
@@ -292,7 +327,8 @@ impl Swim {
         let deadlines = self.suspicions.values().map(|suspicion| suspicion.deadline);
         // The dead have their turns too.
         let turn = (!self.members.is_empty()).then_some(self.probes.next_turn);
-        let own = [turn, self.next_burst, self.seeds.deadline()].into_iter().flatten();
+        let own = [turn, self.next_burst, self.seeds.deadline(), self.checks.deadline()];
+        let own = own.into_iter().flatten();
         deadlines.chain(self.probes.deadlines()).chain(own).min()
     }
 
@@ -335,6 +371,11 @@ impl Swim {
     /// Pings whose end is not known yet.
     pub fn calls_under_way(&self) -> usize {
         self.probes.under_way()
+    }
+
+    /// Nodes that others named and that have not answered this node: no members yet.
+    pub fn unproven(&self) -> usize {
+        self.checks.unproven()
     }
 
     /// News that is being told.

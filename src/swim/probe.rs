@@ -19,6 +19,19 @@ const REVISIT_TURNS: u64 = 4;
 const SEED_PAUSE_MIN: Duration = Duration::from_millis(500);
 const SEED_PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// What a call is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// To ask who is at an address, or to disseminate news; nobody is judged by it.
+    Tell,
+    /// To find out whether the target answers.
+    Judge,
+    /// The same, by another member.
+    Indirect,
+    /// To check what was said of the target.
+    Check,
+}
+
 /// A call under way.
 #[derive(Clone, Debug)]
 pub(super) struct Probe {
@@ -26,7 +39,7 @@ pub(super) struct Probe {
     pub(super) target: Option<NodeId>,
     /// Where it goes to, or the target is.
     pub(super) address: String,
-    pub(super) is_indirect: bool,
+    pub(super) purpose: Purpose,
     silent_at: Option<Moment>,
 }
 
@@ -98,7 +111,7 @@ impl Probes {
     /// The member answers: nothing is open about it.
     pub(super) fn reached(&mut self, node: NodeId) {
         self.unreached.retain(|unreached| unreached.target != node);
-        self.open.retain(|_, probe| probe.target != Some(node));
+        self.open.retain(|_, probe| probe.purpose == Purpose::Check || probe.target != Some(node));
     }
 
     /// Direct probes whose time is over; a late answer to them still counts.
@@ -217,6 +230,7 @@ impl Swim {
             self.stats.probes += 1;
             self.probe(now, target);
         }
+        self.retry_check(now);
         if self.gone.is_empty() {
             return;
         }
@@ -243,7 +257,8 @@ impl Swim {
         let Some(member) = self.members.get(&node) else { return };
         let address = member.news.rpc_addr.clone();
         let updates = self.news_for(Some(node));
-        self.ping(now, judged, address, updates);
+        let purpose = if judged.is_some() { Purpose::Judge } else { Purpose::Tell };
+        self.ping(now, (purpose, judged), address, updates);
     }
 
     /// Seeds at whose address nobody is known.
@@ -251,7 +266,7 @@ impl Swim {
         for (address, node) in self.seeds.take_due(now, &mut self.random) {
             if !self.is_found(&address, node) {
                 let updates = self.news_for(None);
-                self.ping(now, None, address, updates);
+                self.ping(now, (Purpose::Tell, None), address, updates);
             }
         }
     }
@@ -280,7 +295,8 @@ impl Swim {
                 return;
             }
             let address = probe.address.clone();
-            let probe = Probe { target: Some(target), address, is_indirect: true, silent_at: None };
+            let (purpose, silent_at) = (Purpose::Indirect, None);
+            let probe = Probe { target: Some(target), address, purpose, silent_at };
             let target = (target, probe.address.clone());
             let number = self.probes.begin(probe);
             let updates = self.news_for(Some(via));
@@ -289,26 +305,28 @@ impl Swim {
         }
     }
 
-    fn ping(
+    /// Pings an address; false if too many calls are under way.
+    pub(super) fn ping(
         &mut self,
         now: Moment,
-        node: Option<NodeId>,
+        (purpose, node): (Purpose, Option<NodeId>),
         rpc_addr: String,
         updates: Vec<super::Update>,
-    ) {
+    ) -> bool {
         if self.probes.under_way() >= limits::PROBES_MAX {
-            return;
+            return false;
         }
         // A suspect is asked as often as there is time for, however slow this node is.
         let is_suspect = node.is_some_and(|node| self.suspicions.contains_key(&node));
         let turn = if is_suspect { self.config.probe_interval } else { self.patience() };
         let timeout = turn / 2;
         let (address, silent_at) = (rpc_addr.clone(), Some(now + timeout));
-        let probe = Probe { target: node, address, is_indirect: false, silent_at };
+        let probe = Probe { target: node, address, purpose, silent_at };
         let number = self.probes.begin(probe);
         // An answer after the time still shows life, so the call may go on until the next turn.
         let timeout = timeout * 2;
         self.outbox.push_back(Output::Ping { number, rpc_addr, updates, timeout });
+        true
     }
 
     /// A turn's length; longer while this node itself is slow.

@@ -22,7 +22,7 @@ const SPAN: u64 = 5;
 /// its own ahead of its maker's time.
 const ACCUSATION_STEP_MAX: usize = 1024;
 /// How long the dead stay in the list, so that late news of them finds them dead.
-const FORGET_AFTER: Duration = Duration::from_secs(600);
+pub(super) const FORGET_AFTER: Duration = Duration::from_secs(600);
 
 /// Why a member is suspected, and until when.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub(super) struct Suspicion {
     accusations: Vec<u64>,
     /// Whether one of them is this node's.
     is_own: bool,
+    /// Whether a ping of this node's, by which it checked the hearsay, was not answered.
+    pub(super) is_silent: bool,
     /// Bounds of its length, in microseconds.
     shortest: u64,
     longest: u64,
@@ -49,6 +51,7 @@ impl Suspicion {
             began,
             accusations: vec![lamport],
             is_own: false,
+            is_silent: false,
             shortest,
             longest: SPAN * shortest,
             enough,
@@ -79,6 +82,17 @@ impl Suspicion {
         self.confirm(lamport)
     }
 
+    /// Whether this node found the member silent itself.
+    pub(super) fn is_seen(&self) -> bool {
+        self.is_own || self.is_silent
+    }
+
+    /// When this node checks for itself whether the member answers: late enough for an objection to
+    /// have come, and before others can have declared it dead.
+    pub(super) fn check_at(&self) -> Moment {
+        Moment(self.began.0 + self.shortest / 2)
+    }
+
     /// The member is known to be gone but for its word: nothing more has to confirm it.
     fn settle(&mut self, length: Duration) {
         self.longest = self.longest.min(length.as_micros() as u64);
@@ -107,7 +121,8 @@ impl Swim {
     /// This node finds that a member does not answer. `is_certain`: its port is closed.
     pub(super) fn suspect(&mut self, now: Moment, target: NodeId, is_certain: bool) {
         let Some(member) = self.members.get_mut(&target) else { return };
-        self.me.lamport += 1 + self.random.below(ACCUSATION_STEP_MAX) as u64;
+        let step = 1 + self.random.below(ACCUSATION_STEP_MAX) as u64;
+        self.me.lamport = self.me.lamport.saturating_add(step);
         let (was, lamport) = (member.news.state, self.me.lamport);
         if was == State::Alive {
             member.news.state = State::Suspect;
@@ -151,14 +166,17 @@ impl Swim {
             }
         }
         heard_of.into_iter().for_each(|node| self.probe(now, node));
-        for node in over {
-            let Some(member) = self.members.get_mut(&node) else { continue };
-            let was = std::mem::replace(&mut member.news.state, State::Dead);
-            self.me.lamport += 1;
-            member.news.lamport = self.me.lamport;
-            self.tell_of(now, node, None);
-            self.enter(now, node, was, State::Dead);
-        }
+        over.into_iter().for_each(|node| self.declare(now, node, State::Dead));
+    }
+
+    /// A member is dead, or has left: this node found it gone itself.
+    pub(super) fn declare(&mut self, now: Moment, node: NodeId, state: State) {
+        let Some(member) = self.members.get_mut(&node) else { return };
+        let was = std::mem::replace(&mut member.news.state, state);
+        self.me.lamport = self.me.lamport.saturating_add(1);
+        member.news.lamport = self.me.lamport;
+        self.tell_of(now, node, None);
+        self.enter(now, node, was, state);
     }
 
     /// The dead of long ago are forgotten.
@@ -168,11 +186,23 @@ impl Swim {
         };
         let (old, gone) = std::mem::take(&mut self.gone).into_iter().partition(is_old);
         self.gone = gone;
-        for node in Vec::into_iter(old) {
-            self.members.remove(&node);
-            self.rumors.stop(node);
-            self.outbox.push_back(Output::Event(Event::Changed(node, None)));
-        }
+        Vec::into_iter(old).for_each(|node| self.drop_member(node));
+    }
+
+    /// Makes room for one more member by the one that is gone longest; false if nobody is gone.
+    pub(super) fn drop_longest_gone(&mut self) -> bool {
+        let since = |node: &NodeId| self.members.get(node).map(|member| member.since);
+        let Some(node) = self.gone.iter().copied().min_by_key(since) else { return false };
+        self.gone.retain(|gone| *gone != node);
+        self.drop_member(node);
+        true
+    }
+
+    fn drop_member(&mut self, node: NodeId) {
+        self.members.remove(&node);
+        self.checks.remove(node);
+        self.rumors.stop(node);
+        self.outbox.push_back(Output::Event(Event::Changed(node, None)));
     }
 
     /// This node did not run for a while: what reached it meanwhile is still to be read, so nobody

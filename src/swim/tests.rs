@@ -7,6 +7,8 @@ use super::tell::{NEWS_BYTES_MAX, WELCOME_BYTES_MAX};
 use super::*;
 use crate::base::limits;
 
+mod hearsay;
+
 const SECOND: u64 = 1_000_000;
 
 fn id(number: usize) -> NodeId {
@@ -30,6 +32,40 @@ fn alive(number: usize, incarnation: u64) -> Update {
 
 fn config() -> Config {
     Config { probe_interval: Duration::from_secs(1) }
+}
+
+/// One whose pings are answered until it knows these members.
+fn among(others: impl Iterator<Item = usize>) -> (Swim, Moment) {
+    let (mut swim, mut now) = (Swim::new(config(), alive(0, 1), 1, Moment(0)), Moment(0));
+    let others: Vec<usize> = others.collect();
+    swim.handle_ping(now, others.iter().map(|other| alive(*other, 1)).collect());
+    while swim.members().count() < others.len() {
+        answer_all(&mut swim, now, |number| Some(alive(number, 1)));
+        now = now + Duration::from_secs(1);
+        swim.handle_timeout(now);
+    }
+    answer_all(&mut swim, now, |number| Some(alive(number, 1)));
+    (swim, now)
+}
+
+/// Answers pings as `word` says, by the number of who is pinged; the others fail at once.
+fn answer_all(swim: &mut Swim, now: Moment, word: impl Fn(usize) -> Option<Update>) -> usize {
+    let mut pings = 0;
+    while let Some(output) = swim.poll_output() {
+        let Output::Ping { number, rpc_addr, .. } = output else { continue };
+        pings += 1;
+        let digits = rpc_addr.trim_start_matches("node").split(':').next();
+        let said = digits.and_then(|digits| digits.parse().ok()).and_then(&word);
+        match said {
+            Some(said) => {
+                let addresses = (said.rpc_addr.clone(), said.api_addr.clone());
+                let ack = Ack { node: said.node, addresses, updates: vec![said] };
+                swim.handle_ack(now, number, ack);
+            }
+            None => swim.handle_failed(now, number, Failure::Refused),
+        }
+    }
+    pings
 }
 
 #[derive(Debug)]
@@ -117,7 +153,8 @@ impl World {
             match output {
                 Output::Event(event) => self.events.push((self.now, number, event)),
                 Output::Ping { number: call, rpc_addr, updates, .. } => {
-                    assert!(updates.len() < 32 || updates.len() * 40 < 2 * NEWS_BYTES_MAX);
+                    let bytes: usize = updates.iter().map(Update::wire_bytes).sum();
+                    assert!(bytes <= WELCOME_BYTES_MAX + 2 * NEWS_BYTES_MAX);
                     let to = (0..self.nodes.len()).find(|to| address(*to) == rpc_addr);
                     let arrival = Arrival::Ping { from: number, number: call, updates };
                     self.send(number, to.expect("an address of ours"), arrival);
@@ -264,10 +301,9 @@ fn two_that_lost_each_other_find_together_again() {
 
 #[test]
 fn who_asks_without_a_name_learns_all_and_uses_nothing_up() {
-    let mut swim = Swim::new(config(), alive(0, 1), 1, Moment(0));
-    swim.handle_ping(Moment(0), vec![alive(1, 1), alive(2, 1)]);
+    let (mut swim, now) = among(1..3);
     for _ in 0..100 {
-        assert_eq!(swim.handle_ping(Moment(1), Vec::new()).len(), 3);
+        assert_eq!(swim.handle_ping(now, Vec::new()).len(), 3);
     }
     assert_eq!(swim.rumors(), 2);
 }
@@ -282,6 +318,8 @@ fn a_seed_is_found_by_who_answers_there() {
     };
     let (addresses, updates) = ((address(1), String::new()), vec![alive(1, 1)]);
     swim.handle_ack(Moment(1), number, Ack { node: id(1), addresses, updates });
+    // It says that it has another address, and answers there.
+    answer_all(&mut swim, Moment(2), |number| Some(alive(number, 1)));
     assert_eq!(swim.lonely_seeds().count(), 0);
 }
 
@@ -355,22 +393,21 @@ fn who_leaves_says_so() {
 
 #[test]
 fn the_list_is_bounded() {
-    let mut swim = Swim::new(config(), alive(0, 1), 1, Moment(0));
-    let strangers: Vec<Update> = (1..limits::MEMBERS_MAX + 50).map(|it| alive(it, 1)).collect();
-    let answer = swim.handle_ping(Moment(0), strangers);
+    let (mut swim, now) = among(1..limits::MEMBERS_MAX + 1);
+    swim.handle_ping(now, vec![alive(limits::MEMBERS_MAX + 9, 1)]);
+    answer_all(&mut swim, now, |number| Some(alive(number, 1)));
     assert_eq!(swim.members().count(), limits::MEMBERS_MAX);
-    assert_eq!(swim.stats().refused, 49);
+    assert_eq!(swim.stats().refused, 1);
+    let answer = swim.handle_ping(now, Vec::new());
     let bytes: usize = answer.iter().map(Update::wire_bytes).sum();
     assert!(bytes <= WELCOME_BYTES_MAX + 2 * NEWS_BYTES_MAX);
 }
 
 #[test]
 fn calls_under_way_are_bounded() {
-    let mut swim = Swim::new(config(), alive(0, 1), 1, Moment(0));
-    let many = (1..2 * limits::PROBES_MAX).map(|number| alive(number, 1)).collect();
-    swim.handle_ping(Moment(0), many);
+    let (mut swim, now) = among(1..2 * limits::PROBES_MAX);
     for number in 1..2 * limits::PROBES_MAX {
-        swim.handle_lost(Moment(1), &address(number));
+        swim.handle_lost(now, &address(number));
         assert!(swim.calls_under_way() <= limits::PROBES_MAX);
     }
     assert_eq!(swim.calls_under_way(), limits::PROBES_MAX);
@@ -390,6 +427,6 @@ fn a_node_of_the_standard_is_a_member_by_its_answers() {
     assert_eq!(found, [(id(1), address(1))]);
     ack.addresses.0 = address(1);
     swim.suspect(Moment(2), id(1), true);
-    swim.handle_ack(Moment(3), 99, ack);
+    swim.handle_answer(Moment(3), &address(1), ack);
     assert!(swim.present().all(|news| news.state == State::Alive));
 }

@@ -65,7 +65,7 @@ enum Purpose {
     Push(NodeId),
     Session(SessionId, u32),
     /// For the request of that number.
-    Relay(u64, NodeId, Vec<Update>),
+    Relay(u64, (NodeId, String), Vec<Update>),
 }
 
 enum Waiting {
@@ -316,7 +316,7 @@ impl Node {
                     let news = swim.handle_ping(now, updates);
                     (news, swim.news_for(Some(target.0)))
                 });
-                let purpose = Purpose::Relay(number, target.0, news);
+                let purpose = Purpose::Relay(number, target.clone(), news);
                 self.call(purpose, target.1, Message::Ping(own), Duration::from_secs(1));
             }
             Message::Push(sealed, from) => {
@@ -399,8 +399,9 @@ impl Node {
                 replica.handle_membership(now, |swim| swim.handle_probed(now, call, acked, news));
             }
             (Purpose::Relay(request, target, news), Answer::Ack(ack)) => {
-                let acked = ack.node == target;
-                replica.handle_membership(now, |swim| swim.handle_ack(now, 0, ack));
+                let (node, address) = target;
+                let acked = ack.node == node;
+                replica.handle_membership(now, |swim| swim.handle_answer(now, &address, ack));
                 self.wishes.push(Wish::Answer(request, Answer::Probed(acked, news)));
             }
             (Purpose::Push(to), Answer::Pushed(is_taken)) => replica.handle_pushed(to, is_taken),

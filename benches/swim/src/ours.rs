@@ -167,7 +167,7 @@ impl Ours {
 
     fn fail(&mut self, call: Call, failure: Failure, out: &mut Out<Self>) {
         match call {
-            Call::Own(number) => self.swim.handle_failed(Moment(out.now), number, failure),
+            Call::Own(number) => self.swim.handle_failed(moment(out), number, failure),
             Call::Relayed(number) => self.end_relay(number, false, out),
         }
     }
@@ -188,7 +188,8 @@ impl Ours {
                 Output::Event(_) => {}
             }
         }
-        let due = self.swim.next_deadline().map(|due| due.0.max(out.now));
+        let due = self.swim.next_deadline();
+        let due = due.map(|due| due.0.saturating_sub(STARTED).max(out.now));
         if due.is_some_and(|due| self.due.is_none_or(|armed| due < armed)) {
             self.due = due;
             out.wake_at(due.unwrap_or(out.now), Tick::Due);
@@ -206,6 +207,31 @@ impl Ours {
     }
 }
 
+/// When the machine's clock shows, at the start of the world: it met the others before.
+const STARTED: u64 = 60_000_000;
+
+fn moment<P: Peer>(out: &Out<P>) -> Moment {
+    Moment(out.now + STARTED)
+}
+
+/// Has the machine hear of all others, which all answer it.
+fn meet_all(swim: &mut Swim, number: usize, count: usize) {
+    let others = (0..count).filter(|other| *other != number).map(alive).collect();
+    swim.handle_ping(Moment(0), others);
+    for step in 0..=STARTED / 100_000 {
+        while let Some(output) = swim.poll_output() {
+            if let Output::Ping { number, rpc_addr, .. } = output {
+                let word = alive(number_at(&rpc_addr));
+                let addresses = (word.rpc_addr.clone(), word.api_addr.clone());
+                let ack = Ack { node: word.node, addresses, updates: vec![word] };
+                swim.handle_ack(Moment(step * 100_000), number, ack);
+            }
+        }
+        swim.handle_timeout(Moment(step * 100_000));
+    }
+    assert_eq!(swim.present().count(), count - 1);
+}
+
 impl Peer for Ours {
     type Message = Message;
     type Timer = Tick;
@@ -213,8 +239,7 @@ impl Peer for Ours {
     fn start(number: usize, count: usize, seed: u64, out: &mut Out<Self>) -> Self {
         let config = Config { probe_interval: Duration::from_secs(1) };
         let mut swim = Swim::new(config, alive(number), seed, Moment(0));
-        let others = (0..count).filter(|other| *other != number).map(alive).collect();
-        swim.handle_ping(Moment(0), others);
+        meet_all(&mut swim, number, count);
         // All of it is known to all.
         while swim.rumors() > 0 {
             swim.news_for(None);
@@ -226,7 +251,7 @@ impl Peer for Ours {
     }
 
     fn handle_message(&mut self, from: usize, message: Message, out: &mut Out<Self>) {
-        let now = Moment(out.now);
+        let now = moment(out);
         match message {
             Message::Ping { call, updates } => {
                 let updates = self.swim.handle_ping(now, updates);
@@ -240,7 +265,8 @@ impl Peer for Ours {
                     match call {
                         Call::Own(number) => self.swim.handle_ack(now, number, ack),
                         Call::Relayed(number) => {
-                            self.swim.handle_ack(now, 0, ack);
+                            let address = ack.addresses.0.clone();
+                            self.swim.handle_answer(now, &address, ack);
                             self.end_relay(number, true, out);
                         }
                     }
@@ -264,7 +290,7 @@ impl Peer for Ours {
             Tick::Due if self.due.is_none_or(|due| due > out.now) => return,
             Tick::Due => {
                 self.due = None;
-                self.swim.handle_timeout(Moment(out.now));
+                self.swim.handle_timeout(moment(out));
             }
             Tick::Over(call) => {
                 let Some(to) = self.open.remove(&call) else { return };
@@ -285,7 +311,7 @@ impl Peer for Ours {
         let at = out.now + if was_open { 2 * MILLI } else { 0 };
         calls.for_each(|(call, _)| out.wake_at(at, Tick::Refused(*call)));
         if was_open {
-            self.swim.handle_lost(Moment(out.now), &address(to, 18182));
+            self.swim.handle_lost(moment(out), &address(to, 18182));
         }
         self.drain(out);
     }
