@@ -2,6 +2,7 @@
 //!
 //! Never: has more calls under way than is bounded, asks while what came before waits for the disk.
 
+use super::comparison::Comparison;
 use super::parts::Parts;
 use super::{Asked, Output, Phase, Request, Session};
 use super::{
@@ -58,6 +59,15 @@ impl Session {
         let is_over = self.parts.as_ref().is_none_or(Parts::is_over);
         if !is_over || !self.asked.is_empty() || !self.missing_short.is_empty() {
             return None;
+        }
+        if self.is_anew {
+            if !self.stored_all() {
+                return None;
+            }
+            self.is_anew = false;
+            self.comparison = Some(Comparison::default());
+            self.phase = Phase::Sketch;
+            return self.poll_output(store, bodies);
         }
         self.end_trade();
         self.poll_output(store, bodies)
@@ -182,7 +192,7 @@ impl Session {
     pub(super) fn judge(&mut self) {
         let differing = self.fetched + self.report.sent;
         if self.is_much && differing < limits::SKETCH_DIFFERENCES_MAX / 2 {
-            self.shun(format!("the peer's sketch hides that only {differing} assertions differ"));
+            self.phase = Phase::Recount(differing);
         }
     }
 

@@ -65,6 +65,8 @@ const GIVES_MAX: usize = 2;
 const CELLS_MAX: usize = 2 * limits::SKETCH_CELLS_MAX;
 /// Cells that an id may take.
 const CELLS_PER_ID: usize = 4;
+/// Times that a peer is asked again because less differs than it said.
+const RECOUNTS_MAX: u32 = 2;
 /// Answers of a peer that may be worthless (false bytes, nothing new) before the session ends.
 const WORTHLESS_MAX: u32 = 4;
 
@@ -110,6 +112,12 @@ pub struct Session {
     rows_at_start: u64,
     push_from: u64,
     peer_count: u64,
+    /// How many assertions both had when the peer last told.
+    counted: (u64, u64),
+    /// Times that it was asked again, since less differed than it said.
+    recounts: u32,
+    /// When all that is known is traded, sketches of the whole are compared once more.
+    is_anew: bool,
     fetched: u64,
     ungiven: u64,
     worthless: u32,
@@ -134,6 +142,9 @@ enum Phase {
     Sketch,
     Trade,
     Doubt,
+    /// Less differs than the peer said: this node asks whether the sets changed meanwhile. The
+    /// number is how much differs.
+    Recount(u64),
     Walk,
     Drain,
     Push,
@@ -143,7 +154,7 @@ enum Phase {
 impl Phase {
     fn name(self) -> &'static str {
         match self {
-            Phase::Compare => "compare",
+            Phase::Compare | Phase::Recount(_) => "compare",
             Phase::Pull => "pull",
             Phase::Sketch => "sketch",
             Phase::Trade => "trade",
@@ -158,6 +169,7 @@ impl Phase {
 #[derive(Debug)]
 enum Asked {
     Roots,
+    Recount,
     Leaves,
     Fetch(Vec<Digest>),
     Gossip,
@@ -198,6 +210,9 @@ impl Session {
             rows_at_start: count,
             push_from: 0,
             peer_count: 0,
+            counted: (count, 0),
+            recounts: 0,
+            is_anew: false,
             fetched: 0,
             ungiven: 0,
             worthless: 0,
@@ -228,6 +243,7 @@ impl Session {
             (Some(Asked::Roots), Reply::Roots { matched, count }) => {
                 self.take_roots(matched, count);
             }
+            (Some(Asked::Recount), Reply::Roots { count, .. }) => self.take_recount(count, store),
             (Some(Asked::Sketch(None)), Reply::Sketch(SketchReply { since: Some(since), .. })) => {
                 self.report.rounds += 1;
                 self.pull = Some(Pull::new(since, true));
@@ -346,11 +362,16 @@ impl Session {
             Phase::Sketch if self.asked.is_empty() => {
                 let comparison = self.comparison.as_ref().expect("this phase has one");
                 // What came since then was pulled already.
-                let root = if self.pull.is_none() { short_root(&self.local.0) } else { 0 };
+                let is_first = self.pull.is_none() && self.recounts == 0;
+                let root = if is_first { short_root(&self.local.0) } else { 0 };
                 let request = comparison.request(store, root);
                 Some(self.call(Asked::Sketch(None), Request::Sketch(request)))
             }
-            Phase::Compare | Phase::Sketch => None,
+            Phase::Recount(_) if self.asked.is_empty() => {
+                let (root, count) = (self.local.0, store.len());
+                Some(self.call(Asked::Recount, Request::Roots { root, count }))
+            }
+            Phase::Compare | Phase::Sketch | Phase::Recount(_) => None,
             Phase::Pull => self.poll_pull(store, bodies),
             Phase::Trade => self.poll_trade(store, bodies),
             Phase::Doubt => self.poll_doubt(store, bodies),

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use super::call::SketchReply;
 use super::comparison::{Comparison, Step};
-use super::{Asked, CELLS_MAX, CELLS_PER_ID, Output, Phase, Request, Session};
+use super::{Asked, CELLS_MAX, CELLS_PER_ID, Output, Phase, RECOUNTS_MAX, Request, Session};
 use crate::base::limits;
 use crate::sketch::{Estimate, Part};
 use crate::store::Store;
@@ -129,10 +129,11 @@ impl Session {
                 // Two parts of thousands tell about all, and an honest estimate errs by hundredths.
                 let expected = parts.expected;
                 let is_little = expected < limits::SKETCH_DIFFERENCES_MAX / 2;
-                if self.is_much && parts.done > 1 && is_little {
-                    return self.shun(format!("the peer hides that only some {expected} differ"));
-                }
+                let is_doubtful = self.is_much && parts.done > 1 && is_little;
                 self.take_ids(ids, store);
+                if is_doubtful {
+                    self.recount(expected);
+                }
             }
             Step::TooMuch(_) => {
                 let (comparison, _) = parts.under_way.swap_remove(at);
@@ -145,6 +146,15 @@ impl Session {
             Step::Nonsense => self.shun("the peer's cells are not those of a sketch".into()),
             Step::GiveUp => self.walk(),
         }
+    }
+
+    /// Asks the peer whether the sets changed since it said how much differs; not for ever.
+    pub(super) fn recount(&mut self, differing: u64) {
+        self.recounts += 1;
+        if self.recounts > RECOUNTS_MAX {
+            return self.walk();
+        }
+        self.phase = Phase::Recount(differing);
     }
 
     /// Goes on with the parts of the sets.

@@ -21,6 +21,7 @@ impl Session {
     pub(super) fn take_roots(&mut self, matched: bool, count: u64) {
         self.report.rounds += 1;
         self.peer_count = count;
+        self.counted.1 = count;
         self.report.peer_count = count;
         self.phase = match &self.comparison {
             _ if matched => Phase::Over,
@@ -31,6 +32,23 @@ impl Session {
             Some(_) => Phase::Sketch,
             None => Phase::Walk,
         };
+    }
+
+    /// Less differs than the peer said. The truth if others gave either side the rest meanwhile:
+    /// then so many assertions came to one of them that this session did not bring.
+    pub(super) fn take_recount(&mut self, count: u64, store: &Store) {
+        let Phase::Recount(differing) = self.phase else { return };
+        let (ours, theirs) = (store.len(), count);
+        let came = ours.abs_diff(self.counted.0).saturating_sub(self.report.received)
+            + theirs.abs_diff(self.counted.1).saturating_sub(self.report.sent);
+        if differing.saturating_add(came) < limits::SKETCH_DIFFERENCES_MAX / 2 {
+            return self.shun(format!("the peer hides that only some {differing} differ"));
+        }
+        self.is_much = false;
+        // A sketch of the whole tells the rest for less than parts do.
+        self.is_anew = self.parts.take().is_some_and(|parts| !parts.is_over());
+        let is_left = self.is_anew || !self.missing_short.is_empty() || !self.surplus.is_empty();
+        self.phase = if is_left { Phase::Trade } else { Phase::Over };
     }
 
     pub(super) fn take_leaves(

@@ -89,3 +89,39 @@ fn a_peer_that_has_no_cells_for_a_part_is_walked_through() {
     assert_eq!((report.error, report.rounds), (None, 3));
     assert_eq!((node.root(), peer.0.leaf_pages), (peer.0.node.root(), 1));
 }
+
+/// A third node fills the peer while it is compared: between any two answers it has more.
+#[test]
+fn a_slow_peer_that_others_fill_is_not_accused() {
+    struct Filled {
+        peer: Honest,
+        /// What others give it, and how much of that after each answer but the first few.
+        left: std::ops::Range<u64>,
+        step: usize,
+        answers: u32,
+    }
+    impl Peer for Filled {
+        fn reply(&mut self, request: Request) -> Result<Reply, String> {
+            self.answers += 1;
+            let is_part = matches!(&request, Request::Sketch(it) if it.part.is_some());
+            if is_part {
+                for number in self.left.by_ref().take(self.step) {
+                    self.peer.node.add(claim(number));
+                }
+            }
+            self.peer.reply(request)
+        }
+    }
+    const HELD: u64 = 20_000;
+    const ALL: u64 = HELD + limits::SKETCH_DIFFERENCES_MAX + 3_000;
+    for step in [15_000, 6_000] {
+        let mut node = Node::with(0..ALL);
+        let peer = Honest::sketching(Node::with(0..HELD));
+        // The last ones nobody else has.
+        let mut peer = Filled { peer, left: HELD..ALL - 500, step, answers: 0 };
+        let report = run(&mut node, &mut peer);
+        assert_eq!((report.error, report.is_worthless), (None, false), "{step}");
+        assert_eq!(node.root(), peer.peer.node.root(), "{step}");
+        assert!(peer.answers < 500, "{step}: {} answers", peer.answers);
+    }
+}
