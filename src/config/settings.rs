@@ -89,6 +89,14 @@ impl Settings {
             let hint = "is for development only and cannot go with STEMEDB_AUTH_ENABLED";
             reader.refuse(Name::SkipSignatures, hint);
         }
+        if settings.api_key.is_some()
+            && settings.cluster_key.is_none()
+            && !settings.rpc_addr.ip().is_loopback()
+        {
+            let hint = "takes STEMEDB_CLUSTER_KEY beside STEMEDB_AUTH_ENABLED, or a loopback \
+                        address: without it anybody could join, and be handed API keys";
+            reader.refuse(Name::RpcAddr, hint);
+        }
         reader.check_listeners(&settings);
         if reader.problems.is_empty() { Ok(settings) } else { Err(reader.problems) }
     }

@@ -86,6 +86,22 @@ fn each_mistake_is_one_line_that_helps() {
 }
 
 #[test]
+fn api_keys_beyond_this_host_take_a_cluster_key() {
+    let auth = "--auth-enabled --root-api-key k";
+    for open in ["0.0.0.0:18182", "10.0.0.7:18182", "[::]:18182"] {
+        let line = format!("{auth} --rpc-addr {open}");
+        let usage = run(&line, &[]).expect_err("anybody could join").to_string();
+        assert_eq!(usage.lines().count(), 1, "{usage}");
+        assert!(usage.contains(open) && usage.contains("STEMEDB_CLUSTER_KEY"), "{usage}");
+        settings(&format!("{line} --cluster-key c"), &[]);
+        settings(&format!("--rpc-addr {open}"), &[]);
+    }
+    for closed in ["127.0.0.1:18182", "[::1]:1"] {
+        settings(&format!("{auth} --rpc-addr {closed}"), &[]);
+    }
+}
+
+#[test]
 fn all_wrong_settings_are_named_at_once() {
     let environment = [("STEMEDB_LOG", "loud"), ("STEMEDB_CLUSTER_KEY", "hush hush")];
     let usage = run("--shards 0", &environment).expect_err("three mistakes").to_string();

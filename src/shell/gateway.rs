@@ -5,7 +5,8 @@
 //! else of the first replica that answers. A replica that cannot be reached, breaks off, dies or
 //! has too much to do makes room for the next one; a claim may reach two of them, and is the same
 //! claim. The gateway waits for one that is slow: another would do the same work again. It tells
-//! the replica when the client leaves.
+//! the replica when the client leaves. A request with an API key goes to nobody who might be a
+//! stranger: this node answers it itself.
 //!
 //! Never: forwards what was forwarded, puts two stamps on one claim, holds more of other nodes'
 //! answers than its budget, asks two replicas at once.
@@ -25,6 +26,7 @@ use http_body_util::Full;
 use super::api::Api;
 use super::budget::{Budget, Share};
 use super::driver::Driver;
+use super::holders::KeyHolders;
 use super::http::client::{Failure, Link};
 use super::http::{Body, Handler, refuse};
 use super::reactor::Timer;
@@ -48,6 +50,7 @@ const ALIVE_PAUSE: Duration = Duration::from_millis(250);
 pub struct Gateway {
     api: Rc<Api>,
     driver: Rc<Driver>,
+    holders: Rc<KeyHolders>,
     /// Connections without a request, the most lately used last.
     idle: RefCell<Vec<(String, Link)>>,
     held: Rc<Budget>,
@@ -84,10 +87,15 @@ struct Backend {
 impl Gateway {
     /// Routes by the map of the node behind `driver`; answers as `api` does. Of other nodes'
     /// answers it holds up to `unsent_max` bytes.
-    pub fn new(api: Rc<Api>, driver: Rc<Driver>, unsent_max: usize) -> Rc<Gateway> {
+    pub fn new(
+        api: Rc<Api>,
+        driver: Rc<Driver>,
+        holders: Rc<KeyHolders>,
+        unsent_max: usize,
+    ) -> Rc<Gateway> {
         let held = Budget::new(unsent_max);
         let calls = RefCell::new(Slots::new(limits::QUERIES_WAITING_MAX));
-        Rc::new(Gateway { api, driver, idle: RefCell::default(), held, calls })
+        Rc::new(Gateway { api, driver, holders, idle: RefCell::default(), held, calls })
     }
 
     /// What to forward, and for which subject; `None` if this node answers, whoever holds what.
@@ -122,9 +130,9 @@ impl Gateway {
 
     /// Whether the replicas of a subject's shard become others than `failed` before long: a node
     /// that died is noticed, and its shards are dealt to others.
-    async fn is_dealt_anew(&self, subject: &str, failed: &[Backend]) -> bool {
+    async fn is_dealt_anew(&self, subject: &str, forward: &Forward, failed: &[Backend]) -> bool {
         let dealt = async {
-            while self.backends(subject).is_some_and(|backends| backends == failed) {
+            while self.backends(subject, forward).is_some_and(|backends| backends == failed) {
                 Timer::after(REMAP_PAUSE).await;
             }
             true
@@ -137,8 +145,8 @@ impl Gateway {
     }
 
     /// The replicas of a subject's shard, those first that nobody suspects; `None` if this node is
-    /// one of them.
-    fn backends(&self, subject: &str) -> Option<Vec<Backend>> {
+    /// one of them, or none of them may see the request's API key.
+    fn backends(&self, subject: &str, forward: &Forward) -> Option<Vec<Backend>> {
         self.driver.read(|replica, _| {
             let cluster = replica.cluster();
             let owners: Vec<NodeId> = cluster.map().owners(subject).collect();
@@ -147,6 +155,10 @@ impl Gateway {
             }
             let news = |owner: &NodeId| cluster.swim().present().find(|news| news.node == *owner);
             let mut found: Vec<_> = owners.iter().filter_map(news).collect();
+            if forward.headers.iter().any(|(name, _)| *name == API_KEY) {
+                found.retain(|news| self.holders.is_trusted(news.node, &news.api_addr));
+                found.first()?;
+            }
             found.sort_by_key(|news| news.state != State::Alive);
             let backend = |news: &crate::swim::Update| Backend {
                 node: news.node,
@@ -165,10 +177,10 @@ impl Gateway {
     ) -> Option<Result<Answer, Rejection>> {
         let mut may_try_again = true;
         loop {
-            let backends = self.backends(subject)?;
+            let backends = self.backends(subject, forward)?;
             let result = self.forward(forward, &backends, body).await;
             let is_over = matches!(result, Ok(_) | Err(Rejection::Crowded)) || !may_try_again;
-            if is_over || !self.is_dealt_anew(subject, &backends).await {
+            if is_over || !self.is_dealt_anew(subject, forward, &backends).await {
                 return Some(result);
             }
             may_try_again = false;
@@ -182,7 +194,7 @@ impl Gateway {
         forward: &Forward,
         body: &Body,
     ) -> Option<Result<Answer, Rejection>> {
-        self.backends(subject)?;
+        self.backends(subject, forward)?;
         let Some(_call) = Call::begin(&self.calls, forward.peer) else {
             return Some(Err(Rejection::Waiting));
         };

@@ -20,6 +20,7 @@ pub mod export;
 pub mod gateway;
 pub mod grpc;
 pub mod heal;
+pub mod holders;
 pub mod http;
 pub mod import;
 pub mod keygen;

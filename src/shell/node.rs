@@ -22,6 +22,7 @@ use super::driver::{self, Driver};
 use super::edge_service::EdgeService;
 use super::gateway::Gateway;
 use super::heal::Healer;
+use super::holders::KeyHolders;
 use super::membership::Membership;
 use super::pace::Pace;
 use super::policed::Policed;
@@ -319,7 +320,8 @@ impl Node {
         let scrubbed = self.scrubber.done();
         keep_whole(self.healer, pool.clone(), self.scrubber, settings.scrub_rate, &tasks);
         let (stop, stopped) = async_channel::bounded::<()>(1);
-        let sync = SyncService::new(self.driver.clone(), reads.clone());
+        let holders = Rc::new(KeyHolders::new(key.is_some()));
+        let sync = SyncService::new(self.driver.clone(), reads.clone(), holders.clone());
         let edge = EdgeService::new(self.driver.clone(), reads, membership.clone());
         let services: Vec<Box<dyn grpc::Service>> = vec![Box::new(sync), Box::new(edge)];
         let grpc = grpc::Server::new(services, key, grpc::Bounds::of(&self.capacity));
@@ -327,7 +329,8 @@ impl Node {
         let around = surroundings(self.memory, (&pool, &grpc), &counts, scrubbed);
         let door = Door::new(self.api_key.as_ref(), settings.open_metrics);
         let api = Api::new(self.driver.clone(), peers, door, around);
-        let gateway = Gateway::new(api.clone(), self.driver.clone(), self.capacity.http_unsent);
+        let unsent = self.capacity.http_unsent;
+        let gateway = Gateway::new(api.clone(), self.driver.clone(), holders, unsent);
         let [at_api, at_gateway] = counts;
         let [of_api, of_gateway] = self.policies;
         let (api, gateway) = (Policed::new(api, of_api), Policed::new(gateway, of_gateway));

@@ -112,6 +112,8 @@ async fn look(at: &str, key: Option<&Secret>) -> Result<String, String> {
         let is_it = member.node_id == cluster.node_id;
         let address = if is_it { at } else { &member.api_addr };
         let is_there = is_it || member.state == "Alive" || member.state == "Suspect";
+        // Health asks for no key, and a member may be anybody: the key is for the node asked.
+        let key = key.filter(|_| is_it);
         let health = match is_there {
             true => ask::get::<Health>(address, "/v1/health", key).await,
             false => Err(String::new()),

@@ -14,6 +14,7 @@ use prost::Message;
 use super::bulk::BulkReads;
 use super::driver::{Driver, Refusal};
 use super::grpc::{Answer, Call, Service};
+use super::holders::KeyHolders;
 use crate::base::{Digest, Hlc, NodeId, limits};
 use crate::cluster::gossip::Origin;
 use crate::model::Sealed;
@@ -26,12 +27,14 @@ use crate::wire::status::{Code, Status};
 pub struct SyncService {
     driver: Rc<Driver>,
     reads: Rc<BulkReads>,
+    holders: Rc<KeyHolders>,
 }
 
 impl SyncService {
-    /// Serves the node behind `driver`, whose longer reads are `reads`.
-    pub fn new(driver: Rc<Driver>, reads: Rc<BulkReads>) -> SyncService {
-        SyncService { driver, reads }
+    /// Serves the node behind `driver`, whose longer reads are `reads`. Callers have shown the
+    /// cluster key, where there is one.
+    pub fn new(driver: Rc<Driver>, reads: Rc<BulkReads>, holders: Rc<KeyHolders>) -> SyncService {
+        SyncService { driver, reads, holders }
     }
 }
 
@@ -66,6 +69,10 @@ impl SyncService {
             )));
         }
         let news = membership::read_updates(request.updates).map_err(invalid)?;
+        let introduction = news.first().filter(|first| first.node.0[..] == request.node_id[..]);
+        if let Some(introduction) = introduction {
+            self.holders.note(introduction);
+        }
         let (me, news, assertion_count) = self.driver.touch(|replica, now, _| {
             let answer = replica.handle_membership(now, |swim| swim.handle_ping(now, news));
             (replica.cluster().swim().me().clone(), answer, replica.store().len())

@@ -21,6 +21,7 @@ use stemedb_edge::shell::disk::{self, Checkpoint, Directory, Disk, Indexer, Read
 use stemedb_edge::shell::door::Door;
 use stemedb_edge::shell::driver::Driver;
 use stemedb_edge::shell::gateway::Gateway;
+use stemedb_edge::shell::holders::KeyHolders;
 use stemedb_edge::shell::http::{Bounds, Counts, Server};
 use stemedb_edge::shell::pace::Pace;
 use stemedb_edge::shell::policed::Policed;
@@ -106,9 +107,9 @@ impl Node {
             let door = Door::new(None, false);
             let api = Api::new(driver.clone(), peers, door, surroundings(&counts));
             let policy = Policy { hosts: Hosts::new(None, None, loopback.ip()), cors };
-            let gateway = Gateway::new(api.clone(), driver.clone(), bounds.unsent_max);
-            let gateway = Policed::new(gateway, policy.clone());
-            let gateway = Server::new(gateway, bounds, Rc::default());
+            let holders = Rc::new(KeyHolders::new(false));
+            let gateway = Gateway::new(api.clone(), driver.clone(), holders, bounds.unsent_max);
+            let gateway = Server::new(Policed::new(gateway, policy.clone()), bounds, Rc::default());
             let server = Server::new(Policed::new(api, policy), bounds, counts);
             let until = || async {
                 // A closed channel means the same.

@@ -70,17 +70,28 @@ struct Shelf {
     assertions: Mutex<BTreeMap<Hash, Vec<u8>>>,
     cursor: Mutex<Option<Hash>>,
     calls: Mutex<BTreeMap<&'static str, u64>>,
+    api_addr: String,
 }
 
 impl Peer {
     /// A peer that holds these assertions.
     pub async fn start(manner: Manner, bodies: impl IntoIterator<Item = Vec<u8>>) -> Peer {
+        Peer::start_with_api(manner, bodies, String::new()).await
+    }
+
+    /// One that says that its HTTP API is there.
+    pub async fn start_with_api(
+        manner: Manner,
+        bodies: impl IntoIterator<Item = Vec<u8>>,
+        api_addr: String,
+    ) -> Peer {
         let assertions = bodies.into_iter().map(|body| (set::hash(&body), body)).collect();
         let shelf = Arc::new(Shelf {
             manner,
             assertions: Mutex::new(assertions),
             cursor: Mutex::default(),
             calls: Mutex::default(),
+            api_addr,
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
@@ -153,7 +164,7 @@ impl SyncService for Shelf {
         self.enter("Gossip").await?;
         let request = request.into_inner();
         if self.manner == Manner::Refusing {
-            let error = "the shelf is full".to_string();
+            let error = "the shelf is full\nERROR node: forged \u{1b}[2J".to_string();
             return Ok(Response::new(GossipResponse { accepted: false, error }));
         }
         let hash = set::hash(&request.assertion_data);
@@ -220,7 +231,7 @@ impl SyncService for Shelf {
             assertion_count,
             updates: Vec::new(),
             rpc_addr: String::new(),
-            api_addr: String::new(),
+            api_addr: self.api_addr.clone(),
         }))
     }
 
