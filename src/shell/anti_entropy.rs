@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::calls::{self, SYNC};
 use super::driver::{Driver, Errand};
+use super::log_limit;
 use super::pace::Pace;
 use super::peers::Peer;
 use super::pool::Pool;
@@ -138,7 +139,10 @@ impl Peers {
             self.known.borrow().get(&address).copied().unwrap_or_default();
         let report = level((&self.driver, &self.pace), (node, &peer), &mut habits).await;
         match &report.error {
-            Some(error) => log::warn!("sync with {address}: {error}"),
+            Some(error) => {
+                let line = format_args!("sync with {address}: {error}");
+                log_limit::warn((module_path!(), &address, "failed syncs"), line);
+            }
             None => log::debug!("sync with {address}: {report:?}"),
         }
         let mut known = self.known.borrow_mut();

@@ -16,6 +16,7 @@ use super::http::client::Link;
 use super::reactor::Timer;
 use super::resolve::resolve;
 use crate::base::Secret;
+use crate::wire::foreign;
 use crate::wire::http::API_KEY;
 
 /// How long a node may take.
@@ -31,9 +32,11 @@ pub(super) async fn get<T: DeJson>(
 ) -> Result<T, String> {
     let (status, text) = ask(address, Method::GET, path, String::new(), key).await?;
     if status != StatusCode::OK {
-        return Err(format!("{path} answers {status}: {text}"));
+        return Err(format!("{path} answers {status}: {}", foreign::shown(&text)));
     }
-    T::deserialize_json(&text).map_err(|error| format!("{path} answers something else: {error}"))
+    T::deserialize_json(&text).map_err(|error| {
+        format!("{path} answers something else: {}", foreign::shown(&error.to_string()))
+    })
 }
 
 /// Status and body of an answer.

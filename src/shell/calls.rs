@@ -12,6 +12,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::driver::Driver;
+use super::log_limit;
 use super::peers::Peer;
 use super::verify::Body;
 use crate::base::{Digest, NodeId, limits};
@@ -20,6 +21,7 @@ use crate::replica::SessionId;
 use crate::sketch::{Part, ShortId};
 use crate::swim::{Ack, Update};
 use crate::sync::{Cursor, Records, Reply, Request, SketchRequest, Span, Stretch, WireBytes};
+use crate::wire::foreign;
 use crate::wire::frame::PREFIX_BYTES;
 use crate::wire::pb::edge;
 use crate::wire::pb::sync as pb;
@@ -74,7 +76,9 @@ pub(super) async fn push(
     match answer {
         Ok(answer) if answer.accepted => true,
         Ok(answer) => {
-            log::warn!("{} refuses {}: {}", peer.address(), sealed.digest(), answer.error);
+            let (address, why) = (peer.address(), foreign::shown(&answer.error));
+            let line = format_args!("{address} refuses {}: {why}", sealed.digest());
+            log_limit::warn((module_path!(), address, "refused pushes"), line);
             false
         }
         Err(status) => {
@@ -265,7 +269,7 @@ async fn give(
     };
     bytes.body += given.iter().map(|sealed| sealed.bytes().len() as u64).sum::<u64>();
     let answer: edge::GiveResponse = call(peer, EDGE, "Give", &request, bytes).await?;
-    Ok(Reply::Given { taken: answer.taken, refusal: answer.error })
+    Ok(Reply::Given { taken: answer.taken, refusal: foreign::shown(&answer.error) })
 }
 
 /// Gives the peer one assertion.
@@ -281,7 +285,7 @@ pub(super) async fn gossip(
     let refusal = match (answer.accepted, answer.error) {
         (true, _) => String::new(),
         (false, error) if error.is_empty() => "no reason given".into(),
-        (false, error) => error,
+        (false, error) => foreign::shown(&error),
     };
     Ok(Reply::Gossiped { refusal })
 }

@@ -14,6 +14,7 @@ use futures_lite::future;
 use super::calls;
 use super::disk::Checkpoint;
 use super::driver::Driver;
+use super::log_limit;
 use super::pool::Pool;
 use super::reactor::Timer;
 use crate::journal::Position;
@@ -81,7 +82,12 @@ impl Healer {
             match calls::fetch(&self.driver, &peer, &wanted, &mut bytes).await {
                 Ok(Reply::Fetched { good, .. }) => {
                     let (_, refusal) = self.driver.offer_all(good).await;
-                    refusal.iter().for_each(|why| log::warn!("healing: {why}"));
+                    if let Some(why) = &refusal {
+                        log_limit::warn(
+                            (module_path!(), "", "refused repairs"),
+                            format_args!("healing: {why}"),
+                        );
+                    }
                 }
                 Ok(_) => {}
                 Err(why) => log::debug!("healing from {}: {why}", target.rpc_addr),

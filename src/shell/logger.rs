@@ -1,11 +1,13 @@
 //! Log lines on standard error: `LEVEL room: message`.
 //!
-//! In: records of the `log` facade. Out: one line each. Never: fails, colours, or adds a time stamp
-//! (supervisors do).
+//! In: records of the `log` facade. Out: one line each, whatever is in it. Never: fails, colours,
+//! lets a text that it is given start a line or move a cursor, or adds a time stamp (supervisors do).
 
 use std::io::Write;
 
 use log::{LevelFilter, Log, Metadata, Record};
+
+use crate::wire::foreign;
 
 struct Lines;
 
@@ -17,8 +19,9 @@ impl Log for Lines {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let room = record.target().rsplit("::").next().unwrap_or_default();
+            let text = foreign::escaped(record.args().to_string().chars());
             // Nobody is left to tell if standard error is closed.
-            let _ = writeln!(std::io::stderr(), "{} {room}: {}", record.level(), record.args());
+            let _ = writeln!(std::io::stderr(), "{} {room}: {text}", record.level());
         }
     }
 

@@ -9,11 +9,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::future;
+use log::Level;
 
 use super::anti_entropy::Peers;
 use super::bulk::BulkReads;
 use super::calls;
 use super::driver::Driver;
+use super::log_limit;
 use super::peers::Peer;
 use super::pool::Pool;
 use super::reactor::Timer;
@@ -151,7 +153,10 @@ impl Membership {
             }
             Output::Sync(targets) => self.peers.sync_with(targets),
             Output::Swim(Call::Event(event)) | Output::Event(event) => tell(&event),
-            Output::Rebalanced(moved) => log::info!("shards rebalanced moved={moved}"),
+            Output::Rebalanced(moved) => {
+                let line = format_args!("shards rebalanced moved={moved}");
+                log_limit::note(Level::Info, (module_path!(), "", "rebalanced shards"), line);
+            }
         }
     }
 
@@ -245,12 +250,21 @@ async fn ping_twice(
 
 fn tell(event: &Event) {
     match event {
-        Event::Changed(node, Some(state)) => log::info!("member {node} is {}", state.name()),
+        Event::Changed(node, Some(state)) => {
+            let line = format_args!("member {node} is {}", state.name());
+            log_limit::note(Level::Info, (module_path!(), &node.to_string(), state.name()), line);
+        }
         Event::Changed(node, None) => log::debug!("member {node} is forgotten"),
-        Event::Moved(node, address) => log::info!("member {node} is at {address} now"),
-        Event::Duplicate(address) => log::error!(
-            "another live node has this node's id, at {address}: one of them needs a data \
-             directory, or a STEMEDB_NODE_ID, of its own"
-        ),
+        Event::Moved(node, address) => {
+            let line = format_args!("member {node} is at {address} now");
+            log_limit::note(Level::Info, (module_path!(), &node.to_string(), "moves"), line);
+        }
+        Event::Duplicate(address) => {
+            let line = format_args!(
+                "another live node has this node's id, at {address}: one of them needs a data \
+                 directory, or a STEMEDB_NODE_ID, of its own"
+            );
+            log_limit::note(Level::Error, (module_path!(), address, "duplicate ids"), line);
+        }
     }
 }

@@ -24,6 +24,7 @@ pub mod holders;
 pub mod http;
 pub mod import;
 pub mod keygen;
+mod log_limit;
 pub mod logger;
 pub mod membership;
 pub mod memory;

@@ -34,7 +34,7 @@ use super::socket::{self, TcpListener};
 use super::sync_service::SyncService;
 use super::tasks::Tasks;
 use super::verify::Verifier;
-use super::{grpc, http, logger, memory, secrets, starting};
+use super::{grpc, http, log_limit, logger, memory, secrets, starting};
 use crate::base::{Capacity, Moment, Secret, capacity, limits};
 use crate::cluster::{self, Cluster};
 use crate::config::{Endpoint, Settings};
@@ -317,6 +317,7 @@ impl Node {
         let driver = self.driver.clone();
         tasks.spawn(async move { future::or(driver.run_deadlines(), driver.run_scans()).await });
         tasks.spawn(trim_after_bursts());
+        tasks.spawn(log_limit::tell_left_out());
         let scrubbed = self.scrubber.done();
         keep_whole(self.healer, pool.clone(), self.scrubber, settings.scrub_rate, &tasks);
         let (stop, stopped) = async_channel::bounded::<()>(1);

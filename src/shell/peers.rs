@@ -21,6 +21,7 @@ use super::resolve::resolve;
 use super::socket::TcpStream;
 use super::tasks::Tasks;
 use crate::base::{Secret, limits};
+use crate::wire::foreign;
 use crate::wire::frame::{self, Reader};
 use crate::wire::grpc::{CLUSTER_KEY, CONTENT_TYPE as GRPC, format_timeout};
 use crate::wire::status::{Code, Status, decode_message};
@@ -325,7 +326,7 @@ fn check_status(headers: &HeaderMap) -> Result<(), Status> {
         Code::Ok => Ok(()),
         code => {
             let message = headers.get("grpc-message").map(|value| decode_message(value.as_bytes()));
-            Err(Status::new(code, message.unwrap_or_default()))
+            Err(Status::new(code, foreign::shown(&message.unwrap_or_default())))
         }
     }
 }

@@ -14,6 +14,7 @@ use nanoserde::DeJson;
 use super::{ask, reactor, secrets};
 use crate::base::Secret;
 use crate::config;
+use crate::wire::foreign;
 
 /// What `GET /v1/cluster/status` answers.
 #[derive(DeJson)]
@@ -155,9 +156,11 @@ fn table(cluster: &Cluster, ranges: &Ranges, rows: &[(&Member, Result<Health, St
             root.to_owned(),
         ]);
     }
+    // Members tell their own versions and addresses.
+    lines.iter_mut().flatten().for_each(|cell| *cell = foreign::shown(cell));
     let mut text = String::new();
     let widths: Vec<usize> = (0..lines[0].len())
-        .map(|at| lines.iter().map(|line| line[at].len()).max().unwrap_or(0))
+        .map(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0))
         .collect();
     for line in &lines {
         let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
@@ -169,7 +172,8 @@ fn table(cluster: &Cluster, ranges: &Ranges, rows: &[(&Member, Result<Health, St
         rows.iter().filter_map(|(member, health)| Some((member, health.as_ref().err()?)))
     {
         if !why.is_empty() {
-            writeln!(text, "{} does not answer: {why}", cut(&member.node_id))
+            let (node, why) = (foreign::shown(cut(&member.node_id)), foreign::shown(why));
+            writeln!(text, "{node} does not answer: {why}")
                 .expect("writing to a String cannot fail");
         }
     }
@@ -193,9 +197,10 @@ fn summary(cluster: &Cluster, rows: &[(&Member, Result<Health, String>)]) -> Str
     for Sync { node_id, phase, received, sent, to_receive, to_send } in &cluster.syncs {
         writeln!(
             text,
-            "sync with {} ({phase}): {received} received, {to_receive} to come; \
+            "sync with {} ({}): {received} received, {to_receive} to come; \
              {sent} sent, {to_send} to go",
-            cut(node_id)
+            foreign::shown(cut(node_id)),
+            foreign::shown(phase)
         )
         .expect("writing to a String cannot fail");
     }
@@ -227,15 +232,19 @@ mod tests {
         let ranges = Ranges::deserialize_json(ranges).expect("the shape of docs/http.md");
         let health =
             Health { assertions_count: 9, merkle_root: "cc".repeat(32), version: "0.1.0".into() };
-        let rows =
-            [(&cluster.members[0], Ok(health)), (&cluster.members[1], Err("no connection".into()))];
+        let why = "no\n\u{1b}[2Jroots: equal".to_owned();
+        let rows = [(&cluster.members[0], Ok(health)), (&cluster.members[1], Err(why))];
         let text = table(&cluster, &ranges, &rows);
         let lines: Vec<Vec<&str>> =
             text.lines().map(|line| line.split_whitespace().collect()).collect();
         let own = ["aaaaaaaaaaaa*", "Alive", "a:1", "a:2", "0.1.0", "1", "1", "9", "cccccccccccc"];
         assert_eq!(lines[1], own);
         assert_eq!(lines[2], ["bbbbbbbbbbbb", "Suspect", "b:1", "b:2", "-", "1", "2", "-", "-"]);
-        assert!(text.contains("bbbbbbbbbbbb does not answer: no connection\nroots: equal\n"));
+        assert!(
+            text.contains(
+                "bbbbbbbbbbbb does not answer: no\\n\\u{1b}[2Jroots: equal\nroots: equal\n"
+            )
+        );
         assert!(text.contains("5 pushed, 6 failed, 7 left to anti-entropy, 8 waiting"));
         let sync = "sync with bbbbbbbbbbbb (pull): 9 received, 11 to come; 10 sent, 12 to go\n";
         assert!(text.ends_with(sync), "{text}");

@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 
+use super::foreign;
 use super::pb::sync as pb;
 use crate::base::{NodeId, limits};
 use crate::swim::{Ack, State, Update};
@@ -64,9 +65,24 @@ pub fn read_ack(answer: pb::PingResponse) -> Result<Ack, String> {
 
 /// Whether an address may be one; empty is none.
 pub fn check_address(address: &str) -> Result<(), String> {
-    let is_good =
-        address.len() <= ADDRESS_BYTES_MAX && address.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_good { Ok(()) } else { Err(format!("an address takes host:port, not {address:?}")) }
+    if address.is_empty() || is_address(address) {
+        return Ok(());
+    }
+    Err(format!("an address takes host:port, not {:?}", foreign::shown(address)))
+}
+
+/// A host name or an IP address, those of IPv6 in brackets, and a port: it is logged, shown and
+/// dialled, so nothing else may be in it.
+fn is_address(address: &str) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else { return false };
+    let (host, others): (_, &[u8]) =
+        match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(host) => (host, b":.%"),
+            None => (host, b"-._"),
+        };
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || others.contains(&byte);
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    address.len() <= ADDRESS_BYTES_MAX && !host.is_empty() && host.bytes().all(is_fit) && is_port
 }
 
 /// A member's id.
@@ -111,6 +127,12 @@ mod tests {
         check(|it| it.node_id = Bytes::from_static(&[0; 16]), "not all 0");
         check(|it| it.rpc_addr = "x".repeat(300), "takes host:port");
         check(|it| it.api_addr = "a b".into(), "takes host:port");
+        for address in ["a\nb:1", "\u{1b}[2J:1", "a", "a:", ":1", "a:65536", "a:+1", "a/b:1"] {
+            assert!(check_address(address).is_err(), "{address:?}");
+        }
+        for address in ["", "node_1.a-b:18182", "10.0.0.7:1", "[fe80::1%2]:65535"] {
+            assert_eq!(check_address(address), Ok(()), "{address:?}");
+        }
         let many = vec![updates(vec![update(1)]).remove(0); limits::MEMBERS_MAX + 1];
         assert!(read_updates(many).expect_err("too many").contains("at most 2048"));
     }

@@ -6,6 +6,7 @@
 //! Never: touches a socket or a clock.
 
 pub mod edge;
+pub mod foreign;
 pub mod frame;
 pub mod grpc;
 pub mod http;

@@ -40,6 +40,7 @@ pub use self::link::Ending;
 use self::link::Link;
 use self::methods::Methods;
 use super::budget::Budget;
+use super::log_limit;
 use super::reactor::Timer;
 use super::socket::TcpListener;
 use crate::base::secret::Fingerprint;
@@ -243,7 +244,8 @@ impl Server {
                 }
                 Err(error) => {
                     if !failed {
-                        log::warn!("grpc: cannot accept a connection, trying again: {error}");
+                        let line = format_args!("grpc: cannot accept a connection: {error}");
+                        log_limit::warn((module_path!(), "", "failed accepts"), line);
                     }
                     failed = true;
                     Timer::after(limits::ACCEPT_PAUSE).await;

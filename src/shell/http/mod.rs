@@ -44,6 +44,7 @@ pub use slots::Counts;
 
 use self::line::{Io, Line, Order, Phase};
 use self::slots::{Open, Reporter, Slots};
+use super::log_limit;
 use super::reactor::Timer;
 use super::socket::TcpListener;
 use crate::base::{Capacity, limits};
@@ -173,7 +174,8 @@ impl<H: Handler> Server<H> {
                 }
                 Err(error) => {
                     if !failed {
-                        log::warn!("cannot accept a connection, trying again: {error}");
+                        let line = format_args!("http: cannot accept a connection: {error}");
+                        log_limit::warn((module_path!(), "", "failed accepts"), line);
                     }
                     failed = true;
                     Timer::after(limits::ACCEPT_PAUSE).await;
