@@ -172,7 +172,7 @@ pub const GATEWAY_REMAP_MAX: Duration = Duration::from_secs(3);
 pub const GATEWAY_IDLE_MAX: usize = 32;
 /// Characters of a text that another program sent, where it is shown: an error and its reason.
 pub const FOREIGN_TEXT_MAX: usize = 256;
-/// Kinds of log lines, by peer and reason, that are counted apart in a minute: about 100 bytes each.
+/// Kinds of log lines, by peer and reason, that are counted apart in a minute, of 100 bytes or so.
 pub const LOG_KINDS_MAX: usize = 256;
 /// Members in the list, those included that are dead and not forgotten yet: about 300 bytes each.
 pub const MEMBERS_MAX: usize = 2048;

@@ -1,7 +1,8 @@
 //! Log lines on standard error: `LEVEL room: message`.
 //!
 //! In: records of the `log` facade. Out: one line each, whatever is in it. Never: fails, colours,
-//! lets a text that it is given start a line or move a cursor, or adds a time stamp (supervisors do).
+//! lets a text that it is given start a line or move a cursor, or adds a time stamp (supervisors
+//! do).
 
 use std::io::Write;
 

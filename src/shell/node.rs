@@ -297,9 +297,7 @@ impl Node {
     fn serve(self, settings: &Settings) -> ExitCode {
         let executor = Rc::new(LocalExecutor::new());
         let reactor = reactor::current().expect("the listeners have made it");
-        for warning in &settings.warnings {
-            log::warn!("{warning}");
-        }
+        settings.warnings.iter().for_each(|warning| log::warn!("{warning}"));
         let tasks = Tasks::new(executor.clone());
         let key = self.cluster_key.as_ref();
         let pool = Pool::new(tasks.clone(), key);

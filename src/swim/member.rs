@@ -1,7 +1,7 @@
 //! A member as this node knows it, and which of two pieces of news about it stands.
 //!
-//! In: updates of others. Out: whether they are news, and whether they need proof. Never: keeps more
-//! than one view of a member.
+//! In: updates of others. Out: whether they are news, and whether they need proof. Never: keeps
+//! more than one view of a member.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! What news does: members suspected, believed dead, back again; objections to one's own death.
 //!
-//! In: updates of others. Out: members in a new state, rumors, hearsay that needs proof. Never: lets
-//! anybody but the member itself move its incarnation by more than a step.
+//! In: updates of others. Out: members in a new state, rumors, hearsay that needs proof. Never:
+//! lets anybody but the member itself move its incarnation by more than a step.
 
 use super::member::{Member, State, Update, Weight};
 use super::suspicion::Suspicion;

@@ -249,7 +249,7 @@ impl Page {
         self.one("stemedb_swim_probes_failed_total", "counter", help, now.swim.failed);
         let help = "Times this node objected to its own death.";
         self.one("stemedb_swim_refutations_total", "counter", help, now.swim.refuted);
-        let help = "Strangers refused because the list of members is full.";
+        let help = "Updates refused: impossible, or of nodes for which there is no room.";
         self.one("stemedb_swim_refused_total", "counter", help, now.swim.refused);
         let name = "stemedb_gossip_pushes_total";
         self.head(name, "counter", "New assertions pushed to a peer, by what became of it.");

@@ -1,9 +1,10 @@
-//! What a lying node answers in place of the truth.
+//! What a lying node answers in place of the truth, and what a stranger makes up about members.
 //!
 //! In: an honest answer. Out: one of the same kind, as the shell would hand it on: bodies that do
 //! not hash to what was asked for are counted there.
 
-use stemedb_edge::base::{Digest, Random};
+use stemedb_edge::base::{Digest, NodeId, Random};
+use stemedb_edge::swim::{State, Update};
 use stemedb_edge::sync::{Cursor, Records, Reply, SketchReply, Span};
 
 /// The lie in place of an answer to a question of anti-entropy.
@@ -39,4 +40,28 @@ pub(crate) fn lie(reply: Reply, random: &mut Random) -> Reply {
         Reply::Given { taken, .. } => Reply::Given { taken: taken + 1000, refusal: String::new() },
         honest @ (Reply::Gossiped { .. } | Reply::Unsupported) => honest,
     }
+}
+
+/// Updates about members as they are, and about some that are not, as one of either tells.
+pub(crate) fn forge(known: &[Update], random: &mut Random) -> Vec<Update> {
+    let mut forged = Vec::new();
+    for _ in 0..1 + random.below(6) {
+        let mut update = known[random.below(known.len())].clone();
+        if random.below(4) == 0 {
+            update.node = NodeId((random.bits() as u128 + 1).to_be_bytes());
+        }
+        if random.below(3) == 0 {
+            // Some address of nobody.
+            update.rpc_addr = format!("node{}.0:18182", 50 + random.below(50));
+        }
+        if random.below(3) == 0 {
+            update.api_addr = "evil:80".into();
+        }
+        update.state = State::ALL[random.below(4)];
+        let leaps = [0, 1, 2, 17, 1000, 1 << 40, u64::MAX / 2];
+        update.incarnation = update.incarnation.saturating_add(leaps[random.below(leaps.len())]);
+        update.lamport = update.lamport.saturating_add(leaps[random.below(leaps.len())]);
+        forged.push(update);
+    }
+    forged
 }

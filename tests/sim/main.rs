@@ -192,6 +192,24 @@ fn every_promise_holds_whatever_goes_wrong() {
     }
 }
 
+/// A stranger that reaches all ports makes updates up, 20 messages a second to each node.
+#[test]
+fn strangers_kill_divert_and_freeze_nobody() {
+    for seed in 0..6 {
+        let mode = if seed % 2 == 0 { Mode::Tcp } else { Mode::Datagrams };
+        let mut world = World::new(seed, mode, NODES);
+        world.run_until(FAULTS_FROM);
+        world.claim_until(FAULTS_UNTIL);
+        let harms = world.harms;
+        world.forge_until(FAULTS_UNTIL);
+        world.run_until(FAULTS_UNTIL);
+        assert_eq!(world.harms, harms, "seed {seed}");
+        if let Err(broken) = settle(&mut world, None).and_then(|()| check_sets(&mut world)) {
+            panic!("{broken}; seed {seed}");
+        }
+    }
+}
+
 /// A run is the same whoever compiles it for whatever machine: these hashes hold in debug, release
 /// and on aarch64. They change with what the nodes do; the failure tells the new ones.
 const TRACES: [(u64, u64); 2] = [(1, 5_380_915_665_333_884_723), (2, 4_150_058_707_547_054_983)];

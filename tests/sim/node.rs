@@ -13,7 +13,7 @@ use stemedb_edge::journal::{self, Bodies, CommitQueue, Committed};
 use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::replica::{Fate, Output, Replica, SessionId};
 use stemedb_edge::store::{BucketScan, Root, Store};
-use stemedb_edge::swim::{self, Ack, CallNumber, Event, Failure, State, Update};
+use stemedb_edge::swim::{self, Ack, CallNumber, Event, Failure, State, Swim, Update};
 use stemedb_edge::sync::{Past, Reply, Request, Way, WireBytes, answer_records};
 
 use crate::disk::{Disk, index};
@@ -56,6 +56,8 @@ pub(crate) enum Wish {
     /// The client's claim of this number is taken, or is not.
     Told(u64, bool),
     Event(Event),
+    /// A session found the peer at this address to be false, for this reason.
+    Accused(String, Option<String>),
 }
 
 /// What a call was for.
@@ -152,6 +154,10 @@ impl Node {
         node
     }
 
+    pub(crate) fn swim(&self) -> &Swim {
+        self.replica.cluster().swim()
+    }
+
     pub(crate) fn find_seeds(&mut self, now: Moment, seeds: Vec<String>) {
         self.replica.handle_membership(now, |swim| swim.handle_seeds(now, seeds));
     }
@@ -211,6 +217,9 @@ impl Node {
             Output::Turn(session) => self.replica.handle_turn(now, session, disk),
             Output::Synced(_, report) => {
                 if let Some((_, address, root)) = self.session.take() {
+                    if report.is_worthless {
+                        self.wishes.push(Wish::Accused(address.clone(), report.error.clone()));
+                    }
                     let past = self.past.entry(address).or_default();
                     *past = past.and(&report, root);
                 }

@@ -11,7 +11,7 @@ use stemedb_edge::journal::Bodies;
 use stemedb_edge::swim::{self, Failure, State};
 
 use crate::disk::Disk;
-use crate::lies::lie;
+use crate::lies::{forge, lie};
 use crate::net::{Mode, Net};
 use crate::node::{Answer, Call, Message, Node, Start, Wish};
 
@@ -57,6 +57,7 @@ enum Event {
     },
     Fault(Fault),
     Claim,
+    Forge,
 }
 
 /// What goes wrong.
@@ -127,6 +128,11 @@ pub(crate) struct World {
     pub(crate) acknowledged: BTreeSet<Digest>,
     /// How often somebody was called suspect or dead.
     pub(crate) accusations: u64,
+    /// How often somebody who runs was called dead or gone, or was looked for elsewhere.
+    pub(crate) harms: u64,
+    forging_until: u64,
+    /// Whether anybody ever gave false answers.
+    has_liars: bool,
     trace: u64,
     pub(crate) broken: Option<String>,
 }
@@ -149,6 +155,9 @@ impl World {
             pending: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
             accusations: 0,
+            harms: 0,
+            forging_until: 0,
+            has_liars: false,
             trace: seed,
             broken: None,
             names: 1 + (seed / 2 % 3) as usize,
@@ -179,6 +188,12 @@ impl World {
     pub(crate) fn claim_until(&mut self, until: u64) {
         self.claiming_until = until;
         self.schedule(self.now, Event::Claim);
+    }
+
+    /// A stranger pings everybody with updates that it made up until then.
+    pub(crate) fn forge_until(&mut self, until: u64) {
+        self.forging_until = until;
+        self.schedule(self.now, Event::Forge);
     }
 
     pub(crate) fn plan(&mut self, at: u64, fault: Fault) {
@@ -286,6 +301,21 @@ impl World {
             }
             Event::Fault(fault) => self.break_something(fault),
             Event::Claim => self.claim(),
+            Event::Forge => self.forge(),
+        }
+    }
+
+    /// Each node gets made-up updates about all, as if one of them or a newcomer said so.
+    fn forge(&mut self) {
+        let swims = self.members.iter().filter_map(|it| Some(it.node.as_ref()?.swim().me()));
+        let known: Vec<_> = swims.cloned().collect();
+        for to in 0..self.members.len() {
+            let updates = forge(&known, &mut self.random);
+            let (now, number) = (Moment(self.now), u64::MAX - self.next_event);
+            self.with(to, |node, disk| node.request(now, number, Message::Ping(updates), disk));
+        }
+        if self.now < self.forging_until {
+            self.schedule(self.now + SECOND / 20, Event::Forge);
         }
     }
 
@@ -333,9 +363,14 @@ impl World {
                 }
                 Wish::Event(event) => {
                     self.accusations += u64::from(self.accuses_the_living(&event));
+                    self.harms += u64::from(self.harms_the_living(&event));
                     println!("{:5.1} s, node {from}: {event:?}", self.now as f64 / 1e6);
                     self.note(event_number(&event), from);
                 }
+                Wish::Accused(address, why) if !self.has_liars => {
+                    self.broken = Some(format!("node {from} accuses {address}: {why:?}"));
+                }
+                Wish::Accused(..) => {}
             }
         }
         self.check_bounds(from);
@@ -350,13 +385,29 @@ impl World {
         self.members.iter().any(|member| member.id == *id && member.node.is_some())
     }
 
+    /// Whether somebody who runs is given up, or looked for where it is not.
+    fn harms_the_living(&self, event: &swim::Event) -> bool {
+        let (id, address) = match event {
+            swim::Event::Changed(id, Some(State::Dead | State::Left) | None) => (id, None),
+            swim::Event::Moved(id, address) => (id, Some(address)),
+            _ => return false,
+        };
+        let mut living = self.members.iter().filter(|member| member.node.is_some());
+        living.any(|member| member.id == *id && Some(&member.address) != address)
+    }
+
     fn call(&mut self, from: usize, call: Call) {
         let timeout = call.timeout.as_micros() as u64;
         self.schedule(self.now + timeout, Event::Late { to: from, call: call.number });
         // `node3.1:18182`: whatever the address, it was one of this member's.
         let number = call.address.strip_prefix("node").and_then(|rest| rest.split('.').next());
-        let to = number.and_then(|number| number.parse().ok()).expect("an address of ours");
-        self.send(from, to, Event::Request { to, from, call });
+        let to: usize = number.and_then(|number| number.parse().ok()).expect("an address of ours");
+        if to < self.members.len() {
+            self.send(from, to, Event::Request { to, from, call });
+        } else if to.is_multiple_of(2) {
+            // Made up: a port that refuses, or a host that is not there.
+            self.schedule(self.now + 1000, Event::Refused { to: from, call: call.number });
+        }
     }
 
     fn send(&mut self, from: usize, to: usize, event: Event) {
@@ -523,7 +574,10 @@ impl World {
             Fault::Collide(one, other) => {
                 [one, other].map(|of| self.add_twin(of)).into_iter().collect()
             }
-            Fault::Lies(number, lies) => self.members[number].lies = lies,
+            Fault::Lies(number, lies) => {
+                self.members[number].lies = lies;
+                self.has_liars |= lies;
+            }
         }
     }
 
@@ -578,7 +632,7 @@ impl Event {
             | Event::Late { to, .. }
             | Event::Lost { to, .. } => Some(*to),
             Event::DiskDone { node, .. } | Event::Timer { node, .. } => Some(*node),
-            Event::Fault(_) | Event::Claim => None,
+            Event::Fault(_) | Event::Claim | Event::Forge => None,
         }
     }
 }

@@ -219,6 +219,7 @@ fn meet_all(swim: &mut Swim, number: usize, count: usize) {
     let others = (0..count).filter(|other| *other != number).map(alive).collect();
     swim.handle_ping(Moment(0), others);
     for step in 0..=STARTED / 100_000 {
+        swim.handle_timeout(Moment(step * 100_000));
         while let Some(output) = swim.poll_output() {
             if let Output::Ping { number, rpc_addr, .. } = output {
                 let word = alive(number_at(&rpc_addr));
@@ -227,7 +228,6 @@ fn meet_all(swim: &mut Swim, number: usize, count: usize) {
                 swim.handle_ack(Moment(step * 100_000), number, ack);
             }
         }
-        swim.handle_timeout(Moment(step * 100_000));
     }
     assert_eq!(swim.present().count(), count - 1);
 }

@@ -1,4 +1,5 @@
-//! Made-up updates: what a stranger who reaches the port can and cannot do.
+//! Made-up updates: what a stranger who reaches the port can and cannot do. Never: lets a stranger
+//! answer at a member's own address.
 
 use super::*;
 
