@@ -199,6 +199,11 @@ impl Replica {
         self.outbox.extend(self.queue.poll_work().map(Output::Disk));
     }
 
+    /// The disk is known to take nothing before anything was written.
+    pub fn handle_obstacle(&mut self, obstacle: journal::Obstacle) {
+        self.queue.handle_obstacle(obstacle);
+    }
+
     /// Of what the disk wrote, so many assertions more are here now. False: there are others, for
     /// which to call again soon.
     pub fn handle_landed(&mut self, now: Moment, most: usize, bodies: &dyn Bodies) -> bool {

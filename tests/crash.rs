@@ -12,7 +12,9 @@ use stemedb_edge::journal::record::{FRAME_HEAD_BYTES, SEGMENT_HEAD_BYTES, frame_
 use stemedb_edge::journal::{Bodies, CommitQueue, Config, Output, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::shell::check;
-use stemedb_edge::shell::disk::{Directory, Disk, Reader, Recovered, recover, segment_path};
+use stemedb_edge::shell::disk::{
+    Directory, Disk, Reader, Recovered, node_id, recover, segment_path,
+};
 
 const RECORDS: u64 = 20;
 
@@ -142,12 +144,18 @@ fn a_directory_serves_one_process() {
     drop(held);
     assert!(!check::check(&folder.0).text.contains("in use"));
     let lock = folder.0.join("lock");
-    for before in ["", "7\n", "a longer one than any process has\n"] {
-        fs::write(&lock, before).expect("a writable lock");
-        let _held = Directory::open(&folder.0).expect("it is free again");
-        let told = fs::read_to_string(&lock).expect("the lock");
-        assert_eq!(told, format!("{}\n", std::process::id()), "after {before:?}");
-    }
+    let _held = Directory::open(&folder.0).expect("it is free again");
+    assert_eq!(fs::metadata(&lock).expect("the lock").len(), 0, "a full disk has no byte for it");
+}
+
+#[test]
+fn a_node_id_of_zeros_is_refused_as_the_flag_refuses_it() {
+    let folder = Folder::new("crash-node-id");
+    fs::write(folder.0.join("node-id"), "0".repeat(32)).expect("a writable directory");
+    let why = node_id(&folder.0, None).expect_err("nobody's id").to_string();
+    assert!(why.contains("not all zeros"), "{why}");
+    let made = NodeId([7; 16]);
+    assert_eq!(node_id(&folder.0, Some(made)).expect("as configured"), made);
 }
 
 #[test]

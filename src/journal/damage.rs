@@ -26,7 +26,13 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// Whether it is the head of a segment, which a start writes anew; no record was in it.
+    /// The head of a segment.
+    pub fn head(segment: u64) -> Damage {
+        let at = Position(segment * limits::SEGMENT_BYTES_MAX);
+        Damage { at, bytes: SEGMENT_HEAD_BYTES as u64, digest: None }
+    }
+
+    /// Whether it is the head of a segment, which a start writes anew; no record is lost by it.
     pub fn is_head(&self) -> bool {
         self.at.offset() == 0 && self.bytes == SEGMENT_HEAD_BYTES as u64
     }
@@ -103,7 +109,10 @@ impl Damages {
             return Vec::new();
         }
         self.healed += std::mem::take(&mut self.untold);
-        let is_over = |entry: &Entry| entry.damage.digest.is_none() && entry.number < mark;
+        let is_over = |entry: &Entry| {
+            let Entry { damage, number } = entry;
+            damage.digest.is_none() && !damage.is_head() && *number < mark
+        };
         std::iter::from_fn(|| self.heal(is_over)).collect()
     }
 

@@ -8,18 +8,19 @@
 
 pub mod damage;
 pub mod record;
+mod refusal;
 mod tickets;
 mod work;
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::time::Duration;
 
 use crate::base::table::DigestState;
 use crate::base::{Digest, Moment, Ticket, limits};
 use crate::model::Sealed;
+pub use refusal::Refusal;
 pub use tickets::Tickets;
-pub use work::{Batch, Done, Work};
+pub use work::{Batch, Done, Obstacle, Work};
 
 /// Where a record's frame starts: segment number times [`limits::SEGMENT_BYTES_MAX`], plus the
 /// offset in the segment. Always a multiple of [`record::ALIGNMENT`].
@@ -125,32 +126,6 @@ impl Default for Config {
     }
 }
 
-/// Why an assertion was not taken; nothing changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal {
-    /// More waits for the disk than the node holds in memory: try again soon.
-    Busy,
-    /// The log is as large as the operator allows.
-    Budget {
-        /// The allowed size.
-        bytes_max: u64,
-    },
-    /// The disk is full.
-    DiskFull,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refusal::Busy => write!(out, "too many writes wait for the disk, try again"),
-            Refusal::Budget { bytes_max } => {
-                write!(out, "the log has reached its limit of {bytes_max} bytes")
-            }
-            Refusal::DiskFull => write!(out, "the disk is full"),
-        }
-    }
-}
-
 /// What the queue wants done or told.
 #[derive(Debug)]
 pub enum Output {
@@ -196,6 +171,7 @@ pub struct CommitQueue {
     flying: Option<Flight>,
     flushing: bool,
     unflushed: bool,
+    obstacle: Option<Obstacle>,
     flush_not_before: Moment,
     work: Option<Work>,
     outbox: VecDeque<Output>,
@@ -216,6 +192,7 @@ impl CommitQueue {
             flying: None,
             flushing: false,
             unflushed: false,
+            obstacle: None,
             flush_not_before: Moment::ZERO,
             work: None,
             outbox: VecDeque::new(),
@@ -266,11 +243,15 @@ impl CommitQueue {
             self.outbox.push_back(output);
         }
         match (self.flying.take(), done) {
-            (Some(flight), Done::Well) => self.landed = flight,
-            (Some(flight), Done::NoSpace) => {
+            (Some(flight), Done::Well) => {
+                self.obstacle = None;
+                self.landed = flight;
+            }
+            (Some(flight), Done::Undone(obstacle)) => {
+                self.obstacle = Some(obstacle);
                 // The flush that would have come with this write may be owed to an earlier one.
                 self.unflushed |= self.config.durability == Durability::Eventual;
-                self.give_back(flight);
+                self.give_back(flight, obstacle);
             }
             (None, _) => self.flushing = false,
         }
@@ -310,6 +291,16 @@ impl CommitQueue {
     /// What the disk may begin with while others are told what came of its last work.
     pub fn poll_work(&mut self) -> Option<Work> {
         self.work.take()
+    }
+
+    /// The disk is known to take nothing before anything was written.
+    pub fn handle_obstacle(&mut self, obstacle: Obstacle) {
+        self.obstacle = Some(obstacle);
+    }
+
+    /// Why the disk took nothing when it was last tried.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        self.obstacle
     }
 
     /// Bytes of the log, those on their way not counted.
@@ -422,8 +413,8 @@ impl CommitQueue {
         self.work = Some(Work::Write(batch));
     }
 
-    /// No room: the batch is refused, the log ends where it did before.
-    fn give_back(&mut self, Flight { position, records }: Flight) {
+    /// The batch is refused, the log ends where it did before.
+    fn give_back(&mut self, Flight { position, records }: Flight, obstacle: Obstacle) {
         self.used -= self.tail.0 - position.0;
         if position == Position::first_of(position.segment()) {
             self.used -= record::SEGMENT_HEAD_BYTES as u64;
@@ -431,7 +422,7 @@ impl CommitQueue {
         self.tail = position;
         for _ in 0..records {
             let tickets = self.pop().tickets;
-            self.outbox.push_back(Output::Refused(Refusal::DiskFull, tickets));
+            self.outbox.push_back(Output::Refused(Refusal::Disk(obstacle), tickets));
         }
     }
 }

@@ -111,7 +111,7 @@ fn a_full_disk_leaves_the_flush_that_is_owed() {
     committed(&mut queue);
     offer(&mut queue, 1_000_010, "b", 2).expect("room");
     assert!(batch(&mut queue).flush);
-    queue.handle_done(Moment(1_000_020), Done::NoSpace);
+    queue.handle_done(Moment(1_000_020), Done::Undone(Obstacle::NoSpace));
     let owed = std::iter::from_fn(|| queue.poll_output());
     assert_eq!(owed.filter(|output| matches!(output, Output::Work(Work::Flush))).count(), 1);
 }
@@ -121,9 +121,9 @@ fn a_full_disk_refuses_what_flew_and_the_log_stays_as_it_was() {
     let mut queue = queue(Config::default());
     offer(&mut queue, 0, "a", 1).expect("room");
     let first = batch(&mut queue);
-    queue.handle_done(Moment(0), Done::NoSpace);
+    queue.handle_done(Moment(0), Done::Undone(Obstacle::NoSpace));
     let Some(Output::Refused(refusal, tickets)) = queue.poll_output() else { panic!("a refusal") };
-    assert_eq!((refusal, tickets), (Refusal::DiskFull, Tickets::of(Ticket(1))));
+    assert_eq!((refusal, tickets), (Refusal::Disk(Obstacle::NoSpace), Tickets::of(Ticket(1))));
     assert_eq!((queue.log_bytes(), queue.len()), (0, 0));
     offer(&mut queue, 0, "a", 2).expect("room again");
     let again = batch(&mut queue);

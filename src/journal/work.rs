@@ -45,6 +45,31 @@ impl Batch {
 pub enum Done {
     /// It is done.
     Well,
-    /// There was no room; the log is as it was.
+    /// It could not be done; the log is as it was, and a later try may succeed.
+    Undone(Obstacle),
+}
+
+/// Why the disk takes nothing for now. What is in the log stays readable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Obstacle {
+    /// The file system, a quota or a limit on the size of files leaves no room.
     NoSpace,
+    /// The file system or the file is read-only for this process.
+    ReadOnly,
+    /// The process or the machine has no file descriptor left.
+    NoDescriptors,
+}
+
+impl Obstacle {
+    /// The name that health and metrics show.
+    pub fn name(self) -> &'static str {
+        match self {
+            Obstacle::NoSpace => "disk_full",
+            Obstacle::ReadOnly => "read_only",
+            Obstacle::NoDescriptors => "no_descriptors",
+        }
+    }
+
+    /// All there are.
+    pub const ALL: [Obstacle; 3] = [Obstacle::NoSpace, Obstacle::ReadOnly, Obstacle::NoDescriptors];
 }

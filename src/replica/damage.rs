@@ -14,16 +14,23 @@ use crate::store::Applied;
 use crate::sync::Report;
 
 impl Replica {
-    /// Recovery fenced damage off: some of it told one by one, all of it counted. What was made
-    /// good in an earlier life, or by this start, is not told again.
-    pub fn handle_fenced(&mut self, told: &[Damage], count: u64, bodies: &dyn Bodies) {
+    /// Recovery fenced damage off: some of it told one by one, all of it counted, and heads made
+    /// anew or not. What was made good in an earlier life is not told again.
+    pub fn handle_fenced(
+        &mut self,
+        (told, count): (&[Damage], u64),
+        heads_are_anew: bool,
+        bodies: &dyn Bodies,
+    ) {
         for damage in told {
             self.damages.add(*damage);
-            let is_stored = |digest: Digest| self.store.find(&digest, bodies).is_some();
-            if damage.is_head() || damage.digest.is_some_and(is_stored) {
+            if damage.digest.is_some_and(|digest| self.store.find(&digest, bodies).is_some()) {
                 self.damages.handle_mended(damage.at);
-            } else {
-                self.outbox.push_back(Output::Damaged(*damage));
+                continue;
+            }
+            self.outbox.push_back(Output::Damaged(*damage));
+            if damage.is_head() && heads_are_anew {
+                self.outbox.extend(self.damages.handle_mended(damage.at).map(Output::Healed));
             }
         }
         self.damages.add_untold(count - told.len() as u64);
@@ -34,8 +41,12 @@ impl Replica {
         if !self.damages.has_room() {
             return;
         }
-        if let Some(damage) = self.store.lose(at, bodies) {
-            self.damages.add(damage);
+        let lost = match at.offset() {
+            // No record begins there. The next start makes the head anew.
+            0 => Some(Damage::head(at.segment())),
+            _ => self.store.lose(at, bodies),
+        };
+        if let Some(damage) = lost.filter(|damage| self.damages.add(*damage)) {
             self.outbox.push_back(Output::Damaged(damage));
         }
     }
@@ -116,8 +127,8 @@ mod tests {
         let old = damage(8000, Some(claim(1).digest()));
         let head = Damage { at: Position(0), bytes: 32, digest: None };
         let (named, nameless) = (damage(8048, Some(claim(2).digest())), damage(8096, None));
-        replica.handle_fenced(&[old, head, named, nameless], 7, &bodies);
-        assert_eq!(told(&mut replica), (vec![named, nameless], vec![]));
+        replica.handle_fenced((&[old, head, named, nameless], 7), true, &bodies);
+        assert_eq!(told(&mut replica), (vec![head, named, nameless], vec![head]));
         assert_eq!((replica.damages().open(), replica.damages().healed()), (5, 2));
         assert_eq!(replica.damages().wanted(), [claim(2).digest()]);
 
@@ -132,5 +143,19 @@ mod tests {
         store(&mut replica, &mut bodies, 2);
         assert_eq!(told(&mut replica), (vec![], vec![named]));
         assert_eq!((replica.damages().open(), replica.damages().healed()), (0, 7));
+    }
+
+    #[test]
+    fn a_head_stays_damaged_until_it_is_made_anew() {
+        let (mut replica, bodies) = (replica(), Memory::default());
+        let heads = [Damage::head(0), Damage::head(3)];
+        replica.handle_fenced((&heads[..1], 1), false, &bodies);
+        replica.handle_damage(heads[1].at, &bodies);
+        replica.handle_damage(heads[1].at, &bodies);
+        assert_eq!(told(&mut replica), (heads.to_vec(), vec![]));
+        let mark = replica.damages().mark();
+        replica.note_level(&Report::default(), mark);
+        assert_eq!(told(&mut replica), (vec![], vec![]), "no peer has this log's heads");
+        assert_eq!(replica.damages().open(), 2);
     }
 }

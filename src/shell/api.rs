@@ -223,6 +223,7 @@ impl Api {
                 assertions,
                 opaque: replica.store().opaque(),
                 damages: replica.damages(),
+                obstacle: replica.queue().obstacle(),
                 root,
                 uptime_seconds,
             })
@@ -258,6 +259,7 @@ impl Api {
             log_bytes,
             log_bytes_max,
             damages: self.driver.read(|replica, _| DamageReadings::of(replica.damages())),
+            obstacle: self.driver.read(|replica, _| replica.queue().obstacle()),
             resident_bytes: memory::resident(),
             memory_bytes: self.surroundings.memory_bytes,
             http_connections: self.surroundings.http_connections.open() as u64,

@@ -237,7 +237,7 @@ fn write_run(
             store.adopt(run);
             Ok(None)
         }
-        Err(fault) if disk::is_full(&fault.source) => Ok(Some(spill)),
+        Err(fault) if disk::obstacle(&fault.source).is_some() => Ok(Some(spill)),
         Err(fault) => Err(fault),
     }
 }
@@ -269,8 +269,10 @@ fn drive(
     };
     let cluster = Cluster::new(cluster, me, fastrand::u64(..), Moment::ZERO);
     let mut replica = Replica::new(cluster, queue, store);
+    disk.obstacle().into_iter().for_each(|obstacle| replica.handle_obstacle(obstacle));
     replica.resume_clock(&reader);
-    replica.handle_fenced(&recovered.damages_told, recovered.damages, &reader);
+    let fenced = (&recovered.damages_told[..], recovered.damages);
+    replica.handle_fenced(fenced, !recovered.is_unrepaired, &reader);
     let indexer = Indexer::new(checkpoint);
     rest.into_iter().for_each(|spill| indexer.submit(spill));
     let driver = Driver::new(replica, (disk, indexer, reader), verifier);

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
+use crate::journal::Obstacle;
 use crate::sync::Progress;
 
 /// Media type of the text.
@@ -167,6 +168,7 @@ pub fn render(metrics: &Metrics, readings: &Readings) -> String {
     page.gateway(metrics);
     page.cluster(&readings.cluster);
     page.log(metrics);
+    page.obstacle(readings.obstacle);
     page.damage(&readings.damages);
     page.scrubber(readings.scrubbed);
     page.peers(&readings.sync_cycles);
@@ -303,6 +305,15 @@ impl Page {
         let name = "stemedb_wal_batch_size";
         self.head(name, "histogram", "Assertions in one write to the log.");
         self.histogram(name, None, &metrics.batches);
+    }
+
+    fn obstacle(&mut self, now: Option<Obstacle>) {
+        let name = "stemedb_writes_refused";
+        self.head(name, "gauge", "1: the disk took nothing when it was last tried, by reason.");
+        for obstacle in Obstacle::ALL {
+            let is_it = u64::from(now == Some(obstacle));
+            self.sample(name, &[("reason", obstacle.name())], is_it);
+        }
     }
 
     fn damage(&mut self, now: &DamageReadings) {

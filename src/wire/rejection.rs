@@ -11,7 +11,7 @@ use http::StatusCode;
 use super::http::policy::Violation;
 use super::json::{self, Malformed};
 use crate::base::{Digest, limits};
-use crate::journal;
+use crate::journal::{self, Obstacle};
 use crate::model::{BadQuery, Fault, Invalid};
 
 /// No status of HTTP's: nginx made it, and who reads access logs and metrics knows it.
@@ -128,9 +128,16 @@ impl Rejection {
             Rejection::Log(journal::Refusal::Budget { .. }) => {
                 (StatusCode::INSUFFICIENT_STORAGE, "disk_budget")
             }
-            Rejection::Log(journal::Refusal::DiskFull) => {
-                (StatusCode::INSUFFICIENT_STORAGE, "disk_full")
+            Rejection::Log(journal::Refusal::Index) => {
+                (StatusCode::INSUFFICIENT_STORAGE, "index_unwritable")
             }
+            Rejection::Log(journal::Refusal::Disk(obstacle)) => match obstacle {
+                Obstacle::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, obstacle.name()),
+                // A gateway tries the next replica: that one may take the claim.
+                Obstacle::ReadOnly | Obstacle::NoDescriptors => {
+                    (StatusCode::SERVICE_UNAVAILABLE, obstacle.name())
+                }
+            },
         }
     }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use super::failure::obstacle;
 use super::{Fault, segment_path};
 use crate::base::NodeId;
 
@@ -26,32 +27,21 @@ impl Directory {
     pub fn open(path: &Path) -> Result<Directory, Fault> {
         let log = path.join("log");
         fs::create_dir_all(&log).map_err(|error| Fault::new("creating", &log, error))?;
-        let lock_path = path.join("lock");
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&lock_path)
-            .map_err(|error| Fault::new("opening", &lock_path, error))?;
+        let (lock, lock_path) = open_lock(path)?;
         if let Err(error) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             if error != Errno::WOULDBLOCK {
                 return Err(Fault::new("locking", &lock_path, error));
             }
-            let mut holder = String::new();
-            // The pid is a courtesy; without it the message is still true.
-            let _ = lock.read_to_string(&mut holder);
-            let holder = match holder.trim() {
-                "" => "another process".to_owned(),
-                pid => format!("process {pid}"),
-            };
+            let holder = holder(path).unwrap_or_else(|| "another process".to_owned());
             let held = io::Error::other(format!("{holder} is using this data directory"));
             return Err(Fault::new("locking", &lock_path, held));
         }
-        tell_pid(&mut lock).map_err(|error| Fault::new("writing", &lock_path, error))?;
         // Whoever made a segment had come past this, and such flushes take most of a start's time.
-        if !segment_path(&log, 0).exists() {
-            sync_directory(path)?;
+        if !segment_path(&log, 0).exists()
+            && let Err(fault) = sync_directory(path)
+            && obstacle(&fault.source).is_none()
+        {
+            return Err(fault);
         }
         Ok(Directory { log, _lock: lock })
     }
@@ -62,21 +52,28 @@ impl Directory {
     }
 }
 
-/// Writes this process's id into the lock. Its length is left alone where it fits: a file that is
-/// cut waits for what the file system has under way.
-fn tell_pid(lock: &mut File) -> io::Result<()> {
-    let pid = format!("{}\n", std::process::id());
-    let length = pid.len() as u64;
-    if lock.metadata()?.len() > length {
-        lock.set_len(length)?;
+/// What is locked. It takes no byte of the disk, and where no file can be made it is the directory
+/// itself: a full disk and a read-only one can be served from.
+fn open_lock(path: &Path) -> Result<(File, PathBuf), Fault> {
+    let lock = path.join("lock");
+    let mut options = OpenOptions::new();
+    let made = options.write(true).create(true).truncate(false).open(&lock);
+    match made {
+        Err(error) if obstacle(&error).is_some() => {}
+        made => {
+            let file = made.map_err(|error| Fault::new("opening", &lock, error))?;
+            return Ok((file, lock));
+        }
     }
-    lock.write_all(pid.as_bytes())
+    let shown = if lock.exists() { lock } else { path.to_owned() };
+    let file = File::open(&shown).map_err(|error| Fault::new("opening", &shown, error))?;
+    Ok((file, shown))
 }
 
 /// Who holds the directory at `path`, as the kernel's table of locks tells; asking takes no lock,
 /// so it gets in no node's way.
 pub fn holder(path: &Path) -> Option<String> {
-    let lock = fs::metadata(path.join("lock")).ok()?;
+    let lock = fs::metadata(path.join("lock")).or_else(|_| fs::metadata(path)).ok()?;
     let table = fs::read_to_string("/proc/locks").ok()?;
     let inode = format!(":{}", lock.ino());
     let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -99,8 +96,11 @@ pub fn node_id(path: &Path, configured: Option<NodeId>) -> Result<NodeId, Fault>
     }
     let file = path.join("node-id");
     match fs::read_to_string(&file) {
-        Ok(text) => NodeId::parse(text.trim()).ok_or_else(|| {
-            let what = format!("{:?} is no node id, it takes 32 hex digits", text.trim());
+        Ok(text) => NodeId::parse(text.trim()).filter(|id| *id != NodeId::NONE).ok_or_else(|| {
+            let what = format!(
+                "{:?} is no node id, it takes 32 hex digits that are not all zeros",
+                text.trim()
+            );
             Fault::new("reading", &file, io::Error::other(what))
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -108,7 +108,14 @@ pub fn node_id(path: &Path, configured: Option<NodeId>) -> Result<NodeId, Fault>
             File::open("/dev/urandom")
                 .and_then(|mut random| random.read_exact(&mut id))
                 .map_err(|error| Fault::new("reading", Path::new("/dev/urandom"), error))?;
-            keep_node_id(path, &file, NodeId(id))
+            let kept = keep_node_id(path, &file, NodeId(id));
+            kept.or_else(|fault| match obstacle(&fault.source) {
+                Some(_) => {
+                    log::warn!("{fault}: the id {} is of this life only", NodeId(id));
+                    Ok(NodeId(id))
+                }
+                None => Err(fault),
+            })
         }
         Err(error) => Err(Fault::new("reading", &file, error)),
     }

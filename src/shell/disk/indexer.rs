@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 
-use super::segment::is_full;
+use super::failure::obstacle;
 use super::{Checkpoint, Fault};
 use crate::store::{Run, Spill};
 
@@ -97,7 +97,7 @@ fn write(checkpoint: &Checkpoint, spill: &mut Spill, is_closed: impl Fn() -> boo
     let mut is_told = false;
     loop {
         match checkpoint.spill(spill) {
-            Err(fault) if is_full(&fault.source) && !is_closed() => {
+            Err(fault) if obstacle(&fault.source).is_some() && !is_closed() => {
                 if !is_told {
                     log::warn!(
                         "{fault}: the index of older rows stays in memory until there is room"

@@ -7,6 +7,7 @@
 mod checkpoint;
 mod copy;
 mod directory;
+mod failure;
 mod indexer;
 mod reader;
 mod recovery;
@@ -15,7 +16,7 @@ mod segment;
 #[cfg(test)]
 mod stage;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,13 +28,15 @@ use async_channel::{Receiver, Sender};
 pub use checkpoint::Checkpoint;
 pub use copy::{Copied, copy};
 pub use directory::{Directory, holder, node_id, sync_directory};
+pub use failure::{Failure, obstacle};
 pub use indexer::Indexer;
 pub use reader::Reader;
 pub use recovery::{Recovered, recover, recover_from};
 pub use reread::{Reread, reread};
-pub use segment::{find as find_segments, is_full, path as segment_path};
+pub use segment::{find as find_segments, path as segment_path};
 
-use crate::journal::{Done, Position, Work};
+use crate::journal::{Done, Obstacle, Position, Work};
+use failure::Lines;
 use segment::Writer;
 
 /// What a write loop needs, with room for the formatting of an error.
@@ -76,19 +79,34 @@ pub struct Report {
     pub bytes: usize,
     /// How long the flush took, where there was one.
     pub flush: Option<Duration>,
+    /// What was in the way of the work that is undone.
+    pub hindrance: Option<Hindrance>,
 }
+
+/// An obstacle, and how it showed.
+pub type Hindrance = (Obstacle, Fault);
 
 /// The thread that writes.
 pub struct Disk {
     work: Sender<Work>,
     reports: Receiver<Result<Report, Fault>>,
     thread: Cell<Option<JoinHandle<()>>>,
+    obstacle: Option<Obstacle>,
+    lines: RefCell<Lines>,
 }
 
 impl Disk {
     /// Starts writing at `tail` of the log in `directory`.
     pub fn start(directory: &Directory, tail: Position) -> Result<Disk, Fault> {
-        let mut writer = Writer::open(directory.log(), tail)?;
+        let mut lines = Lines::default();
+        let (mut writer, obstacle) = match Writer::open(directory.log(), tail) {
+            Ok(writer) => (writer, None),
+            Err(Failure::Hindered(obstacle, fault)) => {
+                lines.hindered(obstacle, &fault);
+                (Writer::new(directory.log(), tail), Some(obstacle))
+            }
+            Err(Failure::Broken(fault)) => return Err(fault),
+        };
         let (work, inbox) = async_channel::bounded::<Work>(1);
         let (outbox, reports) = async_channel::bounded(1);
         let builder = thread::Builder::new().name("disk".into()).stack_size(STACK_BYTES);
@@ -101,12 +119,18 @@ impl Disk {
                 }
             }
             // Nobody is left to tell; recovery would find the same without the trimming.
-            if let Err(fault) = writer.close() {
-                log::error!("disk: {fault}");
+            if let Err(failure) = writer.close() {
+                log::error!("disk: {}", failure.fault());
             }
         });
         let thread = spawned.map_err(|error| Fault::new("starting", Path::new("disk"), error))?;
-        Ok(Disk { work, reports, thread: Cell::new(Some(thread)) })
+        let (thread, lines) = (Cell::new(Some(thread)), RefCell::new(lines));
+        Ok(Disk { work, reports, thread, obstacle, lines })
+    }
+
+    /// What was in the way of writing when it was started.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        self.obstacle
     }
 
     /// Hands over a piece of work; the queue has one under way at most.
@@ -116,7 +140,13 @@ impl Disk {
 
     /// What became of the piece under way.
     pub async fn report(&self) -> Result<Report, Fault> {
-        self.reports.recv().await.expect("the thread reports before it ends")
+        let report = self.reports.recv().await.expect("the thread reports before it ends")?;
+        match &report.hindrance {
+            Some((obstacle, fault)) => self.lines.borrow_mut().hindered(*obstacle, fault),
+            None if report.records > 0 => self.lines.borrow_mut().well(),
+            None => {}
+        }
+        Ok(report)
     }
 
     /// Flushes, trims the last segment and waits for the thread.
@@ -130,13 +160,19 @@ impl Disk {
 }
 
 fn carry_out(writer: &mut Writer, work: &Work) -> Result<Report, Fault> {
-    let mut report = Report { done: Done::Well, records: 0, bytes: 0, flush: None };
+    let mut report =
+        Report { done: Done::Well, records: 0, bytes: 0, flush: None, hindrance: None };
     let flush = match work {
         Work::Flush => true,
         Work::Write(batch) => {
-            report.done = writer.write(batch)?;
-            if report.done == Done::NoSpace {
-                return Ok(report);
+            match writer.write(batch) {
+                Ok(()) => {}
+                Err(Failure::Hindered(obstacle, fault)) => {
+                    report.done = Done::Undone(obstacle);
+                    report.hindrance = Some((obstacle, fault));
+                    return Ok(report);
+                }
+                Err(Failure::Broken(fault)) => return Err(fault),
             }
             report.records = batch.records.len();
             report.bytes = batch.bytes;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use rustix::io::Errno;
 
+use super::failure::Failure;
 use super::segment::end_before;
 use super::{Fault, find_segments, segment_path};
 use crate::base::{Digest, limits};
@@ -36,12 +37,23 @@ pub struct Recovered {
     pub damages: u64,
     /// The first [`limits::DAMAGES_MAX`] of them.
     pub damages_told: Vec<Damage>,
+    /// Nobody may write to the log at the moment: heads stay damaged that would be made anew.
+    pub is_unrepaired: bool,
 }
 
 impl Recovered {
     /// A log that is whole up to `tail`.
     pub(super) fn until(tail: Position, bytes: u64, records: u64) -> Recovered {
-        Recovered { records, bytes, tail, torn_bytes: 0, damages: 0, damages_told: Vec::new() }
+        let damages_told = Vec::new();
+        Recovered {
+            records,
+            bytes,
+            tail,
+            torn_bytes: 0,
+            damages: 0,
+            damages_told,
+            is_unrepaired: false,
+        }
     }
 
     fn nothing() -> Recovered {
@@ -103,7 +115,15 @@ pub fn recover_from(
         let torn = segment.scan(last, closed_at, &mut recovered, &mut take)?;
         let anew = head.before().is_none().then_some(before);
         if repair && (anew.is_some() || torn.is_some()) {
-            segment.wipe(anew, recovered.tail.offset(), torn)?;
+            match segment.wipe(anew, recovered.tail.offset(), torn).map_err(Failure::of) {
+                Ok(()) => {}
+                // The first write that succeeds removes an unfinished one.
+                Err(Failure::Hindered(_, fault)) => {
+                    log::warn!("{fault}: the log is read as it is");
+                    recovered.is_unrepaired = true;
+                }
+                Err(Failure::Broken(fault)) => return Err(fault),
+            }
         }
     }
     Ok(recovered)

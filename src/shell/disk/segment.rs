@@ -10,13 +10,14 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{Access, FallocateFlags, access, fallocate};
 
 use super::Fault;
 use super::directory::sync_directory;
+use super::failure::{Failure, obstacle};
 use crate::base::limits;
 use crate::journal::record::{SEGMENT_HEAD_BYTES, segment_head};
-use crate::journal::{Batch, Done, Position};
+use crate::journal::{Batch, Position};
 
 /// How far a file grows in one step: large against a batch, small against the flash of a router.
 const PREALLOCATED_BYTES: u64 = 1 << 20;
@@ -60,26 +61,32 @@ struct Open {
     file: File,
     allocated: u64,
     dirty: bool,
+    /// Behind the log's end may lie what is left of a write that failed or was cut off. The next
+    /// write removes it first: a frame of it behind shorter new ones would pass for damage.
+    is_torn: bool,
 }
 
 impl Writer {
-    /// Goes on at `tail`; the segment file is there unless nothing was ever written to it.
-    pub(super) fn open(log: &Path, tail: Position) -> Result<Writer, Fault> {
-        let mut writer = Writer { log: log.to_owned(), open: None, tail, frames: Vec::new() };
-        let number = tail.segment();
-        let path = path(log, number);
-        if path.exists() {
-            let opened = OpenOptions::new().write(true).open(&path);
-            let file = opened.map_err(|error| Fault::new("opening", &path, error))?;
-            let length =
-                file.metadata().map_err(|error| Fault::new("reading", &path, error))?.len();
-            writer.open = Some(Open { number, path, file, allocated: length, dirty: false });
+    /// Goes on at `tail`.
+    pub(super) fn open(log: &Path, tail: Position) -> Result<Writer, Failure> {
+        let mut writer = Writer::new(log, tail);
+        if is_begun(tail) {
+            writer.open = Some(Open::existing(log, tail.segment(), tail.offset())?);
+        } else {
+            // What the first write will find out is told now.
+            let allowed = access(log, Access::WRITE_OK | Access::EXEC_OK);
+            allowed.map_err(|errno| Failure::of(Fault::new("writing to", log, errno)))?;
         }
         Ok(writer)
     }
 
-    /// Writes frames at the tail. Without room the log stays as it was.
-    pub(super) fn write(&mut self, batch: &Batch) -> Result<Done, Fault> {
+    /// As [`Writer::open`], of a log that nobody may write to at the moment.
+    pub(super) fn new(log: &Path, tail: Position) -> Writer {
+        Writer { log: log.to_owned(), open: None, tail, frames: Vec::new() }
+    }
+
+    /// Writes frames at the tail. If it fails, the log is as it was.
+    pub(super) fn write(&mut self, batch: &Batch) -> Result<(), Failure> {
         let mut frames = std::mem::take(&mut self.frames);
         batch.frames(&mut frames);
         let done = self.put(batch.position, &frames, batch.ahead);
@@ -89,21 +96,19 @@ impl Writer {
         done
     }
 
-    fn put(&mut self, position: Position, frames: &[u8], ahead: u64) -> Result<Done, Fault> {
+    fn put(&mut self, position: Position, frames: &[u8], ahead: u64) -> Result<(), Failure> {
         let number = position.segment();
         if self.open.as_ref().is_none_or(|open| open.number != number) {
             self.close()?;
-            match Open::create(&self.log, number, end_before(number, self.tail))? {
-                Some(open) => self.open = Some(open),
-                None => return Ok(Done::NoSpace),
-            }
+            self.open = Some(match is_begun(position) {
+                true => Open::existing(&self.log, number, position.offset())?,
+                false => Open::create(&self.log, number, end_before(number, self.tail))?,
+            });
         }
         let open = self.open.as_mut().expect("just opened");
-        let done = open.write(position.offset(), frames, ahead)?;
-        if done == Done::Well {
-            self.tail = Position(position.0 + frames.len() as u64);
-        }
-        Ok(done)
+        open.write(position.offset(), frames, ahead)?;
+        self.tail = Position(position.0 + frames.len() as u64);
+        Ok(())
     }
 
     /// Makes what was written durable.
@@ -112,59 +117,83 @@ impl Writer {
     }
 
     /// Flushes the open segment and gives back the zeros behind its last frame.
-    pub(super) fn close(&mut self) -> Result<(), Fault> {
-        let Some(mut open) = self.open.take() else { return Ok(()) };
-        let fault = |error| Fault::new("trimming", &open.path, error);
-        if self.tail.segment() == open.number {
-            open.file.set_len(self.tail.offset()).map_err(fault)?;
-            open.dirty = true;
-        }
-        open.flush()
+    pub(super) fn close(&mut self) -> Result<(), Failure> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let is_last = self.tail.segment() == open.number;
+        let cut = if is_last { open.cut(self.tail.offset()) } else { Ok(()) };
+        // What was answered for is flushed, whatever becomes of the zeros.
+        open.flush().map_err(Failure::Broken)?;
+        cut?;
+        self.open = None;
+        Ok(())
     }
 }
 
+/// Whether a segment has records before this place: at its first one, its file is made anew.
+fn is_begun(at: Position) -> bool {
+    at != Position::first_of(at.segment())
+}
+
 impl Open {
-    /// A new segment with its head; `None` without room.
-    fn create(log: &Path, number: u64, before: u32) -> Result<Option<Open>, Fault> {
+    /// The segment in which the log ends, at this offset.
+    fn existing(log: &Path, number: u64, end: u64) -> Result<Open, Failure> {
         let path = path(log, number);
-        let created = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
-        let file = match created {
-            Ok(file) => file,
-            Err(error) if is_full(&error) => return Ok(None),
-            Err(error) => return Err(Fault::new("creating", &path, error)),
-        };
-        let mut open = Open { number, path, file, allocated: 0, dirty: true };
-        if open.write(0, &segment_head(number, before), 0)? == Done::NoSpace {
-            fs::remove_file(&open.path)
-                .map_err(|error| Fault::new("removing", &open.path, error))?;
-            return Ok(None);
-        }
-        sync_directory(log)?;
-        Ok(Some(open))
+        let fault = |error| Failure::of(Fault::new("opening", &path, error));
+        let file = OpenOptions::new().write(true).open(&path).map_err(fault)?;
+        let length = file.metadata().map_err(fault)?.len();
+        Ok(Open { number, file, allocated: length, dirty: false, is_torn: length > end, path })
     }
 
-    fn write(&mut self, offset: u64, bytes: &[u8], ahead: u64) -> Result<Done, Fault> {
-        let end = offset + bytes.len() as u64;
-        self.dirty = true;
-        match self.file.write_all_at(bytes, offset) {
-            Ok(()) if end <= self.allocated => Ok(Done::Well),
-            Ok(()) => {
-                self.allocated = end;
-                self.grow(end.saturating_add(ahead), bytes.len() >= LARGE_BYTES)?;
-                Ok(Done::Well)
-            }
-            Err(error) if is_full(&error) => {
-                let undone = self.file.set_len(offset);
-                undone.map_err(|error| Fault::new("undoing a write in", &self.path, error))?;
-                self.allocated = offset;
-                Ok(Done::NoSpace)
-            }
-            Err(error) => Err(Fault::new("writing", &self.path, error)),
+    /// A new segment with its head.
+    fn create(log: &Path, number: u64, before: u32) -> Result<Open, Failure> {
+        let path = path(log, number);
+        let created = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
+        let file = created.map_err(|error| Failure::of(Fault::new("creating", &path, error)))?;
+        let mut open = Open { number, path, file, allocated: 0, dirty: true, is_torn: false };
+        open.write(0, &segment_head(number, before), 0).inspect_err(|_| {
+            // The next try begins it anew where it stays behind.
+            let _ = fs::remove_file(&open.path);
+        })?;
+        sync_directory(log).map_err(Failure::Broken)?;
+        Ok(open)
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8], ahead: u64) -> Result<(), Failure> {
+        if self.is_torn {
+            self.cut(offset)?;
+            // Were the new frames on the disk before that, a power cut would leave a mixture.
+            self.flush().map_err(Failure::Broken)?;
         }
+        self.dirty = true;
+        if let Err(error) = self.file.write_all_at(bytes, offset) {
+            self.is_torn = true;
+            let failure = Failure::of(Fault::new("writing", &self.path, error));
+            if let Failure::Hindered(..) = failure {
+                // A full btrfs has no room for that either: then the next write begins with it.
+                let _ = self.cut(offset);
+            }
+            return Err(failure);
+        }
+        let end = offset + bytes.len() as u64;
+        if end > self.allocated {
+            self.allocated = end;
+            self.grow(end.saturating_add(ahead), bytes.len() >= LARGE_BYTES)?;
+        }
+        Ok(())
+    }
+
+    /// Removes all behind an offset.
+    fn cut(&mut self, offset: u64) -> Result<(), Failure> {
+        let cut = self.file.set_len(offset);
+        cut.map_err(|error| Failure::of(Fault::new("cutting", &self.path, error)))?;
+        self.dirty = true;
+        self.allocated = offset;
+        self.is_torn = false;
+        Ok(())
     }
 
     /// Room behind the frames, as far as there is any: without it the next write itself tells.
-    fn grow(&mut self, most: u64, is_large: bool) -> Result<(), Fault> {
+    fn grow(&mut self, most: u64, is_large: bool) -> Result<(), Failure> {
         let step = self.allocated.next_multiple_of(PREALLOCATED_BYTES);
         let target = step.min(most).min(limits::SEGMENT_BYTES_MAX);
         if is_large && self.allocated < target {
@@ -172,7 +201,7 @@ impl Open {
             let reserved = fallocate(&self.file, FallocateFlags::empty(), self.allocated, bytes);
             match reserved.map_err(io::Error::from) {
                 Ok(()) => self.allocated = target,
-                Err(error) if is_full(&error) => return Ok(()),
+                Err(error) if obstacle(&error).is_some() => return Ok(()),
                 // Not every file system can do so. What is wrong with the disk, zeros tell as well.
                 Err(_) => {}
             }
@@ -183,8 +212,10 @@ impl Open {
             let slice = &zeros[..usize::try_from(count).expect("at most the array")];
             match self.file.write_all_at(slice, self.allocated) {
                 Ok(()) => self.allocated += count,
-                Err(error) if is_full(&error) => return Ok(()),
-                Err(error) => return Err(Fault::new("growing", &self.path, error)),
+                Err(error) if obstacle(&error).is_some() => return Ok(()),
+                Err(error) => {
+                    return Err(Failure::Broken(Fault::new("growing", &self.path, error)));
+                }
             }
         }
         Ok(())
@@ -208,14 +239,6 @@ pub(super) fn end_before(number: u64, tail: Position) -> u32 {
     u32::try_from(end.min(limits::SEGMENT_BYTES_MAX)).expect("a segment is shorter than 4 GiB")
 }
 
-/// Whether there is no room, for now: the disk is full, or a quota or size limit reached.
-pub fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
-}
-
 /// A head alone is no frame.
 const _: () = assert!(SEGMENT_HEAD_BYTES.is_multiple_of(8));
 
@@ -234,8 +257,7 @@ mod tests {
             (PREALLOCATED_BYTES as usize, u64::MAX, 2 * PREALLOCATED_BYTES),
             (PREALLOCATED_BYTES as usize, 80, 2 * PREALLOCATED_BYTES + 160),
         ] {
-            let put = writer.put(position, &vec![7; bytes], ahead);
-            assert_eq!(put.expect("a good disk"), Done::Well);
+            writer.put(position, &vec![7; bytes], ahead).expect("a good disk");
             position.0 += bytes as u64;
             let file = fs::read(path(&log, 0)).expect("it is there");
             assert_eq!(file.len() as u64, length, "after {bytes} bytes");

@@ -10,6 +10,7 @@ use nanoserde::{SerJson, SerJsonState};
 use super::text::{Hex, Nullable, Text, render};
 use crate::base::digest::write_hex;
 use crate::base::{Digest, Hlc, NodeId, limits};
+use crate::journal::Obstacle;
 use crate::journal::damage::{Damage, Damages};
 use crate::lens::{Claim, Layer, Layers, Resolution, Skepticism};
 use crate::model::{Assertion, Cursor, Object, Sealed, Signature};
@@ -71,6 +72,8 @@ pub struct Health<'a> {
     pub opaque: u64,
     /// What of its log is damaged.
     pub damages: &'a Damages,
+    /// Why its disk takes nothing.
+    pub obstacle: Option<Obstacle>,
     /// The root over all assertions.
     pub root: Digest,
     /// Seconds since the start.
@@ -81,12 +84,17 @@ pub struct Health<'a> {
 pub fn health(health: &Health<'_>) -> String {
     let damages = health.damages;
     let body = HealthBody {
-        status: Text(if damages.open() == 0 { "ok" } else { "damaged" }),
+        status: Text(match health.obstacle {
+            _ if damages.open() > 0 => "damaged",
+            Some(obstacle) => obstacle.name(),
+            None => "ok",
+        }),
         node_id: Hex(&health.node.0),
         version: Text(env!("CARGO_PKG_VERSION")),
         uptime_seconds: health.uptime_seconds,
         assertions_count: health.assertions,
         opaque_count: health.opaque,
+        writes: Text(health.obstacle.map_or("ok", Obstacle::name)),
         damaged_count: damages.open(),
         healed_count: damages.healed(),
         damaged: damages.told().take(limits::DAMAGES_TOLD_MAX).map(damaged).collect(),
@@ -368,6 +376,7 @@ struct HealthBody<'a> {
     uptime_seconds: u64,
     assertions_count: u64,
     opaque_count: u64,
+    writes: Text<'a>,
     damaged_count: u64,
     healed_count: u64,
     damaged: Vec<DamageBody<'a>>,

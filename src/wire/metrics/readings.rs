@@ -4,6 +4,7 @@
 
 use crate::base::{Moment, limits};
 use crate::cluster::{Cluster, gossip};
+use crate::journal::Obstacle;
 use crate::journal::damage::{Damage, Damages};
 use crate::scan;
 use crate::swim::{self, State};
@@ -37,6 +38,8 @@ pub struct Readings {
     pub queries_waiting: u64,
     /// What became of queries since the start.
     pub scans: scan::Stats,
+    /// Why the disk takes nothing.
+    pub obstacle: Option<Obstacle>,
     /// Bytes, passes and unreadable records of the scrubber.
     pub scrubbed: [u64; 3],
     /// Resident memory.

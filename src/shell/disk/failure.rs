@@ -1,0 +1,116 @@
+//! What a failed call on a file says of the disk: the one judgment that the node acts by.
+//!
+//! In: an error of the system. Out: an obstacle that may pass, after which the log is as it was; or
+//! the end, after which nothing may be written. Never: an obstacle out of a failed flush, for after
+//! one nobody knows what the page cache holds.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use super::Fault;
+use crate::journal::Obstacle;
+
+/// Why a write was not made.
+#[derive(Debug)]
+pub enum Failure {
+    /// Nothing of it counts; a later try may succeed.
+    Hindered(Obstacle, Fault),
+    /// Nothing may be written any more.
+    Broken(Fault),
+}
+
+/// The obstacle that an error speaks of; `None`: the disk is broken, or nobody knows.
+pub fn obstacle(error: &io::Error) -> Option<Obstacle> {
+    match Errno::from_io_error(error)? {
+        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Some(Obstacle::NoSpace),
+        Errno::ROFS | Errno::PERM | Errno::ACCESS => Some(Obstacle::ReadOnly),
+        Errno::MFILE | Errno::NFILE => Some(Obstacle::NoDescriptors),
+        _ => None,
+    }
+}
+
+impl Failure {
+    /// Of anything but a flush.
+    pub fn of(fault: Fault) -> Failure {
+        match obstacle(&fault.source) {
+            Some(obstacle) => Failure::Hindered(obstacle, fault),
+            None => Failure::Broken(fault),
+        }
+    }
+
+    /// What went wrong with which file.
+    pub fn fault(&self) -> &Fault {
+        match self {
+            Failure::Hindered(_, fault) | Failure::Broken(fault) => fault,
+        }
+    }
+}
+
+/// Between two lines about the same obstacle, whatever comes between: a disk that is nearly full
+/// takes small batches and refuses large ones.
+const LINE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Log lines on what the disk refuses.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    /// What was told last, and when.
+    told: Option<(Obstacle, Instant)>,
+    /// Nothing was told since that it is over.
+    is_open: bool,
+}
+
+impl Lines {
+    /// The disk refused something.
+    pub(super) fn hindered(&mut self, obstacle: Obstacle, fault: &Fault) {
+        if self.told.is_some_and(|(told, at)| told == obstacle && at.elapsed() < LINE_INTERVAL) {
+            return;
+        }
+        self.told = Some((obstacle, Instant::now()));
+        self.is_open = true;
+        match obstacle {
+            Obstacle::NoSpace => {
+                log::warn!("no space: {fault}; claims get 507 until there is room, reads go on");
+            }
+            Obstacle::ReadOnly => {
+                log::error!("READ-ONLY: {fault}; claims get 503, reads and peers are served");
+            }
+            Obstacle::NoDescriptors => {
+                log::warn!("no file descriptor is left: {fault}; claims get 503, reads go on");
+            }
+        }
+    }
+
+    /// The disk took something.
+    pub(super) fn well(&mut self) {
+        if std::mem::take(&mut self.is_open) {
+            log::info!("the disk takes claims again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_system_are_judged_alike_everywhere() {
+        for (errno, expected) in [
+            (Errno::NOSPC, Some(Obstacle::NoSpace)),
+            (Errno::DQUOT, Some(Obstacle::NoSpace)),
+            (Errno::FBIG, Some(Obstacle::NoSpace)),
+            (Errno::ROFS, Some(Obstacle::ReadOnly)),
+            (Errno::PERM, Some(Obstacle::ReadOnly)),
+            (Errno::ACCESS, Some(Obstacle::ReadOnly)),
+            (Errno::MFILE, Some(Obstacle::NoDescriptors)),
+            (Errno::NFILE, Some(Obstacle::NoDescriptors)),
+            (Errno::IO, None),
+            (Errno::NOENT, None),
+            (Errno::STALE, None),
+        ] {
+            assert_eq!(obstacle(&io::Error::from(errno)), expected, "{errno}");
+        }
+        assert_eq!(obstacle(&io::Error::other("no error of the system")), None);
+    }
+}
