@@ -55,12 +55,12 @@ fn main() {
         checkpoint.save(&store.state().expect("all of it is in runs")).expect("kept");
         drop(store);
         rows[4].push(timed(|| {
-            let (whole, mut store) = checkpoint.load().expect("as it was");
+            let (whole, mut store) = checkpoint.load().fitting().expect("as it was");
             let read = recover_from(&log, false, Some(whole), |_| panic!("all of it is known"));
             assert_eq!(read.expect("a readable log").records, recovered.records);
             while store.root_step(usize::MAX, store.rows()).is_none() {}
         }));
-        checkpoint.clear().expect("removed");
+        checkpoint.keep_only(&[]).expect("removed");
     }
     let names = [
         "BLAKE3 of files",

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use stemedb_edge::base::digest::hex;
 use stemedb_edge::config::{self, Command};
+use stemedb_edge::shell::check::Verdict;
 use stemedb_edge::shell::{backup, check, demo, export, import, keygen, node, status};
 
 fn main() -> ExitCode {
@@ -14,9 +15,9 @@ fn main() -> ExitCode {
         Ok(Command::Serve(settings)) => node::run(&settings),
         Ok(Command::Import(options)) => import::run(&options),
         Ok(Command::Keygen { file }) => make_key(&file),
-        Ok(Command::Check { dir }) => check_directory(&dir),
+        Ok(Command::Check { dir }) => tell(&check::check(&dir)),
         Ok(Command::Backup { dir, target }) => match backup::back_up(&dir, &target) {
-            Ok(text) => print(&text),
+            Ok(verdict) => tell(&verdict),
             Err(fault) => fail(&format!("stemedb-edge: {fault}\n"), 1),
         },
         Ok(Command::Export(options)) => export::run(&options),
@@ -27,8 +28,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn check_directory(dir: &Path) -> ExitCode {
-    let verdict = check::check(dir);
+fn tell(verdict: &Verdict) -> ExitCode {
     print(&verdict.text);
     ExitCode::from(verdict.code)
 }

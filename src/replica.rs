@@ -101,6 +101,8 @@ pub struct Replica {
     /// Where the offers came from that are to be told of when they are durable.
     origins: BTreeMap<Ticket, Origin>,
     damages: Damages,
+    /// Rows of the index cannot be written to a file.
+    is_unindexed: bool,
     outbox: VecDeque<Output>,
     stats: Stats,
 }
@@ -122,6 +124,7 @@ impl Replica {
             cluster,
             origins: BTreeMap::new(),
             damages: Damages::default(),
+            is_unindexed: false,
             outbox: VecDeque::new(),
             stats: Stats::default(),
         }
@@ -265,6 +268,7 @@ impl Replica {
             return Some(Fate::Exists);
         }
         let taken = match self.store.is_behind() {
+            true if self.is_unindexed => Err(journal::Refusal::Index),
             true => Err(journal::Refusal::Busy),
             false => self.queue.gather(sealed, ticket),
         };

@@ -9,9 +9,11 @@ use std::path::PathBuf;
 
 use folder::Folder;
 use stemedb_edge::base::{HlcClock, NodeId, Secret, Wall, limits};
+use stemedb_edge::journal::damage::Damage;
 use stemedb_edge::journal::record::{self, SEGMENT_HEAD_BYTES, segment_head};
 use stemedb_edge::journal::{Bodies, Committed, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
+use stemedb_edge::shell::check;
 use stemedb_edge::shell::disk::{
     Checkpoint, Reader, Recovered, recover, recover_from, segment_path,
 };
@@ -117,13 +119,13 @@ fn frames(numbers: std::ops::Range<u64>) -> Vec<u8> {
 fn a_kept_index_is_the_index_and_goes_on_where_it_was() {
     let folder = Folder::filled("same");
     let (recovered, mut store) = folder.keep();
-    let (whole, mut again) = folder.checkpoint().load().expect("nothing changed");
+    let (whole, mut again) = folder.checkpoint().load().fitting().expect("nothing changed");
     assert_eq!(whole, recovered);
     assert_eq!((again.len(), again.memory().sketch), (RECORDS, store.memory().sketch));
     assert_eq!(folder.root(&mut again), folder.root(&mut store));
     assert_eq!(again.sketch().cells(0, 100), store.sketch().cells(0, 100));
     folder.append(1, &frames(RECORDS..RECORDS + 100));
-    let (whole, mut again) = folder.checkpoint().load().expect("only more of it");
+    let (whole, mut again) = folder.checkpoint().load().fitting().expect("only more of it");
     let reader = Reader::new(&folder.log());
     let log = folder.log();
     let mut read = 0;
@@ -161,7 +163,7 @@ fn a_kept_index_is_the_index_and_goes_on_where_it_was() {
 
 #[test]
 fn what_changed_behind_its_back_is_read_again() {
-    let is_trusted = |folder: &Folder| folder.checkpoint().load().is_some();
+    let is_trusted = |folder: &Folder| folder.checkpoint().load().fitting().is_some();
     let folder = Folder::filled("changed");
     assert!(!is_trusted(&folder), "there is none");
     let (recovered, _) = folder.keep();
@@ -190,7 +192,7 @@ fn what_changed_behind_its_back_is_read_again() {
     assert!(is_trusted(&folder));
     let other = Secret::new("another").expect("a good secret");
     let other = Checkpoint::new(&folder.0, Key::new(Some(&other)));
-    assert!(other.load().is_none(), "another key");
+    assert!(other.load().fitting().is_none(), "another key");
     for segment in [0, 1] {
         folder.flip(folder.segment(segment), 5000);
         assert!(!is_trusted(&folder), "a damaged record in segment {segment}");
@@ -214,13 +216,80 @@ fn a_cut_index_is_none() {
         let bytes = fs::read(&path).expect("read");
         for length in [0, 7, 31, 32, 33, 1000, bytes.len() / 2, bytes.len() - 1] {
             fs::write(&path, &bytes[..length]).expect("written");
-            assert!(folder.checkpoint().load().is_none(), "{length} bytes of {}", path.display());
+            assert!(
+                folder.checkpoint().load().fitting().is_none(),
+                "{length} bytes of {}",
+                path.display()
+            );
         }
         fs::write(&path, bytes).expect("written");
     }
-    assert!(folder.checkpoint().load().is_some());
-    folder.checkpoint().clear().expect("cleared");
+    assert!(folder.checkpoint().load().fitting().is_some());
+    folder.checkpoint().keep_only(&[]).expect("cleared");
     assert!(folder.runs().is_empty() && !folder.manifest().exists());
+}
+
+/// What a start finds missing of the log.
+fn lost(folder: &Folder) -> (Recovered, bool) {
+    let reader = Reader::new(&folder.log());
+    let evidence = folder.checkpoint().evidence();
+    let mut store = Store::new(9);
+    let recovered = recover(&folder.log(), true, |committed| {
+        store.apply(&committed, &reader);
+    });
+    let mut recovered = recovered.expect("damage stops no start");
+    let is_kept = folder.checkpoint().find_lost(evidence, (&store, &reader), &mut recovered);
+    (recovered, is_kept)
+}
+
+#[test]
+fn what_the_log_lost_is_known_by_name_from_the_index() {
+    // Everything, the second half of a segment, a segment in the middle and at the end, a stretch.
+    let cut = |folder: &Folder, number, length| {
+        let path = folder.segment(number);
+        let file = fs::OpenOptions::new().write(true).open(path).expect("opened");
+        file.set_len(length).expect("cut");
+    };
+    type Spoil<'a> = &'a dyn Fn(&Folder);
+    let spoils: [(&str, Spoil<'_>); 5] = [
+        ("all", &|folder| (0..2).for_each(|number| cut(folder, number, 0))),
+        ("half", &|folder| cut(folder, 1, 100_000)),
+        ("first", &|folder| fs::remove_file(folder.segment(0)).expect("removed")),
+        ("last", &|folder| fs::remove_file(folder.segment(1)).expect("removed")),
+        ("stretch", &|folder| folder.overwrite(folder.segment(0), 5016, &[0xa5; 4096])),
+    ];
+    for (name, spoil) in spoils {
+        let folder = Folder::filled(&format!("lost-{name}"));
+        folder.keep();
+        assert_eq!(lost(&folder).0.damages, 0, "{name}: all is there");
+        let whole = fs::read(folder.segment(1)).expect("read");
+        spoil(&folder);
+        let verdict = check::check(&folder.0);
+        assert_eq!(verdict.code, check::DAMAGED, "{name}: {}", verdict.text);
+        let (found, is_written_down) = lost(&folder);
+        let here = found.records;
+        assert!(is_written_down && here < RECORDS, "{name}: {here}");
+        // A head holds no record.
+        let (heads, records): (Vec<Damage>, Vec<Damage>) =
+            found.damages_told.iter().partition(|damage| damage.is_head());
+        let count = found.damages - heads.len() as u64;
+        assert_eq!(here + count, RECORDS, "{name}: each is one damage");
+        assert!(records.iter().all(|it| it.digest.is_some()), "{name}: each has its name");
+        // The index is made anew now; what it knew is not forgotten.
+        folder.checkpoint().keep_only(&[]).expect("removed");
+        let again = lost(&folder).0;
+        let named = again.damages_told.iter().filter(|it| it.digest.is_some()).count();
+        assert!(named + 1 >= records.len(), "{name}: {named} of {}", records.len());
+        assert!(again.damages >= count, "{name}: a stretch may be told as well");
+        assert_eq!(check::check(&folder.0).code, check::DAMAGED, "{name}");
+        if name == "half" {
+            folder.write(1, &whole);
+            let again = lost(&folder).0;
+            assert_eq!((again.damages, again.records), (0, RECORDS), "all came back");
+            assert!(!folder.0.join("lost").exists());
+            assert_eq!(check::check(&folder.0).code, check::WHOLE);
+        }
+    }
 }
 
 #[test]

@@ -231,7 +231,7 @@ fn an_export_says_what_it_cannot_read() {
     let node = Node::new(|_, _| Reply::Say(404, "no"));
     let (code, out, error) = run(&["export", &node.address]);
     assert_eq!((code, out.as_str()), (Some(3), ""));
-    assert!(error.contains("/v1/query?limit=1000 answers 404 Not Found: no"), "{error}");
+    assert!(error.contains("/v1/health answers 404 Not Found: no"), "{error}");
     assert!(error.contains(&node.address), "{error}");
 }
 

@@ -27,6 +27,9 @@ pub const ROWS_MAX: usize = (1 << 31) - 1;
 /// Rows of the index in memory, at some 60 bytes, before they become a file; as many again while
 /// that is written.
 pub const SPILL_ROWS: usize = 1 << 17;
+/// Rows of one run: entries have three bytes for a row. So many stay in memory, a gigabyte of them,
+/// where the index cannot be written.
+pub const RUN_ROWS_MAX: usize = (1 << 24) - 1;
 /// Bodies in one page of a query; whatever `limit` says, so that a page of large texts stays small.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;
 /// Long queries looked at side by side, each with a page and the groups of a lens in memory, 6 MiB
@@ -296,6 +299,10 @@ pub const BATCH_RECORDS_MAX: usize = 1024;
 pub const COMMIT_QUEUE_BYTES_MAX: usize = 8 << 20;
 /// Bytes written by one flush at most.
 pub const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// File descriptors that no socket gets, or a quarter of all: the log's own, 64 segments that are
+/// read, and the runs of the index.
+pub const DESCRIPTORS_KEPT: u64 = 128;
 
 /// Damage kept one by one until it is made good; as many records are asked for by one call.
 pub const DAMAGES_MAX: usize = FETCH_HASHES_MAX;

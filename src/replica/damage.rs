@@ -7,15 +7,16 @@
 //! Never: asks a peer, takes a place's word for what the record there was.
 
 use super::{Output, Replica};
-use crate::base::Digest;
+use crate::base::{Digest, limits};
 use crate::journal::damage::{Damage, Damages};
 use crate::journal::{Bodies, Position};
 use crate::store::Applied;
 use crate::sync::Report;
 
 impl Replica {
-    /// Recovery fenced damage off: some of it told one by one, all of it counted, and heads made
-    /// anew or not. What was made good in an earlier life is not told again.
+    /// Recovery fenced damage off: some of it named, all of it counted, and heads made anew or not.
+    /// The first [`limits::DAMAGES_TOLD_MAX`] are told, but for what was made good in an earlier
+    /// life.
     pub fn handle_fenced(
         &mut self,
         (told, count): (&[Damage], u64),
@@ -28,7 +29,9 @@ impl Replica {
                 self.damages.handle_mended(damage.at);
                 continue;
             }
-            self.outbox.push_back(Output::Damaged(*damage));
+            if self.damages.open() <= limits::DAMAGES_TOLD_MAX as u64 {
+                self.outbox.push_back(Output::Damaged(*damage));
+            }
             if damage.is_head() && heads_are_anew {
                 self.outbox.extend(self.damages.handle_mended(damage.at).map(Output::Healed));
             }

@@ -10,7 +10,13 @@ impl Replica {
     /// Rows that were spilled are in a file now.
     pub fn handle_indexed(&mut self, run: Run) {
         self.store.adopt(run);
+        self.is_unindexed = false;
         self.spill();
+    }
+
+    /// Rows that were spilled cannot be written for now.
+    pub fn handle_unindexed(&mut self) {
+        self.is_unindexed = true;
     }
 
     /// The rows of the index that are in memory, for a file of their own, when the node stops.

@@ -1,7 +1,8 @@
 //! `stemedb-edge backup DIR TARGET`: a copy of a data directory to start a node on.
 //!
 //! In: a data directory, in use or not; a directory to be made. Out: the copy, whole or not at all,
-//! and a word on what it is. The node's id stays behind, for two live nodes must not share one.
+//! read again, and a word on what it is. The node's id stays behind, for two live nodes must not
+//! share one.
 //!
 //! Never: changes the original, writes into a directory that has something in it.
 
@@ -9,10 +10,12 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::disk::{Copied, Fault, copy, sync_directory};
+use super::check::{Scan, Verdict};
+use super::disk::{Copied, Fault, copy, recover, sync_directory};
 
-/// Copies the data directory `dir` to `target`; what to tell of it.
-pub fn back_up(dir: &Path, target: &Path) -> Result<String, Fault> {
+/// Copies the data directory `dir` to `target`; what to tell of it, and whether that is all.
+pub fn back_up(dir: &Path, target: &Path) -> Result<Verdict, Fault> {
+    let mut scan = Scan::begin(dir);
     make_empty(target)?;
     let (partial, log) = (target.join("log.partial"), target.join("log"));
     fs::create_dir(&partial).map_err(|error| Fault::new("creating", &partial, error))?;
@@ -22,7 +25,9 @@ pub fn back_up(dir: &Path, target: &Path) -> Result<String, Fault> {
     })?;
     fs::rename(&partial, &log).map_err(|error| Fault::new("renaming", &partial, error))?;
     sync_directory(target)?;
-    Ok(tell(dir, target, &copied))
+    let recovered = recover(&log, false, |committed| scan.see(&committed))?;
+    let verdict = scan.finish(&recovered)?;
+    Ok(Verdict { text: tell(dir, target, &copied) + &verdict.text, ..verdict })
 }
 
 fn make_empty(target: &Path) -> Result<(), Fault> {

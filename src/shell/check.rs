@@ -3,12 +3,14 @@
 //! In: a directory. Out: a summary, each damage with its place, an exit code. Works beside a
 //! running node. Never: writes, locks, or stops at the first damage.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
-use super::disk::{self, Fault, Recovered};
+use super::disk::{self, Checkpoint, Evidence, Fault, Recovered};
 use crate::base::Digest;
-use crate::journal::Committed;
+use crate::journal::{Committed, Position};
+use crate::sketch::Key;
 
 /// All is what was written.
 pub const WHOLE: u8 = 0;
@@ -29,34 +31,70 @@ pub struct Verdict {
     pub code: u8,
 }
 
+impl Verdict {
+    /// The last line: what it comes to.
+    pub fn summary(&self) -> &str {
+        self.text.lines().next_back().unwrap_or_default()
+    }
+}
+
 /// Verifies every frame, every hash, every archive below `dir`.
 pub fn check(dir: &Path) -> Verdict {
-    let log = dir.join("log");
-    // Eight bytes of each hash: a million records are 8 MiB, and two that share them by chance are
-    // not to be expected below a billion.
-    let mut seen: Vec<u64> = Vec::new();
-    let mut counts = Counts::default();
+    let mut scan = Scan::begin(dir);
     if let Some(holder) = disk::holder(dir) {
-        let _ =
-            writeln!(counts.lines, "in use by {holder}: what it writes now may be missing here");
+        let _ = writeln!(
+            scan.counts.lines,
+            "in use by {holder}: what it writes now may be missing here"
+        );
     }
-    let recovered = disk::recover(&log, false, |committed| {
+    let recovered = disk::recover(&dir.join("log"), false, |committed| scan.see(&committed));
+    let verdict = recovered.and_then(|recovered| scan.finish(&recovered));
+    verdict.unwrap_or_else(|fault| Verdict { text: format!("{fault}\n"), code: UNREADABLE })
+}
+
+/// A check under way, for whoever reads the log anyway.
+pub(super) struct Scan<'a> {
+    dir: &'a Path,
+    evidence: Option<Evidence>,
+    /// Eight bytes of each hash: a million records are 8 MiB, and two that share them by chance are
+    /// not to be expected below a billion.
+    seen: Vec<u64>,
+    counts: Counts,
+}
+
+impl Scan<'_> {
+    /// Before the log is read, which a running node may write to meanwhile: what the index knows
+    /// by now was written before.
+    pub(super) fn begin(dir: &Path) -> Scan<'_> {
+        let evidence = Checkpoint::new(dir, Key::new(None)).evidence();
+        Scan { dir, evidence, seen: Vec::new(), counts: Counts::default() }
+    }
+
+    /// A record of the log, in its order.
+    pub(super) fn see(&mut self, committed: &Committed) {
         let sealed = committed.sealed();
         if Digest::of(sealed.bytes()) != sealed.digest() {
-            counts.false_hash(&committed);
+            self.counts.false_hash(committed);
         }
-        counts.opaque += u64::from(sealed.is_opaque());
-        seen.push(front(&sealed.digest()));
-    });
-    let records = seen.len();
-    seen.sort_unstable();
-    seen.dedup();
-    counts.repeated = (records - seen.len()) as u64;
-    match recovered {
-        Ok(recovered) => {
-            counts.verdict(dir, &recovered, |it| seen.binary_search(&front(it)).is_ok())
-        }
-        Err(fault) => unreadable(&fault),
+        self.counts.opaque += u64::from(sealed.is_opaque());
+        self.seen.push(front(&sealed.digest()));
+    }
+
+    /// After the last one.
+    pub(super) fn finish(mut self, recovered: &Recovered) -> Result<Verdict, Fault> {
+        let records = self.seen.len();
+        self.seen.sort_unstable();
+        self.seen.dedup();
+        self.counts.repeated = (records - self.seen.len()) as u64;
+        let (seen, mut counts) = (self.seen, self.counts);
+        let is_here = |digest: &Digest| seen.binary_search(&front(digest)).is_ok();
+        let named = recovered.damages_told.iter().filter_map(|damage| damage.digest);
+        let named: BTreeSet<Digest> = named.collect();
+        let is_told = |digest: &Digest| is_here(digest) || named.contains(digest);
+        let mut see = |digest: &Digest, at| counts.lost(digest, at);
+        let found = disk::find_missing(self.dir, self.evidence.as_ref(), &is_told, &mut see);
+        found.map_err(|error| Fault::new("reading what was lost in", self.dir, error))?;
+        Ok(counts.verdict(self.dir, recovered, is_here))
     }
 }
 
@@ -69,6 +107,7 @@ struct Counts {
     opaque: u64,
     repeated: u64,
     false_hashes: u64,
+    lost: u64,
     lines: String,
 }
 
@@ -83,6 +122,17 @@ impl Counts {
             let _ = writeln!(
                 self.lines,
                 "segment {segment} offset {offset}: the body does not hash to its id {claimed}"
+            );
+        }
+    }
+
+    fn lost(&mut self, digest: &Digest, at: Position) {
+        self.lost += 1;
+        if self.lost <= LINES_MAX {
+            let (segment, offset) = (at.segment(), at.offset());
+            let _ = writeln!(
+                self.lines,
+                "segment {segment} offset {offset}: record {digest} was here and is lost"
             );
         }
     }
@@ -119,20 +169,17 @@ impl Counts {
         let _ = writeln!(
             text,
             "{}: {} records in {} bytes, {} opaque, {} repeated; {} damaged, {healed} of \
-             them made good; {} with a false hash",
+             them made good; {} with a false hash; {} lost",
             dir.display(),
             recovered.records,
             recovered.bytes,
             self.opaque,
             self.repeated,
             recovered.damages,
-            self.false_hashes
+            self.false_hashes,
+            self.lost
         );
-        let whole = recovered.damages == healed && self.false_hashes == 0;
+        let whole = recovered.damages == healed && self.false_hashes == 0 && self.lost == 0;
         Verdict { text, code: if whole { WHOLE } else { DAMAGED } }
     }
-}
-
-fn unreadable(fault: &Fault) -> Verdict {
-    Verdict { text: format!("{fault}\n"), code: UNREADABLE }
 }

@@ -408,19 +408,24 @@ impl Driver {
         .await;
     }
 
-    /// Tells the replica of each run that is written; ends only by a fault.
-    pub async fn run_indexer(&self) -> Fault {
+    /// Tells the replica of each run that is written, and of those that cannot be.
+    pub async fn run_indexer(&self) {
         loop {
             match self.indexer.written().await {
                 Ok(run) => {
                     self.touch(|replica, _, _| replica.handle_indexed(run));
                     let is_damaged = self.read(|replica, _| replica.damages().found() > 0);
                     // Damage that showed while the run was written is not known to its state.
-                    if let Err(fault) = is_damaged.then(|| self.indexer.forget()).transpose() {
-                        return fault;
+                    if let Some(Err(fault)) = is_damaged.then(|| self.indexer.forget()) {
+                        log::warn!("{fault}: the kept index is left as it is");
                     }
                 }
-                Err(fault) => return fault,
+                Err(fault) => {
+                    log::warn!(
+                        "{fault}: the index of older rows stays in memory until it can be written"
+                    );
+                    self.touch(|replica, _, _| replica.handle_unindexed());
+                }
             }
         }
     }

@@ -13,6 +13,7 @@ use async_executor::LocalExecutor;
 use http::{Method, StatusCode};
 use nanoserde::DeJson;
 
+use super::check::{self, Scan};
 use super::{ask, disk, reactor, secrets};
 use crate::base::{Secret, limits};
 use crate::config::{Export, ExportFrom};
@@ -39,14 +40,14 @@ pub fn run(export: &Export) -> ExitCode {
             key.map_err(End::Node).and_then(|key| {
                 let reactor = reactor::current().map_err(|error| End::Node(error.to_string()))?;
                 let walk = from_node(node.to_string(), key, &mut lines);
-                reactor.block_on(&LocalExecutor::new(), walk).map(|()| 0)
+                reactor.block_on(&LocalExecutor::new(), walk)
             })
         }
     };
-    let (why, code) = match exported.and_then(|damages| lines.finish().map(|()| damages)) {
-        Ok(0) if lines.long == 0 => (None, 0),
-        Ok(0) => (None, 1),
-        Ok(damages) => (Some(format!("{damages} damaged stretches were passed over")), 1),
+    let (why, code) = match exported.and_then(|short| lines.finish().map(|()| short)) {
+        Ok(None) if lines.long == 0 => (None, 0),
+        Ok(None) => (None, 1),
+        Ok(Some(why)) => (Some(format!("this is not all: {why}")), 1),
         // Whoever closed the output has read enough.
         Err(End::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => (None, 0),
         Err(End::Output(error)) => (Some(format!("writing: {error}")), 1),
@@ -90,12 +91,16 @@ impl Lines {
     }
 }
 
-/// The log's records in their order; the answer counts stretches of damage.
-fn from_directory(dir: &Path, lines: &mut Lines) -> Result<u64, End> {
+/// The log's records in their order; the answer says why that is not all.
+fn from_directory(dir: &Path, lines: &mut Lines) -> Result<Option<String>, End> {
+    let mut scan = Scan::begin(dir);
     let recovered = disk::recover(&dir.join("log"), false, |committed| {
+        scan.see(&committed);
         lines.put(&answer::assertion(committed.sealed()));
     });
-    recovered.map(|found| found.damages).map_err(|fault| End::Directory(fault.to_string()))
+    let verdict = recovered.and_then(|recovered| scan.finish(&recovered));
+    let verdict = verdict.map_err(|fault| End::Directory(fault.to_string()))?;
+    Ok((verdict.code != check::WHOLE).then(|| verdict.summary().to_owned()))
 }
 
 /// What a page shows of an entry and of the page behind it.
@@ -106,15 +111,29 @@ struct Entry {
     opaque: bool,
 }
 
+/// What a node says that it holds.
+#[derive(DeJson)]
+struct Health {
+    assertions_count: u64,
+    damaged_count: u64,
+}
+
 #[derive(DeJson)]
 struct Rest {
     #[nserde(default)]
     next_cursor: String,
 }
 
-/// The node's assertions, newest first; those that come meanwhile are not among them.
-async fn from_node(at: String, key: Option<Secret>, lines: &mut Lines) -> Result<(), End> {
+/// The node's assertions, newest first; those that come meanwhile are not among them. The answer
+/// says why that is not all: a page leaves out what cannot be read.
+async fn from_node(
+    at: String,
+    key: Option<Secret>,
+    lines: &mut Lines,
+) -> Result<Option<String>, End> {
     let fail = |why: String| End::Node(format!("{at}: {why}"));
+    let health = || ask::get::<Health>(&at, "/v1/health", key.as_ref());
+    let before = health().await.map_err(fail)?.assertions_count;
     let mut cursor = String::new();
     loop {
         let limit = limits::QUERY_LIMIT_MAX;
@@ -139,7 +158,11 @@ async fn from_node(at: String, key: Option<Secret>, lines: &mut Lines) -> Result
         let rest = Rest::deserialize_json(&page);
         let rest = rest.map_err(|error| fail(format!("{path} answers no page: {error}")))?;
         if rest.next_cursor.is_empty() {
-            return Ok(());
+            let damaged = health().await.map_err(fail)?.damaged_count;
+            let short = before.saturating_sub(lines.count);
+            return Ok((damaged > 0 || short > 0).then(|| {
+                format!("{damaged} damages of the node's log, {short} fewer than it said it had")
+            }));
         }
         cursor = rest.next_cursor;
     }

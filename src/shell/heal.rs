@@ -56,7 +56,7 @@ impl Healer {
                 Some(at) => {
                     // It takes the damaged record for a good one, even when another is there.
                     if let Err(fault) = self.checkpoint.forget() {
-                        log::error!("{fault}");
+                        log::warn!("{fault}: the kept index is left as it is");
                     }
                     self.driver.touch(|replica, _, bodies| replica.handle_damage(at, bodies));
                     pause = PAUSE_MIN;
@@ -73,7 +73,13 @@ impl Healer {
     async fn ask_around(&self, pool: &Pool) {
         let targets = self.driver.read(|replica, _| replica.cluster().targets());
         for target in targets {
-            let wanted = self.driver.read(|replica, _| replica.damages().wanted());
+            let (mut wanted, obstacle) = self
+                .driver
+                .read(|replica, _| (replica.damages().wanted(), replica.queue().obstacle()));
+            if obstacle.is_some() {
+                // One tells whether the disk takes records again.
+                wanted.truncate(1);
+            }
             if wanted.is_empty() {
                 return;
             }
@@ -82,7 +88,7 @@ impl Healer {
             match calls::fetch(&self.driver, &peer, &wanted, &mut bytes).await {
                 Ok(Reply::Fetched { good, .. }) => {
                     let (_, refusal) = self.driver.offer_all(good).await;
-                    if let Some(why) = &refusal {
+                    if let (Some(why), None) = (&refusal, obstacle) {
                         log_limit::warn(
                             (module_path!(), "", "refused repairs"),
                             format_args!("healing: {why}"),

@@ -34,6 +34,7 @@ pub mod peers;
 pub mod policed;
 pub mod pool;
 pub mod reactor;
+mod rebuild;
 pub mod resolve;
 pub mod scans;
 pub mod scrub;

@@ -4,10 +4,9 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use async_executor::LocalExecutor;
@@ -16,7 +15,7 @@ use futures_lite::future;
 use super::anti_entropy::Peers;
 use super::api::{Api, Surroundings};
 use super::bulk::BulkReads;
-use super::disk::{self, Checkpoint, Directory, Disk, Fault, Indexer, Reader, Recovered};
+use super::disk::{self, Checkpoint, Directory, Disk, Fault, Indexer, Reader};
 use super::door::Door;
 use super::driver::{self, Driver};
 use super::edge_service::EdgeService;
@@ -28,6 +27,7 @@ use super::pace::Pace;
 use super::policed::Policed;
 use super::pool::Pool;
 use super::reactor::{self, Timer};
+use super::rebuild::{self, CHECKPOINT_AFTER, Rebuilt};
 use super::scrub::{Scrubbed, Scrubber};
 use super::signals::{Signal, Signals};
 use super::socket::{self, TcpListener};
@@ -41,7 +41,6 @@ use crate::config::{Endpoint, Settings};
 use crate::journal::{self, CommitQueue, Position};
 use crate::replica::Replica;
 use crate::sketch::Key;
-use crate::store::{Spill, Store};
 use crate::swim::{self, State, Update};
 use crate::wire::http::Cors;
 use crate::wire::http::policy::{Hosts, Policy};
@@ -51,8 +50,8 @@ use crate::wire::metrics::GrpcCount;
 const EXIT_START: u8 = 1;
 /// A write or a flush failed: nobody knows what the page cache holds, a restart recovers.
 const EXIT_DISK: u8 = 74;
-/// So many assertions are worth an index of their own, or one made anew at a start.
-const CHECKPOINT_AFTER: u64 = 10_000;
+/// How often the names of the data directory are looked up; costs three calls of the system.
+const NAMES_INTERVAL: Duration = Duration::from_millis(500);
 /// How often free memory goes back to the system after a burst.
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -89,7 +88,7 @@ struct Node {
     /// Of API and gateway.
     policies: [Policy; 2],
     checkpoint: Checkpoint,
-    _directory: Directory,
+    directory: Directory,
 }
 
 /// Takes the signals before the first thread, and binds before the first change on disk; `None` if
@@ -128,7 +127,7 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
     let policies = [api_bound, gateway_bound].map(|bound| policy(settings, bound));
     let [of_api, of_gateway] = policies.clone();
     let listeners = [(&api, of_api), (&gateway, of_gateway)];
-    let reading = move || recover(&log, key, &kept, capacity.rows);
+    let reading = move || rebuild::rebuild(&log, key, &kept, capacity.rows);
     let bounds = http::Bounds::of(&capacity);
     let recovered = starting::serve_while(listeners, (door, bounds), &signals, reading);
     let Some(recovered) = recovered.map_err(text)? else { return Ok(None) };
@@ -146,7 +145,6 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
     }
     let scrubber = Scrubber::new(driver.clone(), directory.log(), unreadable);
     let healer = Healer::new(driver.clone(), unread, checkpoint.clone());
-    let _directory = directory;
     Ok(Some(Node {
         capacity,
         memory,
@@ -161,7 +159,7 @@ fn start(settings: &Settings) -> Result<Option<Node>, String> {
         rpc,
         policies,
         checkpoint,
-        _directory,
+        directory,
     }))
 }
 
@@ -189,65 +187,12 @@ fn bind(flag: &str, address: SocketAddr, capacity: &Capacity) -> Result<TcpListe
     bound.map_err(|error| format!("--{flag} {address}: {error}"))
 }
 
-/// Rebuilds everything from the log, or what came since the index was last kept. A spill that found
-/// no room is left over.
-fn recover(log: &Path, key: Key, checkpoint: &Checkpoint, rows: usize) -> Result<Found, Fault> {
-    let begun = Instant::now();
-    let reader = Reader::new(log);
-    let (whole, mut store) = match checkpoint.load() {
-        Some((whole, store)) => (Some(whole), store.spilling_after(rows)),
-        None => {
-            checkpoint.clear()?;
-            (None, Store::with_key(fastrand::u64(..), key).spilling_after(rows))
-        }
-    };
-    let known = store.len();
-    let mut rest = Ok(None);
-    let recovered = disk::recover_from(log, true, whole, |committed| {
-        store.place(&committed, &reader);
-        if let Some(mut spill) = store.spill() {
-            // Whether the log is whole shows at its end.
-            spill.state = None;
-            rest = write_run(checkpoint, &mut store, spill);
-        }
-    })?;
-    store.settle();
-    tell(&recovered, (store.len(), known), begun.elapsed());
-    if recovered.damages > 0 {
-        checkpoint.forget()?;
-    } else if store.len() - known >= CHECKPOINT_AFTER
-        && let Some(spill) = store.spill_all()
-    {
-        rest = write_run(checkpoint, &mut store, spill);
-    }
-    rest.map(|rest| (recovered, store, rest))
-}
-
-/// What recovery comes to.
-type Found = (Recovered, Store, Option<Spill>);
-
-/// Without room, the rows stay in memory.
-fn write_run(
-    checkpoint: &Checkpoint,
-    store: &mut Store,
-    mut spill: Spill,
-) -> Result<Option<Spill>, Fault> {
-    match checkpoint.spill(&mut spill) {
-        Ok(run) => {
-            store.adopt(run);
-            Ok(None)
-        }
-        Err(fault) if disk::obstacle(&fault.source).is_some() => Ok(Some(spill)),
-        Err(fault) => Err(fault),
-    }
-}
-
 /// The node with what recovery found, and the threads that it writes and verifies by.
 fn drive(
     (settings, capacity): (&Settings, &Capacity),
     directory: &Directory,
     me: Update,
-    (recovered, store, rest): Found,
+    Rebuilt { recovered, store, rest }: Rebuilt,
     (unreadable, checkpoint): (Sender<Position>, Checkpoint),
 ) -> Result<Rc<Driver>, Fault> {
     let reader = Reader::watched(directory.log(), unreadable);
@@ -280,21 +225,6 @@ fn drive(
     Ok(driver)
 }
 
-fn tell(recovered: &Recovered, (all, known): (u64, u64), took: Duration) {
-    log::info!(
-        "recovered assertions={all} records={} bytes={} in {} ms, {known} by the kept index",
-        recovered.records,
-        recovered.bytes,
-        took.as_millis()
-    );
-    if recovered.torn_bytes > 0 {
-        log::warn!("cut off {} bytes of an unfinished write", recovered.torn_bytes);
-    }
-    if recovered.damages > 0 {
-        log::warn!("{} damaged records are fenced off, old ones included", recovered.damages);
-    }
-}
-
 impl Node {
     fn serve(self, settings: &Settings) -> ExitCode {
         let executor = Rc::new(LocalExecutor::new());
@@ -314,8 +244,7 @@ impl Node {
         let membership = Membership::start(state, pool.clone(), peers.clone(), tasks.clone());
         let (finder, seeds) = (membership.clone(), settings.seeds.clone());
         tasks.spawn(async move { finder.find_seeds(&seeds).await });
-        let driver = self.driver.clone();
-        tasks.spawn(async move { future::or(driver.run_deadlines(), driver.run_scans()).await });
+        tasks.spawn(run_driver(self.driver.clone()));
         tasks.spawn(trim_after_bursts());
         tasks.spawn(log_limit::tell_left_out());
         let scrubbed = self.scrubber.done();
@@ -356,7 +285,7 @@ impl Node {
             ExitCode::SUCCESS
         };
         let failed = async {
-            let fault = future::or(self.driver.run_disk(), self.driver.run_indexer()).await;
+            let fault = future::or(self.driver.run_disk(), displaced(&self.directory)).await;
             log::error!("{fault}; nothing more can be written, restart to recover");
             ExitCode::from(EXIT_DISK)
         };
@@ -427,6 +356,22 @@ fn surroundings(
         http_connections: at_api.clone(),
         gateway_connections: at_gateway.clone(),
         scrubbed,
+    }
+}
+
+/// Deadlines, queries in slices, runs of the index: all that goes on without a call.
+async fn run_driver(driver: Rc<Driver>) {
+    let scans = future::or(driver.run_deadlines(), driver.run_scans());
+    future::or(driver.run_indexer(), scans).await;
+}
+
+/// Done when the data directory is not where it was any more.
+async fn displaced(directory: &Directory) -> Fault {
+    loop {
+        Timer::after(NAMES_INTERVAL).await;
+        if let Err(fault) = directory.check_names() {
+            return fault;
+        }
     }
 }
 

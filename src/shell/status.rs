@@ -67,6 +67,26 @@ pub struct Health {
     /// The root over them.
     pub merkle_root: String,
     version: String,
+    #[nserde(default)]
+    damaged_count: u64,
+    #[nserde(default)]
+    writes: String,
+}
+
+impl Health {
+    /// What is wrong with the node, in words.
+    fn troubles(&self) -> Vec<String> {
+        let damaged = self.damaged_count;
+        let damage =
+            (damaged > 0).then(|| format!("its log is DAMAGED: {damaged} records or heads"));
+        let writes = match &*self.writes {
+            "" | "ok" => None,
+            "read_only" => Some("its disk is READ-ONLY, it takes no claims".to_owned()),
+            "disk_full" => Some("its disk is FULL, it takes no claims".to_owned()),
+            other => Some(format!("it takes no claims: {other}")),
+        };
+        damage.into_iter().chain(writes).collect()
+    }
 }
 
 #[derive(DeJson)]
@@ -93,9 +113,9 @@ pub fn run(options: &config::Status) -> ExitCode {
     });
     // A closed output is no reason to change the exit code.
     match shown {
-        Ok(text) => {
+        Ok((text, is_well)) => {
             let _ = io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
+            ExitCode::from(u8::from(!is_well))
         }
         Err(why) => {
             let _ = writeln!(io::stderr(), "stemedb-edge: {}: {why}", options.at);
@@ -104,7 +124,8 @@ pub fn run(options: &config::Status) -> ExitCode {
     }
 }
 
-async fn look(at: &str, key: Option<&Secret>) -> Result<String, String> {
+/// The table, and whether nothing is wrong with the nodes that answer.
+async fn look(at: &str, key: Option<&Secret>) -> Result<(String, bool), String> {
     let cluster: Cluster = ask::get(at, "/v1/cluster/status", key).await?;
     let ranges: Ranges = ask::get(at, "/v1/admin/ranges", key).await?;
     let mut rows = Vec::new();
@@ -121,7 +142,9 @@ async fn look(at: &str, key: Option<&Secret>) -> Result<String, String> {
         };
         rows.push((member, health));
     }
-    Ok(table(&cluster, &ranges, &rows))
+    let answered = rows.iter().filter_map(|(_, health)| health.as_ref().ok());
+    let is_well = answered.into_iter().all(|health| health.troubles().is_empty());
+    Ok((table(&cluster, &ranges, &rows), is_well))
 }
 
 fn table(cluster: &Cluster, ranges: &Ranges, rows: &[(&Member, Result<Health, String>)]) -> String {
@@ -174,6 +197,13 @@ fn table(cluster: &Cluster, ranges: &Ranges, rows: &[(&Member, Result<Health, St
         if !why.is_empty() {
             let (node, why) = (foreign::shown(cut(&member.node_id)), foreign::shown(why));
             writeln!(text, "{node} does not answer: {why}")
+                .expect("writing to a String cannot fail");
+        }
+    }
+    for (member, health) in rows.iter().filter_map(|(it, health)| Some((it, health.as_ref().ok()?)))
+    {
+        for trouble in health.troubles() {
+            writeln!(text, "{}: {trouble}", cut(&member.node_id))
                 .expect("writing to a String cannot fail");
         }
     }
@@ -230,8 +260,13 @@ mod tests {
         let ranges = r#"{"ranges":[{"shard":0,"replicas":["aaaaaaaaaaaaaaaa","bbbbbbbbbbbbbbbb"]},
             {"shard":1,"replicas":["bbbbbbbbbbbbbbbb"]}]}"#;
         let ranges = Ranges::deserialize_json(ranges).expect("the shape of docs/http.md");
-        let health =
-            Health { assertions_count: 9, merkle_root: "cc".repeat(32), version: "0.1.0".into() };
+        let health = Health {
+            assertions_count: 9,
+            merkle_root: "cc".repeat(32),
+            version: "0.1.0".into(),
+            damaged_count: 2,
+            writes: "read_only".into(),
+        };
         let why = "no\n\u{1b}[2Jroots: equal".to_owned();
         let rows = [(&cluster.members[0], Ok(health)), (&cluster.members[1], Err(why))];
         let text = table(&cluster, &ranges, &rows);
@@ -240,11 +275,10 @@ mod tests {
         let own = ["aaaaaaaaaaaa*", "Alive", "a:1", "a:2", "0.1.0", "1", "1", "9", "cccccccccccc"];
         assert_eq!(lines[1], own);
         assert_eq!(lines[2], ["bbbbbbbbbbbb", "Suspect", "b:1", "b:2", "-", "1", "2", "-", "-"]);
-        assert!(
-            text.contains(
-                "bbbbbbbbbbbb does not answer: no\\n\\u{1b}[2Jroots: equal\nroots: equal\n"
-            )
-        );
+        let troubles = "bbbbbbbbbbbb does not answer: no\\n\\u{1b}[2Jroots: equal\n\
+            aaaaaaaaaaaa: its log is DAMAGED: 2 records or heads\n\
+            aaaaaaaaaaaa: its disk is READ-ONLY, it takes no claims\nroots: equal\n";
+        assert!(text.contains(troubles), "{text}");
         assert!(text.contains("5 pushed, 6 failed, 7 left to anti-entropy, 8 waiting"));
         let sync = "sync with bbbbbbbbbbbb (pull): 9 received, 11 to come; 10 sent, 12 to go\n";
         assert!(text.ends_with(sync), "{text}");

@@ -341,8 +341,7 @@ impl Store {
     /// What a start needs beside the runs, if the store is sound and all of it is in runs.
     pub fn state(&self) -> Option<State> {
         let is_all = self.frozen.is_none() && self.newest.len() == 0;
-        let runs = || self.runs.iter().map(|run| run.name()).collect();
-        (is_all && self.is_sound()).then(|| State::of(self, runs()))
+        (is_all && self.is_sound()).then(|| State::of(self, self.runs()))
     }
 
     /// The rows that were spilled are in a file, those of an older run among them, perhaps.
@@ -401,15 +400,7 @@ impl Store {
         if let Some((row, _)) = self.moved.iter().find(|(_, place)| **place == at) {
             return Some(*row);
         }
-        let (mut low, mut high) = (0, self.end_row());
-        while low < high {
-            let middle = low.midpoint(high);
-            if self.holder(middle).position(middle) < at {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
+        let low = self.rows_before(at) as Row;
         let is_it = low < self.end_row() && self.holder(low).position(low) == at;
         (is_it && !self.moved.contains_key(&low)).then_some(low)
     }

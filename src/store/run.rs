@@ -285,15 +285,37 @@ impl Run {
     }
 
     fn page(&self, section: &Section, index: usize) -> Vec<u8> {
+        self.read_page(section, index).unwrap_or_else(|| self.pages.give_up())
+    }
+
+    fn read_page(&self, section: &Section, index: usize) -> Option<Vec<u8>> {
         let shape = section.shape;
         let first = index * shape.per_page;
         let count = shape.per_page.min(section.count - first);
         let mut page = vec![0; count * shape.width];
         let is_read = self.pages.read(section.at + (first * shape.width) as u64, &mut page);
-        if !is_read || crc32c::crc32c(&page) != section.checksums[index] {
-            self.pages.give_up();
+        (is_read && crc32c::crc32c(&page) == section.checksums[index]).then_some(page)
+    }
+
+    /// Whether every page can be read and is what was written.
+    pub fn is_whole(&self) -> bool {
+        let [subjects, predicates] = &self.names;
+        [&self.hashes, &self.places, subjects, predicates].into_iter().all(|section| {
+            (0..section.fences.len()).all(|index| self.read_page(section, index).is_some())
+        })
+    }
+
+    /// Shows the hash of every row, in ascending order, and where its record was appended.
+    pub fn records(&self, see: &mut dyn FnMut(&Digest, Position)) {
+        let mut places = Vec::with_capacity(self.len());
+        while places.len() < self.len() {
+            let next = self.first + places.len() as Row;
+            places.extend(self.places(next).since(next));
         }
-        page
+        self.hashes_from(0, &mut |row, hash| {
+            see(hash, places[(row - self.first) as usize]);
+            true
+        });
     }
 }
 

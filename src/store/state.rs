@@ -107,3 +107,15 @@ impl State {
         })
     }
 }
+
+impl Store {
+    /// How many rows are in no run.
+    pub fn unspilled(&self) -> usize {
+        self.tables().map(Memtable::len).sum()
+    }
+
+    /// The names of its runs, those with the oldest rows first.
+    pub fn runs(&self) -> Vec<Digest> {
+        self.runs.iter().map(|run| run.name()).collect()
+    }
+}

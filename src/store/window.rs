@@ -40,6 +40,20 @@ impl Window {
 }
 
 impl Store {
+    /// How many rows were appended before a place.
+    pub fn rows_before(&self, at: Position) -> u64 {
+        let (mut low, mut high) = (0, self.end_row());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.holder(middle).position(middle) < at {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        u64::from(low)
+    }
+
     /// Records of some rows from the first on, within about so many bytes (one at least); `None`
     /// if none of them is left.
     pub fn window(&self, rows: Range<Row>, bytes: u64) -> Option<Window> {

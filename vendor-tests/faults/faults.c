@@ -7,6 +7,10 @@
  *   sync-eio    a flush fails with EIO
  *   full        a write fails with ENOSPC
  *   slow-read   a read takes 20 ms longer
+ *   emfile      no new file can be opened: EMFILE
+ * Of an index directory:
+ *   index-eio   every change fails with EIO
+ *   index-eperm every change fails with EPERM
  * Each failure adds a line to the file named by FAULTS with ".told" behind.
  */
 #define _GNU_SOURCE
@@ -17,23 +21,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <stdarg.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
-static int is_log(int fd) {
+static int is_below(int fd, const char *directory) {
     char link[64], path[PATH_MAX];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path - 1);
     if (length < 0)
         return 0;
     path[length] = 0;
-    return strstr(path, "/log/") != NULL;
+    return strstr(path, directory) != NULL;
 }
 
-static int is_wrong(int fd, const char *what) {
+static int is_said(const char *what) {
     const char *name = getenv("FAULTS");
     char word[32] = "";
-    if (name == NULL || !is_log(fd))
+    if (name == NULL)
         return 0;
     FILE *file = fopen(name, "r");
     if (file == NULL)
@@ -42,6 +48,8 @@ static int is_wrong(int fd, const char *what) {
     fclose(file);
     return found == 1 && strcmp(word, what) == 0;
 }
+
+static int is_wrong(int fd, const char *what) { return is_below(fd, "/log/") && is_said(what); }
 
 static void tell(const char *what) {
     char name[PATH_MAX];
@@ -111,4 +119,79 @@ ssize_t pread64(int fd, void *bytes, size_t count, off64_t at) {
 
 ssize_t pread(int fd, void *bytes, size_t count, off_t at) {
     return slow_read(fd, bytes, count, at);
+}
+
+/* The error that a change of this path gets; 0: none. */
+static int index_error(const char *path) {
+    if (strstr(path, "/index") == NULL)
+        return 0;
+    if (is_said("index-eio"))
+        return EIO;
+    return is_said("index-eperm") ? EPERM : 0;
+}
+
+static int is_index_wrong(const char *path) {
+    int error = index_error(path);
+    if (error == 0)
+        return 0;
+    tell("index");
+    errno = error;
+    return 1;
+}
+
+static int faulty_open(const char *path, int flags, mode_t mode) {
+    static int (*real)(const char *, int, ...);
+    if (real == NULL)
+        real = dlsym(RTLD_NEXT, "open64");
+    if ((flags & O_ACCMODE) != O_RDONLY && is_index_wrong(path))
+        return -1;
+    if ((flags & O_CREAT) != 0 && strstr(path, "/log/") != NULL && is_said("emfile")) {
+        tell("emfile");
+        errno = EMFILE;
+        return -1;
+    }
+    return real(path, flags, mode);
+}
+
+#define WITH_MODE                                                                                  \
+    mode_t mode = 0;                                                                               \
+    if ((flags & O_CREAT) != 0) {                                                                  \
+        va_list rest;                                                                              \
+        va_start(rest, flags);                                                                     \
+        mode = va_arg(rest, mode_t);                                                               \
+        va_end(rest);                                                                              \
+    }
+
+int open64(const char *path, int flags, ...) {
+    WITH_MODE
+    return faulty_open(path, flags, mode);
+}
+
+int open(const char *path, int flags, ...) {
+    WITH_MODE
+    return faulty_open(path, flags, mode);
+}
+
+ssize_t write(int fd, const void *bytes, size_t count) {
+    static ssize_t (*real)(int, const void *, size_t);
+    if (real == NULL)
+        real = dlsym(RTLD_NEXT, "write");
+    if (is_below(fd, "/index/") && is_index_wrong("/index"))
+        return -1;
+    return real(fd, bytes, count);
+}
+
+int unlink(const char *path) {
+    int (*real)(const char *) = dlsym(RTLD_NEXT, "unlink");
+    return is_index_wrong(path) ? -1 : real(path);
+}
+
+int rename(const char *from, const char *to) {
+    int (*real)(const char *, const char *) = dlsym(RTLD_NEXT, "rename");
+    return is_index_wrong(from) ? -1 : real(from, to);
+}
+
+int mkdir(const char *path, mode_t mode) {
+    int (*real)(const char *, mode_t) = dlsym(RTLD_NEXT, "mkdir");
+    return is_index_wrong(path) ? -1 : real(path, mode);
 }

@@ -2,13 +2,11 @@
 //! room; and kill -9, again and again. What was acknowledged is there afterwards.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use tempfile::TempDir;
 use vendor_tests::api::{self, Answer};
 use vendor_tests::claims::claim;
+use vendor_tests::faults::Faults;
 use vendor_tests::node::{Node, command};
 use vendor_tests::set::{self, Hash};
 use vendor_tests::wait::until;
@@ -21,46 +19,6 @@ const CLIENTS: u64 = 4;
 const EXIT_DISK: i32 = 74;
 /// The least disk budget, in bytes.
 const BUDGET: u64 = 64 << 10;
-
-/// The library in front of the C library, and the word that says what is wrong.
-struct Faults(TempDir);
-
-impl Faults {
-    fn new() -> Faults {
-        let place = tempfile::tempdir().expect("a temp dir");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("faults/faults.c");
-        let library = place.path().join("faults.so");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&library);
-        let built = compiler.arg(source).arg("-ldl").status().expect("cc is there");
-        assert!(built.success());
-        let faults = Faults(place);
-        faults.set("none");
-        faults
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.path().join("faults")
-    }
-
-    fn set(&self, what: &str) {
-        std::fs::write(self.file(), what).expect("written");
-    }
-
-    /// How often something went wrong.
-    fn told(&self) -> usize {
-        let told = std::fs::read_to_string(self.0.path().join("faults.told"));
-        told.map_or(0, |told| told.lines().count())
-    }
-
-    fn start(&self) -> Node {
-        let (library, file) = (self.0.path().join("faults.so"), self.file());
-        Node::start(&[
-            ("LD_PRELOAD", library.to_str().expect("a plain path")),
-            ("FAULTS", file.to_str().expect("a plain path")),
-        ])
-    }
-}
 
 async fn write(node: &Node, number: u64) -> std::io::Result<Answer> {
     api::post(node.http, "/v1/assert", &claim(number)).await

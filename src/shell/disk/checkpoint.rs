@@ -10,6 +10,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use super::evidence::Evidence;
 use super::recovery::{Recovered, closed_bytes, read_segment};
 use super::{Fault, Reader, find_segments, segment_path, sync_directory};
 use crate::base::Digest;
@@ -27,7 +28,7 @@ const EXIT_DISK: i32 = 74;
 /// The index directory of one data directory.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    directory: PathBuf,
+    data: PathBuf,
     key: Key,
 }
 
@@ -49,7 +50,8 @@ impl Pages for RunFile {
         let path = self.path.display();
         log::error!("{path} is not what was written: restart to make it anew from the log");
         if let Err(fault) = self.checkpoint.forget() {
-            log::error!("{fault}: remove it by hand before the restart");
+            // A start that cannot write to the index reads all of its pages before it trusts it.
+            log::warn!("{fault}: the kept index is left as it is");
         }
         log::logger().flush();
         std::process::exit(EXIT_DISK)
@@ -83,16 +85,67 @@ impl Stamp {
     }
 }
 
+impl Kept {
+    /// The index and what of the log it stands for; `None` if there is none to be trusted.
+    pub fn fitting(self) -> Option<(Recovered, Store)> {
+        match self {
+            Kept::Fits(recovered, store) => Some((recovered, *store)),
+            Kept::Nothing | Kept::Differs(_) => None,
+        }
+    }
+}
+
+/// What is kept beside the runs.
+struct Manifest {
+    key: Digest,
+    stamps: Vec<Stamp>,
+    state: State,
+}
+
+impl Manifest {
+    fn load(key: Key, source: &mut Source) -> Option<Manifest> {
+        (source.bytes()? == MAGIC && source.u32()? == VERSION).then_some(())?;
+        let name = Digest(source.bytes()?);
+        let stamps = source.list(Stamp::load)?;
+        Some(Manifest { key: name, stamps, state: State::load(key, source)? })
+    }
+}
+
+/// What a start finds of the index.
+#[derive(Debug)]
+pub enum Kept {
+    /// There is none.
+    Nothing,
+    /// It stands for the log up to where that was recovered.
+    Fits(Recovered, Box<Store>),
+    /// The log is another, or the index is; what that knows may still be true.
+    Differs(Evidence),
+}
+
 impl Checkpoint {
     /// Of the data directory at this path; the key is the sketch's.
     pub fn new(directory: &Path, key: Key) -> Checkpoint {
-        Checkpoint { directory: directory.to_owned(), key }
+        Checkpoint { data: directory.to_owned(), key }
     }
 
     /// Writes rows to a file of their own. With the state that goes with them, it is also what the
     /// next start takes in.
     pub fn spill(&self, spill: &mut Spill) -> Result<Run, Fault> {
-        let index = self.index();
+        let run = self.write(spill)?;
+        match &mut spill.state {
+            Some(state) => {
+                state.add_run(run.name());
+                self.save(state)?;
+                self.sweep(state.runs());
+            }
+            None => self.forget()?,
+        }
+        Ok(run)
+    }
+
+    /// Writes rows to a file of their own, and leaves what a start takes in as it is.
+    pub fn write(&self, spill: &Spill) -> Result<Run, Fault> {
+        let index = self.directory();
         if index.is_file() {
             // That of an older build.
             fs::remove_file(&index).map_err(|error| Fault::new("removing", &index, error))?;
@@ -103,19 +156,10 @@ impl Checkpoint {
             |sink| Ok(spill.write(sink)),
             |name| self.run_path(name),
         )?;
-        let run = self.open(&name).ok_or_else(|| {
+        self.open(&name).ok_or_else(|| {
             let unreadable = io::Error::other("it is not what was written");
             Fault::new("reading", &self.run_path(&name), unreadable)
-        })?;
-        match &mut spill.state {
-            Some(state) => {
-                state.add_run(name);
-                self.save(state)?;
-                self.sweep(state.runs());
-            }
-            None => self.forget()?,
-        }
-        Ok(run)
+        })
     }
 
     /// Keeps what a start needs beside the runs.
@@ -134,7 +178,7 @@ impl Checkpoint {
             sink.put(digest.as_bytes());
             Ok(())
         };
-        self.replace(&self.index().join("new"), put, |()| self.manifest()).map(|_| ())
+        self.replace(&self.directory().join("new"), put, |()| self.manifest()).map(|_| ())
     }
 
     /// Writes a file whole, or leaves things as they were.
@@ -151,7 +195,7 @@ impl Checkpoint {
         })?;
         let path = path(&written);
         fs::rename(new, &path).map_err(|error| Fault::new("renaming", new, error))?;
-        sync_directory(&self.index())?;
+        sync_directory(&self.directory())?;
         Ok((written, path))
     }
 
@@ -171,22 +215,22 @@ impl Checkpoint {
     /// be read any more.
     pub fn forget(&self) -> Result<(), Fault> {
         match fs::remove_file(self.manifest()) {
-            Ok(()) => sync_directory(&self.index()),
+            Ok(()) => sync_directory(&self.directory()),
             Err(error) if is_absent(&error) => Ok(()),
             Err(error) => Err(Fault::new("removing", &self.manifest(), error)),
         }
     }
 
-    /// Removes what is left of an index that is of no use.
-    pub fn clear(&self) -> Result<(), Fault> {
+    /// Removes what a start would take in, and all runs but those in use.
+    pub fn keep_only(&self, runs: &[Digest]) -> Result<(), Fault> {
         self.forget()?;
-        self.sweep(&[]);
+        self.sweep(runs);
         Ok(())
     }
 
     /// Removes the files of runs that no start will take in; those in use stay readable.
     fn sweep(&self, keep: &[Digest]) {
-        let Ok(found) = fs::read_dir(self.index()) else { return };
+        let Ok(found) = fs::read_dir(self.directory()) else { return };
         let keep: Vec<PathBuf> = keep.iter().map(|name| self.run_path(name)).collect();
         let runs = found.flatten().map(|entry| entry.path());
         for path in runs.filter(|path| path.extension().is_some_and(|it| it == "run")) {
@@ -197,19 +241,40 @@ impl Checkpoint {
         }
     }
 
-    /// The index and what of the log it stands for; `None` if there is none to be trusted.
-    pub fn load(&self) -> Option<(Recovered, Store)> {
-        let length = fs::metadata(self.manifest()).ok().map(|found| found.len());
-        let trusted = length.and_then(|length| {
-            let length = length.checked_sub(DIGEST_BYTES)?;
-            self.is_intact(length).ok().filter(|is_intact| *is_intact)?;
-            let mut file = File::open(self.manifest()).ok()?.take(length);
-            self.read(&mut Source::new(&mut |window| file.read(window).unwrap_or(0)))
-        });
-        if trusted.is_none() && length.is_some() {
-            log::warn!("the kept index does not fit the log: reading all of it");
+    /// The index and what of the log it stands for, or what else is known of it.
+    pub fn load(&self) -> Kept {
+        if !self.manifest().exists() {
+            return Kept::Nothing;
         }
-        trusted
+        let Some(manifest) = self.read_manifest() else {
+            log::warn!("the kept index cannot be read: reading all of the log");
+            return Kept::Nothing;
+        };
+        let evidence = self.evidence_of(&manifest.state);
+        match self.fit(manifest) {
+            Some((recovered, store)) => Kept::Fits(recovered, Box::new(store)),
+            None => {
+                log::warn!("the kept index does not fit the log: reading all of it");
+                Kept::Differs(evidence)
+            }
+        }
+    }
+
+    /// What the index knows, whether or not it fits the log.
+    pub fn evidence(&self) -> Option<Evidence> {
+        Some(self.evidence_of(&self.read_manifest()?.state))
+    }
+
+    fn evidence_of(&self, state: &State) -> Evidence {
+        let runs = state.runs().iter().map(|name| self.open(name)).collect();
+        Evidence::new(state.end(), state.len(), runs)
+    }
+
+    fn read_manifest(&self) -> Option<Manifest> {
+        let length = fs::metadata(self.manifest()).ok()?.len().checked_sub(DIGEST_BYTES)?;
+        self.is_intact(length).ok().filter(|is_intact| *is_intact)?;
+        let mut file = File::open(self.manifest()).ok()?.take(length);
+        Manifest::load(self.key, &mut Source::new(&mut |window| file.read(window).unwrap_or(0)))
     }
 
     fn is_intact(&self, length: u64) -> io::Result<bool> {
@@ -221,16 +286,16 @@ impl Checkpoint {
         Ok(hasher.finalize() == digest)
     }
 
-    fn read(&self, source: &mut Source) -> Option<(Recovered, Store)> {
-        let is_ours = source.bytes()? == MAGIC && source.u32()? == VERSION;
-        if !is_ours || source.bytes()? != self.key.name().0 {
-            return None;
-        }
-        let stamps = source.list(Stamp::load)?;
-        let state = State::load(self.key, source)?;
+    /// Takes the index for what it is, if nothing of the log speaks against it.
+    fn fit(&self, Manifest { key, stamps, state }: Manifest) -> Option<(Recovered, Store)> {
+        (key == self.key.name()).then_some(())?;
         let (tail, count) = (state.end(), state.len());
         let is_open_as_it_was = self.compare(&stamps, tail)?;
-        let runs = state.runs().iter().map(|name| self.open(name)).collect::<Option<_>>()?;
+        let runs = state.runs().iter().map(|name| self.open(name)).collect::<Option<Vec<_>>>()?;
+        // A bad page that shows later can only be forgotten where the index can be written.
+        let draft = self.directory().join("new");
+        let is_writable = File::create(&draft).and_then(|_| fs::remove_file(&draft)).is_ok();
+        (is_writable || runs.iter().all(Run::is_whole)).then_some(())?;
         let store = state.into_store(runs)?;
         let bytes = closed_bytes(&self.log(), tail)?;
         let fits = is_open_as_it_was || self.knows_segment(&store, tail);
@@ -276,22 +341,28 @@ impl Checkpoint {
         })
     }
 
-    fn index(&self) -> PathBuf {
-        self.directory.join("index")
+    /// Where the index is.
+    pub fn directory(&self) -> PathBuf {
+        self.data.join("index")
+    }
+
+    /// The data directory that it belongs to.
+    pub(super) fn data(&self) -> &Path {
+        &self.data
     }
 
     fn manifest(&self) -> PathBuf {
-        self.index().join("manifest")
+        self.directory().join("manifest")
     }
 
     fn run_path(&self, name: &Digest) -> PathBuf {
         let mut file = name.to_string();
         file.truncate(16);
-        self.index().join(file + ".run")
+        self.directory().join(file + ".run")
     }
 
     fn log(&self) -> PathBuf {
-        self.directory.join("log")
+        self.data.join("log")
     }
 }
 

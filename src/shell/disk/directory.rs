@@ -3,7 +3,7 @@
 //! In: a path. Out: the directory, locked until dropped; the node's id. Never: touches a directory
 //! that another process holds.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,8 @@ use crate::base::NodeId;
 #[derive(Debug)]
 pub struct Directory {
     log: PathBuf,
-    _lock: File,
+    /// What is locked, and the directories, under the names by which they were opened.
+    held: Vec<(PathBuf, File)>,
 }
 
 impl Directory {
@@ -43,7 +44,29 @@ impl Directory {
         {
             return Err(fault);
         }
-        Ok(Directory { log, _lock: lock })
+        let mut held = vec![(lock_path, lock)];
+        for directory in [path, &log] {
+            let opened = File::open(directory);
+            let opened = opened.map_err(|error| Fault::new("opening", directory, error))?;
+            held.push((directory.to_owned(), opened));
+        }
+        Ok(Directory { log, held })
+    }
+
+    /// Whether its names still lead to what this process writes to: otherwise nobody will find it.
+    pub fn check_names(&self) -> Result<(), Fault> {
+        for (path, file) in &self.held {
+            let file_id = |found: Metadata| (found.dev(), found.ino());
+            let ours = file.metadata().map(file_id);
+            let why = match fs::metadata(path).map(file_id) {
+                Ok(there) if ours.is_ok_and(|ours| ours != there) => "it is another one now",
+                Err(error) if error.kind() == io::ErrorKind::NotFound => "it was removed",
+                // An error says nothing of the name.
+                _ => continue,
+            };
+            return Err(Fault::new("looking for", path, io::Error::other(why)));
+        }
+        Ok(())
     }
 
     /// Where the segments are.

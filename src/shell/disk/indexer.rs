@@ -1,7 +1,8 @@
 //! The thread that writes the index of older rows to files.
 //!
-//! In: rows, one [`Spill`] at a time. Out: the run that they became. A full disk is waited for: the
-//! rows are in memory and in the log all the while. Never: keeps the writing of the log waiting.
+//! In: rows, one [`Spill`] at a time. Out: the run that they became. Whatever is in the way is told
+//! once and waited for: the rows are in memory and in the log all the while. Never: keeps the
+//! writing of the log waiting.
 
 use std::cell::{OnceCell, RefCell};
 use std::path::Path;
@@ -10,16 +11,17 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 
-use super::failure::obstacle;
 use super::{Checkpoint, Fault};
 use crate::store::{Run, Spill};
 
 /// What sorting and writing need.
 const STACK_BYTES: usize = 256 << 10;
-/// Between two looks whether a full disk has room again.
-const NO_ROOM_PAUSE: Duration = Duration::from_secs(5);
+/// Between two tries.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+/// Of one spill, two things are told at most: that it cannot be written, and the run.
+const TOLD_MAX: usize = 2;
 
-/// What became of rows.
+/// What became of rows. After a fault comes another, when it is over.
 type Written = Result<Run, Fault>;
 
 /// Writes runs; its thread is started by the first one.
@@ -34,7 +36,7 @@ pub struct Indexer {
 impl Indexer {
     /// Into this index directory.
     pub fn new(checkpoint: Checkpoint) -> Indexer {
-        let (outbox, written) = async_channel::bounded(1);
+        let (outbox, written) = async_channel::bounded(TOLD_MAX);
         let (thread, handle) = (OnceCell::new(), RefCell::default());
         Indexer { checkpoint, outbox, written, thread, handle }
     }
@@ -50,7 +52,7 @@ impl Indexer {
         self.written.recv().await.expect("this end keeps it open")
     }
 
-    /// Waits for what is under way; a full disk ends it.
+    /// Waits for what is under way, unless something is in the way of that.
     pub fn stop(&self) -> Option<Written> {
         self.thread.get()?.close();
         if let Some(thread) = self.handle.take() {
@@ -58,7 +60,7 @@ impl Indexer {
             // A thread that panicked has taken the process with it.
             let _ = thread.join();
         }
-        self.written.try_recv().ok()
+        std::iter::from_fn(|| self.written.try_recv().ok()).last()
     }
 
     /// What was written last is not to be taken in by a start.
@@ -73,10 +75,24 @@ impl Indexer {
         let closed = inbox.clone();
         let spawned = builder.spawn(move || {
             while let Ok(mut spill) = inbox.recv_blocking() {
-                let run = write(&checkpoint, &mut spill, || closed.is_closed());
+                let mut is_told = false;
+                let run = loop {
+                    match checkpoint.spill(&mut spill) {
+                        Ok(run) => break run,
+                        Err(fault) if !is_told => {
+                            is_told = true;
+                            let _ = outbox.send_blocking(Err(fault));
+                        }
+                        Err(_) => {}
+                    }
+                    if closed.is_closed() {
+                        return;
+                    }
+                    thread::park_timeout(RETRY_PAUSE);
+                };
                 // Its memory goes before its rows are told to be elsewhere.
                 drop(spill);
-                if outbox.send_blocking(run).is_err() {
+                if outbox.send_blocking(Ok(run)).is_err() {
                     return;
                 }
             }
@@ -90,23 +106,5 @@ impl Indexer {
             }
         }
         work
-    }
-}
-
-fn write(checkpoint: &Checkpoint, spill: &mut Spill, is_closed: impl Fn() -> bool) -> Written {
-    let mut is_told = false;
-    loop {
-        match checkpoint.spill(spill) {
-            Err(fault) if obstacle(&fault.source).is_some() && !is_closed() => {
-                if !is_told {
-                    log::warn!(
-                        "{fault}: the index of older rows stays in memory until there is room"
-                    );
-                }
-                is_told = true;
-                thread::park_timeout(NO_ROOM_PAUSE);
-            }
-            done => return done,
-        }
     }
 }

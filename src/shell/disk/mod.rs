@@ -7,6 +7,7 @@
 mod checkpoint;
 mod copy;
 mod directory;
+mod evidence;
 mod failure;
 mod indexer;
 mod reader;
@@ -25,9 +26,10 @@ use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, Kept};
 pub use copy::{Copied, copy};
 pub use directory::{Directory, holder, node_id, sync_directory};
+pub use evidence::{Evidence, find_missing};
 pub use failure::{Failure, obstacle};
 pub use indexer::Indexer;
 pub use reader::Reader;

@@ -60,6 +60,17 @@ impl Recovered {
         Recovered::until(Position::first_of(0), 0, 0)
     }
 
+    /// Forgets damage before `end` of which nobody can tell which records it held: somebody else
+    /// names these.
+    pub(super) fn forget_nameless(&mut self, end: Position) {
+        let told = self.damages_told.len();
+        self.damages_told.retain(|damage| {
+            let is_named = damage.digest.is_some() || damage.is_head();
+            is_named || damage.at.0 + damage.bytes > end.0
+        });
+        self.damages -= (told - self.damages_told.len()) as u64;
+    }
+
     fn damage(&mut self, at: Position, bytes: u64, digest: Option<Digest>) {
         self.damages += 1;
         if self.damages_told.len() < limits::DAMAGES_MAX {

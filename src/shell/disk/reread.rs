@@ -17,7 +17,10 @@ use rustix::fs::{Advice, OFlags, fadvise};
 use super::reader::read_frame;
 use super::segment_path;
 use crate::journal::Position;
-use crate::journal::record::{FRAME_HEAD_BYTES, decode, frame_bytes};
+use crate::journal::damage::Damage;
+use crate::journal::record::{
+    FRAME_HEAD_BYTES, SEGMENT_HEAD_BYTES, check_segment_head, decode, frame_bytes,
+};
 use crate::store::Window;
 
 /// Offsets, lengths and memory of direct reads are multiples of this on any disk.
@@ -28,7 +31,7 @@ const DIRECT_BYTES: usize = 4096;
 pub struct Reread {
     /// Bytes read.
     pub bytes: u64,
-    /// Places where no whole record stands.
+    /// Places where no whole record stands; a segment's first byte stands for its head.
     pub unreadable: Vec<Position>,
 }
 
@@ -56,8 +59,22 @@ pub fn reread(log: &Path, window: &Window) -> io::Result<Reread> {
         let frame = usize::try_from(at.offset() - start).ok().and_then(|at| bytes.get(at..));
         frame.is_some_and(|frame| decode(frame).is_some()) || is_whole_alone(&file, at.offset())
     };
-    let unreadable = window.places.iter().filter(|at| !is_whole(at)).copied().collect();
+    let mut unreadable: Vec<Position> =
+        window.places.iter().filter(|at| !is_whole(at)).copied().collect();
+    if start == 0 && !has_head(&file, bytes, first.segment()) {
+        unreadable.push(Damage::head(first.segment()).at);
+    }
     Ok(Reread { bytes: bytes.len() as u64, unreadable })
+}
+
+/// Whether a segment begins with its head; `bytes` are its first ones, if they could be read.
+fn has_head(file: &File, bytes: &[u8], number: u64) -> bool {
+    let mut alone = [0; SEGMENT_HEAD_BYTES];
+    let head = bytes.get(..SEGMENT_HEAD_BYTES).or_else(|| {
+        file.read_exact_at(&mut alone, 0).ok()?;
+        Some(&alone)
+    });
+    head.is_some_and(|head| check_segment_head(head, number).is_ok())
 }
 
 /// Reads past the page cache, as far as the file goes.
@@ -137,6 +154,11 @@ mod tests {
             }
             let cut = places[3].offset() as usize + 41;
             assert_eq!(seen(&bytes[..cut], end), places[3..]);
+        }
+        for at in [0, 9, 31] {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            assert_eq!(seen(&flipped, end), [Position(0)], "byte {at} of the head");
         }
         fs::remove_file(&path).expect("it was there");
         let window = Window { places: places.clone(), end, next: 0 };

@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, FallocateFlags, access, fallocate};
@@ -107,6 +107,7 @@ impl Writer {
         }
         let open = self.open.as_mut().expect("just opened");
         open.write(position.offset(), frames, ahead)?;
+        open.check_name()?;
         self.tail = Position(position.0 + frames.len() as u64);
         Ok(())
     }
@@ -180,6 +181,17 @@ impl Open {
             self.grow(end.saturating_add(ahead), bytes.len() >= LARGE_BYTES)?;
         }
         Ok(())
+    }
+
+    /// What is written to a file without a name is gone when it is closed.
+    fn check_name(&self) -> Result<(), Failure> {
+        match self.file.metadata() {
+            Ok(found) if found.nlink() == 0 => {
+                let removed = io::Error::other("the file was removed");
+                Err(Failure::Broken(Fault::new("writing", &self.path, removed)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes all behind an offset.
