@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use stemedb_edge::base::digest::hex;
 use stemedb_edge::config::{self, Command};
 use stemedb_edge::shell::check::Verdict;
-use stemedb_edge::shell::{backup, check, demo, export, import, keygen, node, status};
+use stemedb_edge::shell::{backup, check, demo, export, import, keygen, node, process, status};
 
 fn main() -> ExitCode {
+    process::prepare();
     match config::parse(env::args_os().skip(1), env::vars_os()) {
         Ok(Command::Serve(settings)) => node::run(&settings),
         Ok(Command::Import(options)) => import::run(&options),

@@ -33,6 +33,7 @@ pub mod pace;
 pub mod peers;
 pub mod policed;
 pub mod pool;
+pub mod process;
 pub mod reactor;
 mod rebuild;
 pub mod resolve;

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::base::Secret;
@@ -17,22 +18,41 @@ pub fn load(source: &SecretSource, variable: &str) -> Result<Secret, String> {
     match source {
         SecretSource::Text(secret) => Ok(secret.clone()),
         SecretSource::File(path) => {
-            read(path).map_err(|why| format!("{variable}_FILE {}: {why}", path.display()))
+            let (secret, mode) =
+                read(path).map_err(|why| format!("{variable}_FILE {}: {why}", path.display()))?;
+            if is_open(mode) {
+                let path = path.display();
+                log::warn!("{variable}_FILE {path} can be read by every user: chmod 0600 {path}");
+            }
+            Ok(secret)
         }
     }
 }
 
-fn read(path: &Path) -> Result<Secret, String> {
+/// Whether others than owner and group may read it.
+fn is_open(mode: u32) -> bool {
+    mode & 0o004 != 0
+}
+
+fn read(path: &Path) -> Result<(Secret, u32), String> {
     let mut text = String::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
+    let mode = file.metadata().map_err(|error| error.to_string())?.permissions().mode();
     file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(Secret::new(line.strip_suffix('\r').unwrap_or(line))?)
+    Ok((Secret::new(line.strip_suffix('\r').unwrap_or(line))?, mode))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_every_user_can_read_is_open() {
+        for (mode, expected) in [(0o600, false), (0o640, false), (0o644, true), (0o604, true)] {
+            assert_eq!(is_open(0o100_000 | mode), expected, "{mode:o}");
+        }
+    }
 
     #[test]
     fn a_file_holds_one_line_that_never_shows() {

@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -21,6 +21,7 @@ use rustix::net::{
     self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt,
 };
 
+use super::process;
 use super::reactor::{self, Reactor};
 use super::source::Source;
 use crate::base::limits;
@@ -54,7 +55,16 @@ impl Drop for Watched {
 fn open(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    Ok(net::socket_with(family, SocketType::STREAM, flags, None)?)
+    Ok(keep_some(net::socket_with(family, SocketType::STREAM, flags, None)?)?)
+}
+
+/// A socket, unless it is one of the last descriptors, which are the log's.
+fn keep_some(socket: OwnedFd) -> Result<OwnedFd, Errno> {
+    thread_local! {
+        static END: u64 = process::sockets_end();
+    }
+    let number = u64::from(socket.as_raw_fd().unsigned_abs());
+    if number < END.with(|end| *end) { Ok(socket) } else { Err(Errno::MFILE) }
 }
 
 /// The address that packets to the rest of the world leave by, with the port of `bound`; `bound`
@@ -116,7 +126,7 @@ impl TcpListener {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         loop {
             ready!(self.0.source.poll_readable(context));
-            match net::accept_with(&self.0.descriptor, flags) {
+            match net::accept_with(&self.0.descriptor, flags).and_then(keep_some) {
                 Ok(descriptor) => {
                     return Poll::Ready(TcpStream::adopt(descriptor, limits::ROUND_READ_BYTES));
                 }

@@ -13,10 +13,10 @@ use std::rc::Rc;
 use async_channel::Sender;
 use bytes::Bytes;
 
-use super::segment_path;
+use super::{obstacle, segment_path};
 use crate::base::Digest;
 use crate::journal::record::{self, FRAME_HEAD_BYTES, Head};
-use crate::journal::{Bodies, Position};
+use crate::journal::{Bodies, Obstacle, Position};
 use crate::model::Sealed;
 
 /// One read of this size fetches head and body of nearly every record.
@@ -54,12 +54,28 @@ impl Reader {
                 if files.len() >= OPEN_MAX {
                     files.remove(0);
                 }
-                (number, Rc::new(File::open(segment_path(&self.log, number)).ok()?))
+                (number, Rc::new(self.open(number, &mut files)?))
             }
         };
         let file = entry.1.clone();
         files.push(entry);
         Some(file)
+    }
+}
+
+impl Reader {
+    /// Opens a segment; where no descriptor is left, others of its own make room.
+    fn open(&self, number: u64, files: &mut Vec<(u64, Rc<File>)>) -> Option<File> {
+        loop {
+            match File::open(segment_path(&self.log, number)) {
+                Err(error)
+                    if obstacle(&error) == Some(Obstacle::NoDescriptors) && !files.is_empty() =>
+                {
+                    files.remove(0);
+                }
+                opened => return opened.ok(),
+            }
+        }
     }
 }
 

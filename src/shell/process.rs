@@ -1,0 +1,48 @@
+//! What the program asks of the system before anything else.
+//!
+//! In: nothing. Out: a process whose files others cannot read, that a limit on the size of files
+//! does not kill, and that may open as many files as it is allowed to. Never: fails; what the
+//! system refuses stays as it was.
+
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
+
+use crate::base::limits;
+
+/// Comes before the first thread and the first file.
+pub fn prepare() {
+    // Claims, and the id by which a node is known, are nobody else's: files get 0640 at most.
+    let before = umask(Mode::RWXO | Mode::WGRP);
+    umask(before | Mode::RWXO | Mode::WGRP);
+    let files = getrlimit(Resource::Nofile);
+    // The soft limit is 1024 for programs that call select(2); this one does not.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+    ignore_file_size_signal();
+}
+
+/// A write past `ulimit -f` fails with `EFBIG`, which is an obstacle like a full disk.
+#[allow(unsafe_code)]
+fn ignore_file_size_signal() {
+    // SAFETY: `signal` takes two numbers and touches no memory of ours; ignoring a signal runs no
+    // code of this program.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+/// Sockets get descriptors below this number, so that some are left for the log: the system always
+/// gives the lowest that is free.
+pub(super) fn sockets_end() -> u64 {
+    let all = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    all - limits::DESCRIPTORS_KEPT.min(all / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_leave_descriptors_to_the_log() {
+        let all = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let kept = all - sockets_end();
+        assert!(kept > 0 && kept <= limits::DESCRIPTORS_KEPT && kept <= all / 4);
+    }
+}
