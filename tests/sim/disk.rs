@@ -1,14 +1,16 @@
-//! A disk that loses what was not flushed.
+//! A disk that loses what was not flushed, takes nothing for a while, and damages records.
 //!
-//! In: the queue's work, crashes. Out: bodies; after a crash what a recovery would find.
+//! In: the queue's work, crashes, what goes wrong. Out: bodies; after a crash what a recovery would
+//! find, damage with its names included.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use stemedb_edge::base::stream::Sink;
 use stemedb_edge::base::{Digest, Random, limits};
+use stemedb_edge::journal::damage::Damage;
 use stemedb_edge::journal::record::{self, Found};
-use stemedb_edge::journal::{Batch, Bodies, Position, Work};
+use stemedb_edge::journal::{Batch, Bodies, Done, Obstacle, Position, Work};
 use stemedb_edge::model::Sealed;
 use stemedb_edge::store::{Pages, Run, Spill};
 
@@ -21,6 +23,10 @@ pub(crate) struct Disk {
     /// Under way: nothing of it is promised yet.
     working: Option<Work>,
     end: Option<Position>,
+    /// Records that cannot be read any more; what is left of them tells which they were.
+    damaged: BTreeMap<u64, Digest>,
+    /// Why nothing can be written.
+    pub(crate) obstacle: Option<Obstacle>,
 }
 
 impl Bodies for Disk {
@@ -31,6 +37,10 @@ impl Bodies for Disk {
     fn sealed_at(&self, at: Position) -> Option<Sealed> {
         self.records.get(&at.0).cloned()
     }
+
+    fn name_at(&self, at: Position) -> Option<Digest> {
+        self.digest_at(at).or_else(|| self.damaged.get(&at.0).copied())
+    }
 }
 
 impl Disk {
@@ -38,10 +48,13 @@ impl Disk {
         assert!(self.working.replace(work).is_none(), "one piece of work at a time");
     }
 
-    /// The work under way is done.
-    pub(crate) fn finish(&mut self) {
+    /// The work under way is done, or is not.
+    pub(crate) fn finish(&mut self) -> Done {
         match self.working.take().expect("work is under way") {
             Work::Flush => self.unflushed.clear(),
+            Work::Write(_) if self.obstacle.is_some() => {
+                return Done::Undone(self.obstacle.expect("just seen"));
+            }
             Work::Write(batch) => {
                 let is_flushed = batch.flush;
                 let count = batch.records.len();
@@ -51,6 +64,40 @@ impl Disk {
                 }
             }
         }
+        Done::Well
+    }
+
+    /// Whether a power cut leaves it here to be read.
+    pub(crate) fn keeps(&self, digest: &Digest) -> bool {
+        let mut copies = self.records.iter().filter(|(_, sealed)| sealed.digest() == *digest);
+        copies.any(|(at, _)| !self.unflushed.contains(at))
+    }
+
+    /// Damages one of the records that are flushed and that `is_elsewhere`; where it lies.
+    pub(crate) fn damage(
+        &mut self,
+        random: &mut Random,
+        is_elsewhere: impl Fn(&Digest) -> bool,
+    ) -> Option<Position> {
+        let flushed = self.records.iter().filter(|(at, _)| !self.unflushed.contains(at));
+        let hit: Vec<(u64, Digest)> = flushed
+            .map(|(at, sealed)| (*at, sealed.digest()))
+            .filter(|(_, digest)| is_elsewhere(digest))
+            .collect();
+        let (at, digest) = *hit.get(random.below(hit.len().max(1)))?;
+        self.records.remove(&at);
+        self.damaged.insert(at, digest);
+        Some(Position(at))
+    }
+
+    /// What a recovery fences off.
+    pub(crate) fn damages(&self) -> Vec<Damage> {
+        let one = |(at, digest): (&u64, &Digest)| Damage {
+            at: Position(*at),
+            bytes: record::FRAME_HEAD_BYTES as u64,
+            digest: Some(*digest),
+        };
+        self.damaged.iter().map(one).collect()
     }
 
     fn write(&mut self, batch: &Batch, count: usize) {

@@ -66,6 +66,8 @@ enum Purpose {
     AskProbe(CallNumber),
     Push(NodeId),
     Session(SessionId, u32),
+    /// To bring back damaged records.
+    Repair,
     /// For the request of that number.
     Relay(u64, (NodeId, String), Vec<Update>),
 }
@@ -75,6 +77,8 @@ enum Waiting {
     Push(u64),
     Gossip(u64),
     Give(u64),
+    /// Nobody.
+    Repair,
 }
 
 pub(crate) struct Node {
@@ -89,6 +93,8 @@ pub(crate) struct Node {
     opened: VecDeque<(SessionId, u32, Reply, bool)>,
     /// What sessions with each address came to.
     past: BTreeMap<String, Past>,
+    /// When members are asked for damaged records again, and which of them is next.
+    repair: (Moment, usize),
     next_call: u64,
     next_ticket: u64,
     wishes: Vec<Wish>,
@@ -107,6 +113,8 @@ pub(crate) struct Start {
 
 pub(crate) const SHARDS: u32 = 16;
 pub(crate) const REPLICAS: u32 = 2;
+/// Between two calls for damaged records.
+const REPAIR_PAUSE: Duration = Duration::from_secs(2);
 /// Few, so that most of what a node knows is in runs.
 const SPILL_ROWS: usize = 16;
 
@@ -136,6 +144,8 @@ impl Node {
         let queue = CommitQueue::new(journal::Config::default(), disk.tail(), disk.bytes());
         let mut replica = Replica::new(Cluster::new(config, me, start.seed, now), queue, store);
         replica.resume_clock(disk);
+        let damages = disk.damages();
+        replica.handle_fenced((&damages, damages.len() as u64), true, disk);
         let mut node = Node {
             replica,
             wall_skew: start.wall_skew,
@@ -146,6 +156,7 @@ impl Node {
             session: None,
             opened: VecDeque::new(),
             past: BTreeMap::new(),
+            repair: (now, 0),
             next_call: start.next_call,
             next_ticket: 0,
             wishes: Vec::new(),
@@ -172,7 +183,22 @@ impl Node {
             self.carry_out(now, output, disk);
         }
         self.go_on_with_agenda(now, disk);
+        self.go_on_with_repair(now);
         std::mem::take(&mut self.wishes)
+    }
+
+    /// Asks one member after the other for what is damaged.
+    fn go_on_with_repair(&mut self, now: Moment) {
+        let (due, number) = self.repair;
+        let wanted = self.replica.damages().wanted();
+        let targets = self.replica.cluster().targets();
+        if wanted.is_empty() || targets.is_empty() || now < due {
+            return;
+        }
+        self.repair = (now + REPAIR_PAUSE, number + 1);
+        let address = targets[number % targets.len()].rpc_addr.clone();
+        let message = Message::Sync(Request::Fetch(wanted));
+        self.call(Purpose::Repair, address, message, limits::CALL_MAX);
     }
 
     /// A client claims something; it is told under `number`.
@@ -241,8 +267,11 @@ impl Node {
                 self.call(Purpose::AskProbe(number), via, message, timeout);
             }
             cluster::Output::Push { to, rpc_addr, row } => {
-                let at = self.replica.store().position(row).expect("a row that was applied");
-                let sealed = disk.sealed_at(at).expect("what is applied is on disk");
+                let at = self.replica.store().position(row);
+                let Some(sealed) = at.and_then(|at| disk.sealed_at(at)) else {
+                    // It is damaged.
+                    return self.replica.handle_pushed(to, false);
+                };
                 let message = Message::Push(sealed, self.replica.node());
                 self.call(Purpose::Push(to), rpc_addr, message, Duration::from_secs(10));
             }
@@ -286,6 +315,7 @@ impl Node {
     fn tell(&mut self, ticket: Ticket, fate: Fate) {
         let is_taken = matches!(fate, Fate::Created | Fate::Exists);
         match self.waiting.remove(&ticket).expect("somebody waits") {
+            Waiting::Repair => {}
             Waiting::Client(number) => self.wishes.push(Wish::Told(number, is_taken)),
             Waiting::Push(request) => {
                 self.wishes.push(Wish::Answer(request, Answer::Pushed(is_taken)));
@@ -421,6 +451,12 @@ impl Node {
             (Purpose::Session(id, number), Answer::Sync(reply)) => {
                 replica.handle_reply(now, (id, number), Ok(reply), WireBytes::default(), disk);
             }
+            (Purpose::Repair, Answer::Sync(Reply::Fetched { good, .. })) => {
+                let wanted = replica.damages().wanted();
+                for sealed in good.into_iter().filter(|it| wanted.contains(&it.digest())) {
+                    self.offer(sealed, Origin::AntiEntropy, Waiting::Repair, disk);
+                }
+            }
             (_, answer) => panic!("an answer of another kind: {answer:?}"),
         }
     }
@@ -441,6 +477,7 @@ impl Node {
                 self.wishes.push(Wish::Answer(request, Answer::Probed(false, news)));
             }
             Purpose::Push(to) => replica.handle_pushed(to, false),
+            Purpose::Repair => {}
             Purpose::Session(id, number) => {
                 let why = Err("no answer".to_owned());
                 replica.handle_reply(now, (id, number), why, WireBytes::default(), disk);

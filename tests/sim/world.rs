@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use stemedb_edge::base::{Digest, Moment, NodeId, Random, limits};
-use stemedb_edge::journal::Bodies;
+use stemedb_edge::journal::{Bodies, Obstacle};
 use stemedb_edge::swim::{self, Failure, State};
 
 use crate::disk::Disk;
@@ -85,6 +85,10 @@ pub(crate) enum Fault {
     SlowDisk(usize, bool),
     /// Two claims whose hashes begin alike in 8 bytes come to two nodes.
     Collide(usize, usize),
+    /// Its disk takes nothing from now on, or no longer.
+    Hinder(usize, Option<Obstacle>),
+    /// A record of its disk cannot be read any more; the scrubber finds it, or the next start.
+    Damage(usize),
     /// Its answers to questions of anti-entropy are false from now on, or no longer.
     Lies(usize, bool),
 }
@@ -283,8 +287,7 @@ impl World {
             Event::DiskDone { node, life } => {
                 if self.members[node].life == life {
                     self.note(5, node);
-                    self.members[node].disk.finish();
-                    let done = stemedb_edge::journal::Done::Well;
+                    let done = self.members[node].disk.finish();
                     self.with(node, |node, _| node.replica.handle_disk(now, done));
                     self.with(
                         node,
@@ -571,6 +574,8 @@ impl World {
                 self.members[number].stalled_until = self.now + 16 * SECOND;
             }
             Fault::SlowDisk(number, is_slow) => self.members[number].slow_disk = is_slow,
+            Fault::Hinder(number, obstacle) => self.members[number].disk.obstacle = obstacle,
+            Fault::Damage(number) => self.damage(number),
             Fault::Collide(one, other) => {
                 [one, other].map(|of| self.add_twin(of)).into_iter().collect()
             }
@@ -578,6 +583,21 @@ impl World {
                 self.members[number].lies = lies;
                 self.has_liars |= lies;
             }
+        }
+    }
+
+    /// Damages what another disk keeps whole: nobody can bring back the only copy.
+    fn damage(&mut self, number: usize) {
+        let (before, rest) = self.members.split_at_mut(number);
+        let (member, behind) = rest.split_first_mut().expect("one of them");
+        let is_elsewhere = |digest: &Digest| {
+            before.iter().chain(behind.iter()).any(|other| other.disk.keeps(digest))
+        };
+        let at = member.disk.damage(&mut self.random, is_elsewhere);
+        println!("{:5.1} s, node {number}: damage at {at:?}", self.now as f64 / 1e6);
+        if let (Some(at), Some(node)) = (at, &mut member.node) {
+            node.replica.handle_damage(at, &member.disk);
+            self.serve(number);
         }
     }
 
@@ -609,7 +629,7 @@ impl World {
         let member = &self.members[of];
         let Some(node) = &member.node else { return BTreeSet::new() };
         let store = node.replica.store();
-        let rows = 0..store.len() as u32;
+        let rows = 0..store.rows() as u32;
         rows.filter_map(|row| member.disk.digest_at(store.position(row)?)).collect()
     }
 
