@@ -261,8 +261,7 @@ impl Node {
         let api = Api::new(self.driver.clone(), peers, door, around);
         let unsent = self.capacity.http_unsent;
         let gateway = Gateway::new(api.clone(), self.driver.clone(), holders, unsent);
-        let [at_api, at_gateway] = counts;
-        let [of_api, of_gateway] = self.policies;
+        let ([at_api, at_gateway], [of_api, of_gateway]) = (counts, self.policies);
         let (api, gateway) = (Policed::new(api, of_api), Policed::new(gateway, of_gateway));
         let bounds = http::Bounds::of(&self.capacity);
         let api = http::Server::new(api, bounds, at_api);
