@@ -65,7 +65,7 @@ impl Capacity {
         let one_claim = limits::ASSERTION_BYTES_MAX + (256 << 10);
         let queue = share(limits::COMMIT_QUEUE_BYTES_MAX, one_claim);
         Capacity {
-            connections: share(limits::CONNECTIONS_MAX, 48),
+            connections: share(limits::CONNECTIONS_MAX, 128),
             http_held: share(limits::HTTP_HELD_BYTES_MAX, limits::HTTP_BODY_BYTES_MAX),
             http_unsent: share(limits::HTTP_UNSENT_BYTES_MAX, 2 * limits::PAGE_BYTES_MAX),
             grpc_held: share(limits::GRPC_HELD_BYTES_MAX, one_claim),
@@ -76,7 +76,7 @@ impl Capacity {
             queue,
             batch: (queue / 2).max(one_claim).min(limits::BATCH_BYTES_MAX),
             rows: count(PER_ROW).min(limits::SPILL_ROWS),
-            socket: (memory < SMALL).then(|| count(512).clamp(16 << 10, 128 << 10)),
+            socket: (memory < SMALL).then(|| count(1024).clamp(16 << 10, 128 << 10)),
         }
     }
 }

@@ -96,7 +96,7 @@ impl Ask {
                 return Some(status);
             }
         };
-        self.link.note_answer();
+        self.link.note_stream();
         let known = knows(self.link.shared.methods.names(), &asked.service);
         let status = if known { ServingStatus::Serving } else { ServingStatus::ServiceUnknown };
         let mut stream = respond::begin(&mut self.respond)?;

@@ -2,8 +2,8 @@
 //!
 //! In: what a connection does. Out: counts, orders to end. A client that has shown the cluster key
 //! stays before one that has not, one of a host that has not taken most places before one of a host
-//! that has, one whose calls were answered before one that never had one, and one that was answered
-//! lately before one that was not.
+//! that has, and one that came or was answered lately before one that was not. A newcomer therefore
+//! has as much time for its first call as it takes others to fill all places anew.
 //!
 //! Never: ends a connection that the node works for, polls one.
 
@@ -69,7 +69,7 @@ pub(super) struct Link {
     streams: Cell<usize>,
     /// When, by the server's count of events, it came or was last answered.
     last_used: Cell<u64>,
-    /// Calls that were answered.
+    /// Calls that were answered, streams that were opened.
     answers: Cell<u64>,
     /// It has shown the cluster key.
     is_peer: Cell<bool>,
@@ -169,8 +169,10 @@ impl Link {
     /// Then the client with most of them goes, unless it is this one.
     pub(super) fn begin_half_open(self: &Rc<Self>) -> Option<HalfOpen> {
         let half_open = &self.shared.half_open[usize::from(self.is_peer())];
-        let most = self.shared.bounds.half_open_max;
-        let has_room = half_open.get() < most || self.shared.end_most_half_open(self);
+        let is_full = half_open.get() >= self.shared.bounds.half_open_max;
+        // The first one of a client finds its place: those of the client that goes end soon.
+        let has_room =
+            !is_full || self.shared.end_most_half_open(self) || self.half_open.get() == 0;
         has_room.then(|| {
             half_open.set(half_open.get() + 1);
             self.half_open.set(self.half_open.get() + 1);
@@ -201,8 +203,13 @@ impl Link {
 
     /// A call was answered.
     pub(super) fn note_answer(&self) {
-        self.answers.set(self.answers.get() + 1);
+        self.note_stream();
         self.last_used.set(self.shared.next_event());
+    }
+
+    /// A stream was opened: a call, but no use that keeps a connection from making room.
+    pub(super) fn note_stream(&self) {
+        self.answers.set(self.answers.get() + 1);
     }
 
     /// Bytes that were no message.
@@ -275,12 +282,10 @@ impl Link {
     pub(super) fn worth(&self, crowd: Option<Source>) -> Option<Worth> {
         let is_peer = self.is_peer.get();
         let is_kept = self.working.get() > 0 || is_peer && !self.is_idle();
-        let (has_called, last_used) = (self.answers.get() > 0, self.last_used.get());
         (!is_kept && self.ending.get().is_none()).then_some(Worth {
             is_peer,
             is_one_of_few: crowd.is_none() || self.source != crowd,
-            has_called,
-            last_used,
+            last_used: self.last_used.get(),
         })
     }
 }
@@ -290,7 +295,6 @@ impl Link {
 pub(super) struct Worth {
     is_peer: bool,
     is_one_of_few: bool,
-    has_called: bool,
     last_used: u64,
 }
 

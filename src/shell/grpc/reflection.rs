@@ -48,7 +48,7 @@ pub(super) async fn serve(mut ask: Ask, mut incoming: Incoming) {
         incoming.forget();
         match answer {
             Ok(answer) => {
-                ask.link.note_answer();
+                ask.link.note_stream();
                 if stream.send_data(Frame::new(answer), false).is_err() {
                     return ask.count(Code::Cancelled);
                 }
