@@ -175,7 +175,8 @@ pub fn scan(segment: &[u8], at: usize) -> Found {
         return Found::Record { digest, payload: at + payload.start..at + payload.end, next };
     }
     let Some(end) = last_written(rest) else { return Found::End };
-    match find(&rest[..end], ALIGNMENT, end) {
+    // A record before `end` may itself end in zeros behind it.
+    match find(rest, ALIGNMENT, end) {
         Some(found) => Found::Damage { resume: at + found },
         None => Found::Torn { end: at + end },
     }
@@ -337,6 +338,14 @@ mod tests {
             let Found::Torn { end } = scan(&bytes, start) else { panic!("cut at {cut}") };
             assert!(end <= cut);
         }
+    }
+
+    #[test]
+    fn a_record_that_ends_in_zeros_is_found_behind_damage() {
+        let mut bytes = segment(&[b"one", &[0; 20]]);
+        bytes[SEGMENT_HEAD_BYTES] ^= 1;
+        let resume = SEGMENT_HEAD_BYTES + frame_bytes(3);
+        assert_eq!(scan(&bytes, SEGMENT_HEAD_BYTES), Found::Damage { resume });
     }
 
     #[test]
