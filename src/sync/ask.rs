@@ -79,7 +79,7 @@ impl Session {
             return None;
         }
         let given = self.next_gift(store, bodies);
-        Some(self.call(Asked::Give, Request::Give(given)))
+        Some(self.give(given))
     }
 
     /// Asks for what is known to be missing by its hash, if not too much is under way.
@@ -99,7 +99,7 @@ impl Session {
     }
 
     fn gives_under_way(&self) -> usize {
-        self.asked.values().filter(|asked| matches!(asked, Asked::Give)).count()
+        self.asked.values().filter(|asked| matches!(asked, Asked::Give(_))).count()
     }
 
     /// Those whose assertions are not all stored yet count as well, in units of a full one.
@@ -161,7 +161,7 @@ impl Session {
         if self.is_short {
             let given = self.next_gift(store, bodies);
             if !given.is_empty() {
-                return Some(self.call(Asked::Give, Request::Give(given)));
+                return Some(self.give(given));
             }
         } else if let Some(sealed) = self.next_unseen(store, bodies) {
             return Some(self.call(Asked::Gossip, Request::Gossip(sealed)));
@@ -206,6 +206,10 @@ impl Session {
                 return sealed;
             }
         }
+    }
+
+    fn give(&mut self, given: Vec<Sealed>) -> Output {
+        self.call(Asked::Give(given.len() as u64), Request::Give(given))
     }
 
     pub(super) fn call(&mut self, asked: Asked, request: Request) -> Output {

@@ -180,7 +180,8 @@ enum Asked {
     /// Records that came, and are looked at.
     Opened,
     FetchShort(Vec<ShortId>),
-    Give,
+    /// So many assertions.
+    Give(u64),
 }
 
 impl Session {
@@ -279,9 +280,8 @@ impl Session {
                 let left = self.take_fetched(wanted, good, bad, short);
                 self.missing_short.extend(left.unwrap_or_default());
             }
-            (Some(Asked::Give), Reply::Given { taken, refusal }) => {
-                self.report.sent += taken;
-                self.note_refusal(taken, &refusal);
+            (Some(Asked::Give(given)), Reply::Given { taken, refusal }) => {
+                self.take_given(given, taken, &refusal);
             }
             (Some(Asked::Leaves), Reply::Leaves { leaves, truncated }) => {
                 self.report.rounds += 1;

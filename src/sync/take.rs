@@ -51,6 +51,15 @@ impl Session {
         self.phase = if is_left { Phase::Trade } else { Phase::Over };
     }
 
+    /// The peer took some of what it was given, which cannot be more.
+    pub(super) fn take_given(&mut self, given: u64, taken: u64, refusal: &str) {
+        if taken > given {
+            return self.shun(format!("the peer took {taken} of {given} assertions"));
+        }
+        self.report.sent += taken;
+        self.note_refusal(taken, refusal);
+    }
+
     pub(super) fn take_leaves(
         &mut self,
         leaves: &[Digest],

@@ -103,6 +103,22 @@ fn a_peer_that_shows_only_its_first_page_is_reported() {
     assert_eq!(report.error.as_deref(), Some("the peer shows 30 of its 100 leaves"));
 }
 
+#[test]
+fn a_peer_that_took_more_than_it_was_given_is_left() {
+    struct Boastful(Honest);
+    impl Peer for Boastful {
+        fn reply(&mut self, request: Request) -> Result<Reply, String> {
+            let reply = self.0.reply(request)?;
+            let is_given = matches!(reply, Reply::Given { .. });
+            let boast = Reply::Given { taken: u64::MAX, refusal: String::new() };
+            Ok(if is_given { boast } else { reply })
+        }
+    }
+    let mut node = Node::with(0..900);
+    let report = run(&mut node, &mut Boastful(Honest::sketching(Node::with(0..100))));
+    assert_eq!((report.sent, report.is_worthless), (0, true), "{report:?}");
+}
+
 /// One of the ways to lie.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Lie {
