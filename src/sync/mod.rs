@@ -246,9 +246,7 @@ impl Session {
             }
             (Some(Asked::Recount), Reply::Roots { count, .. }) => self.take_recount(count, store),
             (Some(Asked::Sketch(None)), Reply::Sketch(SketchReply { since: Some(since), .. })) => {
-                self.report.rounds += 1;
-                self.pull = Some(Pull::new(since, true));
-                self.phase = Phase::Pull;
+                self.take_since(since);
             }
             (Some(asked @ (Asked::Records | Asked::Opened)), Reply::Records(records)) => {
                 if matches!(asked, Asked::Records) {

@@ -51,6 +51,18 @@ impl Session {
         self.phase = if is_left { Phase::Trade } else { Phase::Over };
     }
 
+    /// The peer had our root once: its rows from there on are all that we lack. Only the first
+    /// question tells our root. A second answer of this kind would send the session from the
+    /// sketch to the rows and back for ever.
+    pub(super) fn take_since(&mut self, since: Cursor) {
+        if self.pull.is_some() {
+            return self.shun("the peer tells of rows since a root it was not told".into());
+        }
+        self.report.rounds += 1;
+        self.pull = Some(Pull::new(since, true));
+        self.phase = Phase::Pull;
+    }
+
     /// The peer took some of what it was given, which cannot be more.
     pub(super) fn take_given(&mut self, given: u64, taken: u64, refusal: &str) {
         if taken > given {

@@ -119,6 +119,27 @@ fn a_peer_that_took_more_than_it_was_given_is_left() {
     assert_eq!((report.sent, report.is_worthless), (0, true), "{report:?}");
 }
 
+#[test]
+fn a_peer_that_sends_from_the_sketch_to_its_rows_and_back_is_left() {
+    struct Circling(u32);
+    impl Peer for Circling {
+        fn reply(&mut self, request: Request) -> Result<Reply, String> {
+            self.0 += 1;
+            assert!(self.0 < 20, "asked and asked: {request:?}");
+            Ok(match request {
+                Request::Roots { .. } => Reply::Roots { matched: false, count: 50 },
+                Request::Sketch(_) => {
+                    let since = Some(Cursor { numbering: 7, row: 0 });
+                    Reply::Sketch(SketchReply { since, ..SketchReply::default() })
+                }
+                _ => Reply::Unsupported,
+            })
+        }
+    }
+    let report = run(&mut Node::with(0..50), &mut Circling(0));
+    assert!(report.is_worthless && report.error.is_some(), "{report:?}");
+}
+
 /// One of the ways to lie.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Lie {
