@@ -8,7 +8,7 @@ pub mod api;
 mod ask;
 pub mod backup;
 mod budget;
-mod bulk;
+pub mod bulk;
 mod calls;
 pub mod check;
 pub mod demo;

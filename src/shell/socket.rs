@@ -194,6 +194,19 @@ pub struct TcpStream {
 impl TcpStream {
     fn adopt(descriptor: OwnedFd, read_per_round: usize) -> io::Result<TcpStream> {
         sockopt::set_tcp_nodelay(&descriptor, true)?;
+        TcpStream::watch(descriptor, read_per_round)
+    }
+
+    /// The two ends of a connection that leaves this process by no network: a server's and a
+    /// client's.
+    pub fn pair() -> io::Result<(TcpStream, TcpStream)> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (near, far) = net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let near = TcpStream::watch(near, limits::ROUND_READ_BYTES)?;
+        Ok((near, TcpStream::watch(far, limits::ROUND_READ_BYTES_CLIENT)?))
+    }
+
+    fn watch(descriptor: OwnedFd, read_per_round: usize) -> io::Result<TcpStream> {
         Ok(TcpStream {
             socket: Watched::new(descriptor)?,
             to_read: Quota::new(read_per_round),

@@ -42,7 +42,7 @@ use self::methods::Methods;
 use super::budget::Budget;
 use super::log_limit;
 use super::reactor::Timer;
-use super::socket::TcpListener;
+use super::socket::{TcpListener, TcpStream};
 use crate::base::secret::Fingerprint;
 use crate::base::{Capacity, Secret, limits};
 use crate::wire::grpc::{Code, Status};
@@ -204,6 +204,13 @@ impl Server {
         future::or(drained, Timer::after(limits::DRAIN_MAX)).await;
         // Dropping a task ends its connection and all calls on it.
         drop(tasks);
+    }
+
+    /// Serves one connection that came by another way than [`Server::serve`], until it ends.
+    pub async fn serve_stream(&self, number: u64, stream: TcpStream) {
+        let place = (self.shared.make_room(), stream.source());
+        let link = Link::register(number, &self.shared, place);
+        connection::serve(link, stream).await;
     }
 
     /// Connections that are open now.
