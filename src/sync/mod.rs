@@ -393,7 +393,8 @@ impl Session {
             phase: self.phase.name(),
             received: self.report.received,
             sent: self.report.sent,
-            to_receive: (known + waiting) as u64 + pulled.map_or(0, Pull::left),
+            // The peer may say any number of rows.
+            to_receive: pulled.map_or(0, Pull::left).saturating_add((known + waiting) as u64),
             to_send: self.surplus.len() as u64,
             bytes_in: self.report.bytes_in,
             bytes_out: self.report.bytes_out,

@@ -39,8 +39,10 @@ impl Session {
     pub(super) fn take_recount(&mut self, count: u64, store: &Store) {
         let Phase::Recount(differing) = self.phase else { return };
         let (ours, theirs) = (store.len(), count);
-        let came = ours.abs_diff(self.counted.0).saturating_sub(self.report.received)
-            + theirs.abs_diff(self.counted.1).saturating_sub(self.report.sent);
+        let came_here = ours.abs_diff(self.counted.0).saturating_sub(self.report.received);
+        let came_there = theirs.abs_diff(self.counted.1).saturating_sub(self.report.sent);
+        // The peer may say any number of assertions, twice.
+        let came = came_here.saturating_add(came_there);
         if differing.saturating_add(came) < limits::SKETCH_DIFFERENCES_MAX / 2 {
             return self.shun(format!("the peer hides that only some {differing} differ"));
         }

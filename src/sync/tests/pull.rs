@@ -25,6 +25,22 @@ fn a_peer_without_records_is_compared_with() {
     assert_eq!((node.root(), peer.record_pages), (peer.node.root(), 0));
 }
 
+/// The number of rows is the peer's word, whatever waits here besides.
+#[test]
+fn progress_counts_no_further_than_numbers_go() {
+    let mut node = Node::with(0..0);
+    let mut session = Session::new(node.root(), 0, Way::Sketches(Past::default()));
+    let from = Cursor { numbering: 7, row: 0 };
+    let span = Span { from, next: 1, rows: u64::MAX };
+    let records = Records { span, good: (0..9).map(claim).collect(), bad: 0 };
+    for reply in [Reply::Roots { matched: false, count: u64::MAX }, Reply::Records(records)] {
+        let output = session.poll_output(&node.store, &node.bodies);
+        let Some(Output::Call(number, _)) = output else { panic!("{output:?}") };
+        session.handle_reply(number, reply, &node.store, &node.bodies);
+    }
+    assert_eq!(session.progress().to_receive, u64::MAX);
+}
+
 /// Ends after so many pages, as a connection does.
 struct Cut {
     peer: Honest,
