@@ -16,12 +16,15 @@
 //! | 5 | [`replica`], [`wire`] | the switchboard; our words and their words |
 //! | 6 | [`config`] | settings, checked |
 //! | 7 | [`shell`] | everything that touches the world |
+//! | 8 | `fuzz` | what must hold of every reader, for tests alone |
 //!
 //! Never: I/O, clocks, threads or chance below floor 7 (`tests/floors.rs` holds it).
 
 pub mod base;
 pub mod cluster;
 pub mod config;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod journal;
 pub mod lens;
 pub mod model;

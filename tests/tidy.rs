@@ -17,8 +17,10 @@ fn root() -> &'static Path {
 
 fn rust_files() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> =
-        ["src", "tests", "benches", "vendor-tests"].iter().map(|name| root().join(name)).collect();
+    let mut folders: Vec<PathBuf> = ["src", "tests", "benches", "fuzz", "vendor-tests"]
+        .iter()
+        .map(|name| root().join(name))
+        .collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten() {
             let path = entry.expect("an entry").path();

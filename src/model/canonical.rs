@@ -336,7 +336,19 @@ pub fn fuzz(bytes: &[u8]) {
         })
     });
     assert_eq!(sealed.assertion(), long_way, "the two ways to tell what is ours agree");
+    assert_eq!(
+        (sealed.is_opaque(), sealed.names().is_none()),
+        (long_way.is_none(), long_way.is_none())
+    );
+    let opened = Sealed::open_unnamed(Bytes::copy_from_slice(bytes));
+    assert_eq!(opened.is_ok(), (1..=limits::ASSERTION_BYTES_MAX).contains(&bytes.len()));
+    if let Ok(opened) = opened {
+        let again = |claimed| Sealed::open(claimed, opened.bytes().clone());
+        assert!(again(opened.digest()).is_ok() && again(Digest::ZERO).is_err());
+    }
     if let (Some(names), Some(decoded)) = (sealed.names(), long_way) {
         assert_eq!(names, (&*decoded.subject, &*decoded.predicate));
+        assert_eq!(sealed.is_signed(), !decoded.signatures.is_empty());
+        assert_eq!(seal(&decoded).bytes(), bytes);
     }
 }

@@ -307,13 +307,42 @@ pub fn echo_request_id(id: Option<&HeaderValue>, answer: &mut HeaderMap) {
     }
 }
 
-/// Fuzz body: any query string is read or refused, and what is read stays within its bounds.
+/// Fuzz body: any query string is read or refused; what is read stays within its bounds, says the
+/// same when every byte of it is escaped, and is decoded as a second decoder does it.
 #[doc(hidden)]
 pub fn fuzz(text: &str) {
-    if let Ok(query) = parse_query(text, &[]) {
-        assert!((1..=limits::QUERY_LIMIT_MAX).contains(&query.limit));
-        assert!(query.subject.is_none_or(|subject| !subject.is_empty()));
+    let read = parse_query(text, &[]);
+    match &read {
+        Ok(query) => {
+            assert!((1..=limits::QUERY_LIMIT_MAX).contains(&query.limit));
+            assert!(query.subject.as_ref().is_none_or(|subject| !subject.is_empty()));
+        }
+        Err(rejection) => assert!(rejection.body().len() < 4096, "{}", rejection.body()),
     }
+    if let Ok(view) = parse_view(text) {
+        assert!(view.subject.is_some() && view.predicate.is_some());
+        assert_eq!(Ok(&view), read.as_ref());
+    }
+    assert_eq!(decode(text).ok().map(Cow::into_owned), decode_again(text));
+    let Ok(decoded) = pairs(text).collect::<Result<Vec<_>, _>>() else {
+        return assert!(read.is_err());
+    };
+    let escape = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let escaped = decoded.iter().map(|(name, value)| [escape(name), escape(value)].join("="));
+    assert_eq!(parse_query(&escaped.collect::<Vec<_>>().join("&"), &[]), read);
+}
+
+fn decode_again(text: &str) -> Option<String> {
+    let plain = |text: &str| text.replace('+', " ").into_bytes();
+    let mut pieces = text.split('%');
+    let mut decoded = plain(pieces.next()?);
+    for piece in pieces {
+        let is_hex = |digits: &&str| digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let digits = piece.get(..2).filter(is_hex)?;
+        decoded.push(u8::from_str_radix(digits, 16).ok()?);
+        decoded.extend(plain(&piece[2..]));
+    }
+    String::from_utf8(decoded).ok()
 }
 
 #[cfg(test)]

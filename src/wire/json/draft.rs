@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::reader::{Malformed, Reader, Scalar, shorten};
 use crate::base::digest::parse_hex;
-use crate::base::{Digest, Hlc, NodeId, limits};
+use crate::base::{Digest, Hlc, HlcClock, NodeId, Wall, limits};
 use crate::model::{Draft, Lifecycle, Object, Sealed, Signature, SourceClass};
 
 const FIELDS: [&str; 17] = [
@@ -285,16 +285,51 @@ fn signature(reader: &mut Reader<'_>) -> Result<Signature, Malformed> {
     }
 }
 
-/// Fuzz body: any bytes are read or refused; what is read obeys the shape.
+/// Fuzz body: any bytes are read or refused; what is read obeys the shape, white space around it
+/// changes nothing, and what `GET` shows of it, read again, is the same assertion.
 #[doc(hidden)]
 pub fn fuzz(body: &[u8]) {
+    let spaced = [b"\t", body, b" \r\n"].concat();
     match parse_body(body) {
-        Ok(Body::Bytes(sealed)) => assert!(2 * sealed.bytes().len() <= body.len()),
+        Ok(Body::Bytes(sealed)) => {
+            assert!(2 * sealed.bytes().len() <= body.len());
+            assert!(matches!(parse_body(&spaced), Ok(Body::Bytes(again))
+                if again.digest() == sealed.digest()));
+            assert_eq!(read_shown(&sealed), sealed.digest());
+        }
         Ok(Body::Claim(draft)) => {
             assert!(draft.confidence.is_finite());
             assert!(draft.signatures.len() <= limits::SIGNATURES_MAX);
             assert!(draft.subject.len() + draft.predicate.len() <= body.len());
+            assert_eq!(parse(&spaced).as_ref(), Ok(&*draft));
+            if let Some(sealed) = seal(*draft) {
+                assert_eq!(read_shown(&sealed), sealed.digest());
+            }
         }
-        Err(malformed) => assert!(malformed.line > 0 && !malformed.what.is_empty()),
+        Err(malformed) => {
+            let lines = body.iter().filter(|byte| **byte == b'\n').count() + 1;
+            assert!((1..=lines).contains(&malformed.line), "{malformed}");
+            assert!((1..=body.len() + 1).contains(&malformed.column), "{malformed}");
+            assert!(!malformed.what.is_empty() && malformed.what.len() < 1024, "{malformed}");
+            assert!(parse_body(&spaced).is_err());
+        }
+    }
+}
+
+/// As a node does it that runs at the end of all time, which no stamp is ahead of.
+fn seal(draft: Draft) -> Option<Sealed> {
+    let wall = Wall(limits::TIMESTAMP_MAX * 1000 + 999);
+    Some(draft.check(&mut HlcClock::new(NodeId::NONE), wall).ok()?.seal())
+}
+
+/// The id of what an assertion's JSON says.
+fn read_shown(sealed: &Sealed) -> Digest {
+    let shown = super::answer::assertion(sealed);
+    match parse_body(shown.as_bytes()).expect("what is shown is a body") {
+        Body::Bytes(again) => again.digest(),
+        Body::Claim(draft) => {
+            assert_eq!(draft.hash, Some(sealed.digest()));
+            seal(*draft).expect("it kept the rules before").digest()
+        }
     }
 }

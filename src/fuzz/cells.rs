@@ -1,0 +1,96 @@
+//! Messages of `stemedb.edge.v1` that name a length or a count.
+//!
+//! In: bytes of one. Out: a failed assertion where it is not refused, nor read as it is written, or
+//! is answered with more than it may be. Never: reads one in another way than the node does.
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::Input;
+use crate::base::{Digest, limits};
+use crate::journal::{Bodies, Position};
+use crate::model::Sealed;
+use crate::sketch::{Cell, NARROW_FROM};
+use crate::store::Store;
+use crate::sync::{Cursor, SketchReply, Stretch, answer_records, answer_sketch};
+use crate::wire::edge as words;
+use crate::wire::pb::edge;
+
+/// The log of a node that has none.
+struct Nothing;
+
+impl Bodies for Nothing {
+    fn digest_at(&self, _: Position) -> Option<Digest> {
+        None
+    }
+
+    fn sealed_at(&self, _: Position) -> Option<Sealed> {
+        None
+    }
+}
+
+pub(super) fn messages(input: &mut Input<'_>) {
+    let kind = input.byte();
+    let bytes = Bytes::copy_from_slice(input.0);
+    let (few, none) = (Store::new(1), Nothing);
+    match kind % 6 {
+        0 => {
+            let response = edge::SketchResponse::decode(bytes);
+            let Some(Ok(reply)) = response.ok().map(|it| words::read_sketch_response(&it)) else {
+                return;
+            };
+            check_cells(&reply);
+        }
+        1 => {
+            let request = edge::SketchRequest::decode(bytes);
+            let Some(Ok(request)) = request.ok().map(words::read_sketch_request) else { return };
+            let written = words::sketch_request(request.clone());
+            assert_eq!(words::read_sketch_request(written), Ok(request.clone()));
+            check_cells(&answer_sketch(&few, &request));
+        }
+        2 => {
+            if let Ok(ids) = words::read_short_ids(&bytes) {
+                assert_eq!(words::short_ids(&ids), bytes);
+            }
+            if let Ok(leaves) = words::read_leaves(&bytes) {
+                assert_eq!(words::leaves(&leaves), bytes);
+            }
+            assert!(words::read_digests(&bytes).is_err() || bytes.len() == 8 * limits::BUCKETS);
+        }
+        3 => {
+            let request = edge::LeavesOfRequest::decode(bytes);
+            let Some(Ok(part)) = request.ok().map(|it| words::read_leaves_of(&it)) else { return };
+            assert!(
+                (1..=limits::PART_BITS_MAX).contains(&part.bits) && part.number >> part.bits == 0
+            );
+            assert_eq!(few.leaves_of(part, 10), []);
+        }
+        4 => {
+            let Ok(request) = edge::RecordsRequest::decode(bytes) else { return };
+            let from = Cursor { numbering: request.numbering, row: request.from };
+            let wanted = Stretch { from, until: request.until };
+            let records = answer_records(&few, wanted, &none);
+            assert!(records.good.is_empty() && records.span.rows == 0);
+        }
+        _ => {
+            let response = edge::SketchResponse { cells: bytes, ..Default::default() };
+            words::read_sketch_response(&response).iter().for_each(check_cells);
+        }
+    }
+}
+
+/// Cells are bounded, and come back as they went, but for what narrow ones do not carry.
+fn check_cells(reply: &SketchReply) {
+    assert!(reply.cells.len() <= limits::SKETCH_CELLS_MAX);
+    let wide = words::sketch_response(reply, false);
+    // A row is written as one more, of which there is none past the last.
+    let is_writable = reply.since.is_none_or(|since| since.row < u64::MAX);
+    assert!(!is_writable || words::read_sketch_response(&wide).as_ref() == Ok(reply));
+    let narrow = words::sketch_response(reply, true);
+    let again = words::read_sketch_response(&narrow).expect("it was written here");
+    let expected = (reply.from..).zip(&reply.cells).map(|(at, cell)| match at < NARROW_FROM {
+        true => *cell,
+        false => Cell { ids: cell.ids, checks: cell.checks & 0xff_ffff },
+    });
+    assert_eq!(again.cells, expected.collect::<Vec<Cell>>());
+}
