@@ -24,8 +24,9 @@ const WATCHES: (usize, u32) = (200, 128);
 const METADATA_BYTES: usize = 14_000;
 /// What a load may add to the resident memory: the budgets of requests and of answers.
 const ADDED_KIB_MAX: u64 = 32 << 10;
-/// What may be left of it, and when it is looked at last.
-const LEFT_KIB_MAX: u64 = 1 << 10;
+/// What may be left of it, and when it is looked at last: pages of the heap that hold something
+/// beside what was freed.
+const LEFT_KIB_MAX: u64 = 2 << 10;
 const LEFT_AFTER: Duration = Duration::from_secs(30);
 const PING: &str = "/stemedb.sync.v1.SyncService/Ping";
 pub(crate) const WATCH: &str = "/grpc.health.v1.Health/Watch";

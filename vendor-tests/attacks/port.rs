@@ -29,8 +29,9 @@ const TICK: Duration = Duration::from_millis(10);
 /// A new good client comes so often, and is to be served within this time.
 const CLIENT_EACH: Duration = Duration::from_millis(20);
 const SERVED_WITHIN: Duration = Duration::from_secs(1);
-/// Percent of them that must be.
+/// Percent of them that must be, on a quiet machine and on one that others use.
 const SERVED_PERCENT: usize = 99;
+const SERVED_PERCENT_NOISY: usize = 95;
 /// Those who hold on send so much of what they owe.
 const DRIP_EACH: Duration = Duration::from_secs(5);
 
@@ -85,11 +86,11 @@ struct Fared {
 }
 
 impl Fared {
-    fn check(&self, what: &str, row: &mut Row) {
+    fn check(&self, what: &str, percent_min: usize, row: &mut Row) {
         let all = self.served + self.late.len();
         let percent = self.served as f64 * 100.0 / all.max(1) as f64;
         let first = self.late.first().cloned().unwrap_or_default();
-        let holds = all > 0 && self.served * 100 >= all * SERVED_PERCENT;
+        let holds = all > 0 && self.served * 100 >= all * percent_min;
         row.check(holds, format!("{what}: {percent:.1} % of {all} served, the first not: {first}"));
         if holds {
             row.notes.push(format!("{what} {percent:.1} % of {all}"));
@@ -190,8 +191,10 @@ pub(crate) async fn full(options: Options, rows: &Rows) {
         attackers.abort();
         let _ = attackers.await;
         row.memory = stage.memory(before);
+        let is_quiet = options.bounds.is_quiet;
+        let percent_min = if is_quiet { SERVED_PERCENT } else { SERVED_PERCENT_NOISY };
         for (what, fared) in [("query", query), ("health", health), ("Ping", ping)] {
-            fared.check(what, &mut row);
+            fared.check(what, percent_min, &mut row);
         }
         check_alive(&mut row, &stage);
         row.notes.push(format!("{} connections made", opened.load(Ordering::Relaxed)));
