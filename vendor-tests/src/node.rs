@@ -118,6 +118,7 @@ impl Node {
         let status = self.child.wait().expect("our child");
         drop(ended);
         watchdog.join().expect("it only waits");
+        self.hear_out();
         status
     }
 
@@ -130,7 +131,17 @@ impl Node {
             }
             tokio::task::yield_now().await;
         }
-        self.child.wait().expect("our child")
+        let status = self.child.wait().expect("our child");
+        self.hear_out();
+        status
+    }
+
+    /// Waits until the last line of a node that has ended is read: its reader is gone then.
+    fn hear_out(&self) {
+        let patience = std::time::Instant::now() + PATIENCE;
+        while Arc::strong_count(&self.lines) > 1 && std::time::Instant::now() < patience {
+            thread::yield_now();
+        }
     }
 
     /// Has it ended by itself?
@@ -273,15 +284,18 @@ fn read_log(
     let (tell, found) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(log).lines().map_while(Result::ok) {
-            let [http, gateway, rpc] = ["api", "gateway", "rpc"].map(|key| address(&line, key));
-            if let (Some(http), Some(gateway), Some(rpc)) = (http, gateway, rpc) {
+            let found = ["api", "gateway", "rpc"].map(|key| address(&line, key));
+            {
+                let mut lines = lines.lock().expect("nobody panics with the lock");
+                if lines.len() == LINES_KEPT {
+                    lines.remove(0);
+                }
+                lines.push(line);
+            }
+            // What was said before the addresses is there when they are.
+            if let [Some(http), Some(gateway), Some(rpc)] = found {
                 let _ = tell.send([http, gateway, rpc]);
             }
-            let mut lines = lines.lock().expect("nobody panics with the lock");
-            if lines.len() == LINES_KEPT {
-                lines.remove(0);
-            }
-            lines.push(line);
         }
     });
     found

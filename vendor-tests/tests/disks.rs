@@ -219,8 +219,11 @@ async fn a_damaged_head_is_said_under_a_running_node_and_made_anew_by_a_start() 
     assert_eq!(run(&["check", path(node.dir())]).0, 1);
     assert!(node.stop().success());
     let mut node = node.restart_dead();
-    let log = node.log();
-    assert!(log.contains("damage segment=0 offset=0") && log.contains("healed"), "{log}");
+    until("the start tells of it", async || {
+        let log = node.log();
+        log.contains("damage segment=0 offset=0") && log.contains("healed")
+    })
+    .await;
     assert_eq!(node.get("/v1/health").await["status"], "ok");
     assert!(node.stop().success());
     assert_eq!(run(&["check", path(node.dir())]).0, 0);
