@@ -146,7 +146,9 @@ impl SyncService {
         let driver = self.driver.clone();
         Answer::Later(Box::pin(async move {
             let Root { digest: ours, count, .. } = driver.root().await;
-            let roots_match = theirs.map_or(count == 0, |theirs| theirs == (ours, count));
+            // A root names a set, so that a caller may leave its count out.
+            let is_ours = |(root, said)| root == ours && (said == count || said == 0);
+            let roots_match = theirs.map_or(count == 0, is_ours);
             Ok(encode(&pb::RootExchangeResponse {
                 merkle_root: Bytes::copy_from_slice(&ours.0),
                 assertion_count: count,

@@ -116,6 +116,10 @@ async fn exchange_roots_matches_exactly_for_the_same_set() {
             let answer = client.exchange_roots(other).await.unwrap().into_inner();
             assert!(!answer.roots_match);
         }
+        // A count that is left out says nothing against the root.
+        let (merkle_root, assertion_count) = (set::root(&set).to_vec(), 0);
+        let bare = RootExchangeRequest { merkle_root, assertion_count };
+        assert!(client.exchange_roots(bare).await.unwrap().into_inner().roots_match);
         // What proto3 sends for a set without members.
         let nothing = RootExchangeRequest { merkle_root: Vec::new(), assertion_count: 0 };
         let answer = client.exchange_roots(nothing).await.unwrap().into_inner();
