@@ -41,6 +41,9 @@ pub struct Capacity {
     pub half_open: usize,
     /// gRPC streams that stay open.
     pub streams: usize,
+    /// gRPC calls side by side on one connection: h2 keeps some 1.8 KiB for each that there ever
+    /// were until the connection ends.
+    pub calls: u32,
     /// Queries that are looked at side by side.
     pub queries: usize,
     /// Bytes that wait for their flush.
@@ -72,6 +75,7 @@ impl Capacity {
             grpc_unsent: share(limits::GRPC_UNSENT_BYTES_MAX, one_claim),
             half_open: share(limits::HALF_OPEN_ALL_MAX, 16),
             streams: share(limits::STREAMS_OPEN_ALL_MAX, 32),
+            calls: u32::try_from(count(1 << 20)).unwrap_or(u32::MAX).clamp(16, limits::STREAMS_MAX),
             queries: count(PER_QUERY).clamp(1, limits::QUERIES_MAX),
             queue,
             batch: (queue / 2).max(one_claim).min(limits::BATCH_BYTES_MAX),

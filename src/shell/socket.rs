@@ -152,7 +152,7 @@ struct Quota {
 }
 
 /// How often a stream may get its quota again in one round.
-const AGAIN_MAX: u32 = 7;
+const AGAIN_MAX: u32 = 15;
 
 impl Quota {
     fn new(per_round: usize) -> Quota {

@@ -43,7 +43,7 @@ const _: () = assert!(limits::STREAMS_MAX as usize + 32 <= CALLS_MAX);
 pub(super) async fn serve(link: Registered, stream: TcpStream) {
     let stream = Rc::new(stream);
     let io = Io { stream: stream.clone(), link: link.0.clone() };
-    let handshake = async { settings().handshake(io).await.ok() };
+    let handshake = async { settings(link.0.shared.bounds.calls_max).handshake(io).await.ok() };
     let late = async {
         future::or(Timer::after(limits::HANDSHAKE_MAX), link.0.unwanted()).await;
         None
@@ -58,13 +58,13 @@ pub(super) async fn serve(link: Registered, stream: TcpStream) {
     }
 }
 
-fn settings() -> Builder {
+fn settings(calls_max: u32) -> Builder {
     let mut builder = Builder::new();
     builder
-        .max_concurrent_streams(limits::STREAMS_MAX)
+        .max_concurrent_streams(calls_max)
         .initial_window_size(limits::STREAM_WINDOW_BYTES)
         // All streams may be full at once: one that waits for room does not stop the others.
-        .initial_connection_window_size(limits::STREAMS_MAX * limits::STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(calls_max * limits::STREAM_WINDOW_BYTES)
         .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
         .max_send_buffer_size(limits::STREAM_SEND_BYTES_MAX)
         .max_local_error_reset_streams(Some(limits::LOCAL_RESETS_MAX))

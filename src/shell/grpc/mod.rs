@@ -105,6 +105,8 @@ pub struct Bounds {
     pub unsent_max: usize,
     /// Streams that may stay open.
     pub streams_max: usize,
+    /// Calls side by side on one connection.
+    pub calls_max: u32,
 }
 
 impl Bounds {
@@ -116,6 +118,7 @@ impl Bounds {
             held_max: capacity.grpc_held,
             unsent_max: capacity.grpc_unsent,
             streams_max: capacity.streams,
+            calls_max: capacity.calls,
         }
     }
 }
