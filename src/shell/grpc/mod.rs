@@ -280,6 +280,11 @@ impl Shared {
     fn count_ending(&self, ending: Ending) {
         let count = &self.endings[ending as usize];
         count.set(count.get() + 1);
+        let name = ending.name();
+        log_limit::warn(
+            (module_path!(), "", name),
+            format_args!("a connection was ended by the node: {name}"),
+        );
     }
 
     async fn links_changed(&self) {
