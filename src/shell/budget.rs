@@ -197,7 +197,7 @@ impl Share {
         Poll::Ready(Ok(()))
     }
 
-    /// Makes the part `bytes` large if there is room and nobody waits for some.
+    /// Makes the part `bytes` large if there is room and no other share waits for some.
     pub(super) fn try_resize(&mut self, bytes: usize) -> Result<(), Full> {
         if self.is_preceded() { Err(Full) } else { self.resize(bytes) }
     }
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_served_in_order_and_who_leaves_holds_nobody_up() {
+    fn waiting_shares_are_served_in_order_and_a_leaver_holds_up_none() {
         let whole = Budget::new(100);
         let parts = [0, 1, 2].map(|_| Budget::within(&whole, 80));
         let mut first = Share::new(&parts[0]);

@@ -15,9 +15,9 @@ pub(super) struct Flood {
     answers: u64,
     /// Up to here it has been looked at.
     seen: u64,
-    /// When the stretch of bytes after `seen` began.
+    /// When the bytes after `seen` began to come.
     begun: Option<Instant>,
-    /// Since when each stretch was too fast.
+    /// Since when they have come too fast, time after time.
     fast_since: Option<Instant>,
 }
 
