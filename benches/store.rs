@@ -44,6 +44,10 @@ impl Pages for RunFile {
         self.0.read_exact_at(into, at).is_ok()
     }
 
+    fn restore(&self, _: u64, _: &[u8]) {}
+
+    fn with_log(&self, _: &mut dyn FnMut(&dyn Bodies)) {}
+
     fn give_up(&self) -> ! {
         panic!("a page is not what was written")
     }

@@ -209,6 +209,25 @@ fn what_changed_behind_its_back_is_read_again() {
 }
 
 #[test]
+fn a_page_that_its_file_does_not_take_is_kept_in_memory() {
+    let folder = Folder::filled("unwritable");
+    let (_, mut store) = folder.keep();
+    let root = folder.root(&mut store);
+    let reader = Reader::new(&folder.log());
+    let (_, again) = folder.checkpoint().load().fitting().expect("nothing changed");
+    for run in folder.runs() {
+        folder.flip(run.clone(), 40);
+        // Where the file has no name it cannot be opened for writing.
+        fs::rename(&run, run.with_extension("away")).expect("renamed");
+    }
+    for number in 0..RECORDS {
+        let digest = claim(number).digest();
+        assert_eq!(again.find(&digest, &reader), store.find(&digest, &reader), "claim {number}");
+    }
+    assert_eq!(folder.root(&mut store), root);
+}
+
+#[test]
 fn a_cut_index_is_none() {
     let folder = Folder::filled("cut");
     folder.keep();

@@ -27,6 +27,9 @@ pub const ROWS_MAX: usize = (1 << 31) - 1;
 /// Rows of the index in memory, at some 60 bytes, before they become a file; as many again while
 /// that is written.
 pub const SPILL_ROWS: usize = 1 << 17;
+/// Pages of an index file, at most 4,480 bytes each, that were made again from the log and that
+/// the file does not take: beyond, the process ends and the next start makes the index anew.
+pub const INDEX_PAGES_KEPT_MAX: usize = 64;
 /// Rows of one run: entries have three bytes for a row. So many stay in memory, a gigabyte of them,
 /// where the index cannot be written.
 pub const RUN_ROWS_MAX: usize = (1 << 24) - 1;

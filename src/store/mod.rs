@@ -14,6 +14,7 @@ mod filter;
 mod hashes;
 mod holder;
 mod memtable;
+mod rebuild;
 mod rows;
 mod run;
 mod section;
@@ -351,7 +352,7 @@ impl Store {
         if self.runs.last().is_some_and(|last| last.first() == run.first()) {
             self.runs.pop();
         }
-        self.runs.push(Arc::new(run));
+        self.runs.push(Arc::new(run.with_seed(self.seed)));
     }
 
     /// Whether every record is where it was appended: only of such a store a [`State`] is kept.

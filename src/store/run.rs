@@ -11,12 +11,13 @@ use std::fmt;
 use std::ops::Range;
 
 use super::filter::Filter;
+use super::rebuild::Kind;
 use super::section::{HASHES, NAMES, PLACES, Places, Section, place_of};
 use super::spill::{HEAD_BYTES, MAGIC, TRAILER_BYTES, VERSION};
 use super::{NAMED_MAX, Name, Row};
 use crate::base::Digest;
 use crate::base::stream::Source;
-use crate::journal::Position;
+use crate::journal::{Bodies, Position};
 use crate::sketch::short_id;
 
 /// Rows of a subject that are looked at one by one rather than those of a predicate counted.
@@ -26,8 +27,12 @@ const FEW: usize = 4;
 pub trait Pages: fmt::Debug + Send + Sync {
     /// Fills the buffer from an offset on; false: it cannot be read.
     fn read(&self, at: u64, into: &mut [u8]) -> bool;
-    /// A page is not what was written: the index is of no use any more, the log is. Does not
-    /// return.
+    /// Has a page again that could not be read: `read` gives these bytes from now on.
+    fn restore(&self, at: u64, page: &[u8]);
+    /// Shows the log that the run is an index of.
+    fn with_log(&self, see: &mut dyn FnMut(&dyn Bodies));
+    /// A page is not what was written and cannot be made again from the log: the index is of no
+    /// use any more. Does not return.
     fn give_up(&self) -> !;
 }
 
@@ -36,6 +41,8 @@ pub trait Pages: fmt::Debug + Send + Sync {
 pub struct Run {
     pages: Box<dyn Pages>,
     name: Digest,
+    /// That of the store, of which fingerprints of names are made.
+    seed: u64,
     first: Row,
     hashes: Section,
     places: Section,
@@ -85,7 +92,17 @@ impl Run {
         let hash_filter = Filter::load(source)?;
         let name_filters = [Filter::load(source)?, Filter::load(source)?];
         let names = [subjects, predicates];
-        Some(Run { pages, name, first, hashes, places, names, hash_filter, name_filters })
+        let seed = 0;
+        Some(Run { pages, name, seed, first, hashes, places, names, hash_filter, name_filters })
+    }
+
+    /// As it is, of the store with this seed.
+    pub(super) fn with_seed(self, seed: u64) -> Run {
+        Run { seed, ..self }
+    }
+
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// What tells this run from all others: the digest of its head and summary.
@@ -151,7 +168,13 @@ impl Run {
     pub(super) fn places(&self, row: Row) -> Places {
         let index = (row - self.first) as usize / PLACES.per_page;
         let first = self.first + (index * PLACES.per_page) as Row;
-        Places { first, page: self.page(&self.places, index) }
+        Places { first, page: self.page(Kind::Positions, index) }
+    }
+
+    /// The positions on a page, if that can be read.
+    pub(super) fn read_positions(&self, index: usize) -> Option<Places> {
+        let first = self.first + (index * PLACES.per_page) as Row;
+        Some(Places { first, page: self.read_page(&self.places, index)? })
     }
 
     /// Shows all hashes that agree with one in so many bits.
@@ -194,9 +217,8 @@ impl Run {
 
     /// How many rows have a name.
     fn count(&self, name: Name, is_subject: bool) -> usize {
-        let section = self.section(is_subject);
         let mut kept = None;
-        let [least, end] = keys(name).map(|key| self.seek(section, key, &mut kept));
+        let [least, end] = keys(name).map(|key| self.seek(is_subject, key, &mut kept));
         end - least
     }
 
@@ -212,7 +234,7 @@ impl Run {
         let mut pages = section.page_before(end);
         // Each page that may have some, the last one first.
         while let Some(index) = pages.checked_sub(1) {
-            let page = self.page(section, index);
+            let page = self.page(Kind::named(is_subject), index);
             let (from, to) = (section.shape.less(&page, least), section.shape.less(&page, end));
             let newest = page[from * NAMES.width..to * NAMES.width].rchunks_exact(NAMES.width);
             let places = newest.map(|entry| self.first + place_of(&entry[4..]));
@@ -238,8 +260,8 @@ impl Run {
         }
         let mut kept = None;
         rows.retain(|row| {
-            let entry = self.seek(section, key(*row), &mut kept);
-            self.seek(section, key(*row) + 1, &mut kept) > entry
+            let entry = self.seek(is_subject, key(*row), &mut kept);
+            self.seek(is_subject, key(*row) + 1, &mut kept) > entry
         });
     }
 
@@ -255,19 +277,29 @@ impl Run {
         &self.names[usize::from(!is_subject)]
     }
 
+    pub(super) fn section_of(&self, kind: Kind) -> &Section {
+        match kind {
+            Kind::Hashes => &self.hashes,
+            Kind::Positions => &self.places,
+            Kind::Subjects => self.section(true),
+            Kind::Predicates => self.section(false),
+        }
+    }
+
     /// Shows hashes from the first one on whose first 8 bytes are no less, until told to stop.
     pub(super) fn hashes_from(&self, id: u64, see: &mut dyn FnMut(Row, &Digest) -> bool) {
-        self.entries(&self.hashes, id, |entry| {
+        self.entries(Kind::Hashes, id, |entry| {
             let hash = Digest(*entry.first_chunk().expect("a hash is 32 bytes"));
             see(self.first + place_of(&entry[32..]), &hash)
         });
     }
 
     /// Shows entries from the first one on whose key is no less, until told to stop.
-    pub(super) fn entries(&self, section: &Section, key: u64, mut see: impl FnMut(&[u8]) -> bool) {
+    pub(super) fn entries(&self, kind: Kind, key: u64, mut see: impl FnMut(&[u8]) -> bool) {
+        let section = self.section_of(kind);
         let first = section.page_before(key).saturating_sub(1);
         for index in first..section.fences.len() {
-            let page = self.page(section, index);
+            let page = self.page(kind, index);
             let entries = page.chunks_exact(section.shape.width);
             let mut wanted = entries.filter(|entry| (section.shape.key)(entry) >= key);
             if !wanted.all(&mut see) {
@@ -277,18 +309,29 @@ impl Run {
     }
 
     /// The number of the first entry whose key is no less; its page is kept for the next look.
-    fn seek(&self, section: &Section, key: u64, kept: &mut Option<(usize, Vec<u8>)>) -> usize {
+    fn seek(&self, is_subject: bool, key: u64, kept: &mut Option<(usize, Vec<u8>)>) -> usize {
+        let (kind, section) = (Kind::named(is_subject), self.section(is_subject));
         let Some(index) = section.page_before(key).checked_sub(1) else { return 0 };
         let known = kept.take().filter(|(known, _)| *known == index);
-        let (_, page) = kept.insert(known.unwrap_or_else(|| (index, self.page(section, index))));
+        let (_, page) = kept.insert(known.unwrap_or_else(|| (index, self.page(kind, index))));
         index * section.shape.per_page + section.shape.less(page, key)
     }
 
-    fn page(&self, section: &Section, index: usize) -> Vec<u8> {
+    fn page(&self, kind: Kind, index: usize) -> Vec<u8> {
+        let section = self.section_of(kind);
+        if let Some(page) = self.read_page(section, index) {
+            return page;
+        }
+        self.pages.with_log(&mut |log| {
+            for (index, page) in self.rebuild(kind, log).unwrap_or_default() {
+                let first = index * section.shape.per_page;
+                self.pages.restore(section.at + (first * section.shape.width) as u64, &page);
+            }
+        });
         self.read_page(section, index).unwrap_or_else(|| self.pages.give_up())
     }
 
-    fn read_page(&self, section: &Section, index: usize) -> Option<Vec<u8>> {
+    pub(super) fn read_page(&self, section: &Section, index: usize) -> Option<Vec<u8>> {
         let shape = section.shape;
         let first = index * shape.per_page;
         let count = shape.per_page.min(section.count - first);

@@ -156,6 +156,11 @@ fn position_of(place: &[u8]) -> Position {
     Position(u64::from_le_bytes(units) * ALIGNMENT as u64)
 }
 
+pub(super) fn put_position(into: &mut [u8], at: Position) {
+    let units = (at.0 / ALIGNMENT as u64).to_le_bytes();
+    into.copy_from_slice(&units[..PLACES.width]);
+}
+
 pub(super) fn hash_key(entry: &[u8]) -> u64 {
     u64::from_be_bytes(*entry.first_chunk().expect("a hash is 32 bytes"))
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use super::filter::Filter;
 use super::memtable::Memtable;
+use super::rebuild::Kind;
 use super::run::Run;
-use super::section::{HASHES, NAMES, PLACES, Section, name_of, place_of, put_place};
+use super::section::{HASHES, NAMES, PLACES, Section, name_of, place_of, put_place, put_position};
 use super::{Name, Row, State};
 use crate::base::Digest;
 use crate::base::stream::Sink;
 use crate::journal::Position;
-use crate::journal::record::ALIGNMENT;
 use crate::sketch::short_id;
 
 pub(super) const MAGIC: [u8; 8] = *b"STEMERUN";
@@ -77,8 +77,9 @@ impl Spill {
             sections.push(Section::write(HASHES, &mut end, entries, sink));
         }
         let places = self.places().map(|at| {
-            let units = (at.0 / ALIGNMENT as u64).to_le_bytes();
-            *units.first_chunk::<{ PLACES.width }>().expect("five of eight bytes")
+            let mut entry = [0; PLACES.width];
+            put_position(&mut entry, at);
+            entry
         });
         sections.push(Section::write(PLACES, &mut end, places, sink));
         for names in names {
@@ -135,7 +136,7 @@ impl Spill {
     fn names(&self, is_subject: bool) -> Vec<(Name, Row)> {
         let mut names = self.memtable.names(is_subject);
         if let Some(run) = &self.onto {
-            run.entries(run.section(is_subject), 0, |entry| {
+            run.entries(Kind::named(is_subject), 0, |entry| {
                 names.push((name_of(entry), run.first() + place_of(&entry[4..])));
                 true
             });

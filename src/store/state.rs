@@ -98,7 +98,7 @@ impl State {
         }
         let is_his = runs.iter().map(Run::name).eq(self.runs) && u64::from(rows) == self.tree.len();
         is_his.then(|| Store {
-            runs: runs.into_iter().map(Arc::new).collect(),
+            runs: runs.into_iter().map(|run| Arc::new(run.with_seed(self.seed))).collect(),
             newest: Memtable::new(rows),
             tree: self.tree,
             opaque: self.opaque,

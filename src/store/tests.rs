@@ -1,11 +1,13 @@
 //! The store against plain collections: same rows, same leaves, same root, whatever the order.
 
+mod rebuild;
 mod set;
 mod walk;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
+use std::sync::Mutex;
 
 use bytes::Bytes;
 
@@ -41,17 +43,31 @@ thread_local! {
 }
 
 /// The file of a run.
-#[derive(Debug)]
-struct RunFile(Vec<u8>);
+#[derive(Debug, Default)]
+struct RunFile {
+    bytes: Mutex<Vec<u8>>,
+    /// The log beside it, as position and bytes.
+    log: BTreeMap<u64, Sealed>,
+}
 
 impl Pages for RunFile {
     fn read(&self, at: u64, into: &mut [u8]) -> bool {
         READ.set(READ.get() + 1);
-        let from = self.0.get(at as usize..).and_then(|rest| rest.get(..into.len()));
+        let bytes = self.bytes.lock().expect("one thread");
+        let from = bytes.get(at as usize..).and_then(|rest| rest.get(..into.len()));
         from.is_some_and(|from| {
             into.copy_from_slice(from);
             true
         })
+    }
+
+    fn restore(&self, at: u64, page: &[u8]) {
+        let mut bytes = self.bytes.lock().expect("one thread");
+        bytes[at as usize..][..page.len()].copy_from_slice(page);
+    }
+
+    fn with_log(&self, see: &mut dyn FnMut(&dyn Bodies)) {
+        see(&Memory { sealed: self.log.clone(), ..Memory::default() });
     }
 
     fn give_up(&self) -> ! {
@@ -60,8 +76,12 @@ impl Pages for RunFile {
 }
 
 fn open(file: Vec<u8>) -> Option<Run> {
+    open_beside(file, BTreeMap::new())
+}
+
+fn open_beside(file: Vec<u8>, log: BTreeMap<u64, Sealed>) -> Option<Run> {
     let length = file.len() as u64;
-    Run::open(Box::new(RunFile(file)), length)
+    Run::open(Box::new(RunFile { bytes: Mutex::new(file), log }), length)
 }
 
 /// Rows in memory before they become a run.

@@ -104,6 +104,38 @@ async fn an_empty_log_beside_an_index_is_damaged() {
     }
 }
 
+/// The file of a run of the index.
+fn a_run(node: &Node) -> PathBuf {
+    let index = fs::read_dir(node.dir().join("index")).expect("an index");
+    let mut runs = index.map(|file| file.expect("read").path());
+    runs.find(|path| path.extension().is_some_and(|it| it == "run")).expect("a run")
+}
+
+/// One bit of a file, the other way round.
+fn flip(file: &Path, at: usize) {
+    let mut bytes = fs::read(file).expect("read");
+    bytes[at] ^= 1;
+    fs::write(file, bytes).expect("written");
+}
+
+#[tokio::test]
+async fn a_bad_page_of_the_index_is_made_again_while_the_node_runs() {
+    let mut node = stopped(&[]).await.restart_dead();
+    let whole = node.root().await;
+    let run = a_run(&node);
+    let written = fs::read(&run).expect("read");
+    // Hashes first, then positions: each hash is 35 bytes, behind a head of 28.
+    for at in [5000, 28 + 35 * INDEXED as usize + 100] {
+        flip(&run, at);
+        // All are there already: to know that, each is looked for.
+        fill(&node.client().await, (0..INDEXED).map(opaque)).await;
+        assert_eq!(node.root().await, whole, "{}", node.log());
+        assert!(node.log().contains("was made again"), "{}", node.log());
+        assert_eq!(fs::read(&run).expect("read"), written, "{}", node.log());
+    }
+    assert!(node.stop().success(), "{}", node.log());
+}
+
 #[tokio::test]
 async fn an_index_that_cannot_be_written_is_done_without() {
     for word in ["index-eio", "index-eperm"] {
@@ -135,13 +167,7 @@ async fn an_index_that_cannot_be_written_is_done_without() {
         let whole = node.root().await;
         assert!(node.stop().success(), "{word}: {}", node.log());
         // Nor can a damaged one be removed: it is not believed.
-        let index = fs::read_dir(node.dir().join("index")).expect("an index");
-        let runs = index.map(|file| file.expect("read").path());
-        let run = runs.into_iter().find(|path| path.extension().is_some_and(|it| it == "run"));
-        let run = run.expect("a run");
-        let mut bytes = fs::read(&run).expect("read");
-        bytes[5000] ^= 1;
-        fs::write(&run, bytes).expect("written");
+        flip(&a_run(&node), 5000);
         let mut node = node.restart_dead();
         assert!(node.log().contains(" 0 by the kept index"), "{word}: {}", node.log());
         assert_eq!(node.root().await, whole, "{word}");

@@ -5,17 +5,19 @@
 //! if nothing speaks against it. Never: trusted without its checksum or beside files that it was
 //! not made of; what it says can always be read from the log.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::evidence::Evidence;
 use super::recovery::{Recovered, closed_bytes, read_segment};
 use super::{Fault, Reader, find_segments, segment_path, sync_directory};
-use crate::base::Digest;
 use crate::base::stream::{Sink, Source};
-use crate::journal::Position;
+use crate::base::{Digest, limits};
+use crate::journal::{Bodies, Position};
 use crate::sketch::Key;
 use crate::store::{Pages, Run, Spill, State, Store};
 
@@ -38,11 +40,55 @@ struct RunFile {
     file: File,
     path: PathBuf,
     checkpoint: Checkpoint,
+    /// Pages that were made again and that the file does not take, by their place in it; as many
+    /// as [`limits::INDEX_PAGES_KEPT_MAX`].
+    kept: Mutex<BTreeMap<u64, Vec<u8>>>,
+}
+
+impl RunFile {
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<u8>>> {
+        // Each change is one call, which leaves a map that is whole.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, at: u64, page: &[u8]) -> io::Result<()> {
+        let file = File::options().write(true).open(&self.path)?;
+        file.write_all_at(page, at)?;
+        file.sync_data()?;
+        let mut written = vec![0; page.len()];
+        self.file.read_exact_at(&mut written, at)?;
+        let is_it = written == page;
+        is_it.then_some(()).ok_or_else(|| io::Error::other("it is not what was written"))
+    }
 }
 
 impl Pages for RunFile {
     fn read(&self, at: u64, into: &mut [u8]) -> bool {
-        self.file.read_exact_at(into, at).is_ok()
+        match self.kept().get(&at) {
+            Some(page) if page.len() == into.len() => {
+                into.copy_from_slice(page);
+                true
+            }
+            _ => self.file.read_exact_at(into, at).is_ok(),
+        }
+    }
+
+    fn restore(&self, at: u64, page: &[u8]) {
+        let path = self.path.display();
+        match self.write(at, page) {
+            Ok(()) => log::warn!("{path}: an unreadable page at byte {at} was made again"),
+            Err(error) => {
+                log::warn!("{path}: a page at byte {at} was made again, in memory only: {error}");
+                let mut kept = self.kept();
+                if kept.len() < limits::INDEX_PAGES_KEPT_MAX {
+                    kept.insert(at, page.to_vec());
+                }
+            }
+        }
+    }
+
+    fn with_log(&self, see: &mut dyn FnMut(&dyn Bodies)) {
+        see(&Reader::new(&self.checkpoint.log()));
     }
 
     /// The next start makes the index anew from the log.
@@ -306,7 +352,7 @@ impl Checkpoint {
         let path = self.run_path(name);
         let file = File::open(&path).ok()?;
         let length = file.metadata().ok()?.len();
-        let file = RunFile { file, path, checkpoint: self.clone() };
+        let file = RunFile { file, path, checkpoint: self.clone(), kept: Mutex::default() };
         Run::open(Box::new(file), length).filter(|run| run.name() == *name)
     }
 

@@ -1,0 +1,111 @@
+//! Pages of a run that cannot be read, made again from the log.
+//!
+//! In: runs with pages that were spoilt. Out: the runs as they were. Never: opens a file.
+
+use super::*;
+use crate::store::rebuild::Kind;
+use crate::store::run::Run;
+
+const SEED: u64 = 9;
+const KINDS: [Kind; 4] = [Kind::Hashes, Kind::Positions, Kind::Subjects, Kind::Predicates];
+
+/// A log over two segments, in which every tenth record stands twice, and the file of its second
+/// run.
+struct Stage {
+    log: BTreeMap<u64, Sealed>,
+    claims: Vec<(Sealed, Position)>,
+    file: Vec<u8>,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let mut store = Store::new(SEED).spilling_after(1_800);
+        let mut bodies = Memory::default();
+        let (mut claims, mut at) = (Vec::new(), Position::first_of(0));
+        let mut file = Vec::new();
+        for number in 0..3_600 {
+            if number == 2_500 {
+                at = Position::first_of(1);
+            }
+            let sealed = claim(&format!("s{}", number / 4), &format!("p{}", number % 9), number);
+            claims.push((sealed.clone(), at));
+            for _ in 0..1 + usize::from(number % 10 == 0) {
+                bodies.sealed.insert(at.0, sealed.clone());
+                store.apply(&Committed::recovered(at, sealed.clone()), &bodies);
+                at = Position(at.0 + frame_bytes(sealed.bytes().len()) as u64);
+            }
+            if let Some(spill) = store.spill() {
+                file.clear();
+                spill.write(&mut Sink::new(&mut |bytes| file.extend_from_slice(bytes)));
+                store.adopt(open(file.clone()).expect("a run that was written"));
+            }
+        }
+        assert_eq!(store.runs.len(), 2);
+        claims.drain(..1_800);
+        Stage { log: bodies.sealed, claims, file }
+    }
+
+    fn run(&self, file: Vec<u8>) -> Run {
+        open_beside(file, self.log.clone()).expect("its summary is whole").with_seed(SEED)
+    }
+
+    /// The file with some pages of a section spoilt.
+    fn spoilt(&self, kind: Kind, is_spoilt: impl Fn(usize) -> bool) -> Vec<u8> {
+        let (run, mut file) = (self.run(self.file.clone()), self.file.clone());
+        let section = run.section_of(kind);
+        for index in (0..section.fences.len()).filter(|index| is_spoilt(*index)) {
+            let bytes = section.shape.per_page * section.shape.width;
+            file[section.at as usize + index * bytes + 3] ^= 0x40;
+        }
+        assert_ne!(file, self.file);
+        file
+    }
+
+    /// Looks for some of what is on every page of the run.
+    fn look_for_all(&self, run: &Run) {
+        for (row, (sealed, at)) in (1_800..).zip(&self.claims).step_by(7) {
+            assert_eq!(run.find(&sealed.digest()), Some(row));
+            assert_eq!(run.position(row), *at);
+            let (subject, predicate) = sealed.name_bytes().expect("names");
+            for (is_subject, name) in [(true, subject), (false, predicate)] {
+                let rows = run.named(fingerprint(SEED, name), is_subject, row + 1);
+                assert_eq!(rows.last(), Some(&row));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_page_that_cannot_be_read_is_made_again_from_the_log() {
+    let stage = Stage::new();
+    for kind in KINDS {
+        for choice in 0..4 {
+            let file = stage.spoilt(kind, |index| match choice {
+                0 => index == 0,
+                1 => index % 3 == 1,
+                2 => index > 1,
+                _ => true,
+            });
+            let run = stage.run(file);
+            assert!(!run.is_whole());
+            stage.look_for_all(&run);
+            assert!(run.is_whole(), "{kind:?}, choice {choice}: restored as it was");
+        }
+    }
+}
+
+#[test]
+fn a_page_is_not_made_again_from_a_log_that_lacks_one_of_its_records() {
+    let mut stage = Stage::new();
+    let (_, at) = stage.claims[900];
+    stage.log.remove(&at.0);
+    for kind in KINDS {
+        let run = stage.run(stage.spoilt(kind, |_| true));
+        let log = Memory { sealed: stage.log.clone(), ..Memory::default() };
+        assert_eq!(run.rebuild(kind, &log), None, "{kind:?}");
+    }
+    let run = stage.run(stage.spoilt(Kind::Hashes, |_| true));
+    let log = Memory { heads: [(at.0, stage.claims[900].0.digest())].into(), ..Memory::default() };
+    let log = Memory { sealed: stage.log.clone(), ..log };
+    assert!(run.rebuild(Kind::Hashes, &log).is_some(), "its head is enough");
+}
