@@ -179,7 +179,7 @@ async fn an_index_kept_at_a_stop_is_the_next_starts_and_hides_no_damage() {
 const RUN_HEAD_BYTES: usize = 28;
 
 #[tokio::test]
-async fn a_damaged_page_of_the_index_ends_the_node_and_the_log_makes_it_anew() {
+async fn damaged_hashes_and_positions_end_the_node_and_the_log_makes_the_index_anew() {
     let mut node = Node::start(&[("STEMEDB_DURABILITY", "eventual")]);
     fill(&node.client().await, (0..10_000).map(opaque)).await;
     let whole = node.root().await;
@@ -189,7 +189,8 @@ async fn a_damaged_page_of_the_index_ends_the_node_and_the_log_makes_it_anew() {
     let run = files.into_iter().find(|path| path.extension().is_some_and(|it| it == "run"));
     let run = run.expect("one run");
     let mut bytes = std::fs::read(&run).expect("read");
-    bytes[RUN_HEAD_BYTES..][..300_000].iter_mut().for_each(|byte| *byte ^= 1);
+    // Positions follow 10,000 hashes of 35 bytes; a start reads the last of them.
+    bytes[RUN_HEAD_BYTES..][..360_000].iter_mut().for_each(|byte| *byte ^= 1);
     std::fs::write(&run, bytes).expect("written");
     let mut node = node.restart_dead();
     assert!(node.log().contains("10000 by the kept index"), "{}", node.log());
