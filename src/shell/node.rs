@@ -27,7 +27,7 @@ use super::pace::Pace;
 use super::policed::Policed;
 use super::pool::Pool;
 use super::reactor::{self, Timer};
-use super::rebuild::{self, CHECKPOINT_AFTER, Rebuilt};
+use super::rebuild::{self, Rebuilt};
 use super::scrub::{Scrubbed, Scrubber};
 use super::signals::{Signal, Signals};
 use super::socket::{self, TcpListener};
@@ -297,11 +297,12 @@ impl Node {
     }
 }
 
-/// The index of a log that was closed in good order. One with damage is read anew by the next
-/// start, which has to find it again; a short log is read sooner than an index.
+/// The index of a log that was closed in good order, however short: it names the records that a
+/// log which is cut meanwhile has lost. One with damage is read anew by the next start, which has
+/// to find it again.
 fn keep_rest(code: ExitCode, driver: &Driver, checkpoint: &Checkpoint) {
     let count = driver.read(|replica, _| replica.store().len());
-    if code != ExitCode::SUCCESS || count < CHECKPOINT_AFTER {
+    if code != ExitCode::SUCCESS || count == 0 {
         return;
     }
     let kept = match driver.spill_rest() {

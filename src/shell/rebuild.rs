@@ -15,8 +15,8 @@ use crate::base::limits;
 use crate::sketch::Key;
 use crate::store::{Spill, Store};
 
-/// So many assertions are worth an index of their own, or one made anew at a start.
-pub(super) const CHECKPOINT_AFTER: u64 = 10_000;
+/// So many assertions that the kept index does not know are worth that it is made anew at a start.
+const CHECKPOINT_AFTER: u64 = 10_000;
 
 /// What a start begins with.
 pub(super) struct Rebuilt {
