@@ -113,6 +113,9 @@ pub struct Config {
     pub waiting_bytes_max: usize,
     /// Bytes that one flush writes at most; an assertion of the largest size fits.
     pub batch_bytes_max: usize,
+    /// Keeps strangers from choosing digests that share a slot of a table: a number they cannot
+    /// know.
+    pub seed: u64,
 }
 
 impl Default for Config {
@@ -122,6 +125,7 @@ impl Default for Config {
             bytes_max: None,
             waiting_bytes_max: limits::COMMIT_QUEUE_BYTES_MAX,
             batch_bytes_max: limits::BATCH_BYTES_MAX,
+            seed: 0,
         }
     }
 }
@@ -186,7 +190,7 @@ impl CommitQueue {
             used,
             entries: VecDeque::new(),
             first: 0,
-            numbers: HashMap::with_hasher(DigestState::new()),
+            numbers: HashMap::with_hasher(DigestState::new(config.seed)),
             waiting_bytes: 0,
             landed: Flight { position: tail, records: 0 },
             flying: None,

@@ -201,6 +201,7 @@ fn drive(
         bytes_max: settings.max_log_bytes,
         waiting_bytes_max: capacity.queue,
         batch_bytes_max: capacity.batch,
+        seed: fastrand::u64(..),
     };
     let queue = CommitQueue::new(config, recovered.tail, recovered.bytes);
     let disk = Disk::start(directory, recovered.tail)?;
