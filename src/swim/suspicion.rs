@@ -29,7 +29,7 @@ pub(super) const FORGET_AFTER: Duration = Duration::from_secs(600);
 pub(super) struct Suspicion {
     began: Moment,
     /// When those who said so of their own knowledge did, in Lamport time: that tells them apart.
-    accusations: Vec<u64>,
+    accusations: heapless::Vec<u64, { CONFIRMATIONS + 1 }>,
     /// Whether one of them is this node's.
     is_own: bool,
     /// Whether a ping of this node's, by which it checked the hearsay, was not answered.
@@ -49,7 +49,7 @@ impl Suspicion {
     fn new(began: Moment, lamport: u64, shortest: u64, enough: usize) -> Self {
         let mut new = Suspicion {
             began,
-            accusations: vec![lamport],
+            accusations: heapless::Vec::from_array([lamport]),
             is_own: false,
             is_silent: false,
             shortest,
@@ -64,9 +64,10 @@ impl Suspicion {
 
     /// False if that accusation is counted, or enough are.
     pub(super) fn confirm(&mut self, lamport: u64) -> bool {
-        let is_news = self.accusations.len() <= self.enough && !self.accusations.contains(&lamport);
+        let is_news = self.accusations.len() <= self.enough
+            && !self.accusations.contains(&lamport)
+            && self.accusations.push(lamport).is_ok();
         if is_news {
-            self.accusations.push(lamport);
             self.set_deadline();
         }
         is_news
