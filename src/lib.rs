@@ -18,7 +18,7 @@
 //! | 7 | [`shell`] | everything that touches the world |
 //! | 8 | `fuzz` | what must hold of every reader, for tests alone |
 //!
-//! Never: I/O, clocks, threads or chance below floor 7 (`tests/floors.rs` holds it).
+//! Never: I/O, clocks, threads or chance below floor 7 (`tests/layers.rs` holds it).
 
 pub mod base;
 pub mod cluster;

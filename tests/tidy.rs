@@ -1,52 +1,33 @@
-//! House style as a test: line, function and file lengths, headers, names, words that stay out.
+//! House style as a test: line, function and file lengths, headers, names, words that stay out,
+//! dependencies that nothing uses.
 //!
 //! Reads the sources as text. Never: judges generated code.
 
+mod source;
+
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use source::{Source, complain, root, rust_files};
 
 const COLUMNS_MAX: usize = 100;
 const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 450;
 const TEST_LINES_MAX: usize = 160;
 const FILE_NAMES_BANNED: [&str; 6] = ["util", "utils", "common", "helpers", "manager", "misc"];
+const FOLDERS: [&str; 5] = ["src", "tests", "benches", "fuzz", "vendor-tests"];
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn rust_files() -> Vec<(PathBuf, String)> {
-    let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = ["src", "tests", "benches", "fuzz", "vendor-tests"]
-        .iter()
-        .map(|name| root().join(name))
-        .collect();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten() {
-            let path = entry.expect("an entry").path();
-            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-            if path.is_dir() && !matches!(name.as_str(), "target" | "pb" | "golden") {
-                folders.push(path);
-            } else if name.ends_with(".rs") {
-                let text = fs::read_to_string(&path).expect("a source is text");
-                found.push((path, text));
-            }
-        }
-    }
-    assert!(found.len() > 10, "the sources were not found");
-    found
-}
-
-fn complain(wrong: Vec<String>) {
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+/// All files that somebody wrote.
+fn written() -> Vec<Source> {
+    rust_files(&FOLDERS).into_iter().filter(|source| !source.is_generated()).collect()
 }
 
 #[test]
 fn lines_are_ascii_and_short() {
     let mut wrong = Vec::new();
-    for (path, text) in rust_files() {
-        for (index, line) in text.lines().enumerate() {
-            let place = format!("{}:{}", path.display(), index + 1);
+    for source in written() {
+        for (index, line) in source.text.lines().enumerate() {
+            let place = format!("{}:{}", source.path.display(), index + 1);
             if line.len() > COLUMNS_MAX {
                 wrong.push(format!("{place}: {} columns", line.len()));
             }
@@ -58,50 +39,82 @@ fn lines_are_ascii_and_short() {
     complain(wrong);
 }
 
+/// Whether a line begins a function, whatever its visibility and qualifiers.
+fn is_function(line: &str) -> bool {
+    let mut rest = line.trim_start();
+    if let Some(visible) = rest.strip_prefix("pub") {
+        let scope = visible.strip_prefix('(').and_then(|scope| scope.split_once(')'));
+        rest = scope.map_or(visible, |(_, rest)| rest).trim_start();
+    }
+    while let Some((word, behind)) = rest.split_once(' ') {
+        match word {
+            "fn" => return true,
+            "const" | "async" | "unsafe" | "extern" => rest = behind,
+            _ if word.starts_with('"') => rest = behind,
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Functions of a file that are longer than a page: line and length.
+fn long_functions(source: &Source) -> Vec<(usize, usize)> {
+    let lines: Vec<&str> = source.text.lines().collect();
+    let mut long = Vec::new();
+    for (start, line) in lines.iter().enumerate().filter(|(_, line)| is_function(line)) {
+        let close = format!("{}}}", " ".repeat(line.len() - line.trim_start().len()));
+        let length = lines[start..].iter().position(|line| *line == close);
+        if let Some(length) = length.filter(|length| *length >= FUNCTION_LINES_MAX) {
+            long.push((start + 1, length + 1));
+        }
+    }
+    long
+}
+
 #[test]
 fn functions_stay_within_a_page() {
     let mut wrong = Vec::new();
     // A table of cases is one function, however long.
-    for (path, text) in rust_files().into_iter().filter(|(path, _)| !path.ends_with("tests.rs")) {
-        let lines: Vec<&str> = text.lines().collect();
-        for (start, line) in lines.iter().enumerate() {
-            let code = line.trim_start();
-            let head = ["fn ", "pub fn ", "pub(crate) fn ", "async fn ", "pub async fn "];
-            if !head.iter().any(|head| code.starts_with(head)) {
-                continue;
-            }
-            let close = format!("{}}}", " ".repeat(line.len() - code.len()));
-            let length = lines[start..].iter().position(|line| *line == close);
-            if let Some(length) = length.filter(|length| *length >= FUNCTION_LINES_MAX) {
-                wrong.push(format!("{}:{}: {} lines", path.display(), start + 1, length + 1));
-            }
+    for source in written().into_iter().filter(|source| !source.path.ends_with("tests.rs")) {
+        for (line, length) in long_functions(&source) {
+            wrong.push(format!("{}:{line}: {length} lines", source.path.display()));
         }
     }
     complain(wrong);
 }
 
 #[test]
+fn long_functions_are_seen_whatever_their_visibility() {
+    for head in ["fn", "pub fn", "pub(super) fn", "pub(in crate::x) const fn", "async fn"] {
+        let text = format!("    {head} f() {{\n{}    }}\n", "        ();\n".repeat(69));
+        let source = Source::new("src/x.rs".into(), text);
+        assert_eq!(long_functions(&source), [(1, 71)], "{head}");
+    }
+    assert!(!is_function("    // fn is a word"));
+}
+
+#[test]
 fn files_have_one_subject_and_say_which() {
     let mut wrong = Vec::new();
-    for (path, text) in rust_files() {
-        let place = path.display();
-        let stem = path.file_stem().expect("a name").to_string_lossy().into_owned();
+    for source in written() {
+        let place = source.path.display();
+        let stem = source.path.file_stem().expect("a name").to_string_lossy().into_owned();
         if FILE_NAMES_BANNED.contains(&stem.as_str()) {
             wrong.push(format!("{place}: name the subject"));
         }
-        if !path.starts_with(root().join("src")) || stem == "tests" {
+        if !source.path.starts_with("src") || stem == "tests" {
             continue;
         }
-        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let code = source.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         let code_lines = code.lines().count();
         if code_lines > FILE_LINES_MAX {
             wrong.push(format!("{place}: {code_lines} lines"));
         }
-        let test_lines = text.lines().count() - code_lines;
+        let test_lines = source.text.lines().count() - code_lines;
         if test_lines > TEST_LINES_MAX {
             wrong.push(format!("{place}: {test_lines} test lines belong into a tests.rs"));
         }
-        let head: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        let head: String = source.text.lines().take_while(|line| line.starts_with("//!")).collect();
         if stem != "main" && !head.contains("Never:") {
             wrong.push(format!("{place}: no header with a `Never:` line"));
         }
@@ -114,33 +127,60 @@ fn words_that_stay_out() {
     let marks = ["TO DO", "FIX ME", "X X X"].map(|mark| mark.replace(' ', ""));
     let skips = ["#[ ignore", "thread:: sleep("].map(|mark| mark.replace(' ', ""));
     let mut wrong = Vec::new();
-    for (path, text) in rust_files() {
-        for (index, line) in text.lines().enumerate() {
-            let place = format!("{}:{}", path.display(), index + 1);
-            if line
-                .split(|letter: char| !letter.is_alphanumeric())
-                .any(|word| marks.iter().any(|mark| mark == word))
-            {
+    for source in written() {
+        for (index, line) in source.text.lines().enumerate() {
+            let place = format!("{}:{}", source.path.display(), index + 1);
+            let mut words = line.split(|letter: char| !letter.is_alphanumeric());
+            if words.any(|word| marks.iter().any(|mark| mark == word)) {
                 wrong.push(format!("{place}: an unfinished mark"));
             }
             // A bench may look now and then whether a peer is up.
-            let is_bench = path.starts_with(root().join("benches"));
+            let is_bench = source.path.starts_with("benches");
             if !is_bench && skips.iter().any(|mark| line.contains(mark.as_str())) {
                 wrong.push(format!("{place}: a skipped or sleeping test"));
             }
         }
-        if !path.starts_with(root().join("src")) || path.ends_with("tests.rs") {
+        if !source.path.starts_with("src") || source.is_test() {
             continue;
         }
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        for (index, line) in code.lines().enumerate() {
-            let place = format!("{}:{}", path.display(), index + 1);
-            if line.contains(".unwrap()") && !line.trim_start().starts_with("//") {
+        for (number, line) in source.code_lines() {
+            let place = format!("{}:{number}", source.path.display());
+            if line.contains(".unwrap()") {
                 wrong.push(format!("{place}: a bare unwrap"));
             }
-            if line.contains(".detach()") && !path.ends_with("tasks.rs") {
+            if line.contains(".detach()") && !source.path.ends_with("tasks.rs") {
                 wrong.push(format!("{place}: a task that nobody holds"));
             }
+        }
+    }
+    complain(wrong);
+}
+
+/// The names below a heading of a Cargo manifest.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let section = manifest.split("\n[dependencies]\n").nth(1).unwrap_or_default();
+    let section = section.split("\n[").next().unwrap_or_default();
+    let names = section.lines().filter_map(|line| line.split_once('='));
+    names.map(|(name, _)| name.trim().to_owned()).collect()
+}
+
+#[test]
+fn every_dependency_is_used_and_has_its_reason() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("a manifest");
+    let reasons = fs::read_to_string(root().join("docs/dependencies.md")).expect("the page");
+    let code: String = rust_files(&["src"]).iter().map(|source| source.code.as_str()).collect();
+    let words = code.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    let words: BTreeSet<&str> = words.collect();
+    let mut wrong = Vec::new();
+    let names = dependencies(&manifest);
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        if !words.contains(name.replace('-', "_").as_str()) {
+            wrong.push(format!("Cargo.toml: nothing uses {name}"));
+        }
+        let cells = reasons.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+        if !cells.flat_map(|cell| cell.split(", ")).any(|word| word == name) {
+            wrong.push(format!("docs/dependencies.md: no line for {name}"));
         }
     }
     complain(wrong);
