@@ -23,9 +23,8 @@ const LAYERS: [&[&str]; 9] = [
 ];
 
 /// Modules with files that need one that needs them.
-const CIRCLES: [&str; 11] = [
+const CIRCLES: [&str; 10] = [
     "fuzz",
-    "model",
     "replica",
     "shell::disk",
     "shell::grpc",

@@ -18,11 +18,12 @@ use rkyv::rancor::{Failure, Panic};
 use rkyv::string::ArchivedString;
 use rkyv::with::With;
 
+use super::assertion::{Assertion, Lifecycle, Object, Signature, SourceClass};
 use super::draft;
+use super::draft::Draft;
 use super::layout::{
     INLINE_MAX, ROOT_BYTES, Root, RootHlc, RootObject, RootOf, RootSignature, SIGNATURE_BYTES,
 };
-use super::{Assertion, Draft, Lifecycle, Object, Signature, SourceClass};
 use crate::base::{Digest, Hlc, HlcClock, NodeId, Wall, limits};
 
 /// Canonical bytes and their digest; cheap to clone.
@@ -42,11 +43,14 @@ struct Read {
     is_signed: bool,
 }
 
-pub(super) fn seal(assertion: &Assertion) -> Sealed {
-    let bytes = Bytes::from(encode(assertion));
-    let sealed = Sealed::recovered(Digest::of(&bytes), bytes);
-    debug_assert!(sealed.read.is_some(), "an assertion keeps the rules: {assertion:?}");
-    sealed
+impl Assertion {
+    /// Its canonical bytes and their digest.
+    pub fn seal(&self) -> Sealed {
+        let bytes = Bytes::from(encode(self));
+        let sealed = Sealed::recovered(Digest::of(&bytes), bytes);
+        debug_assert!(sealed.read.is_some(), "an assertion keeps the rules: {self:?}");
+        sealed
+    }
 }
 
 pub(super) fn encode(assertion: &Assertion) -> Vec<u8> {
@@ -349,6 +353,6 @@ pub fn fuzz(bytes: &[u8]) {
     if let (Some(names), Some(decoded)) = (sealed.names(), long_way) {
         assert_eq!(names, (&*decoded.subject, &*decoded.predicate));
         assert_eq!(sealed.is_signed(), !decoded.signatures.is_empty());
-        assert_eq!(seal(&decoded).bytes(), bytes);
+        assert_eq!(decoded.seal().bytes(), bytes);
     }
 }

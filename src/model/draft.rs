@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::{Assertion, Lifecycle, Object, Signature, SourceClass};
+use super::assertion::{Assertion, Lifecycle, Object, Signature, SourceClass};
 use crate::base::clock::Drift;
 use crate::base::digest::hex;
 use crate::base::{Digest, Hlc, HlcClock, NodeId, Wall, limits};

@@ -15,7 +15,7 @@ use std::mem::{offset_of, size_of};
 use rkyv::with::Map;
 use rkyv::{Archive, Serialize};
 
-use super::{Assertion, Lifecycle, Object, Signature, SourceClass};
+use super::assertion::{Assertion, Lifecycle, Object, Signature, SourceClass};
 use crate::base::{Digest, Hlc, NodeId};
 
 #[derive(Archive, Serialize)]

@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use super::{Assertion, Lifecycle, SourceClass, draft};
+use super::assertion::{Assertion, Lifecycle, SourceClass};
+use super::draft;
 use crate::base::{Wall, limits};
 
 /// How many become one; `src/lens` has the exact order each stands for.

@@ -20,7 +20,8 @@ use ed25519_zebra::batch::{Item, Verifier};
 use ed25519_zebra::{SigningKey, VerificationKey, VerificationKeyBytes};
 use rand_core::{TryCryptoRng, TryRng};
 
-use super::{Assertion, Invalid, Object, Signature};
+use super::assertion::{Assertion, Object, Signature};
+use super::draft::Invalid;
 use crate::base::limits;
 
 const DOMAIN: &[u8; 22] = b"stemedb-edge/claim/v1\0";

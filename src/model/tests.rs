@@ -4,7 +4,7 @@ use fastrand::Rng;
 use super::canonical::fuzz;
 use super::*;
 use crate::base::clock::Drift;
-use crate::base::{HlcClock, NodeId, Wall, limits};
+use crate::base::{Digest, Hlc, HlcClock, NodeId, Wall, limits};
 
 fn clock() -> HlcClock {
     HlcClock::new(NodeId([9; 16]))
