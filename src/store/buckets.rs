@@ -3,7 +3,9 @@
 //! In: how much may be listed in one go. Out: what tells two sets apart bucket by bucket, whatever
 //! short ids their members have. Never: waits for a root, lists a bucket whose digest is known.
 
-use super::{LeafScan, Row, Store};
+use super::Store;
+use super::hashes::LeafScan;
+use super::row::Row;
 use crate::base::Digest;
 use crate::base::limits::BUCKETS;
 use crate::sketch::{Part, ShortId, short_id};

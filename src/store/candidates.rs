@@ -7,9 +7,10 @@
 //!
 //! Never: reads a body.
 
+use super::Store;
 use super::holder::Holder;
+use super::row::{NAMED_MAX, Name, Row, fingerprint};
 use super::section::Places;
-use super::{NAMED_MAX, Name, Row, Store, fingerprint};
 use crate::journal::Position;
 
 /// A walk over candidates, newest first. It may name rows that have another subject or predicate

@@ -3,20 +3,11 @@
 //! In: how much may be listed in one go. Out: what is made of hashes alone. Never: reads a record,
 //! lists all hashes at once.
 
-use super::{Row, Store};
+use super::Store;
+use super::row::Row;
+use super::tree::Root;
 use crate::base::Digest;
 use crate::sketch::{Part, ShortId, Sketch, short_id};
-
-/// A Merkle root, and the set that it is of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Root {
-    /// The root itself.
-    pub digest: Digest,
-    /// It is of the rows before this one.
-    pub rows: u64,
-    /// How many assertions these are, those whose record is lost not counted.
-    pub count: u64,
-}
 
 impl Store {
     /// Works on the Merkle root (`docs/wire.md`) of a set that has the first `rows` rows at least:

@@ -3,8 +3,9 @@
 //! In: a row's number, a name. Out: what that table or run says. Never: adds a rule of its own.
 
 use super::memtable::Memtable;
+use super::row::{Name, Row};
+use super::run::Run;
 use super::section::Places;
-use super::{Name, Row, Run};
 use crate::journal::Position;
 
 /// What holds a row.

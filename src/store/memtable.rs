@@ -5,8 +5,8 @@
 //! or predicates begin alike. Never: holds a body.
 
 use super::chains::{Chains, NONE};
+use super::row::{NAMED_MAX, Name, Row};
 use super::rows::Rows;
-use super::{NAMED_MAX, Name, Row};
 use crate::base::Digest;
 use crate::journal::Position;
 

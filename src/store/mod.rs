@@ -11,10 +11,12 @@ mod buckets;
 mod candidates;
 mod chains;
 mod filter;
+mod format;
 mod hashes;
 mod holder;
 mod memtable;
 mod rebuild;
+mod row;
 mod rows;
 mod run;
 mod section;
@@ -24,7 +26,6 @@ mod tree;
 mod window;
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use crate::base::{Digest, limits};
@@ -35,20 +36,17 @@ use crate::sketch::{Key, ShortId, Sketch, short_id};
 
 pub use buckets::BucketScan;
 pub use candidates::Candidates;
-pub use hashes::{LeafScan, PartScan, Root};
+pub use hashes::{LeafScan, PartScan};
 use holder::Holder;
 use memtable::Memtable;
+pub use row::Row;
+use row::fingerprint;
 pub use run::{Pages, Run};
 pub use spill::Spill;
 pub use state::State;
+pub use tree::Root;
 use tree::Tree;
 pub use window::Window;
-
-/// Number of an assertion in the order it was applied.
-pub type Row = u32;
-
-/// Rows of one name that are looked up at a time.
-const NAMED_MAX: usize = 256;
 
 /// Members that the sketch takes in at a time.
 const SKETCHED_AT_ONCE: usize = 64;
@@ -86,23 +84,6 @@ pub struct MemoryUse {
     pub tree: usize,
     /// The sketch, of one size whatever it holds.
     pub sketch: usize,
-}
-
-/// 32 bits that stand for a name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Name(u32);
-
-impl Name {
-    /// The key of its entry for a row, which is counted from the run's first.
-    fn entry(self, place: Row) -> u64 {
-        u64::from(self.0) << 32 | u64::from(place)
-    }
-
-    /// As 64 bits that all depend on all of it.
-    fn mixed(self) -> u64 {
-        let spread = u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        spread ^ spread >> 32
-    }
 }
 
 /// The index of one node.
@@ -417,14 +398,6 @@ impl Store {
     fn place_of(&self, row: Row) -> Position {
         self.moved.get(&row).copied().unwrap_or_else(|| self.holder(row).position(row))
     }
-}
-
-fn fingerprint(seed: u64, name: &[u8]) -> Name {
-    let mut hasher = DefaultHasher::new();
-    hasher.write_u64(seed);
-    hasher.write(name);
-    hasher.write_u64(seed);
-    Name((hasher.finish() >> 32) as u32)
 }
 
 const _: () = assert!(limits::ROWS_MAX < 1 << 31);

@@ -9,27 +9,12 @@
 
 use std::collections::BTreeMap;
 
-use super::section::{HASHES, NAMES, Section, place_of, put_place, put_position};
-use super::{Row, Run, fingerprint};
+use super::row::{Row, fingerprint};
+use super::run::Run;
+use super::section::{HASHES, Kind, NAMES, Section, place_of, put_place, put_position};
 use crate::base::Digest;
 use crate::journal::record::frame_bytes;
 use crate::journal::{Bodies, Position};
-
-/// Which of a run's sections.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
-    Hashes,
-    Positions,
-    Subjects,
-    Predicates,
-}
-
-impl Kind {
-    /// That of names.
-    pub(super) fn named(is_subject: bool) -> Kind {
-        if is_subject { Kind::Subjects } else { Kind::Predicates }
-    }
-}
 
 /// Entries by the number of their page.
 type Pages = BTreeMap<usize, Vec<Vec<u8>>>;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Row;
+use super::row::Row;
 use crate::journal::Position;
 use crate::journal::record::ALIGNMENT;
 

@@ -11,10 +11,9 @@ use std::fmt;
 use std::ops::Range;
 
 use super::filter::Filter;
-use super::rebuild::Kind;
-use super::section::{HASHES, NAMES, PLACES, Places, Section, place_of};
-use super::spill::{HEAD_BYTES, MAGIC, TRAILER_BYTES, VERSION};
-use super::{NAMED_MAX, Name, Row};
+use super::format::{HEAD_BYTES, MAGIC, TRAILER_BYTES, VERSION};
+use super::row::{NAMED_MAX, Name, Row};
+use super::section::{HASHES, Kind, NAMES, PLACES, Places, Section, place_of};
 use crate::base::Digest;
 use crate::base::stream::Source;
 use crate::journal::{Bodies, Position};

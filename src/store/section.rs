@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::{Name, Row};
+use super::row::{Name, Row};
 use crate::base::stream::{Sink, Source};
 use crate::journal::Position;
 use crate::journal::record::ALIGNMENT;
@@ -44,6 +44,22 @@ impl Shape {
 impl fmt::Debug for Shape {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} entries of {} bytes", self.per_page, self.width)
+    }
+}
+
+/// Which of a run's sections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Hashes,
+    Positions,
+    Subjects,
+    Predicates,
+}
+
+impl Kind {
+    /// That of names.
+    pub(super) fn named(is_subject: bool) -> Kind {
+        if is_subject { Kind::Subjects } else { Kind::Predicates }
     }
 }
 

@@ -6,22 +6,18 @@
 use std::sync::Arc;
 
 use super::filter::Filter;
+use super::format::{HEAD_BYTES, MAGIC, VERSION};
 use super::memtable::Memtable;
-use super::rebuild::Kind;
+use super::row::{Name, Row};
 use super::run::Run;
-use super::section::{HASHES, NAMES, PLACES, Section, name_of, place_of, put_place, put_position};
-use super::{Name, Row, State};
+use super::section::{
+    HASHES, Kind, NAMES, PLACES, Section, name_of, place_of, put_place, put_position,
+};
+use super::state::State;
 use crate::base::Digest;
 use crate::base::stream::Sink;
 use crate::journal::Position;
 use crate::sketch::short_id;
-
-pub(super) const MAGIC: [u8; 8] = *b"STEMERUN";
-pub(super) const VERSION: u32 = 1;
-/// Magic, version, first row, rows, entries by subject and by predicate.
-pub(super) const HEAD_BYTES: u64 = 28;
-/// Where the summary begins, and the digest of head and summary.
-pub(super) const TRAILER_BYTES: u64 = 8 + 32;
 
 /// Each new assertion is looked for in the filters of all runs: of a hundred, one in ten of these
 /// looks reads a page in vain.

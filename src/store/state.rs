@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+use super::Store;
 use super::memtable::Memtable;
+use super::row::Row;
+use super::run::Run;
 use super::tree::Tree;
-use super::{Row, Run, Store};
 use crate::base::Digest;
 use crate::base::stream::{Sink, Source};
 use crate::journal::Position;

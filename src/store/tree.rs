@@ -8,7 +8,7 @@
 //!
 //! Never: depends on the order of arrival, keeps a hash.
 
-use super::{Root, Row};
+use super::row::Row;
 use crate::base::Digest;
 use crate::base::limits::BUCKETS;
 use crate::base::stream::{Sink, Source};
@@ -17,6 +17,17 @@ use crate::sketch::Part;
 /// Bits that name a bucket: with ten million hashes one has some 2,400, which are listed and
 /// digested in a tenth of a millisecond; all nodes take 300 KB.
 const DEPTH: usize = BUCKETS.trailing_zeros() as usize;
+/// A Merkle root, and the set that it is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Root {
+    /// The root itself.
+    pub digest: Digest,
+    /// It is of the rows before this one.
+    pub rows: u64,
+    /// How many assertions these are, those whose record is lost not counted.
+    pub count: u64,
+}
+
 /// Hashes of a full page.
 pub(super) const PAGE_MAX: usize = 64;
 /// In front of a page's hashes.

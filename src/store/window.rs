@@ -4,7 +4,8 @@
 
 use std::ops::Range;
 
-use super::{Row, Store};
+use super::Store;
+use super::row::Row;
 use crate::base::limits;
 use crate::journal::Position;
 use crate::journal::record::frame_bytes;

@@ -3,8 +3,8 @@
 //! In: runs with pages that were spoilt. Out: the runs as they were. Never: opens a file.
 
 use super::*;
-use crate::store::rebuild::Kind;
 use crate::store::run::Run;
+use crate::store::section::Kind;
 
 const SEED: u64 = 9;
 const KINDS: [Kind; 4] = [Kind::Hashes, Kind::Positions, Kind::Subjects, Kind::Predicates];

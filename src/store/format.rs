@@ -1,0 +1,12 @@
+//! The frame of a run's file (`docs/journal-format.md`, section "The index").
+//!
+//! In: nothing. Out: what the writer and the reader of a run agree on. Never: read from a setting.
+
+/// Its first bytes.
+pub(super) const MAGIC: [u8; 8] = *b"STEMERUN";
+/// A run of another version is none: the log makes it anew.
+pub(super) const VERSION: u32 = 1;
+/// Magic, version, first row, rows, entries by subject and by predicate.
+pub(super) const HEAD_BYTES: u64 = 28;
+/// Where the summary begins, and the digest of head and summary.
+pub(super) const TRAILER_BYTES: u64 = 8 + 32;

@@ -1,0 +1,38 @@
+//! Numbers of assertions and of names.
+//!
+//! In: a name and the store's seed. Out: 32 bits that stand for it. Never: tells two names apart
+//! for sure; the body does.
+
+use std::hash::{DefaultHasher, Hasher};
+
+/// Number of an assertion in the order it was applied.
+pub type Row = u32;
+
+/// Rows of one name that are looked up at a time.
+pub(super) const NAMED_MAX: usize = 256;
+
+/// 32 bits that stand for a name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Name(pub(super) u32);
+
+impl Name {
+    /// The key of its entry for a row, which is counted from the run's first.
+    pub(super) fn entry(self, place: Row) -> u64 {
+        u64::from(self.0) << 32 | u64::from(place)
+    }
+
+    /// As 64 bits that all depend on all of it.
+    pub(super) fn mixed(self) -> u64 {
+        let spread = u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        spread ^ spread >> 32
+    }
+}
+
+/// What stands for a name in the store with this seed.
+pub(super) fn fingerprint(seed: u64, name: &[u8]) -> Name {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u64(seed);
+    hasher.write(name);
+    hasher.write_u64(seed);
+    Name((hasher.finish() >> 32) as u32)
+}
