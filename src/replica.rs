@@ -6,6 +6,7 @@
 //!
 //! Never: decides anything a room decides, reads a clock, does I/O of its own.
 
+mod answers;
 mod damage;
 mod index;
 mod ranges;
@@ -26,8 +27,8 @@ use crate::model::{Draft, Invalid, Sealed};
 use crate::store::{Applied, Spill, Standing, Store};
 use crate::swim::Swim;
 use crate::sync::{Report, Request, Session};
+pub use answers::LeafPage;
 use ranges::Ranges;
-pub use walks::LeafPage;
 use walks::Walks;
 
 /// Names one run of anti-entropy.

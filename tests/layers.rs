@@ -23,9 +23,8 @@ const LAYERS: [&[&str]; 9] = [
 ];
 
 /// Modules with files that need one that needs them.
-const CIRCLES: [&str; 9] = [
+const CIRCLES: [&str; 8] = [
     "fuzz",
-    "replica",
     "shell::disk",
     "shell::grpc",
     "shell::http",

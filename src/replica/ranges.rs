@@ -6,10 +6,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::Replica;
 use crate::base::limits;
 use crate::store::Root;
-use crate::sync::{Answering, Cursor, SketchReply, SketchRequest, short_root};
+use crate::sync::{Cursor, short_root};
 
 /// Roots and pulls.
 #[derive(Debug, Default)]
@@ -46,81 +45,16 @@ impl Ranges {
     }
 
     /// Rows at the last time that this was the root; 0 stands for none.
-    fn rows_at(&self, root: u64) -> Option<u64> {
+    pub(super) fn rows_at(&self, root: u64) -> Option<u64> {
         let mut newest_first = self.roots.iter().rev().filter(|_| root != 0);
         newest_first.find(|(known, _)| *known == root).map(|(_, rows)| *rows)
     }
 }
 
-impl Replica {
-    /// Works on the Merkle root of the first `rows` rows or more: about `budget` member hashes are
-    /// listed again. `None`: call again.
-    pub fn root_step(&mut self, budget: usize, rows: u64) -> Option<Root> {
-        let root = self.store.root_step(budget, rows)?;
-        self.ranges.note_root(&root);
-        Some(root)
-    }
-
-    /// Answers a peer that wants to know what differs; `Err`: it takes a while to say.
-    pub fn answer_sketch(&self, request: SketchRequest) -> Result<SketchReply, Box<Answering>> {
-        let count = self.store.len();
-        let behind = self.ranges.rows_at(request.root).filter(|rows| *rows < self.store.rows());
-        let is_first = request.from == 0 && request.counts.is_empty() && request.part.is_none();
-        if let Some(row) = behind.filter(|_| is_first && request.low_counts.packed.is_empty()) {
-            let since = Some(Cursor { numbering: self.store.numbering(), row });
-            return Ok(SketchReply { count, since, ..SketchReply::default() });
-        }
-        let mut answering = Box::new(Answering::new(&self.store, request));
-        answering.step(0, &self.store).ok_or(answering)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::stage::{Memory, replica, store};
     use super::*;
     use crate::base::Digest;
-    use crate::sync::{Stretch, answer_records};
-
-    fn root(replica: &mut Replica) -> Digest {
-        let rows = replica.store().rows();
-        let mut steps = std::iter::repeat_with(|| replica.root_step(1000, rows));
-        steps.find_map(|root| root).expect("in the end").digest
-    }
-
-    fn first_question(root: &Digest) -> SketchRequest {
-        SketchRequest { cells: 24, root: short_root(root), ..SketchRequest::default() }
-    }
-
-    fn at_once(replica: &Replica, request: SketchRequest) -> SketchReply {
-        replica.answer_sketch(request).expect("not of a part")
-    }
-
-    #[test]
-    fn who_comes_with_an_old_root_is_told_where_the_news_begin() {
-        let (mut replica, mut bodies) = (replica(), Memory::default());
-        for number in 0..3 {
-            store(&mut replica, &mut bodies, number);
-        }
-        let old = root(&mut replica);
-        for number in 3..5 {
-            store(&mut replica, &mut bodies, number);
-        }
-        let reply = at_once(&replica, first_question(&old));
-        let since = reply.since.expect("it had that root");
-        assert_eq!((since.row, reply.cells.len(), reply.count), (3, 0, 5));
-        let wanted = Stretch { from: since, until: u64::MAX };
-        let records = answer_records(replica.store(), wanted, &bodies);
-        assert_eq!((records.good.len(), records.span.next, records.span.rows), (2, 5, 5));
-
-        let latest = root(&mut replica);
-        for stranger in [latest, Digest::of(b"another")] {
-            let reply = at_once(&replica, first_question(&stranger));
-            assert_eq!((reply.since, reply.cells.len()), (None, 24), "nothing to tell by rows");
-        }
-        let later = SketchRequest { from: 24, ..first_question(&old) };
-        assert_eq!(at_once(&replica, later).since, None, "it began with cells");
-    }
 
     #[test]
     fn old_roots_and_pulls_are_forgotten() {

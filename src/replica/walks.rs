@@ -5,9 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Replica;
 use crate::base::{Digest, limits};
-use crate::store::{LeafScan, Store};
 
 /// Connections whose walk through the leaves is remembered: as many as may be open.
 const WALKS_MAX: usize = limits::CONNECTIONS_MAX;
@@ -31,56 +29,5 @@ impl Walks {
             self.by_connection.pop_first();
         }
         self.by_connection.insert(connection, reached);
-    }
-}
-
-/// A page of leaves, being listed for a connection.
-#[derive(Debug)]
-pub struct LeafPage {
-    scan: LeafScan,
-    count: usize,
-    truncated: bool,
-    /// Whether it goes on where another page ended, so that it may be past the last leaf.
-    is_continued: bool,
-}
-
-impl LeafPage {
-    /// Lists about `budget` leaves more; true when all are there.
-    pub fn step(&mut self, budget: usize, store: &Store) -> bool {
-        let is_over = self.scan.step(budget, store);
-        if is_over && self.is_continued && self.scan.is_empty() {
-            self.is_continued = false;
-            self.scan = LeafScan::after(None, self.count);
-            return false;
-        }
-        is_over
-    }
-}
-
-impl Replica {
-    /// The next page of leaves for a connection: at most `max` (0 or more than the cap: the cap).
-    pub fn begin_leaves(&self, connection: u64, max: u64) -> LeafPage {
-        let cap = limits::LEAVES_MAX as u64;
-        let max = if max == 0 { cap } else { max.min(cap) };
-        let truncated = self.store.len() > max;
-        let after = if truncated { self.walks.position(connection) } else { None };
-        let count = usize::try_from(max).expect("at most the cap");
-        let scan = LeafScan::after(after, count);
-        LeafPage { scan, count, truncated, is_continued: after.is_some() }
-    }
-
-    /// A page is listed: its leaves, and whether the set holds more than that.
-    pub fn end_leaves(&mut self, connection: u64, page: LeafPage) -> (Vec<Digest>, bool) {
-        let leaves = page.scan.into_leaves();
-        let reached_end = leaves.len() < page.count;
-        self.walks.advance(connection, leaves.last().copied().filter(|_| !reached_end));
-        (leaves, page.truncated)
-    }
-
-    /// A page of leaves, listed in one go.
-    pub fn handle_leaves(&mut self, connection: u64, max: u64) -> (Vec<Digest>, bool) {
-        let mut page = self.begin_leaves(connection, max);
-        while !page.step(usize::MAX, &self.store) {}
-        self.end_leaves(connection, page)
     }
 }
