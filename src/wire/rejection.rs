@@ -196,7 +196,7 @@ impl fmt::Display for Rejection {
             Rejection::KeyMissing => write!(out, "a key is needed: send it as X-API-Key"),
             Rejection::KeyWrong => write!(out, "the X-API-Key is not one of this cluster's"),
             Rejection::Stamp => {
-                write!(out, "{} takes MILLISECONDS-COUNTER-NODE", super::http::STAMP)
+                write!(out, "{} takes MILLISECONDS-COUNTER-NODE", super::http::headers::STAMP)
             }
             Rejection::Starting => write!(out, "the node still reads its log, try again soon"),
             Rejection::Unreachable(why) | Rejection::Late(why) | Rejection::Overloaded(why) => {

@@ -21,7 +21,7 @@ use http::header::{
 use http::request::Parts;
 use http::uri::Scheme;
 
-use super::{AGENT_ID, API_KEY, Cors, FORWARDED, STAMP, cut, is_json};
+use super::headers::{AGENT_ID, API_KEY, Cors, FORWARDED, STAMP, cut, is_json};
 
 /// Headers that have one value. Where two lines stand, a proxy may have judged by one of them and
 /// the node would act by the other.

@@ -1,8 +1,10 @@
 //! Routes, query strings, headers.
 
+use ::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, HeaderMap};
 use fastrand::Rng;
 
 use super::*;
+use crate::base::{Hlc, NodeId};
 use crate::model::{Cursor, Lens};
 
 /// The route of `request` (a method and a target), or its status and message.
