@@ -16,7 +16,7 @@ use h2::client::SendRequest;
 use http::{HeaderMap, Request};
 use prost::Message;
 
-use super::Input;
+use super::input::{Input, claim};
 use super::log::Scratch;
 use crate::base::{Digest, Moment, NodeId, limits};
 use crate::cluster::{self, Cluster};
@@ -286,7 +286,7 @@ fn body(kind: u8, method: usize, input: &mut Input<'_>) -> Vec<u8> {
         }
         (1, "Give") => {
             let claims = bytes.split(|byte| *byte == 0).map(Bytes::copy_from_slice);
-            let assertions = claims.chain(super::claim(input).map(|it: Sealed| it.bytes().clone()));
+            let assertions = claims.chain(claim(input).map(|it: Sealed| it.bytes().clone()));
             let request =
                 edge::GiveRequest { assertions: assertions.collect(), ..Default::default() };
             framed(&request.encode_to_vec())

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::Input;
+use super::input::Input;
 use crate::base::{Digest, limits};
 use crate::journal::{Bodies, Position};
 use crate::model::Sealed;

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Input;
+use super::input::Input;
 use crate::base::{Digest, limits};
 use crate::journal::record::{self, Found, SEGMENT_HEAD_BYTES};
 use crate::shell::disk::{Recovered, recover, segment_path};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-use super::Input;
+use super::input::Input;
 use crate::base::{Moment, NodeId, limits};
 use crate::swim::{Ack, CallNumber, Config, Failure, Output, State, Swim, Update};
 use crate::wire::membership::{read_ack, read_updates, updates};

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 use prost::Message;
 
-use super::Input;
+use super::input::Input;
 use crate::base::{Digest, HlcClock, NodeId, Wall, limits};
 use crate::journal::{Bodies, Committed, Position};
 use crate::model::{Draft, Object, Sealed};
