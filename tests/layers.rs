@@ -23,14 +23,8 @@ const LAYERS: [&[&str]; 9] = [
 ];
 
 /// Modules with files that need one that needs them.
-const CIRCLES: [&str; 6] = [
-    "shell::disk",
-    "shell::grpc",
-    "shell::http",
-    "shell::import",
-    "swim",
-    "sync",
-];
+const CIRCLES: [&str; 6] =
+    ["shell::disk", "shell::grpc", "shell::http", "shell::import", "swim", "sync"];
 
 /// Words of the world: sockets, files, clocks, threads, chance, log lines, the process.
 const WORLD: [&str; 23] = [
