@@ -14,7 +14,7 @@ use crate::base::random::{WEYL, mix};
 use crate::base::stream::{Sink, Source};
 use crate::base::{Digest, Secret, limits};
 
-pub use estimate::{Estimate, LowCounts, pack_counts, unpack_counts};
+pub use estimate::{Estimate, LowCounts};
 
 /// A member's name in the sketch: the first 8 bytes of its digest, as a big-endian number.
 pub type ShortId = u64;
@@ -274,11 +274,6 @@ impl Sketch {
     /// How many members it is of, modulo 2^32: all lie in the first cell.
     pub fn members(&self) -> u32 {
         self.count(0)
-    }
-
-    /// How many members lie in each of the first cells.
-    pub fn counts(&self) -> Vec<u32> {
-        (0..limits::SKETCH_COUNTS_MAX).map(|place| self.count(place)).collect()
     }
 
     fn count(&self, place: usize) -> u32 {

@@ -145,8 +145,6 @@ pub const SKETCH_DIFFERENCES_MAX: u64 = 45_000;
 /// Differences of a part of the set where more differs than that: at this size some 1.5 cells tell
 /// each of them, hardly more than the 1.36 of the limit, and two parts take under half a megabyte.
 pub const PART_DIFFERENCES: u64 = 5_000;
-/// Members of a part that an older peer sketches: it does that in one go.
-pub const PART_MEMBERS_OLD: u64 = 1 << 14;
 /// Members of a part that a node sketches for a peer: in slices, about a second in all.
 pub const PART_MEMBERS_MAX: u64 = 1 << 21;
 /// Bits that parts are told apart by, at most, and those that a node begins with: it keeps counts
@@ -162,9 +160,8 @@ pub const PARTS_SKETCHED_MAX: usize = 1;
 pub const SKETCH_CELLS_MAX: usize = 1 << 16;
 /// An answer of all these cells.
 pub const SKETCH_ANSWER_BYTES_MAX: usize = SKETCH_CELLS_MAX * 12 + 1024;
-/// Counts of its first cells that go with a request, to tell how many differences there are.
-pub const SKETCH_COUNTS_MAX: usize = 512;
-/// Counts of 4 bits that do the same where both know them: 8 KB, which tell 45,000 to 1 %.
+/// Counts of 4 bits that go with a request, to tell how many differences there are: 8 KB, which
+/// tell 45,000 to 1 %.
 pub const SKETCH_LOW_COUNTS_MAX: usize = 1 << 14;
 /// How long a gateway tries to connect to a replica before it takes the next: many round trips.
 pub const GATEWAY_CONNECT_MAX: Duration = Duration::from_secs(1);

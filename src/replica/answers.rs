@@ -44,7 +44,7 @@ impl Replica {
     pub fn answer_sketch(&self, request: SketchRequest) -> Result<SketchReply, Box<Answering>> {
         let count = self.store.len();
         let behind = self.ranges.rows_at(request.root).filter(|rows| *rows < self.store.rows());
-        let is_first = request.from == 0 && request.counts.is_empty() && request.part.is_none();
+        let is_first = request.from == 0 && request.part.is_none();
         if let Some(row) = behind.filter(|_| is_first && request.low_counts.packed.is_empty()) {
             let since = Some(Cursor { numbering: self.store.numbering(), row });
             return Ok(SketchReply { count, since, ..SketchReply::default() });

@@ -93,18 +93,16 @@ impl EdgeService {
     }
 
     fn sketch(&self, call: &Call) -> Answer {
-        let read = decode::<pb::SketchRequest>(call).and_then(|request| {
-            let narrow = request.narrow;
-            words::read_sketch_request(request).map(|read| (read, narrow)).map_err(invalid)
-        });
-        let (request, narrow) = match read {
+        let read = decode::<pb::SketchRequest>(call)
+            .and_then(|request| words::read_sketch_request(request).map_err(invalid));
+        let request = match read {
             Ok(read) => read,
             Err(status) => return Answer::Now(Err(status)),
         };
         let driver = self.driver.clone();
         large(limits::SKETCH_ANSWER_BYTES_MAX, move |_| async move {
             let reply = driver.answer_sketch(request).await;
-            Ok(encode(&words::sketch_response(&reply, narrow)))
+            Ok(encode(&words::sketch_response(&reply)))
         })
     }
 

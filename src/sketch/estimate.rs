@@ -1,6 +1,6 @@
 //! How much two sets differ, by how unevenly their members lie in the first cells of both.
 //!
-//! In: counts of the other's cells, whole or only their lowest bits, and how many members it has.
+//! In: the lowest bits of counts of the other's cells, and how many members it has.
 //! Out: about how many ids only one of the two has. What the sets have in common cancels out of
 //! the difference of two counts, whatever its size, so the lowest bits of a count are enough
 //! where that difference is small: in later cells, into which few of the differing ids fall.
@@ -70,16 +70,6 @@ impl Spread {
 }
 
 impl Sketch {
-    /// By whole counts of the first cells. With 512 of them the error is some 7 %.
-    pub fn estimate(&self, theirs: &[u32]) -> Estimate {
-        let gap = |place: usize| f64::from(theirs[place].wrapping_sub(self.count(place)) as i32);
-        let mut spread = Spread::new(if theirs.is_empty() { 0.0 } else { gap(0) });
-        for place in 1..theirs.len().min(self.len()) {
-            spread.add(place, gap(place), f64::from(u32::MAX));
-        }
-        spread.estimate()
-    }
-
     /// By the lowest bits of counts, of a set of `all` members.
     pub fn estimate_by_low(&self, all: u32, theirs: &LowCounts) -> Estimate {
         let nibbles = theirs.packed.iter().flat_map(|byte| [byte & 15, byte >> 4]);
@@ -133,21 +123,4 @@ impl Sketch {
         let packed = pairs.map(|place| nibble(place) | nibble(place + 1) << 4).collect();
         LowCounts { from, packed }
     }
-}
-
-/// Counts of the first cells as they travel: how far each is from what is to be expected.
-pub fn pack_counts(counts: &[u32]) -> Vec<i32> {
-    let all = counts.first().copied().unwrap_or_default();
-    let offsets = counts.iter().enumerate();
-    offsets.map(|(place, count)| count.wrapping_sub(expected(all, place)) as i32).collect()
-}
-
-/// The counts again, of a set of `all` members.
-pub fn unpack_counts(all: u32, offsets: &[i32]) -> Vec<u32> {
-    let counts = offsets.iter().enumerate();
-    counts.map(|(place, offset)| expected(all, place).wrapping_add_signed(*offset)).collect()
-}
-
-fn expected(all: u32, place: usize) -> u32 {
-    (f64::from(all) * density(place)) as u32
 }

@@ -50,25 +50,12 @@ fn what_two_sets_differ_in_is_read_off_their_cells() {
 }
 
 #[test]
-fn the_counts_tell_how_much_differs() {
-    for (ours_only, theirs_only) in [(0, 0), (1000, 0), (500, 500), (0, 20_000)] {
-        let ours = sketch(0..10_000 + ours_only);
-        let theirs = sketch((0..10_000).chain(1_000_000..1_000_000 + theirs_only));
-        let all = theirs.counts()[0];
-        let counts = unpack_counts(all, &pack_counts(&theirs.counts()));
-        assert_eq!(counts, theirs.counts());
-        let (estimate, real) = (ours.estimate(&counts).differing, ours_only + theirs_only);
-        assert!(estimate.abs_diff(real) * 4 <= real, "{estimate} for {real}");
-    }
-}
-
-#[test]
 fn another_key_has_other_cells() {
     let secret = Secret::new("hush").expect("visible");
     let mut keyed = Sketch::new(Key::new(Some(&secret)));
     (0..100).for_each(|number| keyed.insert(&[short_id(&digest(number))]));
     let open = sketch(0..100);
-    assert_eq!(keyed.counts()[0], open.counts()[0]);
+    assert_eq!(keyed.members(), open.members());
     assert_ne!(keyed.cells(1, 64), open.cells(1, 64));
 }
 
@@ -122,7 +109,7 @@ fn parts_are_the_whole_and_have_each_member_once() {
 }
 
 #[test]
-fn low_counts_tell_as_much_as_whole_ones() {
+fn low_counts_tell_how_much_differs() {
     for (ours_only, theirs_only) in [(30, 30), (500, 500), (0, 1000), (6000, 14_000)] {
         let ours = sketch(0..10_000 + ours_only);
         let theirs = sketch((0..10_000).chain(1_000_000..1_000_000 + theirs_only));

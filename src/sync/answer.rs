@@ -9,7 +9,7 @@ use super::call::{Cursor, Records, SketchReply, SketchRequest, Span, Stretch};
 use crate::base::limits;
 use crate::journal::Bodies;
 use crate::journal::record::frame_bytes;
-use crate::sketch::{Estimate, Sketch, unpack_counts};
+use crate::sketch::{Estimate, Sketch};
 use crate::store::{PartScan, Row, Store};
 
 /// Normal deviations of estimate and decoding for which there are cells: one comparison in a
@@ -29,10 +29,9 @@ pub struct Answering {
 impl Answering {
     /// To this request.
     pub fn new(store: &Store, request: SketchRequest) -> Answering {
-        let is_counting = !request.counts.is_empty() || !request.low_counts.packed.is_empty();
-        let cells = match is_counting {
-            true => limits::SKETCH_CELLS_MAX,
-            false => request.from.saturating_add(request.cells),
+        let cells = match request.low_counts.packed.is_empty() {
+            true => request.from.saturating_add(request.cells),
+            false => limits::SKETCH_CELLS_MAX,
         };
         let most = limits::PART_MEMBERS_MAX;
         let part = request.part.map(|part| PartScan::new(store, part, cells, most));
@@ -115,19 +114,15 @@ pub fn answer_records(store: &Store, wanted: Stretch, bodies: &dyn Bodies) -> Re
 fn reply(sketch: &Sketch, count: u64, request: &SketchRequest) -> SketchReply {
     let &SketchRequest { from, part, .. } = request;
     let mut reply = SketchReply { from, count, part, ..SketchReply::default() };
-    // Counts beyond 32 bits wrap around here as they do in the sketch.
-    let all = request.count as u32;
-    let estimate = if !request.low_counts.packed.is_empty() {
-        sketch.estimate_by_low(all, &request.low_counts)
-    } else if !request.counts.is_empty() {
-        sketch.estimate(&unpack_counts(all, &request.counts))
-    } else {
+    if request.low_counts.packed.is_empty() {
         if from == 0 && part.is_none() {
             reply.hint = sketch.hint();
         }
         reply.cells = sketch.cells(from, request.cells);
         return reply;
-    };
+    }
+    // Counts beyond 32 bits wrap around here as they do in the sketch.
+    let estimate = sketch.estimate_by_low(request.count as u32, &request.low_counts);
     reply.estimate = estimate.differing;
     if estimate.differing <= limits::SKETCH_DIFFERENCES_MAX {
         reply.cells = sketch.cells(from, cells_for(estimate).saturating_sub(from));

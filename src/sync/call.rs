@@ -52,14 +52,12 @@ pub enum Request {
 pub struct SketchRequest {
     /// The first of them.
     pub from: usize,
-    /// How many; nothing where counts are given.
+    /// How many; nothing where low counts are given.
     pub cells: usize,
     /// How many assertions we hold.
     pub count: u64,
-    /// Counts of our first cells, packed: the peer then answers as many cells as the difference
+    /// Low bits of the counts of our cells: the peer then answers as many cells as the difference
     /// asks for, less those before `from`.
-    pub counts: Vec<i32>,
-    /// In the place of `counts`, where the peer knows them.
     pub low_counts: LowCounts,
     /// The first 8 bytes of our root.
     pub root: u64,

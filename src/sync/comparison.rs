@@ -11,7 +11,7 @@
 use super::answer::cells_for;
 use super::call::{SketchReply, SketchRequest};
 use crate::base::limits;
-use crate::sketch::{Decoded, Difference, Estimate, Part, ShortId, Sketch, pack_counts};
+use crate::sketch::{Decoded, Difference, Estimate, Part, ShortId, Sketch};
 use crate::store::{PartScan, Store};
 
 /// Cells asked for at first: they tell of some ten differences.
@@ -33,8 +33,8 @@ pub(super) struct Comparison {
     counts: (u64, u64),
     requests: u32,
     next: Next,
-    /// The peer does not know low counts, nor large parts.
-    is_old: bool,
+    /// About how much differs, by what the peer told with its first cells.
+    hint: u64,
 }
 
 /// What to ask for; cells before `from` are here already.
@@ -44,13 +44,20 @@ enum Next {
     First,
     AsManyAsNeeded {
         from: usize,
-        /// About how much differs, if the peer knows low counts.
-        hint: Option<u64>,
     },
     Cells {
         from: usize,
         cells: usize,
     },
+}
+
+impl Next {
+    fn from(self) -> usize {
+        match self {
+            Next::First => 0,
+            Next::AsManyAsNeeded { from } | Next::Cells { from, .. } => from,
+        }
+    }
 }
 
 /// What comes next.
@@ -81,11 +88,6 @@ impl Comparison {
     /// The part, where it is not the whole.
     pub(super) fn part(&self) -> Option<Part> {
         self.part.as_ref().map(PartScan::part)
-    }
-
-    /// Whether the peer is one that knows no low counts.
-    pub(super) fn is_old(&self) -> bool {
-        self.is_old
     }
 
     /// Reads some more of our part; false if all of it was read before.
@@ -122,29 +124,27 @@ impl Comparison {
             |from, cells| SketchRequest { from, cells, count, part, ..SketchRequest::default() };
         match self.next {
             Next::First => SketchRequest { root, ..of(0, FIRST_CELLS) },
-            Next::AsManyAsNeeded { from, hint: None } => {
-                SketchRequest { counts: pack_counts(&store.sketch().counts()), ..of(from, 0) }
-            }
-            Next::AsManyAsNeeded { from, hint: Some(hint) } => {
-                SketchRequest { low_counts: store.sketch().low_counts(hint), ..of(from, 0) }
+            Next::AsManyAsNeeded { from } => {
+                SketchRequest { low_counts: store.sketch().low_counts(self.hint), ..of(from, 0) }
             }
             Next::Cells { from, cells } => of(from, cells),
         }
     }
 
-    /// Takes the peer's cells. Some peers begin anew where counts tell how many are needed.
+    /// Takes the peer's cells.
     pub(super) fn handle_reply(&mut self, reply: &SketchReply, store: &Store) -> Step {
         self.requests += 1;
         if reply.part != self.part() {
             return Step::GiveUp;
         }
+        if reply.from != self.next.from() {
+            return Step::Nonsense;
+        }
         let known = self.difference.take().filter(|_| reply.from > 0);
         let (sketch, count) = self.ours(store);
         let counts = (count, reply.count);
         let mut difference = match known {
-            Some(known) if reply.from != known.len() || counts != self.counts => {
-                return self.ask_anew();
-            }
+            Some(_) if counts != self.counts => return self.ask_anew(),
             Some(mut known) => {
                 known.extend(sketch, &reply.cells);
                 known
@@ -160,10 +160,8 @@ impl Comparison {
             Decoded::Part if reply.cells.is_empty() && self.part.is_some() => Step::GiveUp,
             Decoded::Part if reply.cells.is_empty() => Step::TooMuch(reply.estimate),
             Decoded::Part if matches!(self.next, Next::First) => {
-                self.is_old = reply.hint.is_empty();
-                let hint = || store.sketch().estimate_by_hint(reply.count as u32, &reply.hint);
-                let hint = (!self.is_old).then(hint);
-                self.ask(Next::AsManyAsNeeded { from: length, hint })
+                self.hint = store.sketch().estimate_by_hint(reply.count as u32, &reply.hint);
+                self.ask(Next::AsManyAsNeeded { from: length })
             }
             Decoded::Part if length < most => {
                 self.ask(Next::Cells { from: length, cells: (length / 16).max(FIRST_CELLS) })
@@ -183,11 +181,10 @@ impl Comparison {
     fn ask_anew(&mut self) -> Step {
         self.ask(match self.next {
             Next::First => Next::First,
-            Next::AsManyAsNeeded { hint, .. } => Next::AsManyAsNeeded { from: 0, hint },
             Next::Cells { from, cells } if self.part.is_some() => {
                 Next::Cells { from: 0, cells: from + cells }
             }
-            Next::Cells { .. } => Next::AsManyAsNeeded { from: 0, hint: None },
+            Next::AsManyAsNeeded { .. } | Next::Cells { .. } => Next::AsManyAsNeeded { from: 0 },
         })
     }
 }

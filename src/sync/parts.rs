@@ -38,9 +38,9 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Of sets with so many members at most, in which about so much differs.
-    pub(super) fn new(expected: u64, members: u64, is_old: bool) -> Parts {
-        let most = if is_old { limits::PART_MEMBERS_OLD } else { limits::PART_MEMBERS_MAX / 2 };
-        let count = expected.div_ceil(limits::PART_DIFFERENCES).max(members.div_ceil(most));
+    pub(super) fn new(expected: u64, members: u64) -> Parts {
+        let by_members = members.div_ceil(limits::PART_MEMBERS_MAX / 2);
+        let count = expected.div_ceil(limits::PART_DIFFERENCES).max(by_members);
         let todo = Part::all(count).collect();
         Parts { todo, under_way: Vec::new(), expected, told: 0, covered: 0, done: 0 }
     }
@@ -160,10 +160,9 @@ impl Session {
     /// Goes on with the parts of the sets.
     pub(super) fn compare_parts(&mut self, estimate: u64, store: &Store) {
         self.is_much = true;
-        let is_old = self.comparison.as_ref().is_some_and(Comparison::is_old);
         let members = store.len().max(self.peer_count);
         let estimate = estimate.clamp(limits::SKETCH_DIFFERENCES_MAX, 1 << 40);
-        self.parts = Some(Parts::new(estimate, members, is_old));
+        self.parts = Some(Parts::new(estimate, members));
         self.phase = Phase::Trade;
     }
 }

@@ -28,10 +28,8 @@ pub(super) struct Pull {
     next: u64,
     /// What was asked for and did not come, up to which row.
     gaps: BTreeMap<u64, u64>,
-    /// Rows that fit in an answer, about; all, as long as that is not known, and of a peer that
-    /// does not know where to end.
+    /// Rows that fit in an answer, about; all, as long as that is not known.
     share: u64,
-    is_endless: bool,
     asked: BTreeMap<u32, Stretch>,
     /// The first rows of answers whose assertions are looked at.
     opened: BTreeMap<u32, u64>,
@@ -59,7 +57,6 @@ impl Pull {
             next: start.row,
             gaps: BTreeMap::new(),
             share: u64::MAX,
-            is_endless: false,
             asked: BTreeMap::new(),
             opened: BTreeMap::new(),
             ends: BTreeMap::new(),
@@ -115,6 +112,9 @@ impl Pull {
             let wanted = asked.from.row;
             return Err(format!("the peer gave records from row {row}, asked for {wanted}"));
         }
+        if is_same && span.next > asked.until {
+            return Err(format!("the peer gave records past row {}, which ends them", asked.until));
+        }
         if span.next <= row && row < span.rows {
             return Err(format!("the peer stays at row {row} of {}", span.rows));
         }
@@ -144,10 +144,8 @@ impl Pull {
 
     /// Learns how many rows to ask for at a time, from an answer of so many.
     fn note_share(&mut self, count: u64, next: u64, until: u64) {
-        self.is_endless |= next > until;
         let share = self.share;
         self.share = match next.cmp(&until) {
-            _ if self.is_endless => u64::MAX,
             Ordering::Equal if count >= share => share.saturating_add(share / 32 + 1),
             Ordering::Equal => share,
             // Room to grow, since what does not fit costs one more call.

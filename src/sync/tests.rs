@@ -79,7 +79,6 @@ struct Honest {
     node: Node,
     has_sketch: bool,
     has_parts: bool,
-    is_old: bool,
     has_digests: bool,
     buckets: usize,
     /// Gifts that it had.
@@ -97,7 +96,6 @@ impl Honest {
             node,
             has_sketch: false,
             has_parts: true,
-            is_old: false,
             has_digests: true,
             buckets: 0,
             repeated: 0,
@@ -124,9 +122,7 @@ impl Peer for Honest {
             Request::Sketch(_) if !self.has_sketch => Reply::Unsupported,
             Request::Sketch(mut request) => {
                 request.part = request.part.filter(|_| self.has_parts);
-                let mut reply = answer_sketch(&node.store, &request);
-                reply.hint.retain(|_| !self.is_old);
-                Reply::Sketch(reply)
+                Reply::Sketch(answer_sketch(&node.store, &request))
             }
             Request::Digests if !self.has_digests => Reply::Unsupported,
             Request::Digests => {
@@ -140,11 +136,8 @@ impl Peer for Honest {
                 Reply::Leaves { leaves, truncated: false }
             }
             Request::Records(_) if !self.has_sketch => Reply::Unsupported,
-            Request::Records(mut wanted) => {
+            Request::Records(wanted) => {
                 self.record_pages += 1;
-                if self.is_old {
-                    wanted.until = u64::MAX;
-                }
                 Reply::Records(answer_records(&node.store, wanted, &node.bodies))
             }
             Request::FetchShort(ids) => {
@@ -282,7 +275,7 @@ fn sketches_tell_what_differs_without_a_look_at_the_leaves() {
     }
 }
 
-/// Tells from where its cells were asked and how many it gave; an old one always gives the first.
+/// Tells from where its cells were asked and how many it gave.
 struct Watched {
     peer: Honest,
     given: Vec<(usize, usize)>,
@@ -290,12 +283,6 @@ struct Watched {
 
 impl Peer for Watched {
     fn reply(&mut self, request: Request) -> Result<Reply, String> {
-        let request = match request {
-            Request::Sketch(asked) if self.peer.is_old && !asked.counts.is_empty() => {
-                Request::Sketch(SketchRequest { from: 0, ..asked })
-            }
-            other => other,
-        };
         let reply = self.peer.reply(request);
         if let Ok(Reply::Sketch(reply)) = &reply {
             self.given.push((reply.from, reply.cells.len()));
@@ -305,27 +292,25 @@ impl Peer for Watched {
 }
 
 #[test]
-fn the_first_cells_travel_once_but_from_peers_that_know_no_better() {
-    for is_old in [false, true] {
-        let mut node = Node::with(0..1300);
-        let peer = Honest::sketching(Node::with((0..1000).chain(5000..5200)));
-        let mut peer = Watched { peer: Honest { is_old, ..peer }, given: Vec::new() };
-        let report = run(&mut node, &mut peer);
-        assert_eq!((report.received, report.sent, report.error), (200, 300, None));
-        assert_eq!(node.root(), peer.peer.node.root());
-        assert_eq!(peer.peer.leaf_pages, 0);
-        let first = peer.given[0].1;
-        assert_eq!(peer.given[1].0, if is_old { 0 } else { first });
-        let all: usize = peer.given.iter().map(|(_, cells)| cells).sum();
-        assert!(all < if is_old { 1000 } else { 850 }, "{all} cells for 500 differences");
-    }
+fn the_first_cells_travel_once() {
+    let mut node = Node::with(0..1300);
+    let peer = Honest::sketching(Node::with((0..1000).chain(5000..5200)));
+    let mut peer = Watched { peer, given: Vec::new() };
+    let report = run(&mut node, &mut peer);
+    assert_eq!((report.received, report.sent, report.error), (200, 300, None));
+    assert_eq!(node.root(), peer.peer.node.root());
+    assert_eq!(peer.peer.leaf_pages, 0);
+    let first = peer.given[0].1;
+    assert_eq!(peer.given[1].0, first);
+    let all: usize = peer.given.iter().map(|(_, cells)| cells).sum();
+    assert!(all < 850, "{all} cells for 500 differences");
 }
 
 #[test]
 fn too_much_for_the_sketch_is_told_part_by_part_or_by_the_leaves() {
-    for (has_parts, is_old) in [(true, false), (true, true), (false, true)] {
+    for has_parts in [true, false] {
         let mut node = Node::with((0..8_000).chain(90_000..90_300));
-        let mut peer = Honest { has_parts, is_old, ..Honest::sketching(Node::with(0..58_000)) };
+        let mut peer = Honest { has_parts, ..Honest::sketching(Node::with(0..58_000)) };
         let report = run(&mut node, &mut peer);
         assert!(!report.is_worthless);
         assert_eq!((report.received, report.sent, report.error), (50_000, 300, None));

@@ -30,11 +30,9 @@ pub fn sketch_request(request: SketchRequest) -> pb::SketchRequest {
         from: request.from as u32,
         cells: request.cells as u32,
         assertion_count: request.count,
-        counts: request.counts,
         root: request.root,
         part_bits,
         part,
-        narrow: true,
         low_counts_from: request.low_counts.from as u32,
         low_counts: request.low_counts.packed.into(),
     }
@@ -43,33 +41,26 @@ pub fn sketch_request(request: SketchRequest) -> pb::SketchRequest {
 /// What a peer asks.
 pub fn read_sketch_request(request: pb::SketchRequest) -> Result<SketchRequest, String> {
     let part = read_part(request.part_bits, request.part)?;
-    let (full, low) = (request.counts, request.low_counts);
-    let allowed = [limits::SKETCH_COUNTS_MAX, limits::SKETCH_LOW_COUNTS_MAX];
-    for (count, allowed) in [full.len(), 2 * low.len()].into_iter().zip(allowed) {
-        if count > allowed {
-            return Err(format!("{count} counts in one request, at most {allowed}"));
-        }
+    let low = request.low_counts;
+    let (count, allowed) = (2 * low.len(), limits::SKETCH_LOW_COUNTS_MAX);
+    if count > allowed {
+        return Err(format!("{count} counts in one request, at most {allowed}"));
     }
     Ok(SketchRequest {
         from: request.from as usize,
         cells: request.cells as usize,
         count: request.assertion_count,
-        counts: full,
         low_counts: LowCounts { from: request.low_counts_from as usize, packed: low.into() },
         root: request.root,
         part,
     })
 }
 
-/// What to answer a peer, which may read narrow cells.
-pub fn sketch_response(reply: &SketchReply, narrow: bool) -> pb::SketchResponse {
-    let written = write_cells(reply, narrow);
-    let (cells, narrow_cells) =
-        if narrow { (Bytes::new(), written) } else { (written, Bytes::new()) };
+/// What to answer a peer.
+pub fn sketch_response(reply: &SketchReply) -> pb::SketchResponse {
     pb::SketchResponse {
         from: reply.from as u32,
-        cells,
-        narrow_cells,
+        cells: write_cells(reply),
         assertion_count: reply.count,
         estimate: reply.estimate,
         hint: Bytes::copy_from_slice(&reply.hint),
@@ -83,10 +74,8 @@ pub fn sketch_response(reply: &SketchReply, narrow: bool) -> pb::SketchResponse 
 /// What a peer answered.
 pub fn read_sketch_response(response: &pb::SketchResponse) -> Result<SketchReply, String> {
     let from = response.from as usize;
-    let narrow = !response.narrow_cells.is_empty();
-    let bytes = if narrow { &response.narrow_cells } else { &response.cells };
-    let Some(cells) = read_cells(from, bytes, narrow) else {
-        let length = bytes.len();
+    let Some(cells) = read_cells(from, &response.cells) else {
+        let length = response.cells.len();
         return Err(format!(
             "the peer's cells have {length} bytes, each takes {CELL_BYTES} or one less"
         ));
@@ -105,25 +94,25 @@ pub fn read_sketch_response(response: &pb::SketchResponse) -> Result<SketchReply
     })
 }
 
-fn cell_bytes(place: usize, narrow: bool) -> usize {
-    CELL_BYTES - usize::from(narrow && place >= NARROW_FROM)
+fn cell_bytes(place: usize) -> usize {
+    CELL_BYTES - usize::from(place >= NARROW_FROM)
 }
 
-fn write_cells(reply: &SketchReply, narrow: bool) -> Bytes {
+fn write_cells(reply: &SketchReply) -> Bytes {
     let mut written = BytesMut::with_capacity(reply.cells.len() * CELL_BYTES);
     for (place, cell) in (reply.from..).zip(&reply.cells) {
         written.put_u64_le(cell.ids);
-        written.put_uint_le(u64::from(cell.checks), cell_bytes(place, narrow) - ID_BYTES);
+        written.put_uint_le(u64::from(cell.checks), cell_bytes(place) - ID_BYTES);
     }
     written.freeze()
 }
 
 /// `None` if they do not fill the bytes, or are too many.
-fn read_cells(from: usize, mut bytes: &[u8], narrow: bool) -> Option<Vec<Cell>> {
+fn read_cells(from: usize, mut bytes: &[u8]) -> Option<Vec<Cell>> {
     let most = limits::SKETCH_CELLS_MAX;
     let mut cells = Vec::with_capacity((bytes.len() / (CELL_BYTES - 1)).min(most));
     while !bytes.is_empty() && cells.len() < most {
-        let checks_bytes = cell_bytes(from.saturating_add(cells.len()), narrow) - ID_BYTES;
+        let checks_bytes = cell_bytes(from.saturating_add(cells.len())) - ID_BYTES;
         let ids = bytes.try_get_u64_le().ok()?;
         let checks = bytes.get(..checks_bytes)?;
         bytes.advance(checks_bytes);
@@ -202,21 +191,17 @@ mod tests {
     fn requests_and_answers_come_back_as_they_went() {
         let part = Some(Part { bits: 3, number: 7 });
         let low_counts = LowCounts { from: 3, packed: vec![7, 250] };
-        let counts = vec![-1, 0, 5];
-        let request =
-            SketchRequest { from: 7, cells: 9, count: 11, counts, low_counts, root: 8, part };
+        let request = SketchRequest { from: 7, cells: 9, count: 11, low_counts, root: 8, part };
         assert_eq!(read_sketch_request(sketch_request(request.clone())), Ok(request));
         let cells = vec![Cell { ids: 1 << 63, checks: 3 }, Cell { ids: 2, checks: u32::MAX }];
         let since = Some(Cursor { numbering: 5, row: 0 });
         let reply =
             SketchReply { from: 7, cells, count: 11, estimate: 13, hint: vec![1, 9], since, part };
-        for narrow in [false, true] {
-            assert_eq!(read_sketch_response(&sketch_response(&reply, narrow)), Ok(reply.clone()));
-        }
+        assert_eq!(read_sketch_response(&sketch_response(&reply)), Ok(reply.clone()));
         let from = NARROW_FROM - 1;
         let reply = SketchReply { from, ..reply };
-        let response = sketch_response(&reply, true);
-        assert_eq!((response.cells.len(), response.narrow_cells.len()), (0, 12 + 11));
+        let response = sketch_response(&reply);
+        assert_eq!(response.cells.len(), 12 + 11);
         let cells = read_sketch_response(&response).expect("two cells").cells;
         assert_eq!((cells[0], cells[1].ids, cells[1].checks), (reply.cells[0], 2, 0xff_ffff));
         let ids = [1, u64::MAX, 1 << 40];
@@ -225,9 +210,6 @@ mod tests {
 
     #[test]
     fn lengths_are_not_trusted() {
-        let counts = vec![0; limits::SKETCH_COUNTS_MAX + 1];
-        let request = pb::SketchRequest { counts, ..Default::default() };
-        assert!(read_sketch_request(request).expect_err("too many").contains("at most 512"));
         let low_counts = Bytes::from(vec![0; limits::SKETCH_LOW_COUNTS_MAX / 2 + 1]);
         let request = pb::SketchRequest { low_counts, ..Default::default() };
         assert!(read_sketch_request(request).expect_err("too many").contains("at most 16384"));
@@ -240,9 +222,6 @@ mod tests {
             [1, CELL_BYTES - 1, CELL_BYTES + 1, CELL_BYTES * (limits::SKETCH_CELLS_MAX + 1)]
         {
             let response = pb::SketchResponse { cells: cells(length), ..Default::default() };
-            assert!(read_sketch_response(&response).is_err(), "{length} bytes");
-            let narrow_cells = cells(length);
-            let response = pb::SketchResponse { narrow_cells, ..Default::default() };
             assert!(read_sketch_response(&response).is_err(), "{length} bytes");
         }
         for length in [0, 8, 8 * limits::BUCKETS - 8, 8 * limits::BUCKETS + 1] {

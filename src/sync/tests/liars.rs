@@ -14,7 +14,7 @@ struct Liar {
 
 impl Liar {
     fn cells(&mut self, request: &SketchRequest) -> SketchReply {
-        let wanted = if request.counts.is_empty() { request.cells as u64 } else { 1000 };
+        let wanted = if request.low_counts.packed.is_empty() { request.cells as u64 } else { 1000 };
         let start = self.cells;
         self.cells += wanted;
         let cell = |number: u64| Cell {
@@ -205,7 +205,7 @@ impl Lying {
             Request::FetchShort(wanted) => wanted.len() * 8,
             Request::Give(given) => size(given),
             Request::Gossip(given) => given.bytes().len(),
-            Request::Sketch(request) => request.counts.len(),
+            Request::Sketch(request) => request.low_counts.packed.len(),
             Request::Roots { .. } | Request::Leaves | Request::Records(_) => 0,
             Request::Digests | Request::LeavesOf(_) => 0,
         };
@@ -243,7 +243,8 @@ impl Lying {
                 Reply::Given { taken: given.len() as u64, refusal: String::new() }
             }
             (Lie::Cells, Request::Sketch(request)) => {
-                let cells = if request.counts.is_empty() { request.cells } else { 62_000 };
+                let cells =
+                    if request.low_counts.packed.is_empty() { request.cells } else { 62_000 };
                 let cells = cells.min(limits::SKETCH_CELLS_MAX - request.from) as u64;
                 Reply::Sketch(of(request.from, (0..cells).map(cell).collect(), count))
             }
@@ -262,7 +263,8 @@ impl Lying {
                 Reply::Sketch(of(request.from, cells, count))
             }
             (Lie::Restless, Request::Sketch(request)) => {
-                let cells = if request.counts.is_empty() { request.cells } else { 60_000 };
+                let cells =
+                    if request.low_counts.packed.is_empty() { request.cells } else { 60_000 };
                 let cells = (0..cells as u64).map(cell).collect();
                 Reply::Sketch(of(request.from, cells, count + self.asked))
             }

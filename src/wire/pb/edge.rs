@@ -32,24 +32,17 @@ pub struct SketchRequest {
     /// How many assertions the caller holds.
     #[prost(uint64, tag = "3")]
     pub assertion_count: u64,
-    /// How many members lie in each of the caller's first cells, less what is to be expected of so many
-    /// assertions. With them the callee answers as many cells as the difference asks for, less those
-    /// before `from`; a callee may begin with the first all the same, and says so.
-    #[prost(sint32, repeated, tag = "4")]
-    pub counts: ::prost::alloc::vec::Vec<i32>,
     /// The first 8 bytes of the caller's root, as a little-endian number.
     #[prost(fixed64, tag = "5")]
     pub root: u64,
-    /// Not 0: compare only the assertions whose hash begins with these bits of `part`; counts are of those.
+    /// Not 0: compare only the assertions whose hash begins with these bits of `part`.
     #[prost(uint32, tag = "6")]
     pub part_bits: u32,
     #[prost(uint32, tag = "7")]
     pub part: u32,
-    /// The caller reads `narrow_cells`.
-    #[prost(bool, tag = "8")]
-    pub narrow: bool,
-    /// In the place of `counts`, to a callee that gave a `hint`: the lowest 4 bits of how many members lie in each of
-    /// the caller's cells from `low_counts_from` on, the lower half of a byte first.
+    /// The lowest 4 bits of how many members lie in each of the caller's cells from `low_counts_from` on, the lower
+    /// half of a byte first. With them the callee answers as many cells as the difference asks for, less those before
+    /// `from`.
     #[prost(bytes = "bytes", tag = "9")]
     pub low_counts: ::prost::bytes::Bytes,
     #[prost(uint32, tag = "10")]
@@ -60,9 +53,6 @@ pub struct SketchResponse {
     /// The first cell that follows.
     #[prost(uint32, tag = "1")]
     pub from: u32,
-    /// 12 bytes each, little-endian: the sum of the ids (8), the sum of their checks (4).
-    #[prost(bytes = "bytes", tag = "2")]
-    pub cells: ::prost::bytes::Bytes,
     /// How many assertions the callee held at that moment.
     #[prost(uint64, tag = "3")]
     pub assertion_count: u64,
@@ -80,12 +70,12 @@ pub struct SketchResponse {
     pub part_bits: u32,
     #[prost(uint32, tag = "8")]
     pub part: u32,
-    /// In the place of `cells`, if the caller reads it: from the 65th cell of the sketch on only the lower 3 bytes
-    /// of the sum of checks.
+    /// Little-endian: the sum of the ids (8 bytes), the sum of their checks (4 bytes; from the 65th cell of the sketch
+    /// on the lower 3 of them).
     #[prost(bytes = "bytes", tag = "9")]
-    pub narrow_cells: ::prost::bytes::Bytes,
+    pub cells: ::prost::bytes::Bytes,
     /// With the first cells of the whole set: the lowest byte of how many members lie in each of the callee's cells
-    /// from the 257th on. A callee that gives it knows `low_counts`, and sketches parts of any size up to two million.
+    /// from the 257th on.
     #[prost(bytes = "bytes", tag = "10")]
     pub hint: ::prost::bytes::Bytes,
 }
@@ -120,7 +110,7 @@ pub struct RecordsRequest {
     pub from: u64,
     #[prost(fixed64, tag = "2")]
     pub numbering: u64,
-    /// No row from this one on is wanted; 0: whatever fits in the answer. A callee that does not know it gives more.
+    /// No row from this one on is wanted; 0: whatever fits in the answer.
     #[prost(uint64, tag = "3")]
     pub until: u64,
 }
