@@ -1,9 +1,8 @@
-//! The set of running tasks: who may start one, and how many run.
+//! Starting tasks: a handle to the one executor.
 //!
 //! In: futures. Out: nothing; a task ends by itself or with the executor. Never: lets a task
 //! outlive the executor.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::rc::Rc;
 
@@ -13,28 +12,16 @@ use async_executor::LocalExecutor;
 #[derive(Clone)]
 pub struct Tasks {
     executor: Rc<LocalExecutor<'static>>,
-    running: Rc<Cell<usize>>,
 }
 
 impl Tasks {
     /// Tasks of this executor.
     pub fn new(executor: Rc<LocalExecutor<'static>>) -> Tasks {
-        Tasks { executor, running: Rc::default() }
+        Tasks { executor }
     }
 
     /// Starts a task that the executor holds.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        let running = self.running.clone();
-        running.set(running.get() + 1);
-        let counted = async move {
-            task.await;
-            running.set(running.get() - 1);
-        };
-        self.executor.spawn(counted).detach();
-    }
-
-    /// How many run.
-    pub fn running(&self) -> usize {
-        self.running.get()
+        self.executor.spawn(task).detach();
     }
 }

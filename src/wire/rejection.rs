@@ -141,20 +141,6 @@ impl Rejection {
         }
     }
 
-    /// Whether the connection cannot go on: where the next request begins is not known, or what
-    /// is left of this one would have to be read first.
-    pub fn ends_connection(&self) -> bool {
-        matches!(
-            self,
-            Rejection::Head
-                | Rejection::HeadTooLarge
-                | Rejection::Timeout
-                | Rejection::AtCapacity
-                | Rejection::BodyTooLarge
-                | Rejection::Body
-        )
-    }
-
     /// The error body.
     pub fn body(&self) -> String {
         json::answer::error(self.status().1, &self.to_string())
