@@ -34,7 +34,7 @@ use walks::Walks;
 /// Names one run of anti-entropy.
 pub type SessionId = u64;
 
-/// Tickets from here on are the sessions', one each; the shell gives those below.
+/// Tickets from here on are those of assertions that sessions offer; the shell gives those below.
 const SESSION_TICKETS: u64 = 1 << 63;
 /// Assertions looked through for this node's newest stamp after a restart: milliseconds of reading.
 const RESUMED_ROWS: usize = 4096;
@@ -361,6 +361,6 @@ impl Replica {
         if ticket.0 < SESSION_TICKETS {
             return self.outbox.push_back(Output::Answer(ticket, fate));
         }
-        self.answer_session(ticket.0 - SESSION_TICKETS, fate);
+        self.answer_session(ticket, fate);
     }
 }

@@ -134,10 +134,10 @@ fn run(input: &mut Input<'_>, World { pool, peers }: &World) {
                 calls.push_back((number, request));
                 assert!(calls.len() <= 40, "calls under way are bounded");
             }
-            Some(Output::Offer(sealed)) => {
+            Some(Output::Offer(number, sealed)) => {
                 let is_new = node.add(sealed.clone());
                 stored.insert(sealed.digest());
-                session.handle_stored(Ok(is_new));
+                session.handle_stored(number, Ok(is_new));
             }
             None => {
                 let (number, request) = calls.pop_front().expect("who waits has asked");

@@ -22,7 +22,7 @@ impl Replica {
         bodies: &dyn Bodies,
     ) -> SessionId {
         let id = self.next_session;
-        self.next_session += 1;
+        self.next_session = (id + 1) % SESSIONS;
         let session = Session::new(root.digest, root.count, way);
         let session = session.resuming(self.ranges.pulled());
         self.sessions.insert(id, (session, peer, self.damages.mark()));
@@ -86,9 +86,10 @@ impl Replica {
     }
 
     /// What became of an assertion that a session offered; it may be over.
-    pub(super) fn answer_session(&mut self, id: SessionId, fate: Fate) {
+    pub(super) fn answer_session(&mut self, ticket: Ticket, fate: Fate) {
+        let (id, number) = offer_of(ticket);
         if let Some((session, ..)) = self.sessions.get_mut(&id) {
-            session.handle_stored(stored(fate));
+            session.handle_stored(number, stored(fate));
         }
     }
 
@@ -111,16 +112,27 @@ impl Replica {
                 Some(sync::Output::Call(number, request)) => {
                     self.outbox.push_back(Output::Call(id, number, request));
                 }
-                Some(sync::Output::Offer(sealed)) => {
-                    let ticket = Ticket(SESSION_TICKETS + id);
-                    if let Some(fate) = self.take(ticket, sealed, bodies) {
-                        session.handle_stored(stored(fate));
+                Some(sync::Output::Offer(number, sealed)) => {
+                    if let Some(fate) = self.take(ticket_of(id, number), sealed, bodies) {
+                        session.handle_stored(number, stored(fate));
                     }
                 }
             }
         }
         self.write(now);
     }
+}
+
+/// Sessions are numbered in 31 bits, and begin again at zero: by then the first is long over.
+const SESSIONS: SessionId = 1 << 31;
+
+/// The ticket of an assertion that a session offers: the upper half names the session.
+fn ticket_of(id: SessionId, number: u32) -> Ticket {
+    Ticket(SESSION_TICKETS | id << 32 | u64::from(number))
+}
+
+fn offer_of(ticket: Ticket) -> (SessionId, u32) {
+    ((ticket.0 & !SESSION_TICKETS) >> 32, ticket.0 as u32)
 }
 
 fn outcome(report: &Report) -> Outcome {

@@ -5,9 +5,7 @@
 use super::comparison::Comparison;
 use super::parts::Parts;
 use super::{Asked, Output, Phase, Request, Session};
-use super::{
-    FETCH_MAX, FETCHES_MAX, GIVES_MAX, PULLED_BYTES_MAX, PULLED_MAX, PUSHES_MAX, RECORDS_MAX,
-};
+use super::{FETCH_MAX, FETCHES_MAX, GIVES_MAX, PUSHES_MAX, RECORDS_MAX};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
@@ -21,15 +19,15 @@ impl Session {
         if !pull.is_over() {
             let is_opened = |asked: &&Asked| matches!(asked, Asked::Opened);
             let under_way = self.asked.len() - self.asked.values().filter(is_opened).count();
-            let has_room = self.offers.len() < PULLED_MAX && self.offers_bytes < PULLED_BYTES_MAX;
-            if under_way >= RECORDS_MAX || self.asked.len() > RECORDS_MAX || !has_room {
+            let is_full = !self.intake.has_room();
+            if under_way >= RECORDS_MAX || self.asked.len() > RECORDS_MAX || is_full {
                 return None;
             }
             let stretch = pull.ask(self.next_number)?;
             return Some(self.call(Asked::Records, Request::Records(stretch)));
         }
         let is_all = pull.is_all();
-        if !self.asked.is_empty() || !self.stored_all() {
+        if !self.asked.is_empty() || !self.intake.is_idle() {
             return None;
         }
         self.phase = if is_all { Phase::Over } else { Phase::Sketch };
@@ -61,7 +59,7 @@ impl Session {
             return None;
         }
         if self.is_anew {
-            if !self.stored_all() {
+            if !self.intake.is_idle() {
                 return None;
             }
             self.is_anew = false;
@@ -104,12 +102,8 @@ impl Session {
 
     /// Those whose assertions are not all stored yet count as well, in units of a full one.
     fn may_fetch(&self) -> bool {
-        let unstored = (self.offers.len() + self.offered.len()).div_ceil(FETCH_MAX);
+        let unstored = self.intake.len().div_ceil(FETCH_MAX);
         self.asked.len() - self.gives_under_way() + unstored < FETCHES_MAX
-    }
-
-    pub(super) fn stored_all(&self) -> bool {
-        self.offers.is_empty() && self.offered.is_empty()
     }
 
     /// Assertions that fit in one message: those known to be lacked, or those not seen.

@@ -13,6 +13,7 @@ mod ask;
 mod call;
 mod comparison;
 mod doubt;
+mod intake;
 mod parts;
 mod pull;
 mod rows;
@@ -35,6 +36,7 @@ use crate::sketch::{Part, ShortId, short_id};
 use crate::store::{Row, Store};
 use comparison::Comparison;
 use doubt::Doubt;
+use intake::Intake;
 use parts::Parts;
 use pull::Pull;
 use rows::Rows;
@@ -45,15 +47,6 @@ const FETCH_MAX: usize = limits::FETCH_HASHES_MAX / 4;
 /// Fetches under way at once, those whose assertions wait for our disk included: one travels while
 /// the other is stored, and together they fit in the commit queue.
 const FETCHES_MAX: usize = 2;
-/// Assertions that wait for our disk at once, half of what it holds for everybody: others get in.
-const OFFERS_MAX: usize = limits::COMMIT_QUEUE_MAX / 2;
-/// Bytes of them.
-const OFFERS_BYTES_MAX: usize = limits::COMMIT_QUEUE_BYTES_MAX / 2;
-/// Records that wait for room among those, while the next are asked for: an answer or so, so that
-/// one is stored while the next is on its way.
-const PULLED_MAX: usize = limits::COMMIT_QUEUE_MAX;
-/// Bytes of them.
-const PULLED_BYTES_MAX: usize = limits::RECORDS_BYTES as usize;
 /// Calls for records under way at once: one travels while the peer reads for the other. With those
 /// whose records are looked at they are one more at most.
 const RECORDS_MAX: usize = 2;
@@ -75,8 +68,8 @@ const WORTHLESS_MAX: u32 = 4;
 pub enum Output {
     /// Send this; the answer comes back under the number.
     Call(u32, Request),
-    /// Store this assertion; its fate comes back by [`Session::handle_stored`].
-    Offer(Sealed),
+    /// Store this assertion; its fate comes back by [`Session::handle_stored`] under the number.
+    Offer(u32, Sealed),
     /// Others may go on first; then call [`Session::handle_turn`].
     Turn,
     /// The session is over.
@@ -103,11 +96,7 @@ pub struct Session {
     missing_short: VecDeque<ShortId>,
     surplus: VecDeque<Row>,
     unobtainable: BTreeSet<Digest>,
-    offers: VecDeque<Sealed>,
-    offers_bytes: usize,
-    /// Sizes of those that wait for the disk, which takes them in about this order.
-    offered: VecDeque<usize>,
-    offered_bytes: usize,
+    intake: Intake,
     seen: Rows,
     rows_at_start: u64,
     push_from: u64,
@@ -203,10 +192,7 @@ impl Session {
             missing_short: VecDeque::new(),
             surplus: VecDeque::new(),
             unobtainable: BTreeSet::new(),
-            offers: VecDeque::new(),
-            offers_bytes: 0,
-            offered: VecDeque::new(),
-            offered_bytes: 0,
+            intake: Intake::default(),
             seen: Rows::default(),
             rows_at_start: count,
             push_from: 0,
@@ -319,9 +305,11 @@ impl Session {
         self.fail(reason);
     }
 
-    /// An offered assertion is stored (true: it was new), or could not be.
-    pub fn handle_stored(&mut self, fate: Result<bool, String>) {
-        self.offered_bytes -= self.offered.pop_front().unwrap_or(0);
+    /// The assertion offered under this number is stored (true: it was new), or could not be.
+    pub fn handle_stored(&mut self, number: u32, fate: Result<bool, String>) {
+        if !self.intake.handle_stored(number) {
+            return;
+        }
         match (fate, &mut self.pull) {
             (Ok(new), pull) => {
                 self.report.received += u64::from(new);
@@ -345,12 +333,8 @@ impl Session {
 
     /// What to do next; `None` while an answer is waited for.
     pub fn poll_output(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        let has_room = self.offered.len() < OFFERS_MAX && self.offered_bytes < OFFERS_BYTES_MAX;
-        if let Some(sealed) = self.offers.pop_front_if(|_| has_room) {
-            self.offered.push_back(sealed.bytes().len());
-            self.offered_bytes += sealed.bytes().len();
-            self.offers_bytes -= sealed.bytes().len();
-            return Some(Output::Offer(sealed));
+        if let Some((number, sealed)) = self.intake.poll_offer() {
+            return Some(Output::Offer(number, sealed));
         }
         match self.phase {
             Phase::Compare if self.asked.is_empty() => {
@@ -375,7 +359,7 @@ impl Session {
             Phase::Doubt => self.poll_doubt(store, bodies),
             Phase::Walk | Phase::Drain => self.poll_walk(store, bodies),
             Phase::Push => self.poll_push(store, bodies),
-            Phase::Over if self.asked.is_empty() && self.stored_all() => {
+            Phase::Over if self.asked.is_empty() && self.intake.is_idle() => {
                 // Of an honest peer's promises, hardly all are broken.
                 self.report.is_worthless |= self.ungiven > 0 && self.fetched == 0;
                 Some(Output::Done)
@@ -388,7 +372,7 @@ impl Session {
     pub fn progress(&self) -> Progress {
         let pulled = if self.phase == Phase::Pull { self.pull.as_ref() } else { None };
         let known = self.missing.len() + self.missing_short.len();
-        let waiting = self.offers.len() + self.offered.len();
+        let waiting = self.intake.len();
         Progress {
             phase: self.phase.name(),
             received: self.report.received,
@@ -422,8 +406,7 @@ impl Session {
         self.missing.clear();
         self.missing_short.clear();
         self.surplus.clear();
-        self.offers.clear();
-        self.offers_bytes = 0;
+        self.intake.abandon();
         self.parts = None;
     }
 }

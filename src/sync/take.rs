@@ -139,8 +139,7 @@ impl Session {
         let is_known = |sealed: &Sealed| store.find_row(&sealed.digest(), bodies).is_some();
         let is_worthless = records.good.iter().all(is_known);
         self.worthless += u32::from(is_worthless && !is_over);
-        self.offers_bytes += records.good.iter().map(|sealed| sealed.bytes().len()).sum::<usize>();
-        self.offers.extend(records.good);
+        records.good.into_iter().for_each(|sealed| self.intake.push(sealed));
         if self.worthless > WORTHLESS_MAX {
             self.phase = Phase::Sketch;
         }
@@ -233,8 +232,7 @@ impl Session {
         for sealed in good {
             if wanted.remove(&key(&sealed)) {
                 self.fetched += 1;
-                self.offers_bytes += sealed.bytes().len();
-                self.offers.push_back(sealed);
+                self.intake.push(sealed);
             }
         }
         self.note_false(bad);

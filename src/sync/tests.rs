@@ -5,6 +5,7 @@ mod liars;
 mod parts;
 mod pull;
 
+use super::intake::OFFERS_MAX;
 use super::*;
 use crate::base::{HlcClock, NodeId, Wall};
 use crate::journal::{Committed, Position};
@@ -191,9 +192,9 @@ fn run_session(node: &mut Node, peer: &mut dyn Peer, mut session: Session) -> Re
                 calls.push_back((number, request));
                 assert!(calls.len() <= PUSHES_MAX, "calls under way are bounded");
             }
-            Some(Output::Offer(sealed)) => {
+            Some(Output::Offer(number, sealed)) => {
                 let fresh = node.add(sealed);
-                session.handle_stored(Ok(fresh));
+                session.handle_stored(number, Ok(fresh));
             }
             None => {
                 let (number, request) = calls.pop_front().expect("a session that waits has asked");
@@ -221,15 +222,16 @@ fn what_waits_for_the_disk_is_bounded() {
                 Some(Output::Turn) => session.handle_turn(),
                 Some(Output::Done) => break,
                 Some(Output::Call(number, request)) => calls.push_back((number, request)),
-                Some(Output::Offer(sealed)) => offers.push_back(sealed),
+                Some(Output::Offer(number, sealed)) => offers.push_back((number, sealed)),
                 None => {
                     most = most.max(offers.len());
                     if let Some((number, request)) = calls.pop_front() {
                         let reply = peer.reply(request).expect("honest");
                         session.handle_reply(number, reply, &node.store, &node.bodies);
                     } else {
-                        let sealed = offers.pop_front().expect("it waits for something");
-                        session.handle_stored(Ok(target.add(sealed)));
+                        let next = offers.pop_front();
+                        let (number, sealed) = next.expect("it waits for something");
+                        session.handle_stored(number, Ok(target.add(sealed)));
                     }
                 }
             }

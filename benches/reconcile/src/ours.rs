@@ -129,9 +129,9 @@ impl Pair {
         while let Some(output) = session.poll_output(&one.store, &one.bodies) {
             let (number, request) = match output {
                 Output::Call(number, request) => (number, request),
-                Output::Offer(_) => {
+                Output::Offer(number, _) => {
                     // Stored, to all appearances.
-                    session.handle_stored(Ok(true));
+                    session.handle_stored(number, Ok(true));
                     continue;
                 }
                 Output::Turn => {

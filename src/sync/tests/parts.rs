@@ -51,7 +51,9 @@ fn two_parts_are_under_way_and_our_own_side_is_read_in_slices() {
                 turns += 1;
             }
             Some(Output::Call(number, request)) => calls.push_back((number, request)),
-            Some(Output::Offer(sealed)) => session.handle_stored(Ok(node.add(sealed))),
+            Some(Output::Offer(number, sealed)) => {
+                session.handle_stored(number, Ok(node.add(sealed)));
+            }
             None => {
                 let is_part = |(_, request): &&(u32, Request)| {
                     matches!(request, Request::Sketch(SketchRequest { part: Some(_), .. }))

@@ -3,6 +3,7 @@
 //! Never: looks at how it travels.
 
 use super::*;
+use crate::sync::intake::{OFFERS_BYTES_MAX, WAITING_BYTES_MAX, WAITING_MAX};
 
 #[test]
 fn who_lacks_most_takes_the_log_as_it_is() {
@@ -90,18 +91,18 @@ fn pull_without_disk(peer: &mut Honest) -> (usize, usize, usize) {
                 }
                 session.handle_reply(number, reply, &node.store, &node.bodies);
             }
-            Output::Offer(_) => offered += 1,
+            Output::Offer(..) => offered += 1,
             other => panic!("{other:?}"),
         }
     }
-    (offered, session.offers.len(), page)
+    (offered, session.intake.len() - offered, page)
 }
 
 #[test]
 fn a_pull_waits_for_a_disk_that_does_not_keep_up() {
     let mut peer = Honest::sketching(Node::with(0..30_000));
     let (offered, waiting, page) = pull_without_disk(&mut peer);
-    assert!(waiting >= PULLED_MAX && waiting < PULLED_MAX + page, "{waiting}");
+    assert!(waiting >= WAITING_MAX && waiting < WAITING_MAX + page, "{waiting}");
     assert!(offered <= OFFERS_MAX && offered + waiting < 30_000, "{offered} and {waiting}");
 }
 
@@ -119,7 +120,7 @@ fn large_assertions_wait_by_their_bytes() {
     let (offered, waiting, page) = pull_without_disk(&mut Honest::sketching(node));
     let bytes = 40_000 * waiting;
     assert!((offered - 1) * 40_000 < OFFERS_BYTES_MAX, "{offered}");
-    assert!(bytes < PULLED_BYTES_MAX + 40_300 * page && waiting < 400, "{waiting}");
+    assert!(bytes < WAITING_BYTES_MAX + 40_300 * page && waiting < 400, "{waiting}");
 }
 
 /// What a pull asks for and what is stored, if each answer is held back for as long as others come,
@@ -152,10 +153,10 @@ impl Backwards {
                     self.opened.push((number, reply));
                     self.most = self.most.max(self.opened.len());
                 }
-                Some(Output::Offer(sealed)) => {
+                Some(Output::Offer(number, sealed)) => {
                     let known = session.pulled().map_or(0, |cursor| cursor.row);
                     let new = node.add(sealed);
-                    session.handle_stored(Ok(new));
+                    session.handle_stored(number, Ok(new));
                     let rows = node.store.rows();
                     assert!(known <= rows, "{known} of {rows} are said to be stored");
                 }
@@ -287,10 +288,10 @@ fn what_was_refused_does_not_count_as_stored() {
                 let reply = peer.reply(request).expect("honest");
                 session.handle_reply(number, reply, &node.store, &node.bodies);
             }
-            Output::Offer(sealed) => {
+            Output::Offer(number, sealed) => {
                 offered += 1;
                 let fate = if offered > 500 { Err("full".into()) } else { Ok(node.add(sealed)) };
-                session.handle_stored(fate);
+                session.handle_stored(number, fate);
             }
             Output::Done => break,
             Output::Turn => session.handle_turn(),
