@@ -10,7 +10,7 @@ use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
 use crate::sketch::{ShortId, short_id};
-use crate::store::{Row, Store};
+use crate::store::Store;
 
 impl Session {
     /// The next records are asked for while those before are looked at, and stored.
@@ -73,7 +73,7 @@ impl Session {
 
     /// Gives the peer what it is known to lack, if not too much is under way.
     pub(super) fn give_surplus(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        if self.surplus.is_empty() || self.gives_under_way() >= GIVES_MAX {
+        if self.exchange.is_empty() || self.gives_under_way() >= GIVES_MAX {
             return None;
         }
         let given = self.next_gift(store, bodies);
@@ -111,25 +111,15 @@ impl Session {
         let (mut given, mut bytes) = (Vec::new(), 0);
         while given.len() < FETCH_MAX && bytes < limits::GIVE_BYTES_MAX {
             let sealed = if self.phase == Phase::Push {
-                self.next_unseen(store, bodies)
+                self.walk.next_unshown(store, bodies)
             } else {
-                self.next_surplus(store, bodies)
+                self.exchange.next(store, bodies)
             };
             let Some(sealed) = sealed else { break };
             bytes += sealed.bytes().len();
             given.push(sealed);
         }
         given
-    }
-
-    fn next_surplus(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Sealed> {
-        loop {
-            let row = self.surplus.pop_front()?;
-            let sealed = store.position(row).and_then(|at| bodies.sealed_at(at));
-            if sealed.is_some() {
-                return sealed;
-            }
-        }
     }
 
     pub(super) fn poll_walk(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
@@ -157,7 +147,7 @@ impl Session {
             if !given.is_empty() {
                 return Some(self.give(given));
             }
-        } else if let Some(sealed) = self.next_unseen(store, bodies) {
+        } else if let Some(sealed) = self.walk.next_unshown(store, bodies) {
             return Some(self.call(Asked::Gossip, Request::Gossip(sealed)));
         }
         if !self.asked.is_empty() {
@@ -172,33 +162,21 @@ impl Session {
     /// The leaves must bear out what the peer said of the sets before.
     pub(super) fn judge_leaves(&mut self, store: &Store) {
         let (_, count) = self.local;
-        let differing = self.fetched + self.report.sent;
         // In buckets only those leaves are seen that differ.
         let has_seen_all = self.report.is_sifted || self.known() == count;
         let is_steady = store.len() == count && has_seen_all;
-        if self.in_doubt && differing == 0 && is_steady && self.peer_count >= count {
+        let owes = self.verdict.owes_a_difference(self.report.sent);
+        if owes && is_steady && self.peer_count >= count {
             self.shun("the peer says that the sets differ, and shows no difference".into());
         }
         self.judge();
     }
 
-    /// What differs must bear out what the peer said of it; an honest estimate errs by hundredths.
+    /// What differs must bear out what the peer said of it.
     pub(super) fn judge(&mut self) {
-        let differing = self.fetched + self.report.sent;
-        if self.is_much && differing < limits::SKETCH_DIFFERENCES_MAX / 2 {
+        let differing = self.verdict.fetched() + self.report.sent;
+        if self.verdict.is_overstated(differing) {
             self.phase = Phase::Recount(differing);
-        }
-    }
-
-    fn next_unseen(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Sealed> {
-        loop {
-            let row = self.seen.next_absent(self.push_from, self.rows_at_start)?;
-            self.push_from = row + 1;
-            let position = Row::try_from(row).ok().and_then(|row| store.position(row));
-            let sealed = position.and_then(|at| bodies.sealed_at(at));
-            if sealed.is_some() {
-                return sealed;
-            }
         }
     }
 

@@ -107,7 +107,7 @@ impl Session {
         if let Some(doubt) = &mut self.doubt {
             doubt.theirs = digests;
         }
-        self.in_doubt = true;
+        self.verdict.note_leaves_owed();
     }
 
     /// It has none: its leaves tell, where they are few, or nothing else can be the reason.
@@ -137,7 +137,8 @@ impl Session {
         let mut ours = store.leaves_of(part, limits::LEAVES_MAX);
         ours.retain(|hash| end.is_none_or(|end| hash <= end));
         let lacking = ours.iter().filter(|hash| leaves.binary_search(hash).is_err());
-        self.surplus.extend(lacking.filter_map(|hash| store.find_row(hash, bodies)));
+        let rows = lacking.filter_map(|hash| store.find_row(hash, bodies));
+        rows.for_each(|row| self.exchange.push(row));
         let missing = leaves.iter().filter(|leaf| ours.binary_search(leaf).is_err());
         self.missing.extend(missing);
     }

@@ -13,11 +13,14 @@ mod ask;
 mod call;
 mod comparison;
 mod doubt;
+mod exchange;
 mod intake;
 mod parts;
 mod pull;
 mod rows;
 mod take;
+mod verdict;
+mod walk;
 
 pub use answer::{Answering, RecordsAnswering, answer as answer_sketch, answer_records};
 pub use call::{
@@ -27,19 +30,21 @@ pub use call::{
 pub use doubt::{Past, Told};
 pub use pull::short_root;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
 use crate::sketch::{Part, ShortId, short_id};
-use crate::store::{Row, Store};
+use crate::store::Store;
 use comparison::Comparison;
 use doubt::Doubt;
+use exchange::Exchange;
 use intake::Intake;
 use parts::Parts;
 use pull::Pull;
-use rows::Rows;
+use verdict::Verdict;
+use walk::Walk;
 
 /// Assertions asked for, or given, in one call: each side holds them several times over, as
 /// message, as frames and as records, and a call costs some 100 bytes more than they do.
@@ -60,8 +65,6 @@ const CELLS_MAX: usize = 2 * limits::SKETCH_CELLS_MAX;
 const CELLS_PER_ID: usize = 4;
 /// Times that a peer is asked again because less differs than it said.
 const RECOUNTS_MAX: u32 = 2;
-/// Answers of a peer that may be worthless (false bytes, nothing new) before the session ends.
-const WORTHLESS_MAX: u32 = 4;
 
 /// What a session wants done next.
 #[derive(Clone, Debug)]
@@ -94,12 +97,10 @@ pub struct Session {
     pulled: BTreeMap<u64, u64>,
     missing: VecDeque<Digest>,
     missing_short: VecDeque<ShortId>,
-    surplus: VecDeque<Row>,
-    unobtainable: BTreeSet<Digest>,
+    exchange: Exchange,
+    walk: Walk,
+    verdict: Verdict,
     intake: Intake,
-    seen: Rows,
-    rows_at_start: u64,
-    push_from: u64,
     peer_count: u64,
     /// How many assertions both had when the peer last told.
     counted: (u64, u64),
@@ -107,17 +108,8 @@ pub struct Session {
     recounts: u32,
     /// When all that is known is traded, sketches of the whole are compared once more.
     is_anew: bool,
-    fetched: u64,
-    ungiven: u64,
-    worthless: u32,
-    /// Calls in a row of which the peer took nothing.
-    refused: usize,
     /// The peer knows short ids, and takes many assertions at once.
     is_short: bool,
-    /// Its leaves have to show a difference.
-    in_doubt: bool,
-    /// It says that more differs than sketches tell.
-    is_much: bool,
     /// Cells taken so far, and ids that they told.
     cells: usize,
     told: usize,
@@ -190,23 +182,15 @@ impl Session {
             pulled: BTreeMap::new(),
             missing: VecDeque::new(),
             missing_short: VecDeque::new(),
-            surplus: VecDeque::new(),
-            unobtainable: BTreeSet::new(),
+            exchange: Exchange::default(),
+            walk: Walk::new(count),
+            verdict: Verdict::default(),
             intake: Intake::default(),
-            seen: Rows::default(),
-            rows_at_start: count,
-            push_from: 0,
             peer_count: 0,
             counted: (count, 0),
             recounts: 0,
             is_anew: false,
-            fetched: 0,
-            ungiven: 0,
-            worthless: 0,
-            refused: 0,
             is_short: false,
-            in_doubt: false,
-            is_much: false,
             cells: 0,
             told: 0,
             report: Report::default(),
@@ -279,7 +263,7 @@ impl Session {
                         self.is_short = false;
                         self.missing.extend(lacking);
                     }
-                    Err(mut lacking) => self.unobtainable.append(&mut lacking),
+                    Err(lacking) => self.walk.note_unobtainable(lacking),
                 }
             }
             (Some(Asked::Gossip), Reply::Gossiped { refusal }) => {
@@ -360,8 +344,7 @@ impl Session {
             Phase::Walk | Phase::Drain => self.poll_walk(store, bodies),
             Phase::Push => self.poll_push(store, bodies),
             Phase::Over if self.asked.is_empty() && self.intake.is_idle() => {
-                // Of an honest peer's promises, hardly all are broken.
-                self.report.is_worthless |= self.ungiven > 0 && self.fetched == 0;
+                self.report.is_worthless |= self.verdict.has_kept_no_promise();
                 Some(Output::Done)
             }
             Phase::Over => None,
@@ -379,7 +362,7 @@ impl Session {
             sent: self.report.sent,
             // The peer may say any number of rows.
             to_receive: pulled.map_or(0, Pull::left).saturating_add((known + waiting) as u64),
-            to_send: self.surplus.len() as u64,
+            to_send: self.exchange.len() as u64,
             bytes_in: self.report.bytes_in,
             bytes_out: self.report.bytes_out,
         }
@@ -405,7 +388,7 @@ impl Session {
         self.phase = Phase::Over;
         self.missing.clear();
         self.missing_short.clear();
-        self.surplus.clear();
+        self.exchange.abandon();
         self.intake.abandon();
         self.parts = None;
     }

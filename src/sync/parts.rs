@@ -77,7 +77,7 @@ impl Parts {
 impl Session {
     /// The next question, or a slice of our own side.
     pub(super) fn poll_parts(&mut self, store: &Store) -> Option<Output> {
-        let waiting = self.missing_short.len() + self.surplus.len();
+        let waiting = self.missing_short.len() + self.exchange.len();
         let parts = self.parts.as_mut()?;
         let has_room = parts.under_way.len() < PARTS_MAX && waiting < WAITING_MAX;
         if let Some(part) = parts.todo.pop_front_if(|_| has_room) {
@@ -126,10 +126,9 @@ impl Session {
             Step::Known(ids) => {
                 let (comparison, _) = parts.under_way.swap_remove(at);
                 parts.note(comparison.part().expect("of a part"), ids.len());
-                // Two parts of thousands tell about all, and an honest estimate errs by hundredths.
+                // Two parts of thousands tell about all.
                 let expected = parts.expected;
-                let is_little = expected < limits::SKETCH_DIFFERENCES_MAX / 2;
-                let is_doubtful = self.is_much && parts.done > 1 && is_little;
+                let is_doubtful = parts.done > 1 && self.verdict.is_overstated(expected);
                 self.take_ids(ids, store);
                 if is_doubtful {
                     self.recount(expected);
@@ -159,7 +158,7 @@ impl Session {
 
     /// Goes on with the parts of the sets.
     pub(super) fn compare_parts(&mut self, estimate: u64, store: &Store) {
-        self.is_much = true;
+        self.verdict.set_says_much(true);
         let members = store.len().max(self.peer_count);
         let estimate = estimate.clamp(limits::SKETCH_DIFFERENCES_MAX, 1 << 40);
         self.parts = Some(Parts::new(estimate, members));

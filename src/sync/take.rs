@@ -8,7 +8,7 @@ use super::comparison::Step;
 use super::pull::Pull;
 use super::{
     CELLS_MAX, CELLS_PER_ID, Cursor, GIVES_MAX, PUSHES_MAX, Phase, Records, Session, SketchReply,
-    Span, WORTHLESS_MAX,
+    Span,
 };
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
@@ -46,10 +46,10 @@ impl Session {
         if differing.saturating_add(came) < limits::SKETCH_DIFFERENCES_MAX / 2 {
             return self.shun(format!("the peer hides that only some {differing} differ"));
         }
-        self.is_much = false;
+        self.verdict.set_says_much(false);
         // A sketch of the whole tells the rest for less than parts do.
         self.is_anew = self.parts.take().is_some_and(|parts| !parts.is_over());
-        let is_left = self.is_anew || !self.missing_short.is_empty() || !self.surplus.is_empty();
+        let is_left = self.is_anew || !self.missing_short.is_empty() || !self.exchange.is_empty();
         self.phase = if is_left { Phase::Trade } else { Phase::Over };
     }
 
@@ -88,8 +88,8 @@ impl Session {
         let mut news = 0;
         for leaf in leaves {
             match store.find_row(leaf, bodies) {
-                Some(row) => news += u64::from(self.seen.insert(u64::from(row))),
-                None if self.unobtainable.contains(leaf) => {}
+                Some(row) => news += u64::from(self.walk.note_shown(row)),
+                None if self.walk.is_unobtainable(leaf) => {}
                 None => {
                     self.missing.push_back(*leaf);
                     news += 1;
@@ -102,16 +102,13 @@ impl Session {
         } else if news == 0 {
             self.note(format!("the peer shows {known} of its {} leaves", self.peer_count));
             self.phase = Phase::Drain;
-            self.push_from = self.rows_at_start;
+            self.walk.give_nothing();
         }
     }
 
-    /// How many of the peer's leaves we have heard of. Those fetched in this session count once,
-    /// whether or not the walk comes by them again.
+    /// How many of the peer's leaves we have heard of.
     pub(super) fn known(&self) -> u64 {
-        let old = self.seen.count_below(self.rows_at_start);
-        let new = (self.seen.count - old).max(self.fetched);
-        old + new + self.missing.len() as u64 + self.unobtainable.len() as u64
+        self.walk.known(self.verdict.fetched()) + self.missing.len() as u64
     }
 
     /// Where an answer comes from is known before its assertions are: the next can be asked for.
@@ -137,17 +134,19 @@ impl Session {
         pull.handle_records(number, records.good.len());
         let is_over = pull.is_over();
         let is_known = |sealed: &Sealed| store.find_row(&sealed.digest(), bodies).is_some();
-        let is_worthless = records.good.iter().all(is_known);
-        self.worthless += u32::from(is_worthless && !is_over);
+        let is_useless = records.good.iter().all(is_known);
+        if is_useless && !is_over {
+            self.verdict.note_useless();
+        }
         records.good.into_iter().for_each(|sealed| self.intake.push(sealed));
-        if self.worthless > WORTHLESS_MAX {
+        if self.verdict.is_used_up() {
             self.phase = Phase::Sketch;
         }
     }
 
     fn note_false(&mut self, bad: u64) {
         if bad > 0 {
-            self.worthless += 1;
+            self.verdict.note_useless();
             self.report.is_worthless = true;
             self.note(format!(
                 "{bad} assertions of the peer did not match their hash or signature"
@@ -157,12 +156,11 @@ impl Session {
 
     /// A peer that takes nothing, for its disk is full or for whatever reason, is not given all.
     pub(super) fn note_refusal(&mut self, taken: u64, refusal: &str) {
-        self.refused = if taken > 0 { 0 } else { self.refused + 1 };
         if !refusal.is_empty() {
             self.note(format!("the peer refused an assertion: {refusal}"));
         }
         let most = if self.is_short { GIVES_MAX } else { PUSHES_MAX };
-        if self.refused > most {
+        if self.exchange.is_refused_by(taken, most) {
             self.shun(format!("the peer takes nothing: {refusal}"));
         }
     }
@@ -198,7 +196,7 @@ impl Session {
             let (count, sum) = self.report.told.unwrap_or_default();
             self.report.told = Some((count + 1, sum.wrapping_add(id)));
             match store.find_short(id) {
-                Some(row) => self.surplus.push_back(row),
+                Some(row) => self.exchange.push(row),
                 None => self.missing_short.push_back(id),
             }
         }
@@ -206,7 +204,7 @@ impl Session {
 
     /// Sketches do not tell: the leaves have to.
     pub(super) fn walk(&mut self) {
-        self.in_doubt = true;
+        self.verdict.note_leaves_owed();
         self.walk_on();
     }
 
@@ -214,7 +212,7 @@ impl Session {
     pub(super) fn walk_on(&mut self) {
         self.parts = None;
         self.missing_short.clear();
-        self.surplus.clear();
+        self.exchange.abandon();
         self.phase = Phase::Walk;
     }
 
@@ -231,7 +229,7 @@ impl Session {
         let before = wanted.len();
         for sealed in good {
             if wanted.remove(&key(&sealed)) {
-                self.fetched += 1;
+                self.verdict.note_fetched();
                 self.intake.push(sealed);
             }
         }
@@ -241,9 +239,11 @@ impl Session {
         }
         let lacking = wanted.len();
         self.note(format!("the peer names {lacking} assertions that it does not give"));
-        self.worthless += u32::from(bad == 0);
-        self.ungiven += lacking as u64;
-        if self.worthless > WORTHLESS_MAX {
+        if bad == 0 {
+            self.verdict.note_useless();
+        }
+        self.verdict.note_ungiven(lacking);
+        if self.verdict.is_used_up() {
             self.shun("the peer does not give what its leaves promise".into());
         }
         Err(wanted)

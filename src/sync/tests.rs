@@ -6,6 +6,7 @@ mod parts;
 mod pull;
 
 use super::intake::OFFERS_MAX;
+use super::rows::Rows;
 use super::*;
 use crate::base::{HlcClock, NodeId, Wall};
 use crate::journal::{Committed, Position};
