@@ -6,10 +6,10 @@ use super::comparison::Comparison;
 use super::parts::Parts;
 use super::{Asked, Output, Phase, Request, Session};
 use super::{FETCH_MAX, FETCHES_MAX, GIVES_MAX, PUSHES_MAX, RECORDS_MAX};
-use crate::base::{Digest, limits};
+use crate::base::limits;
 use crate::journal::Bodies;
 use crate::model::Sealed;
-use crate::sketch::{ShortId, short_id};
+use crate::sketch::short_id;
 use crate::store::Store;
 
 impl Session {
@@ -17,17 +17,16 @@ impl Session {
     pub(super) fn poll_pull(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
         let pull = self.pull.as_mut().expect("this phase has one");
         if !pull.is_over() {
-            let is_opened = |asked: &&Asked| matches!(asked, Asked::Opened);
-            let under_way = self.asked.len() - self.asked.values().filter(is_opened).count();
+            let unanswered = self.calls.unanswered();
             let is_full = !self.intake.has_room();
-            if under_way >= RECORDS_MAX || self.asked.len() > RECORDS_MAX || is_full {
+            if unanswered >= RECORDS_MAX || self.calls.len() > RECORDS_MAX || is_full {
                 return None;
             }
-            let stretch = pull.ask(self.next_number)?;
+            let stretch = pull.ask(self.calls.next())?;
             return Some(self.call(Asked::Records, Request::Records(stretch)));
         }
         let is_all = pull.is_all();
-        if !self.asked.is_empty() || !self.intake.is_idle() {
+        if !self.calls.is_empty() || !self.intake.is_idle() {
             return None;
         }
         self.phase = if is_all { Phase::Over } else { Phase::Sketch };
@@ -40,9 +39,8 @@ impl Session {
         if self.phase != Phase::Trade {
             return self.poll_output(store, bodies);
         }
-        if !self.missing_short.is_empty() && self.may_fetch() {
-            let count = self.missing_short.len().min(FETCH_MAX);
-            let wanted: Vec<ShortId> = self.missing_short.drain(..count).collect();
+        if self.wanted.short_ids() > 0 && self.may_fetch() {
+            let wanted = self.wanted.take_short();
             return Some(self.call(Asked::FetchShort(wanted.clone()), Request::FetchShort(wanted)));
         }
         if let Some(output) = self.give_surplus(store, bodies) {
@@ -55,7 +53,7 @@ impl Session {
             return self.poll_output(store, bodies);
         }
         let is_over = self.parts.as_ref().is_none_or(Parts::is_over);
-        if !is_over || !self.asked.is_empty() || !self.missing_short.is_empty() {
+        if !is_over || !self.calls.is_empty() || self.wanted.short_ids() > 0 {
             return None;
         }
         if self.is_anew {
@@ -73,7 +71,7 @@ impl Session {
 
     /// Gives the peer what it is known to lack, if not too much is under way.
     pub(super) fn give_surplus(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        if self.exchange.is_empty() || self.gives_under_way() >= GIVES_MAX {
+        if self.exchange.is_empty() || self.calls.gives() >= GIVES_MAX {
             return None;
         }
         let given = self.next_gift(store, bodies);
@@ -82,11 +80,10 @@ impl Session {
 
     /// Asks for what is known to be missing by its hash, if not too much is under way.
     pub(super) fn fetch_missing(&mut self) -> Option<Output> {
-        if self.missing.is_empty() || !self.may_fetch() {
+        if self.wanted.hashes() == 0 || !self.may_fetch() {
             return None;
         }
-        let count = self.missing.len().min(FETCH_MAX);
-        let wanted: Vec<Digest> = self.missing.drain(..count).collect();
+        let wanted = self.wanted.take();
         // Where short ids are in doubt, whole hashes are asked for.
         let request = if self.is_short && self.doubt.is_none() {
             Request::FetchShort(wanted.iter().map(short_id).collect())
@@ -96,14 +93,10 @@ impl Session {
         Some(self.call(Asked::Fetch(wanted), request))
     }
 
-    fn gives_under_way(&self) -> usize {
-        self.asked.values().filter(|asked| matches!(asked, Asked::Give(_))).count()
-    }
-
     /// Those whose assertions are not all stored yet count as well, in units of a full one.
     fn may_fetch(&self) -> bool {
         let unstored = self.intake.len().div_ceil(FETCH_MAX);
-        self.asked.len() - self.gives_under_way() + unstored < FETCHES_MAX
+        self.calls.len() - self.calls.gives() + unstored < FETCHES_MAX
     }
 
     /// Assertions that fit in one message: those known to be lacked, or those not seen.
@@ -126,7 +119,7 @@ impl Session {
         if let Some(output) = self.fetch_missing() {
             return Some(output);
         }
-        if !self.missing.is_empty() || !self.asked.is_empty() {
+        if self.wanted.hashes() > 0 || !self.calls.is_empty() {
             return None;
         }
         if self.phase == Phase::Walk {
@@ -139,7 +132,7 @@ impl Session {
     /// What the peer's leaves did not show: many in one call where the peer takes them so.
     pub(super) fn poll_push(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
         let most = if self.is_short { GIVES_MAX } else { PUSHES_MAX };
-        if self.asked.len() >= most {
+        if self.calls.len() >= most {
             return None;
         }
         if self.is_short {
@@ -150,7 +143,7 @@ impl Session {
         } else if let Some(sealed) = self.walk.next_unshown(store, bodies) {
             return Some(self.call(Asked::Gossip, Request::Gossip(sealed)));
         }
-        if !self.asked.is_empty() {
+        if !self.calls.is_empty() {
             return None;
         }
         self.phase = Phase::Over;
@@ -161,12 +154,12 @@ impl Session {
 
     /// The leaves must bear out what the peer said of the sets before.
     pub(super) fn judge_leaves(&mut self, store: &Store) {
-        let (_, count) = self.local;
+        let count = self.sizes.ours;
         // In buckets only those leaves are seen that differ.
         let has_seen_all = self.report.is_sifted || self.known() == count;
         let is_steady = store.len() == count && has_seen_all;
         let owes = self.verdict.owes_a_difference(self.report.sent);
-        if owes && is_steady && self.peer_count >= count {
+        if owes && is_steady && self.sizes.theirs >= count {
             self.shun("the peer says that the sets differ, and shows no difference".into());
         }
         self.judge();
@@ -185,9 +178,6 @@ impl Session {
     }
 
     pub(super) fn call(&mut self, asked: Asked, request: Request) -> Output {
-        let number = self.next_number;
-        self.next_number += 1;
-        self.asked.insert(number, asked);
-        Output::Call(number, request)
+        Output::Call(self.calls.begin(asked), request)
     }
 }

@@ -85,7 +85,7 @@ impl Session {
             self.is_turn_due = true;
             return Some(Output::Turn);
         }
-        if !self.asked.is_empty() || !self.missing.is_empty() || !doubt.is_read {
+        if !self.calls.is_empty() || self.wanted.hashes() > 0 || !doubt.is_read {
             return None;
         }
         let todo = doubt
@@ -112,8 +112,8 @@ impl Session {
 
     /// It has none: its leaves tell, where they are few, or nothing else can be the reason.
     pub(super) fn doubt_by_leaves(&mut self) {
-        let is_steady = self.past.told.is_some_and(|(_, root)| root == self.local.0);
-        if is_steady || self.peer_count <= limits::LEAVES_MAX as u64 {
+        let is_steady = self.past.told.is_some_and(|(_, root)| root == self.sizes.root);
+        if is_steady || self.sizes.theirs <= limits::LEAVES_MAX as u64 {
             self.walk();
         } else {
             self.phase = Phase::Over;
@@ -140,6 +140,6 @@ impl Session {
         let rows = lacking.filter_map(|hash| store.find_row(hash, bodies));
         rows.for_each(|row| self.exchange.push(row));
         let missing = leaves.iter().filter(|leaf| ours.binary_search(leaf).is_err());
-        self.missing.extend(missing);
+        self.wanted.extend(missing.copied());
     }
 }

@@ -10,6 +10,7 @@
 
 mod answer;
 mod ask;
+mod asked;
 mod call;
 mod comparison;
 mod doubt;
@@ -18,9 +19,11 @@ mod intake;
 mod parts;
 mod pull;
 mod rows;
+mod sizes;
 mod take;
 mod verdict;
 mod walk;
+mod wanted;
 
 pub use answer::{Answering, RecordsAnswering, answer as answer_sketch, answer_records};
 pub use call::{
@@ -30,21 +33,24 @@ pub use call::{
 pub use doubt::{Past, Told};
 pub use pull::short_root;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
-use crate::sketch::{Part, ShortId, short_id};
+use crate::sketch::short_id;
 use crate::store::Store;
+use asked::{Asked, Calls};
 use comparison::Comparison;
 use doubt::Doubt;
 use exchange::Exchange;
 use intake::Intake;
 use parts::Parts;
 use pull::Pull;
+use sizes::Sizes;
 use verdict::Verdict;
 use walk::Walk;
+use wanted::Wanted;
 
 /// Assertions asked for, or given, in one call: each side holds them several times over, as
 /// message, as frames and as records, and a call costs some 100 bytes more than they do.
@@ -63,8 +69,6 @@ const GIVES_MAX: usize = 2;
 const CELLS_MAX: usize = 2 * limits::SKETCH_CELLS_MAX;
 /// Cells that an id may take.
 const CELLS_PER_ID: usize = 4;
-/// Times that a peer is asked again because less differs than it said.
-const RECOUNTS_MAX: u32 = 2;
 
 /// What a session wants done next.
 #[derive(Clone, Debug)]
@@ -82,10 +86,9 @@ pub enum Output {
 /// One run of anti-entropy with one peer.
 #[derive(Debug)]
 pub struct Session {
-    local: (Digest, u64),
+    sizes: Sizes,
     phase: Phase,
-    next_number: u32,
-    asked: BTreeMap<u32, Asked>,
+    calls: Calls,
     comparison: Option<Comparison>,
     parts: Option<Parts>,
     past: Past,
@@ -95,17 +98,11 @@ pub struct Session {
     pull: Option<Pull>,
     /// How far earlier pulls came, by the numbering of the peer's rows.
     pulled: BTreeMap<u64, u64>,
-    missing: VecDeque<Digest>,
-    missing_short: VecDeque<ShortId>,
+    wanted: Wanted,
     exchange: Exchange,
     walk: Walk,
     verdict: Verdict,
     intake: Intake,
-    peer_count: u64,
-    /// How many assertions both had when the peer last told.
-    counted: (u64, u64),
-    /// Times that it was asked again, since less differed than it said.
-    recounts: u32,
     /// When all that is known is traded, sketches of the whole are compared once more.
     is_anew: bool,
     /// The peer knows short ids, and takes many assertions at once.
@@ -147,32 +144,13 @@ impl Phase {
     }
 }
 
-#[derive(Debug)]
-enum Asked {
-    Roots,
-    Recount,
-    Leaves,
-    Fetch(Vec<Digest>),
-    Gossip,
-    Sketch(Option<Part>),
-    Digests,
-    LeavesOf(Part),
-    Records,
-    /// Records that came, and are looked at.
-    Opened,
-    FetchShort(Vec<ShortId>),
-    /// So many assertions.
-    Give(u64),
-}
-
 impl Session {
     /// A session for a set of `count` assertions with this root; `way` is how to begin.
     pub fn new(root: Digest, count: u64, way: Way) -> Session {
         Session {
-            local: (root, count),
+            sizes: Sizes::new(root, count),
             phase: Phase::Compare,
-            next_number: 0,
-            asked: BTreeMap::new(),
+            calls: Calls::default(),
             comparison: (way != Way::Leaves).then(Comparison::default),
             parts: None,
             past: if let Way::Sketches(past) = way { past } else { Past::default() },
@@ -180,15 +158,11 @@ impl Session {
             is_turn_due: false,
             pull: None,
             pulled: BTreeMap::new(),
-            missing: VecDeque::new(),
-            missing_short: VecDeque::new(),
+            wanted: Wanted::default(),
             exchange: Exchange::default(),
             walk: Walk::new(count),
             verdict: Verdict::default(),
             intake: Intake::default(),
-            peer_count: 0,
-            counted: (count, 0),
-            recounts: 0,
             is_anew: false,
             is_short: false,
             cells: 0,
@@ -210,7 +184,7 @@ impl Session {
 
     /// An answer arrived. One that nobody asked for, or of another kind, ends the session.
     pub fn handle_reply(&mut self, number: u32, reply: Reply, store: &Store, bodies: &dyn Bodies) {
-        match (self.asked.remove(&number), reply) {
+        match (self.calls.end(number), reply) {
             (Some(Asked::Roots), Reply::Roots { matched, count }) => {
                 self.take_roots(matched, count);
             }
@@ -246,7 +220,7 @@ impl Session {
             (Some(Asked::FetchShort(wanted)), Reply::Fetched { good, bad }) => {
                 let short = |sealed: &Sealed| short_id(&sealed.digest());
                 let left = self.take_fetched(wanted, good, bad, short);
-                self.missing_short.extend(left.unwrap_or_default());
+                self.wanted.extend_short(left.unwrap_or_default());
             }
             (Some(Asked::Give(given)), Reply::Given { taken, refusal }) => {
                 self.take_given(given, taken, &refusal);
@@ -257,11 +231,11 @@ impl Session {
             }
             (Some(Asked::Fetch(wanted)), Reply::Fetched { good, bad }) => {
                 match self.take_fetched(wanted, good, bad, Sealed::digest) {
-                    Ok(left) => self.missing.extend(left),
+                    Ok(left) => self.wanted.extend(left),
                     // Two of them may share a short id.
                     Err(lacking) if self.is_short => {
                         self.is_short = false;
-                        self.missing.extend(lacking);
+                        self.wanted.extend(lacking);
                     }
                     Err(lacking) => self.walk.note_unobtainable(lacking),
                 }
@@ -277,15 +251,14 @@ impl Session {
 
     /// An answer with records arrived; its assertions come by [`Session::handle_reply`].
     pub fn handle_span(&mut self, number: u32, span: Span) {
-        if let Some(asked @ Asked::Records) = self.asked.get_mut(&number) {
-            *asked = Asked::Opened;
+        if self.calls.open(number) {
             self.take_span(number, span);
         }
     }
 
     /// A call failed; the session ends with this reason.
     pub fn handle_failed(&mut self, number: u32, reason: String) {
-        self.asked.remove(&number);
+        self.calls.end(number);
         self.fail(reason);
     }
 
@@ -321,20 +294,20 @@ impl Session {
             return Some(Output::Offer(number, sealed));
         }
         match self.phase {
-            Phase::Compare if self.asked.is_empty() => {
-                let (root, count) = self.local;
+            Phase::Compare if self.calls.is_empty() => {
+                let Sizes { root, ours: count, .. } = self.sizes;
                 Some(self.call(Asked::Roots, Request::Roots { root, count }))
             }
-            Phase::Sketch if self.asked.is_empty() => {
+            Phase::Sketch if self.calls.is_empty() => {
                 let comparison = self.comparison.as_ref().expect("this phase has one");
                 // What came since then was pulled already.
-                let is_first = self.pull.is_none() && self.recounts == 0;
-                let root = if is_first { short_root(&self.local.0) } else { 0 };
+                let is_first = self.pull.is_none() && self.sizes.is_first_count();
+                let root = if is_first { short_root(&self.sizes.root) } else { 0 };
                 let request = comparison.request(store, root);
                 Some(self.call(Asked::Sketch(None), Request::Sketch(request)))
             }
-            Phase::Recount(_) if self.asked.is_empty() => {
-                let (root, count) = (self.local.0, store.len());
+            Phase::Recount(_) if self.calls.is_empty() => {
+                let (root, count) = (self.sizes.root, store.len());
                 Some(self.call(Asked::Recount, Request::Roots { root, count }))
             }
             Phase::Compare | Phase::Sketch | Phase::Recount(_) => None,
@@ -343,7 +316,7 @@ impl Session {
             Phase::Doubt => self.poll_doubt(store, bodies),
             Phase::Walk | Phase::Drain => self.poll_walk(store, bodies),
             Phase::Push => self.poll_push(store, bodies),
-            Phase::Over if self.asked.is_empty() && self.intake.is_idle() => {
+            Phase::Over if self.calls.is_empty() && self.intake.is_idle() => {
                 self.report.is_worthless |= self.verdict.has_kept_no_promise();
                 Some(Output::Done)
             }
@@ -354,7 +327,7 @@ impl Session {
     /// How far it is.
     pub fn progress(&self) -> Progress {
         let pulled = if self.phase == Phase::Pull { self.pull.as_ref() } else { None };
-        let known = self.missing.len() + self.missing_short.len();
+        let known = self.wanted.hashes() + self.wanted.short_ids();
         let waiting = self.intake.len();
         Progress {
             phase: self.phase.name(),
@@ -386,8 +359,7 @@ impl Session {
     fn fail(&mut self, reason: String) {
         self.note(reason);
         self.phase = Phase::Over;
-        self.missing.clear();
-        self.missing_short.clear();
+        self.wanted.abandon();
         self.exchange.abandon();
         self.intake.abandon();
         self.parts = None;

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use super::call::SketchReply;
 use super::comparison::{Comparison, Step};
-use super::{Asked, CELLS_MAX, CELLS_PER_ID, Output, Phase, RECOUNTS_MAX, Request, Session};
+use super::{Asked, CELLS_MAX, CELLS_PER_ID, Output, Phase, Request, Session};
 use crate::base::limits;
 use crate::sketch::{Estimate, Part};
 use crate::store::Store;
@@ -77,7 +77,7 @@ impl Parts {
 impl Session {
     /// The next question, or a slice of our own side.
     pub(super) fn poll_parts(&mut self, store: &Store) -> Option<Output> {
-        let waiting = self.missing_short.len() + self.exchange.len();
+        let waiting = self.wanted.short_ids() + self.exchange.len();
         let parts = self.parts.as_mut()?;
         let has_room = parts.under_way.len() < PARTS_MAX && waiting < WAITING_MAX;
         if let Some(part) = parts.todo.pop_front_if(|_| has_room) {
@@ -149,8 +149,7 @@ impl Session {
 
     /// Asks the peer whether the sets changed since it said how much differs; not for ever.
     pub(super) fn recount(&mut self, differing: u64) {
-        self.recounts += 1;
-        if self.recounts > RECOUNTS_MAX {
+        if !self.sizes.may_recount() {
             return self.walk();
         }
         self.phase = Phase::Recount(differing);
@@ -159,7 +158,7 @@ impl Session {
     /// Goes on with the parts of the sets.
     pub(super) fn compare_parts(&mut self, estimate: u64, store: &Store) {
         self.verdict.set_says_much(true);
-        let members = store.len().max(self.peer_count);
+        let members = store.len().max(self.sizes.theirs);
         let estimate = estimate.clamp(limits::SKETCH_DIFFERENCES_MAX, 1 << 40);
         self.parts = Some(Parts::new(estimate, members));
         self.phase = Phase::Trade;

@@ -20,13 +20,12 @@ impl Session {
     /// How to find out what differs.
     pub(super) fn take_roots(&mut self, matched: bool, count: u64) {
         self.report.rounds += 1;
-        self.peer_count = count;
-        self.counted.1 = count;
+        self.sizes.theirs = count;
         self.report.peer_count = count;
         self.phase = match &self.comparison {
             _ if matched => Phase::Over,
-            Some(_) if Pull::is_worth(self.local.1, count) => {
-                self.pull = Some(Pull::new(Cursor::default(), self.local.1 == 0));
+            Some(_) if Pull::is_worth(self.sizes.ours, count) => {
+                self.pull = Some(Pull::new(Cursor::default(), self.sizes.ours == 0));
                 Phase::Pull
             }
             Some(_) => Phase::Sketch,
@@ -38,18 +37,16 @@ impl Session {
     /// then so many assertions came to one of them that this session did not bring.
     pub(super) fn take_recount(&mut self, count: u64, store: &Store) {
         let Phase::Recount(differing) = self.phase else { return };
-        let (ours, theirs) = (store.len(), count);
-        let came_here = ours.abs_diff(self.counted.0).saturating_sub(self.report.received);
-        let came_there = theirs.abs_diff(self.counted.1).saturating_sub(self.report.sent);
+        let brought = (self.report.received, self.report.sent);
         // The peer may say any number of assertions, twice.
-        let came = came_here.saturating_add(came_there);
+        let came = self.sizes.grown((store.len(), count), brought);
         if differing.saturating_add(came) < limits::SKETCH_DIFFERENCES_MAX / 2 {
             return self.shun(format!("the peer hides that only some {differing} differ"));
         }
         self.verdict.set_says_much(false);
         // A sketch of the whole tells the rest for less than parts do.
         self.is_anew = self.parts.take().is_some_and(|parts| !parts.is_over());
-        let is_left = self.is_anew || !self.missing_short.is_empty() || !self.exchange.is_empty();
+        let is_left = self.is_anew || self.wanted.short_ids() > 0 || !self.exchange.is_empty();
         self.phase = if is_left { Phase::Trade } else { Phase::Over };
     }
 
@@ -91,16 +88,16 @@ impl Session {
                 Some(row) => news += u64::from(self.walk.note_shown(row)),
                 None if self.walk.is_unobtainable(leaf) => {}
                 None => {
-                    self.missing.push_back(*leaf);
+                    self.wanted.push(*leaf);
                     news += 1;
                 }
             }
         }
         let known = self.known();
-        if !truncated || known >= self.peer_count {
+        if !truncated || known >= self.sizes.theirs {
             self.phase = Phase::Drain;
         } else if news == 0 {
-            self.note(format!("the peer shows {known} of its {} leaves", self.peer_count));
+            self.note(format!("the peer shows {known} of its {} leaves", self.sizes.theirs));
             self.phase = Phase::Drain;
             self.walk.give_nothing();
         }
@@ -108,7 +105,7 @@ impl Session {
 
     /// How many of the peer's leaves we have heard of.
     pub(super) fn known(&self) -> u64 {
-        self.walk.known(self.verdict.fetched()) + self.missing.len() as u64
+        self.walk.known(self.verdict.fetched()) + self.wanted.hashes() as u64
     }
 
     /// Where an answer comes from is known before its assertions are: the next can be asked for.
@@ -197,7 +194,7 @@ impl Session {
             self.report.told = Some((count + 1, sum.wrapping_add(id)));
             match store.find_short(id) {
                 Some(row) => self.exchange.push(row),
-                None => self.missing_short.push_back(id),
+                None => self.wanted.push_short(id),
             }
         }
     }
@@ -211,7 +208,7 @@ impl Session {
     /// The leaves tell everything, what is known already included.
     pub(super) fn walk_on(&mut self) {
         self.parts = None;
-        self.missing_short.clear();
+        self.wanted.abandon_short();
         self.exchange.abandon();
         self.phase = Phase::Walk;
     }

@@ -5,6 +5,8 @@ mod liars;
 mod parts;
 mod pull;
 
+use std::collections::VecDeque;
+
 use super::intake::OFFERS_MAX;
 use super::rows::Rows;
 use super::*;

@@ -12,7 +12,7 @@ fn pair(differing: u64) -> (Node, Honest) {
 /// A session in the midst of parts, as if so much was said to differ.
 fn session(node: &mut Node, peer: &Honest, expected: u64) -> Session {
     let mut session = Session::new(node.root(), node.store.len(), Way::Sketches(Past::default()));
-    session.peer_count = peer.node.store.len();
+    session.sizes.theirs = peer.node.store.len();
     session.parts = Some(Parts::new(expected, 1000));
     session.phase = Phase::Trade;
     session.is_short = true;
