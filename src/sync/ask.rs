@@ -52,16 +52,16 @@ impl Session {
         if self.phase != Phase::Trade {
             return self.poll_output(store, bodies);
         }
-        let is_over = self.parts.as_ref().is_none_or(Parts::is_over);
+        let is_over = self.compare.parts.as_ref().is_none_or(Parts::is_over);
         if !is_over || !self.calls.is_empty() || self.wanted.short_ids() > 0 {
             return None;
         }
-        if self.is_anew {
+        if self.compare.is_anew {
             if !self.intake.is_idle() {
                 return None;
             }
-            self.is_anew = false;
-            self.comparison = Some(Comparison::default());
+            self.compare.is_anew = false;
+            self.compare.whole = Some(Comparison::default());
             self.phase = Phase::Sketch;
             return self.poll_output(store, bodies);
         }
@@ -85,7 +85,7 @@ impl Session {
         }
         let wanted = self.wanted.take();
         // Where short ids are in doubt, whole hashes are asked for.
-        let request = if self.is_short && self.doubt.is_none() {
+        let request = if self.exchange.takes_many && self.compare.buckets.is_none() {
             Request::FetchShort(wanted.iter().map(short_id).collect())
         } else {
             Request::Fetch(wanted.clone())
@@ -131,11 +131,11 @@ impl Session {
 
     /// What the peer's leaves did not show: many in one call where the peer takes them so.
     pub(super) fn poll_push(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        let most = if self.is_short { GIVES_MAX } else { PUSHES_MAX };
+        let most = if self.exchange.takes_many { GIVES_MAX } else { PUSHES_MAX };
         if self.calls.len() >= most {
             return None;
         }
-        if self.is_short {
+        if self.exchange.takes_many {
             let given = self.next_gift(store, bodies);
             if !given.is_empty() {
                 return Some(self.give(given));

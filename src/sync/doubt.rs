@@ -60,11 +60,11 @@ pub(super) struct Doubt {
 impl Session {
     /// The sketches told something, and that is traded.
     pub(super) fn end_trade(&mut self) {
-        let Past { told: before, unlike } = self.past;
+        let Past { told: before, unlike } = self.compare.past;
         let is_repeated = before.is_some_and(|(told, _)| Some(told) == self.report.told);
         let is_doubtful = is_repeated || unlike >= OVERDUE;
-        if is_doubtful && self.report.error.is_none() && self.doubt.is_none() {
-            self.doubt = Some(Doubt::default());
+        if is_doubtful && self.report.error.is_none() && self.compare.buckets.is_none() {
+            self.compare.buckets = Some(Doubt::default());
             self.phase = Phase::Doubt;
         } else {
             self.phase = Phase::Over;
@@ -76,13 +76,13 @@ impl Session {
         if let Some(output) = self.fetch_missing().or_else(|| self.give_surplus(store, bodies)) {
             return Some(output);
         }
-        let doubt = self.doubt.as_mut().expect("this phase has one");
+        let doubt = self.compare.buckets.as_mut().expect("this phase has one");
         if !std::mem::replace(&mut doubt.is_asked, true) {
             return Some(self.call(Asked::Digests, Request::Digests));
         }
-        if !doubt.is_read && !self.is_turn_due {
+        if !doubt.is_read && !self.compare.is_turn_due {
             doubt.is_read = doubt.ours.step(STEP, store);
-            self.is_turn_due = true;
+            self.compare.is_turn_due = true;
             return Some(Output::Turn);
         }
         if !self.calls.is_empty() || self.wanted.hashes() > 0 || !doubt.is_read {
@@ -104,7 +104,7 @@ impl Session {
 
     /// The peer's digests came.
     pub(super) fn take_digests(&mut self, digests: Vec<ShortId>) {
-        if let Some(doubt) = &mut self.doubt {
+        if let Some(doubt) = &mut self.compare.buckets {
             doubt.theirs = digests;
         }
         self.verdict.note_leaves_owed();
@@ -112,7 +112,7 @@ impl Session {
 
     /// It has none: its leaves tell, where they are few, or nothing else can be the reason.
     pub(super) fn doubt_by_leaves(&mut self) {
-        let is_steady = self.past.told.is_some_and(|(_, root)| root == self.sizes.root);
+        let is_steady = self.compare.past.told.is_some_and(|(_, root)| root == self.sizes.root);
         if is_steady || self.sizes.theirs <= limits::LEAVES_MAX as u64 {
             self.walk();
         } else {

@@ -17,6 +17,9 @@ pub(super) struct Exchange {
     to_send: VecDeque<Row>,
     /// Calls in a row of which the peer took nothing: its disk is full, or it wants nothing.
     refused: usize,
+    /// The peer knows short ids, and takes many assertions in one call. It may turn out that two
+    /// of its assertions share a short id: then whole hashes are asked for.
+    pub(super) takes_many: bool,
 }
 
 impl Exchange {

@@ -6,12 +6,27 @@
 //! leaves, by the five standard RPCs alone. Memory is what differs by sketch, or one bit per
 //! assertion we hold plus one page of leaves, whatever the peer does.
 //!
+//! | phase | asks for | then |
+//! |---|---|---|
+//! | compare | roots | over (equal), pull (the peer has far more), sketch, walk (no sketches) |
+//! | pull | rows in order | over (that was all), sketch |
+//! | sketch | cells of the whole | trade, pull (the peer had our root once), walk (too costly) |
+//! | trade | bodies, gives others, cells of parts | doubt, recount, sketch (growth), walk, over |
+//! | doubt | digests and leaves of buckets | over, walk (no digests) |
+//! | recount | roots | trade, over, walk (asked too often) |
+//! | walk | leaves, page by page | drain |
+//! | drain | bodies | push |
+//! | push | gives what was not shown | recount, over |
+//!
+//! Any false answer leads to over, with its reason in the report.
+//!
 //! Never: opens a connection, reads a clock, keeps an assertion body.
 
 mod answer;
 mod ask;
 mod asked;
 mod call;
+mod compare;
 mod comparison;
 mod doubt;
 mod exchange;
@@ -41,11 +56,10 @@ use crate::model::Sealed;
 use crate::sketch::short_id;
 use crate::store::Store;
 use asked::{Asked, Calls};
+use compare::Compare;
 use comparison::Comparison;
-use doubt::Doubt;
 use exchange::Exchange;
 use intake::Intake;
-use parts::Parts;
 use pull::Pull;
 use sizes::Sizes;
 use verdict::Verdict;
@@ -65,10 +79,6 @@ const RECORDS_MAX: usize = 2;
 const PUSHES_MAX: usize = 32;
 /// `Give` calls under way at once.
 const GIVES_MAX: usize = 2;
-/// Cells taken from a peer that tell nothing, beyond [`CELLS_PER_ID`] for each id that they told.
-const CELLS_MAX: usize = 2 * limits::SKETCH_CELLS_MAX;
-/// Cells that an id may take.
-const CELLS_PER_ID: usize = 4;
 
 /// What a session wants done next.
 #[derive(Clone, Debug)]
@@ -86,30 +96,29 @@ pub enum Output {
 /// One run of anti-entropy with one peer.
 #[derive(Debug)]
 pub struct Session {
-    sizes: Sizes,
+    /// Which machine asks next.
     phase: Phase,
+    /// Both sets' sizes and our root, as they were when the peer was first asked.
+    sizes: Sizes,
+    /// So that an answer is taken for what was asked, once.
     calls: Calls,
-    comparison: Option<Comparison>,
-    parts: Option<Parts>,
-    past: Past,
-    doubt: Option<Doubt>,
-    /// It gave others their turn, and has not its own yet.
-    is_turn_due: bool,
+    /// What the sets differ in, by sketches.
+    compare: Compare,
+    /// What the sets differ in, by the leaves of a peer without sketches.
+    walk: Walk,
+    /// The peer's rows in order, instead of a comparison, where most of them are missing.
     pull: Option<Pull>,
     /// How far earlier pulls came, by the numbering of the peer's rows.
     pulled: BTreeMap<u64, u64>,
+    /// What comparison and walk found to be missing here.
     wanted: Wanted,
+    /// What they found to be missing there.
     exchange: Exchange,
-    walk: Walk,
-    verdict: Verdict,
+    /// What came and is not stored yet.
     intake: Intake,
-    /// When all that is known is traded, sketches of the whole are compared once more.
-    is_anew: bool,
-    /// The peer knows short ids, and takes many assertions at once.
-    is_short: bool,
-    /// Cells taken so far, and ids that they told.
-    cells: usize,
-    told: usize,
+    /// What speaks against the peer.
+    verdict: Verdict,
+    /// What is told of the session at its end.
     report: Report,
 }
 
@@ -147,15 +156,13 @@ impl Phase {
 impl Session {
     /// A session for a set of `count` assertions with this root; `way` is how to begin.
     pub fn new(root: Digest, count: u64, way: Way) -> Session {
+        let whole = (way != Way::Leaves).then(Comparison::default);
+        let past = if let Way::Sketches(past) = way { past } else { Past::default() };
         Session {
             sizes: Sizes::new(root, count),
             phase: Phase::Compare,
             calls: Calls::default(),
-            comparison: (way != Way::Leaves).then(Comparison::default),
-            parts: None,
-            past: if let Way::Sketches(past) = way { past } else { Past::default() },
-            doubt: None,
-            is_turn_due: false,
+            compare: Compare::new(whole, past),
             pull: None,
             pulled: BTreeMap::new(),
             wanted: Wanted::default(),
@@ -163,10 +170,6 @@ impl Session {
             walk: Walk::new(count),
             verdict: Verdict::default(),
             intake: Intake::default(),
-            is_anew: false,
-            is_short: false,
-            cells: 0,
-            told: 0,
             report: Report::default(),
         }
     }
@@ -205,7 +208,7 @@ impl Session {
             }
             (Some(Asked::Sketch(part)), Reply::Sketch(reply)) => {
                 self.report.rounds += 1;
-                self.is_short = true;
+                self.exchange.takes_many = true;
                 self.take_cells(part, reply, store);
             }
             (Some(Asked::Sketch(_)), Reply::Unsupported) => {
@@ -233,8 +236,8 @@ impl Session {
                 match self.take_fetched(wanted, good, bad, Sealed::digest) {
                     Ok(left) => self.wanted.extend(left),
                     // Two of them may share a short id.
-                    Err(lacking) if self.is_short => {
-                        self.is_short = false;
+                    Err(lacking) if self.exchange.takes_many => {
+                        self.exchange.takes_many = false;
                         self.wanted.extend(lacking);
                     }
                     Err(lacking) => self.walk.note_unobtainable(lacking),
@@ -278,7 +281,7 @@ impl Session {
 
     /// It is the session's turn again.
     pub fn handle_turn(&mut self) {
-        self.is_turn_due = false;
+        self.compare.is_turn_due = false;
     }
 
     /// Bytes of one call, as the wire counted them.
@@ -299,7 +302,7 @@ impl Session {
                 Some(self.call(Asked::Roots, Request::Roots { root, count }))
             }
             Phase::Sketch if self.calls.is_empty() => {
-                let comparison = self.comparison.as_ref().expect("this phase has one");
+                let comparison = self.compare.whole.as_ref().expect("this phase has one");
                 // What came since then was pulled already.
                 let is_first = self.pull.is_none() && self.sizes.is_first_count();
                 let root = if is_first { short_root(&self.sizes.root) } else { 0 };
@@ -362,7 +365,7 @@ impl Session {
         self.wanted.abandon();
         self.exchange.abandon();
         self.intake.abandon();
-        self.parts = None;
+        self.compare.parts = None;
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use super::call::SketchReply;
 use super::comparison::{Comparison, Step};
-use super::{Asked, CELLS_MAX, CELLS_PER_ID, Output, Phase, Request, Session};
+use super::{Asked, Output, Phase, Request, Session};
 use crate::base::limits;
 use crate::sketch::{Estimate, Part};
 use crate::store::Store;
@@ -78,7 +78,7 @@ impl Session {
     /// The next question, or a slice of our own side.
     pub(super) fn poll_parts(&mut self, store: &Store) -> Option<Output> {
         let waiting = self.wanted.short_ids() + self.exchange.len();
-        let parts = self.parts.as_mut()?;
+        let parts = self.compare.parts.as_mut()?;
         let has_room = parts.under_way.len() < PARTS_MAX && waiting < WAITING_MAX;
         if let Some(part) = parts.todo.pop_front_if(|_| has_room) {
             match Comparison::of_part(part, parts.expected(part), store) {
@@ -96,18 +96,18 @@ impl Session {
             let asked = Asked::Sketch(comparison.part());
             return Some(self.call(asked, Request::Sketch(request)));
         }
-        if self.is_turn_due {
+        if self.compare.is_turn_due {
             return None;
         }
-        self.is_turn_due =
+        self.compare.is_turn_due =
             parts.under_way.iter_mut().any(|(comparison, _)| comparison.read_on(store));
-        self.is_turn_due.then_some(Output::Turn)
+        self.compare.is_turn_due.then_some(Output::Turn)
     }
 
     /// The peer's cells of a part came, or our own side of it is read.
     pub(super) fn settle_parts(&mut self, store: &Store) {
         loop {
-            let Some(parts) = self.parts.as_mut() else { return };
+            let Some(parts) = self.compare.parts.as_mut() else { return };
             let mut released = parts.under_way.iter_mut().enumerate().filter_map(|(at, under)| {
                 let reply = under.0.release()?;
                 Some((at, under.0.handle_reply(&reply, store)))
@@ -118,8 +118,8 @@ impl Session {
     }
 
     fn take_part_step(&mut self, at: usize, step: Step, store: &Store) {
-        let parts = self.parts.as_mut().expect("one of its parts");
-        let is_costly = self.cells > CELLS_MAX + CELLS_PER_ID * self.told;
+        let is_costly = self.compare.is_costly();
+        let parts = self.compare.parts.as_mut().expect("one of its parts");
         match step {
             Step::Ask | Step::TooMuch(_) if is_costly => self.walk(),
             Step::Ask => parts.under_way[at].1 = true,
@@ -160,7 +160,7 @@ impl Session {
         self.verdict.set_says_much(true);
         let members = store.len().max(self.sizes.theirs);
         let estimate = estimate.clamp(limits::SKETCH_DIFFERENCES_MAX, 1 << 40);
-        self.parts = Some(Parts::new(estimate, members));
+        self.compare.parts = Some(Parts::new(estimate, members));
         self.phase = Phase::Trade;
     }
 }

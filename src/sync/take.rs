@@ -6,10 +6,7 @@ use std::collections::BTreeSet;
 
 use super::comparison::Step;
 use super::pull::Pull;
-use super::{
-    CELLS_MAX, CELLS_PER_ID, Cursor, GIVES_MAX, PUSHES_MAX, Phase, Records, Session, SketchReply,
-    Span,
-};
+use super::{Cursor, GIVES_MAX, PUSHES_MAX, Phase, Records, Session, SketchReply, Span};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
@@ -22,7 +19,7 @@ impl Session {
         self.report.rounds += 1;
         self.sizes.theirs = count;
         self.report.peer_count = count;
-        self.phase = match &self.comparison {
+        self.phase = match &self.compare.whole {
             _ if matched => Phase::Over,
             Some(_) if Pull::is_worth(self.sizes.ours, count) => {
                 self.pull = Some(Pull::new(Cursor::default(), self.sizes.ours == 0));
@@ -45,8 +42,9 @@ impl Session {
         }
         self.verdict.set_says_much(false);
         // A sketch of the whole tells the rest for less than parts do.
-        self.is_anew = self.parts.take().is_some_and(|parts| !parts.is_over());
-        let is_left = self.is_anew || self.wanted.short_ids() > 0 || !self.exchange.is_empty();
+        self.compare.is_anew = self.compare.parts.take().is_some_and(|parts| !parts.is_over());
+        let is_left =
+            self.compare.is_anew || self.wanted.short_ids() > 0 || !self.exchange.is_empty();
         self.phase = if is_left { Phase::Trade } else { Phase::Over };
     }
 
@@ -156,7 +154,7 @@ impl Session {
         if !refusal.is_empty() {
             self.note(format!("the peer refused an assertion: {refusal}"));
         }
-        let most = if self.is_short { GIVES_MAX } else { PUSHES_MAX };
+        let most = if self.exchange.takes_many { GIVES_MAX } else { PUSHES_MAX };
         if self.exchange.is_refused_by(taken, most) {
             self.shun(format!("the peer takes nothing: {refusal}"));
         }
@@ -164,14 +162,14 @@ impl Session {
 
     /// What the sketches tell, or how to ask on. Where they do not tell, the leaves do.
     pub(super) fn take_cells(&mut self, part: Option<Part>, reply: SketchReply, store: &Store) {
-        self.cells += reply.cells.len();
+        self.compare.note_cells(reply.cells.len());
         if let Some(part) = part {
             // One that was given up meanwhile is passed over.
-            return self.parts.as_mut().map_or((), |parts| parts.hold(part, reply));
+            return self.compare.parts.as_mut().map_or((), |parts| parts.hold(part, reply));
         }
-        let comparison = self.comparison.as_mut().expect("this phase has one");
+        let comparison = self.compare.whole.as_mut().expect("this phase has one");
         match comparison.handle_reply(&reply, store) {
-            Step::Ask if self.cells > CELLS_MAX + CELLS_PER_ID * self.told => self.walk(),
+            Step::Ask if self.compare.is_costly() => self.walk(),
             Step::Ask => {}
             Step::TooMuch(estimate) => self.compare_parts(estimate, store),
             Step::Nonsense => {
@@ -188,7 +186,7 @@ impl Session {
 
     /// Whose each is, the own index tells.
     pub(super) fn take_ids(&mut self, ids: Vec<ShortId>, store: &Store) {
-        self.told += ids.len();
+        self.compare.note_ids(ids.len());
         for id in ids {
             let (count, sum) = self.report.told.unwrap_or_default();
             self.report.told = Some((count + 1, sum.wrapping_add(id)));
@@ -207,7 +205,7 @@ impl Session {
 
     /// The leaves tell everything, what is known already included.
     pub(super) fn walk_on(&mut self) {
-        self.parts = None;
+        self.compare.parts = None;
         self.wanted.abandon_short();
         self.exchange.abandon();
         self.phase = Phase::Walk;

@@ -1,6 +1,7 @@
 //! Sets of which more differs than the sketch tells. Never: lets a call wait for a slice.
 
 use super::*;
+use crate::sync::parts::Parts;
 
 /// Two nodes that differ in so much, both ways.
 fn pair(differing: u64) -> (Node, Honest) {
@@ -13,9 +14,9 @@ fn pair(differing: u64) -> (Node, Honest) {
 fn session(node: &mut Node, peer: &Honest, expected: u64) -> Session {
     let mut session = Session::new(node.root(), node.store.len(), Way::Sketches(Past::default()));
     session.sizes.theirs = peer.node.store.len();
-    session.parts = Some(Parts::new(expected, 1000));
+    session.compare.parts = Some(Parts::new(expected, 1000));
     session.phase = Phase::Trade;
-    session.is_short = true;
+    session.exchange.takes_many = true;
     session
 }
 
