@@ -178,6 +178,11 @@ pub const GATEWAY_IDLE_MAX: usize = 32;
 pub const FOREIGN_TEXT_MAX: usize = 256;
 /// Kinds of log lines, by peer and reason, that are counted apart in a minute, of 100 bytes or so.
 pub const LOG_KINDS_MAX: usize = 256;
+/// Bytes of log lines that wait to be written, some 600 lines, and as many that are being written:
+/// a burst at a start that finds damage. What is more is dropped and counted.
+pub const LOG_QUEUE_BYTES: usize = 64 << 10;
+/// How long the end of the process waits for its last log lines to be written.
+pub const LOG_DRAIN_MAX: Duration = Duration::from_secs(1);
 /// Members in the list, those included that are dead and not forgotten yet: about 300 bytes each.
 pub const MEMBERS_MAX: usize = 2048;
 /// Nodes that others name and that have not answered yet: as many as one welcome names. Members are

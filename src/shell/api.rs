@@ -19,8 +19,8 @@ use super::anti_entropy::Peers;
 use super::door::Door;
 use super::driver::{Driver, Refusal};
 use super::http::{Body, Counts, Handler, refuse};
-use super::memory;
 use super::scrub::Scrubbed;
+use super::{logger, memory};
 use crate::base::Digest;
 use crate::cluster::gossip::Origin;
 use crate::replica::Replica;
@@ -266,6 +266,7 @@ impl Api {
             gateway_connections: self.surroundings.gateway_connections.open() as u64,
             grpc_connections: (self.surroundings.grpc_connections)() as u64,
             ended,
+            log_lines_dropped: logger::dropped(),
             uptime_seconds: self.uptime_seconds(),
             sync_cycles: self.peers.cycles(),
             grpc: (self.surroundings.grpc_counts)(),

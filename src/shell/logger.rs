@@ -1,37 +1,260 @@
-//! Log lines on standard error: `LEVEL room: message`.
+//! The log on standard error, `LEVEL module: message`, written by a thread of its own.
 //!
-//! In: records of the `log` facade. Out: one line each, whatever is in it. Never: fails, colours,
-//! lets a text that it is given start a line or move a cursor, or adds a time stamp (supervisors
-//! do).
+//! In: records of the `log` facade, panics. Out: one line each, whatever is in it. Whoever logs
+//! puts the line into a queue and goes on. The thread may wait as long as it likes: for a pipe that
+//! nobody reads, a terminal stopped by Ctrl-S, a file on a disk that hangs. (To look before each
+//! write whether it would wait does not tell for terminals and files, and `O_NONBLOCK` would hold
+//! for other programs that share the descriptor.)
+//!
+//! Never: makes the one who logs wait, drops a line without counting it, lets a text that it is
+//! given start a line or move a cursor.
 
-use std::io::Write;
+use std::io;
+use std::panic::{self, PanicHookInfo};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
+use crate::base::limits;
 use crate::wire::foreign;
 
-struct Lines;
+const STACK_BYTES: usize = 64 << 10;
+/// What the logger's own lines are from.
+const OWN: &str = "logger";
 
-impl Log for Lines {
+static LOGGER: OnceLock<Logger> = OnceLock::new();
+
+/// Lines that wait to be written.
+#[derive(Default)]
+struct Queue {
+    text: String,
+    /// Lines that found no room. While there are some, none gets in after them, so that the notice
+    /// of the loss stands where it happened.
+    dropped: u64,
+    /// The thread writes what it took.
+    is_writing: bool,
+}
+
+impl Queue {
+    /// Takes a line, if there is room.
+    fn push(&mut self, line: &str) -> bool {
+        let has_room = self.text.len() + line.len() <= limits::LOG_QUEUE_BYTES;
+        if self.dropped > 0 || !has_room {
+            self.dropped += 1;
+            return false;
+        }
+        self.text.push_str(line);
+        true
+    }
+
+    fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.dropped == 0
+    }
+}
+
+struct Logger {
+    queue: Mutex<Queue>,
+    /// The thread waits for lines.
+    filled: Condvar,
+    /// Who is about to end the process waits for the thread.
+    written: Condvar,
+    /// Lines that were not written since the start.
+    dropped: AtomicU64,
+}
+
+impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("stemedb_edge") && metadata.level() <= log::max_level()
     }
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let room = record.target().rsplit("::").next().unwrap_or_default();
-            let text = foreign::escaped(record.args().to_string().chars());
-            // Nobody is left to tell if standard error is closed.
-            let _ = writeln!(std::io::stderr(), "{} {room}: {text}", record.level());
+            let module = record.target().rsplit("::").next().unwrap_or_default();
+            self.put(&line(record.level(), module, &record.args().to_string()));
         }
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        self.drain();
+    }
 }
 
-/// Starts logging at a level; a second call only changes the level.
-pub fn start(level: LevelFilter) {
-    // A logger that is there already is this one.
-    let _ = log::set_logger(&Lines);
+impl Logger {
+    fn put(&self, line: &str) {
+        if self.lock().push(line) {
+            self.filled.notify_one();
+        } else {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing is left half done in a queue.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until all is written, for a time that is bounded.
+    fn drain(&self) {
+        let busy = |queue: &mut Queue| !queue.is_empty() || queue.is_writing;
+        let _ = self.written.wait_timeout_while(self.lock(), limits::LOG_DRAIN_MAX, busy);
+    }
+
+    /// What waits to be written, and how many lines found no room after it.
+    fn next_batch(&self) -> (String, u64) {
+        let mut queue = self.lock();
+        queue.is_writing = false;
+        if queue.is_empty() {
+            self.written.notify_all();
+        }
+        let waiting = self.filled.wait_while(queue, |queue| queue.is_empty());
+        let mut queue = waiting.unwrap_or_else(PoisonError::into_inner);
+        queue.is_writing = true;
+        (std::mem::take(&mut queue.text), std::mem::take(&mut queue.dropped))
+    }
+
+    /// The thread's work: each line with one call, as other programs may write to the same place.
+    fn write_all(&self) -> ! {
+        let mut lost = 0;
+        loop {
+            let (text, dropped) = self.next_batch();
+            for line in text.split_inclusive('\n') {
+                if write(line.as_bytes()).is_err() {
+                    self.dropped.fetch_add(1, Ordering::Relaxed);
+                    lost += 1;
+                }
+            }
+            lost += dropped;
+            if lost > 0 {
+                let notice = format!("{lost} log lines were dropped, as nothing took them");
+                if write(line(Level::Warn, OWN, &notice).as_bytes()).is_ok() {
+                    lost = 0;
+                }
+            }
+        }
+    }
+}
+
+/// Starts logging at a level; threads inherit what signals are blocked, so that comes before.
+pub fn start(level: LevelFilter) -> io::Result<()> {
+    let logger = LOGGER.get_or_init(|| Logger {
+        queue: Mutex::default(),
+        filled: Condvar::new(),
+        written: Condvar::new(),
+        dropped: AtomicU64::new(0),
+    });
     log::set_max_level(level);
+    if log::set_logger(logger).is_err() {
+        // A logger that is there already is this one.
+        return Ok(());
+    }
+    panic::set_hook(Box::new(note_panic));
+    let builder = thread::Builder::new().name("log".into()).stack_size(STACK_BYTES);
+    builder.spawn(|| logger.write_all()).map(|_| ())
+}
+
+/// Writes an error whatever the level is, and waits until it is out, for a time that is bounded.
+pub fn last_words(module: &str, text: &str) {
+    if let Some(logger) = LOGGER.get() {
+        // A burst before it must not take its room.
+        logger.drain();
+        logger.put(&line(Level::Error, module, text));
+        logger.drain();
+    }
+}
+
+/// Waits until all lines are out, for a time that is bounded.
+pub fn drain() {
+    if let Some(logger) = LOGGER.get() {
+        logger.drain();
+    }
+}
+
+/// Lines that were not written since the start.
+pub fn dropped() -> u64 {
+    LOGGER.get().map_or(0, |logger| logger.dropped.load(Ordering::Relaxed))
+}
+
+/// The hook of the standard library writes to standard error itself, and may wait there for ever.
+fn note_panic(info: &PanicHookInfo<'_>) {
+    let name = thread::current().name().unwrap_or("unnamed").to_owned();
+    let at = info.location().map(ToString::to_string).unwrap_or_default();
+    let what = info.payload_as_str().unwrap_or("no text");
+    last_words("panic", &format!("thread {name} at {at}: {what}"));
+}
+
+fn line(level: Level, module: &str, text: &str) -> String {
+    format!("{level} {module}: {}\n", foreign::escaped(text.chars()))
+}
+
+/// Writes a line, however long that takes.
+fn write(mut line: &[u8]) -> io::Result<()> {
+    let output = io::stderr();
+    while !line.is_empty() {
+        match rustix::io::write(&output, line) {
+            Ok(count) => line = &line[count..],
+            Err(Errno::INTR) => {}
+            // Another program that shares the descriptor wants it so.
+            Err(Errno::AGAIN) => {
+                poll(&mut [PollFd::new(&output, PollFlags::OUT)], None)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_queue_is_bounded_and_nothing_gets_in_after_a_loss() {
+        let mut queue = Queue::default();
+        let long = "x".repeat(limits::LOG_QUEUE_BYTES - 1);
+        assert!(queue.push(&long) && !queue.push("yy") && !queue.push("z"));
+        assert_eq!((queue.text.len(), queue.dropped), (long.len(), 2));
+    }
+
+    /// What this very test program writes when it runs one of its tests with a variable set.
+    fn run_again(test: &str, read: bool) -> String {
+        let program = std::env::current_exe().expect("a test has a path");
+        let mut command = Command::new(program);
+        command.args(["--exact", test, "--nocapture"]).env(VARIABLE, "1");
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        let mut output = child.stderr.take().expect("piped");
+        let mut text = String::new();
+        if read {
+            output.read_to_string(&mut text).expect("UTF-8");
+        }
+        let status = child.wait().expect("our child");
+        assert!(!status.success(), "a panic fails the test");
+        text
+    }
+
+    const VARIABLE: &str = "STEMEDB_TEST_PANIC";
+
+    #[test]
+    fn a_panic_is_told_and_ends_whether_or_not_somebody_reads() {
+        if std::env::var_os(VARIABLE).is_some() {
+            start(LevelFilter::Off).expect("a thread");
+            // More than a pipe has room for.
+            for _ in 0..2 {
+                last_words("test", &"x".repeat(60_000));
+            }
+            panic!("made up\nfor the test");
+        }
+        let name = "shell::logger::tests::a_panic_is_told_and_ends_whether_or_not_somebody_reads";
+        let text = run_again(name, true);
+        let told = text.lines().find(|line| line.starts_with("ERROR panic: "));
+        assert!(told.is_some_and(|line| line.ends_with(": made up\\nfor the test")), "{told:?}");
+        assert_eq!(run_again(name, false), "");
+    }
 }

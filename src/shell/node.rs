@@ -57,19 +57,28 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Runs a node until it is asked to stop or its disk fails.
 pub fn run(settings: &Settings) -> ExitCode {
-    logger::start(settings.log);
     memory::be_thrifty();
-    match start(settings) {
+    // The signals first: threads inherit that they are blocked.
+    let signals = match Signals::new().and_then(|it| logger::start(settings.log).map(|()| it)) {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("stemedb-edge: {error}");
+            return ExitCode::from(EXIT_START);
+        }
+    };
+    let code = match start(settings, signals) {
         Ok(Some(node)) => node.serve(settings),
         Ok(None) => {
             log::info!("stopped before the log was read");
             ExitCode::SUCCESS
         }
         Err(why) => {
-            eprintln!("stemedb-edge: {why}");
+            logger::last_words("node", &format!("cannot start: {why}"));
             ExitCode::from(EXIT_START)
         }
-    }
+    };
+    logger::drain();
+    code
 }
 
 /// A node that is bound and recovered, and serves from now on.
@@ -91,11 +100,9 @@ struct Node {
     directory: Directory,
 }
 
-/// Takes the signals before the first thread, and binds before the first change on disk; `None` if
-/// it is asked to stop meanwhile.
-fn start(settings: &Settings) -> Result<Option<Node>, String> {
+/// Binds before the first change on disk; `None` if it is asked to stop meanwhile.
+fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> {
     let text = |error: std::io::Error| error.to_string();
-    let signals = Signals::new().map_err(text)?;
     let memory = settings.memory.or_else(memory::available).unwrap_or(capacity::FULL);
     let capacity = Capacity::of(memory);
     let api = bind("bind-addr", settings.bind_addr, &capacity)?;

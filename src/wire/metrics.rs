@@ -213,6 +213,8 @@ impl Page {
         self.one("stemedb_memory_budget_bytes", "gauge", help, now.memory_bytes);
         let help = "Seconds since the start.";
         self.one("stemedb_uptime_seconds", "gauge", help, now.uptime_seconds);
+        let help = "Lines of the log on standard error that nothing took.";
+        self.one("stemedb_log_lines_dropped_total", "counter", help, now.log_lines_dropped);
         let name = "stemedb_open_connections";
         self.head(name, "gauge", "Open connections by listener.");
         self.sample(name, &[("listener", "http")], now.http_connections);

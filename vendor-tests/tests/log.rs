@@ -1,7 +1,16 @@
 //! What others can do to the log.
 
+use std::io::{BufRead, BufReader, PipeReader};
+use std::net::SocketAddr;
+use std::process::{Child, Stdio};
+
+use rustix::pipe::fcntl_setpipe_size;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use vendor_tests::api;
 use vendor_tests::claims::claim;
-use vendor_tests::node::Node;
+use vendor_tests::node::{self, Node};
 use vendor_tests::peer::{Manner, Peer};
 use vendor_tests::wait::until;
 
@@ -28,4 +37,87 @@ async fn a_peer_that_refuses_everything_is_one_line_and_writes_none_itself() {
     // The report of a session is for terminals, too.
     let report = node.sync().await[0]["error"].to_string();
     assert!(!report.contains('\u{1b}') && report.contains("forged \\\\u{1b}"), "{report}");
+}
+
+/// Two nodes, of which the log of the first is at the other end of a pipe of one page.
+struct Unread {
+    child: Child,
+    log: PipeReader,
+    at: SocketAddr,
+    _peer: Node,
+    _dir: TempDir,
+}
+
+impl Unread {
+    async fn start() -> Unread {
+        let peer = Node::start(&[]);
+        let (log, end) = std::io::pipe().expect("a pipe");
+        fcntl_setpipe_size(&end, 4096).expect("a page at least");
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let at = free_address();
+        let mut command = node::command();
+        command.env("STEMEDB_DATA_DIR", dir.path()).env("STEMEDB_BIND_ADDR", at.to_string());
+        command.env("STEMEDB_GATEWAY_ADDR", "127.0.0.1:0").env("STEMEDB_RPC_ADDR", "127.0.0.1:0");
+        command.env("STEMEDB_SEEDS", peer.rpc.to_string()).env("STEMEDB_LOG", "debug");
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(end).spawn();
+        let child = child.expect("the node starts");
+        until("it has met the other", async || {
+            let status = api::get(at, "/v1/cluster/status").await.ok();
+            status.is_some_and(|it| it.json()["members"].as_array().is_some_and(|it| it.len() > 1))
+        })
+        .await;
+        Unread { child, log, at, _peer: peer, _dir: dir }
+    }
+
+    async fn dropped(&self) -> u64 {
+        let page = api::get(self.at, "/metrics").await.expect("it answers").text;
+        let line = page.lines().find_map(|it| it.strip_prefix("stemedb_log_lines_dropped_total "));
+        line.expect("a metric").parse().expect("a number")
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An address that was free a moment ago.
+fn free_address() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound")
+}
+
+/// Each sync is a line of some hundred bytes.
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_nothing_up_and_what_is_lost_is_counted_and_told() {
+    let mut node = Unread::start().await;
+    until("more lines came than there is room for", async || {
+        for _ in 0..20 {
+            let answer = api::post(node.at, "/v1/admin/sync", &Value::Null).await;
+            assert_eq!(answer.expect("it answers").status, 200);
+        }
+        node.dropped().await > 100
+    })
+    .await;
+    // Somebody reads again: what waited comes, then how much is missing, then what is new.
+    let mut log = BufReader::new(node.log.try_clone().expect("a descriptor")).lines();
+    let mut read = 0;
+    let told = log.by_ref().map(|line| line.expect("UTF-8")).find_map(|line| {
+        read += line.len();
+        let (_, notice) = line.split_once("WARN logger: ")?;
+        notice.split_once(" log lines were dropped")?.0.parse().ok()
+    });
+    assert!(read > 64 << 10, "{read} bytes waited");
+    assert_eq!(told, Some(node.dropped().await));
+    api::post(node.at, "/v1/admin/sync", &Value::Null).await.expect("it answers");
+    assert!(log.next().expect("a line").expect("UTF-8").contains("sync with"));
+    // At the end nobody reads, and the node ends all the same.
+    let id = Pid::from_child(&node.child);
+    for _ in 0..100 {
+        api::post(node.at, "/v1/admin/sync", &Value::Null).await.expect("it answers");
+    }
+    kill_process(id, Signal::TERM).expect("our child");
+    assert!(node.child.wait().expect("our child").success());
 }

@@ -54,6 +54,8 @@ pub struct Readings {
     pub grpc_connections: u64,
     /// Connections that the server ended of its own accord: listener, reason, how many.
     pub ended: Vec<(&'static str, &'static str, u64)>,
+    /// Log lines that were not written.
+    pub log_lines_dropped: u64,
     /// Seconds since the start.
     pub uptime_seconds: u64,
     /// Runs of anti-entropy that ended, by peer.
