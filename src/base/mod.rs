@@ -2,6 +2,7 @@
 //!
 //! In: nothing. Out: plain value types. Never: anything about assertions or peers.
 
+pub mod calendar;
 pub mod capacity;
 pub mod client;
 pub mod clock;

@@ -14,6 +14,7 @@ use super::table::{Name, Origin, RawSettings};
 use super::values::{self, Endpoint, Parsed};
 use crate::base::{NodeId, Secret, capacity, limits};
 use crate::journal::Durability;
+use crate::wire::log_line::Format;
 
 /// What a node is started with; every value can be used as it is.
 #[derive(Clone, PartialEq, Debug)]
@@ -67,6 +68,8 @@ pub struct Settings {
     pub memory: Option<u64>,
     /// What is logged.
     pub log: LevelFilter,
+    /// How it is written.
+    pub log_format: Format,
     /// Things that are set but do nothing, for the log.
     pub warnings: Vec<String>,
 }
@@ -151,6 +154,11 @@ impl Reader<'_> {
             memory: self.optional(Memory, |text| values::bytes(text, capacity::LEAST)),
             log: self.value(Log, |text| {
                 text.parse().map_err(|_| "takes error, warn, info, debug, trace or off".to_string())
+            }),
+            log_format: self.value(LogFormat, |text| match text {
+                "text" => Ok(Format::Text),
+                "json" => Ok(Format::Json),
+                _ => Err("takes text or json".to_string()),
             }),
             warnings: self.warnings(),
         }
@@ -368,6 +376,7 @@ mod tests {
             (SyncRate, "10"),
             (ScrubRate, "0"),
             (Log, "loud"),
+            (LogFormat, "xml"),
         ];
         let given = wrong.map(|(name, value)| (name, value, Origin::Flag));
         let problems = check(&given).expect_err("all are wrong");

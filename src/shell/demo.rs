@@ -123,7 +123,7 @@ fn say(line: &str) {
 /// What nodes say of their members and shards.
 async fn show(log: &Receiver<(&'static str, String)>) {
     let Ok((name, line)) = log.recv().await else { return future::pending().await };
-    if let Some(news) = line.strip_prefix("INFO membership: ") {
+    if let Some((_, news)) = line.split_once(" INFO membership: ") {
         say(&format!("  [{name}] {news}"));
     }
 }

@@ -1,4 +1,4 @@
-//! The log on standard error, `LEVEL module: message`, written by a thread of its own.
+//! The log on standard error, written by a thread of its own.
 //!
 //! In: records of the `log` facade, panics. Out: one line each, whatever is in it. Whoever logs
 //! puts the line into a queue and goes on. The thread may wait as long as it likes: for a pipe that
@@ -10,17 +10,21 @@
 //! given start a line or move a cursor.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::panic::{self, PanicHookInfo};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::fstat;
 use rustix::io::Errno;
 
+use crate::base::calendar::Utc;
 use crate::base::limits;
-use crate::wire::foreign;
+use crate::wire::log_line::{Format, Style};
 
 const STACK_BYTES: usize = 64 << 10;
 /// What the logger's own lines are from.
@@ -57,6 +61,7 @@ impl Queue {
 }
 
 struct Logger {
+    style: Style,
     queue: Mutex<Queue>,
     /// The thread waits for lines.
     filled: Condvar,
@@ -74,7 +79,7 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let module = record.target().rsplit("::").next().unwrap_or_default();
-            self.put(&line(record.level(), module, &record.args().to_string()));
+            self.put(&self.line(record.level(), module, &record.args().to_string()));
         }
     }
 
@@ -90,6 +95,12 @@ impl Logger {
         } else {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn line(&self, level: Level, module: &str, text: &str) -> String {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        self.style.line(Utc(ms), level, module, text)
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -130,7 +141,7 @@ impl Logger {
             lost += dropped;
             if lost > 0 {
                 let notice = format!("{lost} log lines were dropped, as nothing took them");
-                if write(line(Level::Warn, OWN, &notice).as_bytes()).is_ok() {
+                if write(self.line(Level::Warn, OWN, &notice).as_bytes()).is_ok() {
                     lost = 0;
                 }
             }
@@ -138,22 +149,33 @@ impl Logger {
     }
 }
 
-/// Starts logging at a level; threads inherit what signals are blocked, so that comes before.
-pub fn start(level: LevelFilter) -> io::Result<()> {
+/// Starts logging; threads inherit what signals are blocked, so that comes before.
+pub fn start(level: LevelFilter, format: Format) -> io::Result<()> {
+    let stream = std::env::var("JOURNAL_STREAM").ok();
+    let is_journal = stream.is_some_and(|stream| is_open_at(&stream, io::stderr()));
     let logger = LOGGER.get_or_init(|| Logger {
+        style: Style { format, is_journal },
         queue: Mutex::default(),
         filled: Condvar::new(),
         written: Condvar::new(),
         dropped: AtomicU64::new(0),
     });
-    log::set_max_level(level);
-    if log::set_logger(logger).is_err() {
-        // A logger that is there already is this one.
-        return Ok(());
+    // A logger that is there already is this one.
+    if log::set_logger(logger).is_ok() {
+        panic::set_hook(Box::new(note_panic));
+        let builder = thread::Builder::new().name("log".into()).stack_size(STACK_BYTES);
+        builder.spawn(|| logger.write_all())?;
     }
-    panic::set_hook(Box::new(note_panic));
-    let builder = thread::Builder::new().name("log".into()).stack_size(STACK_BYTES);
-    builder.spawn(|| logger.write_all()).map(|_| ())
+    set_level(level);
+    Ok(())
+}
+
+/// Logs from now on what is of this level or above.
+pub fn set_level(level: LevelFilter) {
+    log::set_max_level(level);
+    if level > log::STATIC_MAX_LEVEL {
+        log::warn!("this build has no {level} lines: {} is the most", log::STATIC_MAX_LEVEL);
+    }
 }
 
 /// Writes an error whatever the level is, and waits until it is out, for a time that is bounded.
@@ -161,7 +183,7 @@ pub fn last_words(module: &str, text: &str) {
     if let Some(logger) = LOGGER.get() {
         // A burst before it must not take its room.
         logger.drain();
-        logger.put(&line(Level::Error, module, text));
+        logger.put(&logger.line(Level::Error, module, text));
         logger.drain();
     }
 }
@@ -186,8 +208,11 @@ fn note_panic(info: &PanicHookInfo<'_>) {
     last_words("panic", &format!("thread {name} at {at}: {what}"));
 }
 
-fn line(level: Level, module: &str, text: &str) -> String {
-    format!("{level} {module}: {}\n", foreign::escaped(text.chars()))
+/// Whether a descriptor is what systemd.exec(5) says journald reads: `DEVICE:INODE`. The variable
+/// alone does not tell, as it is inherited by programs whose output goes elsewhere.
+fn is_open_at(stream: &str, descriptor: impl AsFd) -> bool {
+    let Ok(stat) = fstat(descriptor) else { return false };
+    stream == format!("{}:{}", stat.st_dev, stat.st_ino)
 }
 
 /// Writes a line, however long that takes.
@@ -244,7 +269,7 @@ mod tests {
     #[test]
     fn a_panic_is_told_and_ends_whether_or_not_somebody_reads() {
         if std::env::var_os(VARIABLE).is_some() {
-            start(LevelFilter::Off).expect("a thread");
+            start(LevelFilter::Off, Format::Text).expect("a thread");
             // More than a pipe has room for.
             for _ in 0..2 {
                 last_words("test", &"x".repeat(60_000));
@@ -253,7 +278,7 @@ mod tests {
         }
         let name = "shell::logger::tests::a_panic_is_told_and_ends_whether_or_not_somebody_reads";
         let text = run_again(name, true);
-        let told = text.lines().find(|line| line.starts_with("ERROR panic: "));
+        let told = text.lines().find(|line| line.contains(" ERROR panic: "));
         assert!(told.is_some_and(|line| line.ends_with(": made up\\nfor the test")), "{told:?}");
         assert_eq!(run_again(name, false), "");
     }

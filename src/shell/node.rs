@@ -59,7 +59,11 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 pub fn run(settings: &Settings) -> ExitCode {
     memory::be_thrifty();
     // The signals first: threads inherit that they are blocked.
-    let signals = match Signals::new().and_then(|it| logger::start(settings.log).map(|()| it)) {
+    let prepared = Signals::new().and_then(|signals| {
+        logger::start(settings.log, settings.log_format)?;
+        Ok(signals)
+    });
+    let signals = match prepared {
         Ok(signals) => signals,
         Err(error) => {
             eprintln!("stemedb-edge: {error}");

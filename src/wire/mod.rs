@@ -11,6 +11,7 @@ pub mod frame;
 pub mod grpc;
 pub mod http;
 pub mod json;
+pub mod log_line;
 pub mod membership;
 pub mod metrics;
 pub mod pb;

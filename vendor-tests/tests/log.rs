@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, PipeReader};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Stdio};
 
 use rustix::pipe::fcntl_setpipe_size;
@@ -120,4 +122,78 @@ async fn a_log_that_nobody_reads_holds_nothing_up_and_what_is_lost_is_counted_an
     }
     kill_process(id, Signal::TERM).expect("our child");
     assert!(node.child.wait().expect("our child").success());
+}
+
+/// The lines of a start, as they come, of a node that may be told where they go.
+fn first_lines(settings: &[(&str, &str)], stream: impl Fn(u64, u64) -> String) -> Vec<String> {
+    let (log, end) = std::io::pipe().expect("a pipe");
+    let pipe = std::fs::metadata(format!("/proc/self/fd/{}", end.as_raw_fd())).expect("it is open");
+    let dir = tempfile::tempdir().expect("a temp dir");
+    let mut command = node::command();
+    command.env("STEMEDB_DATA_DIR", dir.path()).env("STEMEDB_BIND_ADDR", "127.0.0.1:0");
+    command.env("STEMEDB_GATEWAY_ADDR", "127.0.0.1:0").env("STEMEDB_RPC_ADDR", "127.0.0.1:0");
+    command.env("JOURNAL_STREAM", stream(pipe.dev(), pipe.ino())).envs(settings.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(end);
+    let mut child = command.spawn().expect("the node starts");
+    drop(command);
+    let mut lines = Vec::new();
+    for line in BufReader::new(log).lines().map(|line| line.expect("UTF-8")) {
+        let is_last = line.contains("listening api=");
+        lines.push(line);
+        if is_last {
+            break;
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(lines.last().is_some_and(|line| line.contains("listening")), "{lines:?}");
+    lines
+}
+
+/// `2026-11-27T00:10:25.123Z`, of this day.
+fn is_time(text: &str) -> bool {
+    let shape: String = text.chars().map(|it| if it.is_ascii_digit() { '0' } else { it }).collect();
+    shape == "0000-00-00T00:00:00.000Z" && &text[..2] == "20"
+}
+
+#[test]
+fn lines_have_a_time_which_journald_adds_itself() {
+    // A stream of another program: the variable is inherited.
+    for line in first_lines(&[], |device, inode| format!("{device}:{}", inode + 1)) {
+        let words: Vec<_> = line.splitn(3, ' ').collect();
+        assert!(is_time(words[0]) && words[1] == "INFO", "{line}");
+    }
+    let journal = |device, inode| format!("{device}:{inode}");
+    let lines = first_lines(&[("STEMEDB_SEED", "a:1"), ("STEMEDB_OPEN_METRICS", "1")], journal);
+    assert!(lines.iter().all(|line| line.starts_with("<6>") || line.starts_with("<4>")));
+    assert!(lines.iter().any(|line| line.starts_with("<6>node: listening api=")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn json_lines_are_objects_whatever_others_send() {
+    for journal in [false, true] {
+        let stream = |device, inode| if journal { format!("{device}:{inode}") } else { "".into() };
+        for line in first_lines(&[("STEMEDB_LOG_FORMAT", "json")], stream) {
+            let text = if journal { line.strip_prefix("<6>").expect("a priority") } else { &line };
+            let object: Value = serde_json::from_str(text).expect("JSON");
+            let keys: Vec<_> = object.as_object().expect("an object").keys().collect();
+            assert_eq!(keys, ["level", "message", "target", "time"], "{line}");
+            assert!(is_time(object["time"].as_str().expect("text")), "{line}");
+        }
+    }
+    let peer = Peer::start(Manner::Refusing, []).await;
+    let seeds = peer.address.to_string();
+    let node = Node::start(&[("STEMEDB_SEEDS", &seeds), ("STEMEDB_LOG_FORMAT", "json")]);
+    let mut number = 0;
+    until("the peer refuses", async || {
+        node.assert(&claim(number)).await;
+        number += 1;
+        node.log().contains(" refuses ")
+    })
+    .await;
+    let log = node.log();
+    let objects = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let refusal = objects.into_iter().find(|it| it["target"] == "calls").expect("a refusal");
+    let message = refusal["message"].as_str().expect("text");
+    assert!(message.ends_with("the shelf is full\\nERROR node: forged \\u{1b}[2J"), "{message}");
 }

@@ -9,7 +9,7 @@ pub mod answer;
 pub mod cluster;
 mod draft;
 mod reader;
-mod text;
+pub(super) mod text;
 
 #[cfg(test)]
 mod tests;

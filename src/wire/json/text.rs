@@ -8,14 +8,14 @@ use super::reader::plain_length;
 use crate::base::digest::write_hex;
 
 /// The JSON of `body`, expected to take about `capacity` bytes.
-pub(super) fn render(body: &impl SerJson, capacity: usize) -> String {
+pub(in crate::wire) fn render(body: &impl SerJson, capacity: usize) -> String {
     let mut state = SerJsonState::new(String::with_capacity(capacity));
     body.ser_json(0, &mut state);
     state.out
 }
 
 /// Text that lives elsewhere, written in long pieces: most of an answer is the inside of strings.
-pub(super) struct Text<'a>(pub(super) &'a str);
+pub(in crate::wire) struct Text<'a>(pub(in crate::wire) &'a str);
 
 impl SerJson for Text<'_> {
     fn ser_json(&self, _: usize, state: &mut SerJsonState) {
