@@ -10,7 +10,7 @@ mod settings;
 mod table;
 mod values;
 
-pub use settings::{SecretSource, Settings};
+pub use settings::{SecretSource, Settings, log_level};
 pub use values::Endpoint;
 
 use std::ffi::{OsStr, OsString};

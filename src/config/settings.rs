@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use log::LevelFilter;
@@ -68,6 +68,8 @@ pub struct Settings {
     pub memory: Option<u64>,
     /// What is logged.
     pub log: LevelFilter,
+    /// The file that has the level instead.
+    pub log_level_file: Option<PathBuf>,
     /// How it is written.
     pub log_format: Format,
     /// Things that are set but do nothing, for the log.
@@ -81,6 +83,16 @@ pub enum SecretSource {
     Text(Secret),
     /// It is the one line of this file, which whoever lists processes does not see.
     File(PathBuf),
+}
+
+impl SecretSource {
+    /// The file that it comes from, if it does.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            SecretSource::Text(_) => None,
+            SecretSource::File(path) => Some(path),
+        }
+    }
 }
 
 impl Settings {
@@ -152,9 +164,8 @@ impl Reader<'_> {
             sync_rate: self.value(SyncRate, |text| rate(text, limits::SYNC_RATE_MIN)),
             scrub_rate: self.value(ScrubRate, |text| rate(text, limits::SCRUB_RATE_MIN)),
             memory: self.optional(Memory, |text| values::bytes(text, capacity::LEAST)),
-            log: self.value(Log, |text| {
-                text.parse().map_err(|_| "takes error, warn, info, debug, trace or off".to_string())
-            }),
+            log: self.value(Log, log_level),
+            log_level_file: self.log_level_file(),
             log_format: self.value(LogFormat, |text| match text {
                 "text" => Ok(Format::Text),
                 "json" => Ok(Format::Json),
@@ -174,6 +185,17 @@ impl Reader<'_> {
             Some((text, _)) => PathBuf::from(text),
             None => PathBuf::from(Name::DataDir.setting().default),
         }
+    }
+
+    fn log_level_file(&mut self) -> Option<PathBuf> {
+        let path = self.given(Name::LogLevelFile).map(|(path, _)| PathBuf::from(path))?;
+        if path.as_os_str().is_empty() {
+            self.refuse(Name::LogLevelFile, "takes the path of a file with the level in it");
+        } else if self.given(Name::Log).is_some() {
+            let hint = "STEMEDB_LOG is given too: one of them is enough";
+            self.refuse(Name::LogLevelFile, hint);
+        }
+        Some(path)
     }
 
     /// The value or its default.
@@ -295,6 +317,11 @@ impl Reader<'_> {
     }
 }
 
+/// The level that a word names.
+pub fn log_level(text: &str) -> Result<LevelFilter, String> {
+    text.parse().map_err(|_| "takes error, warn, info, debug, trace or off".to_string())
+}
+
 fn durability(text: &str) -> Parsed<Durability> {
     match text {
         "immediate" => Ok(Durability::Immediate),
@@ -376,6 +403,7 @@ mod tests {
             (SyncRate, "10"),
             (ScrubRate, "0"),
             (Log, "loud"),
+            (LogLevelFile, ""),
             (LogFormat, "xml"),
         ];
         let given = wrong.map(|(name, value)| (name, value, Origin::Flag));

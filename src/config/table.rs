@@ -71,6 +71,7 @@ pub(super) enum Name {
     ScrubRate,
     Memory,
     Log,
+    LogLevelFile,
     LogFormat,
 }
 
@@ -90,7 +91,7 @@ const fn row(
 }
 
 /// All settings, in the order of [`Name`].
-pub(super) const SETTINGS: [Setting; 28] = [
+pub(super) const SETTINGS: [Setting; 29] = [
     row("STEMEDB_DATA_DIR", "DIR", "./data", "where the log and the node id live"),
     row("STEMEDB_BIND_ADDR", "IP:PORT", "127.0.0.1:18180", "HTTP API"),
     row("STEMEDB_GATEWAY_ADDR", "IP:PORT", "127.0.0.1:18181", "HTTP gateway"),
@@ -133,6 +134,7 @@ pub(super) const SETTINGS: [Setting; 28] = [
     row("STEMEDB_SCRUB_RATE", "BYTES|off", "256K", "bytes a second read again to find damage"),
     row("STEMEDB_MEMORY", "BYTES", "the cgroup's or all", "memory that all bounds follow"),
     row("STEMEDB_LOG", "LEVEL", "info", "error, warn, info, debug, trace, off"),
+    row("STEMEDB_LOG_LEVEL_FILE", "FILE", "none", "a file with that level, read again on SIGHUP"),
     row("STEMEDB_LOG_FORMAT", "FORMAT", "text", "text, or json: an object a line"),
 ];
 

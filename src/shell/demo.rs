@@ -18,7 +18,7 @@ use http::Method;
 
 use super::ask;
 use super::reactor::{self, Timer};
-use super::signals::Signals;
+use super::signals::{Signal, Signals};
 use super::status::{Cluster, Health};
 
 /// How long a step may take before the demo gives up.
@@ -77,7 +77,8 @@ struct Demo {
 
 /// Runs until it is interrupted.
 pub fn run() -> ExitCode {
-    let prepared = reactor::current().and_then(|reactor| Ok((reactor, Signals::new()?)));
+    // Its nodes live on when their terminal goes: the demo has to end them.
+    let prepared = reactor::current().and_then(|reactor| Ok((reactor, Signals::new(Signal::ALL)?)));
     let (reactor, signals) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return fail(&error.to_string()),

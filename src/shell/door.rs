@@ -5,6 +5,9 @@
 //!
 //! Never: keeps a key as it is, takes longer for a key that is nearly right.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use http::Method;
 use http::request::Parts;
 
@@ -13,21 +16,28 @@ use crate::base::secret::Fingerprint;
 use crate::wire::http::API_KEY;
 use crate::wire::rejection::Rejection;
 
-/// Who may come in.
+/// Who may come in; clones share the key.
+#[derive(Clone)]
 pub struct Door {
-    key: Option<Fingerprint>,
+    key: Rc<Cell<Option<Fingerprint>>>,
     open_metrics: bool,
 }
 
 impl Door {
     /// Asks for `key`; without one everybody may come in.
     pub fn new(key: Option<&Secret>, open_metrics: bool) -> Door {
-        Door { key: key.map(Secret::fingerprint), open_metrics }
+        Door { key: Rc::new(Cell::new(key.map(Secret::fingerprint))), open_metrics }
+    }
+
+    /// Asks for another key from now on; whether it is another one.
+    pub fn change_key(&self, key: &Secret) -> bool {
+        let before = self.key.replace(Some(key.fingerprint()));
+        !before.is_some_and(|before| before.matches(key.expose().as_bytes()))
     }
 
     /// Whether the request may be answered.
     pub fn admit(&self, head: &Parts) -> Result<(), Rejection> {
-        let Some(key) = &self.key else { return Ok(()) };
+        let Some(key) = self.key.get() else { return Ok(()) };
         let path = head.uri.path();
         let is_open = head.method == Method::OPTIONS
             || path == "/v1/health"
@@ -69,6 +79,11 @@ mod tests {
         for request in ["GET /v1/health", "OPTIONS /v1/assert"] {
             assert_eq!(admitted(&door, request, None), Ok(()), "{request}");
         }
+        let (clone, next) = (door.clone(), Secret::new("next").expect("a secret"));
+        assert!(!door.change_key(&key) && door.change_key(&next) && !door.change_key(&next));
+        assert_eq!(admitted(&clone, "GET /v1/query", Some("next")), Ok(()));
+        let old = admitted(&clone, "GET /v1/query", Some("open-sesame"));
+        assert_eq!(old, Err(Rejection::KeyWrong));
         assert_eq!(admitted(&Door::new(Some(&key), true), "GET /metrics", None), Ok(()));
         assert_eq!(admitted(&Door::new(None, false), "GET /v1/query", None), Ok(()));
     }

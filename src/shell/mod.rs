@@ -36,6 +36,7 @@ pub mod pool;
 pub mod process;
 pub mod reactor;
 mod rebuild;
+mod reload;
 pub mod resolve;
 pub mod scans;
 pub mod scrub;

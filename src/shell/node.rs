@@ -3,6 +3,7 @@
 //! In: settings. Out: an exit code. Never: goes on after a write or a flush failed.
 
 use std::cell::Cell;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use async_executor::LocalExecutor;
 use futures_lite::future;
+use log::LevelFilter;
 
 use super::anti_entropy::Peers;
 use super::api::{Api, Surroundings};
@@ -28,6 +30,7 @@ use super::policed::Policed;
 use super::pool::Pool;
 use super::reactor::{self, Timer};
 use super::rebuild::{self, Rebuilt};
+use super::reload::{self, Reload};
 use super::scrub::{Scrubbed, Scrubber};
 use super::signals::{Signal, Signals};
 use super::socket::{self, TcpListener};
@@ -37,7 +40,7 @@ use super::verify::Verifier;
 use super::{grpc, http, log_limit, logger, memory, secrets, starting};
 use crate::base::{Capacity, Moment, Secret, capacity, limits};
 use crate::cluster::{self, Cluster};
-use crate::config::{Endpoint, Settings};
+use crate::config::{Endpoint, SecretSource, Settings};
 use crate::journal::{self, CommitQueue, Position};
 use crate::replica::Replica;
 use crate::sketch::Key;
@@ -59,8 +62,9 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 pub fn run(settings: &Settings) -> ExitCode {
     memory::be_thrifty();
     // The signals first: threads inherit that they are blocked.
-    let prepared = Signals::new().and_then(|signals| {
-        logger::start(settings.log, settings.log_format)?;
+    let prepared = Signals::new(Signal::ALL).map_err(text).and_then(|signals| {
+        let level = log_level(settings)?;
+        logger::start(level, settings.log_format).map_err(text)?;
         Ok(signals)
     });
     let signals = match prepared {
@@ -85,16 +89,41 @@ pub fn run(settings: &Settings) -> ExitCode {
     code
 }
 
+fn text(error: std::io::Error) -> String {
+    error.to_string()
+}
+
+fn log_level(settings: &Settings) -> Result<LevelFilter, String> {
+    let Some(path) = &settings.log_level_file else { return Ok(settings.log) };
+    let level = reload::level_in(File::open(path).map_err(text));
+    level.map_err(|why| format!("{} {}: {why}", reload::LOG_LEVEL_FILE, path.display()))
+}
+
+/// What SIGHUP reads again.
+fn reload(settings: &Settings, door: Door) -> Reload {
+    let mut reload = Reload::default();
+    let level = settings.log_level_file.as_deref();
+    reload.add(reload::LOG_LEVEL_FILE, level, reload::take_level);
+    let key = settings.api_key.as_ref().and_then(SecretSource::path);
+    reload.add("STEMEDB_ROOT_API_KEY_FILE", key, move |path| {
+        let key = secrets::load_again(path, "STEMEDB_ROOT_API_KEY")?;
+        Ok(door.change_key(&key).then(|| "another root API key".to_owned()))
+    });
+    reload
+}
+
 /// A node that is bound and recovered, and serves from now on.
 struct Node {
     capacity: Capacity,
     memory: u64,
     signals: Signals,
+    /// Asks to reload, and who is asked.
+    reloads: (Sender<()>, Receiver<()>),
     driver: Rc<Driver>,
     healer: Healer,
     scrubber: Scrubber,
     cluster_key: Option<Secret>,
-    api_key: Option<Secret>,
+    door: Door,
     api: TcpListener,
     gateway: TcpListener,
     rpc: TcpListener,
@@ -106,7 +135,6 @@ struct Node {
 
 /// Binds before the first change on disk; `None` if it is asked to stop meanwhile.
 fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> {
-    let text = |error: std::io::Error| error.to_string();
     let memory = settings.memory.or_else(memory::available).unwrap_or(capacity::FULL);
     let capacity = Capacity::of(memory);
     let api = bind("bind-addr", settings.bind_addr, &capacity)?;
@@ -130,6 +158,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
         // Higher than in any life before.
         incarnation: driver::wall().0,
     };
+    let reloads = async_channel::bounded(1);
     let log = directory.log().to_owned();
     let key = Key::new(cluster_key.as_ref());
     let checkpoint = Checkpoint::new(&settings.data_dir, key);
@@ -140,7 +169,8 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
     let listeners = [(&api, of_api), (&gateway, of_gateway)];
     let reading = move || rebuild::rebuild(&log, key, &kept, capacity.rows);
     let bounds = http::Bounds::of(&capacity);
-    let recovered = starting::serve_while(listeners, (door, bounds), &signals, reading);
+    let recovered =
+        starting::serve_while(listeners, (door.clone(), bounds), (&signals, &reloads.0), reading);
     let Some(recovered) = recovered.map_err(text)? else { return Ok(None) };
     let found = recovered.map_err(|fault| fault.to_string())?;
     let (unreadable, unread) = async_channel::bounded(limits::UNREADABLE_MAX);
@@ -160,11 +190,12 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
         capacity,
         memory,
         signals,
+        reloads,
         driver,
         healer,
         scrubber,
         cluster_key,
-        api_key,
+        door,
         api,
         gateway,
         rpc,
@@ -259,6 +290,8 @@ impl Node {
         tasks.spawn(run_driver(self.driver.clone()));
         tasks.spawn(trim_after_bursts());
         tasks.spawn(log_limit::tell_left_out());
+        let reload = reload(settings, self.door.clone());
+        tasks.spawn(reload.run(self.reloads.1.clone()));
         let scrubbed = self.scrubber.done();
         keep_whole(self.healer, pool.clone(), self.scrubber, settings.scrub_rate, &tasks);
         let (stop, stopped) = async_channel::bounded::<()>(1);
@@ -269,8 +302,7 @@ impl Node {
         let grpc = grpc::Server::new(services, key, grpc::Bounds::of(&self.capacity));
         let counts: [Rc<http::Counts>; 2] = Default::default();
         let around = surroundings(self.memory, (&pool, &grpc), &counts, scrubbed);
-        let door = Door::new(self.api_key.as_ref(), settings.open_metrics);
-        let api = Api::new(self.driver.clone(), peers, door, around);
+        let api = Api::new(self.driver.clone(), peers, self.door.clone(), around);
         let unsent = self.capacity.http_unsent;
         let gateway = Gateway::new(api.clone(), self.driver.clone(), holders, unsent);
         let ([at_api, at_gateway], [of_api, of_gateway]) = (counts, self.policies);
@@ -286,13 +318,12 @@ impl Node {
             ExitCode::SUCCESS
         };
         let asked = async {
-            let signal = self.signals.next().await;
-            let name = if matches!(signal, Ok(Signal::Interrupt)) { "SIGINT" } else { "SIGTERM" };
-            log::info!("stopping on {name}");
+            let signal = self.signals.next_stop(&self.reloads.0).await;
+            log::info!("stopping on {}", signal.unwrap_or(Signal::Terminate).name());
             membership.leave().await;
             stop.close();
             // A second signal ends the waiting.
-            let _ = self.signals.next().await;
+            let _ = self.signals.next_stop(&self.reloads.0).await;
             ExitCode::SUCCESS
         };
         let failed = async {

@@ -1,8 +1,8 @@
 //! What the program asks of the system before anything else.
 //!
-//! In: nothing. Out: a process whose files others cannot read, that a limit on the size of files
-//! does not kill, and that may open as many files as it is allowed to. Never: fails; what the
-//! system refuses stays as it was.
+//! In: nothing. Out: a process whose files others cannot read, that no stray signal and no limit on
+//! the size of files kills, and that may open as many files as it is allowed to. Never: fails; what
+//! the system refuses stays as it was.
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
@@ -17,15 +17,32 @@ pub fn prepare() {
     let files = getrlimit(Resource::Nofile);
     // The soft limit is 1024 for programs that call select(2); this one does not.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
-    ignore_file_size_signal();
+    ignore_signals();
 }
 
-/// A write past `ulimit -f` fails with `EFBIG`, which is an obstacle like a full disk.
+/// Signals that end a process that did not ask for them: timers, descriptors and power supplies
+/// that it has none of, and what operators send to programs that know more. SIGPIPE is ignored by
+/// the standard library.
+const IGNORED: [libc::c_int; 9] = [
+    // A write past `ulimit -f` fails with `EFBIG`, which is an obstacle like a full disk.
+    libc::SIGXFSZ,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGIO,
+    libc::SIGPWR,
+    libc::SIGSTKFLT,
+];
+
 #[allow(unsafe_code)]
-fn ignore_file_size_signal() {
-    // SAFETY: `signal` takes two numbers and touches no memory of ours; ignoring a signal runs no
-    // code of this program.
-    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+fn ignore_signals() {
+    for signal in IGNORED {
+        // SAFETY: `signal` takes two numbers and touches no memory of ours; ignoring a signal runs
+        // no code of this program.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
 }
 
 /// Sockets get descriptors below this number, so that some are left for the log: the system always

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::reload;
 use crate::base::Secret;
 use crate::config::SecretSource;
 
@@ -18,14 +19,27 @@ pub fn load(source: &SecretSource, variable: &str) -> Result<Secret, String> {
     match source {
         SecretSource::Text(secret) => Ok(secret.clone()),
         SecretSource::File(path) => {
-            let (secret, mode) =
-                read(path).map_err(|why| format!("{variable}_FILE {}: {why}", path.display()))?;
-            if is_open(mode) {
-                let path = path.display();
-                log::warn!("{variable}_FILE {path} can be read by every user: chmod 0600 {path}");
-            }
-            Ok(secret)
+            let secret = File::open(path).map_err(|error| error.to_string()).and_then(|file| {
+                warn_if_open(&file, path, variable);
+                secret_in(file)
+            });
+            secret.map_err(|why| format!("{variable}_FILE {}: {why}", path.display()))
         }
+    }
+}
+
+/// The secret in a file that is read again.
+pub(super) fn load_again(path: &Path, variable: &str) -> Result<Secret, String> {
+    let file = reload::open_again(path)?;
+    warn_if_open(&file, path, variable);
+    secret_in(file)
+}
+
+fn warn_if_open(file: &File, path: &Path, variable: &str) {
+    let mode = file.metadata().map(|metadata| metadata.permissions().mode());
+    if mode.is_ok_and(is_open) {
+        let path = path.display();
+        log::warn!("{variable}_FILE {path} can be read by every user: chmod 0600 {path}");
     }
 }
 
@@ -34,13 +48,16 @@ fn is_open(mode: u32) -> bool {
     mode & 0o004 != 0
 }
 
-fn read(path: &Path) -> Result<(Secret, u32), String> {
+fn secret_in(file: File) -> Result<Secret, String> {
+    Ok(Secret::new(&line_in(file)?)?)
+}
+
+/// The text of a file, without the end of its line.
+pub(super) fn line_in(file: File) -> Result<String, String> {
     let mut text = String::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    let mode = file.metadata().map_err(|error| error.to_string())?.permissions().mode();
     file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
-    Ok((Secret::new(line.strip_suffix('\r').unwrap_or(line))?, mode))
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
 
 #[cfg(test)]

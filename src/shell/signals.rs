@@ -1,7 +1,8 @@
-//! The signals that ask the program to stop, as events of the reactor.
+//! The signals that ask the program to stop or to reload, as events of the reactor.
 //!
-//! In: SIGINT and SIGTERM. Out: a future of the next one. They are taken from the process for good,
-//! so that nothing is interrupted in the middle; a caller that is done waiting exits by itself.
+//! In: SIGINT, SIGTERM, SIGHUP. Out: a future of the next one. They are taken from the process for
+//! good, so that nothing is interrupted in the middle; a caller that is done waiting exits by
+//! itself.
 //!
 //! Never: runs code in a signal handler.
 
@@ -11,6 +12,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use async_channel::Sender;
 use rustix::io::Errno;
 
 use super::reactor::{self, Reactor, Source};
@@ -18,16 +20,43 @@ use super::reactor::{self, Reactor, Source};
 /// What the kernel writes per signal: `struct signalfd_siginfo`.
 const RECORD_BYTES: usize = 128;
 
-/// Somebody asked the program to stop.
+/// What the program is asked to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
     /// Ctrl-C on a terminal.
     Interrupt,
     /// A supervisor's request.
     Terminate,
+    /// A request to reload, or the end of the terminal.
+    HangUp,
 }
 
-/// SIGINT and SIGTERM, blocked and readable.
+impl Signal {
+    /// Those that ask to stop.
+    pub const STOPS: &[Signal] = &[Signal::Interrupt, Signal::Terminate];
+    /// All of them.
+    pub const ALL: &[Signal] = &[Signal::Interrupt, Signal::Terminate, Signal::HangUp];
+
+    /// Its number, which is the same on all systems.
+    pub fn number(self) -> u8 {
+        match self {
+            Signal::HangUp => 1,
+            Signal::Interrupt => 2,
+            Signal::Terminate => 15,
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Signal::HangUp => "SIGHUP",
+            Signal::Interrupt => "SIGINT",
+            Signal::Terminate => "SIGTERM",
+        }
+    }
+}
+
+/// Some signals, blocked and readable.
 pub struct Signals {
     descriptor: OwnedFd,
     source: Rc<Source>,
@@ -36,8 +65,8 @@ pub struct Signals {
 
 impl Signals {
     /// Takes the signals over. Threads inherit this, so it comes before the first is made.
-    pub fn new() -> io::Result<Signals> {
-        let descriptor = take_over()?;
+    pub fn new(taken: &[Signal]) -> io::Result<Signals> {
+        let descriptor = take_over(taken)?;
         let reactor = reactor::current()?;
         let source = reactor.watch(&descriptor)?;
         Ok(Signals { descriptor, source, reactor })
@@ -48,6 +77,19 @@ impl Signals {
         poll_fn(|context| self.poll_next(context)).await
     }
 
+    /// The next one that asks to stop; those before it that ask to reload go to `reloads`, where
+    /// one that waits stands for all.
+    pub async fn next_stop(&self, reloads: &Sender<()>) -> io::Result<Signal> {
+        loop {
+            match self.next().await? {
+                Signal::HangUp => {
+                    let _ = reloads.try_send(());
+                }
+                stop => return Ok(stop),
+            }
+        }
+    }
+
     fn poll_next(&self, context: &mut Context<'_>) -> Poll<io::Result<Signal>> {
         loop {
             ready!(self.source.poll_readable(context));
@@ -56,9 +98,10 @@ impl Signals {
                 Ok(RECORD_BYTES) => {
                     let [a, b, c, d, ..] = record;
                     let number = u32::from_ne_bytes([a, b, c, d]);
-                    let is_interrupt = number == libc::SIGINT.cast_unsigned();
-                    let signal = if is_interrupt { Signal::Interrupt } else { Signal::Terminate };
-                    return Poll::Ready(Ok(signal));
+                    let mut all = Signal::ALL.iter();
+                    if let Some(signal) = all.find(|it| u32::from(it.number()) == number) {
+                        return Poll::Ready(Ok(*signal));
+                    }
                 }
                 Ok(_) | Err(Errno::AGAIN) => self.source.drained(),
                 Err(Errno::INTR) => {}
@@ -75,15 +118,16 @@ impl Drop for Signals {
 }
 
 #[allow(unsafe_code)]
-fn take_over() -> io::Result<OwnedFd> {
+fn take_over(taken: &[Signal]) -> io::Result<OwnedFd> {
     let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // SAFETY: `sigemptyset` initialises the set that the other calls read; none keeps the pointer;
     // the descriptor is new, checked, and owned by nobody else.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
-        libc::sigaddset(set.as_mut_ptr(), libc::SIGINT);
-        libc::sigaddset(set.as_mut_ptr(), libc::SIGTERM);
+        for signal in taken {
+            libc::sigaddset(set.as_mut_ptr(), signal.number().into());
+        }
         let blocked = libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
         if blocked != 0 {
             return Err(io::Error::from_raw_os_error(blocked));
@@ -105,12 +149,16 @@ mod tests {
     #[test]
     #[allow(unsafe_code)]
     fn a_signal_of_this_thread_is_an_event() {
-        let signals = Signals::new().expect("this thread may block signals");
-        // SAFETY: `raise` takes a number and touches no memory of ours. It signals this thread
-        // alone, so that the test's other threads, which block nothing, live on.
-        assert_eq!(unsafe { libc::raise(libc::SIGTERM) }, 0);
+        let signals = Signals::new(Signal::ALL).expect("this thread may block signals");
+        let (reloads, asked) = async_channel::bounded(1);
         let reactor = reactor::current().expect("a reactor");
-        let signal = reactor.block_on(&LocalExecutor::new(), signals.next());
+        for signal in [libc::SIGHUP, libc::SIGTERM] {
+            // SAFETY: `raise` takes a number and touches no memory of ours. It signals this thread
+            // alone, so that the test's other threads, which block nothing, live on.
+            assert_eq!(unsafe { libc::raise(signal) }, 0);
+        }
+        let signal = reactor.block_on(&LocalExecutor::new(), signals.next_stop(&reloads));
         assert_eq!(signal.expect("readable"), Signal::Terminate);
+        assert_eq!(asked.try_recv(), Ok(()));
     }
 }

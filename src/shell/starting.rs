@@ -9,6 +9,7 @@ use std::io;
 use std::rc::Rc;
 use std::thread;
 
+use async_channel::Sender;
 use async_executor::LocalExecutor;
 use bytes::Bytes;
 use futures_lite::future;
@@ -33,7 +34,7 @@ use crate::wire::rejection::Rejection;
 pub(super) fn serve_while<T: Send + 'static>(
     listeners: [(&TcpListener, Policy); 2],
     (door, bounds): (Door, Bounds),
-    signals: &Signals,
+    (signals, reloads): (&Signals, &Sender<()>),
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Option<T>> {
     let (done, outcome) = async_channel::bounded(1);
@@ -63,7 +64,7 @@ pub(super) fn serve_while<T: Send + 'static>(
     let waiting = async {
         let asked = async {
             // A signal that cannot be read is one all the same.
-            let _ = signals.next().await;
+            let _ = signals.next_stop(reloads).await;
             None
         };
         let worked = async { Some(outcome.recv().await.expect("recovery does not panic")) };
@@ -102,6 +103,7 @@ mod tests {
     use std::net::{SocketAddr, TcpStream};
     use std::sync::mpsc;
 
+    use super::super::signals::Signal;
     use super::*;
     use crate::wire::http::policy::Hosts;
 
@@ -116,7 +118,7 @@ mod tests {
 
     #[test]
     fn metrics_are_there_while_the_log_is_read() {
-        let signals = Signals::new().expect("this thread may block signals");
+        let signals = Signals::new(Signal::ALL).expect("this thread may block signals");
         let bind = || TcpListener::bind("127.0.0.1:0".parse().expect("an address"));
         let (api, gateway) = (bind().expect("a free port"), bind().expect("a free port"));
         let doors = [&api, &gateway].map(|door| door.local_addr().expect("it is bound"));
@@ -144,9 +146,9 @@ mod tests {
             let address = listener.local_addr().expect("it is bound").ip();
             (listener, Policy { hosts: Hosts::new(None, None, address), ..Policy::default() })
         });
-        let found =
-            serve_while(listeners, (door, Bounds::default()), &signals, work).expect("it serves");
-        assert_eq!(found, Some(7));
+        let (reloads, _) = async_channel::bounded(1);
+        let found = serve_while(listeners, (door, Bounds::default()), (&signals, &reloads), work);
+        assert_eq!(found.expect("it serves"), Some(7));
         asking.join().expect("all answers were right");
     }
 }

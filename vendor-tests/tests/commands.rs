@@ -38,8 +38,8 @@ async fn status_shows_members_shards_and_roots() {
     assert_eq!(run(&["status", "nowhere"]).0, 2);
 }
 
-#[test]
-fn the_demo_tells_its_story_and_leaves_nothing_behind() {
+/// What the demo says until a line has these words, and then a signal ends it.
+fn demo(words: &str, signal: &str) -> String {
     let place = tempfile::tempdir().expect("a temp dir");
     let mut demo = command()
         .arg("demo")
@@ -50,16 +50,28 @@ fn the_demo_tells_its_story_and_leaves_nothing_behind() {
     let mut story = Vec::new();
     for line in BufReader::new(demo.stdout.take().expect("piped")).lines() {
         story.push(line.expect("text"));
-        if story.last().is_some_and(|line| line.contains("grpcurl")) {
+        if story.last().is_some_and(|line| line.contains(words)) {
             let pid = demo.id().to_string();
-            assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
+            assert!(Command::new("kill").args([signal, &pid]).status().expect("kill").success());
         }
     }
     let story = story.join("\n");
     assert!(demo.wait().expect("our child").success(), "{story}");
+    assert_eq!(std::fs::read_dir(place.path()).expect("it is there").count(), 0);
+    story
+}
+
+#[test]
+fn the_demo_tells_its_story_and_leaves_nothing_behind() {
+    let story = demo("grpcurl", "-INT");
     for part in ["same 6 claims", "is Suspect", "is Dead", "on other ports", "c has what it missed"]
     {
         assert!(story.contains(part), "{part}:\n{story}");
     }
-    assert_eq!(std::fs::read_dir(place.path()).expect("it is there").count(), 0);
+}
+
+/// Its nodes live on by themselves when a terminal goes.
+#[test]
+fn the_demo_ends_with_its_terminal() {
+    demo("same 6 claims", "-HUP");
 }

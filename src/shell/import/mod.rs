@@ -84,8 +84,8 @@ pub fn run(import: &Import) -> ExitCode {
         End::Unusable(why) => fail(&why, 2),
         End::Input(why) => fail(&why, 1),
         End::Node(why) => fail(&why, 3),
-        End::Signal(Signal::Interrupt) => ExitCode::from(130),
-        End::Signal(Signal::Terminate) => ExitCode::from(143),
+        // As shells say it.
+        End::Signal(signal) => ExitCode::from(128 + signal.number()),
     }
 }
 
@@ -235,7 +235,8 @@ fn resolve(to: &Endpoint) -> Result<Vec<SocketAddr>, String> {
 }
 
 fn carry_out(job: &Rc<Job>, input: Input, concurrency: usize) -> End {
-    let prepared = reactor::current().and_then(|reactor| Ok((reactor, Signals::new()?)));
+    let prepared =
+        reactor::current().and_then(|reactor| Ok((reactor, Signals::new(Signal::STOPS)?)));
     let (reactor, signals) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return End::Unusable(format!("preparing to wait: {error}")),
