@@ -38,6 +38,7 @@ pub mod reactor;
 mod rebuild;
 mod reload;
 pub mod resolve;
+mod risks;
 pub mod scans;
 pub mod scrub;
 pub mod secrets;

@@ -37,7 +37,7 @@ use super::socket::{self, TcpListener};
 use super::sync_service::SyncService;
 use super::tasks::Tasks;
 use super::verify::Verifier;
-use super::{grpc, http, log_limit, logger, memory, secrets, starting};
+use super::{grpc, http, log_limit, logger, memory, risks, secrets, starting};
 use crate::base::{Capacity, Moment, Secret, capacity, limits};
 use crate::cluster::{self, Cluster};
 use crate::config::{Endpoint, SecretSource, Settings};
@@ -179,11 +179,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
     let driver = driver.map_err(|fault| fault.to_string())?;
     log::info!("memory budget={} MiB", memory >> 20);
     log::info!("listening api={api_bound} gateway={gateway_bound} rpc={rpc_bound} node={node}");
-    if cluster_key.is_none() && !rpc_bound.ip().is_loopback() {
-        log::warn!(
-            "gRPC is open to everybody who reaches {rpc_bound}: STEMEDB_CLUSTER_KEY closes it"
-        );
-    }
+    risks::warn(settings);
     let scrubber = Scrubber::new(driver.clone(), directory.log(), unreadable);
     let healer = Healer::new(driver.clone(), unread, checkpoint.clone());
     Ok(Some(Node {

@@ -197,3 +197,28 @@ async fn json_lines_are_objects_whatever_others_send() {
     let message = refusal["message"].as_str().expect("text");
     assert!(message.ends_with("the shelf is full\\nERROR node: forged \\u{1b}[2J"), "{message}");
 }
+
+#[tokio::test]
+async fn each_risky_setting_is_one_warning_at_the_start() {
+    const ADDRESSES: [&str; 3] = ["STEMEDB_BIND_ADDR", "STEMEDB_GATEWAY_ADDR", "STEMEDB_RPC_ADDR"];
+    let open = ADDRESSES.map(|name| (name, "0.0.0.0:0"));
+    let keys = [
+        ("STEMEDB_AUTH_ENABLED", "true"),
+        ("STEMEDB_ROOT_API_KEY", "open-sesame"),
+        ("STEMEDB_CLUSTER_KEY", "correct-horse"),
+    ];
+    let skip = [("STEMEDB_UNSAFE_SKIP_SIGNATURES", "true")];
+    for (settings, expected) in [
+        (vec![], vec![]),
+        ([&open[..], &keys].concat(), vec![]),
+        (skip.to_vec(), vec!["STEMEDB_UNSAFE_SKIP_SIGNATURES"]),
+        (open.to_vec(), vec!["API at 0.0.0.0:0", "gateway at 0.0.0.0:0", "gRPC at 0.0.0.0:0"]),
+    ] {
+        let mut node = Node::start(&settings);
+        assert!(node.stop().success());
+        let log = node.log();
+        let warnings: Vec<_> = log.lines().filter(|line| line.starts_with("WARN ")).collect();
+        assert_eq!(warnings.len(), expected.len(), "{log}");
+        assert!(warnings.iter().zip(expected).all(|(line, words)| line.contains(words)), "{log}");
+    }
+}
