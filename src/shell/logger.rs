@@ -140,7 +140,7 @@ impl Logger {
             }
             lost += dropped;
             if lost > 0 {
-                let notice = format!("{lost} log lines were dropped, as nothing took them");
+                let notice = format!("{lost} log lines were dropped: nothing took them");
                 if write(self.line(Level::Warn, OWN, &notice).as_bytes()).is_ok() {
                     lost = 0;
                 }
@@ -205,7 +205,7 @@ fn note_panic(info: &PanicHookInfo<'_>) {
     let name = thread::current().name().unwrap_or("unnamed").to_owned();
     let at = info.location().map(ToString::to_string).unwrap_or_default();
     let what = info.payload_as_str().unwrap_or("no text");
-    last_words("panic", &format!("thread {name} at {at}: {what}"));
+    last_words("panic", &format!("thread {name} failed at {at}: {what}"));
 }
 
 /// Whether a descriptor is what systemd.exec(5) says journald reads: `DEVICE:INODE`. The variable
