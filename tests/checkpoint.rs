@@ -331,3 +331,18 @@ fn an_index_with_a_lost_record_is_not_kept() {
     assert!(!folder.manifest().exists(), "the one that was there speaks of a record that is none");
     assert_eq!(store.find(&claim(RECORDS).digest(), &reader), Some(recovered.tail));
 }
+
+/// The node that saves it was started under another key, and changed it since.
+#[test]
+fn an_index_is_kept_under_the_key_that_its_sketch_has() {
+    let folder = Folder::filled("rekey");
+    let (_, mut store) = folder.keep();
+    let key = Key::new(Some(&Secret::new("another").expect("a secret")));
+    store.begin_rekey(key);
+    while !store.rekey_step(100) {}
+    folder.checkpoint().save(&store.state().expect("all is in runs")).expect("written");
+    assert!(folder.checkpoint().load().fitting().is_none(), "the old key reads it wrong");
+    let again = Checkpoint::new(&folder.0, key).load().fitting();
+    let (_, again) = again.expect("nothing changed");
+    assert_eq!(again.sketch().cells(0, 100), store.sketch().cells(0, 100));
+}

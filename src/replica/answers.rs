@@ -5,6 +5,7 @@
 
 use super::Replica;
 use crate::base::{Digest, limits};
+use crate::sketch::Key;
 use crate::store::{LeafScan, Root, Store};
 use crate::sync::{Answering, Cursor, SketchReply, SketchRequest};
 
@@ -38,6 +39,16 @@ impl Replica {
         let root = self.store.root_step(budget, rows)?;
         self.ranges.note_root(&root);
         Some(root)
+    }
+
+    /// Begins to make the sketch under another key; [`Replica::rekey_step`] does the work.
+    pub fn begin_rekey(&mut self, key: Key) {
+        self.store.begin_rekey(key);
+    }
+
+    /// Lists about `budget` hashes more; true when the sketch is the new one.
+    pub fn rekey_step(&mut self, budget: usize) -> bool {
+        self.store.rekey_step(budget)
     }
 
     /// Answers a peer that wants to know what differs; `Err`: it takes a while to say.

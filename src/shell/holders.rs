@@ -40,6 +40,11 @@ impl KeyHolders {
         shown.insert(*node, api_addr.clone());
     }
 
+    /// The cluster has another key from now on, which nobody has shown.
+    pub fn forget_all(&self) {
+        self.shown.borrow_mut().clear();
+    }
+
     /// Whether a member whose API is there may see API keys.
     pub fn is_trusted(&self, node: NodeId, api_addr: &str) -> bool {
         match self.has_key {
@@ -82,6 +87,8 @@ mod tests {
         assert!(!holders.is_trusted(one.node, "10.0.0.66:80"), "diverted");
         assert!(!holders.is_trusted(NodeId([2; 16]), &one.api_addr), "another member");
         assert!(!holders.is_trusted(NodeId([2; 16]), "127.0.0.1:18180"));
+        holders.forget_all();
+        assert!(!holders.is_trusted(one.node, &one.api_addr), "it showed another key");
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! In: settings. Out: an exit code. Never: goes on after a write or a flush failed.
 
 use std::cell::Cell;
-use std::fs::File;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -12,7 +11,6 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use async_executor::LocalExecutor;
 use futures_lite::future;
-use log::LevelFilter;
 
 use super::anti_entropy::Peers;
 use super::api::{Api, Surroundings};
@@ -40,7 +38,7 @@ use super::verify::Verifier;
 use super::{grpc, http, log_limit, logger, memory, risks, secrets, starting};
 use crate::base::{Capacity, Moment, Secret, capacity, limits};
 use crate::cluster::{self, Cluster};
-use crate::config::{Endpoint, SecretSource, Settings};
+use crate::config::{Endpoint, Settings};
 use crate::journal::{self, CommitQueue, Position};
 use crate::replica::Replica;
 use crate::sketch::Key;
@@ -63,7 +61,7 @@ pub fn run(settings: &Settings) -> ExitCode {
     memory::be_thrifty();
     // The signals first: threads inherit that they are blocked.
     let prepared = Signals::new(Signal::ALL).map_err(text).and_then(|signals| {
-        let level = log_level(settings)?;
+        let level = reload::log_level(settings)?;
         logger::start(level, settings.log_format).map_err(text)?;
         Ok(signals)
     });
@@ -91,25 +89,6 @@ pub fn run(settings: &Settings) -> ExitCode {
 
 fn text(error: std::io::Error) -> String {
     error.to_string()
-}
-
-fn log_level(settings: &Settings) -> Result<LevelFilter, String> {
-    let Some(path) = &settings.log_level_file else { return Ok(settings.log) };
-    let level = reload::level_in(File::open(path).map_err(text));
-    level.map_err(|why| format!("{} {}: {why}", reload::LOG_LEVEL_FILE, path.display()))
-}
-
-/// What SIGHUP reads again.
-fn reload(settings: &Settings, door: Door) -> Reload {
-    let mut reload = Reload::default();
-    let level = settings.log_level_file.as_deref();
-    reload.add(reload::LOG_LEVEL_FILE, level, reload::take_level);
-    let key = settings.api_key.as_ref().and_then(SecretSource::path);
-    reload.add("STEMEDB_ROOT_API_KEY_FILE", key, move |path| {
-        let key = secrets::load_again(path, "STEMEDB_ROOT_API_KEY")?;
-        Ok(door.change_key(&key).then(|| "another root API key".to_owned()))
-    });
-    reload
 }
 
 /// A node that is bound and recovered, and serves from now on.
@@ -286,8 +265,6 @@ impl Node {
         tasks.spawn(run_driver(self.driver.clone()));
         tasks.spawn(trim_after_bursts());
         tasks.spawn(log_limit::tell_left_out());
-        let reload = reload(settings, self.door.clone());
-        tasks.spawn(reload.run(self.reloads.1.clone()));
         let scrubbed = self.scrubber.done();
         keep_whole(self.healer, pool.clone(), self.scrubber, settings.scrub_rate, &tasks);
         let (stop, stopped) = async_channel::bounded::<()>(1);
@@ -296,6 +273,9 @@ impl Node {
         let edge = EdgeService::new(self.driver.clone(), reads, membership.clone());
         let services: Vec<Box<dyn grpc::Service>> = vec![Box::new(sync), Box::new(edge)];
         let grpc = grpc::Server::new(services, key, grpc::Bounds::of(&self.capacity));
+        let keyed = (self.driver.clone(), pool.clone(), grpc.clone(), holders.clone());
+        let reload = Reload::new(settings, self.door.clone(), keyed);
+        tasks.spawn(reload.run(self.reloads.1.clone()));
         let counts: [Rc<http::Counts>; 2] = Default::default();
         let around = surroundings(self.memory, (&pool, &grpc), &counts, scrubbed);
         let api = Api::new(self.driver.clone(), peers, self.door.clone(), around);

@@ -45,26 +45,33 @@ pub type Lost = Box<dyn Fn(&str)>;
 /// What dialling needs, whoever is dialled.
 pub struct Dialer {
     tasks: Tasks,
-    key: Option<HeaderValue>,
+    key: RefCell<Option<HeaderValue>>,
     lost: RefCell<Option<Lost>>,
 }
 
 impl Dialer {
     /// Calls carry `key`, the cluster's, where there is one.
     pub fn new(tasks: Tasks, key: Option<&Secret>) -> Rc<Dialer> {
-        let key = key.map(|key| {
-            let mut value = HeaderValue::from_str(key.expose()).expect("a secret is visible ASCII");
-            // HPACK must not remember it.
-            value.set_sensitive(true);
-            value
-        });
+        let key = RefCell::new(key.map(header_of));
         Rc::new(Dialer { tasks, key, lost: RefCell::default() })
+    }
+
+    /// Calls carry another key from now on, on open connections, too.
+    pub fn change_key(&self, key: &Secret) {
+        self.key.replace(Some(header_of(key)));
     }
 
     /// Has `lost` told of every connection that ends.
     pub fn observe_lost(&self, lost: Lost) {
         *self.lost.borrow_mut() = Some(lost);
     }
+}
+
+fn header_of(key: &Secret) -> HeaderValue {
+    let mut value = HeaderValue::from_str(key.expose()).expect("a secret is visible ASCII");
+    // HPACK must not remember it.
+    value.set_sensitive(true);
+    value
 }
 
 /// An open connection, and the number of the dial that made it.
@@ -184,7 +191,7 @@ impl Peer {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
         headers.insert(USER_AGENT, HeaderValue::from_static(agent));
         let timeout = HeaderValue::try_from(format_timeout(timeout));
-        if let Some(key) = &self.dialer.key {
+        if let Some(key) = &*self.dialer.key.borrow() {
             headers.insert(CLUSTER_KEY, key.clone());
         }
         headers.insert(GRPC_TIMEOUT, timeout.map_err(|error| bad(error.into()))?);

@@ -30,6 +30,11 @@ impl Pool {
         self.dialer.observe_lost(lost);
     }
 
+    /// Calls carry another key from now on.
+    pub fn change_key(&self, key: &Secret) {
+        self.dialer.change_key(key);
+    }
+
     /// The peer at `host:port`; nothing is dialled before it is called.
     pub fn peer(&self, address: &str) -> Rc<Peer> {
         let mut peers = self.peers.borrow_mut();

@@ -3,29 +3,45 @@
 //! In: requests to reload. Out: new values, handed to who holds the old ones; a log line. A file
 //! that cannot be read or used leaves the old value where it is.
 //!
-//! Never: shows a secret, waits for a file that is no file.
+//! Never: shows a secret.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use async_channel::Receiver;
+use futures_lite::future::{self, BoxedLocal};
 use log::LevelFilter;
 
-use super::{logger, secrets};
-use crate::config;
+use super::door::Door;
+use super::driver::Driver;
+use super::holders::KeyHolders;
+use super::pool::Pool;
+use super::reactor::next_turn;
+use super::{grpc, logger, secrets};
+use crate::base::Secret;
+use crate::config::{self, SecretSource, Settings};
+use crate::sketch::Key;
 
 /// The variable of the log level's file.
-pub(super) const LOG_LEVEL_FILE: &str = "STEMEDB_LOG_LEVEL_FILE";
+const LOG_LEVEL_FILE: &str = "STEMEDB_LOG_LEVEL_FILE";
+/// Hashes that are sketched anew before sockets are served again: some 2 ms.
+const REKEY_STEP: usize = 1024;
 
 /// Reads a file and hands its value over: what is new, for the log, if something is.
-type Take = Box<dyn Fn(&Path) -> Result<Option<String>, String>>;
+type Take = Box<dyn Fn(&Path) -> BoxedLocal<Taken>>;
+/// What is new, or why nothing could be taken.
+type Taken = Result<Option<String>, String>;
 
 struct Source {
     variable: &'static str,
     path: PathBuf,
     take: Take,
 }
+
+/// All that has to do with the cluster key.
+pub(super) type Keyed = (Rc<Driver>, Rc<Pool>, grpc::Server, Rc<KeyHolders>);
 
 /// What is read again, in the order in which it was added.
 #[derive(Default)]
@@ -34,29 +50,48 @@ pub(super) struct Reload {
 }
 
 impl Reload {
+    /// The settings that come from files.
+    pub(super) fn new(settings: &Settings, door: Door, keyed: Keyed) -> Reload {
+        let mut reload = Reload::default();
+        let level = settings.log_level_file.as_deref();
+        reload.add(LOG_LEVEL_FILE, level, |path| future::ready(take_level(path)));
+        let key = settings.api_key.as_ref().and_then(SecretSource::path);
+        reload.add("STEMEDB_ROOT_API_KEY_FILE", key, move |path| {
+            let key = secrets::load_again(path, "STEMEDB_ROOT_API_KEY");
+            let is_new = key.map(|key| door.change_key(&key));
+            future::ready(is_new.map(|is_new| is_new.then(|| "another root API key".to_owned())))
+        });
+        let key = settings.cluster_key.as_ref().and_then(SecretSource::path);
+        reload.add("STEMEDB_CLUSTER_KEY_FILE", key, move |path| {
+            take_cluster_key(secrets::load_again(path, "STEMEDB_CLUSTER_KEY"), keyed.clone())
+        });
+        reload
+    }
+
     /// Has a file read again, if the setting comes from one.
-    pub(super) fn add(
+    fn add<T: Future<Output = Taken> + 'static>(
         &mut self,
         variable: &'static str,
         path: Option<&Path>,
-        take: impl Fn(&Path) -> Result<Option<String>, String> + 'static,
+        take: impl Fn(&Path) -> T + 'static,
     ) {
         if let Some(path) = path {
-            self.sources.push(Source { variable, path: path.to_owned(), take: Box::new(take) });
+            let take: Take = Box::new(move |path| Box::pin(take(path)));
+            self.sources.push(Source { variable, path: path.to_owned(), take });
         }
     }
 
     /// Reads all files again whenever it is asked to.
     pub(super) async fn run(self, asked: Receiver<()>) {
         while asked.recv().await.is_ok() {
-            self.reload();
+            self.reload().await;
         }
     }
 
-    fn reload(&self) {
+    async fn reload(&self) {
         let mut news = Vec::new();
         for Source { variable, path, take } in &self.sources {
-            match take(path) {
+            match take(path).await {
                 Ok(new) => news.extend(new),
                 Err(why) => {
                     log::error!("SIGHUP: {variable} {}: {why}; the old value stays", path.display())
@@ -71,24 +106,19 @@ impl Reload {
     }
 }
 
-/// Opens a file that is read again. A pipe in its place was for the start alone: to open it now
-/// would wait for a writer.
-pub(super) fn open_again(path: &Path) -> Result<File, String> {
-    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let file = opened.map_err(|error| error.to_string())?;
-    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
-    if is_file { Ok(file) } else { Err("is no regular file".to_owned()) }
+/// The log level to start with.
+pub(super) fn log_level(settings: &Settings) -> Result<LevelFilter, String> {
+    let Some(path) = &settings.log_level_file else { return Ok(settings.log) };
+    let level = level_in(File::open(path).map_err(|error| error.to_string()));
+    level.map_err(|why| format!("{LOG_LEVEL_FILE} {}: {why}", path.display()))
 }
 
-/// The log level that a file has.
-pub(super) fn level_in(file: Result<File, String>) -> Result<LevelFilter, String> {
+fn level_in(file: Result<File, String>) -> Result<LevelFilter, String> {
     config::log_level(&secrets::line_in(file?)?)
 }
 
-/// Takes the log level from its file.
-pub(super) fn take_level(path: &Path) -> Result<Option<String>, String> {
-    let level = level_in(open_again(path))?;
+fn take_level(path: &Path) -> Taken {
+    let level = level_in(secrets::open_again(path))?;
     let is_new = level != log::max_level();
     if is_new {
         logger::set_level(level);
@@ -96,10 +126,28 @@ pub(super) fn take_level(path: &Path) -> Result<Option<String>, String> {
     Ok(is_new.then(|| format!("the log level is {}", level.as_str().to_ascii_lowercase())))
 }
 
+/// The sketch comes first: nodes that let each other in compare sketches of one key.
+async fn take_cluster_key(
+    key: Result<Secret, String>,
+    (driver, pool, grpc, holders): Keyed,
+) -> Taken {
+    let key = key?;
+    if grpc.has_key(&key) {
+        return Ok(None);
+    }
+    driver.touch(|replica, _, _| replica.begin_rekey(Key::new(Some(&key))));
+    while !driver.touch(|replica, _, _| replica.rekey_step(REKEY_STEP)) {
+        next_turn().await;
+    }
+    grpc.change_key(&key);
+    pool.change_key(&key);
+    holders.forget_all();
+    Ok(Some("another cluster key".to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::rc::Rc;
 
     use super::*;
 
@@ -114,21 +162,13 @@ mod tests {
             reload.add("STEMEDB_X_FILE", Some(Path::new("/x")), move |path| {
                 assert_eq!(path, Path::new("/x"));
                 assert_eq!(taken.replace(number + 1), number);
-                answer.clone()
+                future::ready(answer.clone())
             });
         }
-        reload.add("STEMEDB_Y_FILE", None, |_| unreachable!("it comes from no file"));
-        reload.reload();
+        let take = |_: &Path| future::ready(Err("it comes from no file".to_owned()));
+        reload.add("STEMEDB_Y_FILE", None, take);
+        assert_eq!(reload.sources.len(), 3);
+        future::block_on(reload.reload());
         assert_eq!(taken.get(), 3);
-    }
-
-    #[test]
-    fn what_is_no_file_is_not_waited_for() {
-        let fifo = std::env::temp_dir().join(format!("stemedb-reload-{}", std::process::id()));
-        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
-        assert!(made.expect("mkfifo runs").success());
-        assert_eq!(open_again(&fifo).map(drop), Err("is no regular file".to_owned()));
-        std::fs::remove_file(&fifo).expect("just made");
-        assert!(open_again(&fifo).expect_err("gone").contains("No such file"));
     }
 }

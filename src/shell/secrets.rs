@@ -1,13 +1,13 @@
 //! Secrets out of their files.
 //!
-//! In: where a secret is to be had. Out: the secret, or why not. Never: shows what it read.
+//! In: where a secret is to be had. Out: the secret, or why not. Never: shows what it read, waits
+//! for a file that is no file while the node serves.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use super::reload;
 use crate::base::Secret;
 use crate::config::SecretSource;
 
@@ -30,9 +30,19 @@ pub fn load(source: &SecretSource, variable: &str) -> Result<Secret, String> {
 
 /// The secret in a file that is read again.
 pub(super) fn load_again(path: &Path, variable: &str) -> Result<Secret, String> {
-    let file = reload::open_again(path)?;
+    let file = open_again(path)?;
     warn_if_open(&file, path, variable);
     secret_in(file)
+}
+
+/// Opens a file that is read again. A pipe in its place was for the start alone: to open it now
+/// would wait for a writer.
+pub(super) fn open_again(path: &Path) -> Result<File, String> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| error.to_string())?;
+    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+    if is_file { Ok(file) } else { Err("is no regular file".to_owned()) }
 }
 
 fn warn_if_open(file: &File, path: &Path, variable: &str) {
@@ -88,5 +98,15 @@ mod tests {
         }
         std::fs::remove_file(&path).expect("just written");
         assert!(load(&source, "STEMEDB_CLUSTER_KEY").expect_err("gone").contains("No such file"));
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let fifo = std::env::temp_dir().join(format!("stemedb-reload-{}", std::process::id()));
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.expect("mkfifo runs").success());
+        assert_eq!(open_again(&fifo).map(drop), Err("is no regular file".to_owned()));
+        std::fs::remove_file(&fifo).expect("just made");
+        assert!(open_again(&fifo).expect_err("gone").contains("No such file"));
     }
 }

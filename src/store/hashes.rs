@@ -4,10 +4,11 @@
 //! lists all hashes at once.
 
 use super::Store;
+use super::rekey::Rekeying;
 use super::row::Row;
 use super::tree::Root;
 use crate::base::Digest;
-use crate::sketch::{Part, ShortId, Sketch, short_id};
+use crate::sketch::{Key, Part, ShortId, Sketch, short_id};
 
 impl Store {
     /// Works on the Merkle root (`docs/wire.md`) of a set that has the first `rows` rows at least:
@@ -31,18 +32,51 @@ impl Store {
         scan.into_leaves()
     }
 
+    /// Begins to make the sketch under another key; [`Store::rekey_step`] does the work.
+    pub fn begin_rekey(&mut self, key: Key) {
+        self.rekeying = Some(Rekeying::new(key));
+    }
+
+    /// Lists about `budget` hashes more; true when the sketch is the new one. Lost rows are in it,
+    /// as they stay in the one before.
+    pub fn rekey_step(&mut self, budget: usize) -> bool {
+        let Some(mut rekeying) = self.rekeying.take() else { return true };
+        let is_whole = rekeying.step(budget, |prefix, depth| {
+            let mut ids = Vec::new();
+            self.rows_under(prefix, depth, &mut |_, hash| ids.push(short_id(hash)));
+            ids
+        });
+        if is_whole {
+            // What waits for the old sketch is a row, and so in the new one.
+            self.unsketched.clear();
+            self.sketch = rekeying.into_sketch();
+        } else {
+            self.rekeying = Some(rekeying);
+        }
+        is_whole
+    }
+
     /// All hashes of readable records before a row that agree with one in so many bits, in no
     /// order.
     pub(super) fn hashes_under(&self, prefix: &Digest, depth: usize, end: Row) -> Vec<Digest> {
         let mut hashes = Vec::new();
-        let mut see = |row: Row, hash: &Digest| {
+        self.rows_under(prefix, depth, &mut |row: Row, hash: &Digest| {
             if row < end && (self.lost.is_empty() || !self.lost.contains_key(&row)) {
                 hashes.push(*hash);
             }
-        };
+        });
+        hashes
+    }
+
+    /// All rows whose hashes agree with one in so many bits, in no order.
+    pub(super) fn rows_under(
+        &self,
+        prefix: &Digest,
+        depth: usize,
+        mut see: &mut dyn FnMut(Row, &Digest),
+    ) {
         self.tables().for_each(|table| table.under(prefix, depth, &mut see));
         self.runs.iter().for_each(|run| run.under(prefix, depth, &mut see));
-        hashes
     }
 }
 

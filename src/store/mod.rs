@@ -16,6 +16,7 @@ mod hashes;
 mod holder;
 mod memtable;
 mod rebuild;
+mod rekey;
 mod row;
 mod rows;
 mod run;
@@ -39,6 +40,7 @@ pub use candidates::Candidates;
 pub use hashes::{LeafScan, PartScan};
 use holder::Holder;
 use memtable::Memtable;
+use rekey::Rekeying;
 pub use row::Row;
 use row::fingerprint;
 pub use run::{Pages, Run};
@@ -107,6 +109,8 @@ pub struct Store {
     /// Of all members but those that wait for others.
     sketch: Sketch,
     unsketched: Vec<ShortId>,
+    /// The sketch under another key, while it is made.
+    rekeying: Option<Rekeying>,
     opaque: u64,
     /// Where the last record that was applied ends.
     end: Position,
@@ -137,6 +141,7 @@ impl Store {
             root: None,
             sketch,
             unsketched: Vec::new(),
+            rekeying: None,
             opaque: 0,
             end: Position::first_of(0),
         }
@@ -188,6 +193,7 @@ impl Store {
         self.opaque += u64::from(names.is_none());
         self.tree.insert(&digest);
         self.unsketched.push(short_id(&digest));
+        self.rekeying.iter_mut().for_each(|rekeying| rekeying.note(&digest));
         if self.unsketched.len() >= SKETCHED_AT_ONCE {
             self.settle();
         }

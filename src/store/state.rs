@@ -54,6 +54,11 @@ impl State {
         &self.runs
     }
 
+    /// What its sketch was made under.
+    pub fn key(&self) -> Key {
+        self.sketch.key()
+    }
+
     /// Where the last record that it knows ends.
     pub fn end(&self) -> Position {
         self.end

@@ -509,3 +509,39 @@ fn windows_cover_every_record_once() {
     }
     assert_eq!(Store::new(1).window(0..9, 1000), None);
 }
+
+#[test]
+fn a_sketch_under_another_key_has_every_row_once_whatever_comes_while_it_is_made() {
+    let mut world = World::spilling_after(300);
+    let mut ids = Vec::new();
+    let mut add = |world: &mut World, number: u64| {
+        let sealed = claim(&format!("s{number}"), "p", number);
+        ids.push(short_id(&sealed.digest()));
+        let at = Position(world.end);
+        world.add(sealed);
+        at
+    };
+    let places: Vec<Position> = (0..1000).map(|number| add(&mut world, number)).collect();
+    world.finish_writing();
+    assert!(!world.store.runs().is_empty() && world.store.newest.len() > 0);
+    for at in [places[5], places[900]] {
+        world.bodies.sealed.remove(&at.0);
+        world.store.lose(at, &world.bodies).expect("it cannot be read");
+    }
+    let key = Key::new(Some(&crate::base::Secret::new("another").expect("a secret")));
+    world.store.begin_rekey(key);
+    let mut steps = 0;
+    while !world.store.rekey_step(50) {
+        assert!(world.store.sketch().key() != key, "it is not whole");
+        add(&mut world, 1000 + steps);
+        steps += 1;
+    }
+    assert!(steps > 10, "{steps} steps");
+    add(&mut world, 9999);
+    let mut expected = Sketch::new(key);
+    expected.insert(&ids);
+    let all = limits::SKETCH_CELLS_MAX;
+    assert_eq!(world.store.sketch().key(), key);
+    assert!(world.store.sketch().cells(0, all) == expected.cells(0, all));
+    assert!(world.store.rekey_step(1), "nothing is left to do");
+}

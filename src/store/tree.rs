@@ -16,7 +16,7 @@ use crate::sketch::Part;
 
 /// Bits that name a bucket: with ten million hashes one has some 2,400, which are listed and
 /// digested in a tenth of a millisecond; all nodes take 300 KB.
-const DEPTH: usize = BUCKETS.trailing_zeros() as usize;
+pub(super) const DEPTH: usize = BUCKETS.trailing_zeros() as usize;
 /// A Merkle root, and the set that it is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Root {
@@ -264,11 +264,11 @@ impl Tree {
     }
 }
 
-fn bucket(hash: &Digest) -> usize {
+pub(super) fn bucket(hash: &Digest) -> usize {
     usize::from(u16::from_be_bytes([hash.0[0], hash.0[1]])) >> (16 - DEPTH)
 }
 
-fn prefix_of(bucket: usize) -> Digest {
+pub(super) fn prefix_of(bucket: usize) -> Digest {
     let mut prefix = Digest::ZERO;
     prefix.0[..2].copy_from_slice(&((bucket << (16 - DEPTH)) as u16).to_be_bytes());
     prefix

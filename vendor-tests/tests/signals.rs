@@ -5,8 +5,12 @@ use std::path::Path;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Request};
 use vendor_tests::api;
+use vendor_tests::claims::claim;
 use vendor_tests::node::Node;
+use vendor_tests::pb::PingRequest;
 use vendor_tests::wait::until;
 
 fn send(node: &Node, signal: Signal) {
@@ -120,4 +124,54 @@ async fn a_hang_up_takes_the_log_level_and_the_api_key_from_their_files() {
     files.put("key", "open-barley");
     reload(&node).await;
     assert!(!logs_syncs("open-barley").await, "{}", node.log());
+}
+
+/// What a member is answered that calls with a key.
+async fn ping(node: &Node, key: &'static str) -> Code {
+    let mut request = Request::new(PingRequest::default());
+    request.metadata_mut().insert("x-stemedb-cluster-key", MetadataValue::from_static(key));
+    let answer = node.client().await.ping(request).await;
+    answer.map_or_else(|status| status.code(), |_| Code::Ok)
+}
+
+#[tokio::test]
+async fn a_hang_up_takes_the_cluster_key_from_its_file_and_sets_are_compared_under_it() {
+    const SHARED: u64 = 600;
+    let files = Files::new();
+    let key = files.put("key", "correct-horse");
+    let one = Node::start(&[("STEMEDB_CLUSTER_KEY_FILE", &key)]);
+    let seeds = one.rpc.to_string();
+    let two = Node::start(&[("STEMEDB_CLUSTER_KEY_FILE", &key), ("STEMEDB_SEEDS", &seeds)]);
+    for number in 0..SHARED {
+        one.assert(&claim(number)).await;
+    }
+    let error = async || two.sync().await[0]["error"].clone();
+    until("they converge", async || {
+        error().await.is_null() && one.root().await == two.root().await
+    })
+    .await;
+
+    files.put("key", "battery-staple");
+    reload(&one).await;
+    assert_eq!(count(&one, "SIGHUP: another cluster key"), 1, "{}", one.log());
+    assert_eq!(ping(&one, "correct-horse").await, Code::Unauthenticated);
+    assert_eq!(ping(&one, "battery-staple").await, Code::Ok);
+    assert!(error().await.to_string().contains("UNAUTHENTICATED"));
+    reload(&two).await;
+    until("they talk again", async || error().await.is_null()).await;
+
+    // One that was started with the key finds out what differs for the price of the difference.
+    let three = Node::start(&[("STEMEDB_CLUSTER_KEY", "battery-staple")]);
+    for number in 0..SHARED + 10 {
+        three.assert(&claim(number)).await;
+    }
+    let settings = [("STEMEDB_CLUSTER_KEY", "battery-staple"), ("STEMEDB_SEEDS", &*seeds)];
+    let three = three.restart_with(&settings);
+    let report = three.sync().await[0].clone();
+    assert!(report["error"].is_null() && report["sent"] == 10, "{report}");
+    let count = |field: &str| report[field].as_u64().expect("a number");
+    let compared = count("bytes_in") + count("bytes_out") - count("body_bytes");
+    assert!(compared < SHARED * 32 / 4, "{report}");
+    assert_eq!(one.root().await, three.root().await);
+    assert!(!one.log().contains("horse") && !one.log().contains("staple"), "{}", one.log());
 }

@@ -217,7 +217,7 @@ impl Checkpoint {
                 sink.put(bytes);
             };
             let mut hashed = Sink::new(&mut take);
-            self.put_head(&mut hashed)?;
+            self.put_head(state.key(), &mut hashed)?;
             state.save(&mut hashed);
             drop(hashed);
             let digest = hasher.finalize();
@@ -245,10 +245,10 @@ impl Checkpoint {
         Ok((written, path))
     }
 
-    fn put_head(&self, sink: &mut Sink) -> io::Result<()> {
+    fn put_head(&self, key: Key, sink: &mut Sink) -> io::Result<()> {
         sink.put(&MAGIC);
         sink.put_u32(VERSION);
-        sink.put(&self.key.name().0);
+        sink.put(&key.name().0);
         let numbers = find_segments(&self.log()).map_err(|fault| fault.source)?;
         sink.put_u32(numbers.len() as u32);
         for number in numbers {

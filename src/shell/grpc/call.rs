@@ -130,7 +130,7 @@ impl<'a> Wishes<'a> {
     /// Whether the call may be made, by the cluster key it brings. Of a key no more is said than
     /// that it is missing or another.
     fn check_key(&self, link: &Link, is_open: bool) -> Result<(), Status> {
-        let key = link.shared.key.as_ref();
+        let key = link.shared.key.get();
         let is_right = key.zip(self.key).map(|(key, given)| key.matches(given));
         if is_right == Some(true) {
             link.note_key();

@@ -132,7 +132,7 @@ impl Default for Bounds {
 /// What all connections know.
 struct Shared {
     methods: Methods,
-    key: Option<Fingerprint>,
+    key: Cell<Option<Fingerprint>>,
     bounds: Bounds,
     phase: Cell<Phase>,
     links: RefCell<Vec<Rc<Link>>>,
@@ -169,7 +169,7 @@ impl Server {
         let (links, waiting, events, half_open, streams, farewells, endings) = Default::default();
         let shared = Shared {
             methods: Methods::new(services),
-            key: key.map(Secret::fingerprint),
+            key: Cell::new(key.map(Secret::fingerprint)),
             bounds,
             phase: Cell::new(Phase::Serving),
             links,
@@ -183,6 +183,16 @@ impl Server {
             unsent: Budget::new(bounds.unsent_max),
         };
         Server { shared: Rc::new(shared) }
+    }
+
+    /// Whether calls have to bring this very key.
+    pub fn has_key(&self, key: &Secret) -> bool {
+        self.shared.key.get().is_some_and(|kept| kept.matches(key.expose().as_bytes()))
+    }
+
+    /// Calls have to bring another key from now on, on open connections, too.
+    pub fn change_key(&self, key: &Secret) {
+        self.shared.key.set(Some(key.fingerprint()));
     }
 
     /// Accepts connections and answers their calls until `stop` is done; then lets running calls

@@ -1,0 +1,51 @@
+//! The sketch under another key, made in slices while the store is in use.
+//!
+//! In: the new key; who can list the ids whose hashes begin alike, and how many may be listed in
+//! one go. Out: the sketch of all rows. Never: leaves a row out or has one twice.
+
+use super::tree::{DEPTH, bucket, prefix_of};
+use crate::base::{Digest, limits};
+use crate::sketch::{Key, ShortId, Sketch, short_id};
+
+/// A sketch that is being made.
+#[derive(Debug)]
+pub(super) struct Rekeying {
+    sketch: Sketch,
+    /// The bucket to go on with: rows of those before it are in.
+    next: usize,
+}
+
+impl Rekeying {
+    /// Of nothing yet.
+    pub(super) fn new(key: Key) -> Rekeying {
+        Rekeying { sketch: Sketch::new(key), next: 0 }
+    }
+
+    /// A row came meanwhile.
+    pub(super) fn note(&mut self, digest: &Digest) {
+        if bucket(digest) < self.next {
+            self.sketch.insert(&[short_id(digest)]);
+        }
+    }
+
+    /// Lists about `budget` ids more, those of one bucket at least; true when it is whole.
+    pub(super) fn step(
+        &mut self,
+        budget: usize,
+        list: impl Fn(&Digest, usize) -> Vec<ShortId>,
+    ) -> bool {
+        let mut left = budget;
+        while left > 0 && self.next < limits::BUCKETS {
+            let ids = list(&prefix_of(self.next), DEPTH);
+            self.sketch.insert(&ids);
+            self.next += 1;
+            left = left.saturating_sub(ids.len().max(1));
+        }
+        self.next == limits::BUCKETS
+    }
+
+    /// What is made so far.
+    pub(super) fn into_sketch(self) -> Sketch {
+        self.sketch
+    }
+}
