@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | 0 | [`base`] | words everybody uses: ids, digests, time, limits |
 //! | 1 | [`model`] | what an assertion is, and its canonical bytes |
+//! | 1 | [`dns`] | which packets find the addresses of a name |
 //! | 2 | [`journal`], [`lens`], [`sketch`] | from sealed to committed; many to one; set to cells |
 //! | 2 | [`swim`] | who is there |
 //! | 3 | [`store`], [`cluster`] | what is known; what follows from who is there |
@@ -23,6 +24,7 @@
 pub mod base;
 pub mod cluster;
 pub mod config;
+pub mod dns;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod journal;

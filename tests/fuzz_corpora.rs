@@ -124,3 +124,8 @@ fn membership() {
 fn grpc_call() {
     replay("grpc_call");
 }
+
+#[test]
+fn name_answers() {
+    replay("name_answers");
+}

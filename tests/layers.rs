@@ -12,7 +12,7 @@ use source::{Module, Source, complain, file_of, modules, named_paths};
 /// Modules by layer, low to high; neighbours in a layer do not know each other.
 const LAYERS: [&[&str]; 9] = [
     &["base"],
-    &["model"],
+    &["dns", "model"],
     &["journal", "lens", "sketch", "swim"],
     &["cluster", "store"],
     &["scan", "sync"],

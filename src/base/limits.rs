@@ -320,6 +320,18 @@ pub const UNREADABLE_MAX: usize = 64;
 
 /// A host name: what DNS allows.
 pub const HOST_BYTES_MAX: usize = 253;
+/// Name servers asked, as many as the C library reads of resolv.conf.
+pub const NAME_SERVERS_MAX: usize = 3;
+/// Suffixes of the search list: what Kubernetes allows.
+pub const SEARCH_MAX: usize = 32;
+/// Addresses of one name.
+pub const ADDRESSES_MAX: usize = 64;
+/// How long the look-up of a name may take: three silent servers, asked twice for the name with a
+/// suffix and without, at the C library's five seconds each.
+pub const LOOK_UP_MAX: Duration = Duration::from_secs(60);
+/// How long one kind of address is waited for when the other is there. RFC 8305, section 3, waits
+/// 50 ms; a radio link takes longer.
+pub const OTHER_KIND_MAX: Duration = Duration::from_millis(300);
 /// Seeds that a node is told of; one of them in reach is enough.
 pub const SEEDS_MAX: usize = 64;
 /// Origins whose web pages may call; looked through at each request that names one.

@@ -13,6 +13,7 @@ mod head;
 mod input;
 mod log;
 mod members;
+mod names;
 mod session;
 
 use input::{Input, claim};
@@ -24,7 +25,7 @@ use crate::wire;
 pub type Body = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Body); 8] = [
+pub const TARGETS: [(&str, Body); 9] = [
     ("record_scan", log::record_scan),
     ("json_body", json_body),
     ("query_string", query_string),
@@ -33,6 +34,7 @@ pub const TARGETS: [(&str, Body); 8] = [
     ("sketch_cells", sketch_cells),
     ("membership", members::membership),
     ("grpc_call", call::grpc_call),
+    ("name_answers", names::name_answers),
 ];
 
 /// Runs the target of that name.
