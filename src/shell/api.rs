@@ -36,6 +36,8 @@ use crate::wire::rejection::Rejection;
 
 /// What the API shows of the rest of the node.
 pub struct Surroundings {
+    /// Whether there are seeds to join by.
+    pub has_seeds: bool,
     /// Memory that the bounds follow.
     pub memory_bytes: u64,
     /// Connections of the API.
@@ -226,6 +228,7 @@ impl Api {
                 obstacle: replica.queue().obstacle(),
                 root,
                 uptime_seconds,
+                has_joined: !self.surroundings.has_seeds || replica.cluster().swim().has_met(),
             })
         })
     }

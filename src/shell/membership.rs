@@ -15,6 +15,7 @@ use super::anti_entropy::Peers;
 use super::bulk::BulkReads;
 use super::calls;
 use super::driver::Driver;
+use super::grpc::SettingsHeard;
 use super::log_limit;
 use super::peers::Peer;
 use super::pool::Pool;
@@ -26,6 +27,7 @@ use crate::cluster::gossip::Row;
 use crate::cluster::{Output, Target};
 use crate::config::Endpoint;
 use crate::swim::{Ack, CallNumber, Event, Failure, Output as Call, Swim, Update};
+use crate::wire::grpc::Settings;
 use crate::wire::status::{Code, Status};
 
 /// Seeds that are missing are looked up again after this pause, which doubles.
@@ -44,6 +46,8 @@ pub struct Membership {
     tasks: Tasks,
     /// Addresses at which nobody probes for others; no more of them than members.
     standard: RefCell<BTreeSet<String>>,
+    /// As they are set, with the addresses that they had when they were last looked up.
+    seeds: RefCell<Vec<(String, Vec<String>)>>,
 }
 
 impl Membership {
@@ -54,9 +58,11 @@ impl Membership {
         peers: Rc<Peers>,
         tasks: Tasks,
     ) -> Rc<Self> {
-        let standard = RefCell::default();
+        let (standard, seeds) = Default::default();
+        let state = driver.clone();
         let membership =
-            Rc::new(Membership { driver: driver.clone(), reads, pool, peers, tasks, standard });
+            Rc::new(Membership { driver: state, reads, pool, peers, tasks, standard, seeds });
+        membership.pool.announce(&membership.settings());
         let carrier = Rc::downgrade(&membership);
         driver.observe_cluster(Box::new(move |output| {
             if let Some(membership) = carrier.upgrade() {
@@ -76,34 +82,99 @@ impl Membership {
         membership
     }
 
-    /// Looks the seeds up, again and again while some are missing. A name that cannot be looked up
-    /// for a while keeps the addresses it had.
-    pub async fn find_seeds(&self, seeds: &[Endpoint]) {
+    /// Looks the seeds up, again and again while some are missing, each by itself: a name whose
+    /// look-up takes long keeps no other one waiting.
+    pub fn find_seeds(self: &Rc<Self>, seeds: &[Endpoint]) {
+        let names = seeds.iter().map(|seed| (seed.to_string(), Vec::new()));
+        *self.seeds.borrow_mut() = names.collect();
+        for number in 0..seeds.len() {
+            let this = self.clone();
+            self.tasks.spawn(async move { this.find_seed(number).await });
+        }
+    }
+
+    /// A name that cannot be looked up for a while keeps the addresses it had.
+    async fn find_seed(&self, number: usize) {
+        let name = self.seeds.borrow()[number].0.clone();
         let mut pause = LOOK_UP_PAUSE_MIN;
-        let mut found: Vec<Vec<String>> = vec![Vec::new(); seeds.len()];
-        let mut told = Vec::new();
-        while !seeds.is_empty() {
-            let mut problems = Vec::new();
-            for (seed, found_at) in seeds.iter().enumerate() {
-                match resolve(&found_at.to_string()).await {
-                    Ok(addresses) => {
-                        found[seed] = addresses.iter().map(ToString::to_string).collect();
-                    }
-                    Err(error) => problems.push(format!("seed {found_at}: {error}")),
+        loop {
+            let found = resolve(&name).await;
+            let is_found = found.is_ok();
+            match found {
+                Ok(addresses) => {
+                    let addresses = addresses.iter().map(ToString::to_string).collect();
+                    self.seeds.borrow_mut()[number].1 = addresses;
                 }
-                let addresses = found.concat();
-                self.tell(|swim, now| swim.handle_seeds(now, addresses));
+                Err(why) => warn_of_seed(&name, &why),
             }
-            if problems != told {
-                problems.iter().for_each(|problem| log::warn!("{problem}"));
-                told.clone_from(&problems);
-            }
-            let is_lonely = self
-                .driver
-                .read(|replica, _| replica.cluster().swim().lonely_seeds().next().is_some());
-            let is_well = problems.is_empty() && !is_lonely;
+            let all = self.seeds.borrow().iter().flat_map(|seed| seed.1.clone()).collect();
+            let is_lonely = self.tell(|swim, now| {
+                swim.handle_seeds(now, all);
+                swim.lonely_seeds().next().is_some()
+            });
+            let is_well = is_found && !is_lonely;
             pause = if is_well { LOOK_UP_PAUSE_MAX } else { (pause * 2).min(LOOK_UP_PAUSE_MAX) };
             Timer::after(pause.mul_f64(0.75 + 0.5 * fastrand::f64())).await;
+        }
+    }
+
+    /// A ping failed. If it went to a seed at which no member is known, its operator has to hear
+    /// why: this node may stay alone for it.
+    fn note_failed(&self, peer: &Peer, status: &Status) {
+        let address = peer.address();
+        log::debug!("ping {address}: {status}");
+        let seeds = self.seeds.borrow();
+        let seed = seeds.iter().find(|seed| seed.1.iter().any(|known| known == address));
+        let Some((name, _)) = seed.filter(|_| self.is_lonely(address)) else { return };
+        let place = if name == address { String::new() } else { format!("at {address} ") };
+        let why = match status.code {
+            Code::Unauthenticated if self.pool.has_key() => {
+                "has another cluster key than this node: STEMEDB_CLUSTER_KEY has to be the same \
+                 on all nodes"
+            }
+            Code::Unauthenticated => {
+                "asks for a cluster key, which this node lacks: set STEMEDB_CLUSTER_KEY"
+            }
+            _ if peer.is_refused() => {
+                "refuses connections: nothing listens there; seeds are gRPC ports, by default 18182"
+            }
+            _ => &status.message,
+        };
+        warn_of_seed(name, &format!("{place}{why}"));
+    }
+
+    fn is_lonely(&self, address: &str) -> bool {
+        self.driver
+            .read(|replica, _| replica.cluster().swim().lonely_seeds().any(|seed| seed == address))
+    }
+
+    /// What has to be the same on all nodes, as it is on this one.
+    fn settings(&self) -> Settings {
+        self.driver.read(|replica, _| {
+            let map = replica.cluster().map();
+            let (shards, replication_factor) = (map.shards(), map.factor());
+            Settings { node: replica.node(), shards, replication_factor }
+        })
+    }
+
+    /// Compares what nodes that connect say of their settings.
+    pub fn hearer(self: Rc<Self>) -> SettingsHeard {
+        Box::new(move |said| self.compare_settings(said))
+    }
+
+    fn compare_settings(&self, said: &[u8]) {
+        let (own, Some(other)) = (self.settings(), Settings::read(said)) else { return };
+        let pairs = [
+            ("shards", own.shards, other.shards),
+            ("replication-factor", own.replication_factor, other.replication_factor),
+        ];
+        for (flag, own, said) in pairs.into_iter().filter(|(_, own, said)| own != said) {
+            let node = other.node.to_string();
+            let line = format_args!(
+                "member {node} has --{flag} {said}, this node has {own}: it has to be the same on \
+                 all nodes, or gateways look for claims where they are not"
+            );
+            log_limit::warn((module_path!(), &node, flag), line);
         }
     }
 
@@ -172,7 +243,7 @@ impl Membership {
         match ping_twice(&peer, node, updates, timeout).await {
             Ok(ack) => self.tell(|swim, now| swim.handle_ack(now, number, ack)),
             Err(status) => {
-                log::debug!("ping {address}: {status}");
+                self.note_failed(&peer, &status);
                 let failure = if peer.is_refused() { Failure::Refused } else { Failure::Silent };
                 self.tell(|swim, now| swim.handle_failed(now, number, failure));
             }
@@ -246,6 +317,12 @@ async fn ping_twice(
         }
         other => other,
     }
+}
+
+/// Once a minute for each seed.
+fn warn_of_seed(name: &str, why: &str) {
+    let line = format_args!("seed {name} {why}");
+    log_limit::warn((module_path!(), name, "unreached seeds"), line);
 }
 
 fn tell(event: &Event) {

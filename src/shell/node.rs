@@ -251,17 +251,12 @@ impl Node {
         let tasks = Tasks::new(executor.clone());
         let key = self.cluster_key.as_ref();
         let pool = Pool::new(tasks.clone(), key);
-        let peers = Peers::new(
-            self.driver.clone(),
-            pool.clone(),
-            tasks.clone(),
-            Pace::new(settings.sync_rate),
-        );
+        let pace = Pace::new(settings.sync_rate);
+        let peers = Peers::new(self.driver.clone(), pool.clone(), tasks.clone(), pace);
         let reads = BulkReads::new(self.driver.clone());
         let state = (self.driver.clone(), reads.clone());
         let membership = Membership::start(state, pool.clone(), peers.clone(), tasks.clone());
-        let (finder, seeds) = (membership.clone(), settings.seeds.clone());
-        tasks.spawn(async move { finder.find_seeds(&seeds).await });
+        membership.find_seeds(&settings.seeds);
         tasks.spawn(run_driver(self.driver.clone()));
         tasks.spawn(trim_after_bursts());
         tasks.spawn(log_limit::tell_left_out());
@@ -273,11 +268,13 @@ impl Node {
         let edge = EdgeService::new(self.driver.clone(), reads, membership.clone());
         let services: Vec<Box<dyn grpc::Service>> = vec![Box::new(sync), Box::new(edge)];
         let grpc = grpc::Server::new(services, key, grpc::Bounds::of(&self.capacity));
+        grpc.observe_settings(membership.clone().hearer());
         let keyed = (self.driver.clone(), pool.clone(), grpc.clone(), holders.clone());
         let reload = Reload::new(settings, self.door.clone(), keyed);
         tasks.spawn(reload.run(self.reloads.1.clone()));
         let counts: [Rc<http::Counts>; 2] = Default::default();
-        let around = surroundings(self.memory, (&pool, &grpc), &counts, scrubbed);
+        let start = (self.memory, !settings.seeds.is_empty());
+        let around = surroundings(start, (&pool, &grpc), &counts, scrubbed);
         let api = Api::new(self.driver.clone(), peers, self.door.clone(), around);
         let unsent = self.capacity.http_unsent;
         let gateway = Gateway::new(api.clone(), self.driver.clone(), holders, unsent);
@@ -351,7 +348,7 @@ fn keep_whole(
 
 /// What the API shows of the rest of the node.
 fn surroundings(
-    memory_bytes: u64,
+    (memory_bytes, has_seeds): (u64, bool),
     (pool, grpc): (&Rc<Pool>, &grpc::Server),
     [at_api, at_gateway]: &[Rc<http::Counts>; 2],
     scrubbed: Rc<Cell<Scrubbed>>,
@@ -359,6 +356,7 @@ fn surroundings(
     let (connections, counts, pool) = (grpc.clone(), grpc.clone(), pool.clone());
     let ended = grpc.clone();
     Surroundings {
+        has_seeds,
         memory_bytes,
         ended: Box::new(move || {
             let endings = ended.endings();

@@ -5,13 +5,14 @@
 //! failure. Never: sends more calls than the peer's window for small frames holds, waits without
 //! end, takes more bytes than one message may have.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_lite::future;
+use h2::Reason;
 use h2::client::{self, SendRequest};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, TE, USER_AGENT};
 use http::{HeaderValue, Method, Request};
@@ -23,7 +24,7 @@ use super::tasks::Tasks;
 use crate::base::{Secret, limits};
 use crate::wire::foreign;
 use crate::wire::frame::{self, Reader};
-use crate::wire::grpc::{CLUSTER_KEY, CONTENT_TYPE as GRPC, format_timeout};
+use crate::wire::grpc::{CLUSTER_KEY, CONTENT_TYPE as GRPC, SETTINGS, Settings, format_timeout};
 use crate::wire::status::{Code, Status, decode_message};
 
 /// Bytes a peer may send on one stream before we have read them: an answer to `Records`, so that it
@@ -46,6 +47,8 @@ pub type Lost = Box<dyn Fn(&str)>;
 pub struct Dialer {
     tasks: Tasks,
     key: RefCell<Option<HeaderValue>>,
+    /// What the first call on each connection carries.
+    settings: OnceCell<HeaderValue>,
     lost: RefCell<Option<Lost>>,
 }
 
@@ -53,7 +56,18 @@ impl Dialer {
     /// Calls carry `key`, the cluster's, where there is one.
     pub fn new(tasks: Tasks, key: Option<&Secret>) -> Rc<Dialer> {
         let key = RefCell::new(key.map(header_of));
-        Rc::new(Dialer { tasks, key, lost: RefCell::default() })
+        Rc::new(Dialer { tasks, key, settings: OnceCell::new(), lost: RefCell::default() })
+    }
+
+    /// Has every new connection say how this node is set.
+    pub fn announce(&self, settings: &Settings) {
+        let value = HeaderValue::try_from(settings.to_string());
+        self.settings.get_or_init(|| value.expect("hex digits and numbers are visible ASCII"));
+    }
+
+    /// Whether calls carry a cluster key.
+    pub fn has_key(&self) -> bool {
+        self.key.borrow().is_some()
     }
 
     /// Calls carry another key from now on, on open connections, too.
@@ -87,6 +101,8 @@ pub struct Peer {
     dialer: Rc<Dialer>,
     connection: RefCell<Option<Connection>>,
     dials: Cell<u64>,
+    /// The dial whose connection has carried a call.
+    announced: Cell<u64>,
     calls: Cell<usize>,
     is_refused: Cell<bool>,
     pause: Cell<Duration>,
@@ -101,6 +117,7 @@ impl Peer {
             dialer,
             connection: RefCell::default(),
             dials: Cell::new(0),
+            announced: Cell::new(0),
             calls: Cell::new(0),
             is_refused: Cell::new(false),
             pause: Cell::new(PAUSE_MIN),
@@ -168,7 +185,8 @@ impl Peer {
             self.note_end(number);
             of_h2(&error)
         })?;
-        let request = self.request(path, timeout)?;
+        let is_first = self.announced.replace(number) != number;
+        let request = self.request(path, timeout, is_first)?;
         let (answer, mut body) =
             connection.send_request(request, false).map_err(|error| of_h2(&error))?;
         let mut framed = BytesMut::with_capacity(frame::PREFIX_BYTES + message.len());
@@ -178,7 +196,12 @@ impl Peer {
         read_answer(answer.await.map_err(|error| of_h2(&error))?).await
     }
 
-    fn request(&self, path: &str, timeout: Duration) -> Result<Request<()>, Status> {
+    fn request(
+        &self,
+        path: &str,
+        timeout: Duration,
+        is_first: bool,
+    ) -> Result<Request<()>, Status> {
         let bad = |error: http::Error| Status::new(Code::Internal, error.to_string());
         let mut request = Request::builder()
             .method(Method::POST)
@@ -193,6 +216,9 @@ impl Peer {
         let timeout = HeaderValue::try_from(format_timeout(timeout));
         if let Some(key) = &*self.dialer.key.borrow() {
             headers.insert(CLUSTER_KEY, key.clone());
+        }
+        if let Some(settings) = self.dialer.settings.get().filter(|_| is_first) {
+            headers.insert(SETTINGS, settings.clone());
         }
         headers.insert(GRPC_TIMEOUT, timeout.map_err(|error| bad(error.into()))?);
         Ok(request)
@@ -339,6 +365,12 @@ fn check_status(headers: &HeaderMap) -> Result<(), Status> {
 }
 
 fn of_h2(error: &h2::Error) -> Status {
+    // Text where a frame should begin reads as a length far beyond the largest frame.
+    if error.is_library() && error.reason() == Some(Reason::FRAME_SIZE_ERROR) {
+        let message = "what answers there is no gRPC, an HTTP port perhaps: nodes reach each other \
+                       at their gRPC ports, by default 18182";
+        return Status::new(Code::Unavailable, message);
+    }
     let code = match error.reason() {
         Some(reason) if !error.is_go_away() => Code::of_reset(reason.into()),
         _ => Code::Unavailable,

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use super::peers::{Dialer, Lost, Peer};
 use super::tasks::Tasks;
 use crate::base::{Secret, limits};
+use crate::wire::grpc::Settings;
 
 /// Peers by address.
 pub struct Pool {
@@ -33,6 +34,16 @@ impl Pool {
     /// Calls carry another key from now on.
     pub fn change_key(&self, key: &Secret) {
         self.dialer.change_key(key);
+    }
+
+    /// Has every new connection say how this node is set.
+    pub fn announce(&self, settings: &Settings) {
+        self.dialer.announce(settings);
+    }
+
+    /// Whether calls carry a cluster key.
+    pub fn has_key(&self) -> bool {
+        self.dialer.has_key()
     }
 
     /// The peer at `host:port`; nothing is dialled before it is called.

@@ -71,6 +71,8 @@ pub struct Health {
     damaged_count: u64,
     #[nserde(default)]
     writes: String,
+    #[nserde(default = "true")]
+    joined: bool,
 }
 
 impl Health {
@@ -85,7 +87,9 @@ impl Health {
             "disk_full" => Some("its disk is FULL, it takes no claims".to_owned()),
             other => Some(format!("it takes no claims: {other}")),
         };
-        damage.into_iter().chain(writes).collect()
+        let alone =
+            (!self.joined).then(|| "it has NOT JOINED: it reached none of its seeds".to_owned());
+        damage.into_iter().chain(writes).chain(alone).collect()
     }
 }
 
@@ -266,6 +270,7 @@ mod tests {
             version: "0.1.0".into(),
             damaged_count: 2,
             writes: "read_only".into(),
+            joined: false,
         };
         let why = "no\n\u{1b}[2Jroots: equal".to_owned();
         let rows = [(&cluster.members[0], Ok(health)), (&cluster.members[1], Err(why))];
@@ -277,7 +282,8 @@ mod tests {
         assert_eq!(lines[2], ["bbbbbbbbbbbb", "Suspect", "b:1", "b:2", "-", "1", "2", "-", "-"]);
         let troubles = "bbbbbbbbbbbb does not answer: no\\n\\u{1b}[2Jroots: equal\n\
             aaaaaaaaaaaa: its log is DAMAGED: 2 records or heads\n\
-            aaaaaaaaaaaa: its disk is READ-ONLY, it takes no claims\nroots: equal\n";
+            aaaaaaaaaaaa: its disk is READ-ONLY, it takes no claims\n\
+            aaaaaaaaaaaa: it has NOT JOINED: it reached none of its seeds\nroots: equal\n";
         assert!(text.contains(troubles), "{text}");
         assert!(text.contains("5 pushed, 6 failed, 7 left to anti-entropy, 8 waiting"));
         let sync = "sync with bbbbbbbbbbbb (pull): 9 received, 11 to come; 10 sent, 12 to go\n";

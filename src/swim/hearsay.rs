@@ -355,6 +355,7 @@ impl Swim {
             self.stats.refused += 1;
             return;
         }
+        self.has_met = true;
         self.members.insert(node, Member::new(word, now));
         self.tell_of(now, node, Some(node));
         self.enter(now, node, State::Left, State::Alive);

@@ -141,6 +141,7 @@ pub struct Swim {
     random: Random,
     outbox: VecDeque<Output>,
     stats: Stats,
+    has_met: bool,
 }
 
 /// Local health is at most this bad.
@@ -178,6 +179,7 @@ impl Swim {
             random,
             outbox: VecDeque::new(),
             stats: Stats::default(),
+            has_met: false,
         }
     }
 
@@ -361,6 +363,11 @@ impl Swim {
     pub fn lonely_seeds(&self) -> impl Iterator<Item = &str> {
         let lonely = self.seeds.iter().filter(|seed| !self.is_found(&seed.address, seed.node));
         lonely.map(|seed| seed.address.as_str())
+    }
+
+    /// Whether there was ever another member.
+    pub fn has_met(&self) -> bool {
+        self.has_met
     }
 
     /// Counts since the start.

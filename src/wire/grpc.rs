@@ -4,7 +4,10 @@
 //!
 //! Never: panics on foreign text, accepts a compression.
 
+use std::fmt;
 use std::time::Duration;
+
+use crate::base::NodeId;
 
 pub use super::status::{Code, Status};
 
@@ -13,6 +16,44 @@ pub const CONTENT_TYPE: &str = "application/grpc";
 
 /// The metadata by which nodes of one cluster know each other.
 pub const CLUSTER_KEY: &str = "x-stemedb-cluster-key";
+
+/// The metadata by which a node says on each new connection how it is set, see [`Settings`].
+pub const SETTINGS: &str = "x-stemedb-settings";
+
+/// Settings that have to be the same on all nodes, and whose they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// The node.
+    pub node: NodeId,
+    /// Shards that subjects are assigned to.
+    pub shards: u32,
+    /// Nodes that hold a shard.
+    pub replication_factor: u32,
+}
+
+impl Settings {
+    /// What a node said; `None` if that is something else. Names that are not known are passed
+    /// over, as a later version may have more of them.
+    pub fn read(value: &[u8]) -> Option<Settings> {
+        let (mut node, mut shards, mut replication_factor) = (None, None, None);
+        for pair in std::str::from_utf8(value).ok()?.split(';') {
+            match pair.trim().split_once('=')? {
+                ("node_id", text) => node = NodeId::parse(text),
+                ("shards", text) => shards = text.parse().ok(),
+                ("replication_factor", text) => replication_factor = text.parse().ok(),
+                _ => {}
+            }
+        }
+        Some(Settings { node: node?, shards: shards?, replication_factor: replication_factor? })
+    }
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { node, shards, replication_factor } = self;
+        write!(out, "node_id={node};shards={shards};replication_factor={replication_factor}")
+    }
+}
 
 /// The service and the method of a request path, `/package.Service/Method`.
 pub fn parse_path(path: &str) -> Option<(&str, &str)> {
@@ -106,6 +147,17 @@ mod tests {
         assert_eq!(parse_path("/a.b.C/D"), Some(("a.b.C", "D")));
         for path in ["", "/", "*", "/a", "a/b", "/a/", "//b", "/a/b/", "/a/b/c"] {
             assert_eq!(parse_path(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn settings_come_back_as_they_went_and_nothing_else_is_taken() {
+        let settings = Settings { node: NodeId([7; 16]), shards: 64, replication_factor: 3 };
+        let text = settings.to_string();
+        assert_eq!(Settings::read(text.as_bytes()), Some(settings));
+        assert_eq!(Settings::read(format!("{text}; later=x").as_bytes()), Some(settings));
+        for bad in ["", "x", "shards=64;replication_factor=3", &text.replace('6', "-6")] {
+            assert_eq!(Settings::read(bad.as_bytes()), None, "{bad:?}");
         }
     }
 

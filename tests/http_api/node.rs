@@ -202,6 +202,7 @@ impl Node {
 
 fn surroundings(counts: &Rc<Counts>) -> Surroundings {
     Surroundings {
+        has_seeds: false,
         memory_bytes: 0,
         ended: Box::new(Vec::new),
         http_connections: counts.clone(),

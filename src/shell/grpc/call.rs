@@ -24,9 +24,10 @@ use super::streaming::late;
 use super::{Answer, Call, Work, health, reflection};
 use crate::base::limits;
 use crate::shell::budget::{Full, Share};
+use crate::shell::log_limit;
 use crate::shell::reactor::Timer;
 use crate::wire::frame::{self, PREFIX_BYTES, Reader};
-use crate::wire::grpc::{self, CLUSTER_KEY, Code, Status};
+use crate::wire::grpc::{self, CLUSTER_KEY, Code, SETTINGS, Status};
 
 /// Answers a request, or gives what still has to be waited for. Its headers are judged here and
 /// kept nowhere.
@@ -46,6 +47,11 @@ pub(super) fn begin(
     let method = found.as_ref().ok().copied();
     let kind = methods.get(method).kind;
     let checked = found.and_then(|_| wishes.check_key(link, methods.is_open(kind)));
+    if let (Ok(()), Some(settings)) = (&checked, wishes.settings)
+        && let Some(hear) = link.shared.settings.get()
+    {
+        hear(settings);
+    }
     let timeout = match checked.and_then(|()| wishes.timeout()) {
         Ok(timeout) => timeout,
         Err(status) => {
@@ -91,6 +97,7 @@ struct Wishes<'a> {
     timeout: Option<&'a [u8]>,
     encoding: Option<&'a [u8]>,
     key: Option<&'a [u8]>,
+    settings: Option<&'a [u8]>,
 }
 
 impl<'a> Wishes<'a> {
@@ -102,6 +109,7 @@ impl<'a> Wishes<'a> {
                 "grpc-timeout" => &mut wishes.timeout,
                 "grpc-encoding" => &mut wishes.encoding,
                 CLUSTER_KEY => &mut wishes.key,
+                SETTINGS => &mut wishes.settings,
                 _ => continue,
             };
             wish.get_or_insert(value.as_bytes());
@@ -139,7 +147,12 @@ impl<'a> Wishes<'a> {
                 Some(_) => "is not this cluster's",
                 None => "is missing: nodes of this cluster send it with every call",
             };
-            let message = format!("the metadata {CLUSTER_KEY} {problem}");
+            let (message, host) = (format!("the metadata {CLUSTER_KEY} {problem}"), link.host());
+            let line = format_args!(
+                "gRPC call from {host} refused: {message}; STEMEDB_CLUSTER_KEY has to be the same \
+                 on all nodes"
+            );
+            log_limit::warn((module_path!(), &host, "refused cluster keys"), line);
             return Err(Status::new(Code::Unauthenticated, message));
         }
         if link.is_turned_away() && !is_open {

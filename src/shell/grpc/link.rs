@@ -9,6 +9,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -75,7 +76,9 @@ pub(super) struct Link {
     is_peer: Cell<bool>,
     /// It came when all places were taken: it may show the key or ask for health.
     is_provisional: bool,
-    /// Where it comes from.
+    /// The client's address, for log lines.
+    host: Option<IpAddr>,
+    /// The same as a share of places.
     source: Option<Source>,
     /// It should end as soon as no call runs.
     is_leaving: Cell<bool>,
@@ -123,7 +126,7 @@ impl Link {
     pub(super) fn register(
         number: u64,
         shared: &Rc<Shared>,
-        (is_provisional, source): (bool, Option<Source>),
+        (is_provisional, host): (bool, Option<IpAddr>),
     ) -> Registered {
         let part = |whole: &Rc<Budget>| Budget::within(whole, limits::GRPC_CLIENT_BYTES_MAX);
         let link = Rc::new(Link {
@@ -138,7 +141,8 @@ impl Link {
             answers: Cell::new(0),
             is_peer: Cell::new(false),
             is_provisional,
-            source,
+            host,
+            source: host.map(Source::of),
             is_leaving: Cell::new(false),
             ending: Cell::new(None),
             traffic: Traffic::default(),
@@ -273,6 +277,11 @@ impl Link {
     }
 
     /// Where it comes from.
+    /// The client's address, as log lines have it.
+    pub(super) fn host(&self) -> String {
+        self.host.map_or_else(|| "an unknown address".to_owned(), |host| host.to_string())
+    }
+
     pub(super) fn source(&self) -> Option<Source> {
         self.source
     }

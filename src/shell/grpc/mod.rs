@@ -25,7 +25,7 @@ mod respond;
 mod streaming;
 mod wakers;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -60,6 +60,9 @@ pub struct Call {
 
 /// An answer that is being made.
 pub type Work = Pin<Box<dyn Future<Output = Result<Bytes, Status>>>>;
+
+/// Hears what a caller says of its settings.
+pub type SettingsHeard = Box<dyn Fn(&[u8])>;
 
 /// How a call is answered.
 pub enum Answer {
@@ -152,6 +155,8 @@ struct Shared {
     held: Rc<Budget>,
     /// Bytes of answers that are not sent.
     unsent: Rc<Budget>,
+    /// Hears what nodes say of their settings.
+    settings: OnceCell<SettingsHeard>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -181,6 +186,7 @@ impl Server {
             endings,
             held: Budget::new(bounds.held_max),
             unsent: Budget::new(bounds.unsent_max),
+            settings: OnceCell::new(),
         };
         Server { shared: Rc::new(shared) }
     }
@@ -193,6 +199,11 @@ impl Server {
     /// Calls have to bring another key from now on, on open connections, too.
     pub fn change_key(&self, key: &Secret) {
         self.shared.key.set(Some(key.fingerprint()));
+    }
+
+    /// Has `hear` told what callers that have shown the key say of their settings.
+    pub fn observe_settings(&self, hear: SettingsHeard) {
+        self.shared.settings.get_or_init(|| hear);
     }
 
     /// Accepts connections and answers their calls until `stop` is done; then lets running calls
@@ -221,7 +232,7 @@ impl Server {
 
     /// Serves one connection that came by another way than [`Server::serve`], until it ends.
     pub async fn serve_stream(&self, number: u64, stream: TcpStream) {
-        let place = (self.shared.make_room(), stream.source());
+        let place = (self.shared.make_room(), stream.peer());
         let link = Link::register(number, &self.shared, place);
         connection::serve(link, stream).await;
     }
@@ -258,7 +269,7 @@ impl Server {
                     failed = false;
                     accepted += 1;
                     let is_provisional = self.shared.make_room();
-                    let place = (is_provisional, stream.source());
+                    let place = (is_provisional, stream.peer());
                     let link = Link::register(accepted, &self.shared, place);
                     tasks.push(executor.spawn(connection::serve(link, stream)));
                 }

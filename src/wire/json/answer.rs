@@ -78,6 +78,8 @@ pub struct Health<'a> {
     pub root: Digest,
     /// Seconds since the start.
     pub uptime_seconds: u64,
+    /// Whether another node was reached; without seeds there is none to reach.
+    pub has_joined: bool,
 }
 
 /// What `GET /v1/health` answers.
@@ -92,6 +94,7 @@ pub fn health(health: &Health<'_>) -> String {
         node_id: Hex(&health.node.0),
         version: Text(env!("CARGO_PKG_VERSION")),
         uptime_seconds: health.uptime_seconds,
+        joined: health.has_joined,
         assertions_count: health.assertions,
         opaque_count: health.opaque,
         writes: Text(health.obstacle.map_or("ok", Obstacle::name)),
@@ -374,6 +377,7 @@ struct HealthBody<'a> {
     node_id: Hex<'a>,
     version: Text<'a>,
     uptime_seconds: u64,
+    joined: bool,
     assertions_count: u64,
     opaque_count: u64,
     writes: Text<'a>,
