@@ -48,11 +48,32 @@ struct Habits {
     past: Past,
 }
 
-/// What is known of a peer, by its address.
+/// What is known of a peer.
 #[derive(Clone, Copy, Default)]
 struct Known {
     habits: Habits,
     cycles: Cycles,
+}
+
+/// What is known of peers, by node id: a restart under another address adds nothing.
+#[derive(Default)]
+struct KnownPeers(BTreeMap<NodeId, Known>);
+
+impl KnownPeers {
+    fn get(&self, node: NodeId) -> Known {
+        self.0.get(&node).copied().unwrap_or_default()
+    }
+
+    /// A session with the peer has ended.
+    fn note(&mut self, node: NodeId, habits: Habits, report: &Report) {
+        if self.0.len() >= limits::MEMBERS_MAX && !self.0.contains_key(&node) {
+            self.0.pop_first();
+        }
+        let known = self.0.entry(node).or_default();
+        known.habits = habits;
+        known.cycles.all += 1;
+        known.cycles.worthless += u64::from(report.is_worthless);
+    }
 }
 
 /// Who waits for which members' reports.
@@ -70,7 +91,7 @@ pub struct Peers {
     tasks: Tasks,
     pace: Rc<Pace>,
     agenda: RefCell<Agenda>,
-    known: RefCell<BTreeMap<String, Known>>,
+    known: RefCell<KnownPeers>,
 }
 
 impl Peers {
@@ -103,10 +124,15 @@ impl Peers {
         }
     }
 
-    /// Sessions that ended since the start, by the member's address.
-    pub fn cycles(&self) -> Vec<(String, Cycles)> {
+    /// Sessions that ended since the start, by peer.
+    pub fn cycles(&self) -> Vec<(NodeId, Cycles)> {
         let known = self.known.borrow();
-        known.iter().map(|(address, known)| (address.clone(), known.cycles)).collect()
+        known.0.iter().map(|(node, known)| (*node, known.cycles)).collect()
+    }
+
+    /// The member is forgotten, and what was known of it with it.
+    pub fn forget(&self, node: NodeId) {
+        self.known.borrow_mut().0.remove(&node);
     }
 
     async fn run_agenda(&self) {
@@ -135,9 +161,7 @@ impl Peers {
         let peer = self.pool.peer(&address);
         // Who is asked now is thought to be there, whatever became of earlier dials.
         peer.forget_pause();
-        let Known { mut habits, cycles } =
-            self.known.borrow().get(&address).copied().unwrap_or_default();
-        let report = level((&self.driver, &self.pace), (node, &peer), &mut habits).await;
+        let report = self.level(node, &peer).await;
         match &report.error {
             Some(error) => {
                 let line = format_args!("sync with {address}: {error}");
@@ -145,40 +169,31 @@ impl Peers {
             }
             None => log::debug!("sync with {address}: {report:?}"),
         }
-        let mut known = self.known.borrow_mut();
-        if known.len() >= limits::MEMBERS_MAX && !known.contains_key(&address) {
-            known.pop_first();
-        }
-        let all = cycles.all + 1;
-        let worthless = cycles.worthless + u64::from(report.is_worthless);
-        let cycles = Cycles { all, worthless };
-        known.insert(address.clone(), Known { habits, cycles });
         PeerReport { address, report }
     }
-}
 
-/// Levels this node with one peer. A member is known by name; who is behind a seed is asked first.
-async fn level(
-    (driver, pace): (&Rc<Driver>, &Rc<Pace>),
-    (node, peer): (Option<NodeId>, &Rc<Peer>),
-    habits: &mut Habits,
-) -> Report {
-    let start = Instant::now();
-    let (known, bytes) = match node {
-        Some(node) => (Ok(node), WireBytes::default()),
-        None => greet(driver, peer).await,
-    };
-    let mut report = match known {
-        Ok(node) => {
-            let report = run((driver, pace), (node, peer), habits).await;
-            Report { node_id: Some(node), ..report }
-        }
-        Err(reason) => Report { error: Some(reason), ..Report::default() },
-    };
-    report.bytes_out += bytes.sent;
-    report.bytes_in += bytes.received;
-    report.ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    report
+    /// Levels this node with one peer. A member is known by name; who is behind a seed is asked
+    /// first.
+    async fn level(&self, node: Option<NodeId>, peer: &Rc<Peer>) -> Report {
+        let start = Instant::now();
+        let (known, bytes) = match node {
+            Some(node) => (Ok(node), WireBytes::default()),
+            None => greet(&self.driver, peer).await,
+        };
+        let mut report = match known {
+            Ok(node) => {
+                let mut habits = self.known.borrow().get(node).habits;
+                let report = run((&self.driver, &self.pace), (node, peer), &mut habits).await;
+                self.known.borrow_mut().note(node, habits, &report);
+                Report { node_id: Some(node), ..report }
+            }
+            Err(reason) => Report { error: Some(reason), ..Report::default() },
+        };
+        report.bytes_out += bytes.sent;
+        report.bytes_in += bytes.received;
+        report.ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        report
+    }
 }
 
 /// Asks a peer who it is.
@@ -252,4 +267,23 @@ fn poll_any(
         }
     }
     Poll::Pending
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_counted_by_id_and_bounded() {
+        let (mut known, report) = (KnownPeers::default(), Report::default());
+        let node = |number: u128| NodeId(number.to_be_bytes());
+        for _ in 0..25 {
+            known.note(node(1), Habits::default(), &report);
+        }
+        assert_eq!((known.0.len(), known.get(node(1)).cycles.all), (1, 25));
+        for number in 0..2 * limits::MEMBERS_MAX as u128 {
+            known.note(node(number), Habits::default(), &report);
+        }
+        assert_eq!(known.0.len(), limits::MEMBERS_MAX);
+    }
 }

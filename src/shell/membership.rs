@@ -223,7 +223,12 @@ impl Membership {
                 });
             }
             Output::Sync(targets) => self.peers.sync_with(targets),
-            Output::Swim(Call::Event(event)) | Output::Event(event) => tell(&event),
+            Output::Swim(Call::Event(event)) | Output::Event(event) => {
+                if let Event::Changed(node, None) = event {
+                    self.peers.forget(node);
+                }
+                tell(&event);
+            }
             Output::Rebalanced(moved) => {
                 let line = format_args!("shards rebalanced moved={moved}");
                 log_limit::note(Level::Info, (module_path!(), "", "rebalanced shards"), line);

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
+use crate::base::NodeId;
 use crate::journal::Obstacle;
 use crate::sync::Progress;
 
@@ -345,16 +346,18 @@ impl Page {
         self.one("stemedb_scrub_found_total", "counter", help, found);
     }
 
-    fn peers(&mut self, cycles: &[(String, Cycles)]) {
+    fn peers(&mut self, cycles: &[(NodeId, Cycles)]) {
+        let cycles: Vec<(String, &Cycles)> =
+            cycles.iter().map(|(node, cycles)| (node.to_string(), cycles)).collect();
         let name = "stemedb_sync_cycles_total";
         self.head(name, "counter", "Runs of anti-entropy that ended, by peer.");
-        for (peer, cycles) in cycles {
+        for (peer, cycles) in &cycles {
             self.sample(name, &[("peer", peer)], cycles.all);
         }
         let name = "stemedb_sync_worthless_total";
         let help = "Runs that ended because the peer's answers were false or led nowhere, by peer.";
         self.head(name, "counter", help);
-        for (peer, cycles) in cycles {
+        for (peer, cycles) in &cycles {
             self.sample(name, &[("peer", peer)], cycles.worthless);
         }
     }
@@ -485,6 +488,11 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_escaped() {
+        assert_eq!(Escaped("a\"b\\c\n:1").to_string(), r#"a\"b\\c\n:1"#);
+    }
+
+    #[test]
     fn a_starting_node_says_so() {
         let page = render_starting(5);
         check_page(&page);
@@ -502,7 +510,7 @@ mod tests {
         let ping = GrpcCount { method: "Ping", code: "OK", count: 1 };
         let unknown = GrpcCount { method: "", code: "UNIMPLEMENTED", count: 2 };
         let grpc = vec![ping, unknown, ping];
-        let cycles = vec![("a\"b\\c\n:1".to_owned(), Cycles { all: 1, worthless: 0 })];
+        let cycles = vec![(NodeId([0xab; 16]), Cycles { all: 1, worthless: 0 })];
         let readings = Readings {
             assertions: 7,
             log_bytes_max: Some(99),
@@ -526,7 +534,7 @@ mod tests {
             "stemedb_wal_fsync_latency_seconds_count 1",
             "stemedb_wal_batch_size_bucket{le=\"2\"} 0",
             "stemedb_wal_batch_size_bucket{le=\"4\"} 1",
-            "stemedb_sync_cycles_total{peer=\"a\\\"b\\\\c\\n:1\"} 1",
+            "stemedb_sync_cycles_total{peer=\"abababababababababababababababab\"} 1",
             "stemedb_grpc_requests_total{method=\"Ping\",code=\"OK\"} 2",
             "stemedb_grpc_requests_total{method=\"unknown\",code=\"UNIMPLEMENTED\"} 2",
             "stemedb_http_requests_total{status=\"201\"} 1",

@@ -1,5 +1,6 @@
 //! Nodes that do not find their cluster say why, once a minute, on both sides where there are two.
 
+use vendor_tests::api;
 use vendor_tests::node::{self, Node};
 use vendor_tests::wait::until;
 
@@ -82,4 +83,34 @@ async fn other_settings_than_a_members_are_told_with_both_values() {
     until("they are members", async || like.members().await.len() == 3).await;
     let second = format!("member {second} has --");
     assert!(!like.log().contains(&second), "{}", like.log());
+}
+
+#[tokio::test]
+async fn a_peer_that_moves_again_and_again_is_one_series() {
+    let fast = ("STEMEDB_PROBE_INTERVAL", "100ms");
+    let one = Node::start(&[fast]);
+    let seed = one.rpc.to_string();
+    let mut two = Node::start(&[fast, ("STEMEDB_SEEDS", &seed)]);
+    let id = two.id().await;
+    let mut ports = std::collections::BTreeSet::new();
+    for _ in 0..25 {
+        let address = two.rpc.to_string();
+        until("it is known where it is", async || {
+            let status = one.get("/v1/cluster/status").await;
+            status["members"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .any(|member| member["rpc_addr"] == address.as_str() && member["state"] == "Alive")
+        })
+        .await;
+        assert_eq!(one.sync().await.len(), 1);
+        ports.insert(address);
+        two = two.crash_and_restart();
+    }
+    assert!(ports.len() > 12, "it did move: {ports:?}");
+    let text = api::get(one.http, "/metrics").await.expect("an answer").text;
+    let series: Vec<&str> = text.lines().filter(|line| line.contains("{peer=")).collect();
+    assert_eq!(series.len(), 2, "{series:?}");
+    assert!(series.iter().all(|line| line.contains(&format!("peer=\"{id}\""))), "{series:?}");
 }

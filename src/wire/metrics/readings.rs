@@ -2,7 +2,7 @@
 //!
 //! In: the rooms that count. Out: plain numbers. Never: names a metric.
 
-use crate::base::{Moment, limits};
+use crate::base::{Moment, NodeId, limits};
 use crate::cluster::{Cluster, gossip};
 use crate::journal::Obstacle;
 use crate::journal::damage::{Damage, Damages};
@@ -59,7 +59,7 @@ pub struct Readings {
     /// Seconds since the start.
     pub uptime_seconds: u64,
     /// Runs of anti-entropy that ended, by peer.
-    pub sync_cycles: Vec<(String, Cycles)>,
+    pub sync_cycles: Vec<(NodeId, Cycles)>,
     /// gRPC calls.
     pub grpc: Vec<GrpcCount>,
     /// Open connections to other nodes.
