@@ -56,6 +56,8 @@ struct Queue {
 #[derive(Debug)]
 pub struct Gossip {
     queues: BTreeMap<NodeId, Queue>,
+    /// Of them, those that this node cannot call: they fetch by anti-entropy what is new.
+    unreachable: BTreeSet<NodeId>,
     random: Random,
     stats: Stats,
 }
@@ -64,11 +66,13 @@ impl Gossip {
     /// Alone.
     pub fn new(seed: u64) -> Gossip {
         let (random, stats) = (Random::new(seed), Stats::default());
-        Gossip { queues: BTreeMap::new(), random, stats }
+        let (queues, unreachable) = Default::default();
+        Gossip { queues, unreachable, random, stats }
     }
 
-    /// These others take part now.
-    pub fn handle_members(&mut self, present: &BTreeSet<NodeId>) {
+    /// These others take part now, and some of them cannot be called.
+    pub fn handle_members(&mut self, present: &BTreeSet<NodeId>, unreachable: BTreeSet<NodeId>) {
+        self.unreachable = unreachable;
         let dropped = &mut self.stats.dropped;
         self.queues.retain(|node, queue| {
             let stays = present.contains(node);
@@ -97,6 +101,7 @@ impl Gossip {
         };
         let mut targets: Vec<NodeId> =
             self.queues.keys().copied().filter(|node| Some(*node) != from).collect();
+        targets.retain(|node| !self.unreachable.contains(node));
         if !is_small {
             self.random.shuffle(&mut targets);
             targets.truncate(limits::GOSSIP_FANOUT);
@@ -161,7 +166,7 @@ mod tests {
 
     fn among(others: usize) -> Gossip {
         let mut gossip = Gossip::new(1);
-        gossip.handle_members(&(1..=others).map(node).collect());
+        gossip.handle_members(&(1..=others).map(node).collect(), BTreeSet::new());
         gossip
     }
 
@@ -209,14 +214,25 @@ mod tests {
     }
 
     #[test]
+    fn who_cannot_be_called_is_told_nothing() {
+        let mut gossip = among(2);
+        gossip.handle_members(&(1..=2).map(node).collect(), BTreeSet::from([node(1)]));
+        gossip.handle_new(7, Origin::Here);
+        assert_eq!(pushes(&mut gossip), [Push { to: node(2), row: 7 }]);
+        // What it pushes itself, it has pushed to all.
+        gossip.handle_new(8, Origin::Gossip(Some(node(1))));
+        assert_eq!(pushes(&mut gossip), []);
+    }
+
+    #[test]
     fn who_is_gone_is_told_no_more() {
         let mut gossip = among(2);
         (0..100).for_each(|row| gossip.handle_new(row, Origin::Here));
         pushes(&mut gossip);
-        gossip.handle_members(&BTreeSet::from([node(2)]));
+        gossip.handle_members(&BTreeSet::from([node(2)]), BTreeSet::new());
         gossip.handle_pushed(node(1), true);
         assert!(pushes(&mut gossip).is_empty());
-        gossip.handle_members(&BTreeSet::new());
+        gossip.handle_members(&BTreeSet::new(), BTreeSet::new());
         assert!(gossip.is_alone());
     }
 }

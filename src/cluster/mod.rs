@@ -129,7 +129,9 @@ impl Cluster {
     pub fn handle_timeout(&mut self, now: Moment) {
         self.swim.handle_timeout(now);
         self.settle(now);
-        let is_trusted = |node: &NodeId| !self.shunned.has(now, *node);
+        let is_reachable =
+            |node: &NodeId| self.swim.member(*node).is_some_and(|member| member.is_reachable);
+        let is_trusted = |node: &NodeId| !self.shunned.has(now, *node) && is_reachable(node);
         let present = self.swim.present().map(|news| news.node).filter(is_trusted);
         let due = self.rounds.handle_timeout(now, present);
         let due = due.into_iter().filter(is_trusted);
@@ -193,9 +195,12 @@ impl Cluster {
             match &event {
                 Event::Changed(node, Some(State::Alive)) => self.rounds.handle_back(now, *node),
                 Event::Changed(node, _) => self.rounds.handle_gone(*node),
-                Event::Moved(..) | Event::Duplicate(_) => {}
+                Event::Moved(..)
+                | Event::Duplicate(_)
+                | Event::Reachable(..)
+                | Event::Unanswered(..) => {}
             }
-            is_changed |= matches!(event, Event::Changed(..));
+            is_changed |= matches!(event, Event::Changed(..) | Event::Reachable(..));
             self.outbox.push_back(Output::Event(event));
         }
         if is_changed {
@@ -206,7 +211,10 @@ impl Cluster {
 
     fn rebalance(&mut self) {
         let others: BTreeSet<NodeId> = self.swim.present().map(|news| news.node).collect();
-        self.gossip.handle_members(&others);
+        let is_unreachable =
+            |node: &NodeId| self.swim.member(*node).is_some_and(|member| !member.is_reachable);
+        let unreachable = others.iter().copied().filter(is_unreachable).collect();
+        self.gossip.handle_members(&others, unreachable);
         let live = others.into_iter().chain([self.swim.me().node]);
         let map = ShardMap::new(self.config.shards, self.config.replication_factor, live);
         if map != self.map {

@@ -144,8 +144,8 @@ impl Gateway {
         future::or(dealt, late).await
     }
 
-    /// The replicas of a subject's shard, those first that nobody suspects; `None` if this node is
-    /// one of them, or none of them may see the request's API key.
+    /// The replicas of a subject's shard, those last that cannot be called or are suspected; `None`
+    /// if this node is one of them, or none of them may see the request's API key.
     fn backends(&self, subject: &str, forward: &Forward) -> Option<Vec<Backend>> {
         self.driver.read(|replica, _| {
             let cluster = replica.cluster();
@@ -159,7 +159,9 @@ impl Gateway {
                 found.retain(|news| self.holders.is_trusted(news.node, &news.api_addr));
                 found.first()?;
             }
-            found.sort_by_key(|news| news.state != State::Alive);
+            let is_reachable =
+                |node| cluster.swim().member(node).is_some_and(|member| member.is_reachable);
+            found.sort_by_key(|news| (!is_reachable(news.node), news.state != State::Alive));
             let backend = |news: &crate::swim::Update| Backend {
                 node: news.node,
                 api_addr: news.api_addr.clone(),

@@ -341,6 +341,24 @@ fn tell(event: &Event) {
             let line = format_args!("member {node} is at {address} now");
             log_limit::note(Level::Info, (module_path!(), &node.to_string(), "moves"), line);
         }
+        Event::Reachable(node, false) => {
+            let line = format_args!(
+                "member {node} is reached only by its own calls: it is alive, but nothing answers \
+                 at its address; see its firewall, NAT and STEMEDB_ADVERTISE_RPC_ADDR"
+            );
+            log_limit::warn((module_path!(), &node.to_string(), "unreachable"), line);
+        }
+        Event::Unanswered(node, address) => {
+            let line = format_args!(
+                "node {node} calls and is no member: nothing answers as {node} at {address}, the \
+                 address that it gives; see its STEMEDB_ADVERTISE_RPC_ADDR, NAT and firewall"
+            );
+            log_limit::warn((module_path!(), &node.to_string(), "unanswered"), line);
+        }
+        Event::Reachable(node, true) => {
+            let line = format_args!("member {node} is reached at its address again");
+            log_limit::note(Level::Info, (module_path!(), &node.to_string(), "reached"), line);
+        }
         Event::Duplicate(address) => {
             let line = format_args!(
                 "another live node has this node's id, at {address}: one of them needs a data \

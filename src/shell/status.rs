@@ -47,6 +47,8 @@ pub struct Member {
     pub node_id: String,
     /// Its state, by name.
     pub state: String,
+    #[nserde(default = "true")]
+    reachable: bool,
     rpc_addr: String,
     api_addr: String,
 }
@@ -173,7 +175,7 @@ fn table(cluster: &Cluster, ranges: &Ranges, rows: &[(&Member, Result<Health, St
         };
         lines.push([
             format!("{}{mark}", cut(&member.node_id)),
-            member.state.clone(),
+            format!("{}{}", member.state, if member.reachable { "" } else { ", not reachable" }),
             member.rpc_addr.clone(),
             member.api_addr.clone(),
             version.to_owned(),

@@ -51,6 +51,8 @@ pub(super) struct Check {
     due: Moment,
     /// Where a ping is under way.
     asked: Option<String>,
+    /// Its introduction was in vain, and this node's operator has heard of it.
+    is_told: bool,
 }
 
 /// All hearsay that waits for proof.
@@ -153,7 +155,7 @@ impl Swim {
     pub(super) fn check(&mut self, now: Moment, update: Update, is_introduced: bool) {
         let node = update.node;
         let (mut rank, mut due, mut heard) = (Rank::Member, now, now);
-        let mut is_newcomer = false;
+        let (mut is_newcomer, mut is_told) = (false, false);
         match self.members.get(&node) {
             Some(member) => {
                 let pause = self.config.probe_interval / CHECKS_OF_ONE;
@@ -170,13 +172,14 @@ impl Swim {
                 check.update = update;
                 return;
             }
-            (heard, is_newcomer) = (check.heard, check.is_newcomer);
+            (is_newcomer, is_told) = (check.is_newcomer, check.is_told);
+            heard = if is_introduced { now } else { check.heard };
             due = if is_introduced { now } else { due.min(check.due) };
         } else if rank != Rank::Member && !self.checks.make_room(rank) {
             self.stats.refused += 1;
             return;
         }
-        let check = Check { update, rank, is_newcomer, heard, due, asked: None };
+        let check = Check { update, rank, is_newcomer, heard, due, asked: None, is_told };
         self.checks.insert(node, check);
         self.start_checks(now);
     }
@@ -195,8 +198,8 @@ impl Swim {
         let (Some(suspicion), Some(member)) = (suspicion, self.members.get(&node)) else { return };
         if !self.checks.about.contains_key(&node) {
             let (update, due) = (member.news.clone(), suspicion.check_at());
-            let rank = Rank::Member;
-            let check = Check { update, rank, is_newcomer: false, heard: now, due, asked: None };
+            let (rank, is_newcomer, asked, is_told) = (Rank::Member, false, None, false);
+            let check = Check { update, rank, is_newcomer, heard: now, due, asked, is_told };
             self.checks.insert(node, check);
         }
     }
@@ -278,6 +281,7 @@ impl Swim {
             Some(is_known_place) if is_known_place || is_checked => {
                 self.take_word(now, Update { rpc_addr: address.to_owned(), ..word.clone() });
                 self.probes.reached(node);
+                self.note_reached(node);
                 if let Some(suspicion) = self.suspicions.get_mut(&node) {
                     suspicion.is_silent = false;
                 }
@@ -295,8 +299,9 @@ impl Swim {
     fn check_elsewhere(&mut self, now: Moment, word: Update) {
         let (node, address) = (word.node, word.rpc_addr.clone());
         if !self.checks.about.contains_key(&node) {
-            let (rank, is_newcomer, asked) = (Rank::Member, false, None);
-            let check = Check { update: word, rank, is_newcomer, heard: now, due: now, asked };
+            let (rank, is_newcomer, asked, is_told) = (Rank::Member, false, None, false);
+            let (update, heard, due) = (word, now, now);
+            let check = Check { update, rank, is_newcomer, heard, due, asked, is_told };
             self.checks.insert(node, check);
             self.ask(now, node, address);
         }
@@ -378,6 +383,10 @@ impl Swim {
         }
         let Some(member) = self.members.get(&node) else {
             let Some(mut check) = self.checks.about.remove(&node) else { return };
+            if check.rank == Rank::Introduced && !std::mem::replace(&mut check.is_told, true) {
+                let event = Event::Unanswered(node, check.update.rpc_addr.clone());
+                self.outbox.push_back(Output::Event(event));
+            }
             (check.rank, check.due, check.asked) = (Rank::Failed, now, None);
             if check.update.rpc_addr != probe.address {
                 // It answered there, and said that it is elsewhere.
@@ -389,6 +398,7 @@ impl Swim {
             return;
         };
         let is_known_place = member.news.rpc_addr == probe.address;
+        let is_dead = member.news.state == State::Dead;
         if let Some(suspicion) = self.suspicions.get_mut(&node).filter(|_| is_known_place) {
             suspicion.is_silent = true;
         }
@@ -401,6 +411,17 @@ impl Swim {
             return self.ask(now, node, update.rpc_addr.clone());
         }
         self.checks.remove(node);
+        if is_known_place && self.is_calling(now, node) {
+            // Its own calls prove more than a ping that fails: nothing that is said of it does.
+            self.note_unreachable(node);
+            if let Some(word) = said.filter(|word| is_dead && word.state == State::Alive) {
+                self.take_word(now, Update { rpc_addr: probe.address.clone(), ..word });
+            }
+            return;
+        }
+        if is_known_place {
+            self.note_silent(now, node);
+        }
         let is_gone = |update: &Update| !update.state.is_present();
         if let Some(update) = said.filter(|update| is_known_place && is_gone(update)) {
             self.bear_out(now, probe, update.state, failure);

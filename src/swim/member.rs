@@ -92,6 +92,12 @@ pub struct Member {
     pub(super) stepped: Option<Moment>,
     /// When it was last pinged to check hearsay.
     pub(super) checked: Option<Moment>,
+    /// Since when calls of this node fail; `None` if the last one was answered.
+    pub(super) silent: Option<Moment>,
+    /// When it last called this node.
+    pub(super) called: Option<Moment>,
+    /// Whether this node can call it; if not, it is alive by its own calls.
+    pub is_reachable: bool,
 }
 
 /// What an update is worth that somebody else passes on.
@@ -110,7 +116,8 @@ pub(super) enum Weight {
 impl Member {
     /// One that answered a ping of this node.
     pub(super) fn new(news: Update, now: Moment) -> Member {
-        Member { news, since: now, stepped: None, checked: None }
+        let (stepped, checked, silent, called) = Default::default();
+        Member { news, since: now, stepped, checked, silent, called, is_reachable: true }
     }
 
     /// Weighs hearsay. Deaths, revivals, other addresses and leaps of the incarnation need proof;

@@ -13,6 +13,7 @@ mod hearsay;
 mod member;
 mod news;
 mod probe;
+mod reach;
 mod rumor;
 mod suspicion;
 mod tell;
@@ -81,6 +82,10 @@ pub enum Event {
     Moved(NodeId, String),
     /// Another live node has this node's id and answers at that address.
     Duplicate(String),
+    /// A member calls this node and cannot be called; `true`: it can be again.
+    Reachable(NodeId, bool),
+    /// A node that is no member introduced itself, and does not answer at that address.
+    Unanswered(NodeId, String),
 }
 
 /// How a call ended without an answer.
@@ -195,6 +200,7 @@ impl Swim {
         // Who does not say who it is learns all, and takes no news from those who spread it.
         let Some(said) = updates.first() else { return self.everything_for(None) };
         let (node, rank) = (said.node, said.rank());
+        self.note_call(now, said);
         // Who says something of this node knows it already.
         let is_newcomer = updates.iter().all(|update| update.node != self.me.node);
         self.take_updates(now, node, updates);

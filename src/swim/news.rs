@@ -90,6 +90,8 @@ impl Swim {
 
     fn take_update(&mut self, now: Moment, from: NodeId, mut update: Update) {
         let node = update.node;
+        let is_silent = self.suspicions.get(&node).is_some_and(Suspicion::is_seen);
+        let is_calling = is_silent && self.is_calling(now, node);
         let Some(member) = self.members.get_mut(&node) else {
             // Unknown nodes that are gone already, or nowhere, are of no interest.
             if update.state.is_present() && !update.rpc_addr.is_empty() {
@@ -101,7 +103,7 @@ impl Swim {
             update.rpc_addr.clone_from(&member.news.rpc_addr);
             update.api_addr.clone_from(&member.news.api_addr);
         }
-        let is_silent = self.suspicions.get(&node).is_some_and(Suspicion::is_seen);
+        let is_silent = is_silent && !is_calling;
         match member.weigh(now, self.config.probe_interval, &update, is_silent) {
             Weight::Old => {}
             Weight::Confirms => {

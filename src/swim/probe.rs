@@ -274,6 +274,11 @@ impl Swim {
     /// A member does not answer. Silence is asked about among others; a refusal speaks for itself.
     pub(super) fn probe_failed(&mut self, now: Moment, probe: Probe, failure: Failure) {
         let Some(target) = probe.target.filter(|node| self.is_present(*node)) else { return };
+        if self.is_calling(now, target) {
+            self.probes.reached(target);
+            self.stats.failed += 1;
+            return self.note_unreachable(target);
+        }
         if failure == Failure::Refused {
             self.probes.reached(target);
             self.stats.failed += 1;
@@ -339,7 +344,11 @@ impl Swim {
         let order = &self.probes.order;
         let first = self.random.below(order.len().max(1));
         let nodes = order[first..].iter().chain(&order[..first]).copied();
-        let is_fit = |node: &NodeId| Some(*node) != except && !self.suspicions.contains_key(node);
+        let is_reachable =
+            |node: &NodeId| self.members.get(node).is_some_and(|member| member.is_reachable);
+        let is_fit = |node: &NodeId| {
+            Some(*node) != except && !self.suspicions.contains_key(node) && is_reachable(node)
+        };
         nodes.filter(is_fit).take(count).collect()
     }
 }

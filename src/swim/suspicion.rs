@@ -121,6 +121,10 @@ impl Suspicion {
 impl Swim {
     /// This node finds that a member does not answer. `is_certain`: its port is closed.
     pub(super) fn suspect(&mut self, now: Moment, target: NodeId, is_certain: bool) {
+        if self.is_calling(now, target) {
+            return self.note_unreachable(target);
+        }
+        self.note_silent(now, target);
         let Some(member) = self.members.get_mut(&target) else { return };
         let step = 1 + self.random.below(ACCUSATION_STEP_MAX) as u64;
         self.me.lamport = self.me.lamport.saturating_add(step);
@@ -158,12 +162,17 @@ impl Swim {
     /// Suspects whose time is over are dead; whom this node knows by hearsay only, it asks first.
     pub(super) fn bury(&mut self, now: Moment) {
         let (mut over, mut heard_of) = (Vec::new(), Vec::new());
-        for (node, suspicion) in self.suspicions.iter_mut().filter(|(_, it)| it.deadline <= now) {
-            if suspicion.is_own {
-                over.push(*node);
+        let due = self.suspicions.iter().filter(|(_, it)| it.deadline <= now);
+        let due: Vec<(NodeId, bool)> =
+            due.map(|(node, _)| (*node, self.is_calling(now, *node))).collect();
+        for (node, is_calling) in due {
+            let Some(suspicion) = self.suspicions.get_mut(&node) else { continue };
+            // One that calls has heard of it by now, or does at its next call, and objects.
+            if suspicion.is_own && !is_calling {
+                over.push(node);
             } else {
                 suspicion.extend(now);
-                heard_of.push(*node);
+                heard_of.push(node);
             }
         }
         heard_of.into_iter().for_each(|node| self.probe(now, node));

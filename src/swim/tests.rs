@@ -8,6 +8,7 @@ use super::*;
 use crate::base::limits;
 
 mod hearsay;
+mod reach;
 
 const SECOND: u64 = 1_000_000;
 
@@ -88,6 +89,8 @@ struct World {
     sent: u64,
     events: Vec<(u64, usize, Event)>,
     link: Link,
+    /// Who can call whom: an answer takes the way of its call.
+    dial: Link,
     /// Messages lost, of a thousand.
     loss: u64,
     /// A dead node's port refuses; else it is silent.
@@ -105,6 +108,7 @@ impl World {
             sent: 0,
             events: Vec::new(),
             link: |_, _| true,
+            dial: |_, _| true,
             loss: 0,
             refuses: true,
             random: Random::new(seed),
@@ -139,6 +143,10 @@ impl World {
     }
 
     fn send(&mut self, from: usize, to: usize, arrival: Arrival) {
+        let is_call = matches!(arrival, Arrival::Ping { .. } | Arrival::Ask { .. });
+        if is_call && !(self.dial)(from, to) {
+            return self.fail(from, &arrival);
+        }
         if !(self.link)(from, to) || self.random.bits() % 1000 < self.loss {
             return;
         }
@@ -146,6 +154,14 @@ impl World {
         self.sent += 1;
         self.queue.push(Reverse((self.now + delay, self.sent)));
         self.arrivals.insert(self.sent, (to, arrival));
+    }
+
+    /// A call that nothing answers is refused, or silent.
+    fn fail(&mut self, from: usize, arrival: &Arrival) {
+        let (Arrival::Ping { number, .. }, true) = (arrival, self.refuses) else { return };
+        self.sent += 1;
+        self.queue.push(Reverse((self.now + 1000, self.sent)));
+        self.arrivals.insert(self.sent, (from, Arrival::Failed { number: *number }));
     }
 
     fn drain(&mut self, number: usize) {
@@ -215,7 +231,8 @@ impl World {
             Arrival::Ack { number, ack } => swim.handle_ack(now, number, ack),
             Arrival::Ask { from, number, target, updates } => {
                 let updates = swim.handle_ping(now, updates);
-                let reached = self.nodes[target].is_some() && (self.link)(to, target);
+                let may_call = (self.link)(to, target) && (self.dial)(to, target);
+                let reached = self.nodes[target].is_some() && may_call;
                 if reached && self.random.bits() % 1000 >= 2 * self.loss {
                     self.send(to, from, Arrival::Probed { number, updates });
                 }

@@ -23,6 +23,8 @@ pub(crate) struct Net {
     pub(crate) loss: u64,
     /// Directions in which nothing passes.
     pub(crate) cuts: BTreeSet<(usize, usize)>,
+    /// One whom no call reaches; answers to its own calls do.
+    pub(crate) behind_nat: Option<usize>,
     last: BTreeMap<(usize, usize), u64>,
     /// What was sent into a cut, by direction: when, and under which number.
     held: BTreeMap<(usize, usize), Vec<(u64, u64)>>,
@@ -36,7 +38,7 @@ const RETRANSMISSION: u64 = 200_000;
 impl Net {
     pub(crate) fn new(mode: Mode) -> Net {
         let (cuts, last, held) = Default::default();
-        Net { mode, loss: 0, cuts, last, held }
+        Net { mode, loss: 0, cuts, behind_nat: None, last, held }
     }
 
     /// A message under `number` is sent now.

@@ -115,7 +115,7 @@ pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) members: Vec<Member>,
     random: Random,
-    net: Net,
+    pub(crate) net: Net,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     events: BTreeMap<u64, Event>,
     next_event: u64,
@@ -405,6 +405,9 @@ impl World {
         // `node3.1:18182`: whatever the address, it was one of this member's.
         let number = call.address.strip_prefix("node").and_then(|rest| rest.split('.').next());
         let to: usize = number.and_then(|number| number.parse().ok()).expect("an address of ours");
+        if self.net.behind_nat == Some(to) {
+            return;
+        }
         if to < self.members.len() {
             self.send(from, to, Event::Request { to, from, call });
         } else if to.is_multiple_of(2) {
@@ -658,11 +661,13 @@ impl Event {
 }
 
 fn event_number(event: &swim::Event) -> u64 {
-    use swim::Event::{Changed, Duplicate, Moved};
+    use swim::Event::{Changed, Duplicate, Moved, Reachable, Unanswered};
     match event {
         Changed(_, state) => 100 + state.map_or(0, |state| 1 + state as u64),
         Moved(..) => 110,
         Duplicate(_) => 111,
+        Reachable(_, is_reachable) => 112 + u64::from(*is_reachable),
+        Unanswered(..) => 114,
     }
 }
 

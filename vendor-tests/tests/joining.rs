@@ -1,6 +1,9 @@
 //! Nodes that do not find their cluster say why, once a minute, on both sides where there are two.
 
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use vendor_tests::api;
+use vendor_tests::claims::claim;
 use vendor_tests::node::{self, Node};
 use vendor_tests::wait::until;
 
@@ -113,4 +116,123 @@ async fn a_peer_that_moves_again_and_again_is_one_series() {
     let series: Vec<&str> = text.lines().filter(|line| line.contains("{peer=")).collect();
     assert_eq!(series.len(), 2, "{series:?}");
     assert!(series.iter().all(|line| line.contains(&format!("peer=\"{id}\""))), "{series:?}");
+}
+
+/// The states in which a node sees others, and whether it can call them, by id.
+async fn seen(node: &Node, id: &str) -> (String, bool) {
+    let status = node.get("/v1/cluster/status").await;
+    let members = status["members"].as_array().expect("a list").clone();
+    let found = members.iter().find(|member| member["node_id"] == id);
+    found.map_or(("unknown".into(), false), |member| {
+        let state = member["state"].as_str().expect("a state").to_owned();
+        (state, member["reachable"].as_bool().expect("a truth value"))
+    })
+}
+
+async fn probes(node: &Node) -> u64 {
+    let text = api::get(node.http, "/metrics").await.expect("an answer").text;
+    let line = text.lines().find_map(|line| line.strip_prefix("stemedb_swim_probes_total "));
+    line.expect("a count").parse().expect("a number")
+}
+
+async fn holds(node: &Node, hash: &vendor_tests::set::Hash) -> bool {
+    let path = format!("/v1/assertions/{}", vendor_tests::set::hex(hash));
+    api::get(node.http, &path).await.is_ok_and(|answer| answer.status == 200)
+}
+
+/// Forwards connections to `to`; when the guard is dropped, all of them end, and the port refuses.
+async fn forward() -> (std::net::SocketAddr, watch::Sender<Option<std::net::SocketAddr>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let (sender, mut to) = watch::channel(None::<std::net::SocketAddr>);
+    tokio::spawn(async move {
+        let mut links = tokio::task::JoinSet::new();
+        loop {
+            tokio::select! {
+                changed = to.changed() => if changed.is_err() { return },
+                Ok((mut inside, _)) = listener.accept() => {
+                    let Some(target) = *to.borrow() else { continue };
+                    links.spawn(async move {
+                        let mut outside = TcpStream::connect(target).await.ok()?;
+                        tokio::io::copy_bidirectional(&mut inside, &mut outside).await.ok()
+                    });
+                }
+            }
+        }
+    });
+    (address, sender)
+}
+
+/// A node that calls the others and cannot be called stays a member, its claims travel both ways,
+/// and that is told once.
+#[tokio::test]
+async fn a_member_that_cannot_be_called_is_alive_by_its_calls() {
+    let (address, forwarding) = forward().await;
+    let fast = [("STEMEDB_PROBE_INTERVAL", "100ms"), ("STEMEDB_ANTI_ENTROPY_INTERVAL", "500ms")];
+    let one = Node::start(&fast);
+    let (seed, address) = (one.rpc.to_string(), address.to_string());
+    let with = |more: &[(&'static str, &str)]| {
+        let mut settings: Vec<(&str, String)> =
+            fast.iter().map(|&(name, value)| (name, value.to_owned())).collect();
+        settings.push(("STEMEDB_SEEDS", seed.clone()));
+        settings.extend(more.iter().map(|&(name, value)| (name, value.to_owned())));
+        let settings: Vec<(&str, &str)> = settings.iter().map(|(k, v)| (*k, &**v)).collect();
+        Node::start(&settings)
+    };
+    let two = with(&[]);
+    let mut three = with(&[("STEMEDB_ADVERTISE_RPC_ADDR", &address)]);
+    let id = three.id().await;
+    forwarding.send(Some(three.rpc)).expect("it forwards");
+    for node in [&one, &two] {
+        let is_there = async || seen(node, &id).await == ("Alive".into(), true);
+        until("it is a member", is_there).await;
+    }
+    drop(forwarding);
+    let unreachable = "is reached only by its own calls";
+    for node in [&one, &two] {
+        let is_told = async || seen(node, &id).await == ("Alive".into(), false);
+        until("it is known to be unreachable", is_told).await;
+        let told = async || node.log().contains(unreachable);
+        until("that is told", told).await;
+    }
+    // 45 probe intervals: nothing more is told.
+    let before = [one.log(), two.log()];
+    let start = probes(&one).await;
+    until("45 intervals have passed", async || probes(&one).await >= start + 45).await;
+    for (node, before) in [&one, &two].into_iter().zip(&before) {
+        let new: Vec<String> =
+            node.log().lines().skip(before.lines().count()).map(str::to_owned).collect();
+        assert!(new.is_empty(), "{new:?}");
+        assert_eq!(seen(node, &id).await, ("Alive".into(), false));
+        assert_eq!(node.log().matches(unreachable).count(), 1);
+    }
+    let (here, there) = (one.assert(&claim(1)).await, three.assert(&claim(2)).await);
+    until("claims travel both ways", async || {
+        holds(&three, &here).await && holds(&one, &there).await && holds(&two, &there).await
+    })
+    .await;
+    three.kill();
+    until("it is dead when its calls end", async || seen(&one, &id).await.0 == "Dead").await;
+}
+
+#[tokio::test]
+async fn a_newcomer_that_cannot_be_called_is_no_member_and_that_is_told_once() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let closed = free.local_addr().expect("bound").to_string();
+    drop(free);
+    let fast = [("STEMEDB_PROBE_INTERVAL", "100ms"), ("STEMEDB_ANTI_ENTROPY_INTERVAL", "500ms")];
+    let one = Node::start(&fast);
+    let seed = one.rpc.to_string();
+    let more = [("STEMEDB_SEEDS", &*seed), ("STEMEDB_ADVERTISE_RPC_ADDR", &*closed)];
+    let two = Node::start(&[&fast[..], &more[..]].concat());
+    let id = two.id().await;
+    says(&one, &["WARN", &format!("node {id} calls and is no member"), &closed]).await;
+    let start = probes(&two).await;
+    until("45 intervals have passed", async || probes(&two).await >= start + 45).await;
+    says(&one, &["WARN", &id]).await;
+    let (here, there) = (one.assert(&claim(1)).await, two.assert(&claim(2)).await);
+    until("claims travel both ways", async || {
+        holds(&two, &here).await && holds(&one, &there).await
+    })
+    .await;
 }

@@ -40,6 +40,7 @@ struct Sync<'a> {
 struct Member<'a> {
     node_id: Hex<'a>,
     state: Text<'a>,
+    reachable: bool,
     rpc_addr: Text<'a>,
     api_addr: Text<'a>,
     incarnation: u64,
@@ -69,9 +70,9 @@ struct Range<'a> {
 pub fn status(cluster: &Cluster, syncs: impl Iterator<Item = (NodeId, Progress)>) -> String {
     let syncs: Vec<(NodeId, Progress)> = syncs.collect();
     let me = cluster.swim().me();
-    let mut members: Vec<&Update> =
-        cluster.swim().members().map(|member| &member.news).chain([me]).collect();
-    members.sort_unstable_by_key(|news| news.node);
+    let others = cluster.swim().members().map(|member| (&member.news, member.is_reachable));
+    let mut members: Vec<(&Update, bool)> = others.chain([(me, true)]).collect();
+    members.sort_unstable_by_key(|(news, _)| news.node);
     let gossip = cluster.gossip();
     let stats = gossip.stats();
     let status = Status {
@@ -104,10 +105,11 @@ fn sync((node, progress): &(NodeId, Progress)) -> Sync<'_> {
     }
 }
 
-fn member(news: &Update) -> Member<'_> {
+fn member((news, reachable): (&Update, bool)) -> Member<'_> {
     Member {
         node_id: Hex(&news.node.0),
         state: Text(news.state.name()),
+        reachable,
         rpc_addr: Text(&news.rpc_addr),
         api_addr: Text(&news.api_addr),
         incarnation: news.incarnation,
