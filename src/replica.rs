@@ -7,6 +7,7 @@
 //! Never: decides anything a room decides, reads a clock, does I/O of its own.
 
 mod answers;
+mod clocks;
 mod damage;
 mod index;
 mod ranges;
@@ -17,13 +18,13 @@ mod walks;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::base::clock::Drift;
-use crate::base::{Digest, Hlc, HlcClock, Moment, NodeId, Ticket, Wall};
+use crate::base::{Digest, Moment, NodeId, Ticket};
+use crate::cluster::clocks::{ClockEvent, Clocks};
 use crate::cluster::gossip::{Origin, Row};
 use crate::cluster::{self, Cluster};
 use crate::journal::damage::{Damage, Damages};
 use crate::journal::{self, Bodies, CommitQueue, Committed, Tickets};
-use crate::model::{Draft, Invalid, Sealed};
+use crate::model::Sealed;
 use crate::store::{Applied, Spill, Standing, Store};
 use crate::swim::Swim;
 use crate::sync::{Report, Request, Session};
@@ -36,8 +37,6 @@ pub type SessionId = u64;
 
 /// Tickets from here on are those of assertions that sessions offer; the shell gives those below.
 const SESSION_TICKETS: u64 = 1 << 63;
-/// Assertions looked through for this node's newest stamp after a restart: milliseconds of reading.
-const RESUMED_ROWS: usize = 4096;
 
 /// What became of an assertion that somebody offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +68,8 @@ pub enum Output {
     Damaged(Damage),
     /// It is back.
     Healed(Damage),
+    /// Something to say of clocks.
+    Clock(ClockEvent),
     /// Rows of the index that are to become a file; it goes to [`Replica::handle_indexed`].
     Spill(Spill),
 }
@@ -88,7 +89,7 @@ pub struct Stats {
 #[derive(Debug)]
 pub struct Replica {
     node: NodeId,
-    clock: HlcClock,
+    clocks: Clocks,
     queue: CommitQueue,
     store: Store,
     /// With what was known to be damaged when each began.
@@ -114,7 +115,7 @@ impl Replica {
         let node = cluster.swim().me().node;
         Replica {
             node,
-            clock: HlcClock::new(node),
+            clocks: Clocks::new(node),
             queue,
             store,
             sessions: BTreeMap::new(),
@@ -129,40 +130,6 @@ impl Replica {
             outbox: VecDeque::new(),
             stats: Stats::default(),
         }
-    }
-
-    /// Goes on after the newest stamp of this node among its last assertions, so that stamps rise
-    /// over a restart.
-    pub fn resume_clock(&mut self, bodies: &dyn Bodies) {
-        let mut candidates = self.store.select(None, None, None);
-        for _ in 0..RESUMED_ROWS {
-            let Some((_, position)) = self.store.next_candidate(&mut candidates) else { break };
-            let assertion = bodies.sealed_at(position).and_then(|sealed| sealed.assertion());
-            if let Some(own) = assertion.filter(|assertion| assertion.hlc.node == self.node) {
-                return self.clock.resume(own.hlc);
-            }
-        }
-    }
-
-    /// Makes a sealed assertion of what somebody asks for: checks every rule, stamps the HLC.
-    pub fn seal(&mut self, draft: Draft, wall: Wall) -> Result<Sealed, Invalid> {
-        let claimed = draft.hash;
-        let sealed = draft.check(&mut self.clock, wall)?.seal();
-        let actual = sealed.digest();
-        match claimed.filter(|claimed| *claimed != actual) {
-            Some(claimed) => Err(Invalid::Hash { claimed, actual }),
-            None => Ok(sealed),
-        }
-    }
-
-    /// A reading of the node's HLC, to go with a message.
-    pub fn stamp(&mut self, wall: Wall) -> Hlc {
-        self.clock.tick(wall)
-    }
-
-    /// A message brought a reading of its sender's HLC.
-    pub fn handle_stamp(&mut self, remote: Hlc, wall: Wall) -> Result<(), Drift> {
-        self.clock.observe(remote, wall)
     }
 
     /// Somebody offers an assertion; its fate goes to the ticket. It sets out at the next

@@ -112,7 +112,8 @@ pub const GRPC_MESSAGE_BYTES_MAX: usize = 4 << 20;
 pub const FETCH_HASHES_MAX: usize = 1000;
 /// Leaves in one `GetLeaves` answer.
 pub const LEAVES_MAX: usize = 10_000;
-/// How far a remote HLC may be ahead of our wall clock.
+/// How far clocks may drift apart. A stamp further ahead of the wall clock moves no clock and is
+/// not made; a claim further ahead is not judged yet. A minute is far beyond what NTP lets happen.
 pub const HLC_DRIFT_MAX: Duration = Duration::from_secs(60);
 
 /// Open connections per listener; each costs up to 27 KiB idle.

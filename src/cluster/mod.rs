@@ -7,6 +7,7 @@
 //!
 //! Never: decides who is alive (`swim` does), reads a clock, opens a connection.
 
+pub mod clocks;
 pub mod gossip;
 mod rounds;
 pub mod shard;

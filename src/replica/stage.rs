@@ -51,15 +51,20 @@ pub(super) fn claim(number: u64) -> Sealed {
 
 /// Offers a claim and sees it to the disk; where it went.
 pub(super) fn store(replica: &mut Replica, bodies: &mut Memory, number: u64) -> Position {
-    let offer = (claim(number), Origin::Here);
-    replica.handle_offer(Ticket(number), offer, bodies);
+    store_sealed(replica, bodies, claim(number))
+}
+
+/// The same with an assertion.
+pub(super) fn store_sealed(replica: &mut Replica, bodies: &mut Memory, it: Sealed) -> Position {
+    let offer = (it.clone(), Origin::Here);
+    replica.handle_offer(Ticket(1), offer, bodies);
     replica.handle_timeout(Moment::ZERO, bodies);
     let at = std::iter::from_fn(|| replica.poll_output()).find_map(|output| match output {
         Output::Disk(crate::journal::Work::Write(batch)) => Some(batch.position),
         _ => None,
     });
     let at = at.expect("it is new here");
-    bodies.0.insert(at.0, claim(number));
+    bodies.0.insert(at.0, it);
     replica.handle_disk(Moment::ZERO, Done::Well);
     while !replica.handle_landed(Moment::ZERO, 3, bodies) {}
     at

@@ -11,11 +11,12 @@ use std::fmt;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use async_channel::Sender;
 use futures_lite::future;
 
+use super::clocks;
 use super::disk::{self, Disk, Fault, Indexer, Reader};
 use super::reactor::{Timer, next_turn};
 use super::scans::{Running, Scans};
@@ -102,8 +103,7 @@ pub struct Driver {
 
 /// The wall clock; a clock before 1970 reads as 1970.
 pub fn wall() -> Wall {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    Wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    clocks::wall_of(SystemTime::now())
 }
 
 impl Driver {
@@ -187,6 +187,7 @@ impl Driver {
             }
             Output::Damaged(damage) => log::error!("damage {damage}"),
             Output::Healed(damage) => log::info!("healed {damage}"),
+            Output::Clock(event) => clocks::log_event(event, self.wall()),
             Output::Spill(spill) => self.indexer.submit(spill),
             Output::Cluster(output) => {
                 if let Some(observer) = self.cluster.borrow().as_ref() {

@@ -11,7 +11,7 @@ use super::bulk::BulkReads;
 use super::driver::Driver;
 use super::grpc::{Answer, Call, Service};
 use super::membership::Membership;
-use super::sync_service::{LEAF_BYTES, decode, encode, invalid, large, read_stamp};
+use super::sync_service::{LEAF_BYTES, decode, encode, invalid, large, observe_clock, read_stamp};
 use super::verify::Body;
 use crate::base::limits;
 use crate::sync::{Cursor, Stretch};
@@ -158,11 +158,10 @@ impl EdgeService {
     fn give(&self, call: &Call) -> Answer {
         let given = decode::<pb::GiveRequest>(call).and_then(|request| {
             let stamp = read_stamp(request.hlc_time, request.hlc_counter, &request.hlc_node_id);
-            let wall = self.driver.wall();
-            let stamp = stamp.map_err(invalid)?;
-            let observed = stamp
-                .map(|stamp| self.driver.touch(|replica, _, _| replica.handle_stamp(stamp, wall)));
-            observed.transpose().map_err(|drift| invalid(drift.to_string()))?;
+            stamp
+                .map_err(invalid)?
+                .into_iter()
+                .for_each(|stamp| observe_clock(&self.driver, stamp));
             Ok(request.assertions)
         });
         let given = match given {

@@ -11,6 +11,7 @@ mod budget;
 pub mod bulk;
 mod calls;
 pub mod check;
+mod clocks;
 pub mod demo;
 pub mod disk;
 pub mod door;

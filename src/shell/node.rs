@@ -233,7 +233,7 @@ fn drive(
     let cluster = Cluster::new(cluster, me, fastrand::u64(..), Moment::ZERO);
     let mut replica = Replica::new(cluster, queue, store);
     disk.obstacle().into_iter().for_each(|obstacle| replica.handle_obstacle(obstacle));
-    replica.resume_clock(&reader);
+    replica.resume_clock(driver::wall(), &reader);
     let fenced = (&recovered.damages_told[..], recovered.damages);
     replica.handle_fenced(fenced, !recovered.is_unrepaired, &reader);
     let indexer = Indexer::new(checkpoint);

@@ -117,12 +117,7 @@ impl SyncService {
         let sealed =
             Sealed::open(claimed, request.assertion_data).map_err(|error| error.to_string())?;
         let stamp = read_stamp(request.hlc_time, request.hlc_counter, &request.hlc_node_id)?;
-        if let Some(stamp) = stamp {
-            let wall = self.driver.wall();
-            self.driver
-                .touch(|replica, _, _| replica.handle_stamp(stamp, wall))
-                .map_err(|drift| drift.to_string())?;
-        }
+        stamp.into_iter().for_each(|stamp| observe_clock(&self.driver, stamp));
         Ok(sealed)
     }
 
@@ -216,6 +211,12 @@ pub(super) fn read_stamp(time: u64, counter: u32, node: &[u8]) -> Result<Option<
         Some(node) => Ok(Some(Hlc { time, counter, node })),
         None => Err(format!("hlc_node_id has {} bytes, it takes 16", node.len())),
     }
+}
+
+/// A reading that is far off refuses nothing: what came with it is taken.
+pub(super) fn observe_clock(driver: &Driver, reading: Hlc) {
+    let wall = driver.wall();
+    driver.touch(|replica, _, _| replica.handle_stamp(reading, wall));
 }
 
 pub(super) fn decode<M: Message + Default>(call: &Call) -> Result<M, Status> {

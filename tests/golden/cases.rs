@@ -49,7 +49,8 @@ pub(crate) fn assertions() -> impl Iterator<Item = (&'static str, Assertion)> {
     stamped.timestamp = None;
     let mut second = HlcClock::new(NODE);
     second.tick(Wall(1_700_000_000_321));
-    let stamped_again = stamped.clone().check(&mut second, Wall(0)).expect("keeps the rules");
+    let stamped_again =
+        stamped.clone().check(&mut second, Wall(1_700_000_000_000)).expect("keeps the rules");
     let mut tiny = full();
     tiny.confidence = 5e-324;
     tiny.lifecycle = Lifecycle::UnderReview;

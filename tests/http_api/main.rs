@@ -3,6 +3,7 @@
 //! Drives the real server, driver and disk on a free port of the loopback. `Host:` is the shortest
 //! that is one: a client that asks nobody by name.
 
+mod clocks;
 mod node;
 mod overload;
 mod queries;

@@ -143,7 +143,7 @@ impl Node {
         };
         let queue = CommitQueue::new(journal::Config::default(), disk.tail(), disk.bytes());
         let mut replica = Replica::new(Cluster::new(config, me, start.seed, now), queue, store);
-        replica.resume_clock(disk);
+        replica.resume_clock(wall(now, start.wall_skew), disk);
         let damages = disk.damages();
         replica.handle_fenced((&damages, damages.len() as u64), true, disk);
         let mut node = Node {
@@ -251,7 +251,7 @@ impl Node {
                 }
             }
             Output::Cluster(output) => self.carry_out_cluster(now, output, disk),
-            Output::Damaged(_) | Output::Healed(_) => {}
+            Output::Damaged(_) | Output::Healed(_) | Output::Clock(_) => {}
             Output::Spill(spill) => self.replica.handle_indexed(index(&spill)),
         }
     }

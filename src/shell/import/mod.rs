@@ -18,18 +18,19 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use async_executor::LocalExecutor;
 use futures_lite::future;
 
+use super::driver;
 use super::keygen;
 use super::reactor::{self, Timer};
 use super::resolve;
 use super::secrets;
 use super::signals::{Signal, Signals};
-use crate::base::{Secret, Wall};
+use crate::base::Secret;
 use crate::config::{Endpoint, Import};
 use crate::model::signature::Signer;
 use lines::{Line, Lines};
@@ -327,7 +328,7 @@ fn read_lines(input: Input, batches: &Sender<io::Result<Vec<Line>>>) {
             }
         };
         let body = match &input.signer {
-            Some(signer) => line.body.and_then(|body| sign::signed(body, signer, wall())),
+            Some(signer) => line.body.and_then(|body| sign::signed(body, signer, driver::wall())),
             None => line.body,
         };
         let line = Line { body, ..line };
@@ -341,10 +342,4 @@ fn read_lines(input: Input, batches: &Sender<io::Result<Vec<Line>>>) {
             bytes = 0;
         }
     }
-}
-
-/// The wall clock; one before 1970 reads as 1970.
-fn wall() -> Wall {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    Wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
