@@ -305,6 +305,7 @@ impl Replica {
         self.spill();
         let fresh = matches!(applied, Applied::New(_));
         self.stats.created += u64::from(fresh);
+        self.clocks.handle_write();
         self.note_stored(applied, &digest);
         let origins = tickets.iter().filter_map(|ticket| self.origins.remove(&ticket));
         if let (Some(origin), Applied::New(row)) = (origins.reduce(|first, _| first), applied) {

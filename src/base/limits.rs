@@ -115,6 +115,8 @@ pub const LEAVES_MAX: usize = 10_000;
 /// How far clocks may drift apart. A stamp further ahead of the wall clock moves no clock and is
 /// not made; a claim further ahead is not judged yet. A minute is far beyond what NTP lets happen.
 pub const HLC_DRIFT_MAX: Duration = Duration::from_secs(60);
+/// Between two warnings that the clock of one peer, or this node's, is wrong.
+pub const SKEW_WARN_PAUSE: Duration = Duration::from_secs(600);
 
 /// Open connections per listener; each costs up to 27 KiB idle.
 pub const CONNECTIONS_MAX: usize = 256;

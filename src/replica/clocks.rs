@@ -4,7 +4,8 @@
 //! Never: reads a clock, lets an assertion wait for one.
 
 use super::{Output, Replica};
-use crate::base::{Hlc, Wall};
+use crate::base::{Hlc, Moment, Wall};
+use crate::cluster::clocks::ClockReading;
 use crate::journal::Bodies;
 use crate::model::{Draft, Invalid, Sealed};
 
@@ -13,8 +14,9 @@ const RESUMED_ROWS: usize = 4096;
 
 impl Replica {
     /// Goes on after the newest stamp of this node among its last assertions, so that stamps rise
-    /// over a restart.
-    pub fn resume_clock(&mut self, wall: Wall, bodies: &dyn Bodies) {
+    /// over a restart; `written` is when the log was last written, as its file says.
+    pub fn resume_clock(&mut self, wall: Wall, written: Wall, bodies: &dyn Bodies) {
+        self.clocks.handle_written(written);
         let mut far = None;
         let mut candidates = self.store.select(None, None, None);
         for _ in 0..RESUMED_ROWS {
@@ -52,9 +54,14 @@ impl Replica {
     }
 
     /// A message brought a reading of its sender's HLC.
-    pub fn handle_stamp(&mut self, remote: Hlc, wall: Wall) {
-        self.clocks.handle_reading(remote, wall);
+    pub fn handle_stamp(&mut self, now: Moment, remote: Hlc, wall: Wall) {
+        self.clocks.handle_reading(now, remote, wall, self.cluster.swim());
         self.pump_clocks();
+    }
+
+    /// The clocks, and what is wrong with this node's.
+    pub fn clock(&self, now: Moment, wall: Wall) -> ClockReading {
+        self.clocks.read(now, wall, self.cluster.swim())
     }
 
     fn pump_clocks(&mut self) {
@@ -98,7 +105,7 @@ mod tests {
             assert_eq!(stamp_of(&sealed), *stamp, "whichever clock made it");
             store_sealed(&mut life, &mut bodies, sealed);
         }
-        life.resume_clock(wall, &bodies);
+        life.resume_clock(wall, Wall(0), &bodies);
         (life, bodies)
     }
 

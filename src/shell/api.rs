@@ -220,6 +220,7 @@ impl Api {
         let Root { digest: root, count: assertions, .. } = self.driver.root().await;
         let uptime_seconds = self.uptime_seconds();
         self.driver.read(|replica, _| {
+            let clock = &replica.clock(self.driver.now(), self.driver.wall());
             answer::health(&Health {
                 node: replica.node(),
                 assertions,
@@ -229,6 +230,7 @@ impl Api {
                 root,
                 uptime_seconds,
                 has_joined: !self.surroundings.has_seeds || replica.cluster().swim().has_met(),
+                clock,
             })
         })
     }
@@ -278,6 +280,7 @@ impl Api {
                 ClusterReadings::of(replica.cluster(), syncs, now)
             }),
             peer_connections: (self.surroundings.peer_connections)() as u64,
+            clock: self.driver.read(|replica, _| Some(replica.clock(now, self.driver.wall()))),
         };
         let mut answer = say(StatusCode::OK, metrics::render(&self.metrics.borrow(), &readings));
         answer.content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);

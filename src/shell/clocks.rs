@@ -1,13 +1,18 @@
-//! Log lines about clocks.
+//! Log lines about clocks, and when the log was last written.
 //!
-//! In: what the replica found. Out: log lines. Never: decides whether a clock is wrong.
+//! In: what the replica found, times of files. Out: log lines; docs/operations.md says what to do
+//! about each. Never: decides whether a clock is wrong.
 
+use std::fs;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use log::Level;
 
+use super::disk::{find_segments, segment_path};
 use super::log_limit;
-use crate::base::Wall;
+use crate::base::clock::RELEASED;
+use crate::base::{Wall, limits};
 use crate::cluster::clocks::ClockEvent;
 
 /// Logs what the replica found.
@@ -30,7 +35,44 @@ pub(super) fn log_event(event: ClockEvent, wall: Wall) {
             );
             log_limit::note(Level::Error, (module_path!(), "", "stamps far ahead"), line);
         }
+        ClockEvent::Skewed { peer, ahead } => {
+            let name =
+                peer.map_or_else(|| "a caller that is no member".into(), |it| it.to_string());
+            let (by, way) =
+                (span(ahead.unsigned_abs()), if ahead > 0 { "ahead" } else { "behind" });
+            let allowed = limits::HLC_DRIFT_MAX.as_secs();
+            let line = format_args!(
+                "the clock of {name} is {by} {way} of this node's, {allowed} s are allowed: one \
+                 of them is wrong; claims are taken all the same"
+            );
+            log_limit::warn((module_path!(), &name, "clocks far apart"), line);
+        }
     }
+}
+
+/// Warns where the clock is known to be wrong at a start; when the log was last written.
+pub(super) fn warn_at_start(wall: Wall, log: &Path) -> Wall {
+    let written = last_written(log);
+    if wall < RELEASED {
+        let by = span(RELEASED.0 - wall.0);
+        log::warn!(
+            "the clock is {by} before the release of this version: it is wrong; claims without a \
+             timestamp are stamped by it"
+        );
+    }
+    if wall.is_before(written.0) {
+        let by = span(written.0 - wall.0);
+        log::warn!("the clock is {by} before the last write to the log: it is wrong, or was then");
+    }
+    written
+}
+
+/// When one of the log's segments was last changed; 0 if that is not known. What the kernel
+/// notes with a file is the one clock reading that there is of each record's arrival.
+fn last_written(log: &Path) -> Wall {
+    let segments = find_segments(log).unwrap_or_default();
+    let changed = |number: u64| fs::metadata(segment_path(log, number)).ok()?.modified().ok();
+    segments.into_iter().filter_map(changed).map(wall_of).max().unwrap_or_default()
 }
 
 /// A clock before 1970 reads as 1970.

@@ -15,6 +15,7 @@ use futures_lite::future;
 use super::anti_entropy::Peers;
 use super::api::{Api, Surroundings};
 use super::bulk::BulkReads;
+use super::clocks;
 use super::disk::{self, Checkpoint, Directory, Disk, Fault, Indexer, Reader};
 use super::door::Door;
 use super::driver::{self, Driver};
@@ -36,7 +37,7 @@ use super::sync_service::SyncService;
 use super::tasks::Tasks;
 use super::verify::Verifier;
 use super::{grpc, http, log_limit, logger, memory, risks, secrets, starting};
-use crate::base::{Capacity, Moment, Secret, capacity, limits};
+use crate::base::{Capacity, Moment, Secret, Wall, capacity, limits};
 use crate::cluster::{self, Cluster};
 use crate::config::{Endpoint, Settings};
 use crate::journal::{self, CommitQueue, Position};
@@ -139,6 +140,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
     };
     let reloads = async_channel::bounded(1);
     let log = directory.log().to_owned();
+    let written = clocks::warn_at_start(driver::wall(), &log);
     let key = Key::new(cluster_key.as_ref());
     let checkpoint = Checkpoint::new(&settings.data_dir, key);
     let kept = checkpoint.clone();
@@ -154,7 +156,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
     let found = recovered.map_err(|fault| fault.to_string())?;
     let (unreadable, unread) = async_channel::bounded(limits::UNREADABLE_MAX);
     let kept = (unreadable.clone(), checkpoint.clone());
-    let driver = drive((settings, &capacity), &directory, me, found, kept);
+    let driver = drive((settings, &capacity), &directory, me, (found, written), kept);
     let driver = driver.map_err(|fault| fault.to_string())?;
     log::info!("memory budget={} MiB", memory >> 20);
     log::info!("listening api={api_bound} gateway={gateway_bound} rpc={rpc_bound} node={node}");
@@ -209,7 +211,7 @@ fn drive(
     (settings, capacity): (&Settings, &Capacity),
     directory: &Directory,
     me: Update,
-    Rebuilt { recovered, store, rest }: Rebuilt,
+    (Rebuilt { recovered, store, rest }, written): (Rebuilt, Wall),
     (unreadable, checkpoint): (Sender<Position>, Checkpoint),
 ) -> Result<Rc<Driver>, Fault> {
     let reader = Reader::watched(directory.log(), unreadable);
@@ -233,7 +235,7 @@ fn drive(
     let cluster = Cluster::new(cluster, me, fastrand::u64(..), Moment::ZERO);
     let mut replica = Replica::new(cluster, queue, store);
     disk.obstacle().into_iter().for_each(|obstacle| replica.handle_obstacle(obstacle));
-    replica.resume_clock(driver::wall(), &reader);
+    replica.resume_clock(driver::wall(), written, &reader);
     let fenced = (&recovered.damages_told[..], recovered.damages);
     replica.handle_fenced(fenced, !recovered.is_unrepaired, &reader);
     let indexer = Indexer::new(checkpoint);

@@ -216,7 +216,7 @@ pub(super) fn read_stamp(time: u64, counter: u32, node: &[u8]) -> Result<Option<
 /// A reading that is far off refuses nothing: what came with it is taken.
 pub(super) fn observe_clock(driver: &Driver, reading: Hlc) {
     let wall = driver.wall();
-    driver.touch(|replica, _, _| replica.handle_stamp(reading, wall));
+    driver.touch(|replica, now, _| replica.handle_stamp(now, reading, wall));
 }
 
 pub(super) fn decode<M: Message + Default>(call: &Call) -> Result<M, Status> {

@@ -6,6 +6,7 @@
 //!
 //! Never: reads a clock, holds a lock, makes a metric at run time.
 
+mod clock;
 mod readings;
 
 pub use readings::{ClusterReadings, Cycles, DamageReadings, GrpcCount, Readings};
@@ -168,6 +169,7 @@ pub fn render(metrics: &Metrics, readings: &Readings) -> String {
     page.scans(readings);
     page.gateway(metrics);
     page.cluster(&readings.cluster);
+    readings.clock.iter().for_each(|clock| page.clock(clock));
     page.log(metrics);
     page.obstacle(readings.obstacle);
     page.damage(&readings.damages);

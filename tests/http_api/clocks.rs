@@ -1,8 +1,8 @@
-//! Stamps of wrong clocks.
+//! Stamps of wrong clocks, and what health says of the node's.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::node::Node;
+use crate::node::{Node, split};
 use crate::{CLAIM, check, hash_of};
 
 /// 2099, in Unix seconds.
@@ -33,4 +33,14 @@ fn a_stamp_of_a_wrong_clock_is_taken_and_moves_no_clock() {
     let time = shown.split("\"timestamp\":").nth(1).and_then(|rest| rest.split(',').next());
     let time: u64 = time.and_then(|digits| digits.parse().ok()).expect("a timestamp");
     assert!(time < now() + 60, "{shown}");
+    let (_, health) = node.ask("GET /v1/health");
+    let counts =
+        "\"drift_max_ms\":60000,\"set_back_count\":0,\"refused_count\":2,\"peers_skewed\":0";
+    for part in ["\"clock\":{\"status\":\"", counts] {
+        assert!(health.contains(part), "{health}");
+    }
+    let page = split(&node.send(b"GET /metrics HTTP/1.1\r\nHost:\r\n\r\n")).1;
+    for line in ["stemedb_clock_readings_refused_total 2", "stemedb_clock_set_back_total 0"] {
+        assert!(page.lines().any(|found| found == line), "{line}: {page}");
+    }
 }

@@ -143,7 +143,7 @@ impl Node {
         };
         let queue = CommitQueue::new(journal::Config::default(), disk.tail(), disk.bytes());
         let mut replica = Replica::new(Cluster::new(config, me, start.seed, now), queue, store);
-        replica.resume_clock(wall(now, start.wall_skew), disk);
+        replica.resume_clock(wall(now, start.wall_skew), Wall(0), disk);
         let damages = disk.damages();
         replica.handle_fenced((&damages, damages.len() as u64), true, disk);
         let mut node = Node {

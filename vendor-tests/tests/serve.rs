@@ -59,6 +59,11 @@ async fn gossip_takes_what_is_sound_once_and_says_why_it_refuses_the_rest() {
         assert!(answer.accepted, "data waits for no clock, {hlc_time}: {}", answer.error);
     }
     assert_eq!(node.root().await.1, 2 + clocks.len() as u64);
+    let clock = node.get("/v1/health").await["clock"].clone();
+    assert_eq!((&clock["refused_count"], &clock["set_back_count"]), (&3.into(), &0.into()));
+    assert!(clock["hlc_ahead_ms"].as_u64().unwrap() <= 60_000, "{clock}");
+    let told = node.log().matches("the clock of a caller that is no member").count();
+    assert_eq!(told, 1, "{}", node.log());
 }
 
 #[tokio::test]

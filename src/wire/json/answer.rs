@@ -7,9 +7,11 @@
 
 use nanoserde::{SerJson, SerJsonState};
 
+use super::clock::Clock;
 use super::text::{Hex, Nullable, Text, render};
 use crate::base::digest::write_hex;
 use crate::base::{Digest, Hlc, NodeId, limits};
+use crate::cluster::clocks::ClockReading;
 use crate::journal::Obstacle;
 use crate::journal::damage::{Damage, Damages};
 use crate::lens::{Claim, Layer, Layers, Resolution, Skepticism};
@@ -80,6 +82,8 @@ pub struct Health<'a> {
     pub uptime_seconds: u64,
     /// Whether another node was reached; without seeds there is none to reach.
     pub has_joined: bool,
+    /// Its clock.
+    pub clock: &'a ClockReading,
 }
 
 /// What `GET /v1/health` answers.
@@ -101,9 +105,10 @@ pub fn health(health: &Health<'_>) -> String {
         damaged_count: damages.open(),
         healed_count: damages.healed(),
         damaged: damages.told().take(limits::DAMAGES_TOLD_MAX).map(damaged).collect(),
+        clock: Clock(health.clock),
         merkle_root: Hex(&health.root.0),
     };
-    render(&body, 384 + 160 * body.damaged.len())
+    render(&body, 512 + 160 * body.damaged.len())
 }
 
 /// What `POST /v1/admin/sync` answers: per peer its address as it was told, and what it gave.
@@ -384,6 +389,7 @@ struct HealthBody<'a> {
     damaged_count: u64,
     healed_count: u64,
     damaged: Vec<DamageBody<'a>>,
+    clock: Clock<'a>,
     merkle_root: Hex<'a>,
 }
 

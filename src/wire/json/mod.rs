@@ -6,6 +6,7 @@
 //! Never: derives anything on a type of the model.
 
 pub mod answer;
+mod clock;
 pub mod cluster;
 mod draft;
 mod reader;

@@ -3,6 +3,7 @@
 //! In: the rooms that count. Out: plain numbers. Never: names a metric.
 
 use crate::base::{Moment, NodeId, limits};
+use crate::cluster::clocks::ClockReading;
 use crate::cluster::{Cluster, gossip};
 use crate::journal::Obstacle;
 use crate::journal::damage::{Damage, Damages};
@@ -66,6 +67,8 @@ pub struct Readings {
     pub peer_connections: u64,
     /// Who is there, and what was told to whom.
     pub cluster: ClusterReadings,
+    /// The clocks.
+    pub clock: Option<ClockReading>,
 }
 
 /// Runs of anti-entropy with a peer that ended.
