@@ -55,6 +55,8 @@ pub enum View {
         next: Option<Row>,
         /// With a lens only.
         resolution: Option<Resolution>,
+        /// As of when: what is of a later time has not come yet.
+        now: Wall,
     },
     /// To `skeptic`.
     Skeptic(Skepticism),
@@ -125,7 +127,9 @@ impl Scan {
         debug_assert!(self.finished, "a pass is read when it is over");
         match self.fold {
             Fold::Page { found, next, resolver, .. } => {
-                View::Page { found, next, resolution: resolver.map(Resolver::finish) }
+                let (resolution, now) =
+                    (resolver.map(Resolver::finish), self.query.moment(self.now));
+                View::Page { found, next, resolution, now }
             }
             Fold::Skeptic(fold) => {
                 let mut room = limits::PAGE_BYTES_MAX;

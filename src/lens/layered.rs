@@ -58,13 +58,17 @@ struct Class {
 }
 
 impl Layered {
-    /// One that has seen nothing; `now` is where age counts from.
+    /// One that has seen nothing; `now` is where age counts from, and by when a claim's
+    /// time has come.
     pub fn new(half_life: Option<HalfLife>, now: Wall) -> Layered {
         Layered { scale: Scale::new(half_life, now), classes: BTreeMap::new() }
     }
 
-    /// Takes in one assertion; each may come once.
+    /// Takes in one assertion; each may come once. One whose time has not come does not count.
     pub fn add(&mut self, digest: &Digest, assertion: &Assertion) {
+        if !self.scale.has_come(assertion) {
+            return;
+        }
         let candidate = Candidate::new(digest, assertion, self.scale.weigh(assertion));
         let class = self.classes.entry(assertion.source_class).or_insert_with(|| Class {
             best: candidate,

@@ -14,6 +14,10 @@
 //! | consensus | value with more assertions, weight, newer best; of its own as under recency |
 //! | authority | lower source class; greater weight, timestamp, hlc, digest |
 //!
+//! A claim whose time (`hlc.time`, whose seconds are `timestamp`) is further ahead of `now` than
+//! clocks may drift (`limits::HLC_DRIFT_MAX`) counts nowhere: one clock that was wrong for a minute
+//! would win for ever. With time it counts.
+//!
 //! A claim weighs its confidence, decayed to `confidence * 2^(-age / half_life)` where asked for.
 //! The share of a value is its part of the weight of all; where nothing weighs anything, of the
 //! number of assertions.
@@ -80,14 +84,18 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// A resolver that has seen nothing; `now` is where age counts from.
+    /// A resolver that has seen nothing; `now` is where age counts from, and by when a claim's
+    /// time has come.
     pub fn new(lens: Lens, half_life: Option<HalfLife>, now: Wall) -> Resolver {
         let scale = Scale::new(half_life, now);
         Resolver { lens, scale, best: None, count: 0, tally: Tally::new(lens) }
     }
 
-    /// Takes in one assertion; each may come once.
+    /// Takes in one assertion; each may come once. One whose time has not come does not count.
     pub fn add(&mut self, digest: &Digest, assertion: &Assertion) {
+        if !self.scale.has_come(assertion) {
+            return;
+        }
         let candidate = Candidate::new(digest, assertion, self.scale.weigh(assertion));
         self.count += 1;
         if self.best.is_none_or(|best| candidate.cmp_by(self.lens, &best).is_gt()) {

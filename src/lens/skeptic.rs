@@ -75,14 +75,18 @@ pub struct Skeptic {
 }
 
 impl Skeptic {
-    /// A skeptic that has seen nothing; `now` is where age counts from.
+    /// A skeptic that has seen nothing; `now` is where age counts from, and by when a claim's
+    /// time has come.
     pub fn new(half_life: Option<HalfLife>, now: Wall) -> Skeptic {
         let scale = Scale::new(half_life, now);
         Skeptic { scale, count: 0, tally: Tally::new(Lens::Recency), newest: BTreeMap::new() }
     }
 
-    /// Takes in one assertion; each may come once.
+    /// Takes in one assertion; each may come once. One whose time has not come does not count.
     pub fn add(&mut self, digest: &Digest, assertion: &Assertion) {
+        if !self.scale.has_come(assertion) {
+            return;
+        }
         let candidate = Candidate::new(digest, assertion, self.scale.weigh(assertion));
         self.count += 1;
         self.tally.add(candidate);

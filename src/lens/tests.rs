@@ -109,8 +109,35 @@ fn decay_lets_the_young_win() {
     assert_eq!(winner(Lens::Confidence, Some(100.0), &rows), Some(1));
     let lone = [claim(("old", 0.8, now - 200, 3))];
     assert_eq!(resolve(Lens::Recency, Some(100.0), &lone).resolution_confidence, 0.2);
-    let future = [claim(("new", 0.8, now + 200, 3))];
+    let future = [claim(("new", 0.8, now + 60, 3))];
     assert_eq!(resolve(Lens::Recency, Some(100.0), &future).resolution_confidence, 0.8);
+}
+
+#[test]
+fn a_claim_whose_time_has_not_come_counts_nowhere_until_it_has() {
+    let drift = limits::HLC_DRIFT_MAX.as_secs();
+    let now = NOW.seconds();
+    let rows = [("here", 0.5, now - 9, 3), ("early", 1.0, now + drift + 1, 1)];
+    let claims = rows.map(claim);
+    let first = &claims[..1];
+    for lens in Lens::ALL {
+        assert_eq!(resolve(lens, None, &claims), resolve(lens, None, first), "{lens:?}");
+    }
+    assert_eq!((doubt(&claims), layer(&claims)), (doubt(first), layer(first)));
+    let later = Wall(NOW.0 + 1000);
+    for lens in Lens::ALL {
+        let mut resolver = Resolver::new(lens, None, later);
+        claims.iter().for_each(|claim| resolver.add(&claim.seal().digest(), claim));
+        let resolution = resolver.finish();
+        assert_eq!(resolution.winner, Some(claims[1].seal().digest()), "{lens:?}");
+        assert_eq!(resolution.candidates_count, 2);
+    }
+    let (mut skeptic, mut layered) = (Skeptic::new(None, later), Layered::new(None, later));
+    for claim in &claims {
+        skeptic.add(&claim.seal().digest(), claim);
+        layered.add(&claim.seal().digest(), claim);
+    }
+    assert_eq!((skeptic.finish(|_| None).claims_count, layered.finish().layers.len()), (2, 2));
 }
 
 #[test]

@@ -19,7 +19,13 @@ impl Scale {
         Scale { half_life, now }
     }
 
-    /// Of a claim from the future the age is zero.
+    /// Whether the time of a claim has come. One that has not is not judged, or a wrong clock would
+    /// win for ever.
+    pub(super) fn has_come(self, assertion: &Assertion) -> bool {
+        !self.now.is_before(assertion.hlc.time)
+    }
+
+    /// Of a claim from within the drift ahead the age is zero.
     pub(super) fn weigh(self, assertion: &Assertion) -> f64 {
         match self.half_life {
             None => assertion.confidence,

@@ -182,7 +182,7 @@ impl Api {
 
     fn find(&self, digest: &Digest) -> Result<String, Rejection> {
         match self.driver.find(digest) {
-            Some(sealed) => Ok(answer::assertion(&sealed)),
+            Some(sealed) => Ok(answer::assertion(&sealed, self.driver.wall())),
             None if self.driver.read(|replica, bodies| replica.is_damaged(digest, bodies)) => {
                 Err(Rejection::Damaged(*digest))
             }

@@ -14,7 +14,7 @@ use http::{Method, StatusCode};
 use nanoserde::DeJson;
 
 use super::check::{self, Scan};
-use super::{ask, disk, reactor, secrets};
+use super::{ask, disk, driver, reactor, secrets};
 use crate::base::{Secret, limits};
 use crate::config::{Export, ExportFrom};
 use crate::wire::json::answer;
@@ -93,10 +93,10 @@ impl Lines {
 
 /// The log's records in their order; the answer says why that is not all.
 fn from_directory(dir: &Path, lines: &mut Lines) -> Result<Option<String>, End> {
-    let mut scan = Scan::begin(dir);
+    let (mut scan, now) = (Scan::begin(dir), driver::wall());
     let recovered = disk::recover(&dir.join("log"), false, |committed| {
         scan.see(&committed);
-        lines.put(&answer::assertion(committed.sealed()));
+        lines.put(&answer::assertion(committed.sealed(), now));
     });
     let verdict = recovered.and_then(|recovered| scan.finish(&recovered));
     let verdict = verdict.map_err(|fault| End::Directory(fault.to_string()))?;

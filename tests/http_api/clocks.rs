@@ -1,4 +1,4 @@
-//! Stamps of wrong clocks, and what health says of the node's.
+//! Claims of times that have not come, stamps of wrong clocks, and what health says of the node's.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,6 +10,51 @@ const FAR: u64 = 4_070_908_800;
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+/// A claim of another value, time and source class.
+fn claim(value: &str, timestamp: u64, class: &str) -> String {
+    let text = CLAIM.replace("blue", value).replace("1700000000", &timestamp.to_string());
+    text.replacen('{', &format!("{{\"source_class\":\"{class}\","), 1)
+}
+
+#[test]
+fn a_claim_whose_time_has_not_come_is_listed_so_and_counts_nowhere() {
+    let node = Node::start();
+    let (status, body) = node.post(claim("blue", now(), "Expert"));
+    assert_eq!(status, 201, "{body}");
+    let here = hash_of(&body);
+    let (status, body) = node.post(claim("red", FAR, "Regulatory"));
+    assert_eq!(status, 201, "{body}");
+    let early = hash_of(&body);
+    let pair = "subject=sky&predicate=color";
+    for lens in ["recency", "hlc", "confidence", "consensus", "authority"] {
+        let (_, page) = node.ask(&format!("GET /v1/query?{pair}&lens={lens}"));
+        assert!(page.contains(&format!("\"winner\":\"{here}\",\"candidates_count\":1")), "{page}");
+        assert_eq!(page.matches("\"not_yet\":true").count(), 1, "{page}");
+        let (_, then) = node.ask(&format!("GET /v1/query?{pair}&lens={lens}&as_of={FAR}"));
+        let at_its_time = "\"candidates_count\":2";
+        assert!(then.contains(at_its_time) && !then.contains("not_yet"), "{then}");
+    }
+    let (_, doubt) = node.ask(&format!("GET /v1/skeptic?{pair}"));
+    assert!(doubt.contains("\"Unanimous\"") && !doubt.contains(&early), "{doubt}");
+    let (_, layers) = node.ask(&format!("GET /v1/layered?{pair}"));
+    assert!(layers.contains("\"candidates_count\":1") && !layers.contains(&early), "{layers}");
+    let (_, doubt) = node.ask(&format!("GET /v1/skeptic?{pair}&as_of={FAR}"));
+    assert!(doubt.contains("\"Contested\"") && doubt.contains(&early), "{doubt}");
+    let (_, layers) = node.ask(&format!("GET /v1/layered?{pair}&as_of={FAR}"));
+    assert!(layers.contains(&format!("\"winner\":\"{early}\",\"candidates_count\":2")), "{layers}");
+    let (_, one) = node.ask(&format!("GET /v1/assertions/{early}"));
+    assert!(one.ends_with(",\"not_yet\":true}"), "{one}");
+    let (_, other) = node.ask(&format!("GET /v1/assertions/{here}"));
+    assert!(!other.contains("not_yet"), "{other}");
+    // What is shown is a body.
+    assert_eq!(node.post(&one), (200, format!("{{\"hash\":\"{early}\",\"status\":\"exists\"}}")));
+    // Within the drift a claim counts at once.
+    let (status, body) = node.post(claim("green", now() + 50, "Expert"));
+    assert_eq!(status, 201, "{body}");
+    let (_, page) = node.ask(&format!("GET /v1/query?{pair}&lens=recency"));
+    assert!(page.contains(&format!("\"winner\":\"{}\"", hash_of(&body))), "{page}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use nanoserde::{SerJson, SerJsonState};
 use super::clock::Clock;
 use super::text::{Hex, Nullable, Text, render};
 use crate::base::digest::write_hex;
-use crate::base::{Digest, Hlc, NodeId, limits};
+use crate::base::{Digest, Hlc, NodeId, Wall, limits};
 use crate::cluster::clocks::ClockReading;
 use crate::journal::Obstacle;
 use crate::journal::damage::{Damage, Damages};
@@ -37,22 +37,25 @@ pub fn asserted(digest: &Digest, created: bool) -> String {
     text
 }
 
-/// One assertion. An opaque one is shown with its bytes, as nobody here can say what they mean.
-pub fn assertion(sealed: &Sealed) -> String {
+/// One assertion, and whether its time has not come by `now`. An opaque one is shown with its
+/// bytes, as nobody here can say what they mean.
+pub fn assertion(sealed: &Sealed, now: Wall) -> String {
     let digest = sealed.digest();
-    let entry = Entry::of(&digest, sealed, true);
+    let entry = Entry::of(&digest, sealed, now, true);
     render(&entry, 512 + 2 * sealed.bytes().len())
 }
 
 /// A page of assertions, a skeptic's or a layered view.
 pub fn view(view: &View) -> String {
     match view {
-        View::Page { found, next, resolution } => {
+        View::Page { found, next, resolution, now } => {
             let digests: Vec<Digest> = found.iter().map(Sealed::digest).collect();
             let entries = digests.iter().zip(found);
             let bytes: usize = found.iter().map(|sealed| sealed.bytes().len() + 512).sum();
             let page = Page {
-                assertions: entries.map(|(id, sealed)| Entry::of(id, sealed, false)).collect(),
+                assertions: entries
+                    .map(|(id, sealed)| Entry::of(id, sealed, *now, false))
+                    .collect(),
                 next_cursor: next.map(|row| Cursor(row.into()).to_string()),
                 resolution: resolution.as_ref().map(resolved),
             };
@@ -134,10 +137,10 @@ enum Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn of(digest: &'a Digest, sealed: &'a Sealed, with_bytes: bool) -> Entry<'a> {
+    fn of(digest: &'a Digest, sealed: &'a Sealed, now: Wall, with_bytes: bool) -> Entry<'a> {
         let hash = Hex(&digest.0);
         match sealed.assertion() {
-            Some(assertion) => Entry::Ours(Box::new(Shown { hash, assertion })),
+            Some(assertion) => Entry::Ours(Box::new(Shown { hash, assertion, now })),
             None => Entry::Opaque(Opaque {
                 hash,
                 opaque: true,
@@ -169,6 +172,7 @@ struct Opaque<'a> {
 struct Shown<'a> {
     hash: Hex<'a>,
     assertion: Assertion,
+    now: Wall,
 }
 
 impl Shown<'_> {
@@ -189,6 +193,7 @@ impl Shown<'_> {
             timestamp: assertion.timestamp,
             source_class: assertion.source_class.number(),
             hlc: hlc(&assertion.hlc),
+            not_yet: self.now.is_before(assertion.hlc.time).then_some(true),
         }
     }
 }
@@ -209,6 +214,7 @@ struct AssertionBody<'a> {
     timestamp: u64,
     source_class: u8,
     hlc: HlcBody<'a>,
+    not_yet: Option<bool>,
 }
 
 #[derive(SerJson)]

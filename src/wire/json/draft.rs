@@ -13,7 +13,7 @@ use crate::base::digest::parse_hex;
 use crate::base::{Digest, Hlc, HlcClock, NodeId, Wall, limits};
 use crate::model::{Draft, Lifecycle, Object, Sealed, Signature, SourceClass};
 
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 18] = [
     "subject",
     "predicate",
     "object",
@@ -31,6 +31,7 @@ const FIELDS: [&str; 17] = [
     "data",
     "opaque",
     "size",
+    "not_yet",
 ];
 /// The first ones of [`FIELDS`] cannot be left out of a claim.
 const REQUIRED: usize = 3;
@@ -97,9 +98,9 @@ impl Opaque {
         match FIELDS[place] {
             "data" => self.data = Some(data(reader)?),
             "size" => self.size = Some(reader.whole("size")?),
-            _ => match reader.scalar("opaque", "true")? {
+            name => match reader.scalar(name, "true")? {
                 Scalar::Boolean(true) => {}
-                _ => return Err(reader.wrong("opaque takes true, or is left out")),
+                _ => return Err(reader.wrong(format!("{name} takes true, or is left out"))),
             },
         }
         Ok(())
@@ -322,7 +323,7 @@ fn seal(draft: Draft) -> Option<Sealed> {
 
 /// The id of what an assertion's JSON says.
 fn read_shown(sealed: &Sealed) -> Digest {
-    let shown = super::answer::assertion(sealed);
+    let shown = super::answer::assertion(sealed, Wall(0));
     match parse_body(shown.as_bytes()).expect("what is shown is a body") {
         Body::Bytes(again) => again.digest(),
         Body::Claim(draft) => {

@@ -88,7 +88,7 @@ fn what_is_shown_is_a_body_that_says_the_same() {
         draft.confidence = rng.f64();
         let mut clock = HlcClock::new(NodeId([7; 16]));
         let sealed = draft.check(&mut clock, Wall(rng.u64(..9_000_000))).expect("good").seal();
-        let shown = answer::assertion(&sealed);
+        let shown = answer::assertion(&sealed, Wall(u64::MAX));
         let again = parse_draft(shown.as_bytes()).expect("what we show we read");
         assert_eq!(again.hash, Some(sealed.digest()));
         let mut other = HlcClock::new(NodeId([9; 16]));
@@ -96,7 +96,7 @@ fn what_is_shown_is_a_body_that_says_the_same() {
         assert_eq!(again.digest(), sealed.digest(), "{shown}");
     }
     let opaque = Sealed::recovered(Digest::of(b"xyz"), (&b"xyz"[..]).into());
-    let shown = answer::assertion(&opaque);
+    let shown = answer::assertion(&opaque, Wall(u64::MAX));
     let Ok(Body::Bytes(again)) = parse_body(shown.as_bytes()) else { panic!("{shown}") };
     assert_eq!((again.digest(), again.bytes()), (opaque.digest(), opaque.bytes()));
     assert!(matches!(parse_body(br#"{"data":"78797A"}"#), Ok(Body::Bytes(_))));
@@ -359,13 +359,13 @@ fn an_assertion_is_shown_whole() {
         "00".repeat(32),
         "00".repeat(16),
     );
-    assert_eq!(answer::assertion(&sealed), expected);
+    assert_eq!(answer::assertion(&sealed, Wall(u64::MAX)), expected);
 }
 
 #[test]
 fn numbers_are_shown_to_the_last_bit() {
     for number in [0.1, 1e300, 5e-324, f64::MAX, -1.0, 123_456_789.125, 1e16, 1.0 / 3.0] {
-        let text = answer::assertion(&sealed(Object::Number(number)));
+        let text = answer::assertion(&sealed(Object::Number(number)), Wall(u64::MAX));
         let digits = text.split("\"value\":").nth(1).and_then(|rest| rest.split('}').next());
         let digits = digits.expect("the object's value");
         assert_eq!(digits.parse(), Ok(number), "{digits}");
@@ -380,8 +380,8 @@ fn what_is_opaque_is_shown_as_such() {
     let opaque = Sealed::recovered(Digest::of(b"xyz"), bytes::Bytes::from_static(b"xyz"));
     let hash = opaque.digest();
     let alone = format!("{{\"hash\":\"{hash}\",\"opaque\":true,\"size\":3,\"data\":\"78797a\"}}");
-    assert_eq!(answer::assertion(&opaque), alone);
-    let page = View::Page { found: vec![opaque], next: Some(31), resolution: None };
+    assert_eq!(answer::assertion(&opaque, Wall(u64::MAX)), alone);
+    let page = View::Page { found: vec![opaque], next: Some(31), resolution: None, now: Wall(0) };
     let expected = format!(
         "{{\"assertions\":[{{\"hash\":\"{hash}\",\"opaque\":true,\"size\":3}}],\
          \"next_cursor\":\"1f\"}}"
@@ -401,7 +401,7 @@ fn views_have_the_shapes_of_the_contract() {
         conflict_score: 1.0,
         sampled: false,
     };
-    let page = |resolution| View::Page { found: Vec::new(), next: None, resolution };
+    let page = |resolution| View::Page { found: Vec::new(), next: None, resolution, now: Wall(0) };
     let none = Resolution { winner: None, ..resolution.clone() };
     let resolved = |winner: &str| {
         format!(
@@ -494,7 +494,7 @@ fn the_end_of_a_string_is_found_wherever_it_is() {
 #[test]
 fn every_character_is_shown_so_that_it_reads_back() {
     let all: String = ('\0'..='\u{2ff}').chain(['\u{2028}', '\u{ffff}', '\u{1f600}']).collect();
-    let shown = answer::assertion(&sealed(Object::Text(all.clone())));
+    let shown = answer::assertion(&sealed(Object::Text(all.clone())), Wall(u64::MAX));
     let value = shown.split("\"value\":").nth(1).and_then(|rest| rest.split("},").next());
     let body = with_object(&format!("{{\"type\":\"Text\",\"value\":{}}}", value.expect("a value")));
     let read = parse_draft(body.as_bytes()).expect("what we write we read");
