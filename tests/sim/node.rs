@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use stemedb_edge::base::{Digest, Moment, NodeId, Ticket, Wall, limits};
+use stemedb_edge::base::{Digest, Hlc, Moment, NodeId, Ticket, Wall, limits};
 use stemedb_edge::cluster::gossip::Origin;
 use stemedb_edge::cluster::{self, Cluster, Target};
 use stemedb_edge::journal::{self, Bodies, CommitQueue, Committed};
@@ -23,7 +23,7 @@ use crate::disk::{Disk, index};
 pub(crate) enum Message {
     Ping(Vec<Update>),
     ProbeFor((NodeId, String), Vec<Update>),
-    Push(Sealed, NodeId),
+    Push(Sealed, Hlc),
     Sync(Request),
 }
 
@@ -83,7 +83,9 @@ enum Waiting {
 
 pub(crate) struct Node {
     pub(crate) replica: Replica,
-    wall_skew: i64,
+    pub(crate) wall_skew: i64,
+    /// A stamp that it made further ahead of its wall clock than clocks may drift.
+    pub(crate) far_stamp: Option<Hlc>,
     calls: BTreeMap<u64, Purpose>,
     waiting: BTreeMap<Ticket, Waiting>,
     gives: BTreeMap<u64, (u64, usize)>,
@@ -149,6 +151,7 @@ impl Node {
         let mut node = Node {
             replica,
             wall_skew: start.wall_skew,
+            far_stamp: None,
             calls: BTreeMap::new(),
             waiting: BTreeMap::new(),
             gives: BTreeMap::new(),
@@ -205,7 +208,7 @@ impl Node {
     pub(crate) fn claim(&mut self, now: Moment, number: u64, disk: &Disk) -> Sealed {
         let value = Object::Number(number as f64);
         let draft = Draft::new(format!("subject {}", number % 20), "p".into(), value);
-        let sealed = self.replica.seal(draft, wall(now, self.wall_skew)).expect("a good draft");
+        let sealed = self.seal(now, draft);
         self.offer(sealed.clone(), Origin::Here, Waiting::Client(number), disk);
         sealed
     }
@@ -213,9 +216,22 @@ impl Node {
     /// Takes a claim whose hash begins as that of another does, of which no other is told.
     pub(crate) fn take_twin(&mut self, now: Moment, number: u64, digest: Digest, disk: &Disk) {
         let draft = Draft::new("twin".into(), "p".into(), Object::Number(number as f64));
-        let sealed = self.replica.seal(draft, wall(now, self.wall_skew)).expect("a good draft");
+        let sealed = self.seal(now, draft);
         let twin = Sealed::recovered(digest, sealed.bytes().clone());
         self.offer(twin, Origin::AntiEntropy, Waiting::Client(number), disk);
+    }
+
+    fn seal(&mut self, now: Moment, draft: Draft) -> Sealed {
+        let wall = wall(now, self.wall_skew);
+        let sealed = self.replica.seal(draft, wall).expect("a good draft");
+        self.check_stamp(sealed.assertion().expect("one of ours").hlc, wall);
+        sealed
+    }
+
+    fn check_stamp(&mut self, made: Hlc, wall: Wall) {
+        if wall.is_before(made.time) {
+            self.far_stamp = Some(made);
+        }
     }
 
     fn offer(&mut self, sealed: Sealed, origin: Origin, who: Waiting, disk: &Disk) {
@@ -256,7 +272,7 @@ impl Node {
         }
     }
 
-    fn carry_out_cluster(&mut self, _now: Moment, output: cluster::Output, disk: &Disk) {
+    fn carry_out_cluster(&mut self, now: Moment, output: cluster::Output, disk: &Disk) {
         use swim::Output::{AskProbe, Ping};
         match output {
             cluster::Output::Swim(Ping { number, rpc_addr, updates, timeout }) => {
@@ -272,7 +288,10 @@ impl Node {
                     // It is damaged.
                     return self.replica.handle_pushed(to, false);
                 };
-                let message = Message::Push(sealed, self.replica.node());
+                let wall = wall(now, self.wall_skew);
+                let stamp = self.replica.stamp(wall);
+                self.check_stamp(stamp, wall);
+                let message = Message::Push(sealed, stamp);
                 self.call(Purpose::Push(to), rpc_addr, message, Duration::from_secs(10));
             }
             cluster::Output::Sync(targets) => {
@@ -358,8 +377,9 @@ impl Node {
                 let purpose = Purpose::Relay(number, target.clone(), news);
                 self.call(purpose, target.1, Message::Ping(own), Duration::from_secs(1));
             }
-            Message::Push(sealed, from) => {
-                let origin = Origin::Gossip(Some(from));
+            Message::Push(sealed, stamp) => {
+                self.replica.handle_stamp(now, stamp, wall(now, self.wall_skew));
+                let origin = Origin::Gossip(Some(stamp.node));
                 self.offer(sealed, origin, Waiting::Push(number), disk);
             }
             Message::Sync(request) => self.answer_sync(number, request, disk),

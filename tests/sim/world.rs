@@ -91,6 +91,8 @@ pub(crate) enum Fault {
     Damage(usize),
     /// Its answers to questions of anti-entropy are false from now on, or no longer.
     Lies(usize, bool),
+    /// Its wall clock is wrong by so many milliseconds from now on, or no longer.
+    Clock(usize, Option<i64>),
 }
 
 pub(crate) struct Member {
@@ -101,6 +103,8 @@ pub(crate) struct Member {
     moves: u64,
     life: u64,
     wall_skew: i64,
+    /// What its clock is wrong by besides.
+    wall_fault: i64,
     stalled_until: u64,
     /// The host answers even if the process does not run.
     is_host_up: bool,
@@ -177,6 +181,7 @@ impl World {
                 moves: 0,
                 life: 0,
                 wall_skew,
+                wall_fault: 0,
                 stalled_until: 0,
                 is_host_up: true,
                 slow_disk: false,
@@ -498,7 +503,7 @@ impl World {
             id: member.id,
             address: member.address.clone(),
             seeds,
-            wall_skew: member.wall_skew,
+            wall_skew: member.wall_skew + member.wall_fault,
             seed,
             next_call: (number as u64 * 1000 + member.life) * CALLS_OF_A_LIFE,
         };
@@ -582,6 +587,13 @@ impl World {
             Fault::Collide(one, other) => {
                 [one, other].map(|of| self.add_twin(of)).into_iter().collect()
             }
+            Fault::Clock(number, fault) => {
+                let member = &mut self.members[number];
+                member.wall_fault = fault.unwrap_or(0);
+                if let Some(node) = &mut member.node {
+                    node.wall_skew = member.wall_skew + member.wall_fault;
+                }
+            }
             Fault::Lies(number, lies) => {
                 self.members[number].lies = lies;
                 self.has_liars |= lies;
@@ -614,6 +626,9 @@ impl World {
             ("pushes waiting", cluster.gossip().waiting(), count * limits::GOSSIP_QUEUE_MAX),
             ("probes under way", cluster.swim().calls_under_way(), limits::PROBES_MAX),
         ];
+        if let Some(stamp) = node.far_stamp {
+            self.broken = Some(format!("node {of} made a stamp far ahead of its clock: {stamp:?}"));
+        }
         for (what, is, may_be) in bounds {
             if is > may_be {
                 self.broken = Some(format!("node {of}: {is} {what}, at most {may_be}"));
