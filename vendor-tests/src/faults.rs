@@ -19,11 +19,7 @@ impl Faults {
     pub fn new() -> Faults {
         let place = tempfile::tempdir().expect("a temp dir");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("faults/faults.c");
-        let library = place.path().join("faults.so");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&library);
-        let built = compiler.arg(source).arg("-ldl").status().expect("cc is there");
-        assert!(built.success());
+        build(&source, &place.path().join("faults.so"));
         let faults = Faults(place);
         faults.set("none");
         faults
@@ -56,6 +52,14 @@ impl Faults {
         let text = |path: PathBuf| path.to_str().expect("a plain path").to_owned();
         [("LD_PRELOAD", text(self.0.path().join("faults.so"))), ("FAULTS", text(self.file()))]
     }
+}
+
+/// Builds a library of one C file.
+pub(crate) fn build(source: &Path, library: &Path) {
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(library);
+    let built = compiler.arg(source).arg("-ldl").status().expect("cc is there");
+    assert!(built.success());
 }
 
 impl Default for Faults {

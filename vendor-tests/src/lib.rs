@@ -16,6 +16,7 @@ pub mod edge {
 }
 pub mod api;
 pub mod claims;
+pub mod clock;
 pub mod faults;
 pub mod frames;
 pub mod node;
