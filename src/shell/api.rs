@@ -28,7 +28,8 @@ use crate::scan::{Scan, TooMany};
 use crate::store::Root;
 use crate::wire::http::{JSON, Route, STAMP, client, is_json, parse_stamp, preflight, route};
 use crate::wire::json;
-use crate::wire::json::answer::{self, Health};
+use crate::wire::json::answer;
+use crate::wire::json::health::{self, Health};
 use crate::wire::metrics::{
     self, ClusterReadings, DamageReadings, Endpoint, GrpcCount, Metrics, Readings,
 };
@@ -221,7 +222,7 @@ impl Api {
         let uptime_seconds = self.uptime_seconds();
         self.driver.read(|replica, _| {
             let clock = &replica.clock(self.driver.now(), self.driver.wall());
-            answer::health(&Health {
+            health::health(&Health {
                 node: replica.node(),
                 assertions,
                 opaque: replica.store().opaque(),

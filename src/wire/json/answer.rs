@@ -7,13 +7,9 @@
 
 use nanoserde::{SerJson, SerJsonState};
 
-use super::clock::Clock;
 use super::text::{Hex, Nullable, Text, render};
 use crate::base::digest::write_hex;
-use crate::base::{Digest, Hlc, NodeId, Wall, limits};
-use crate::cluster::clocks::ClockReading;
-use crate::journal::Obstacle;
-use crate::journal::damage::{Damage, Damages};
+use crate::base::{Digest, Hlc, Wall};
 use crate::lens::{Claim, Layer, Layers, Resolution, Skepticism};
 use crate::model::{Assertion, Cursor, Object, Sealed, Signature};
 use crate::scan::View;
@@ -64,54 +60,6 @@ pub fn view(view: &View) -> String {
         View::Skeptic(skepticism) => render(&doubted(skepticism), 1024),
         View::Layered(layers) => render(&layered(layers), 1024),
     }
-}
-
-/// What a node says of itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Health<'a> {
-    /// Its identity.
-    pub node: NodeId,
-    /// Assertions it holds.
-    pub assertions: u64,
-    /// Of these, how many nobody here can read.
-    pub opaque: u64,
-    /// What of its log is damaged.
-    pub damages: &'a Damages,
-    /// Why its disk takes nothing.
-    pub obstacle: Option<Obstacle>,
-    /// The root over all assertions.
-    pub root: Digest,
-    /// Seconds since the start.
-    pub uptime_seconds: u64,
-    /// Whether another node was reached; without seeds there is none to reach.
-    pub has_joined: bool,
-    /// Its clock.
-    pub clock: &'a ClockReading,
-}
-
-/// What `GET /v1/health` answers.
-pub fn health(health: &Health<'_>) -> String {
-    let damages = health.damages;
-    let body = HealthBody {
-        status: Text(match health.obstacle {
-            _ if damages.open() > 0 => "damaged",
-            Some(obstacle) => obstacle.name(),
-            None => "ok",
-        }),
-        node_id: Hex(&health.node.0),
-        version: Text(env!("CARGO_PKG_VERSION")),
-        uptime_seconds: health.uptime_seconds,
-        joined: health.has_joined,
-        assertions_count: health.assertions,
-        opaque_count: health.opaque,
-        writes: Text(health.obstacle.map_or("ok", Obstacle::name)),
-        damaged_count: damages.open(),
-        healed_count: damages.healed(),
-        damaged: damages.told().take(limits::DAMAGES_TOLD_MAX).map(damaged).collect(),
-        clock: Clock(health.clock),
-        merkle_root: Hex(&health.root.0),
-    };
-    render(&body, 512 + 160 * body.damaged.len())
 }
 
 /// What `POST /v1/admin/sync` answers: per peer its address as it was told, and what it gave.
@@ -379,40 +327,6 @@ fn layer(layer: &Layer) -> LayerBody<'_> {
         candidates_count: layer.candidates_count,
         conflict_score: layer.conflict_score,
         sampled: layer.sampled,
-    }
-}
-
-#[derive(SerJson)]
-struct HealthBody<'a> {
-    status: Text<'a>,
-    node_id: Hex<'a>,
-    version: Text<'a>,
-    uptime_seconds: u64,
-    joined: bool,
-    assertions_count: u64,
-    opaque_count: u64,
-    writes: Text<'a>,
-    damaged_count: u64,
-    healed_count: u64,
-    damaged: Vec<DamageBody<'a>>,
-    clock: Clock<'a>,
-    merkle_root: Hex<'a>,
-}
-
-#[derive(SerJson)]
-struct DamageBody<'a> {
-    segment: u64,
-    offset: u64,
-    bytes: u64,
-    hash: Nullable<Hex<'a>>,
-}
-
-fn damaged(damage: &Damage) -> DamageBody<'_> {
-    DamageBody {
-        segment: damage.at.segment(),
-        offset: damage.at.offset(),
-        bytes: damage.bytes,
-        hash: Nullable(damage.digest.as_ref().map(|digest| Hex(&digest.0))),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod answer;
 mod clock;
 pub mod cluster;
 mod draft;
+pub mod health;
 mod reader;
 pub(super) mod text;
 
