@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use stemedb_edge::base::digest::hex;
 use stemedb_edge::config::{self, Command};
 use stemedb_edge::shell::check::Verdict;
-use stemedb_edge::shell::{backup, check, demo, export, import, keygen, node, process, status};
+use stemedb_edge::shell::{
+    adopt, backup, check, demo, export, import, keygen, node, process, status,
+};
 
 fn main() -> ExitCode {
     process::prepare();
@@ -19,6 +21,10 @@ fn main() -> ExitCode {
         Ok(Command::Check { dir }) => tell(&check::check(&dir)),
         Ok(Command::Backup { dir, target }) => match backup::back_up(&dir, &target) {
             Ok(verdict) => tell(&verdict),
+            Err(fault) => fail(&format!("stemedb-edge: {fault}\n"), 1),
+        },
+        Ok(Command::AdoptCluster { dir, cluster }) => match adopt::adopt(&dir, cluster) {
+            Ok(text) => print(&text),
             Err(fault) => fail(&format!("stemedb-edge: {fault}\n"), 1),
         },
         Ok(Command::Export(options)) => export::run(&options),

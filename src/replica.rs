@@ -157,6 +157,13 @@ impl Replica {
         answer
     }
 
+    /// Something else happened to the cluster: `tell` tells it what.
+    pub fn handle_cluster<T>(&mut self, tell: impl FnOnce(&mut Cluster) -> T) -> T {
+        let answer = tell(&mut self.cluster);
+        self.pump_cluster();
+        answer
+    }
+
     /// A push of a new assertion ended.
     pub fn handle_pushed(&mut self, to: NodeId, is_taken: bool) {
         self.cluster.handle_pushed(to, is_taken);

@@ -7,8 +7,10 @@
 //!
 //! Never: decides who is alive (`swim` does), reads a clock, opens a connection.
 
+pub mod address;
 pub mod clocks;
 pub mod gossip;
+pub mod identity;
 mod rounds;
 pub mod shard;
 mod shunned;
@@ -16,9 +18,10 @@ mod shunned;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::base::{Moment, NodeId};
+use crate::base::{ClusterId, Moment, NodeId, Random};
 use crate::swim::{self, Event, State, Swim, Update};
 use gossip::{Gossip, Origin, Row};
+use identity::{Identity, Tag, View};
 use rounds::Rounds;
 use shard::ShardMap;
 pub use shunned::Outcome;
@@ -66,6 +69,8 @@ pub enum Output {
     Event(Event),
     /// So many replicas of shards are held elsewhere than before.
     Rebalanced(u64),
+    /// This node says this of its cluster from now on.
+    Tagged(Tag),
 }
 
 /// The cluster as one node sees it.
@@ -78,13 +83,21 @@ pub struct Cluster {
     shunned: Shunned,
     map: ShardMap,
     moves: u64,
+    identity: Identity,
+    /// Every seed's name was found.
+    are_seeds_found: bool,
     outbox: VecDeque<Output>,
 }
 
 impl Cluster {
-    /// A node alone; `me` is how others hear of it.
+    /// A node alone, of a cluster of its own; `me` is how others hear of it.
     pub fn new(config: Config, me: Update, seed: u64, now: Moment) -> Cluster {
         let map = ShardMap::new(config.shards, config.replication_factor, [me.node]);
+        let mut random = Random::new(seed.wrapping_add(3));
+        let own = [random.bits(), random.bits()].map(u64::to_be_bytes);
+        let mut proposal = ClusterId([0; 16]);
+        proposal.0.copy_from_slice(own.as_flattened());
+        let alone = identity::Origin { kept: None, proposal, has_seeds: false, is_new: true };
         Cluster {
             config,
             swim: Swim::new(config.swim, me, seed, now),
@@ -93,8 +106,40 @@ impl Cluster {
             shunned: Shunned::default(),
             map,
             moves: 0,
+            identity: Identity::new(alone, config.swim.probe_interval, now),
+            are_seeds_found: false,
             outbox: VecDeque::new(),
         }
+    }
+
+    /// The same node, of the cluster that `origin` says.
+    pub fn identified(mut self, origin: identity::Origin, now: Moment) -> Cluster {
+        self.identity = Identity::new(origin, self.config.swim.probe_interval, now);
+        self
+    }
+
+    /// Which cluster this node belongs to.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether every seed's name was found, so that their addresses are all there are.
+    pub fn handle_seeds_found(&mut self, are_all: bool) {
+        self.are_seeds_found = are_all;
+    }
+
+    /// `node` answered a ping at `address` and says `tag` of its cluster. False if it is of another
+    /// one: it is as if another node had answered.
+    pub fn handle_tag(
+        &mut self,
+        now: Moment,
+        (node, address): (NodeId, &str),
+        tag: Option<Tag>,
+    ) -> bool {
+        let is_seed = self.swim.is_seed(node, address);
+        let is_ours = self.identify(|identity| identity.hear(now, node, tag, is_seed));
+        // Of a duplicate node id the membership hears in any case.
+        is_ours || node == self.swim.me().node
     }
 
     /// Something happened to the membership: `tell` tells [`Swim`] what.
@@ -130,6 +175,10 @@ impl Cluster {
     pub fn handle_timeout(&mut self, now: Moment) {
         self.swim.handle_timeout(now);
         self.settle(now);
+        if self.identity.next_deadline().is_some_and(|due| due <= now) {
+            let view = self.view();
+            self.identify(|identity| identity.handle_timeout(now, &view));
+        }
         let is_reachable =
             |node: &NodeId| self.swim.member(*node).is_some_and(|member| member.is_reachable);
         let is_trusted = |node: &NodeId| !self.shunned.has(now, *node) && is_reachable(node);
@@ -144,7 +193,8 @@ impl Cluster {
 
     /// When [`Cluster::handle_timeout`] wants to be called next.
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.swim.next_deadline().into_iter().chain(self.rounds.next_deadline()).min()
+        let own = [self.rounds.next_deadline(), self.identity.next_deadline()];
+        self.swim.next_deadline().into_iter().chain(own.into_iter().flatten()).min()
     }
 
     /// The next thing to do; drain until `None` after every other call.
@@ -198,6 +248,7 @@ impl Cluster {
                 Event::Changed(node, _) => self.rounds.handle_gone(*node),
                 Event::Moved(..)
                 | Event::Duplicate(_)
+                | Event::OwnSeed(_)
                 | Event::Reachable(..)
                 | Event::Unanswered(..) => {}
             }
@@ -206,7 +257,29 @@ impl Cluster {
         }
         if is_changed {
             self.rebalance();
+            self.identity.handle_change(now);
             self.pump_gossip();
+        }
+    }
+
+    /// Has the identity change, and says so if it did.
+    fn identify<T>(&mut self, change: impl FnOnce(&mut Identity) -> T) -> T {
+        let before = self.identity.tag();
+        let answer = change(&mut self.identity);
+        let tag = self.identity.tag();
+        if tag != before {
+            self.outbox.push_back(Output::Tagged(tag));
+        }
+        answer
+    }
+
+    fn view(&self) -> View {
+        let swim = &self.swim;
+        View {
+            present: swim.present().map(|news| news.node).collect(),
+            is_whole: self.are_seeds_found && swim.lonely_seeds().next().is_none(),
+            is_first: self.are_seeds_found && swim.are_seeds_own(),
+            unproven: swim.unproven(),
         }
     }
 

@@ -14,6 +14,7 @@ pub(super) enum Topic {
     Keygen,
     Check,
     Backup,
+    AdoptCluster,
     Export,
     Status,
     Demo,
@@ -31,6 +32,7 @@ Usage:
   stemedb-edge keygen FILE          make a signing key
   stemedb-edge check DIR            verify a data directory, beside a running node too
   stemedb-edge backup DIR TARGET    copy a data directory, beside a running node too
+  stemedb-edge adopt-cluster DIR ID a stopped node joins another cluster
   stemedb-edge status [HOST:PORT]   members, shards and roots, as a node sees them
   stemedb-edge demo                 three nodes on this machine, to look at
 
@@ -134,6 +136,23 @@ Examples:
 Exit codes: 0 the copy is whole and durable, 1 there is none, 2 the command line is wrong.
 ";
 
+const ADOPT_CLUSTER: &str = "\
+Has the data directory of a stopped node belong to another cluster: with its next start the node is
+a member there, and all that it holds becomes part of that cluster. To merge two clusters, do this
+with each node of one of them.
+
+Usage:
+  stemedb-edge adopt-cluster DIR ID
+
+  DIR  the data directory of a node that does not run
+  ID   the cluster id, as /v1/health of a node there shows it: 32 hex digits or a UUID
+
+Example:
+  stemedb-edge adopt-cluster /var/lib/stemedb 00112233445566778899aabbccddeeff
+
+Exit codes: 0 it belongs to that cluster, 1 nothing was changed, 2 the command line is wrong.
+";
+
 const EXPORT: &str = "\
 Writes every assertion to standard output, a line of JSON each, that import takes back to the same
 hash: each line is a body of POST /v1/assert and names its hash.
@@ -192,6 +211,7 @@ pub(super) fn text(topic: Topic) -> String {
         Topic::Keygen => KEYGEN.to_string(),
         Topic::Check => CHECK.to_string(),
         Topic::Backup => BACKUP.to_string(),
+        Topic::AdoptCluster => ADOPT_CLUSTER.to_string(),
         Topic::Export => EXPORT.to_string(),
         Topic::Status => STATUS.to_string(),
         Topic::Demo => DEMO.to_string(),
@@ -243,7 +263,7 @@ mod tests {
     #[test]
     fn help_fits_the_screen_and_names_every_setting() {
         use Topic::*;
-        let topics = [Node, Import, Keygen, Check, Backup, Export, Status, Demo];
+        let topics = [Node, Import, Keygen, Check, Backup, AdoptCluster, Export, Status, Demo];
         for line in topics.map(text).iter().flat_map(|text| text.lines()) {
             assert!(line.len() <= 100, "{line}");
         }

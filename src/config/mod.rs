@@ -9,19 +9,21 @@ mod help;
 mod settings;
 mod table;
 mod values;
+mod words;
 
 pub use settings::{SecretSource, Settings, log_level};
 pub use values::Endpoint;
+pub use words::Usage;
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
-use crate::base::limits;
+use crate::base::{ClusterId, limits};
 use help::Topic;
 use table::{Origin, PREFIX, RawSettings, SETTINGS};
+use words::{take, unexpected, wrong};
 
 /// What the program was asked to do.
 #[derive(Clone, PartialEq, Debug)]
@@ -46,6 +48,13 @@ pub enum Command {
         dir: PathBuf,
         /// Where to; made, or empty.
         target: PathBuf,
+    },
+    /// Have a data directory belong to another cluster.
+    AdoptCluster {
+        /// Which one.
+        dir: PathBuf,
+        /// To which cluster.
+        cluster: ClusterId,
     },
     /// Write every assertion as a line.
     Export(Export),
@@ -99,28 +108,18 @@ pub struct Status {
     pub api_key: Option<SecretSource>,
 }
 
-/// What is wrong with the command line or the environment; the caller must change it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Usage(Vec<String>);
-
-impl fmt::Display for Usage {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|problem| writeln!(out, "stemedb-edge: {problem}"))
-    }
-}
-
-impl From<lexopt::Error> for Usage {
-    fn from(error: lexopt::Error) -> Usage {
-        wrong(error.to_string())
-    }
-}
-
-fn wrong(problem: String) -> Usage {
-    Usage(vec![problem])
-}
-
-const COMMANDS: [&str; 9] =
-    ["serve", "import", "export", "keygen", "check", "backup", "status", "demo", "help"];
+const COMMANDS: [&str; 10] = [
+    "serve",
+    "import",
+    "export",
+    "keygen",
+    "check",
+    "backup",
+    "adopt-cluster",
+    "status",
+    "demo",
+    "help",
+];
 /// Where a node's API is by default.
 const API_PORT: u16 = 18180;
 const NODE_OPTIONS: [&str; 3] = ["help", "version", "print-settings"];
@@ -139,6 +138,7 @@ pub fn parse(
         Some("export") => parse_export(&mut parser, api_key(environment)?),
         Some("status") => parse_status(&mut parser, api_key(environment)?),
         Some("backup") => parse_backup(&mut parser),
+        Some("adopt-cluster") => parse_adopt(&mut parser),
         Some("demo") => match parser.next()? {
             None => Ok(Command::Demo),
             Some(Arg::Short('h') | Arg::Long("help")) => {
@@ -146,14 +146,16 @@ pub fn parse(
             }
             Some(other) => Err(unexpected(other, Topic::Demo)),
         },
-        Some("keygen") => Ok(match parse_file(&mut parser, Topic::Keygen)? {
-            Ok(file) => Command::Keygen { file },
-            Err(text) => text,
-        }),
-        Some("check") => Ok(match parse_file(&mut parser, Topic::Check)? {
-            Ok(dir) => Command::Check { dir },
-            Err(text) => text,
-        }),
+        Some("keygen") => {
+            let takes = "keygen takes the file to make: stemedb-edge keygen FILE";
+            let words = take(&mut parser, Topic::Keygen, takes)?;
+            Ok(words.map_or_else(Command::Print, |[file]| Command::Keygen { file: file.into() }))
+        }
+        Some("check") => {
+            let takes = "check takes a data directory: stemedb-edge check DIR";
+            let words = take(&mut parser, Topic::Check, takes)?;
+            Ok(words.map_or_else(Command::Print, |[dir]| Command::Check { dir: dir.into() }))
+        }
         Some("help") => Ok(Command::Print(help::text(Topic::Node))),
         _ => parse_serve(&mut parser, environment),
     }
@@ -261,45 +263,6 @@ fn unknown_word(word: &OsStr) -> Usage {
     })
 }
 
-/// A command that takes one path and nothing else: the path, or the help that was asked for.
-fn parse_file(parser: &mut Parser, topic: Topic) -> Result<Result<PathBuf, Command>, Usage> {
-    let mut path = None;
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Arg::Short('h') | Arg::Long("help") => {
-                return Ok(Err(Command::Print(help::text(topic))));
-            }
-            Arg::Value(word) if path.is_none() && !word.is_empty() => path = Some(word.into()),
-            other => return Err(unexpected(other, topic)),
-        }
-    }
-    path.map(Ok).ok_or_else(|| {
-        wrong(match topic {
-            Topic::Check => "check takes a data directory: stemedb-edge check DIR".to_string(),
-            _ => "keygen takes the file to make: stemedb-edge keygen FILE".to_string(),
-        })
-    })
-}
-
-fn unexpected(argument: Arg<'_>, topic: Topic) -> Usage {
-    let command = match topic {
-        Topic::Node => "serve",
-        Topic::Import => "import",
-        Topic::Keygen => "keygen",
-        Topic::Check => "check",
-        Topic::Backup => "backup",
-        Topic::Export => "export",
-        Topic::Status => "status",
-        Topic::Demo => "demo",
-    };
-    let argument = match argument {
-        Arg::Short(letter) => format!("-{letter}"),
-        Arg::Long(flag) => format!("--{flag}"),
-        Arg::Value(word) => format!("'{}'", word.to_string_lossy()),
-    };
-    wrong(format!("{command} does not take {argument}, see stemedb-edge {command} --help"))
-}
-
 /// The key that a node asks its clients for, as they share its environment or are told.
 fn api_key(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -355,21 +318,26 @@ fn parse_export(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Resul
 }
 
 fn parse_backup(parser: &mut Parser) -> Result<Command, Usage> {
-    let mut paths: Vec<PathBuf> = Vec::new();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Arg::Short('h') | Arg::Long("help") => {
-                return Ok(Command::Print(help::text(Topic::Backup)));
-            }
-            Arg::Value(word) if paths.len() < 2 && !word.is_empty() => paths.push(word.into()),
-            other => return Err(unexpected(other, Topic::Backup)),
+    let takes = "backup takes a data directory and where to: stemedb-edge backup DIR TARGET";
+    let words = take(parser, Topic::Backup, takes)?;
+    Ok(words.map_or_else(Command::Print, |[dir, target]| Command::Backup {
+        dir: dir.into(),
+        target: target.into(),
+    }))
+}
+
+fn parse_adopt(parser: &mut Parser) -> Result<Command, Usage> {
+    let takes = "adopt-cluster takes a data directory and a cluster id: \
+                 stemedb-edge adopt-cluster DIR ID";
+    match take(parser, Topic::AdoptCluster, takes)? {
+        Ok([dir, id]) => {
+            let id = id.to_string_lossy();
+            let cluster = values::cluster_id(&id);
+            let cluster = cluster.map_err(|hint| wrong(format!("'{id}': {hint}")))?;
+            Ok(Command::AdoptCluster { dir: dir.into(), cluster })
         }
+        Err(text) => Ok(Command::Print(text)),
     }
-    let [dir, target] = <[PathBuf; 2]>::try_from(paths).map_err(|_| {
-        let takes = "backup takes a data directory and where to: stemedb-edge backup DIR TARGET";
-        wrong(takes.to_string())
-    })?;
-    Ok(Command::Backup { dir, target })
 }
 
 fn local_api() -> Endpoint {

@@ -12,7 +12,7 @@ use log::LevelFilter;
 
 use super::table::{Name, Origin, RawSettings};
 use super::values::{self, Endpoint, Parsed};
-use crate::base::{NodeId, Secret, capacity, limits};
+use crate::base::{ClusterId, NodeId, Secret, capacity, limits};
 use crate::journal::Durability;
 use crate::wire::log_line::Format;
 
@@ -33,6 +33,9 @@ pub struct Settings {
     pub advertise_api_addr: Option<Endpoint>,
     /// The node's identity; `None` is the one kept in the data directory.
     pub node_id: Option<NodeId>,
+    /// The cluster that the node belongs to; `None` is the one kept in the data directory, or one
+    /// that it learns or makes.
+    pub cluster_id: Option<ClusterId>,
     /// Peers to sync with; names stand for all addresses they resolve to.
     pub seeds: Vec<Endpoint>,
     /// Shards that subjects are dealt to.
@@ -143,6 +146,7 @@ impl Reader<'_> {
             advertise_rpc_addr: self.optional(AdvertiseRpcAddr, values::advertised),
             advertise_api_addr: self.optional(AdvertiseApiAddr, values::advertised),
             node_id: self.optional(NodeId, values::node_id),
+            cluster_id: self.optional(ClusterId, values::cluster_id),
             seeds: self.optional(Seeds, values::seeds).unwrap_or_default(),
             shards: self.value(Shards, |text| values::count(text, 1..=limits::SHARDS_MAX)),
             replication_factor: self
@@ -383,6 +387,7 @@ mod tests {
             (AdvertiseRpcAddr, "0.0.0.0:1"),
             (AdvertiseApiAddr, "nowhere"),
             (NodeId, "12"),
+            (ClusterId, "12"),
             (Seeds, "node1"),
             (Shards, "0"),
             (ReplicationFactor, "many"),

@@ -51,6 +51,7 @@ pub(super) enum Name {
     AdvertiseRpcAddr,
     AdvertiseApiAddr,
     NodeId,
+    ClusterId,
     Seeds,
     Shards,
     ReplicationFactor,
@@ -91,7 +92,7 @@ const fn row(
 }
 
 /// All settings, in the order of [`Name`].
-pub(super) const SETTINGS: [Setting; 29] = [
+pub(super) const SETTINGS: [Setting; 30] = [
     row("STEMEDB_DATA_DIR", "DIR", "./data", "where the log and the node id live"),
     row("STEMEDB_BIND_ADDR", "IP:PORT", "127.0.0.1:18180", "HTTP API"),
     row("STEMEDB_GATEWAY_ADDR", "IP:PORT", "127.0.0.1:18181", "HTTP gateway"),
@@ -109,6 +110,7 @@ pub(super) const SETTINGS: [Setting; 29] = [
         "API address told to peers",
     ),
     row("STEMEDB_NODE_ID", "ID", "made once, kept", "32 hex digits or a UUID"),
+    row("STEMEDB_CLUSTER_ID", "ID", "learned, kept", "the cluster that peers must be of"),
     row("STEMEDB_SEEDS", "HOST:PORT,...", "none", "where to find the cluster"),
     row("STEMEDB_SHARDS", "COUNT", "64", "shards that subjects are dealt to"),
     row("STEMEDB_REPLICATION_FACTOR", "COUNT", "3", "nodes that hold a shard"),

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::base::{NodeId, limits};
+use crate::base::{ClusterId, NodeId, limits};
 
 /// A host, by name or address, and a port; a name is not looked up here.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -190,6 +190,10 @@ pub(super) fn node_id(text: &str) -> Parsed<NodeId> {
     NodeId::parse(text)
         .filter(|&id| id != NodeId::NONE)
         .ok_or_else(|| "takes 32 hex digits or a UUID, not all zeros".to_string())
+}
+
+pub(super) fn cluster_id(text: &str) -> Parsed<ClusterId> {
+    ClusterId::parse(text).ok_or_else(|| "takes 32 hex digits or a UUID, not all zeros".to_string())
 }
 
 #[cfg(test)]

@@ -222,15 +222,18 @@ impl Api {
         let uptime_seconds = self.uptime_seconds();
         self.driver.read(|replica, _| {
             let clock = &replica.clock(self.driver.now(), self.driver.wall());
+            let swim = replica.cluster().swim();
             health::health(&Health {
                 node: replica.node(),
+                cluster: replica.cluster().identity().tag().settled(),
                 assertions,
                 opaque: replica.store().opaque(),
                 damages: replica.damages(),
                 obstacle: replica.queue().obstacle(),
+                duplicate: swim.duplicate(),
                 root,
                 uptime_seconds,
-                has_joined: !self.surroundings.has_seeds || replica.cluster().swim().has_met(),
+                has_joined: !self.surroundings.has_seeds || swim.has_met() || swim.are_seeds_own(),
                 clock,
             })
         })

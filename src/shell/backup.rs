@@ -11,7 +11,7 @@ use std::io;
 use std::path::Path;
 
 use super::check::{Scan, Verdict};
-use super::disk::{Copied, Fault, copy, recover, sync_directory};
+use super::disk::{Copied, Fault, cluster_id, copy, recover, set_cluster_id, sync_directory};
 
 /// Copies the data directory `dir` to `target`; what to tell of it, and whether that is all.
 pub fn back_up(dir: &Path, target: &Path) -> Result<Verdict, Fault> {
@@ -25,6 +25,10 @@ pub fn back_up(dir: &Path, target: &Path) -> Result<Verdict, Fault> {
     })?;
     fs::rename(&partial, &log).map_err(|error| Fault::new("renaming", &partial, error))?;
     sync_directory(target)?;
+    // What is in the copy is of that cluster.
+    if let Some(id) = cluster_id(dir)? {
+        set_cluster_id(target, id)?;
+    }
     let recovered = recover(&log, false, |committed| scan.see(&committed))?;
     let verdict = scan.finish(&recovered)?;
     Ok(Verdict { text: tell(dir, target, &copied) + &verdict.text, ..verdict })

@@ -15,6 +15,7 @@ use super::driver::Driver;
 use super::log_limit;
 use super::peers::Peer;
 use super::verify::Body;
+use super::whereabouts::note_refused;
 use crate::base::{Digest, NodeId, limits};
 use crate::model::Sealed;
 use crate::replica::SessionId;
@@ -34,25 +35,29 @@ const EDGE: &str = words::SERVICE;
 
 /// Asks whoever is at the peer's address who it is, with news.
 pub(super) async fn ping(
+    driver: &Driver,
     peer: &Rc<Peer>,
-    node: NodeId,
     updates: Vec<Update>,
     timeout: Duration,
 ) -> Result<Ack, Status> {
+    let node = driver.read(|replica, _| replica.node());
     let node_id = Bytes::copy_from_slice(&node.0);
     let request = pb::PingRequest { node_id, updates: membership::updates(updates) };
     let answer: pb::PingResponse = unary(peer, SYNC, "Ping", &request, timeout).await?;
-    membership::read_ack(answer).map_err(|why| Status::new(Code::Internal, why))
+    let mut ack = membership::read_ack(answer).map_err(|why| Status::new(Code::Internal, why))?;
+    note_refused(driver, peer.address(), membership::screen_ack(&mut ack, peer.is_near()));
+    Ok(ack)
 }
 
 /// Has the peer ping another: whether that one answered, and news.
 pub(super) async fn probe_for(
+    driver: &Driver,
     peer: &Rc<Peer>,
-    node: NodeId,
     target: &(NodeId, String),
     updates: Vec<Update>,
     timeout: Duration,
 ) -> Result<(bool, Vec<Update>), Status> {
+    let node = driver.read(|replica, _| replica.node());
     let request = edge::ProbeForRequest {
         node_id: Bytes::copy_from_slice(&node.0),
         target_id: Bytes::copy_from_slice(&target.0.0),
@@ -61,7 +66,9 @@ pub(super) async fn probe_for(
     };
     let answer: edge::ProbeForResponse = unary(peer, EDGE, "ProbeFor", &request, timeout).await?;
     let news = membership::read_updates(answer.updates);
-    news.map(|news| (answer.acked, news)).map_err(|why| Status::new(Code::Internal, why))
+    let mut news = news.map_err(|why| Status::new(Code::Internal, why))?;
+    note_refused(driver, peer.address(), membership::screen(&mut news, peer.is_near()));
+    Ok((answer.acked, news))
 }
 
 /// Pushes one assertion to the peer; false if it did not take it.

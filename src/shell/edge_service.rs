@@ -13,10 +13,11 @@ use super::grpc::{Answer, Call, Service};
 use super::membership::Membership;
 use super::sync_service::{LEAF_BYTES, decode, encode, invalid, large, observe_clock, read_stamp};
 use super::verify::Body;
+use super::whereabouts::note_refused;
 use crate::base::limits;
 use crate::sync::{Cursor, Stretch};
 use crate::wire::edge as words;
-use crate::wire::membership::{read_updates, updates};
+use crate::wire::membership::{read_updates, screen, updates};
 use crate::wire::pb::edge as pb;
 use crate::wire::status::Status;
 
@@ -73,8 +74,9 @@ fn now_if_wrong(answer: Result<Answer, Status>) -> Answer {
 impl EdgeService {
     fn probe_for(&self, call: &Call) -> Answer {
         let read = decode::<pb::ProbeForRequest>(call).and_then(|request| {
-            let target = words::read_target(&request).map_err(invalid)?;
-            let news = read_updates(request.updates).map_err(invalid)?;
+            let target = words::read_target(&request, call.is_near()).map_err(invalid)?;
+            let mut news = read_updates(request.updates).map_err(invalid)?;
+            note_refused(&self.driver, &call.caller(), screen(&mut news, call.is_near()));
             Ok((target, news))
         });
         let (target, news) = match read {

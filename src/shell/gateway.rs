@@ -145,7 +145,7 @@ impl Gateway {
     }
 
     /// The replicas of a subject's shard, those last that cannot be called or are suspected; `None`
-    /// if this node is one of them, or none of them may see the request's API key.
+    /// if this node is one of them, or none has an API that others reach and may see the API key.
     fn backends(&self, subject: &str, forward: &Forward) -> Option<Vec<Backend>> {
         self.driver.read(|replica, _| {
             let cluster = replica.cluster();
@@ -155,6 +155,10 @@ impl Gateway {
             }
             let news = |owner: &NodeId| cluster.swim().present().find(|news| news.node == *owner);
             let mut found: Vec<_> = owners.iter().filter_map(news).collect();
+            if !found.is_empty() {
+                found.retain(|news| !news.api_addr.is_empty());
+                found.first()?;
+            }
             if forward.headers.iter().any(|(name, _)| *name == API_KEY) {
                 found.retain(|news| self.holders.is_trusted(news.node, &news.api_addr));
                 found.first()?;

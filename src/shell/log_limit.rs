@@ -36,6 +36,11 @@ pub(super) fn warn(cause: Cause<'_>, line: fmt::Arguments<'_>) {
     write(Level::Warn, WARNINGS_MAX, cause, line);
 }
 
+/// Says that something is wrong, once a minute for each peer and reason.
+pub(super) fn error(cause: Cause<'_>, line: fmt::Arguments<'_>) {
+    write(Level::Error, WARNINGS_MAX, cause, line);
+}
+
 /// Notes what goes on with a peer, some times a minute.
 pub(super) fn note(level: Level, cause: Cause<'_>, line: fmt::Arguments<'_>) {
     write(level, NOTES_MAX, cause, line);

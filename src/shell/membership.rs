@@ -24,6 +24,7 @@ use super::resolve::resolve;
 use super::tasks::Tasks;
 use crate::base::{NodeId, limits};
 use crate::cluster::gossip::Row;
+use crate::cluster::identity::Tag;
 use crate::cluster::{Output, Target};
 use crate::config::Endpoint;
 use crate::swim::{Ack, CallNumber, Event, Failure, Output as Call, Swim, Update};
@@ -108,9 +109,14 @@ impl Membership {
                 Err(why) => warn_of_seed(&name, &why),
             }
             let all = self.seeds.borrow().iter().flat_map(|seed| seed.1.clone()).collect();
+            let are_all_found = self.seeds.borrow().iter().all(|seed| !seed.1.is_empty());
+            // Names of services list more and more nodes while these start.
             let is_lonely = self.tell(|swim, now| {
                 swim.handle_seeds(now, all);
-                swim.lonely_seeds().next().is_some()
+                swim.lonely_seeds().next().is_some() || swim.present().next().is_none()
+            });
+            self.driver.touch(|replica, _, _| {
+                replica.handle_cluster(|cluster| cluster.handle_seeds_found(are_all_found));
             });
             let is_well = is_found && !is_lonely;
             pause = if is_well { LOOK_UP_PAUSE_MAX } else { (pause * 2).min(LOOK_UP_PAUSE_MAX) };
@@ -191,15 +197,13 @@ impl Membership {
 
     /// Pings `target` for another member: whether it answered under its id.
     pub async fn relay(&self, target: &(NodeId, String), timeout: Duration) -> bool {
-        let (node, news) = self.driver.touch(|replica, now, _| {
-            let news = replica.handle_membership(now, |swim| swim.news_for(Some(target.0)));
-            (replica.node(), news)
-        });
+        let news = self.tell(|swim, _| swim.news_for(Some(target.0)));
         let peer = self.pool.peer(&target.1);
         peer.forget_pause();
-        let answered = calls::ping(&peer, node, news, timeout).await;
-        let is_reached = answered.as_ref().is_ok_and(|ack| ack.node == target.0);
-        if let Ok(ack) = answered {
+        let answered = calls::ping(&self.driver, &peer, news, timeout).await;
+        let answered = answered.ok().filter(|ack| self.is_ours(ack, &peer));
+        let is_reached = answered.as_ref().is_some_and(|ack| ack.node == target.0);
+        if let Some(ack) = answered {
             self.tell(|swim, now| swim.handle_answer(now, &target.1, ack));
         }
         is_reached
@@ -229,6 +233,7 @@ impl Membership {
                 }
                 tell(&event);
             }
+            Output::Tagged(tag) => self.pool.identity().set_tag(tag),
             Output::Rebalanced(moved) => {
                 let line = format_args!("shards rebalanced moved={moved}");
                 log_limit::note(Level::Info, (module_path!(), "", "rebalanced shards"), line);
@@ -243,16 +248,53 @@ impl Membership {
         updates: Vec<Update>,
         timeout: Duration,
     ) {
-        let node = self.driver.read(|replica, _| replica.node());
         let peer = self.pool.peer(&address);
-        match ping_twice(&peer, node, updates, timeout).await {
-            Ok(ack) => self.tell(|swim, now| swim.handle_ack(now, number, ack)),
+        match ping_twice(&self.driver, &peer, updates, timeout).await {
+            Ok(ack) if self.is_ours(&ack, &peer) => {
+                self.tell(|swim, now| swim.handle_ack(now, number, ack));
+            }
+            // As if a node of no cluster had answered.
+            Ok(_) => self.tell(|swim, now| swim.handle_failed(now, number, Failure::Refused)),
             Err(status) => {
-                self.note_failed(&peer, &status);
-                let failure = if peer.is_refused() { Failure::Refused } else { Failure::Silent };
+                let is_gone = peer.is_refused() || self.is_foreign(&peer);
+                let failure = match peer.is_own() {
+                    true => {
+                        // A service's address may lead to another node the next time.
+                        peer.abandon_connection();
+                        Failure::Own
+                    }
+                    false if is_gone => Failure::Refused,
+                    false => Failure::Silent,
+                };
+                if failure != Failure::Own {
+                    self.note_failed(&peer, &status);
+                }
                 self.tell(|swim, now| swim.handle_failed(now, number, failure));
             }
         }
+    }
+
+    /// Whether who answered is of this node's cluster, or of a kind that knows no clusters.
+    fn is_ours(&self, ack: &Ack, peer: &Peer) -> bool {
+        let is_ours = self.driver.touch(|replica, now, _| {
+            let answered = (ack.node, peer.address());
+            replica.handle_cluster(|cluster| cluster.handle_tag(now, answered, peer.tag()))
+        });
+        if !is_ours {
+            self.is_foreign(peer);
+        }
+        is_ours
+    }
+
+    /// Whether the peer's last answer is of another cluster; says so.
+    fn is_foreign(&self, peer: &Peer) -> bool {
+        let identity = self.pool.identity();
+        let both = identity.cluster().zip(peer.tag().and_then(Tag::settled));
+        let foreign = both.filter(|(ours, theirs)| ours != theirs);
+        if let Some((ours, theirs)) = foreign {
+            identity.note_foreign(peer.address(), ours, theirs);
+        }
+        foreign.is_some()
     }
 
     async fn ask_probe(
@@ -262,12 +304,12 @@ impl Membership {
         updates: Vec<Update>,
         timeout: Duration,
     ) {
-        let node = self.driver.read(|replica, _| replica.node());
         let failed = |swim: &mut Swim, now| swim.handle_failed(now, number, Failure::Silent);
         if self.standard.borrow().contains(&via) {
             return self.tell(failed);
         }
-        match calls::probe_for(&self.pool.peer(&via), node, &target, updates, timeout).await {
+        let peer = self.pool.peer(&via);
+        match calls::probe_for(&self.driver, &peer, &target, updates, timeout).await {
             Ok((acked, news)) => {
                 self.tell(|swim, now| swim.handle_probed(now, number, acked, news))
             }
@@ -303,18 +345,18 @@ impl Membership {
 
 /// A connection that breaks under the first try says nothing of the next.
 async fn ping_twice(
+    driver: &Driver,
     peer: &Rc<Peer>,
-    node: NodeId,
     updates: Vec<Update>,
     timeout: Duration,
 ) -> Result<Ack, Status> {
     let had_connection = peer.is_connected();
     peer.forget_pause();
-    let first = calls::ping(peer, node, updates.clone(), timeout).await;
+    let first = calls::ping(driver, peer, updates.clone(), timeout).await;
     match first {
         Err(status) if status.code == Code::Unavailable && had_connection => {
             peer.forget_pause();
-            calls::ping(peer, node, updates, timeout).await
+            calls::ping(driver, peer, updates, timeout).await
         }
         Err(status) if status.code == Code::DeadlineExceeded => {
             peer.abandon_connection();
@@ -341,6 +383,10 @@ fn tell(event: &Event) {
             let line = format_args!("member {node} is at {address} now");
             log_limit::note(Level::Info, (module_path!(), &node.to_string(), "moves"), line);
         }
+        Event::OwnSeed(address) => {
+            let line = format_args!("the seed {address} is this node itself");
+            log_limit::note(Level::Info, (module_path!(), address, "own seeds"), line);
+        }
         Event::Reachable(node, false) => {
             let line = format_args!(
                 "member {node} is reached only by its own calls: it is alive, but nothing answers \
@@ -359,12 +405,14 @@ fn tell(event: &Event) {
             let line = format_args!("member {node} is reached at its address again");
             log_limit::note(Level::Info, (module_path!(), &node.to_string(), "reached"), line);
         }
-        Event::Duplicate(address) => {
+        Event::Duplicate(Some(address)) => {
             let line = format_args!(
-                "another live node has this node's id, at {address}: one of them needs a data \
-                 directory, or a STEMEDB_NODE_ID, of its own"
+                "another live node has this node's id, at {address}: neither sees the other as a \
+                 member; one of them needs a data directory, or a STEMEDB_NODE_ID, of its own (in \
+                 a copied data directory remove the file node-id)"
             );
-            log_limit::note(Level::Error, (module_path!(), address, "duplicate ids"), line);
+            log_limit::error((module_path!(), address, "duplicate node ids"), line);
         }
+        Event::Duplicate(None) => log::info!("no other live node has this node's id any more"),
     }
 }

@@ -3,6 +3,7 @@
 //! In: settings, connections, signals. Out: answers on the wire, bytes on disk, an exit code.
 //! Never: makes a decision of the protocol.
 
+pub mod adopt;
 pub mod anti_entropy;
 pub mod api;
 mod ask;
@@ -12,6 +13,7 @@ pub mod bulk;
 mod calls;
 pub mod check;
 mod clocks;
+mod cluster_id;
 pub mod demo;
 pub mod disk;
 pub mod door;
@@ -23,6 +25,7 @@ pub mod grpc;
 pub mod heal;
 pub mod holders;
 pub mod http;
+pub mod identity;
 pub mod import;
 pub mod keygen;
 mod log_limit;
@@ -53,3 +56,4 @@ pub mod tasks;
 mod turns;
 pub mod verify;
 pub mod waiting;
+mod whereabouts;

@@ -32,14 +32,18 @@ use super::rebuild::{self, Rebuilt};
 use super::reload::{self, Reload};
 use super::scrub::{Scrubbed, Scrubber};
 use super::signals::{Signal, Signals};
-use super::socket::{self, TcpListener};
+use super::socket::TcpListener;
 use super::sync_service::SyncService;
 use super::tasks::Tasks;
 use super::verify::Verifier;
-use super::{grpc, http, log_limit, logger, memory, risks, secrets, starting};
-use crate::base::{Capacity, Moment, Secret, Wall, capacity, limits};
+use super::{
+    cluster_id, grpc, http, log_limit, logger, memory, risks, secrets, starting, whereabouts,
+};
+use crate::base::{Capacity, ClusterId, Moment, NodeId, Secret, Wall, capacity, limits};
+use crate::cluster::address::Whereabouts;
+use crate::cluster::identity::Origin;
 use crate::cluster::{self, Cluster};
-use crate::config::{Endpoint, Settings};
+use crate::config::Settings;
 use crate::journal::{self, CommitQueue, Position};
 use crate::replica::Replica;
 use crate::sketch::Key;
@@ -107,6 +111,7 @@ struct Node {
     api: TcpListener,
     gateway: TcpListener,
     rpc: TcpListener,
+    place: Whereabouts,
     /// Of API and gateway.
     policies: [Policy; 2],
     checkpoint: Checkpoint,
@@ -129,15 +134,8 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
     let node = node.map_err(|fault| fault.to_string())?;
     let bound = |listener: &TcpListener| listener.local_addr().map_err(text);
     let (api_bound, gateway_bound, rpc_bound) = (bound(&api)?, bound(&gateway)?, bound(&rpc)?);
-    let me = Update {
-        node,
-        rpc_addr: advertised(settings.advertise_rpc_addr.as_ref(), rpc_bound),
-        api_addr: advertised(settings.advertise_api_addr.as_ref(), api_bound),
-        state: State::Alive,
-        lamport: 0,
-        // Higher than in any life before.
-        incarnation: driver::wall().0,
-    };
+    let cluster = cluster_id::known(settings).map_err(|fault| fault.to_string())?;
+    let (me, place) = introduction(settings, node, (rpc_bound, api_bound));
     let reloads = async_channel::bounded(1);
     let log = directory.log().to_owned();
     let written = clocks::warn_at_start(driver::wall(), &log);
@@ -156,7 +154,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
     let found = recovered.map_err(|fault| fault.to_string())?;
     let (unreadable, unread) = async_channel::bounded(limits::UNREADABLE_MAX);
     let kept = (unreadable.clone(), checkpoint.clone());
-    let driver = drive((settings, &capacity), &directory, me, (found, written), kept);
+    let driver = drive((settings, &capacity), &directory, (me, cluster), (found, written), kept);
     let driver = driver.map_err(|fault| fault.to_string())?;
     log::info!("memory budget={} MiB", memory >> 20);
     log::info!("listening api={api_bound} gateway={gateway_bound} rpc={rpc_bound} node={node}");
@@ -176,17 +174,34 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
         api,
         gateway,
         rpc,
+        place,
         policies,
         checkpoint,
         directory,
     }))
 }
 
-/// What peers are told to dial: as given, or as bound. All addresses at once is none that they
-/// could dial, so it stands for the one that packets leave by.
-fn advertised(given: Option<&Endpoint>, bound: SocketAddr) -> String {
-    let own = if bound.ip().is_unspecified() { socket::outgoing(bound) } else { bound };
-    given.map_or_else(|| own.to_string(), Endpoint::to_string)
+/// How others hear of this node at first, and what is known of its place.
+fn introduction(
+    settings: &Settings,
+    node: NodeId,
+    (rpc_bound, api_bound): (SocketAddr, SocketAddr),
+) -> (Update, Whereabouts) {
+    let place = whereabouts::at_start(
+        (settings.advertise_rpc_addr.as_ref(), rpc_bound),
+        (settings.advertise_api_addr.as_ref(), api_bound),
+    );
+    let (rpc_addr, api_addr) = place.advertised();
+    let me = Update {
+        node,
+        rpc_addr,
+        api_addr,
+        state: State::Alive,
+        lamport: 0,
+        // Higher than in any life before.
+        incarnation: driver::wall().0,
+    };
+    (me, place)
 }
 
 /// What a listener lets through. The name that gateways forward to is one of the node's own.
@@ -210,7 +225,7 @@ fn bind(flag: &str, address: SocketAddr, capacity: &Capacity) -> Result<TcpListe
 fn drive(
     (settings, capacity): (&Settings, &Capacity),
     directory: &Directory,
-    me: Update,
+    (me, kept): (Update, Option<ClusterId>),
     (Rebuilt { recovered, store, rest }, written): (Rebuilt, Wall),
     (unreadable, checkpoint): (Sender<Position>, Checkpoint),
 ) -> Result<Rc<Driver>, Fault> {
@@ -232,7 +247,11 @@ fn drive(
         replication_factor: settings.replication_factor,
         sync_interval: settings.anti_entropy_interval,
     };
+    let proposal = ClusterId(disk::random_id()?);
+    let (has_seeds, is_new) = (!settings.seeds.is_empty(), store.is_empty());
+    let origin = Origin { kept, proposal, has_seeds, is_new };
     let cluster = Cluster::new(cluster, me, fastrand::u64(..), Moment::ZERO);
+    let cluster = cluster.identified(origin, Moment::ZERO);
     let mut replica = Replica::new(cluster, queue, store);
     disk.obstacle().into_iter().for_each(|obstacle| replica.handle_obstacle(obstacle));
     replica.resume_clock(driver::wall(), written, &reader);
@@ -270,6 +289,8 @@ impl Node {
         let edge = EdgeService::new(self.driver.clone(), reads, membership.clone());
         let services: Vec<Box<dyn grpc::Service>> = vec![Box::new(sync), Box::new(edge)];
         let grpc = grpc::Server::new(services, key, grpc::Bounds::of(&self.capacity));
+        cluster_id::follow(&self.driver, &pool, settings.data_dir.clone());
+        grpc.identify_by(whereabouts::follow(&self.driver, self.place, &pool, &tasks));
         grpc.observe_settings(membership.clone().hearer());
         let keyed = (self.driver.clone(), pool.clone(), grpc.clone(), holders.clone());
         let reload = Reload::new(settings, self.door.clone(), keyed);

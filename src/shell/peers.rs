@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -17,11 +18,13 @@ use h2::client::{self, SendRequest};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, TE, USER_AGENT};
 use http::{HeaderValue, Method, Request};
 
+use super::identity::Identity;
 use super::reactor::Timer;
 use super::resolve::resolve;
 use super::socket::TcpStream;
 use super::tasks::Tasks;
 use crate::base::{Secret, limits};
+use crate::cluster::identity::Tag;
 use crate::wire::foreign;
 use crate::wire::frame::{self, Reader};
 use crate::wire::grpc::{CLUSTER_KEY, CONTENT_TYPE as GRPC, SETTINGS, Settings, format_timeout};
@@ -43,20 +46,36 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// Hears of a connection that ended, by the peer's address.
 pub type Lost = Box<dyn Fn(&str)>;
 
+/// Hears of a connection that was made, by this node's address on it.
+pub type Made = Box<dyn Fn(IpAddr)>;
+
 /// What dialling needs, whoever is dialled.
 pub struct Dialer {
     tasks: Tasks,
     key: RefCell<Option<HeaderValue>>,
+    identity: Rc<Identity>,
     /// What the first call on each connection carries.
     settings: OnceCell<HeaderValue>,
     lost: RefCell<Option<Lost>>,
+    made: RefCell<Option<Made>>,
 }
 
 impl Dialer {
     /// Calls carry `key`, the cluster's, where there is one.
     pub fn new(tasks: Tasks, key: Option<&Secret>) -> Rc<Dialer> {
         let key = RefCell::new(key.map(header_of));
-        Rc::new(Dialer { tasks, key, settings: OnceCell::new(), lost: RefCell::default() })
+        let (settings, lost, made) = Default::default();
+        Rc::new(Dialer { tasks, key, settings, identity: Identity::new(), lost, made })
+    }
+
+    /// What calls say of this process.
+    pub fn identity(&self) -> &Rc<Identity> {
+        &self.identity
+    }
+
+    /// Has `made` told of every connection that is made.
+    pub fn observe_made(&self, made: Made) {
+        *self.made.borrow_mut() = Some(made);
     }
 
     /// Has every new connection say how this node is set.
@@ -105,6 +124,12 @@ pub struct Peer {
     announced: Cell<u64>,
     calls: Cell<usize>,
     is_refused: Cell<bool>,
+    /// The last call that was answered came back to this process.
+    is_own: Cell<bool>,
+    /// What the last answer says of its node's cluster.
+    tag: Cell<Option<Tag>>,
+    /// The peer is on this machine, as its connection shows.
+    is_near: Cell<bool>,
     pause: Cell<Duration>,
     not_before: Cell<Option<Instant>>,
 }
@@ -120,6 +145,9 @@ impl Peer {
             announced: Cell::new(0),
             calls: Cell::new(0),
             is_refused: Cell::new(false),
+            is_own: Cell::new(false),
+            tag: Cell::new(None),
+            is_near: Cell::new(false),
             pause: Cell::new(PAUSE_MIN),
             not_before: Cell::new(None),
         })
@@ -139,6 +167,21 @@ impl Peer {
     /// is not.
     pub fn is_refused(&self) -> bool {
         self.is_refused.get()
+    }
+
+    /// Whether the address is this process' own, as the last answer says.
+    pub fn is_own(&self) -> bool {
+        self.is_own.get()
+    }
+
+    /// What the node there says of its cluster, as of its last answer.
+    pub fn tag(&self) -> Option<Tag> {
+        self.tag.get()
+    }
+
+    /// Whether the peer is on this machine, as its connection shows.
+    pub fn is_near(&self) -> bool {
+        self.is_near.get()
     }
 
     /// Lets the next call dial at once, whatever became of the last dial.
@@ -193,7 +236,10 @@ impl Peer {
         framed.put_slice(&frame::prefix(message.len()));
         framed.put(message);
         body.send_data(framed.freeze(), true).map_err(|error| of_h2(&error))?;
-        read_answer(answer.await.map_err(|error| of_h2(&error))?).await
+        let answer = answer.await.map_err(|error| of_h2(&error))?;
+        self.is_own.set(self.dialer.identity.is_own(answer.headers()));
+        self.tag.set(self.dialer.identity.tag_in(answer.headers()));
+        read_answer(answer).await
     }
 
     fn request(
@@ -217,6 +263,7 @@ impl Peer {
         if let Some(key) = &*self.dialer.key.borrow() {
             headers.insert(CLUSTER_KEY, key.clone());
         }
+        self.dialer.identity.put(headers);
         if let Some(settings) = self.dialer.settings.get().filter(|_| is_first) {
             headers.insert(SETTINGS, settings.clone());
         }
@@ -274,6 +321,14 @@ impl Peer {
 
     async fn dial(self: &Rc<Self>) -> Result<Connection, String> {
         let stream = self.connect().await?;
+        if let Some(ends) = stream.ends() {
+            self.is_near.set(ends.is_near());
+            self.is_own.set(false);
+            self.tag.set(None);
+            if let Some(made) = self.dialer.made.borrow().as_ref() {
+                made(ends.near);
+            }
+        }
         let handshake = client::Builder::new()
             .enable_push(false)
             .initial_window_size(WINDOW_BYTES)

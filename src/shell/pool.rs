@@ -8,7 +8,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::peers::{Dialer, Lost, Peer};
+use super::identity::Identity;
+use super::peers::{Dialer, Lost, Made, Peer};
 use super::tasks::Tasks;
 use crate::base::{Secret, limits};
 use crate::wire::grpc::Settings;
@@ -34,6 +35,16 @@ impl Pool {
     /// Calls carry another key from now on.
     pub fn change_key(&self, key: &Secret) {
         self.dialer.change_key(key);
+    }
+
+    /// Has `made` told of every connection that is made.
+    pub fn observe_made(&self, made: Made) {
+        self.dialer.observe_made(made);
+    }
+
+    /// What calls say of this process; its own server has to know it.
+    pub fn identity(&self) -> Rc<Identity> {
+        self.dialer.identity().clone()
     }
 
     /// Has every new connection say how this node is set.

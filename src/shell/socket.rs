@@ -67,9 +67,25 @@ fn keep_some(socket: OwnedFd) -> Result<OwnedFd, Errno> {
     if number < END.with(|end| *end) { Ok(socket) } else { Err(Errno::MFILE) }
 }
 
-/// The address that packets to the rest of the world leave by, with the port of `bound`; `bound`
-/// itself where there is no way out. Nothing is sent.
-pub fn outgoing(bound: SocketAddr) -> SocketAddr {
+/// The hosts at both ends of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ends {
+    /// This one, by the address that the connection leaves by.
+    pub near: IpAddr,
+    /// The other one.
+    pub far: IpAddr,
+}
+
+impl Ends {
+    /// Whether both are this machine.
+    pub fn is_near(&self) -> bool {
+        self.far.to_canonical().is_loopback() || self.far == self.near
+    }
+}
+
+/// The address that packets to the rest of the world leave by, if there is a way out for what
+/// listens at `bound`. Nothing is sent.
+pub fn outgoing(bound: SocketAddr) -> Option<IpAddr> {
     // Documentation's own networks (RFC 5737, RFC 3849) are nobody's, so that the default route
     // decides.
     let (any, away): (SocketAddr, SocketAddr) = match bound {
@@ -82,7 +98,7 @@ pub fn outgoing(bound: SocketAddr) -> SocketAddr {
         socket.connect(away)?;
         socket.local_addr()
     });
-    own.map_or(bound, |own| SocketAddr::new(own.ip(), bound.port()))
+    own.ok().map(|own| own.ip())
 }
 
 /// A listening socket.
@@ -231,6 +247,13 @@ impl TcpStream {
     /// The host at the other end, as far as its share is concerned.
     pub(super) fn source(&self) -> Option<Source> {
         self.peer().map(Source::of)
+    }
+
+    /// The hosts at both ends; `None` once there is no connection any more.
+    pub fn ends(&self) -> Option<Ends> {
+        let near = net::getsockname(&self.socket.descriptor).ok()?;
+        let near = SocketAddr::try_from(near).ok()?.ip();
+        Some(Ends { near, far: self.peer()? })
     }
 
     /// The host at the other end; `None` once there is no connection any more.

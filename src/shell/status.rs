@@ -21,6 +21,8 @@ use crate::wire::foreign;
 pub struct Cluster {
     /// Who answers.
     pub node_id: String,
+    #[nserde(default)]
+    cluster_id: String,
     /// Everybody, itself included.
     pub members: Vec<Member>,
     shards: u32,
@@ -73,6 +75,8 @@ pub struct Health {
     damaged_count: u64,
     #[nserde(default)]
     writes: String,
+    #[nserde(default)]
+    duplicate_node_id: String,
     #[nserde(default = "true")]
     joined: bool,
 }
@@ -89,9 +93,13 @@ impl Health {
             "disk_full" => Some("its disk is FULL, it takes no claims".to_owned()),
             other => Some(format!("it takes no claims: {other}")),
         };
+        let duplicate = (!self.duplicate_node_id.is_empty()).then(|| {
+            let at = foreign::shown(&self.duplicate_node_id);
+            format!("another live node, at {at}, has the same DUPLICATE node id")
+        });
         let alone =
             (!self.joined).then(|| "it has NOT JOINED: it reached none of its seeds".to_owned());
-        damage.into_iter().chain(writes).chain(alone).collect()
+        damage.into_iter().chain(writes).chain(duplicate).chain(alone).collect()
     }
 }
 
@@ -221,14 +229,22 @@ fn summary(cluster: &Cluster, rows: &[(&Member, Result<Health, String>)]) -> Str
         rows.iter().filter_map(|(_, health)| Some(&*health.as_ref().ok()?.merkle_root)).collect();
     roots.sort_unstable();
     roots.dedup();
-    let level =
-        if roots.len() == 1 { "equal".to_owned() } else { format!("{} different", roots.len()) };
+    let answered = rows.iter().filter(|(_, health)| health.is_ok()).count();
+    let level = match (answered, roots.len()) {
+        (0 | 1, _) => "not compared, fewer than two nodes answered".to_owned(),
+        (_, 1) => "equal".to_owned(),
+        (_, count) => format!("{count} different"),
+    };
     let Gossip { pushed, failed, dropped, waiting } = &cluster.gossip;
+    let id = if cluster.cluster_id.is_empty() { "not settled yet" } else { &cluster.cluster_id };
     let mut text = format!(
-        "roots: {level}\nshards: {}, {} replicas each, {} moved since the start\n\
+        "cluster: {}\nroots: {level}\nshards: {}, {} replicas each, {} moved since the start\n\
          gossip: {pushed} pushed, {failed} failed, {dropped} left to anti-entropy, \
          {waiting} waiting\n",
-        cluster.shards, cluster.replication_factor, cluster.shard_moves
+        foreign::shown(id),
+        cluster.shards,
+        cluster.replication_factor,
+        cluster.shard_moves
     );
     for Sync { node_id, phase, received, sent, to_receive, to_send } in &cluster.syncs {
         writeln!(
@@ -253,7 +269,7 @@ mod tests {
 
     #[test]
     fn the_table_shows_every_member_and_who_does_not_answer() {
-        let cluster = r#"{"node_id":"aaaaaaaaaaaaaaaa","members":[
+        let cluster = r#"{"node_id":"aaaaaaaaaaaaaaaa","cluster_id":"abc","members":[
             {"node_id":"aaaaaaaaaaaaaaaa","state":"Alive","rpc_addr":"a:1","api_addr":"a:2",
              "incarnation":1},
             {"node_id":"bbbbbbbbbbbbbbbb","state":"Suspect","rpc_addr":"b:1","api_addr":"b:2",
@@ -272,6 +288,7 @@ mod tests {
             version: "0.1.0".into(),
             damaged_count: 2,
             writes: "read_only".into(),
+            duplicate_node_id: "c:1".into(),
             joined: false,
         };
         let why = "no\n\u{1b}[2Jroots: equal".to_owned();
@@ -285,7 +302,9 @@ mod tests {
         let troubles = "bbbbbbbbbbbb does not answer: no\\n\\u{1b}[2Jroots: equal\n\
             aaaaaaaaaaaa: its log is DAMAGED: 2 records or heads\n\
             aaaaaaaaaaaa: its disk is READ-ONLY, it takes no claims\n\
-            aaaaaaaaaaaa: it has NOT JOINED: it reached none of its seeds\nroots: equal\n";
+            aaaaaaaaaaaa: another live node, at c:1, has the same DUPLICATE node id\n\
+            aaaaaaaaaaaa: it has NOT JOINED: it reached none of its seeds\n\
+            cluster: abc\nroots: not compared, fewer than two nodes answered\n";
         assert!(text.contains(troubles), "{text}");
         assert!(text.contains("5 pushed, 6 failed, 7 left to anti-entropy, 8 waiting"));
         let sync = "sync with bbbbbbbbbbbb (pull): 9 received, 11 to come; 10 sent, 12 to go\n";

@@ -15,6 +15,7 @@ use super::bulk::BulkReads;
 use super::driver::{Driver, Refusal};
 use super::grpc::{Answer, Call, Service};
 use super::holders::KeyHolders;
+use super::whereabouts::note_refused;
 use crate::base::{Digest, Hlc, NodeId, limits};
 use crate::cluster::gossip::Origin;
 use crate::model::Sealed;
@@ -68,7 +69,10 @@ impl SyncService {
                 request.node_id.len()
             )));
         }
-        let news = membership::read_updates(request.updates).map_err(invalid)?;
+        let mut news = membership::read_updates(request.updates).map_err(invalid)?;
+        if let refused @ Some(_) = membership::screen(&mut news, call.is_near()) {
+            note_refused(&self.driver, &call.caller(), refused);
+        }
         let introduction = news.first().filter(|first| first.node.0[..] == request.node_id[..]);
         if let Some(introduction) = introduction {
             self.holders.note(introduction);

@@ -311,7 +311,11 @@ impl Swim {
     /// its answer.
     fn word_of(&self, ack: &Ack) -> Update {
         if let Some(word) = ack.updates.iter().find(|update| update.node == ack.node) {
-            return word.clone();
+            let mut word = word.clone();
+            if word.rpc_addr.is_empty() {
+                word.rpc_addr.clone_from(&ack.addresses.0);
+            }
+            return word;
         }
         let (rpc_addr, api_addr) = ack.addresses.clone();
         let known = self.members.get(&ack.node).map(|member| &member.news);

@@ -9,6 +9,7 @@
 //!
 //! Never: opens a connection, reads a clock, trusts that an update about itself is true.
 
+mod duplicate;
 mod hearsay;
 mod member;
 mod news;
@@ -26,9 +27,10 @@ use std::time::Duration;
 
 use crate::base::exact::log2;
 use crate::base::{Moment, NodeId, Random, limits};
+use duplicate::Duplicate;
 use hearsay::Checks;
 pub use member::{Member, State, Update};
-use probe::{Probes, Purpose, Seeds};
+use probe::{Probes, Purpose, Seed, Seeds};
 use rumor::Rumors;
 use suspicion::Suspicion;
 
@@ -80,8 +82,10 @@ pub enum Event {
     Changed(NodeId, Option<State>),
     /// A member is at another address.
     Moved(NodeId, String),
-    /// Another live node has this node's id and answers at that address.
-    Duplicate(String),
+    /// Another live node has this node's id and answers at that address; `None`: no more.
+    Duplicate(Option<String>),
+    /// The seed at that address is this node itself.
+    OwnSeed(String),
     /// A member calls this node and cannot be called; `true`: it can be again.
     Reachable(NodeId, bool),
     /// A node that is no member introduced itself, and does not answer at that address.
@@ -95,6 +99,8 @@ pub enum Failure {
     Silent,
     /// The connection was refused or reset, or the answer was of another node.
     Refused,
+    /// The call came back to this process: the address is one of its own.
+    Own,
 }
 
 /// Who answered, and what it knows.
@@ -139,8 +145,7 @@ pub struct Swim {
     seeds: Seeds,
     /// Lifeguard's local health: 0 is well; each step makes this node slower to judge.
     unhealth: u32,
-    /// When this node last objected to another with its own id, and how often in a row.
-    clashes: (Moment, u32),
+    duplicate: Option<Duplicate>,
     /// When this node first objected within a probe interval, and how often since.
     objections: (Moment, u32),
     random: Random,
@@ -179,7 +184,7 @@ impl Swim {
             probes: Probes::new(first),
             seeds: Seeds::default(),
             unhealth: 0,
-            clashes: (now, 0),
+            duplicate: None,
             objections: (Moment::ZERO, 0),
             random,
             outbox: VecDeque::new(),
@@ -218,7 +223,9 @@ impl Swim {
     /// A ping was answered.
     pub fn handle_ack(&mut self, now: Moment, number: CallNumber, ack: Ack) {
         let Some(probe) = self.probes.end(number) else { return self.take_news(now, ack) };
-        self.seeds.answered(&probe.address, ack.node);
+        if ack.node != self.me.node {
+            self.seeds.answered(&probe.address, ack.node);
+        }
         let node = ack.node;
         self.handle_answer(now, &probe.address, ack);
         let is_it = probe.target == Some(node);
@@ -245,9 +252,7 @@ impl Swim {
             return self.take_news(now, ack);
         }
         self.checks.end(ack.node, address);
-        if ack.addresses.0 != self.me.rpc_addr {
-            self.object_to_twin(now, ack.addresses.0);
-        }
+        self.note_duplicate(now, address);
     }
 
     /// An answer that came too late to prove anything still brings news.
@@ -278,6 +283,12 @@ impl Swim {
     /// A call failed.
     pub fn handle_failed(&mut self, now: Moment, number: CallNumber, failure: Failure) {
         let Some(probe) = self.probes.end(number) else { return };
+        let is_own = failure == Failure::Own;
+        if self.seeds.failed(&probe.address, is_own) {
+            self.outbox.push_back(Output::Event(Event::OwnSeed(probe.address.clone())));
+        }
+        // Whoever was meant is not there if this node is.
+        let failure = if is_own { Failure::Refused } else { failure };
         match probe.purpose {
             Purpose::Judge => self.probe_failed(now, probe, failure),
             Purpose::Check => {
@@ -294,6 +305,22 @@ impl Swim {
         if let Some(target) = target {
             self.probe(now, target);
         }
+    }
+
+    /// Others reach this node at these addresses from now on: gRPC, HTTP API. Empty is unknown.
+    pub fn handle_addresses(&mut self, now: Moment, (rpc_addr, api_addr): (String, String)) {
+        let me = &mut self.me;
+        if (&me.rpc_addr, &me.api_addr) == (&rpc_addr, &api_addr) || me.state == State::Left {
+            return;
+        }
+        (me.rpc_addr, me.api_addr) = (rpc_addr, api_addr);
+        me.incarnation = (me.incarnation + 1).min(limits::INCARNATION_MAX);
+        self.tell_of(now, self.me.node, None);
+    }
+
+    /// A peer sent so many addresses that nobody here could dial.
+    pub fn count_refused(&mut self, addresses: u64) {
+        self.stats.refused += addresses;
     }
 
     /// This node goes: says so to a few.
@@ -322,6 +349,7 @@ impl Swim {
         }
         self.bury(now);
         self.ping_seeds(now);
+        self.ping_duplicate(now);
         if self.probes.next_turn <= now {
             self.take_turn(now);
         }
@@ -336,7 +364,8 @@ impl Swim {
         // The dead have their turns too.
         let turn = (!self.members.is_empty()).then_some(self.probes.next_turn);
         let own = [turn, self.next_burst, self.seeds.deadline(), self.checks.deadline()];
-        let own = own.into_iter().flatten();
+        let duplicate = self.duplicate.as_ref().map(Duplicate::deadline);
+        let own = own.into_iter().chain([duplicate]).flatten();
         deadlines.chain(self.probes.deadlines()).chain(own).min()
     }
 
@@ -367,7 +396,7 @@ impl Swim {
 
     /// Seeds at whose address nobody who takes part is known.
     pub fn lonely_seeds(&self) -> impl Iterator<Item = &str> {
-        let lonely = self.seeds.iter().filter(|seed| !self.is_found(&seed.address, seed.node));
+        let lonely = self.seeds.iter().filter(|seed| !self.is_found(seed));
         lonely.map(|seed| seed.address.as_str())
     }
 
@@ -400,12 +429,11 @@ impl Swim {
         self.members.get(&node).is_some_and(|member| member.news.state.is_present())
     }
 
-    /// Whether who is at `address`, or was when it was last asked, takes part.
-    fn is_found(&self, address: &str, node: Option<NodeId>) -> bool {
-        let is_it = |news: &Update| news.rpc_addr == address || Some(news.node) == node;
-        is_it(&self.me)
-            || node.is_some_and(|node| self.is_present(node))
-            || self.present().any(is_it)
+    /// Whether the seed is this node, or who is there, or was when it was last asked, takes part.
+    fn is_found(&self, seed: &Seed) -> bool {
+        seed.is_own
+            || seed.node.is_some_and(|node| self.is_present(node))
+            || self.present().any(|news| news.rpc_addr == seed.address)
     }
 }
 

@@ -10,8 +10,6 @@ use crate::base::{Moment, NodeId, limits};
 
 /// Members that ask a new suspect themselves, of all that hear of the suspicion.
 const OPINIONS: usize = 5;
-/// Objections in a row to another node with this id before it is called a duplicate.
-const CLASHES_MAX: u32 = 3;
 
 impl Swim {
     /// Takes what `from` passes on: hearsay, what it says of itself included, since anybody may
@@ -26,6 +24,8 @@ impl Swim {
             }
             if update.incarnation > limits::INCARNATION_MAX {
                 self.stats.refused += 1;
+            } else if update.node == self.me.node && from == self.me.node {
+                self.hear_of_duplicate(now, from, update);
             } else if update.node == self.me.node {
                 self.hear_of_myself(now, update);
             } else {
@@ -59,7 +59,7 @@ impl Swim {
         }
     }
 
-    fn object(&mut self, now: Moment, incarnation: u64) {
+    pub(super) fn object(&mut self, now: Moment, incarnation: u64) {
         if now.since(self.objections.0) >= self.config.probe_interval {
             self.objections = (now, 0);
             self.unhealth = (self.unhealth + 1).min(UNHEALTH_MAX);
@@ -73,19 +73,6 @@ impl Swim {
         self.me.lamport = self.me.lamport.saturating_add(1);
         self.stats.refuted += 1;
         self.tell_of(now, self.me.node, None);
-    }
-
-    /// Another node answered under this node's id: once may be its own earlier life that has not
-    /// ended yet, again and again is a duplicate.
-    pub(super) fn object_to_twin(&mut self, now: Moment, rpc_addr: String) {
-        let recent = now.since(self.clashes.0) < self.config.probe_interval * 30;
-        self.clashes = (now, if recent { self.clashes.1 + 1 } else { 1 });
-        if self.clashes.1 == CLASHES_MAX {
-            self.outbox.push_back(Output::Event(Event::Duplicate(rpc_addr)));
-        }
-        if self.clashes.1 < CLASHES_MAX {
-            self.object(now, self.me.incarnation);
-        }
     }
 
     fn take_update(&mut self, now: Moment, from: NodeId, mut update: Update) {

@@ -175,11 +175,13 @@ impl Probes {
 #[derive(Debug, Default)]
 pub(super) struct Seeds(Vec<Seed>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Seed {
     pub(super) address: String,
     /// Who answered there, under whatever address it calls its own.
     pub(super) node: Option<NodeId>,
+    /// The last call to it came back to this node.
+    pub(super) is_own: bool,
     next: Moment,
     pause: Duration,
 }
@@ -190,7 +192,8 @@ impl Seeds {
         self.0.retain(|seed| addresses.contains(&seed.address));
         for address in addresses {
             if !self.0.iter().any(|seed| seed.address == address) {
-                self.0.push(Seed { address, node: None, next: now, pause: SEED_PAUSE_MIN });
+                let (node, is_own, pause) = (None, false, SEED_PAUSE_MIN);
+                self.0.push(Seed { address, node, is_own, next: now, pause });
             }
         }
     }
@@ -202,20 +205,33 @@ impl Seeds {
     /// `node` answered at `address`.
     pub(super) fn answered(&mut self, address: &str, node: NodeId) {
         if let Some(seed) = self.0.iter_mut().find(|seed| seed.address == address) {
-            (seed.node, seed.pause) = (Some(node), SEED_PAUSE_MIN);
+            (seed.node, seed.is_own, seed.pause) = (Some(node), false, SEED_PAUSE_MIN);
         }
+    }
+
+    /// A call to `address` failed, because it came back to this node or for another reason; true if
+    /// it is news that this seed is the node itself. An own seed is asked again with back-off: its
+    /// address may become another node's, or be a service's that leads to any node.
+    pub(super) fn failed(&mut self, address: &str, is_own: bool) -> bool {
+        let seed = self.0.iter_mut().find(|seed| seed.address == address);
+        seed.is_some_and(|seed| {
+            if is_own {
+                seed.node = None;
+            }
+            !std::mem::replace(&mut seed.is_own, is_own) && is_own
+        })
     }
 
     pub(super) fn deadline(&self) -> Option<Moment> {
         self.0.iter().map(|seed| seed.next).min()
     }
 
-    fn take_due(&mut self, now: Moment, random: &mut Random) -> Vec<(String, Option<NodeId>)> {
+    fn take_due(&mut self, now: Moment, random: &mut Random) -> Vec<Seed> {
         let due = self.0.iter_mut().filter(|seed| seed.next <= now);
         due.map(|seed| {
             seed.next = now + seed.pause.mul_f64(0.75 + 0.5 * random.fraction());
             seed.pause = (seed.pause * 2).min(SEED_PAUSE_MAX);
-            (seed.address.clone(), seed.node)
+            seed.clone()
         })
         .collect()
     }
@@ -261,12 +277,23 @@ impl Swim {
         self.ping(now, (purpose, judged), address, updates);
     }
 
+    /// Whether a seed is at that address, or this node answered at a seed's.
+    pub fn is_seed(&self, node: NodeId, address: &str) -> bool {
+        self.seeds.iter().any(|seed| seed.address == address || seed.node == Some(node))
+    }
+
+    /// Whether there are seeds, and all of them are this node itself.
+    pub fn are_seeds_own(&self) -> bool {
+        let mut seeds = self.seeds.iter().peekable();
+        seeds.peek().is_some() && seeds.all(|seed| seed.is_own)
+    }
+
     /// Seeds at whose address nobody is known.
     pub(super) fn ping_seeds(&mut self, now: Moment) {
-        for (address, node) in self.seeds.take_due(now, &mut self.random) {
-            if !self.is_found(&address, node) {
+        for seed in self.seeds.take_due(now, &mut self.random) {
+            if seed.is_own || !self.is_found(&seed) {
                 let updates = self.news_for(None);
-                self.ping(now, (Purpose::Tell, None), address, updates);
+                self.ping(now, (Purpose::Tell, None), seed.address, updates);
             }
         }
     }

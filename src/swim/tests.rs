@@ -75,7 +75,7 @@ enum Arrival {
     Ack { number: CallNumber, ack: Ack },
     Ask { from: usize, number: CallNumber, target: usize, updates: Vec<Update> },
     Probed { number: CallNumber, updates: Vec<Update> },
-    Failed { number: CallNumber },
+    Failed { number: CallNumber, failure: Failure },
 }
 
 /// Who can send to whom.
@@ -161,7 +161,10 @@ impl World {
         let (Arrival::Ping { number, .. }, true) = (arrival, self.refuses) else { return };
         self.sent += 1;
         self.queue.push(Reverse((self.now + 1000, self.sent)));
-        self.arrivals.insert(self.sent, (from, Arrival::Failed { number: *number }));
+        self.arrivals.insert(
+            self.sent,
+            (from, Arrival::Failed { number: *number, failure: Failure::Refused }),
+        );
     }
 
     fn drain(&mut self, number: usize) {
@@ -172,8 +175,12 @@ impl World {
                     let bytes: usize = updates.iter().map(Update::wire_bytes).sum();
                     assert!(bytes <= WELCOME_BYTES_MAX + 2 * NEWS_BYTES_MAX);
                     let to = (0..self.nodes.len()).find(|to| address(*to) == rpc_addr);
-                    let arrival = Arrival::Ping { from: number, number: call, updates };
-                    self.send(number, to.expect("an address of ours"), arrival);
+                    let to = to.expect("an address of ours");
+                    let arrival = match to == number {
+                        true => Arrival::Failed { number: call, failure: Failure::Own },
+                        false => Arrival::Ping { from: number, number: call, updates },
+                    };
+                    self.send(number, to, arrival);
                 }
                 Output::AskProbe { number: call, via, target, updates, .. } => {
                     let to = (0..self.nodes.len()).find(|to| address(*to) == via);
@@ -216,7 +223,8 @@ impl World {
         let now = Moment(self.now);
         let Some(swim) = self.nodes[to].as_mut() else {
             if let (Arrival::Ping { from, number, .. }, true) = (arrival, self.refuses) {
-                self.send(to, from, Arrival::Failed { number });
+                let failure = Failure::Refused;
+                self.send(to, from, Arrival::Failed { number, failure });
             }
             return;
         };
@@ -238,7 +246,7 @@ impl World {
                 }
             }
             Arrival::Probed { number, updates } => swim.handle_probed(now, number, true, updates),
-            Arrival::Failed { number } => swim.handle_failed(now, number, Failure::Refused),
+            Arrival::Failed { number, failure } => swim.handle_failed(now, number, failure),
         }
         self.drain(to);
     }
@@ -380,17 +388,112 @@ fn a_restart_under_the_same_id_is_followed_to_its_new_address() {
 #[test]
 fn two_live_nodes_with_one_id_are_reported() {
     let mut world = World::new(3, 8);
-    let mut twin = alive(2, 5);
-    twin.rpc_addr = address(4);
+    let mut other = alive(2, 5);
+    other.rpc_addr = address(4);
     world.nodes.resize_with(5, || None);
     let now = Moment(world.now);
-    let mut swim = Swim::new(config(), twin, 9, now);
+    let mut swim = Swim::new(config(), other, 9, now);
     swim.handle_seeds(now, vec![address(0)]);
     world.nodes[4] = Some(swim);
     world.drain(4);
-    world.run_for(30 * SECOND);
-    let reports = world.events.iter().filter(|(_, _, event)| matches!(event, Event::Duplicate(_)));
-    assert!(reports.count() > 0, "{:?}", world.events);
+    world.run_for(10 * SECOND);
+    for number in [2, 4] {
+        let swim = world.nodes[number].as_ref().expect("it lives");
+        assert!(swim.duplicate().is_some(), "node {number}: {:?}", world.events);
+    }
+}
+
+/// One is the other's seed, and there is nobody else; whatever their incarnations.
+#[test]
+fn two_nodes_alone_with_one_id_notice_it_and_when_it_is_over() {
+    for (first, second) in [(1, 5), (1 << 40, 5)] {
+        let mut world = World::new(1, first);
+        let now = Moment(world.now);
+        let alone = Swim::new(config(), alive(0, first), 3, now);
+        world.nodes[0] = Some(alone);
+        let other = Update { rpc_addr: address(4), ..alive(0, second) };
+        let mut swim = Swim::new(config(), other, 9, now);
+        swim.handle_seeds(now, vec![address(0)]);
+        world.nodes.resize_with(5, || None);
+        world.nodes[4] = Some(swim);
+        world.drain(4);
+        world.run_for(10 * SECOND);
+        let at = |world: &World, number: usize| {
+            let swim = world.nodes[number].as_ref().expect("it lives");
+            assert_eq!(swim.members().count(), 0);
+            swim.duplicate().map(str::to_owned)
+        };
+        assert_eq!((at(&world, 0), at(&world, 4)), (Some(address(4)), Some(address(0))));
+        let seeds = world.nodes[4].as_ref().expect("it lives").lonely_seeds().count();
+        assert_eq!(seeds, 1, "nobody is found");
+        world.nodes[4] = None;
+        world.run_for(30 * SECOND);
+        assert_eq!(at(&world, 0), None);
+        let over = world.events.iter().filter(|event| event.2 == Event::Duplicate(None));
+        assert_eq!(over.count(), 1);
+    }
+}
+
+#[test]
+fn a_seed_that_is_the_node_itself_is_found_and_told_once() {
+    let mut swim = Swim::new(config(), alive(0, 1), 1, Moment(0));
+    let mut now = Moment(0);
+    swim.handle_seeds(now, vec![address(7)]);
+    assert_eq!(swim.lonely_seeds().count(), 1);
+    let (mut told, mut asked) = (0, 0);
+    for _ in 0..100 {
+        while let Some(output) = swim.poll_output() {
+            match output {
+                Output::Ping { number, .. } => {
+                    asked += 1;
+                    swim.handle_failed(now, number, Failure::Own);
+                }
+                Output::Event(event) => {
+                    assert_eq!(event, Event::OwnSeed(address(7)));
+                    told += 1;
+                }
+                Output::AskProbe { .. } => panic!("nobody is there to be asked"),
+            }
+        }
+        now = now + Duration::from_secs(1);
+        swim.handle_timeout(now);
+    }
+    assert_eq!((told, swim.lonely_seeds().count()), (1, 0));
+    assert!((6..12).contains(&asked), "its address may become another's: {asked} times");
+}
+
+#[test]
+fn a_member_at_this_nodes_own_address_is_gone_from_there() {
+    let (mut swim, now) = among(1..3);
+    swim.handle_lost(now, &address(1));
+    let number = std::iter::from_fn(|| swim.poll_output()).find_map(|output| match output {
+        Output::Ping { number, rpc_addr, .. } if rpc_addr == address(1) => Some(number),
+        _ => None,
+    });
+    swim.handle_failed(now, number.expect("a probe"), Failure::Own);
+    assert_eq!(swim.member(id(1)).map(|member| member.news.state), Some(State::Suspect));
+}
+
+#[test]
+fn an_address_that_is_found_late_is_told_and_one_that_is_not_known_is_no_member() {
+    let nowhere = Update { rpc_addr: String::new(), api_addr: String::new(), ..alive(1, 1) };
+    let (mut swim, now) = (Swim::new(config(), nowhere.clone(), 1, Moment(0)), Moment(0));
+    let (mut other, _) = among(2..3);
+    other.handle_ping(now, vec![nowhere]);
+    assert_eq!((other.poll_output(), other.members().count()), (None, 1));
+    swim.handle_addresses(now, (address(1), address(1)));
+    assert_eq!((swim.me().incarnation, &*swim.me().rpc_addr), (2, &*address(1)));
+    swim.handle_addresses(now, (address(1), address(1)));
+    assert_eq!(swim.me().incarnation, 2, "that is no news");
+    other.handle_ping(now, vec![swim.me().clone()]);
+    answer_all(&mut other, now, |_| Some(swim.me().clone()));
+    assert!(other.present().any(|news| news.node == id(1) && news.rpc_addr == address(1)));
+    // A node that never says where it is, is where it answers.
+    let (mut word, mut third) = (alive(3, 1), Swim::new(config(), alive(4, 1), 1, now));
+    word.rpc_addr.clear();
+    third.handle_seeds(now, vec![address(3)]);
+    answer_all(&mut third, now, |_| Some(word.clone()));
+    assert!(third.present().any(|news| news.node == id(3) && news.rpc_addr == address(3)));
 }
 
 #[test]

@@ -16,10 +16,17 @@ pub const SERVICE: &str = "stemedb.edge.v1.EdgeService";
 const CELL_BYTES: usize = 12;
 const ID_BYTES: usize = size_of::<ShortId>();
 
-/// Whom a peer wants probed, and where.
-pub fn read_target(request: &pb::ProbeForRequest) -> Result<(NodeId, String), String> {
+/// Whom a peer wants probed, and where. `is_near`: the peer is on this machine.
+pub fn read_target(
+    request: &pb::ProbeForRequest,
+    is_near: bool,
+) -> Result<(NodeId, String), String> {
     let node = membership::read_node(&request.target_id)?;
     membership::check_address(&request.target_rpc_addr)?;
+    if !membership::is_dialable(&request.target_rpc_addr, is_near) {
+        let address = &request.target_rpc_addr;
+        return Err(format!("{address:?} does not lead to another machine from here"));
+    }
     Ok((node, request.target_rpc_addr.clone()))
 }
 

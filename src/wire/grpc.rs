@@ -7,15 +7,41 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::base::NodeId;
-
 pub use super::status::{Code, Status};
+use crate::base::{ClusterId, NodeId};
+use crate::cluster::identity::Tag;
 
 /// The content type of every request and answer.
 pub const CONTENT_TYPE: &str = "application/grpc";
 
 /// The metadata by which nodes of one cluster know each other.
 pub const CLUSTER_KEY: &str = "x-stemedb-cluster-key";
+
+/// The metadata by which a node says of which cluster it is.
+pub const CLUSTER_ID: &str = "stemedb-cluster-id";
+
+/// The metadata that tells one process of a node from all others.
+pub const INSTANCE: &str = "stemedb-instance";
+
+/// What follows the id of a cluster that is not settled.
+const PROPOSED: &str = ";proposed";
+
+/// A node's word on its cluster, as it travels.
+pub fn format_tag(tag: Tag) -> String {
+    match tag {
+        Tag::Settled(id) => id.to_string(),
+        Tag::Proposed(id) => format!("{id}{PROPOSED}"),
+    }
+}
+
+/// A node's word on its cluster; `None` if it is none.
+pub fn parse_tag(text: &[u8]) -> Option<Tag> {
+    let text = std::str::from_utf8(text).ok()?;
+    match text.strip_suffix(PROPOSED) {
+        Some(id) => ClusterId::parse(id).map(Tag::Proposed),
+        None => ClusterId::parse(text).map(Tag::Settled),
+    }
+}
 
 /// The metadata by which a node says on each new connection how it is set, see [`Settings`].
 pub const SETTINGS: &str = "x-stemedb-settings";

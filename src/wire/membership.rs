@@ -5,6 +5,8 @@
 //!
 //! Never: trusts a length.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 
 use super::foreign;
@@ -71,6 +73,65 @@ pub fn check_address(address: &str) -> Result<(), String> {
     Err(format!("an address takes host:port, not {:?}", foreign::shown(address)))
 }
 
+/// Empties the addresses that nobody here can dial: how many they are, and one of them. `is_near`:
+/// who sent them is on this machine.
+pub fn screen(updates: &mut [Update], is_near: bool) -> Option<(u64, String)> {
+    let addresses = updates.iter_mut().flat_map(|it| [&mut it.rpc_addr, &mut it.api_addr]);
+    screen_all(addresses, is_near)
+}
+
+/// As [`screen`], of all that an answer to a ping says.
+pub fn screen_ack(ack: &mut Ack, is_near: bool) -> Option<(u64, String)> {
+    let own = [&mut ack.addresses.0, &mut ack.addresses.1].into_iter();
+    let others = ack.updates.iter_mut().flat_map(|it| [&mut it.rpc_addr, &mut it.api_addr]);
+    screen_all(own.chain(others), is_near)
+}
+
+fn screen_all<'a>(
+    addresses: impl Iterator<Item = &'a mut String>,
+    is_near: bool,
+) -> Option<(u64, String)> {
+    let mut refused = None;
+    for address in addresses.filter(|it| !it.is_empty() && !is_dialable(it, is_near)) {
+        let address = std::mem::take(address);
+        refused = refused.map_or(Some((1, address)), |(count, first)| Some((count + 1, first)));
+    }
+    refused
+}
+
+/// Whether an address leads from this machine to one node: it has a port, and is not one that
+/// stands for all of them, for many, or on each machine for itself (`is_near`: for this one).
+pub fn is_dialable(address: &str, is_near: bool) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else { return false };
+    if port.parse() == Ok(0_u16) {
+        return false;
+    }
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let ip = bare.split('%').next().unwrap_or_default().parse::<IpAddr>();
+    match ip.map(|ip| ip.to_canonical()) {
+        Ok(IpAddr::V4(ip)) if ip.is_broadcast() => false,
+        Ok(ip) if ip.is_unspecified() || ip.is_multicast() => false,
+        Ok(ip) => is_near || !ip.is_loopback(),
+        Err(_) => is_name(bare) && (is_near || !is_localhost(bare)),
+    }
+}
+
+/// What the C library reads as an address (`0`, `127.1`, `0x7f000001`) is no name: its last label
+/// is a number (URL Standard, "ends in a number").
+fn is_name(host: &str) -> bool {
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit())
+        || last.len() >= 2 && last[..2].eq_ignore_ascii_case("0x");
+    !is_number
+}
+
+/// Names that mean every machine itself: RFC 6761, section 6.3, and those of common hosts files.
+fn is_localhost(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let names = ["localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"];
+    names.contains(&&*host) || host.ends_with(".localhost")
+}
+
 /// A host name or an IP address, those of IPv6 in brackets, and a port: it is logged, shown and
 /// dialled, so nothing else may be in it.
 fn is_address(address: &str) -> bool {
@@ -135,5 +196,46 @@ mod tests {
         }
         let many = vec![updates(vec![update(1)]).remove(0); limits::MEMBERS_MAX + 1];
         assert!(read_updates(many).expect_err("too many").contains("at most 2048"));
+    }
+
+    #[test]
+    fn addresses_of_another_machine_lead_there() {
+        for (address, is_good, is_good_near) in [
+            ("10.0.0.7:18182", true, true),
+            ("node1.example:18182", true, true),
+            ("[fe80::1%2]:18182", true, true),
+            ("[::ffff:10.0.0.7]:1", true, true),
+            ("0.0.0.0:18182", false, false),
+            ("[::]:18182", false, false),
+            ("[::ffff:0.0.0.0]:18182", false, false),
+            ("255.255.255.255:1", false, false),
+            ("[ff02::1]:1", false, false),
+            ("10.0.0.7:0", false, false),
+            ("node1:00", false, false),
+            ("0:18182", false, false),
+            ("127.1:18182", false, false),
+            ("0x7f000001:18182", false, false),
+            ("127.0.0.1:18182", false, true),
+            ("127.8.9.1:18182", false, true),
+            ("[::1]:18182", false, true),
+            ("[::ffff:127.0.0.1]:18182", false, true),
+            ("localhost:18182", false, true),
+            ("LocalHost.:18182", false, true),
+            ("a.localhost:18182", false, true),
+        ] {
+            assert_eq!(is_dialable(address, false), is_good, "{address}");
+            assert_eq!(is_dialable(address, true), is_good_near, "{address} near");
+        }
+        let told = Update { rpc_addr: "0.0.0.0:1".into(), ..update(1) };
+        let mut both = [told.clone(), update(2)];
+        let count = screen(&mut both, false);
+        // The API of both is on loopback.
+        assert_eq!(count, Some((3, "0.0.0.0:1".to_owned())));
+        assert_eq!([&*both[0].rpc_addr, &*both[1].rpc_addr], ["", "node2:18182"]);
+        assert_eq!(screen(&mut both, false), None);
+        let addresses = ("localhost:1".to_owned(), "[::1]:2".to_owned());
+        let mut ack = Ack { node: told.node, addresses, updates: vec![told] };
+        assert_eq!(screen_ack(&mut ack, true), Some((1, "0.0.0.0:1".to_owned())));
+        assert_eq!(screen_ack(&mut ack, false).map(|(count, _)| count), Some(3));
     }
 }

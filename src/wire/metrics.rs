@@ -258,6 +258,8 @@ impl Page {
         self.one("stemedb_swim_refutations_total", "counter", help, now.swim.refuted);
         let help = "Updates refused: impossible, or of nodes for which there is no room.";
         self.one("stemedb_swim_refused_total", "counter", help, now.swim.refused);
+        let help = "Whether another live node has this node's id.";
+        self.one("stemedb_duplicate_node_id", "gauge", help, now.duplicates);
         let name = "stemedb_gossip_pushes_total";
         self.head(name, "counter", "New assertions pushed to a peer, by what became of it.");
         self.sample(name, &[("outcome", "taken")], now.gossip.pushed);

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use stemedb_edge::base::{Digest, Hlc, Moment, NodeId, Ticket, Wall, limits};
+use stemedb_edge::base::{ClusterId, Digest, Hlc, Moment, NodeId, Ticket, Wall, limits};
 use stemedb_edge::cluster::gossip::Origin;
+use stemedb_edge::cluster::identity::{self, Tag};
 use stemedb_edge::cluster::{self, Cluster, Target};
 use stemedb_edge::journal::{self, Bodies, CommitQueue, Committed};
 use stemedb_edge::model::{Draft, Object, Sealed};
@@ -43,6 +44,8 @@ pub(crate) struct Call {
     pub(crate) address: String,
     pub(crate) message: Message,
     pub(crate) timeout: Duration,
+    /// What the caller says of its cluster.
+    pub(crate) tag: Tag,
 }
 
 /// What the node wants of the world.
@@ -56,13 +59,15 @@ pub(crate) enum Wish {
     /// The client's claim of this number is taken, or is not.
     Told(u64, bool),
     Event(Event),
+    /// What it says of its cluster from now on.
+    Tagged(Tag),
     /// A session found the peer at this address to be false, for this reason.
     Accused(String, Option<String>),
 }
 
 /// What a call was for.
 enum Purpose {
-    Ping(CallNumber),
+    Ping(CallNumber, String),
     AskProbe(CallNumber),
     Push(NodeId),
     Session(SessionId, u32),
@@ -107,6 +112,8 @@ pub(crate) struct Start {
     pub(crate) id: NodeId,
     pub(crate) address: String,
     pub(crate) seeds: Vec<String>,
+    /// The id that its disk keeps.
+    pub(crate) cluster: Option<ClusterId>,
     pub(crate) wall_skew: i64,
     pub(crate) seed: u64,
     /// The first number of its calls, never used twice.
@@ -144,7 +151,14 @@ impl Node {
             incarnation: wall(now, start.wall_skew).0,
         };
         let queue = CommitQueue::new(journal::Config::default(), disk.tail(), disk.bytes());
-        let mut replica = Replica::new(Cluster::new(config, me, start.seed, now), queue, store);
+        let origin = identity::Origin {
+            kept: start.cluster,
+            proposal: ClusterId(u128::from(start.seed).to_be_bytes()),
+            has_seeds: !start.seeds.is_empty(),
+            is_new: store.is_empty(),
+        };
+        let cluster = Cluster::new(config, me, start.seed, now).identified(origin, now);
+        let mut replica = Replica::new(cluster, queue, store);
         replica.resume_clock(wall(now, start.wall_skew), Wall(0), disk);
         let damages = disk.damages();
         replica.handle_fenced((&damages, damages.len() as u64), true, disk);
@@ -174,6 +188,7 @@ impl Node {
 
     pub(crate) fn find_seeds(&mut self, now: Moment, seeds: Vec<String>) {
         self.replica.handle_membership(now, |swim| swim.handle_seeds(now, seeds));
+        self.replica.handle_cluster(|cluster| cluster.handle_seeds_found(true));
     }
 
     pub(crate) fn take_wishes(&mut self, now: Moment, disk: &mut Disk) -> Vec<Wish> {
@@ -276,7 +291,8 @@ impl Node {
         use swim::Output::{AskProbe, Ping};
         match output {
             cluster::Output::Swim(Ping { number, rpc_addr, updates, timeout }) => {
-                self.call(Purpose::Ping(number), rpc_addr, Message::Ping(updates), timeout);
+                let purpose = Purpose::Ping(number, rpc_addr.clone());
+                self.call(purpose, rpc_addr, Message::Ping(updates), timeout);
             }
             cluster::Output::Swim(AskProbe { number, via, target, updates, timeout }) => {
                 let message = Message::ProbeFor(target, updates);
@@ -304,6 +320,7 @@ impl Node {
             cluster::Output::Event(event) | cluster::Output::Swim(swim::Output::Event(event)) => {
                 self.wishes.push(Wish::Event(event));
             }
+            cluster::Output::Tagged(tag) => self.wishes.push(Wish::Tagged(tag)),
             cluster::Output::Rebalanced(_) => {}
         }
     }
@@ -328,7 +345,8 @@ impl Node {
         let number = self.next_call;
         self.next_call += 1;
         self.calls.insert(number, purpose);
-        self.wishes.push(Wish::Call(Call { number, address, message, timeout }));
+        let tag = self.tag();
+        self.wishes.push(Wish::Call(Call { number, address, message, timeout, tag }));
     }
 
     fn tell(&mut self, ticket: Ticket, fate: Fate) {
@@ -356,6 +374,16 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// What it says of its cluster.
+    pub(crate) fn tag(&self) -> Tag {
+        self.replica.cluster().identity().tag()
+    }
+
+    /// Whether it answers a caller that says this of its cluster.
+    pub(crate) fn admits(&self, tag: Tag) -> bool {
+        self.replica.cluster().identity().admit(Some(tag)).is_ok()
     }
 
     /// Somebody asks.
@@ -447,11 +475,30 @@ impl Node {
     }
 
     /// A call of ours was answered; one that nobody waits for any more is passed over.
-    pub(crate) fn answered(&mut self, now: Moment, number: u64, answer: Answer, disk: &Disk) {
+    pub(crate) fn answered(
+        &mut self,
+        now: Moment,
+        number: u64,
+        (answer, tag): (Answer, Tag),
+        disk: &Disk,
+    ) {
         let Some(purpose) = self.calls.remove(&number) else { return };
         let replica = &mut self.replica;
+        let mut hear = |ack: &Ack, address: &str| {
+            let answered = (ack.node, address);
+            replica.handle_cluster(|cluster| cluster.handle_tag(now, answered, Some(tag)))
+        };
+        let is_ours = match (&purpose, &answer) {
+            (Purpose::Ping(_, address), Answer::Ack(ack)) => hear(ack, address),
+            (Purpose::Relay(_, (_, address), _), Answer::Ack(ack)) => hear(ack, address),
+            _ => true,
+        };
+        if !is_ours {
+            self.calls.insert(number, purpose);
+            return self.failed(now, number, Failure::Refused, disk);
+        }
         match (purpose, answer) {
-            (Purpose::Ping(call), Answer::Ack(ack)) => {
+            (Purpose::Ping(call, _), Answer::Ack(ack)) => {
                 replica.handle_membership(now, |swim| swim.handle_ack(now, call, ack));
             }
             (Purpose::AskProbe(call), Answer::Probed(acked, news)) => {
@@ -486,7 +533,7 @@ impl Node {
         let Some(purpose) = self.calls.remove(&number) else { return };
         let replica = &mut self.replica;
         match purpose {
-            Purpose::Ping(call) => {
+            Purpose::Ping(call, _) => {
                 replica.handle_membership(now, |swim| swim.handle_failed(now, call, failure));
             }
             Purpose::AskProbe(call) => {

@@ -6,7 +6,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use stemedb_edge::base::{Digest, Moment, NodeId, Random, limits};
+use stemedb_edge::base::{ClusterId, Digest, Moment, NodeId, Random, limits};
+use stemedb_edge::cluster::identity::Tag;
 use stemedb_edge::journal::{Bodies, Obstacle};
 use stemedb_edge::swim::{self, Failure, State};
 
@@ -31,11 +32,14 @@ enum Event {
         to: usize,
         call: u64,
         answer: Answer,
+        /// What who answers says of its cluster.
+        tag: Tag,
     },
-    /// The caller learns that nobody listens.
+    /// The caller learns that nobody listens, or that it called itself.
     Refused {
         to: usize,
         call: u64,
+        failure: Failure,
     },
     /// The caller has waited long enough.
     Late {
@@ -99,6 +103,10 @@ pub(crate) struct Member {
     pub(crate) id: NodeId,
     pub(crate) node: Option<Node>,
     pub(crate) disk: Disk,
+    /// The id of its cluster, as its disk keeps it.
+    pub(crate) cluster: Option<ClusterId>,
+    /// Who it is to find, by number; `None` is those that all are given.
+    pub(crate) seeds: Option<Vec<usize>>,
     address: String,
     moves: u64,
     life: u64,
@@ -147,6 +155,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, mode: Mode, count: usize) -> World {
+        World::with_seeds(seed, mode, &vec![None; count])
+    }
+
+    /// Nodes that are to find those whose numbers they are given.
+    pub(crate) fn with_seeds(seed: u64, mode: Mode, seeds: &[Option<Vec<usize>>]) -> World {
         let mut world = World {
             now: 0,
             members: Vec::new(),
@@ -170,13 +183,15 @@ impl World {
             broken: None,
             names: 1 + (seed / 2 % 3) as usize,
         };
-        for number in 0..count {
+        for (number, seeds) in seeds.iter().enumerate() {
             let id = NodeId((world.random.bits() as u128 + 1).to_be_bytes());
             let wall_skew = world.random.below(20_000) as i64 - 10_000;
             world.members.push(Member {
                 id,
                 node: None,
                 disk: Disk::default(),
+                cluster: None,
+                seeds: seeds.clone(),
                 address: format!("node{number}.0:18182"),
                 moves: 0,
                 life: 0,
@@ -188,8 +203,13 @@ impl World {
                 lies: false,
                 timer: u64::MAX,
             });
-            world.start(number);
+            // The first are told of those that are there so far.
+            if seeds.is_none() {
+                world.start(number);
+            }
         }
+        let told = (0..seeds.len()).filter(|number| seeds[*number].is_some());
+        told.for_each(|number| world.start(number));
         world
     }
 
@@ -260,27 +280,26 @@ impl World {
                 let member = &mut self.members[to];
                 let is_there = member.address == call.address;
                 match &mut member.node {
-                    Some(node) if is_there => {
+                    Some(node) if is_there && node.admits(call.tag) => {
                         self.connected.insert((from, to));
                         self.requests.insert(call.number, (from, to));
                         node.request(now, call.number, call.message, &member.disk);
                     }
                     _ if member.is_host_up => {
-                        let event = Event::Refused { to: from, call: call.number };
-                        self.send(to, from, event);
+                        self.send(to, from, refused(from, call.number));
                         return;
                     }
                     _ => return,
                 }
                 self.serve(to);
             }
-            Event::Answer { to, call, answer } => {
+            Event::Answer { to, call, answer, tag } => {
                 self.note(2 + call, to);
-                self.with(to, |node, disk| node.answered(now, call, answer, disk));
+                self.with(to, |node, disk| node.answered(now, call, (answer, tag), disk));
             }
-            Event::Refused { to, call } => {
+            Event::Refused { to, call, failure } => {
                 self.note(3 + call, to);
-                self.with(to, |node, disk| node.failed(now, call, Failure::Refused, disk));
+                self.with(to, |node, disk| node.failed(now, call, failure, disk));
             }
             Event::Late { to, call } => {
                 self.with(to, |node, disk| node.failed(now, call, Failure::Silent, disk));
@@ -352,7 +371,9 @@ impl World {
                         honest => honest,
                     };
                     if let Some((caller, _)) = self.requests.remove(&request) {
-                        let event = Event::Answer { to: caller, call: request, answer };
+                        let node = self.members[from].node.as_ref().expect("it answers");
+                        let tag = node.tag();
+                        let event = Event::Answer { to: caller, call: request, answer, tag };
                         self.send(from, caller, event);
                     }
                 }
@@ -374,6 +395,15 @@ impl World {
                     self.harms += u64::from(self.harms_the_living(&event));
                     println!("{:5.1} s, node {from}: {event:?}", self.now as f64 / 1e6);
                     self.note(event_number(&event), from);
+                }
+                Wish::Tagged(tag) => {
+                    println!("{:5.1} s, node {from}: {tag:?}", self.now as f64 / 1e6);
+                    self.note(7, from);
+                    let kept = &mut self.members[from].cluster;
+                    if kept.is_some() && *kept != tag.settled() {
+                        self.broken = Some(format!("node {from} changes from {kept:?} to {tag:?}"));
+                    }
+                    *kept = tag.settled();
                 }
                 Wish::Accused(address, why) if !self.has_liars => {
                     self.broken = Some(format!("node {from} accuses {address}: {why:?}"));
@@ -410,14 +440,17 @@ impl World {
         // `node3.1:18182`: whatever the address, it was one of this member's.
         let number = call.address.strip_prefix("node").and_then(|rest| rest.split('.').next());
         let to: usize = number.and_then(|number| number.parse().ok()).expect("an address of ours");
-        if self.net.behind_nat == Some(to) {
+        if self.net.behind_nat == Some(to) && to != from {
             return;
         }
-        if to < self.members.len() {
+        if self.members.get(to).is_some_and(|member| to == from && member.address == call.address) {
+            let (number, failure) = (call.number, Failure::Own);
+            self.schedule(self.now + 1000, Event::Refused { to: from, call: number, failure });
+        } else if to < self.members.len() {
             self.send(from, to, Event::Request { to, from, call });
         } else if to.is_multiple_of(2) {
             // Made up: a port that refuses, or a host that is not there.
-            self.schedule(self.now + 1000, Event::Refused { to: from, call: call.number });
+            self.schedule(self.now + 1000, refused(from, call.number));
         }
     }
 
@@ -482,19 +515,27 @@ impl World {
         self.members.iter().take(self.names).map(|member| member.address.clone()).collect()
     }
 
+    fn seeds_of(&self, number: usize) -> Vec<String> {
+        match &self.members[number].seeds {
+            Some(own) => own.iter().map(|seed| self.members[*seed].address.clone()).collect(),
+            None => self.seed_addresses(),
+        }
+    }
+
     /// The names are looked up again.
-    fn resolve_seeds(&mut self) {
-        let (now, seeds) = (Moment(self.now), self.seed_addresses());
+    pub(crate) fn resolve_seeds(&mut self) {
+        let now = Moment(self.now);
         for number in 0..self.members.len() {
+            let seeds = self.seeds_of(number);
             if let Some(node) = &mut self.members[number].node {
-                node.find_seeds(now, seeds.clone());
+                node.find_seeds(now, seeds);
                 self.serve(number);
             }
         }
     }
 
     fn start(&mut self, number: usize) {
-        let (seed, seeds) = (self.random.bits(), self.seed_addresses());
+        let (seed, seeds) = (self.random.bits(), self.seeds_of(number));
         let member = &mut self.members[number];
         member.life += 1;
         member.is_host_up = true;
@@ -503,11 +544,14 @@ impl World {
             id: member.id,
             address: member.address.clone(),
             seeds,
+            cluster: member.cluster,
             wall_skew: member.wall_skew + member.wall_fault,
             seed,
             next_call: (number as u64 * 1000 + member.life) * CALLS_OF_A_LIFE,
         };
-        member.node = Some(Node::start(Moment(self.now), start, &member.disk));
+        let node = Node::start(Moment(self.now), start, &member.disk);
+        member.cluster = node.tag().settled();
+        member.node = Some(node);
         self.serve(number);
     }
 
@@ -524,7 +568,7 @@ impl World {
         for call in open {
             let (caller, _) = self.requests.remove(&call).expect("just found");
             if is_host_up {
-                self.send(number, caller, Event::Refused { to: caller, call });
+                self.send(number, caller, refused(caller, call));
             }
         }
         let address = self.members[number].address.clone();
@@ -675,14 +719,19 @@ impl Event {
     }
 }
 
+fn refused(to: usize, call: u64) -> Event {
+    Event::Refused { to, call, failure: Failure::Refused }
+}
+
 fn event_number(event: &swim::Event) -> u64 {
-    use swim::Event::{Changed, Duplicate, Moved, Reachable, Unanswered};
+    use swim::Event::{Changed, Duplicate, Moved, OwnSeed, Reachable, Unanswered};
     match event {
         Changed(_, state) => 100 + state.map_or(0, |state| 1 + state as u64),
         Moved(..) => 110,
         Duplicate(_) => 111,
         Reachable(_, is_reachable) => 112 + u64::from(*is_reachable),
         Unanswered(..) => 114,
+        OwnSeed(_) => 115,
     }
 }
 

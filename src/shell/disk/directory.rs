@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::failure::obstacle;
 use super::{Fault, segment_path};
-use crate::base::NodeId;
+use crate::base::{ClusterId, NodeId};
 
 /// A data directory that this process holds.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ pub fn node_id(path: &Path, configured: Option<NodeId>) -> Result<NodeId, Fault>
     if let Some(id) = configured {
         return Ok(id);
     }
-    let file = path.join("node-id");
+    let file = path.join(NODE_ID);
     match fs::read_to_string(&file) {
         Ok(text) => NodeId::parse(text.trim()).filter(|id| *id != NodeId::NONE).ok_or_else(|| {
             let what = format!(
@@ -127,33 +127,71 @@ pub fn node_id(path: &Path, configured: Option<NodeId>) -> Result<NodeId, Fault>
             Fault::new("reading", &file, io::Error::other(what))
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut id = [0; 16];
-            File::open("/dev/urandom")
-                .and_then(|mut random| random.read_exact(&mut id))
-                .map_err(|error| Fault::new("reading", Path::new("/dev/urandom"), error))?;
-            let kept = keep_node_id(path, &file, NodeId(id));
-            kept.or_else(|fault| match obstacle(&fault.source) {
-                Some(_) => {
-                    log::warn!("{fault}: the id {} is of this life only", NodeId(id));
-                    Ok(NodeId(id))
-                }
-                None => Err(fault),
-            })
+            let id = random_id()?;
+            keep_or_warn(path, NODE_ID, &NodeId(id).to_string())?;
+            Ok(NodeId(id))
         }
         Err(error) => Err(Fault::new("reading", &file, error)),
     }
 }
 
+/// An id that nobody else has.
+pub fn random_id() -> Result<[u8; 16], Fault> {
+    let mut id = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut id))
+        .map_err(|error| Fault::new("reading", Path::new("/dev/urandom"), error))?;
+    Ok(id)
+}
+
+/// The id of the node's cluster that is kept in the directory, if there is one.
+pub fn cluster_id(path: &Path) -> Result<Option<ClusterId>, Fault> {
+    let file = path.join(CLUSTER_ID);
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Fault::new("reading", &file, error)),
+    };
+    let id = ClusterId::parse(text.trim()).ok_or_else(|| {
+        let takes = "is no cluster id, it takes 32 hex digits that are not all zeros";
+        Fault::new("reading", &file, io::Error::other(format!("{:?} {takes}", text.trim())))
+    });
+    id.map(Some)
+}
+
+/// Keeps the id of the node's cluster, in the place of the one that is kept.
+pub fn keep_cluster_id(path: &Path, id: ClusterId) -> Result<(), Fault> {
+    keep_or_warn(path, CLUSTER_ID, &id.to_string())
+}
+
+/// As [`keep_cluster_id`], where nothing but success will do.
+pub fn set_cluster_id(path: &Path, id: ClusterId) -> Result<(), Fault> {
+    keep(path, CLUSTER_ID, &id.to_string())
+}
+
+const NODE_ID: &str = "node-id";
+const CLUSTER_ID: &str = "cluster-id";
+
+/// A directory that takes nothing keeps no id, and the node goes on with it.
+fn keep_or_warn(path: &Path, name: &str, id: &str) -> Result<(), Fault> {
+    keep(path, name, id).or_else(|fault| match obstacle(&fault.source) {
+        Some(_) => {
+            log::warn!("{fault}: the {name} {id} is of this life only");
+            Ok(())
+        }
+        None => Err(fault),
+    })
+}
+
 /// Written beside and renamed, so that a crash leaves the whole id or none.
-fn keep_node_id(path: &Path, file: &Path, id: NodeId) -> Result<NodeId, Fault> {
-    let draft = path.join("node-id.new");
+fn keep(path: &Path, name: &str, id: &str) -> Result<(), Fault> {
+    let (draft, file) = (path.join(format!("{name}.new")), path.join(name));
     let written = File::create(&draft).and_then(|mut out| {
         writeln!(out, "{id}")?;
         out.sync_all()
     });
     written
-        .and_then(|()| fs::rename(&draft, file))
-        .map_err(|error| Fault::new("writing", file, error))?;
-    sync_directory(path)?;
-    Ok(id)
+        .and_then(|()| fs::rename(&draft, &file))
+        .map_err(|error| Fault::new("writing", &file, error))?;
+    sync_directory(path)
 }

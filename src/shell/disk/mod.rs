@@ -28,7 +28,10 @@ use async_channel::{Receiver, Sender};
 
 pub use checkpoint::{Checkpoint, Kept};
 pub use copy::{Copied, copy};
-pub use directory::{Directory, holder, node_id, sync_directory};
+pub use directory::{
+    Directory, cluster_id, holder, keep_cluster_id, node_id, random_id, set_cluster_id,
+    sync_directory,
+};
 pub use evidence::{Evidence, find_missing};
 pub use failure::{Failure, obstacle};
 pub use indexer::Indexer;

@@ -14,20 +14,20 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use h2::RecvStream;
 use h2::server::SendResponse;
-use http::{HeaderMap, Method as Verb, Request, StatusCode};
+use http::Request;
 
 use super::connection::Running;
 use super::link::{HalfOpen, Link, add};
+use super::metadata::Metadata;
 use super::methods::Kind;
 use super::respond::{self, Frame};
 use super::streaming::late;
 use super::{Answer, Call, Work, health, reflection};
 use crate::base::limits;
 use crate::shell::budget::{Full, Share};
-use crate::shell::log_limit;
 use crate::shell::reactor::Timer;
 use crate::wire::frame::{self, PREFIX_BYTES, Reader};
-use crate::wire::grpc::{self, CLUSTER_KEY, Code, SETTINGS, Status};
+use crate::wire::grpc::{Code, Status};
 
 /// Answers a request, or gives what still has to be waited for. Its headers are judged here and
 /// kept nowhere.
@@ -37,8 +37,8 @@ pub(super) fn begin(
     mut respond: SendResponse<Frame>,
 ) -> Option<Running> {
     let (head, mut body) = request.into_parts();
-    let wishes = Wishes::read(&head.headers);
-    if let Err((code, status)) = wishes.check_http(&head.method) {
+    let metadata = Metadata::read(&head.headers);
+    if let Err((code, status)) = metadata.check_http(&head.method) {
         respond::refuse_http(&mut respond, code, &status);
         return None;
     }
@@ -46,13 +46,13 @@ pub(super) fn begin(
     let found = methods.find(head.uri.path());
     let method = found.as_ref().ok().copied();
     let kind = methods.get(method).kind;
-    let checked = found.and_then(|_| wishes.check_key(link, methods.is_open(kind)));
-    if let (Ok(()), Some(settings)) = (&checked, wishes.settings)
+    let checked = found.and_then(|_| metadata.check_key(link, methods.is_open(kind)));
+    if let (Ok(()), Some(settings)) = (&checked, metadata.settings)
         && let Some(hear) = link.shared.settings.get()
     {
         hear(settings);
     }
-    let timeout = match checked.and_then(|()| wishes.timeout()) {
+    let timeout = match checked.and_then(|()| metadata.timeout()) {
         Ok(timeout) => timeout,
         Err(status) => {
             methods.get(method).count(status.code);
@@ -60,7 +60,14 @@ pub(super) fn begin(
             return None;
         }
     };
-    if let Err(status) = wishes.check_encoding() {
+    if !methods.is_open(kind)
+        && let Err(status) = metadata.check_caller(link)
+    {
+        methods.get(method).count(status.code);
+        respond::refuse_caller(&mut respond, &status, link);
+        return None;
+    }
+    if let Err(status) = metadata.check_encoding() {
         methods.get(method).count(status.code);
         respond::refuse_encoding(&mut respond, &status);
         return None;
@@ -86,89 +93,6 @@ pub(super) fn begin(
         Kind::Unary(service) => Some(Box::pin(ask.receive(service, incoming))),
         Kind::Watch => Some(Box::pin(health::watch(ask, incoming))),
         Kind::Reflect => Some(Box::pin(reflection::serve(ask, incoming))),
-    }
-}
-
-/// What the headers say about the call. Looked for in one pass: a look-up by name costs about as
-/// much as comparing with all of the few names there are.
-#[derive(Default)]
-struct Wishes<'a> {
-    content_type: Option<&'a [u8]>,
-    timeout: Option<&'a [u8]>,
-    encoding: Option<&'a [u8]>,
-    key: Option<&'a [u8]>,
-    settings: Option<&'a [u8]>,
-}
-
-impl<'a> Wishes<'a> {
-    fn read(headers: &'a HeaderMap) -> Wishes<'a> {
-        let mut wishes = Wishes::default();
-        for (name, value) in headers {
-            let wish = match name.as_str() {
-                "content-type" => &mut wishes.content_type,
-                "grpc-timeout" => &mut wishes.timeout,
-                "grpc-encoding" => &mut wishes.encoding,
-                CLUSTER_KEY => &mut wishes.key,
-                SETTINGS => &mut wishes.settings,
-                _ => continue,
-            };
-            wish.get_or_insert(value.as_bytes());
-        }
-        wishes
-    }
-
-    /// Refusals of HTTP come with a status of gRPC, as grpc-go sends it.
-    fn check_http(&self, verb: &Verb) -> Result<(), (StatusCode, Status)> {
-        if *verb != Verb::POST {
-            let status = Status::new(Code::Internal, format!("the method is {verb}, not POST"));
-            return Err((StatusCode::METHOD_NOT_ALLOWED, status));
-        }
-        let Some(content_type) = self.content_type else {
-            let status = Status::new(Code::InvalidArgument, "the content-type is missing");
-            return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, status));
-        };
-        match grpc::check_content_type(content_type) {
-            Ok(()) => Ok(()),
-            // It is gRPC, in words that are not known here.
-            Err(status) if status.code == Code::Unimplemented => Err((StatusCode::OK, status)),
-            Err(status) => Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, status)),
-        }
-    }
-
-    /// Whether the call may be made, by the cluster key it brings. Of a key no more is said than
-    /// that it is missing or another.
-    fn check_key(&self, link: &Link, is_open: bool) -> Result<(), Status> {
-        let key = link.shared.key.get();
-        let is_right = key.zip(self.key).map(|(key, given)| key.matches(given));
-        if is_right == Some(true) {
-            link.note_key();
-        } else if key.is_some() && !is_open {
-            let problem = match is_right {
-                Some(_) => "is not this cluster's",
-                None => "is missing: nodes of this cluster send it with every call",
-            };
-            let (message, host) = (format!("the metadata {CLUSTER_KEY} {problem}"), link.host());
-            let line = format_args!(
-                "gRPC call from {host} refused: {message}; STEMEDB_CLUSTER_KEY has to be the same \
-                 on all nodes"
-            );
-            log_limit::warn((module_path!(), &host, "refused cluster keys"), line);
-            return Err(Status::new(Code::Unauthenticated, message));
-        }
-        if link.is_turned_away() && !is_open {
-            link.leave();
-            let message = "all connections are taken, try again";
-            return Err(Status::new(Code::Unavailable, message));
-        }
-        Ok(())
-    }
-
-    fn timeout(&self) -> Result<Option<Duration>, Status> {
-        self.timeout.map(grpc::parse_timeout).transpose()
-    }
-
-    fn check_encoding(&self) -> Result<(), Status> {
-        self.encoding.map_or(Ok(()), grpc::check_encoding)
     }
 }
 
@@ -344,7 +268,7 @@ impl Ask {
 
     fn answer(&self, service: usize, message: Bytes) -> Answer {
         let (connection, timeout) = (self.link.number, self.timeout);
-        let call = Call { message, connection, timeout };
+        let call = Call { message, connection, timeout, ends: self.link.ends };
         let methods = &self.link.shared.methods;
         methods.call(service, methods.get(self.method), &call)
     }

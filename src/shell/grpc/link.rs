@@ -9,17 +9,19 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
 use h2::Reason;
+use http::HeaderMap;
 
 use super::wakers::Woken;
 use super::{Phase, Shared};
 use crate::base::limits;
 use crate::shell::budget::Budget;
+use crate::shell::identity::Identity;
+use crate::shell::socket::Ends;
 use crate::shell::source::Source;
 
 /// Why the server ends a connection of its own accord.
@@ -76,10 +78,12 @@ pub(super) struct Link {
     is_peer: Cell<bool>,
     /// It came when all places were taken: it may show the key or ask for health.
     is_provisional: bool,
-    /// The client's address, for log lines.
-    host: Option<IpAddr>,
-    /// The same as a share of places.
+    /// Where it comes from, and by which address.
+    pub(super) ends: Option<Ends>,
+    /// The client's host as a share of places.
     source: Option<Source>,
+    /// Another node calls: it said so.
+    is_node: Cell<bool>,
     /// It should end as soon as no call runs.
     is_leaving: Cell<bool>,
     ending: Cell<Option<Ending>>,
@@ -126,7 +130,7 @@ impl Link {
     pub(super) fn register(
         number: u64,
         shared: &Rc<Shared>,
-        (is_provisional, host): (bool, Option<IpAddr>),
+        (is_provisional, ends): (bool, Option<Ends>),
     ) -> Registered {
         let part = |whole: &Rc<Budget>| Budget::within(whole, limits::GRPC_CLIENT_BYTES_MAX);
         let link = Rc::new(Link {
@@ -141,8 +145,9 @@ impl Link {
             answers: Cell::new(0),
             is_peer: Cell::new(false),
             is_provisional,
-            host,
-            source: host.map(Source::of),
+            ends,
+            source: ends.map(|ends| Source::of(ends.far)),
+            is_node: Cell::new(false),
             is_leaving: Cell::new(false),
             ending: Cell::new(None),
             traffic: Traffic::default(),
@@ -230,6 +235,24 @@ impl Link {
         self.is_peer.set(true);
     }
 
+    /// The client is another node, as its metadata says.
+    pub(super) fn note_node(&self, identity: &Identity) {
+        if !self.is_node.replace(true)
+            && let Some(ends) = self.ends
+        {
+            identity.note_called(ends.near);
+        }
+    }
+
+    /// What answers say of this node's cluster: something to nodes alone.
+    pub(super) fn put_tag(&self, headers: &mut HeaderMap) {
+        if self.is_node.get()
+            && let Some(identity) = self.shared.identity.get()
+        {
+            identity.put_tag(headers);
+        }
+    }
+
     /// Whether the client may call what anybody may, though all places are taken.
     pub(super) fn is_turned_away(&self) -> bool {
         self.is_provisional && !self.is_peer.get()
@@ -279,7 +302,7 @@ impl Link {
     /// Where it comes from.
     /// The client's address, as log lines have it.
     pub(super) fn host(&self) -> String {
-        self.host.map_or_else(|| "an unknown address".to_owned(), |host| host.to_string())
+        self.ends.map_or_else(|| "an unknown address".to_owned(), |ends| ends.far.to_string())
     }
 
     pub(super) fn source(&self) -> Option<Source> {

@@ -19,6 +19,7 @@ mod connection;
 mod flood;
 mod health;
 mod link;
+mod metadata;
 mod methods;
 mod reflection;
 mod respond;
@@ -40,9 +41,10 @@ pub use self::link::Ending;
 use self::link::Link;
 use self::methods::Methods;
 use super::budget::Budget;
+use super::identity::Identity;
 use super::log_limit;
 use super::reactor::Timer;
-use super::socket::{TcpListener, TcpStream};
+use super::socket::{Ends, TcpListener, TcpStream};
 use crate::base::secret::Fingerprint;
 use crate::base::{Capacity, Secret, limits};
 use crate::wire::grpc::{Code, Status};
@@ -56,6 +58,20 @@ pub struct Call {
     pub connection: u64,
     /// What the client said it waits at most.
     pub timeout: Option<Duration>,
+    /// Between which hosts it came; `None` by another way than a network.
+    pub ends: Option<Ends>,
+}
+
+impl Call {
+    /// Whether the caller is on this machine.
+    pub fn is_near(&self) -> bool {
+        self.ends.is_none_or(|ends| ends.is_near())
+    }
+
+    /// The caller's host, for the log.
+    pub fn caller(&self) -> String {
+        self.ends.map_or_else(|| "this process".to_owned(), |ends| ends.far.to_string())
+    }
 }
 
 /// An answer that is being made.
@@ -136,6 +152,8 @@ impl Default for Bounds {
 struct Shared {
     methods: Methods,
     key: Cell<Option<Fingerprint>>,
+    /// What this process says of itself, once it says anything.
+    identity: OnceCell<Rc<Identity>>,
     bounds: Bounds,
     phase: Cell<Phase>,
     links: RefCell<Vec<Rc<Link>>>,
@@ -175,6 +193,7 @@ impl Server {
         let shared = Shared {
             methods: Methods::new(services),
             key: Cell::new(key.map(Secret::fingerprint)),
+            identity: OnceCell::new(),
             bounds,
             phase: Cell::new(Phase::Serving),
             links,
@@ -199,6 +218,11 @@ impl Server {
     /// Calls have to bring another key from now on, on open connections, too.
     pub fn change_key(&self, key: &Secret) {
         self.shared.key.set(Some(key.fingerprint()));
+    }
+
+    /// Judges calls by what other nodes say of themselves with them, before the first is served.
+    pub fn identify_by(&self, identity: Rc<Identity>) {
+        let _ = self.shared.identity.set(identity);
     }
 
     /// Has `hear` told what callers that have shown the key say of their settings.
@@ -232,7 +256,7 @@ impl Server {
 
     /// Serves one connection that came by another way than [`Server::serve`], until it ends.
     pub async fn serve_stream(&self, number: u64, stream: TcpStream) {
-        let place = (self.shared.make_room(), stream.peer());
+        let place = (self.shared.make_room(), stream.ends());
         let link = Link::register(number, &self.shared, place);
         connection::serve(link, stream).await;
     }
@@ -269,7 +293,7 @@ impl Server {
                     failed = false;
                     accepted += 1;
                     let is_provisional = self.shared.make_room();
-                    let place = (is_provisional, stream.peer());
+                    let place = (is_provisional, stream.ends());
                     let link = Link::register(accepted, &self.shared, place);
                     tasks.push(executor.spawn(connection::serve(link, stream)));
                 }

@@ -121,7 +121,9 @@ pub(super) fn finish(
 ) -> Code {
     match outcome.and_then(|message| Frame::counted(message, room, link)) {
         Ok(frame) => {
-            if let Ok(mut stream) = respond.send_response(head(StatusCode::OK), false)
+            let mut response = head(StatusCode::OK);
+            link.put_tag(response.headers_mut());
+            if let Ok(mut stream) = respond.send_response(response, false)
                 && stream.send_data(frame, false).is_ok()
             {
                 let _ = stream.send_trailers(trailers_ok());
@@ -139,6 +141,16 @@ pub(super) fn finish(
 pub(super) fn refuse(respond: &mut SendResponse<Frame>, status: &Status) {
     let mut response = head(StatusCode::OK);
     put_status(response.headers_mut(), status);
+    let _ = respond.send_response(response, true);
+}
+
+/// Ends a call of a node that is not answered: says who it has called.
+pub(super) fn refuse_caller(respond: &mut SendResponse<Frame>, status: &Status, link: &Link) {
+    let mut response = head(StatusCode::OK);
+    put_status(response.headers_mut(), status);
+    if let Some(identity) = link.shared.identity.get() {
+        identity.put(response.headers_mut());
+    }
     let _ = respond.send_response(response, true);
 }
 

@@ -251,19 +251,19 @@ fn everything_goes_to_who_asks_for_it_and_has_answered() {
 #[test]
 fn a_duplicate_is_one_that_answers_elsewhere() {
     let (mut swim, mut now) = one_of_three();
-    let twin = Update { rpc_addr: address(8), ..alive(0, 1 << 40) };
+    let other = Update { rpc_addr: address(8), ..alive(0, 1 << 40) };
     let reports = |swim: &mut Swim, now, is_there: bool| {
-        forge(swim, now, vec![twin.clone()]);
+        forge(swim, now, vec![other.clone()]);
         let mut reports = 0;
         while let Some(output) = swim.poll_output() {
             match output {
                 Output::Ping { number, .. } if is_there => {
                     let addresses = (address(8), String::new());
-                    let ack = Ack { node: id(0), addresses, updates: vec![twin.clone()] };
+                    let ack = Ack { node: id(0), addresses, updates: vec![other.clone()] };
                     swim.handle_ack(now, number, ack);
                 }
                 Output::Ping { number, .. } => swim.handle_failed(now, number, Failure::Refused),
-                Output::Event(Event::Duplicate(_)) => reports += 1,
+                Output::Event(Event::Duplicate(Some(_))) => reports += 1,
                 _ => {}
             }
         }

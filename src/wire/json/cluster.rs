@@ -16,6 +16,7 @@ use crate::sync::Progress;
 #[derive(SerJson)]
 struct Status<'a> {
     node_id: Hex<'a>,
+    cluster_id: Option<Hex<'a>>,
     members: Vec<Member<'a>>,
     shards: u32,
     replication_factor: u32,
@@ -70,6 +71,7 @@ struct Range<'a> {
 pub fn status(cluster: &Cluster, syncs: impl Iterator<Item = (NodeId, Progress)>) -> String {
     let syncs: Vec<(NodeId, Progress)> = syncs.collect();
     let me = cluster.swim().me();
+    let id = cluster.identity().tag().settled();
     let others = cluster.swim().members().map(|member| (&member.news, member.is_reachable));
     let mut members: Vec<(&Update, bool)> = others.chain([(me, true)]).collect();
     members.sort_unstable_by_key(|(news, _)| news.node);
@@ -77,6 +79,7 @@ pub fn status(cluster: &Cluster, syncs: impl Iterator<Item = (NodeId, Progress)>
     let stats = gossip.stats();
     let status = Status {
         node_id: Hex(&me.node.0),
+        cluster_id: id.as_ref().map(|id| Hex(&id.0)),
         members: members.into_iter().map(member).collect(),
         shards: cluster.map().shards(),
         replication_factor: cluster.map().factor(),

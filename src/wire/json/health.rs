@@ -7,7 +7,7 @@ use nanoserde::SerJson;
 
 use super::clock::Clock;
 use super::text::{Hex, Nullable, Text, render};
-use crate::base::{Digest, NodeId, limits};
+use crate::base::{ClusterId, Digest, NodeId, limits};
 use crate::cluster::clocks::ClockReading;
 use crate::journal::Obstacle;
 use crate::journal::damage::{Damage, Damages};
@@ -17,6 +17,8 @@ use crate::journal::damage::{Damage, Damages};
 pub struct Health<'a> {
     /// Its identity.
     pub node: NodeId,
+    /// Its cluster, once that is settled.
+    pub cluster: Option<ClusterId>,
     /// Assertions it holds.
     pub assertions: u64,
     /// Of these, how many nobody here can read.
@@ -25,6 +27,8 @@ pub struct Health<'a> {
     pub damages: &'a Damages,
     /// Why its disk takes nothing.
     pub obstacle: Option<Obstacle>,
+    /// Where another live node answers under this identity.
+    pub duplicate: Option<&'a str>,
     /// The root over all assertions.
     pub root: Digest,
     /// Seconds since the start.
@@ -42,9 +46,11 @@ pub fn health(health: &Health<'_>) -> String {
         status: Text(match health.obstacle {
             _ if damages.open() > 0 => "damaged",
             Some(obstacle) => obstacle.name(),
+            None if health.duplicate.is_some() => "duplicate_node_id",
             None => "ok",
         }),
         node_id: Hex(&health.node.0),
+        cluster_id: health.cluster.as_ref().map(|id| Hex(&id.0)),
         version: Text(env!("CARGO_PKG_VERSION")),
         uptime_seconds: health.uptime_seconds,
         joined: health.has_joined,
@@ -56,6 +62,7 @@ pub fn health(health: &Health<'_>) -> String {
         damaged: damages.told().take(limits::DAMAGES_TOLD_MAX).map(damaged).collect(),
         clock: Clock(health.clock),
         merkle_root: Hex(&health.root.0),
+        duplicate_node_id: health.duplicate.map(Text),
     };
     render(&body, 512 + 160 * body.damaged.len())
 }
@@ -64,6 +71,7 @@ pub fn health(health: &Health<'_>) -> String {
 struct HealthBody<'a> {
     status: Text<'a>,
     node_id: Hex<'a>,
+    cluster_id: Option<Hex<'a>>,
     version: Text<'a>,
     uptime_seconds: u64,
     joined: bool,
@@ -75,6 +83,7 @@ struct HealthBody<'a> {
     damaged: Vec<DamageBody<'a>>,
     clock: Clock<'a>,
     merkle_root: Hex<'a>,
+    duplicate_node_id: Option<Text<'a>>,
 }
 
 #[derive(SerJson)]

@@ -109,6 +109,7 @@ pub struct ClusterReadings {
     pub(super) gossip: gossip::Stats,
     pub(super) gossip_waiting: u64,
     pub(super) moves: u64,
+    pub(super) duplicates: u64,
     pub(super) shunned: u64,
     pub(super) syncs: Vec<Progress>,
 }
@@ -127,6 +128,7 @@ impl ClusterReadings {
             gossip: cluster.gossip().stats(),
             gossip_waiting: cluster.gossip().waiting() as u64,
             moves: cluster.moves(),
+            duplicates: u64::from(swim.duplicate().is_some()),
             shunned: cluster.shunned(now) as u64,
             syncs,
         }

@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use super::*;
 use crate::shell::grpc::Ending;
 use crate::shell::grpc::link::Link;
+use crate::shell::socket::Ends;
 use crate::wire::grpc::CLUSTER_KEY;
 
 const KEY: &str = "open-sesame";
@@ -57,7 +58,7 @@ fn past_the_limit_the_connection_that_was_used_least_lately_goes_at_once() {
 #[test]
 fn a_host_that_takes_most_places_pays_with_its_own() {
     let shared = server(&Rc::default(), None, few()).shared.clone();
-    let host = |last: u8| Some([127, 0, 0, last].into());
+    let host = |last: u8| Some(Ends { near: [127, 0, 0, 1].into(), far: [127, 0, 0, last].into() });
     let come = |number, last| {
         let is_provisional = shared.make_room();
         Link::register(number, &shared, (is_provisional, host(last)))

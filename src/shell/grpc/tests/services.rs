@@ -5,10 +5,38 @@
 use prost::Message;
 
 use super::*;
+use crate::shell::identity::Identity;
 use crate::wire::pb::health::{HealthCheckRequest, HealthCheckResponse};
 use crate::wire::pb::reflection::server_reflection_request::MessageRequest;
 use crate::wire::pb::reflection::server_reflection_response::MessageResponse;
 use crate::wire::pb::reflection::{ServerReflectionRequest, ServerReflectionResponse};
+
+#[test]
+fn a_call_of_this_process_itself_is_refused_and_says_so() {
+    check(|bench| async move {
+        let (own, other) = (Identity::new(), Identity::new());
+        let called = Rc::new(Cell::new(0));
+        let count = called.clone();
+        own.observe_called(Box::new(move |_| count.set(count.get() + 1)));
+        bench.server.identify_by(own.clone());
+        let mut send = bench.connect().await;
+        assert_eq!(call(&mut send, "/test.Echo/Now", &[&framed(b"x")]).await.only(), b"x");
+        assert_eq!(called.get(), 0, "no node called");
+        for (caller, is_own) in [(&other, false), (&own, true), (&other, false)] {
+            let mut request = request("/test.Echo/Now");
+            caller.put(request.headers_mut());
+            let (response, mut body) = open(&mut send, request);
+            let _ = body.send_data(Bytes::from(framed(b"x")), true);
+            let reply = receive(response).await.expect("an answer");
+            assert_eq!(own.is_own(&reply.headers), is_own);
+            match is_own {
+                true => assert_eq!(reply.code(), Code::FailedPrecondition),
+                false => assert_eq!(reply.only(), b"x"),
+            }
+        }
+        assert_eq!(called.get(), 1, "once a connection");
+    });
+}
 
 #[test]
 fn health_is_checked_and_watched() {

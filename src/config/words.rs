@@ -1,0 +1,69 @@
+//! The words of a command line that is wrong, and commands that take words and nothing else.
+//!
+//! In: arguments. Out: as many words as the command takes, the help that was asked for, or what is
+//! wrong. Never: opens what the words name.
+
+use std::ffi::OsString;
+use std::fmt;
+
+use lexopt::{Arg, Parser};
+
+use super::help::{self, Topic};
+
+/// What is wrong with the command line or the environment; the caller must change it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Usage(pub(super) Vec<String>);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|problem| writeln!(out, "stemedb-edge: {problem}"))
+    }
+}
+
+impl From<lexopt::Error> for Usage {
+    fn from(error: lexopt::Error) -> Usage {
+        wrong(error.to_string())
+    }
+}
+
+pub(super) fn wrong(problem: String) -> Usage {
+    Usage(vec![problem])
+}
+
+/// So many words and nothing else, or the help that was asked for; `takes` says what the command
+/// takes.
+pub(super) fn take<const COUNT: usize>(
+    parser: &mut Parser,
+    topic: Topic,
+    takes: &str,
+) -> Result<Result<[OsString; COUNT], String>, Usage> {
+    let mut words: Vec<OsString> = Vec::new();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => return Ok(Err(help::text(topic))),
+            Arg::Value(word) if words.len() < COUNT && !word.is_empty() => words.push(word),
+            other => return Err(unexpected(other, topic)),
+        }
+    }
+    <[OsString; COUNT]>::try_from(words).map(Ok).map_err(|_| wrong(takes.to_string()))
+}
+
+pub(super) fn unexpected(argument: Arg<'_>, topic: Topic) -> Usage {
+    let command = match topic {
+        Topic::Node => "serve",
+        Topic::Import => "import",
+        Topic::Keygen => "keygen",
+        Topic::Check => "check",
+        Topic::Backup => "backup",
+        Topic::AdoptCluster => "adopt-cluster",
+        Topic::Export => "export",
+        Topic::Status => "status",
+        Topic::Demo => "demo",
+    };
+    let argument = match argument {
+        Arg::Short(letter) => format!("-{letter}"),
+        Arg::Long(flag) => format!("--{flag}"),
+        Arg::Value(word) => format!("'{}'", word.to_string_lossy()),
+    };
+    wrong(format!("{command} does not take {argument}, see stemedb-edge {command} --help"))
+}
