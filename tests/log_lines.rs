@@ -11,10 +11,11 @@ use source::Source;
 
 /// What begins such a line in the source; the rest of the call has its text, or a `format_args!`
 /// before it does.
-const CALLS: [(&str, &str); 8] = [
+const CALLS: [(&str, &str); 9] = [
     ("log::error!(", "ERROR"),
     ("log::warn!(", "WARN"),
     ("log_limit::warn(", "WARN"),
+    ("log_limit::error(", "ERROR"),
     ("log_limit::note(Level::Error", "ERROR"),
     ("log_limit::note(Level::Warn", "WARN"),
     ("log_limit::note(log::Level::Warn", "WARN"),
