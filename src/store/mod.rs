@@ -255,11 +255,20 @@ impl Store {
 
     /// The row of an assertion by its short id; of several with one id, any.
     pub fn find_short(&self, id: ShortId) -> Option<Row> {
+        self.row_of_short(id).filter(|row| !self.lost.contains_key(row))
+    }
+
+    /// Whether the record of an assertion with this short id is lost. The sketch still holds it.
+    pub fn is_lost(&self, id: ShortId) -> bool {
+        !self.lost.is_empty()
+            && self.row_of_short(id).is_some_and(|row| self.lost.contains_key(&row))
+    }
+
+    fn row_of_short(&self, id: ShortId) -> Option<Row> {
         let mut front = Digest::ZERO;
         front.0[..8].copy_from_slice(&id.to_be_bytes());
         let found = self.tables().find_map(|table| table.find_short(&front));
-        let found = found.or_else(|| self.runs.iter().rev().find_map(|run| run.find_short(&front)));
-        found.filter(|row| !self.lost.contains_key(row))
+        found.or_else(|| self.runs.iter().rev().find_map(|run| run.find_short(&front)))
     }
 
     /// The sketch of the set.

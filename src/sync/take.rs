@@ -192,6 +192,8 @@ impl Session {
             self.report.told = Some((count + 1, sum.wrapping_add(id)));
             match store.find_short(id) {
                 Some(row) => self.exchange.push(row),
+                // Our sketch has it, the peer's has not: of the peer it cannot be had.
+                None if store.is_lost(id) => {}
                 None => self.wanted.push_short(id),
             }
         }

@@ -398,3 +398,15 @@ fn rows_find_the_first_that_is_absent() {
     assert_eq!(rows.next_absent(130, 200), Some(130));
     assert_eq!(rows.next_absent(500, 501), Some(500));
 }
+
+#[test]
+fn a_record_that_is_lost_here_is_not_asked_of_a_peer_that_never_had_it() {
+    let mut node = Node::with((0..1000).chain([9_000, 9_001]));
+    let last = Position((node.bodies.0.len() as u64 - 1) * STRIDE);
+    node.bodies.0.pop();
+    assert!(node.store.lose(last, &node.bodies).is_some());
+    let mut peer = Honest::sketching(Node::with(0..1000));
+    let report = run(&mut node, &mut peer);
+    assert_eq!((report.sent, report.received, report.error), (1, 0, None));
+    assert!(!report.is_worthless, "the peer promised nothing");
+}
