@@ -1,4 +1,4 @@
-//! The pages name files that exist.
+//! The pages name files that exist, and stay within the columns of the code.
 //!
 //! Reads Markdown as text. Never: judges what a page says.
 
@@ -12,6 +12,8 @@ use source::{complain, root};
 /// Folders that a page may name a file of.
 const FOLDERS: [&str; 8] =
     ["src/", "tests/", "benches/", "docs/", "vendor-tests/", "proto/", "fuzz/", ".ci/"];
+
+const COLUMNS_MAX: usize = 100;
 
 /// All pages of the project, with their text.
 fn pages() -> Vec<(PathBuf, String)> {
@@ -82,6 +84,33 @@ fn files_that_pages_name_exist() {
     complain(wrong);
 }
 
+/// Lines of prose that are too long, with their numbers. A row of a table is one line, and a block
+/// of code shows what a program writes.
+fn long_lines(text: &str) -> Vec<(usize, usize)> {
+    let mut is_code = false;
+    let mut long = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let start = line.trim_start();
+        is_code ^= start.starts_with("```");
+        let length = line.chars().count();
+        if length > COLUMNS_MAX && !is_code && !start.starts_with('|') {
+            long.push((index + 1, length));
+        }
+    }
+    long
+}
+
+#[test]
+fn prose_stays_within_the_columns() {
+    let mut wrong = Vec::new();
+    for (page, text) in pages() {
+        for (line, length) in long_lines(&text) {
+            wrong.push(format!("{}:{line}: {length} columns", page.display()));
+        }
+    }
+    complain(wrong);
+}
+
 #[test]
 fn a_wrong_name_is_seen() {
     let block = "```\n`src/c.rs`\n```";
@@ -90,4 +119,7 @@ fn a_wrong_name_is_seen() {
     let named: Vec<&str> = quoted(&text).into_iter().filter_map(named_file).collect();
     assert_eq!(named, ["src/a.rs", "src/b.rs", "docs/d.md"]);
     assert_eq!(between("[a](b.md) [c](d.md#e)", "](", ')').collect::<Vec<_>>(), ["b.md", "d.md#e"]);
+    let long = "x".repeat(101);
+    let text = format!("{long}\n| {long} |\n```\n{long}\n```\n{long}\n");
+    assert_eq!(long_lines(&text), [(1, 101), (6, 101)]);
 }
