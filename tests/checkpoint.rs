@@ -263,7 +263,7 @@ fn lost(folder: &Folder) -> (Recovered, bool) {
 
 #[test]
 fn what_the_log_lost_is_known_by_name_from_the_index() {
-    // Everything, the second half of a segment, a segment in the middle and at the end, a stretch.
+    // Everything, the second half of a segment, a segment in the middle and at the end, a range.
     let cut = |folder: &Folder, number, length| {
         let path = folder.segment(number);
         let file = fs::OpenOptions::new().write(true).open(path).expect("opened");

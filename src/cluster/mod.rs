@@ -8,24 +8,24 @@
 //! Never: decides who is alive (`swim` does), reads a clock, opens a connection.
 
 pub mod address;
+mod backed_off;
 pub mod clocks;
 pub mod gossip;
 pub mod identity;
 mod rounds;
 pub mod shard;
-mod shunned;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::base::{ClusterId, Moment, NodeId, Random};
 use crate::swim::{self, Event, State, Swim, Update};
+use backed_off::BackedOff;
+pub use backed_off::Outcome;
 use gossip::{Gossip, Origin, Row};
 use identity::{Identity, Tag, View};
 use rounds::Rounds;
 use shard::ShardMap;
-pub use shunned::Outcome;
-use shunned::Shunned;
 
 /// How the cluster is tuned; the same on all its nodes where shards are concerned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,7 +80,7 @@ pub struct Cluster {
     swim: Swim,
     gossip: Gossip,
     rounds: Rounds,
-    shunned: Shunned,
+    backed_off: BackedOff,
     map: ShardMap,
     moves: u64,
     identity: Identity,
@@ -103,7 +103,7 @@ impl Cluster {
             swim: Swim::new(config.swim, me, seed, now),
             gossip: Gossip::new(seed.wrapping_add(1)),
             rounds: Rounds::new(config.sync_interval, seed.wrapping_add(2), now),
-            shunned: Shunned::default(),
+            backed_off: BackedOff::default(),
             map,
             moves: 0,
             identity: Identity::new(alone, config.swim.probe_interval, now),
@@ -161,14 +161,14 @@ impl Cluster {
         self.pump_gossip();
     }
 
-    /// Anti-entropy with a member ended; if it was worthless, rounds pass by for a while.
+    /// Anti-entropy with a member ended; if it was useless, rounds pass by for a while.
     pub fn handle_synced(&mut self, now: Moment, node: NodeId, outcome: Outcome) {
-        self.shunned.handle_synced(now, node, outcome);
+        self.backed_off.handle_synced(now, node, outcome);
     }
 
-    /// Members that rounds pass by because sessions with them were worthless.
-    pub fn shunned(&self, now: Moment) -> usize {
-        self.shunned.count(now)
+    /// Members that rounds pass by because sessions with them were useless.
+    pub fn backed_off(&self, now: Moment) -> usize {
+        self.backed_off.count(now)
     }
 
     /// Time passed; safe to call early or late.
@@ -181,7 +181,7 @@ impl Cluster {
         }
         let is_reachable =
             |node: &NodeId| self.swim.member(*node).is_some_and(|member| member.is_reachable);
-        let is_trusted = |node: &NodeId| !self.shunned.has(now, *node) && is_reachable(node);
+        let is_trusted = |node: &NodeId| !self.backed_off.has(now, *node) && is_reachable(node);
         let present = self.swim.present().map(|news| news.node).filter(is_trusted);
         let due = self.rounds.handle_timeout(now, present);
         let due = due.into_iter().filter(is_trusted);

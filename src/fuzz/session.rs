@@ -16,8 +16,8 @@ use crate::model::{Draft, Object, Sealed};
 use crate::sketch::{Cell, Part};
 use crate::store::{BucketScan, Store};
 use crate::sync::{
-    Cursor, Output, Past, Records, Reply, Report, Request, Session, SketchReply, SketchRequest,
-    Span, Stretch, Way, answer_records, answer_sketch,
+    Cursor, Output, PeerHistory, Records, Reply, Report, Request, RowRange, Session, SketchReply,
+    SketchRequest, Span, Strategy, answer_records, answer_sketch,
 };
 use crate::wire::edge as words;
 use crate::wire::pb::{edge, sync};
@@ -120,8 +120,12 @@ fn run(input: &mut Input<'_>, World { pool, peers }: &World) {
     let (ours, theirs) = (input.below(CLAIMS / 2), input.below(THEIRS.len()));
     let mut node = Node::with(&pool[..ours]);
     let (peer, root) = &peers[theirs];
-    let way = if input.byte() & 3 == 0 { Way::Leaves } else { Way::Sketches(Past::default()) };
-    let mut session = Session::new(node.root(), ours as u64, way);
+    let strategy = if input.byte() & 3 == 0 {
+        Strategy::Leaves
+    } else {
+        Strategy::Sketches(PeerHistory::default())
+    };
+    let mut session = Session::new(node.root(), ours as u64, strategy);
     let mut peer =
         Peer { node: peer, root: *root, lies: input.0, at: 0, calls: 0, part_calls: 0, cells: 0 };
     let (mut calls, mut stored) = (VecDeque::new(), BTreeSet::new());
@@ -345,7 +349,7 @@ impl Peer<'_> {
                     ..Default::default()
                 })
             }
-            Request::Records(Stretch { from, .. }) => {
+            Request::Records(RowRange { from, .. }) => {
                 let (next, rows) = (self.number(), self.number());
                 let numbering = if self.byte() & 1 == 0 { from.numbering } else { number };
                 let span = Span { from: Cursor { numbering, row: from.row }, next, rows };

@@ -96,7 +96,7 @@ mod tests {
     use super::super::stage::{Memory, replica, store};
     use super::*;
     use crate::base::Digest;
-    use crate::sync::{Stretch, answer_records, short_root};
+    use crate::sync::{RowRange, answer_records, short_root};
 
     fn root(replica: &mut Replica) -> Digest {
         let rows = replica.store().rows();
@@ -125,7 +125,7 @@ mod tests {
         let reply = at_once(&replica, first_question(&old));
         let since = reply.since.expect("it had that root");
         assert_eq!((since.row, reply.cells.len(), reply.count), (3, 0, 5));
-        let wanted = Stretch { from: since, until: u64::MAX };
+        let wanted = RowRange { from: since, until: u64::MAX };
         let records = answer_records(replica.store(), wanted, &bodies);
         assert_eq!((records.good.len(), records.span.next, records.span.rows), (2, 5, 5));
 

@@ -8,22 +8,22 @@ use crate::base::{Moment, NodeId, Ticket};
 use crate::cluster::Outcome;
 use crate::journal::Bodies;
 use crate::store::Root;
-use crate::sync::{self, Progress, Reply, Report, Session, Span, Way, WireBytes};
+use crate::sync::{self, Progress, Reply, Report, Session, Span, Strategy, WireBytes};
 
 impl Replica {
     /// Starts anti-entropy with `peer`; `root` is this node's, see [`Replica::root_step`].
-    /// `way` is how to find out what differs.
+    /// `strategy` is how to find out what differs.
     pub fn handle_sync(
         &mut self,
         now: Moment,
         peer: NodeId,
         root: Root,
-        way: Way,
+        strategy: Strategy,
         bodies: &dyn Bodies,
     ) -> SessionId {
         let id = self.next_session;
         self.next_session = (id + 1) % SESSIONS;
-        let session = Session::new(root.digest, root.count, way);
+        let session = Session::new(root.digest, root.count, strategy);
         let session = session.resuming(self.ranges.pulled());
         self.sessions.insert(id, (session, peer, self.damages.mark()));
         self.drain_session(now, id, bodies);
@@ -137,7 +137,7 @@ fn offer_of(ticket: Ticket) -> (SessionId, u32) {
 
 fn outcome(report: &Report) -> Outcome {
     Outcome {
-        is_worthless: report.is_worthless,
+        is_useless: report.is_useless,
         is_whole: report.error.is_none(),
         held: report.peer_count,
         sent: report.sent,

@@ -24,7 +24,7 @@ use super::reactor::next_turn;
 use super::tasks::Tasks;
 use crate::base::{NodeId, limits};
 use crate::cluster::Target;
-use crate::sync::{Past, Reply, Report, WireBytes};
+use crate::sync::{PeerHistory, Reply, Report, WireBytes};
 use crate::wire::metrics::Cycles;
 use crate::wire::pb::sync as pb;
 
@@ -45,7 +45,7 @@ struct Habits {
     /// It has no sketches.
     lacks_sketch: bool,
     /// Whether the sketches hide something.
-    past: Past,
+    past: PeerHistory,
 }
 
 /// What is known of a peer.
@@ -72,7 +72,7 @@ impl KnownPeers {
         let known = self.0.entry(node).or_default();
         known.habits = habits;
         known.cycles.all += 1;
-        known.cycles.worthless += u64::from(report.is_worthless);
+        known.cycles.useless += u64::from(report.is_useless);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::model::Sealed;
 use crate::replica::Replica;
 use crate::sketch::{Part, ShortId};
 use crate::store::{LeafScan, Row};
-use crate::sync::{Records, RecordsAnswering, Stretch};
+use crate::sync::{Records, RecordsAnswering, RowRange};
 
 /// Time for reads between two looks at the sockets, and for one slice; a read that a disk is slow
 /// with may take longer, and is the last one then.
@@ -104,7 +104,7 @@ impl BulkReads {
     }
 
     /// The records of some rows, as many as fit into `room` bytes, one at least.
-    pub async fn records(&self, wanted: Stretch, room: usize) -> Records {
+    pub async fn records(&self, wanted: RowRange, room: usize) -> Records {
         // The last record may begin within the bytes and end beyond them.
         let bytes = room.saturating_sub(2 * limits::ASSERTION_BYTES_MAX) as u64;
         let bytes = bytes.clamp(1, limits::RECORDS_BYTES);

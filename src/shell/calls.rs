@@ -21,7 +21,7 @@ use crate::model::Sealed;
 use crate::replica::SessionId;
 use crate::sketch::{Part, ShortId};
 use crate::swim::{Ack, Update};
-use crate::sync::{Cursor, Records, Reply, Request, SketchRequest, Span, Stretch, WireBytes};
+use crate::sync::{Cursor, Records, Reply, Request, RowRange, SketchRequest, Span, WireBytes};
 use crate::wire::foreign;
 use crate::wire::frame::PREFIX_BYTES;
 use crate::wire::pb::edge;
@@ -137,8 +137,8 @@ pub(super) async fn ask(
         Request::Sketch(request) => sketch(&peer, request, &mut bytes).await,
         Request::Digests => digests(&peer, &mut bytes).await,
         Request::LeavesOf(part) => leaves_of(&peer, part, &mut bytes).await,
-        Request::Records(stretch) => {
-            records(&driver, &peer, stretch, (session, number), &mut bytes).await
+        Request::Records(range) => {
+            records(&driver, &peer, range, (session, number), &mut bytes).await
         }
         Request::FetchShort(wanted) => fetch_short(&driver, &peer, &wanted, &mut bytes).await,
         Request::Give(given) => give(&driver, &peer, &given, &mut bytes).await,
@@ -203,7 +203,7 @@ async fn fetch_short(
 async fn records(
     driver: &Driver,
     peer: &Rc<Peer>,
-    Stretch { from, until }: Stretch,
+    RowRange { from, until }: RowRange,
     call: (SessionId, u32),
     bytes: &mut WireBytes,
 ) -> Result<Reply, String> {

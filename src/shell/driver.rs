@@ -32,7 +32,9 @@ use crate::replica::{Fate, Output, Replica, SessionId};
 use crate::scan::{self, Scan, TooMany};
 use crate::sketch::ShortId;
 use crate::store::{BucketScan, Root, Spill};
-use crate::sync::{Past, Reply, Report, Request, SketchReply, SketchRequest, Span, Way, WireBytes};
+use crate::sync::{
+    PeerHistory, Reply, Report, Request, SketchReply, SketchRequest, Span, Strategy, WireBytes,
+};
 
 /// Member hashes of the Merkle tree read again before others get their turn: about 2 ms of reading.
 const ROOT_STEP: usize = 4096;
@@ -300,12 +302,12 @@ impl Driver {
         peer: NodeId,
         errands: Sender<Errand>,
         has_sketches: bool,
-        past: Past,
+        past: PeerHistory,
     ) -> (SessionId, Digest) {
         let root = self.root().await;
-        let way = if has_sketches { Way::Sketches(past) } else { Way::Leaves };
+        let strategy = if has_sketches { Strategy::Sketches(past) } else { Strategy::Leaves };
         self.touch(|replica, now, bodies| {
-            let id = replica.handle_sync(now, peer, root, way, bodies);
+            let id = replica.handle_sync(now, peer, root, strategy, bodies);
             self.errands.borrow_mut().insert(id, errands);
             (id, root.digest)
         })

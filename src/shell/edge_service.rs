@@ -15,7 +15,7 @@ use super::sync_service::{LEAF_BYTES, decode, encode, invalid, large, observe_cl
 use super::verify::Body;
 use super::whereabouts::note_refused;
 use crate::base::limits;
-use crate::sync::{Cursor, Stretch};
+use crate::sync::{Cursor, RowRange};
 use crate::wire::edge as words;
 use crate::wire::membership::{read_updates, screen, updates};
 use crate::wire::pb::edge as pb;
@@ -130,7 +130,7 @@ impl EdgeService {
         let from = Cursor { numbering: request.numbering, row: request.from };
         // 0 is what a caller says that knows of no end.
         let until = if request.until == 0 { u64::MAX } else { request.until };
-        let wanted = Stretch { from, until };
+        let wanted = RowRange { from, until };
         let reads = self.reads.clone();
         Ok(large(limits::GRPC_MESSAGE_BYTES_MAX, move |room| async move {
             let records = reads.records(wanted, room).await;

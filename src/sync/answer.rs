@@ -5,7 +5,7 @@
 //!
 //! Never: makes the sketch of a part that is too large, answers what it cannot say in one message.
 
-use super::call::{Cursor, Records, SketchReply, SketchRequest, Span, Stretch};
+use super::call::{Cursor, Records, RowRange, SketchReply, SketchRequest, Span};
 use crate::base::limits;
 use crate::journal::Bodies;
 use crate::journal::record::frame_bytes;
@@ -72,7 +72,7 @@ pub struct RecordsAnswering {
 impl RecordsAnswering {
     /// The rows that are wanted, in an answer of about `bytes_max` bytes: what is begun within them
     /// is told whole.
-    pub fn new(store: &Store, wanted: Stretch, bytes_max: u64) -> RecordsAnswering {
+    pub fn new(store: &Store, wanted: RowRange, bytes_max: u64) -> RecordsAnswering {
         let (numbering, rows) = (store.numbering(), store.rows());
         let is_known = wanted.from.numbering == numbering;
         let row = if is_known { wanted.from.row.min(rows) } else { 0 };
@@ -105,7 +105,7 @@ impl RecordsAnswering {
 }
 
 /// Answers at once.
-pub fn answer_records(store: &Store, wanted: Stretch, bodies: &dyn Bodies) -> Records {
+pub fn answer_records(store: &Store, wanted: RowRange, bodies: &dyn Bodies) -> Records {
     let mut answering = RecordsAnswering::new(store, wanted, limits::RECORDS_BYTES);
     while !answering.step(limits::RECORDS_BYTES, store, bodies) {}
     answering.into_records()

@@ -22,8 +22,8 @@ impl Session {
             if unanswered >= RECORDS_MAX || self.calls.len() > RECORDS_MAX || is_full {
                 return None;
             }
-            let stretch = pull.ask(self.calls.next())?;
-            return Some(self.call(Asked::Records, Request::Records(stretch)));
+            let range = pull.ask(self.calls.next())?;
+            return Some(self.call(Asked::Records, Request::Records(range)));
         }
         let is_all = pull.is_all();
         if !self.calls.is_empty() || !self.intake.is_idle() {
@@ -34,9 +34,9 @@ impl Session {
     }
 
     /// Both directions at once.
-    pub(super) fn poll_trade(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+    pub(super) fn poll_exchange(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
         self.settle_parts(store);
-        if self.phase != Phase::Trade {
+        if self.phase != Phase::Exchange {
             return self.poll_output(store, bodies);
         }
         if self.wanted.short_ids() > 0 && self.may_fetch() {
@@ -49,7 +49,7 @@ impl Session {
         if let Some(output) = self.poll_parts(store) {
             return Some(output);
         }
-        if self.phase != Phase::Trade {
+        if self.phase != Phase::Exchange {
             return self.poll_output(store, bodies);
         }
         let is_over = self.compare.parts.as_ref().is_none_or(Parts::is_over);
@@ -65,7 +65,7 @@ impl Session {
             self.phase = Phase::Sketch;
             return self.poll_output(store, bodies);
         }
-        self.end_trade();
+        self.end_exchange();
         self.poll_output(store, bodies)
     }
 
@@ -148,7 +148,7 @@ impl Session {
         }
         self.phase = Phase::Over;
         self.judge_leaves(store);
-        self.report.is_sifted = true;
+        self.report.checked_collisions = true;
         self.poll_output(store, bodies)
     }
 
@@ -156,11 +156,11 @@ impl Session {
     pub(super) fn judge_leaves(&mut self, store: &Store) {
         let count = self.sizes.ours;
         // In buckets only those leaves are seen that differ.
-        let has_seen_all = self.report.is_sifted || self.known() == count;
+        let has_seen_all = self.report.checked_collisions || self.known() == count;
         let is_steady = store.len() == count && has_seen_all;
         let owes = self.verdict.owes_a_difference(self.report.sent);
         if owes && is_steady && self.sizes.theirs >= count {
-            self.shun("the peer says that the sets differ, and shows no difference".into());
+            self.reject("the peer says that the sets differ, and shows no difference".into());
         }
         self.judge();
     }

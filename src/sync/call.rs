@@ -2,17 +2,17 @@
 //!
 //! In: nothing. Out: plain value types. Never: knows how they travel.
 
-use super::doubt::{Past, Told};
+use super::collisions::{DecodedSum, PeerHistory};
 use crate::base::{Digest, NodeId};
 use crate::model::Sealed;
 use crate::sketch::{Cell, LowCounts, Part, ShortId};
 
 /// How a session finds out what differs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
+pub enum Strategy {
     /// By sketches, if the peer has them and they tell; whether they do, what they told before
     /// shows.
-    Sketches(Past),
+    Sketches(PeerHistory),
     /// By the five standard calls alone. The peer's roots may be of another kind of tree.
     Leaves,
 }
@@ -36,7 +36,7 @@ pub enum Request {
     /// `Sketch` of the peer's set.
     Sketch(SketchRequest),
     /// `Records`: the peer's assertions in the order of its log.
-    Records(Stretch),
+    Records(RowRange),
     /// `Digests` of the peer's buckets.
     Digests,
     /// `LeavesOf` a bucket of the peer's.
@@ -76,7 +76,7 @@ pub struct Cursor {
 
 /// Which of the peer's rows are wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stretch {
+pub struct RowRange {
     /// The first.
     pub from: Cursor,
     /// All before this one, as far as one answer takes them.
@@ -174,7 +174,7 @@ pub enum Reply {
 impl Report {
     /// The sketches showed no difference although the roots differ.
     pub fn is_blind(&self) -> bool {
-        self.told == Some((0, 0)) && !self.is_sifted
+        self.told == Some((0, 0)) && !self.checked_collisions
     }
 }
 
@@ -202,11 +202,11 @@ pub struct Report {
     /// The peer has no sketches.
     pub lacks_sketch: bool,
     /// What the sketches told, if they did, of sets whose roots differ.
-    pub told: Option<Told>,
+    pub told: Option<DecodedSum>,
     /// What they hide was found out as well.
-    pub is_sifted: bool,
+    pub checked_collisions: bool,
     /// The peer's answers were false, or led nowhere; [`Report::error`] says how.
-    pub is_worthless: bool,
+    pub is_useless: bool,
     /// Why the session ended early or did less than all.
     pub error: Option<String>,
 }
@@ -214,7 +214,7 @@ pub struct Report {
 /// How far a session is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// What it does: compare, pull, sketch, trade, sift, walk, push, or end.
+    /// What it does: compare, pull, sketch, exchange, collisions, walk, push, or end.
     pub phase: &'static str,
     /// Assertions taken from the peer and stored.
     pub received: u64,

@@ -5,8 +5,8 @@
 //!
 //! Never: takes more cells than [`CELLS_MAX`] that tell nothing.
 
+use super::collisions::{CollisionCheck, PeerHistory};
 use super::comparison::Comparison;
-use super::doubt::{Doubt, Past};
 use super::parts::Parts;
 use crate::base::limits;
 
@@ -23,9 +23,9 @@ pub(super) struct Compare {
     /// Where more differs than the sketch of the whole tells.
     pub(super) parts: Option<Parts>,
     /// Of buckets, where sketches may hide something.
-    pub(super) buckets: Option<Doubt>,
+    pub(super) buckets: Option<CollisionCheck>,
     /// What earlier sessions came to: it says whether buckets are looked at.
-    pub(super) past: Past,
+    pub(super) past: PeerHistory,
     /// When all that is known is exchanged, sketches of the whole are compared once more.
     pub(super) is_anew: bool,
     /// The session gave others their turn, and has not its own yet: no slice is read meanwhile.
@@ -35,7 +35,7 @@ pub(super) struct Compare {
 }
 
 impl Compare {
-    pub(super) fn new(whole: Option<Comparison>, past: Past) -> Compare {
+    pub(super) fn new(whole: Option<Comparison>, past: PeerHistory) -> Compare {
         Compare {
             whole,
             parts: None,

@@ -10,10 +10,10 @@
 //! |---|---|---|
 //! | compare | roots | over (equal), pull (the peer has far more), sketch, walk (no sketches) |
 //! | pull | rows in order | over (that was all), sketch |
-//! | sketch | cells of the whole | trade, pull (the peer had our root once), walk (too costly) |
-//! | trade | bodies, gives others, cells of parts | doubt, recount, sketch (growth), walk, over |
-//! | doubt | digests and leaves of buckets | over, walk (no digests) |
-//! | recount | roots | trade, over, walk (asked too often) |
+//! | sketch | cells of the whole | exchange, pull (the peer had our root once), walk (too costly) |
+//! | exchange | bodies, gives others, cells of parts | collisions, recount, sketch, walk, over |
+//! | collisions | digests and leaves of buckets | over, walk (no digests) |
+//! | recount | roots | exchange, over, walk (asked too often) |
 //! | walk | leaves, page by page | drain |
 //! | drain | bodies | push |
 //! | push | gives what was not shown | recount, over |
@@ -26,9 +26,9 @@ mod answer;
 mod ask;
 mod asked;
 mod call;
+mod collisions;
 mod compare;
 mod comparison;
-mod doubt;
 mod exchange;
 mod intake;
 mod parts;
@@ -42,10 +42,10 @@ mod wanted;
 
 pub use answer::{Answering, RecordsAnswering, answer as answer_sketch, answer_records};
 pub use call::{
-    Cursor, Progress, Records, Reply, Report, Request, SketchReply, SketchRequest, Span, Stretch,
-    Way, WireBytes,
+    Cursor, Progress, Records, Reply, Report, Request, RowRange, SketchReply, SketchRequest, Span,
+    Strategy, WireBytes,
 };
-pub use doubt::{Past, Told};
+pub use collisions::{DecodedSum, PeerHistory};
 pub use pull::short_root;
 
 use std::collections::BTreeMap;
@@ -127,8 +127,8 @@ enum Phase {
     Compare,
     Pull,
     Sketch,
-    Trade,
-    Doubt,
+    Exchange,
+    CollisionCheck,
     /// Less differs than the peer said: this node asks whether the sets changed meanwhile. The
     /// number is how much differs.
     Recount(u64),
@@ -144,8 +144,8 @@ impl Phase {
             Phase::Compare | Phase::Recount(_) => "compare",
             Phase::Pull => "pull",
             Phase::Sketch => "sketch",
-            Phase::Trade => "trade",
-            Phase::Doubt => "sift",
+            Phase::Exchange => "exchange",
+            Phase::CollisionCheck => "collisions",
             Phase::Walk | Phase::Drain => "walk",
             Phase::Push => "push",
             Phase::Over => "end",
@@ -154,10 +154,11 @@ impl Phase {
 }
 
 impl Session {
-    /// A session for a set of `count` assertions with this root; `way` is how to begin.
-    pub fn new(root: Digest, count: u64, way: Way) -> Session {
-        let whole = (way != Way::Leaves).then(Comparison::default);
-        let past = if let Way::Sketches(past) = way { past } else { Past::default() };
+    /// A session for a set of `count` assertions with this root, which begins by `strategy`.
+    pub fn new(root: Digest, count: u64, strategy: Strategy) -> Session {
+        let whole = (strategy != Strategy::Leaves).then(Comparison::default);
+        let past =
+            if let Strategy::Sketches(past) = strategy { past } else { PeerHistory::default() };
         Session {
             sizes: Sizes::new(root, count),
             phase: Phase::Compare,
@@ -216,7 +217,7 @@ impl Session {
                 self.walk_on();
             }
             (Some(Asked::Digests), Reply::Digests(digests)) => self.take_digests(digests),
-            (Some(Asked::Digests), Reply::Unsupported) => self.doubt_by_leaves(),
+            (Some(Asked::Digests), Reply::Unsupported) => self.check_by_leaves(),
             (Some(Asked::LeavesOf(part)), Reply::Leaves { leaves, .. }) => {
                 self.take_bucket(part, &leaves, store, bodies);
             }
@@ -248,7 +249,7 @@ impl Session {
                 self.report.sent += taken;
                 self.note_refusal(taken, &refusal);
             }
-            _ => self.shun("the peer's answer is not of the kind asked for".into()),
+            _ => self.reject("the peer's answer is not of the kind asked for".into()),
         }
     }
 
@@ -315,12 +316,12 @@ impl Session {
             }
             Phase::Compare | Phase::Sketch | Phase::Recount(_) => None,
             Phase::Pull => self.poll_pull(store, bodies),
-            Phase::Trade => self.poll_trade(store, bodies),
-            Phase::Doubt => self.poll_doubt(store, bodies),
+            Phase::Exchange => self.poll_exchange(store, bodies),
+            Phase::CollisionCheck => self.poll_collisions(store, bodies),
             Phase::Walk | Phase::Drain => self.poll_walk(store, bodies),
             Phase::Push => self.poll_push(store, bodies),
             Phase::Over if self.calls.is_empty() && self.intake.is_idle() => {
-                self.report.is_worthless |= self.verdict.has_kept_no_promise();
+                self.report.is_useless |= self.verdict.has_kept_no_promise();
                 Some(Output::Done)
             }
             Phase::Over => None,
@@ -354,8 +355,8 @@ impl Session {
     }
 
     /// The peer lies, or is broken: it makes no difference to us.
-    fn shun(&mut self, reason: String) {
-        self.report.is_worthless = true;
+    fn reject(&mut self, reason: String) {
+        self.report.is_useless = true;
         self.fail(reason);
     }
 

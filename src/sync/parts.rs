@@ -1,11 +1,11 @@
 //! Comparing sets part by part, where more differs than the sketch of the whole tells.
 //!
-//! In: about how much differs. Out: questions for one part after the other, two of them under way
-//! at once, while what the parts before told is traded. Hashes are random, so that all parts of a
-//! size differ by about as much: what the first ones told says how many cells the next ones take.
+//! In: about how much differs. Out: questions for one part after the other, two of them in flight
+//! at once, while what the parts before told is exchanged. Hashes are random, so that all parts of
+//! a size differ by about as much: what the first ones told says how many cells the next ones take.
 //! Our own side of a part is read in slices, while the peer reads its own.
 //!
-//! Never: has more than two parts in memory, goes on while what was told is not traded.
+//! Never: has more than two parts in memory, goes on while what was told is not exchanged.
 
 use std::collections::VecDeque;
 
@@ -16,9 +16,9 @@ use crate::base::limits;
 use crate::sketch::{Estimate, Part};
 use crate::store::Store;
 
-/// Parts under way at once: while one is traded, the next is read and sent.
+/// Parts under way at once: while one is exchanged, the next is read and sent.
 const PARTS_MAX: usize = 2;
-/// Ids that may wait for their trade when another part is asked for.
+/// Ids that may wait for their exchange when another part is asked for.
 const WAITING_MAX: usize = limits::PART_DIFFERENCES as usize;
 /// What an estimate of the whole is off by, at most, for what is to be expected of a part.
 const ERROR: f64 = 0.02;
@@ -142,7 +142,7 @@ impl Session {
                     None => self.walk(),
                 }
             }
-            Step::Nonsense => self.shun("the peer's cells are not those of a sketch".into()),
+            Step::Nonsense => self.reject("the peer's cells are not those of a sketch".into()),
             Step::GiveUp => self.walk(),
         }
     }
@@ -161,6 +161,6 @@ impl Session {
         let members = store.len().max(self.sizes.theirs);
         let estimate = estimate.clamp(limits::SKETCH_DIFFERENCES_MAX, 1 << 40);
         self.compare.parts = Some(Parts::new(estimate, members));
-        self.phase = Phase::Trade;
+        self.phase = Phase::Exchange;
     }
 }

@@ -1,14 +1,15 @@
 //! Taking what a peer has in the order of its log, when most of it is lacking.
 //!
 //! In: answers to `Records`. Out: what to ask for. A peer's rows are named by a cursor, so that a
-//! pull that was cut off goes on where it was, and stretches of them are asked for side by side, so
-//! that it does not wait for the way there and back. Never: asks twice for what came, asks on when
-//! the peer's rows do not move.
+//! pull that was cut off goes on where it was, and row ranges are asked for side by side, so that
+//! it does not wait for a round trip each time.
+//!
+//! Never: asks twice for what came, asks on when the peer's rows do not move.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::call::{Cursor, Span, Stretch};
+use super::call::{Cursor, RowRange, Span};
 use crate::base::Digest;
 
 /// A peer with so many times our assertions is pulled from: what we have of them costs less to get
@@ -30,7 +31,7 @@ pub(super) struct Pull {
     gaps: BTreeMap<u64, u64>,
     /// Rows that fit in an answer, about; all, as long as that is not known.
     share: u64,
-    asked: BTreeMap<u32, Stretch>,
+    asked: BTreeMap<u32, RowRange>,
     /// The first rows of answers whose assertions are looked at.
     opened: BTreeMap<u32, u64>,
     /// Answers that are not all stored, by their first row: where each ends, and how many
@@ -75,7 +76,7 @@ impl Pull {
     }
 
     /// What to ask for with a call; `None` while nothing more is known to ask for.
-    pub(super) fn ask(&mut self, number: u32) -> Option<Stretch> {
+    pub(super) fn ask(&mut self, number: u32) -> Option<RowRange> {
         let numbering = self.numbering.unwrap_or(self.start.numbering);
         let (row, until) = match self.gaps.pop_first() {
             Some(gap) => gap,
@@ -87,9 +88,9 @@ impl Pull {
                 (std::mem::replace(&mut self.next, until), until)
             }
         };
-        let stretch = Stretch { from: Cursor { numbering, row }, until };
-        self.asked.insert(number, stretch);
-        Some(stretch)
+        let range = RowRange { from: Cursor { numbering, row }, until };
+        self.asked.insert(number, range);
+        Some(range)
     }
 
     /// Takes an answer's span; a row known from an earlier pull is where it goes on. `Err`: the

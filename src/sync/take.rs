@@ -38,14 +38,14 @@ impl Session {
         // The peer may say any number of assertions, twice.
         let came = self.sizes.grown((store.len(), count), brought);
         if differing.saturating_add(came) < limits::SKETCH_DIFFERENCES_MAX / 2 {
-            return self.shun(format!("the peer hides that only some {differing} differ"));
+            return self.reject(format!("the peer hides that only some {differing} differ"));
         }
         self.verdict.set_says_much(false);
         // A sketch of the whole tells the rest for less than parts do.
         self.compare.is_anew = self.compare.parts.take().is_some_and(|parts| !parts.is_over());
         let is_left =
             self.compare.is_anew || self.wanted.short_ids() > 0 || !self.exchange.is_empty();
-        self.phase = if is_left { Phase::Trade } else { Phase::Over };
+        self.phase = if is_left { Phase::Exchange } else { Phase::Over };
     }
 
     /// The peer had our root once: its rows from there on are all that we lack. Only the first
@@ -53,7 +53,7 @@ impl Session {
     /// sketch to the rows and back for ever.
     pub(super) fn take_since(&mut self, since: Cursor) {
         if self.pull.is_some() {
-            return self.shun("the peer tells of rows since a root it was not told".into());
+            return self.reject("the peer tells of rows since a root it was not told".into());
         }
         self.report.rounds += 1;
         self.pull = Some(Pull::new(since, true));
@@ -63,7 +63,7 @@ impl Session {
     /// The peer took some of what it was given, which cannot be more.
     pub(super) fn take_given(&mut self, given: u64, taken: u64, refusal: &str) {
         if taken > given {
-            return self.shun(format!("the peer took {taken} of {given} assertions"));
+            return self.reject(format!("the peer took {taken} of {given} assertions"));
         }
         self.report.sent += taken;
         self.note_refusal(taken, refusal);
@@ -78,7 +78,8 @@ impl Session {
     ) {
         if leaves.len() > limits::LEAVES_MAX {
             let allowed = limits::LEAVES_MAX;
-            return self.shun(format!("{} leaves in one answer, {allowed} allowed", leaves.len()));
+            return self
+                .reject(format!("{} leaves in one answer, {allowed} allowed", leaves.len()));
         }
         let mut news = 0;
         for leaf in leaves {
@@ -112,7 +113,7 @@ impl Session {
         let pull = self.pull.as_mut().filter(|_| self.phase == Phase::Pull);
         let taken = pull.map_or(Ok(()), |pull| pull.handle_span(number, span, known));
         if let Err(reason) = taken {
-            self.shun(reason);
+            self.reject(reason);
         }
     }
 
@@ -142,7 +143,7 @@ impl Session {
     fn note_false(&mut self, bad: u64) {
         if bad > 0 {
             self.verdict.note_useless();
-            self.report.is_worthless = true;
+            self.report.is_useless = true;
             self.note(format!(
                 "{bad} assertions of the peer did not match their hash or signature"
             ));
@@ -156,7 +157,7 @@ impl Session {
         }
         let most = if self.exchange.takes_many { GIVES_MAX } else { PUSHES_MAX };
         if self.exchange.is_refused_by(taken, most) {
-            self.shun(format!("the peer takes nothing: {refusal}"));
+            self.reject(format!("the peer takes nothing: {refusal}"));
         }
     }
 
@@ -173,13 +174,13 @@ impl Session {
             Step::Ask => {}
             Step::TooMuch(estimate) => self.compare_parts(estimate, store),
             Step::Nonsense => {
-                self.shun("the peer's cells are not those of a sketch".into());
+                self.reject("the peer's cells are not those of a sketch".into());
             }
             Step::GiveUp => self.walk(),
             Step::Known(ids) => {
                 self.report.told = Some((0, 0));
                 self.take_ids(ids, store);
-                self.phase = Phase::Trade;
+                self.phase = Phase::Exchange;
             }
         }
     }
@@ -241,7 +242,7 @@ impl Session {
         }
         self.verdict.note_ungiven(lacking);
         if self.verdict.is_used_up() {
-            self.shun("the peer does not give what its leaves promise".into());
+            self.reject("the peer does not give what its leaves promise".into());
         }
         Err(wanted)
     }

@@ -1,6 +1,6 @@
 //! One session against peers of all kinds: honest, fuller, emptier, lying.
 
-mod doubt;
+mod collisions;
 mod liars;
 mod parts;
 mod pull;
@@ -176,12 +176,12 @@ impl Peer for Honest {
 
 /// Runs a session to its end; answers come in the order of the calls.
 fn run(node: &mut Node, peer: &mut dyn Peer) -> Report {
-    run_after(Past::default(), node, peer)
+    run_after(PeerHistory::default(), node, peer)
 }
 
 /// As after earlier sessions with the peer.
-fn run_after(past: Past, node: &mut Node, peer: &mut dyn Peer) -> Report {
-    let session = Session::new(node.root(), node.store.len(), Way::Sketches(past));
+fn run_after(past: PeerHistory, node: &mut Node, peer: &mut dyn Peer) -> Report {
+    let session = Session::new(node.root(), node.store.len(), Strategy::Sketches(past));
     run_session(node, peer, session)
 }
 
@@ -218,7 +218,8 @@ fn what_waits_for_the_disk_is_bounded() {
         let node = Node::with(0..10);
         let mut peer = Honest { has_sketch: sketching, ..Honest::new(Node::with(0..9000)) };
         let mut target = Node::with(0..10);
-        let mut session = Session::new(target.root(), 10, Way::Sketches(Past::default()));
+        let mut session =
+            Session::new(target.root(), 10, Strategy::Sketches(PeerHistory::default()));
         let (mut calls, mut offers, mut most) = (VecDeque::new(), VecDeque::new(), 0);
         loop {
             match session.poll_output(&node.store, &node.bodies) {
@@ -317,7 +318,7 @@ fn too_much_for_the_sketch_is_told_part_by_part_or_by_the_leaves() {
         let mut node = Node::with((0..8_000).chain(90_000..90_300));
         let mut peer = Honest { has_parts, ..Honest::sketching(Node::with(0..58_000)) };
         let report = run(&mut node, &mut peer);
-        assert!(!report.is_worthless);
+        assert!(!report.is_useless);
         assert_eq!((report.received, report.sent, report.error), (50_000, 300, None));
         assert_eq!(node.root(), peer.node.root());
         assert_eq!((peer.leaf_pages == 0, peer.record_pages), (has_parts, 0));
@@ -408,5 +409,5 @@ fn a_record_that_is_lost_here_is_not_asked_of_a_peer_that_never_had_it() {
     let mut peer = Honest::sketching(Node::with(0..1000));
     let report = run(&mut node, &mut peer);
     assert_eq!((report.sent, report.received, report.error), (1, 0, None));
-    assert!(!report.is_worthless, "the peer promised nothing");
+    assert!(!report.is_useless, "the peer promised nothing");
 }

@@ -66,7 +66,7 @@ impl Verdict {
         self.ungiven > 0 && self.fetched == 0
     }
 
-    /// Whether the leaves had to show a difference, and nothing was traded.
+    /// Whether the leaves had to show a difference, and nothing was exchanged.
     pub(super) fn owes_a_difference(&self, sent: u64) -> bool {
         self.owes_leaves && self.fetched + sent == 0
     }

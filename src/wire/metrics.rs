@@ -175,7 +175,7 @@ pub fn render(metrics: &Metrics, readings: &Readings) -> String {
     page.damage(&readings.damages);
     page.scrubber(readings.scrubbed);
     page.peers(&readings.sync_cycles);
-    page.syncs(readings.cluster.shunned, &readings.cluster.syncs);
+    page.syncs(readings.cluster.backed_off, &readings.cluster.syncs);
     page.grpc(&readings.grpc);
     page.0
 }
@@ -358,17 +358,17 @@ impl Page {
         for (peer, cycles) in &cycles {
             self.sample(name, &[("peer", peer)], cycles.all);
         }
-        let name = "stemedb_sync_worthless_total";
+        let name = "stemedb_sync_useless_total";
         let help = "Runs that ended because the peer's answers were false or led nowhere, by peer.";
         self.head(name, "counter", help);
         for (peer, cycles) in &cycles {
-            self.sample(name, &[("peer", peer)], cycles.worthless);
+            self.sample(name, &[("peer", peer)], cycles.useless);
         }
     }
 
-    fn syncs(&mut self, shunned: u64, syncs: &[Progress]) {
-        let help = "Members left alone for a while after worthless runs.";
-        self.one("stemedb_sync_shunned_members", "gauge", help, shunned);
+    fn syncs(&mut self, backed_off: u64, syncs: &[Progress]) {
+        let help = "Members left alone for a while after useless runs.";
+        self.one("stemedb_sync_backed_off_members", "gauge", help, backed_off);
         let help = "Runs of anti-entropy under way.";
         self.one("stemedb_sync_running", "gauge", help, syncs.len() as u64);
         let sum = |count: fn(&Progress) -> u64| syncs.iter().map(count).sum();
@@ -514,7 +514,7 @@ mod tests {
         let ping = GrpcCount { method: "Ping", code: "OK", count: 1 };
         let unknown = GrpcCount { method: "", code: "UNIMPLEMENTED", count: 2 };
         let grpc = vec![ping, unknown, ping];
-        let cycles = vec![(NodeId([0xab; 16]), Cycles { all: 1, worthless: 0 })];
+        let cycles = vec![(NodeId([0xab; 16]), Cycles { all: 1, useless: 0 })];
         let readings = Readings {
             assertions: 7,
             log_bytes_max: Some(99),

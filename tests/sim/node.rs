@@ -15,7 +15,7 @@ use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::replica::{Fate, Output, Replica, SessionId};
 use stemedb_edge::store::{BucketScan, Root, Store};
 use stemedb_edge::swim::{self, Ack, CallNumber, Event, Failure, State, Swim, Update};
-use stemedb_edge::sync::{Past, Reply, Request, Way, WireBytes, answer_records};
+use stemedb_edge::sync::{PeerHistory, Reply, Request, Strategy, WireBytes, answer_records};
 
 use crate::disk::{Disk, index};
 
@@ -99,7 +99,7 @@ pub(crate) struct Node {
     /// Records that came and are looked at, and whether something else happened since.
     opened: VecDeque<(SessionId, u32, Reply, bool)>,
     /// What sessions with each address came to.
-    past: BTreeMap<String, Past>,
+    past: BTreeMap<String, PeerHistory>,
     /// When members are asked for damaged records again, and which of them is next.
     repair: (Moment, usize),
     next_call: u64,
@@ -274,7 +274,7 @@ impl Node {
             Output::Turn(session) => self.replica.handle_turn(now, session, disk),
             Output::Synced(_, report) => {
                 if let Some((_, address, root)) = self.session.take() {
-                    if report.is_worthless {
+                    if report.is_useless {
                         self.wishes.push(Wish::Accused(address.clone(), report.error.clone()));
                     }
                     let past = self.past.entry(address).or_default();
@@ -332,8 +332,8 @@ impl Node {
             // The address has to be known before the session asks its first question.
             let address = target.rpc_addr;
             let peer = target.node.unwrap_or(NodeId::NONE);
-            let way = Way::Sketches(self.past.get(&address).copied().unwrap_or_default());
-            let id = self.replica.handle_sync(now, peer, root, way, disk);
+            let strategy = Strategy::Sketches(self.past.get(&address).copied().unwrap_or_default());
+            let id = self.replica.handle_sync(now, peer, root, strategy, disk);
             self.session = Some((id, address, root.digest));
             while let Some(output) = self.replica.poll_output() {
                 self.carry_out(now, output, disk);

@@ -147,8 +147,7 @@ async fn bad_peers_are_reported_and_nothing_false_is_kept() {
             matches!(manner, Manner::FalseBytes | Manner::NewLeavesForEver | Manner::EmptyHanded);
         // One that does not answer who it is has no series.
         let Some(id) = report["node_id"].as_str() else { continue };
-        let counted =
-            format!("stemedb_sync_worthless_total{{peer=\"{id}\"}} {}", u8::from(is_liar));
+        let counted = format!("stemedb_sync_useless_total{{peer=\"{id}\"}} {}", u8::from(is_liar));
         let metrics = api::get(node.http, "/metrics").await.expect("an answer").text;
         assert!(metrics.contains(&counted), "{manner:?}: no {counted} in {metrics}");
     }

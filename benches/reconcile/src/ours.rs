@@ -15,7 +15,7 @@ use stemedb_edge::journal::{Bodies, Committed, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::sketch::ShortId;
 use stemedb_edge::store::Store;
-use stemedb_edge::sync::{Output, Past, Reply, Request, Session, Way, answer_sketch};
+use stemedb_edge::sync::{Output, PeerHistory, Reply, Request, Session, Strategy, answer_sketch};
 use stemedb_edge::wire::edge as words;
 use stemedb_edge::wire::frame::PREFIX_BYTES;
 use stemedb_edge::wire::pb::sync as pb;
@@ -123,7 +123,7 @@ impl Pair {
     fn trade(&self) -> Cost {
         let (one, two) = (&self.one, &self.two);
         let mut session =
-            Session::new(Digest::ZERO, one.store.len(), Way::Sketches(Past::default()));
+            Session::new(Digest::ZERO, one.store.len(), Strategy::Sketches(PeerHistory::default()));
         let mut cost = Cost::default();
         let (mut is_blind, mut in_parts) = (false, false);
         while let Some(output) = session.poll_output(&one.store, &one.bodies) {

@@ -40,7 +40,7 @@ impl Peer for Liar {
                 Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
             }
             Request::Sketch(request) => Reply::Sketch(self.cells(&request)),
-            Request::Records(Stretch { from: Cursor { row, .. }, .. }) => {
+            Request::Records(RowRange { from: Cursor { row, .. }, .. }) => {
                 self.records += 1;
                 let from = Cursor { numbering: 7, row };
                 let bad = u64::from(self.bad);
@@ -116,7 +116,7 @@ fn a_peer_that_took_more_than_it_was_given_is_left() {
     }
     let mut node = Node::with(0..900);
     let report = run(&mut node, &mut Boastful(Honest::sketching(Node::with(0..100))));
-    assert_eq!((report.sent, report.is_worthless), (0, true), "{report:?}");
+    assert_eq!((report.sent, report.is_useless), (0, true), "{report:?}");
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_peer_that_sends_from_the_sketch_to_its_rows_and_back_is_left() {
         }
     }
     let report = run(&mut Node::with(0..50), &mut Circling(0));
-    assert!(report.is_worthless && report.error.is_some(), "{report:?}");
+    assert!(report.is_useless && report.error.is_some(), "{report:?}");
 }
 
 /// One of the ways to lie.
@@ -192,7 +192,7 @@ fn unheard_of(first: Digest) -> Reply {
 impl Lying {
     fn log_on(&self, row: u64) -> Reply {
         let first = Cursor { numbering: 1, row: 0 };
-        let wanted = Stretch { from: first, until: u64::MAX };
+        let wanted = RowRange { from: first, until: u64::MAX };
         let given = answer_records(&self.peer.node.store, wanted, &self.peer.node.bodies);
         let from = Cursor { numbering: 7, row };
         let span = Span { from, next: row + given.span.next, rows: u64::MAX };
@@ -334,10 +334,10 @@ fn lies_cost_no_more_than_honesty_and_are_noticed() {
         let mut node = Node::with(0..HELD);
         let root = node.root();
         let report = run(&mut node, &mut peer);
-        let past = Past::default().and(&report, root);
+        let past = PeerHistory::default().and(&report, root);
         let is_blind = report.is_blind();
         let known = if is_blind { run_after(past, &mut node, &mut peer) } else { report };
-        assert!(known.is_worthless, "{lie:?}: {known:?}");
+        assert!(known.is_useless, "{lie:?}: {known:?}");
         assert!(peer.bytes < honest, "{lie:?} costs {} bytes, {honest} are honest", peer.bytes);
         assert!(peer.cells < 3 * limits::SKETCH_CELLS_MAX, "{lie:?} gives {} cells", peer.cells);
         assert_eq!((node.root(), known.received), (root, 0), "{lie:?}: nothing false is stored");

@@ -12,10 +12,11 @@ fn pair(differing: u64) -> (Node, Honest) {
 
 /// A session in the midst of parts, as if so much was said to differ.
 fn session(node: &mut Node, peer: &Honest, expected: u64) -> Session {
-    let mut session = Session::new(node.root(), node.store.len(), Way::Sketches(Past::default()));
+    let mut session =
+        Session::new(node.root(), node.store.len(), Strategy::Sketches(PeerHistory::default()));
     session.sizes.theirs = peer.node.store.len();
     session.compare.parts = Some(Parts::new(expected, 1000));
-    session.phase = Phase::Trade;
+    session.phase = Phase::Exchange;
     session.exchange.takes_many = true;
     session
 }
@@ -123,7 +124,7 @@ fn a_slow_peer_that_others_fill_is_not_accused() {
         // The last ones nobody else has.
         let mut peer = Filled { peer, left: HELD..ALL - 500, step, answers: 0 };
         let report = run(&mut node, &mut peer);
-        assert_eq!((report.error, report.is_worthless), (None, false), "{step}");
+        assert_eq!((report.error, report.is_useless), (None, false), "{step}");
         assert_eq!(node.root(), peer.peer.node.root(), "{step}");
         assert!(peer.answers < 500, "{step}: {} answers", peer.answers);
     }

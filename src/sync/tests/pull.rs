@@ -30,7 +30,7 @@ fn a_peer_without_records_is_compared_with() {
 #[test]
 fn progress_counts_no_further_than_numbers_go() {
     let mut node = Node::with(0..0);
-    let mut session = Session::new(node.root(), 0, Way::Sketches(Past::default()));
+    let mut session = Session::new(node.root(), 0, Strategy::Sketches(PeerHistory::default()));
     let from = Cursor { numbering: 7, row: 0 };
     let span = Span { from, next: 1, rows: u64::MAX };
     let records = Records { span, good: (0..9).map(claim).collect(), bad: 0 };
@@ -69,8 +69,9 @@ fn a_pull_that_was_cut_off_goes_on_where_it_was() {
     let numbering = peer.peer.node.store.numbering();
     let pulled = BTreeMap::from([(numbering, first)]);
     (peer.pages, peer.peer.record_pages) = (usize::MAX, 0);
-    let session = Session::new(node.root(), node.store.len(), Way::Sketches(Past::default()))
-        .resuming(pulled);
+    let session =
+        Session::new(node.root(), node.store.len(), Strategy::Sketches(PeerHistory::default()))
+            .resuming(pulled);
     let report = run_session(&mut node, &mut peer, session);
     assert_eq!((report.error, report.received), (None, all - first));
     assert_eq!(node.root(), peer.peer.node.root());
@@ -80,7 +81,7 @@ fn a_pull_that_was_cut_off_goes_on_where_it_was() {
 /// wait, and the most that came in one answer.
 fn pull_without_disk(peer: &mut Honest) -> (usize, usize, usize) {
     let node = Node::with(0..0);
-    let mut session = Session::new(Digest::ZERO, 0, Way::Sketches(Past::default()));
+    let mut session = Session::new(Digest::ZERO, 0, Strategy::Sketches(PeerHistory::default()));
     let (mut offered, mut page) = (0, 0);
     while let Some(output) = session.poll_output(&node.store, &node.bodies) {
         match output {
@@ -129,7 +130,7 @@ struct Backwards {
     node: Node,
     session: Session,
     opened: Vec<(u32, Reply)>,
-    asked: Vec<Stretch>,
+    asked: Vec<RowRange>,
     /// Answers at once that were looked at or on their way.
     most: usize,
 }
@@ -137,7 +138,7 @@ struct Backwards {
 impl Backwards {
     fn new() -> Backwards {
         let node = Node::with(0..0);
-        let session = Session::new(Digest::ZERO, 0, Way::Sketches(Past::default()));
+        let session = Session::new(Digest::ZERO, 0, Strategy::Sketches(PeerHistory::default()));
         Backwards { node, session, opened: Vec::new(), asked: Vec::new(), most: 0 }
     }
 
@@ -146,8 +147,8 @@ impl Backwards {
             let Backwards { node, session, .. } = self;
             match session.poll_output(&node.store, &node.bodies) {
                 Some(Output::Call(number, request)) => {
-                    if let Request::Records(stretch) = &request {
-                        self.asked.push(*stretch);
+                    if let Request::Records(range) = &request {
+                        self.asked.push(*range);
                     }
                     let reply = peer.reply(request).expect("no failure");
                     self.opened.push((number, reply));
@@ -171,8 +172,8 @@ impl Backwards {
                     spans.for_each(|(number, span)| session.handle_span(number, span));
                     if let Some(output) = session.poll_output(&node.store, &node.bodies) {
                         let Output::Call(number, request) = output else { panic!("{output:?}") };
-                        let Request::Records(stretch) = &request else { panic!("{request:?}") };
-                        self.asked.push(*stretch);
+                        let Request::Records(range) = &request else { panic!("{request:?}") };
+                        self.asked.push(*range);
                         let reply = peer.reply(request).expect("no failure");
                         self.opened.push((number, reply));
                         self.most = self.most.max(self.opened.len());
@@ -187,17 +188,17 @@ impl Backwards {
 }
 
 #[test]
-fn stretches_are_asked_for_side_by_side_and_come_in_any_order() {
+fn row_ranges_are_asked_for_side_by_side_and_come_in_any_order() {
     let (mut pull, mut peer) = (Backwards::new(), Honest::sketching(Node::with(0..20_000)));
     let report = pull.run(&mut peer);
     assert_eq!((report.error, report.received), (None, 20_000));
     assert_eq!((pull.most, pull.node.root()), (RECORDS_MAX + 1, peer.node.root()));
     assert_eq!(pull.session.pulled().map(|cursor| cursor.row), Some(20_000));
-    let mut rows: Vec<u64> = pull.asked.iter().map(|stretch| stretch.from.row).collect();
+    let mut rows: Vec<u64> = pull.asked.iter().map(|range| range.from.row).collect();
     rows.sort_unstable();
     rows.dedup();
     assert_eq!(rows.len(), pull.asked.len(), "nothing is asked for twice: {:?}", pull.asked);
-    assert!(pull.asked.iter().any(|stretch| stretch.until < 20_000));
+    assert!(pull.asked.iter().any(|range| range.until < 20_000));
 }
 
 /// Gives rows past those that were asked for.
@@ -207,7 +208,7 @@ impl Peer for Endless {
     fn reply(&mut self, request: Request) -> Result<Reply, String> {
         self.0.reply(match request {
             Request::Records(wanted) => {
-                Request::Records(Stretch { until: u64::MAX, from: wanted.from })
+                Request::Records(RowRange { until: u64::MAX, from: wanted.from })
             }
             other => other,
         })
@@ -262,14 +263,14 @@ fn a_share_is_learnt_from_whole_answers_and_survives_the_end_of_a_segment() {
     let mut pull = Pull::new(Cursor::default(), true);
     let rows = 1_000_000;
     let mut give = |number: u32, most: u64| {
-        let Stretch { from, until } = pull.ask(number).expect("rows are left");
+        let RowRange { from, until } = pull.ask(number).expect("rows are left");
         let next = until.min(from.row + most).min(rows);
         let span = Span { from: Cursor { numbering: 7, row: from.row }, next, rows };
         pull.handle_span(number, span, None).expect("it moves on");
         next - from.row
     };
     let counts: Vec<u64> = (0..20).map(|number| give(number, 3000)).collect();
-    // What is left of a stretch that was too long is asked for, and changes nothing.
+    // What is left of a row range that was too long is asked for, and changes nothing.
     assert!(counts.iter().filter(|count| **count < 2000).count() <= 5, "{counts:?}");
     assert_eq!(give(20, 10), 10, "the end of a segment");
     let after: Vec<u64> = (21..30).map(|number| give(number, 3000)).collect();
@@ -280,7 +281,7 @@ fn a_share_is_learnt_from_whole_answers_and_survives_the_end_of_a_segment() {
 fn what_was_refused_does_not_count_as_stored() {
     let mut node = Node::with(0..0);
     let mut peer = Honest::sketching(Node::with(0..1000));
-    let mut session = Session::new(node.root(), 0, Way::Sketches(Past::default()));
+    let mut session = Session::new(node.root(), 0, Strategy::Sketches(PeerHistory::default()));
     let mut offered = 0;
     while let Some(output) = session.poll_output(&node.store, &node.bodies) {
         match output {

@@ -77,7 +77,7 @@ pub struct Cycles {
     /// All of them.
     pub all: u64,
     /// Those that ended because its answers were false or led nowhere.
-    pub worthless: u64,
+    pub useless: u64,
 }
 
 /// Damage of the log.
@@ -110,7 +110,7 @@ pub struct ClusterReadings {
     pub(super) gossip_waiting: u64,
     pub(super) moves: u64,
     pub(super) duplicates: u64,
-    pub(super) shunned: u64,
+    pub(super) backed_off: u64,
     pub(super) syncs: Vec<Progress>,
 }
 
@@ -129,7 +129,7 @@ impl ClusterReadings {
             gossip_waiting: cluster.gossip().waiting() as u64,
             moves: cluster.moves(),
             duplicates: u64::from(swim.duplicate().is_some()),
-            shunned: cluster.shunned(now) as u64,
+            backed_off: cluster.backed_off(now) as u64,
             syncs,
         }
     }

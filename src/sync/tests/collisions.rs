@@ -12,7 +12,7 @@ fn twin(front: u64, end: u8) -> Sealed {
 
 /// Runs sessions as a node does, each after the one before, until the sets are level.
 fn level(node: &mut Node, peer: &mut Honest) -> Vec<Report> {
-    let (mut past, mut reports) = (Past::default(), Vec::new());
+    let (mut past, mut reports) = (PeerHistory::default(), Vec::new());
     while node.root() != peer.node.root() {
         assert!(reports.len() < 30, "never level: {:?}", reports.last());
         let root = node.root();
@@ -46,7 +46,7 @@ fn members_that_share_a_short_id_cost_a_second_session_and_some_buckets() {
             let is_walked = reports.len() == 2 && !has_digests;
             assert_eq!(peer.leaf_pages, usize::from(is_walked), "{owners:?}");
             assert!(peer.buckets <= 1, "{owners:?}: {} buckets", peer.buckets);
-            assert!(!last.is_blind() && !last.is_worthless);
+            assert!(!last.is_blind() && !last.is_useless);
         }
     }
 }
@@ -56,7 +56,7 @@ fn who_writes_on_and_on_hides_a_pair_for_some_sessions_only() {
     let mut node = Node::with(0..2000);
     let mut peer = Honest::sketching(Node::with(0..2000));
     assert!(node.add(twin(77, 1)) && peer.node.add(twin(77, 2)));
-    let mut past = Past::default();
+    let mut past = PeerHistory::default();
     let is_level = (0..30).position(|session| {
         peer.node.add(claim(5000 + session));
         let root = node.root();
@@ -89,10 +89,10 @@ fn a_peer_without_digests_is_walked_through_only_if_nothing_else_can_be_the_reas
     let root = node.root();
     let first = run(&mut node, &mut peer);
     assert!(first.is_blind());
-    let other = Past::default().and(&first, Digest::ZERO);
+    let other = PeerHistory::default().and(&first, Digest::ZERO);
     let report = run_after(other, &mut node, &mut peer);
     assert_eq!((report.is_blind(), report.error, peer.leaf_pages), (true, None, 0));
-    let same = Past::default().and(&first, root);
+    let same = PeerHistory::default().and(&first, root);
     let report = run_after(same, &mut node, &mut peer);
     assert_eq!(report.error.as_deref(), Some("11001 leaves in one answer, 10000 allowed"));
 }

@@ -3,7 +3,7 @@
 //! In: what the sketches told in the session before, digests of the buckets of both trees, the
 //! hashes in buckets that differ. Out: what is missing and what the peer lacks, by whole hashes.
 //! Two members with one short id cancel out, or stand for each other; the sketches then tell again
-//! what they told before, though it was traded since. Bucket digests are of whole hashes.
+//! what they told before, though it was exchanged since. Bucket digests are of whole hashes.
 //!
 //! Never: reads buckets that are alike, more than so many that are not, or two of them at once.
 
@@ -26,29 +26,31 @@ const OVERDUE: u32 = 16;
 const STEP: usize = 4096;
 
 /// What sketches told: how many ids, and their sum.
-pub type Told = (u64, ShortId);
+pub type DecodedSum = (u64, ShortId);
 
 /// What earlier sessions with a peer came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Past {
+pub struct PeerHistory {
     /// What the sketches told in the last one, if nothing went wrong in it, and our root then.
-    told: Option<(Told, Digest)>,
+    told: Option<(DecodedSum, Digest)>,
     /// How many in a row found other roots, and did not look into the buckets.
-    unlike: u32,
+    mismatches: u32,
 }
 
-impl Past {
+impl PeerHistory {
     /// After one more, which began with this root.
-    pub fn and(self, report: &Report, root: Digest) -> Past {
-        let Some(told) = report.told.filter(|_| !report.is_sifted) else { return Past::default() };
+    pub fn and(self, report: &Report, root: Digest) -> PeerHistory {
+        let Some(told) = report.told.filter(|_| !report.checked_collisions) else {
+            return PeerHistory::default();
+        };
         let told = report.error.is_none().then_some((told, root));
-        Past { told, unlike: self.unlike.saturating_add(1) }
+        PeerHistory { told, mismatches: self.mismatches.saturating_add(1) }
     }
 }
 
 /// A look into the buckets.
 #[derive(Debug, Default)]
-pub(super) struct Doubt {
+pub(super) struct CollisionCheck {
     is_asked: bool,
     ours: BucketScan,
     is_read: bool,
@@ -58,43 +60,43 @@ pub(super) struct Doubt {
 }
 
 impl Session {
-    /// The sketches told something, and that is traded.
-    pub(super) fn end_trade(&mut self) {
-        let Past { told: before, unlike } = self.compare.past;
+    /// The sketches told something, and that is exchanged.
+    pub(super) fn end_exchange(&mut self) {
+        let PeerHistory { told: before, mismatches } = self.compare.past;
         let is_repeated = before.is_some_and(|(told, _)| Some(told) == self.report.told);
-        let is_doubtful = is_repeated || unlike >= OVERDUE;
+        let is_doubtful = is_repeated || mismatches >= OVERDUE;
         if is_doubtful && self.report.error.is_none() && self.compare.buckets.is_none() {
-            self.compare.buckets = Some(Doubt::default());
-            self.phase = Phase::Doubt;
+            self.compare.buckets = Some(CollisionCheck::default());
+            self.phase = Phase::CollisionCheck;
         } else {
             self.phase = Phase::Over;
             self.judge();
         }
     }
 
-    pub(super) fn poll_doubt(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+    pub(super) fn poll_collisions(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
         if let Some(output) = self.fetch_missing().or_else(|| self.give_surplus(store, bodies)) {
             return Some(output);
         }
-        let doubt = self.compare.buckets.as_mut().expect("this phase has one");
-        if !std::mem::replace(&mut doubt.is_asked, true) {
+        let check = self.compare.buckets.as_mut().expect("this phase has one");
+        if !std::mem::replace(&mut check.is_asked, true) {
             return Some(self.call(Asked::Digests, Request::Digests));
         }
-        if !doubt.is_read && !self.compare.is_turn_due {
-            doubt.is_read = doubt.ours.step(STEP, store);
+        if !check.is_read && !self.compare.is_turn_due {
+            check.is_read = check.ours.step(STEP, store);
             self.compare.is_turn_due = true;
             return Some(Output::Turn);
         }
-        if !self.calls.is_empty() || self.wanted.hashes() > 0 || !doubt.is_read {
+        if !self.calls.is_empty() || self.wanted.hashes() > 0 || !check.is_read {
             return None;
         }
-        let todo = doubt
+        let todo = check
             .todo
-            .get_or_insert_with(|| doubt.ours.differing(&doubt.theirs).take(BUCKETS_MAX).collect());
+            .get_or_insert_with(|| check.ours.differing(&check.theirs).take(BUCKETS_MAX).collect());
         match todo.pop_front() {
             Some(part) => Some(self.call(Asked::LeavesOf(part), Request::LeavesOf(part))),
             None => {
-                self.report.is_sifted = true;
+                self.report.checked_collisions = true;
                 self.phase = Phase::Over;
                 self.judge_leaves(store);
                 self.poll_output(store, bodies)
@@ -104,14 +106,14 @@ impl Session {
 
     /// The peer's digests came.
     pub(super) fn take_digests(&mut self, digests: Vec<ShortId>) {
-        if let Some(doubt) = &mut self.compare.buckets {
-            doubt.theirs = digests;
+        if let Some(check) = &mut self.compare.buckets {
+            check.theirs = digests;
         }
         self.verdict.note_leaves_owed();
     }
 
     /// It has none: its leaves tell, where they are few, or nothing else can be the reason.
-    pub(super) fn doubt_by_leaves(&mut self) {
+    pub(super) fn check_by_leaves(&mut self) {
         let is_steady = self.compare.past.told.is_some_and(|(_, root)| root == self.sizes.root);
         if is_steady || self.sizes.theirs <= limits::LEAVES_MAX as u64 {
             self.walk();
@@ -130,7 +132,7 @@ impl Session {
     ) {
         let is_of_bucket = leaves.iter().all(|leaf| part.has(leaf));
         if leaves.len() > limits::LEAVES_MAX || !is_of_bucket || !leaves.is_sorted() {
-            return self.shun("the peer's leaves are not those of a bucket".into());
+            return self.reject("the peer's leaves are not those of a bucket".into());
         }
         // A full page may not be all.
         let end = leaves.last().filter(|_| leaves.len() == limits::LEAVES_MAX);

@@ -1,4 +1,4 @@
-//! Who answered worthlessly, and how long to leave such a member alone.
+//! Who gave useless answers, and how long to leave such a member alone.
 //!
 //! In: how sessions of anti-entropy ended. Out: whether rounds pass a member by. Never: forgets
 //! somebody because it went and came back, keeps more than a cluster's members.
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::base::{Moment, NodeId, limits};
 
-/// The first worthless session costs so long; each one that follows twice as long.
+/// The first useless session costs so long; each one that follows twice as long.
 const FIRST: Duration = Duration::from_secs(60);
 /// After so many the time grows no longer: about an hour.
 const DOUBLINGS_MAX: u32 = 6;
@@ -17,7 +17,7 @@ const DOUBLINGS_MAX: u32 = 6;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Outcome {
     /// The peer's answers were false or led nowhere.
-    pub is_worthless: bool,
+    pub is_useless: bool,
     /// It did all that was to be done.
     pub is_whole: bool,
     /// Assertions the peer held before, by what it said.
@@ -28,7 +28,7 @@ pub struct Outcome {
 
 /// Members by what they are worth.
 #[derive(Debug, Default)]
-pub(super) struct Shunned {
+pub(super) struct BackedOff {
     records: BTreeMap<NodeId, Record>,
 }
 
@@ -41,7 +41,7 @@ struct Record {
     held: u64,
 }
 
-impl Shunned {
+impl BackedOff {
     /// A session ended. One that was worth something makes up for all before.
     ///
     /// Who has less than half of what it had is given all again, and then left alone as well: a
@@ -57,7 +57,7 @@ impl Shunned {
         if outcome.is_whole {
             record.held = outcome.held.saturating_add(outcome.sent);
         }
-        if !outcome.is_worthless && !has_shrunk {
+        if !outcome.is_useless && !has_shrunk {
             record.strikes = 0;
             record.until = Moment(0);
             return;
@@ -87,51 +87,51 @@ mod tests {
         NodeId(bytes)
     }
 
-    fn ended(is_worthless: bool) -> Outcome {
-        Outcome { is_worthless, is_whole: !is_worthless, held: 0, sent: 0 }
+    fn ended(is_useless: bool) -> Outcome {
+        Outcome { is_useless, is_whole: !is_useless, held: 0, sent: 0 }
     }
 
     #[test]
     fn each_lie_costs_twice_the_one_before_up_to_an_hour() {
-        let (mut shunned, liar) = (Shunned::default(), node(1));
+        let (mut backed_off, liar) = (BackedOff::default(), node(1));
         let mut now = Moment(0);
         for minutes in [1, 2, 4, 8, 16, 32, 64, 64, 64] {
-            assert!(!shunned.has(now, liar));
-            shunned.handle_synced(now, liar, ended(true));
+            assert!(!backed_off.has(now, liar));
+            backed_off.handle_synced(now, liar, ended(true));
             let end = now + Duration::from_secs(60 * minutes);
-            assert!(shunned.has(Moment(end.0 - 1), liar), "{minutes}");
+            assert!(backed_off.has(Moment(end.0 - 1), liar), "{minutes}");
             now = end;
         }
-        shunned.handle_synced(now, liar, ended(true));
-        assert_eq!((shunned.count(now), shunned.has(now, node(2))), (1, false));
-        shunned.handle_synced(now, liar, ended(false));
-        assert_eq!((shunned.count(now), shunned.has(now, liar)), (0, false));
-        shunned.handle_synced(now, liar, ended(true));
-        assert!(!shunned.has(now + FIRST, liar), "it begins anew");
+        backed_off.handle_synced(now, liar, ended(true));
+        assert_eq!((backed_off.count(now), backed_off.has(now, node(2))), (1, false));
+        backed_off.handle_synced(now, liar, ended(false));
+        assert_eq!((backed_off.count(now), backed_off.has(now, liar)), (0, false));
+        backed_off.handle_synced(now, liar, ended(true));
+        assert!(!backed_off.has(now + FIRST, liar), "it begins anew");
     }
 
     #[test]
     fn who_wants_everything_again_and_again_has_to_wait() {
-        let (mut shunned, liar) = (Shunned::default(), node(1));
-        let gave = |held, sent| Outcome { is_worthless: false, is_whole: true, held, sent };
-        shunned.handle_synced(Moment(0), liar, gave(0, 1000));
-        assert!(!shunned.has(Moment(0), liar), "it is new");
-        shunned.handle_synced(Moment(1), liar, gave(600, 400));
-        assert!(!shunned.has(Moment(1), liar), "it may have counted some twice");
-        shunned.handle_synced(Moment(2), liar, gave(0, 1000));
-        assert!(shunned.has(Moment(2), liar));
-        shunned.handle_synced(Moment(3) + FIRST, liar, gave(499, 501));
-        assert!(shunned.has(Moment(4) + FIRST * 2, liar));
+        let (mut backed_off, liar) = (BackedOff::default(), node(1));
+        let gave = |held, sent| Outcome { is_useless: false, is_whole: true, held, sent };
+        backed_off.handle_synced(Moment(0), liar, gave(0, 1000));
+        assert!(!backed_off.has(Moment(0), liar), "it is new");
+        backed_off.handle_synced(Moment(1), liar, gave(600, 400));
+        assert!(!backed_off.has(Moment(1), liar), "it may have counted some twice");
+        backed_off.handle_synced(Moment(2), liar, gave(0, 1000));
+        assert!(backed_off.has(Moment(2), liar));
+        backed_off.handle_synced(Moment(3) + FIRST, liar, gave(499, 501));
+        assert!(backed_off.has(Moment(4) + FIRST * 2, liar));
     }
 
     #[test]
     fn it_is_about_no_more_than_a_clusters_members() {
-        let mut shunned = Shunned::default();
+        let mut backed_off = BackedOff::default();
         for number in 0..=limits::MEMBERS_MAX {
             let number = u16::try_from(number).expect("a few thousand");
-            shunned.handle_synced(Moment(u64::from(number)), node(number), ended(true));
+            backed_off.handle_synced(Moment(u64::from(number)), node(number), ended(true));
         }
-        assert_eq!(shunned.records.len(), limits::MEMBERS_MAX);
-        assert!(!shunned.has(Moment(0), node(0)), "the one that was over first");
+        assert_eq!(backed_off.records.len(), limits::MEMBERS_MAX);
+        assert!(!backed_off.has(Moment(0), node(0)), "the one that was over first");
     }
 }
