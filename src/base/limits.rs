@@ -201,8 +201,8 @@ pub const CHECKS_PER_INTERVAL: u64 = 256;
 pub const CHECKS_BURST: u64 = 768;
 /// Objections of a node to what is said of it in a probe interval: each of the few nodes that are
 /// cut off from it at a time needs one.
-pub const OBJECTIONS_MAX: u32 = 20;
-/// An incarnation is Unix milliseconds and some objections: this is the year 10889.
+pub const REFUTATIONS_MAX: u32 = 20;
+/// An incarnation is Unix milliseconds and some refutations: this is the year 10889.
 pub const INCARNATION_MAX: u64 = 1 << 48;
 /// How far ahead of this node's a Lamport time may be: a node's moves by some thousands a second at
 /// most.

@@ -91,7 +91,7 @@ impl Swim {
             self.outbox.push_back(Output::Event(event));
         } else {
             // If it is an earlier life, whoever mixes the two up follows the later one.
-            self.object(now, self.me.incarnation);
+            self.refute(now, self.me.incarnation);
         }
     }
 

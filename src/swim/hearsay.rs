@@ -236,7 +236,7 @@ impl Swim {
         !(update.beats(news) || is_far_behind || is_suspect)
     }
 
-    /// Pings a node, with what is said of it, so that it can object.
+    /// Pings a node, with what is said of it, so that it can refute it.
     fn ask(&mut self, now: Moment, node: NodeId, address: String) {
         let Some(mut check) = self.checks.about.remove(&node) else { return };
         self.checks.waiting.remove(&(check.rank, check.due, node));

@@ -14,9 +14,9 @@ use crate::base::{Moment, NodeId};
 pub enum State {
     /// It answers, or somebody says that it does.
     Alive,
-    /// It did not answer; it may still object.
+    /// It did not answer; it may still refute that.
     Suspect,
-    /// It did not object in time.
+    /// It did not refute it in time.
     Dead,
     /// It said that it goes.
     Left,
@@ -60,7 +60,7 @@ pub struct Update {
     pub state: State,
     /// The Lamport time of whoever made the news.
     pub lamport: u64,
-    /// The member's own count of its lives and objections; only the member itself raises it.
+    /// The member's own count of its lives and refutations; only the member itself raises it.
     pub incarnation: u64,
 }
 

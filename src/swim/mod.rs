@@ -121,7 +121,7 @@ pub struct Stats {
     pub probes: u64,
     /// Probes that had no answer, direct or by others.
     pub failed: u64,
-    /// Times this node had to object to its own death.
+    /// Times this node had to refute its own death.
     pub refuted: u64,
     /// What was refused of updates: what cannot be true, members for which there is no room.
     pub refused: u64,
@@ -144,10 +144,10 @@ pub struct Swim {
     probes: Probes,
     seeds: Seeds,
     /// Lifeguard's local health: 0 is well; each step makes this node slower to judge.
-    unhealth: u32,
+    local_health: u32,
     duplicate: Option<Duplicate>,
     /// When this node first objected within a probe interval, and how often since.
-    objections: (Moment, u32),
+    refutations: (Moment, u32),
     random: Random,
     outbox: VecDeque<Output>,
     stats: Stats,
@@ -155,7 +155,7 @@ pub struct Swim {
 }
 
 /// Local health is at most this bad.
-const UNHEALTH_MAX: u32 = 8;
+const LOCAL_HEALTH_MAX: u32 = 8;
 /// Steps that a member's incarnation may be ahead of what it says itself. Within them the higher
 /// one stands, and the member catches up; a few refutations may be under way at a time. Beyond them
 /// its own answer stands: its clock was set back, or the other one was made up.
@@ -167,7 +167,7 @@ impl Swim {
     /// A node alone. Its incarnation has to be higher than in its life before; Unix milliseconds
     /// are.
     pub fn new(config: Config, mut me: Update, seed: u64, now: Moment) -> Swim {
-        // A clock that is beside itself leaves room for objections all the same.
+        // A clock that is beside itself leaves room for refutations all the same.
         me.incarnation = me.incarnation.min(limits::INCARNATION_MAX / 2);
         let mut random = Random::new(seed);
         let first = now + config.probe_interval.mul_f64(random.fraction());
@@ -183,9 +183,9 @@ impl Swim {
             next_burst: None,
             probes: Probes::new(first),
             seeds: Seeds::default(),
-            unhealth: 0,
+            local_health: 0,
             duplicate: None,
-            objections: (Moment::ZERO, 0),
+            refutations: (Moment::ZERO, 0),
             random,
             outbox: VecDeque::new(),
             stats: Stats::default(),
@@ -230,7 +230,7 @@ impl Swim {
         self.handle_answer(now, &probe.address, ack);
         let is_it = probe.target == Some(node);
         match probe.purpose {
-            Purpose::Judge if is_it => self.unhealth = self.unhealth.saturating_sub(1),
+            Purpose::Judge if is_it => self.local_health = self.local_health.saturating_sub(1),
             // Another node has the address now: the one that was meant is gone from there.
             Purpose::Judge => self.probe_failed(now, probe, Failure::Refused),
             Purpose::Check => self.check_failed(now, &probe, Failure::Refused),
@@ -344,10 +344,10 @@ impl Swim {
         self.start_checks(now);
         for target in self.probes.take_unreached(now) {
             self.stats.failed += 1;
-            self.unhealth = (self.unhealth + 1).min(UNHEALTH_MAX);
+            self.local_health = (self.local_health + 1).min(LOCAL_HEALTH_MAX);
             self.suspect(now, target, false);
         }
-        self.bury(now);
+        self.declare_dead(now);
         self.ping_seeds(now);
         self.ping_duplicate(now);
         if self.probes.next_turn <= now {

@@ -1,11 +1,11 @@
-//! What news does: members suspected, believed dead, back again; objections to one's own death.
+//! What news does: members suspected, believed dead, back again; refutations to one's own death.
 //!
 //! In: updates of others. Out: members in a new state, rumors, hearsay that needs proof. Never:
 //! lets anybody but the member itself move its incarnation by more than a step.
 
 use super::member::{Member, State, Update, Weight};
 use super::suspicion::Suspicion;
-use super::{Event, Output, STEPS_MAX, Swim, UNHEALTH_MAX};
+use super::{Event, LOCAL_HEALTH_MAX, Output, STEPS_MAX, Swim};
 use crate::base::{Moment, NodeId, limits};
 
 /// Members that ask a new suspect themselves, of all that hear of the suspicion.
@@ -55,20 +55,20 @@ impl Swim {
         match update.incarnation.checked_sub(self.me.incarnation) {
             None => {}
             Some(ahead) if ahead > STEPS_MAX => self.stats.refused += 1,
-            Some(_) => self.object(now, update.incarnation),
+            Some(_) => self.refute(now, update.incarnation),
         }
     }
 
-    pub(super) fn object(&mut self, now: Moment, incarnation: u64) {
-        if now.since(self.objections.0) >= self.config.probe_interval {
-            self.objections = (now, 0);
-            self.unhealth = (self.unhealth + 1).min(UNHEALTH_MAX);
+    pub(super) fn refute(&mut self, now: Moment, incarnation: u64) {
+        if now.since(self.refutations.0) >= self.config.probe_interval {
+            self.refutations = (now, 0);
+            self.local_health = (self.local_health + 1).min(LOCAL_HEALTH_MAX);
         }
-        if self.objections.1 >= limits::OBJECTIONS_MAX {
+        if self.refutations.1 >= limits::REFUTATIONS_MAX {
             self.stats.refused += 1;
             return;
         }
-        self.objections.1 += 1;
+        self.refutations.1 += 1;
         self.me.incarnation = (incarnation + 1).min(limits::INCARNATION_MAX);
         self.me.lamport = self.me.lamport.saturating_add(1);
         self.stats.refuted += 1;

@@ -363,7 +363,7 @@ impl Swim {
 
     /// A turn's length; longer while this node itself is slow.
     fn patience(&self) -> Duration {
-        self.config.probe_interval * (1 + self.unhealth)
+        self.config.probe_interval * (1 + self.local_health)
     }
 
     /// Some of those who take part, any: the order of probes is shuffled anew for every round.

@@ -1,4 +1,4 @@
-//! Suspects, and how long they have to object: shorter with each independent confirmation
+//! Suspects, and how long they have to refute that: shorter with each independent confirmation
 //! (Lifeguard, section IV.B).
 //!
 //! In: silence and refusals, accusations by others, time. Out: members suspected, believed dead,
@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::member::State;
-use super::{Event, Output, Swim, UNHEALTH_MAX, scale};
+use super::{Event, LOCAL_HEALTH_MAX, Output, Swim, scale};
 use crate::base::exact::log2;
 use crate::base::{Moment, NodeId};
 
@@ -73,7 +73,7 @@ impl Suspicion {
         is_news
     }
 
-    /// This node's own accusation counts once, and leaves time to object to it; false if it did, or
+    /// This node's own accusation counts once, and leaves time to refute it; false if it did, or
     /// enough are.
     fn accuse(&mut self, now: Moment, lamport: u64) -> bool {
         if std::mem::replace(&mut self.is_own, true) {
@@ -88,7 +88,7 @@ impl Suspicion {
         self.is_own || self.is_silent
     }
 
-    /// When this node checks for itself whether the member answers: late enough for an objection to
+    /// When this node checks for itself whether the member answers: late enough for a refutation to
     /// have come, and before others can have declared it dead.
     pub(super) fn check_at(&self) -> Moment {
         Moment(self.began.0 + self.shortest / 2)
@@ -146,7 +146,7 @@ impl Swim {
             self.tell_of(now, target, None);
         }
         if !is_certain {
-            // It hears what is held against it, and may object, until it is called dead.
+            // It hears what is held against it, and may refute it, until it is called dead.
             self.probe(now, target);
         }
     }
@@ -160,14 +160,14 @@ impl Swim {
     }
 
     /// Suspects whose time is over are dead; whom this node knows by hearsay only, it asks first.
-    pub(super) fn bury(&mut self, now: Moment) {
+    pub(super) fn declare_dead(&mut self, now: Moment) {
         let (mut over, mut heard_of) = (Vec::new(), Vec::new());
         let due = self.suspicions.iter().filter(|(_, it)| it.deadline <= now);
         let due: Vec<(NodeId, bool)> =
             due.map(|(node, _)| (*node, self.is_calling(now, *node))).collect();
         for (node, is_calling) in due {
             let Some(suspicion) = self.suspicions.get_mut(&node) else { continue };
-            // One that calls has heard of it by now, or does at its next call, and objects.
+            // One that calls has heard of it by now, or does at its next call, and refutes it.
             if suspicion.is_own && !is_calling {
                 over.push(node);
             } else {
@@ -223,7 +223,7 @@ impl Swim {
         if !self.next_deadline().is_some_and(is_late) {
             return;
         }
-        self.unhealth = (self.unhealth + 1).min(UNHEALTH_MAX);
+        self.local_health = (self.local_health + 1).min(LOCAL_HEALTH_MAX);
         self.probes.postpone(now + interval / 2);
         for suspicion in self.suspicions.values_mut() {
             suspicion.extend(now);

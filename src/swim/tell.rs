@@ -21,7 +21,7 @@ impl Swim {
     /// News for a message to `to`, as a call on another's behalf carries it.
     pub fn news_for(&mut self, to: Option<NodeId>) -> Vec<Update> {
         let mut news = vec![self.me.clone()];
-        // What is held against somebody, it hears first of all, so that it can object.
+        // What is held against somebody, it hears first of all, so that it can refute it.
         let is_accused =
             |node: &NodeId| self.suspicions.contains_key(node) || self.gone.contains(node);
         let accused = to.filter(is_accused).and_then(|node| self.members.get(&node));

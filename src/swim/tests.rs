@@ -288,7 +288,7 @@ fn a_silent_member_is_dead_for_all_and_nobody_else_is() {
 }
 
 #[test]
-fn a_suspect_that_lives_objects() {
+fn a_suspect_that_lives_refutes_it() {
     let mut world = World::new(8, 3);
     world.link = |from, to| from != 5 && to != 5;
     let is_it = |news: &Update| news.node == id(5) && news.state == State::Suspect;

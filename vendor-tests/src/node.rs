@@ -42,6 +42,10 @@ pub struct Node {
     pub rpc: SocketAddr,
 }
 
+/// Nodes that run alone at first are of one cluster by it: an id of its own, which each would make
+/// otherwise, keeps them apart.
+pub const ONE_CLUSTER: (&str, &str) = ("STEMEDB_CLUSTER_ID", "c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1");
+
 impl Node {
     /// A node with an empty data directory; settings are pairs such as `("STEMEDB_SEEDS", "...")`.
     pub fn start(settings: &[(&str, &str)]) -> Node {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use vendor_tests::api;
 use vendor_tests::claims::{claim, fill, opaque};
 use vendor_tests::faults::Faults;
-use vendor_tests::node::{Node, command};
+use vendor_tests::node::{Node, ONE_CLUSTER, command};
 use vendor_tests::set;
 use vendor_tests::wait::until;
 
@@ -48,12 +48,12 @@ async fn stopped_with(count: u64, settings: &[(&str, &str)]) -> Node {
 
 #[tokio::test]
 async fn a_log_that_was_cut_is_damaged_and_comes_back_by_the_names_in_the_index() {
-    let peer = Node::start(&[("STEMEDB_DURABILITY", "eventual")]);
+    let peer = Node::start(&[ONE_CLUSTER, ("STEMEDB_DURABILITY", "eventual")]);
     fill(&peer.client().await, (0..INDEXED).map(opaque)).await;
     let whole = peer.root().await;
     let seed = peer.rpc.to_string();
     // Nobody compares sets here: what comes back was asked for by its hash.
-    let node = stopped(&[("STEMEDB_SCRUB_RATE", "off")]).await;
+    let node = stopped(&[ONE_CLUSTER, ("STEMEDB_SCRUB_RATE", "off")]).await;
     let file = File::options().write(true).open(segment(&node)).expect("a segment");
     let length = file.metadata().expect("it is there").len();
     file.set_len(length - 40_000).expect("cut");
@@ -77,7 +77,8 @@ async fn a_log_that_was_cut_is_damaged_and_comes_back_by_the_names_in_the_index(
     let (code, _, why) = run(&["export", &url]);
     assert!(code == 1 && why.contains("not all"), "{code}: {why}");
 
-    let mut node = node.restart_with(&[("STEMEDB_SEEDS", &seed), ("STEMEDB_SCRUB_RATE", "off")]);
+    let settings = [ONE_CLUSTER, ("STEMEDB_SEEDS", &*seed), ("STEMEDB_SCRUB_RATE", "off")];
+    let mut node = node.restart_with(&settings);
     until("it is whole again", async || node.root().await == whole).await;
     until("and says so", async || node.get("/v1/health").await["status"] == "ok").await;
     assert!(node.stop().success());

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use vendor_tests::claims::{claim, fetch_all, fill, large, opaque};
-use vendor_tests::node::Node;
+use vendor_tests::node::{Node, ONE_CLUSTER};
 use vendor_tests::set::{self, Hash};
 use vendor_tests::wait::until;
 
 #[tokio::test]
 async fn two_nodes_are_level_after_one_run() {
-    let one = Node::start(&[]);
-    let two = Node::start(&[]);
+    let one = Node::start(&[ONE_CLUSTER]);
+    let two = Node::start(&[ONE_CLUSTER]);
     let mut all: BTreeSet<Hash> = BTreeSet::new();
     for number in 0..120 {
         all.insert(one.assert(&claim(number)).await);
@@ -22,7 +22,7 @@ async fn two_nodes_are_level_after_one_run() {
     all.extend(fill(&two.client().await, (200..500).map(opaque)).await);
     assert_ne!(one.root().await, two.root().await);
 
-    let two = two.restart_with(&[("STEMEDB_SEEDS", &one.rpc.to_string())]);
+    let two = two.restart_with(&[ONE_CLUSTER, ("STEMEDB_SEEDS", &one.rpc.to_string())]);
     let peers = two.sync().await;
     assert!(peers.len() == 1 && peers[0]["error"].is_null(), "{peers:?}");
     assert_eq!((&peers[0]["received"], &peers[0]["sent"]), (&(80 + 200).into(), &280.into()));

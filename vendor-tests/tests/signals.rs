@@ -9,7 +9,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Request};
 use vendor_tests::api;
 use vendor_tests::claims::claim;
-use vendor_tests::node::Node;
+use vendor_tests::node::{Node, ONE_CLUSTER};
 use vendor_tests::pb::PingRequest;
 use vendor_tests::wait::until;
 
@@ -139,7 +139,7 @@ async fn a_hang_up_takes_the_cluster_key_from_its_file_and_sets_are_compared_und
     const SHARED: u64 = 600;
     let files = Files::new();
     let key = files.put("key", "correct-horse");
-    let one = Node::start(&[("STEMEDB_CLUSTER_KEY_FILE", &key)]);
+    let one = Node::start(&[ONE_CLUSTER, ("STEMEDB_CLUSTER_KEY_FILE", &key)]);
     let seeds = one.rpc.to_string();
     let two = Node::start(&[("STEMEDB_CLUSTER_KEY_FILE", &key), ("STEMEDB_SEEDS", &seeds)]);
     for number in 0..SHARED {
@@ -161,11 +161,12 @@ async fn a_hang_up_takes_the_cluster_key_from_its_file_and_sets_are_compared_und
     until("they talk again", async || error().await.is_null()).await;
 
     // One that was started with the key finds out what differs for the price of the difference.
-    let three = Node::start(&[("STEMEDB_CLUSTER_KEY", "battery-staple")]);
+    let three = Node::start(&[ONE_CLUSTER, ("STEMEDB_CLUSTER_KEY", "battery-staple")]);
     for number in 0..SHARED + 10 {
         three.assert(&claim(number)).await;
     }
-    let settings = [("STEMEDB_CLUSTER_KEY", "battery-staple"), ("STEMEDB_SEEDS", &*seeds)];
+    let settings =
+        [ONE_CLUSTER, ("STEMEDB_CLUSTER_KEY", "battery-staple"), ("STEMEDB_SEEDS", &*seeds)];
     let three = three.restart_with(&settings);
     let report = three.sync().await[0].clone();
     assert!(report["error"].is_null() && report["sent"] == 10, "{report}");

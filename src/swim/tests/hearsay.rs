@@ -150,10 +150,10 @@ fn a_node_objects_to_what_may_be_and_to_nothing_else() {
     // A thousand in one message move it by so many at most.
     let many = (0..1000).map(|step| said(0, State::Suspect, me + 17 + step)).collect();
     forge(&mut swim, now, many);
-    assert!(swim.stats().refuted <= u64::from(limits::OBJECTIONS_MAX));
+    assert!(swim.stats().refuted <= u64::from(limits::REFUTATIONS_MAX));
     let wild = Update { incarnation: u64::MAX, ..alive(0, 1) };
     let swim = Swim::new(config(), wild, 1, now);
-    assert!(swim.me().incarnation < limits::INCARNATION_MAX, "room to object");
+    assert!(swim.me().incarnation < limits::INCARNATION_MAX, "room to refute it");
 }
 
 #[test]
