@@ -30,7 +30,7 @@ pub fn back_up(dir: &Path, target: &Path) -> Result<Verdict, Fault> {
         set_cluster_id(target, id)?;
     }
     let recovered = recover(&log, false, |committed| scan.see(&committed))?;
-    let verdict = scan.finish(&recovered)?;
+    let verdict = scan.finish(&recovered, Some(target))?;
     Ok(Verdict { text: tell(dir, target, &copied) + &verdict.text, ..verdict })
 }
 

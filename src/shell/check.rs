@@ -48,7 +48,7 @@ pub fn check(dir: &Path) -> Verdict {
         );
     }
     let recovered = disk::recover(&dir.join("log"), false, |committed| scan.see(&committed));
-    let verdict = recovered.and_then(|recovered| scan.finish(&recovered));
+    let verdict = recovered.and_then(|recovered| scan.finish(&recovered, None));
     verdict.unwrap_or_else(|fault| Verdict { text: format!("{fault}\n"), code: UNREADABLE })
 }
 
@@ -80,8 +80,13 @@ impl Scan<'_> {
         self.seen.push(front(&sealed.digest()));
     }
 
-    /// After the last one.
-    pub(super) fn finish(mut self, recovered: &Recovered) -> Result<Verdict, Fault> {
+    /// After the last one. Records that are lost are listed in the directory `copy`, where the log
+    /// was read from one: nothing else there would tell of them.
+    pub(super) fn finish(
+        mut self,
+        recovered: &Recovered,
+        copy: Option<&Path>,
+    ) -> Result<Verdict, Fault> {
         let records = self.seen.len();
         self.seen.sort_unstable();
         self.seen.dedup();
@@ -91,9 +96,14 @@ impl Scan<'_> {
         let named = recovered.damages_told.iter().filter_map(|damage| damage.digest);
         let named: BTreeSet<Digest> = named.collect();
         let is_told = |digest: &Digest| is_here(digest) || named.contains(digest);
-        let mut see = |digest: &Digest, at| counts.lost(digest, at);
-        let found = disk::find_missing(self.dir, self.evidence.as_ref(), &is_told, &mut see);
-        found.map_err(|error| Fault::new("reading what was lost in", self.dir, error))?;
+        let find = |see: &mut dyn FnMut(&Digest, Position)| {
+            let found = disk::find_missing(self.dir, self.evidence.as_ref(), &is_told, see);
+            found.map_err(|error| Fault::new("reading what was lost in", self.dir, error))
+        };
+        find(&mut |digest, at| counts.lost(digest, at))?;
+        if let Some(copy) = copy.filter(|_| counts.lost > 0) {
+            disk::list_missing(copy, find)?;
+        }
         Ok(counts.verdict(self.dir, recovered, is_here))
     }
 }

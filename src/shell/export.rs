@@ -98,7 +98,7 @@ fn from_directory(dir: &Path, lines: &mut Lines) -> Result<Option<String>, End> 
         scan.see(&committed);
         lines.put(&answer::assertion(committed.sealed(), now));
     });
-    let verdict = recovered.and_then(|recovered| scan.finish(&recovered));
+    let verdict = recovered.and_then(|recovered| scan.finish(&recovered, None));
     let verdict = verdict.map_err(|fault| End::Directory(fault.to_string()))?;
     Ok((verdict.code != check::WHOLE).then(|| verdict.summary().to_owned()))
 }
@@ -161,7 +161,8 @@ async fn from_node(
             let damaged = health().await.map_err(fail)?.damaged_count;
             let short = before.saturating_sub(lines.count);
             return Ok((damaged > 0 || short > 0).then(|| {
-                format!("{damaged} damages of the node's log, {short} fewer than it said it had")
+                let short = format!("{short} assertions fewer than it said it had");
+                format!("{damaged} damaged records in the node's log, {short}")
             }));
         }
         cursor = rest.next_cursor;

@@ -237,6 +237,28 @@ async fn whoever_copies_or_exports_a_damaged_node_is_told() {
 }
 
 #[tokio::test]
+async fn a_backup_is_as_damaged_as_its_original() {
+    for length in [0, 5_000] {
+        let place = tempfile::tempdir().expect("a temp dir");
+        let node = stopped_with(200, &[]).await;
+        let file = File::options().write(true).open(segment(&node)).expect("a segment");
+        file.set_len(length).expect("cut");
+        let copy = place.path().join("copy");
+        let (code, said, _) = run(&["backup", path(node.dir()), path(&copy)]);
+        assert_eq!(code, 1, "{said}");
+        let (again, told, _) = run(&["check", path(&copy)]);
+        assert!(again == 1 && told.contains("was here and is lost"), "{again}: {told}");
+        let started = Node::start(&[("STEMEDB_DATA_DIR", path(&copy))]);
+        let health = started.get("/v1/health").await;
+        let lost = 200 - health["assertions_count"].as_u64().expect("a number");
+        assert_eq!(
+            (&health["status"], &health["damaged_count"]),
+            (&"damaged".into(), &lost.into())
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_head_is_said_under_a_running_node_and_made_anew_by_a_start() {
     let mut node = Node::start(&[("STEMEDB_SCRUB_RATE", "1G")]);
     for number in 0..5 {

@@ -157,6 +157,14 @@ impl Lost {
     }
 }
 
+/// Writes the list of records that a directory's log lacks, as `find` shows them.
+pub fn list_missing(
+    dir: &Path,
+    find: impl FnOnce(&mut dyn FnMut(&Digest, Position)) -> Result<bool, Fault>,
+) -> Result<(), Fault> {
+    write_list(&list(dir), find)
+}
+
 /// The list of records that an earlier start missed: a line each, hash and position.
 fn list(dir: &Path) -> PathBuf {
     dir.join("lost")

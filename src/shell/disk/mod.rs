@@ -32,7 +32,7 @@ pub use directory::{
     Directory, cluster_id, holder, keep_cluster_id, node_id, random_id, set_cluster_id,
     sync_directory,
 };
-pub use evidence::{Evidence, find_missing};
+pub use evidence::{Evidence, find_missing, list_missing};
 pub use failure::{Failure, obstacle};
 pub use indexer::Indexer;
 pub use reader::Reader;
