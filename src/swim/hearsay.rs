@@ -39,6 +39,9 @@ impl Rank {
     }
 }
 
+/// Introductions in vain after which an operator is to hear of it.
+const VAIN_TOLD: u32 = 3;
+
 /// Hearsay of one node.
 #[derive(Debug)]
 pub(super) struct Check {
@@ -51,8 +54,8 @@ pub(super) struct Check {
     due: Moment,
     /// Where a ping is under way.
     asked: Option<String>,
-    /// Its introduction was in vain, and this node's operator has heard of it.
-    is_told: bool,
+    /// How often it introduced itself and did not answer.
+    vain: u32,
 }
 
 /// All hearsay that waits for proof.
@@ -155,7 +158,7 @@ impl Swim {
     pub(super) fn check(&mut self, now: Moment, update: Update, is_introduced: bool) {
         let node = update.node;
         let (mut rank, mut due, mut heard) = (Rank::Member, now, now);
-        let (mut is_newcomer, mut is_told) = (false, false);
+        let (mut is_newcomer, mut vain) = (false, 0);
         match self.members.get(&node) {
             Some(member) => {
                 let pause = self.config.probe_interval / CHECKS_OF_ONE;
@@ -172,14 +175,14 @@ impl Swim {
                 check.update = update;
                 return;
             }
-            (is_newcomer, is_told) = (check.is_newcomer, check.is_told);
+            (is_newcomer, vain) = (check.is_newcomer, check.vain);
             heard = if is_introduced { now } else { check.heard };
             due = if is_introduced { now } else { due.min(check.due) };
         } else if rank != Rank::Member && !self.checks.make_room(rank) {
             self.stats.refused += 1;
             return;
         }
-        let check = Check { update, rank, is_newcomer, heard, due, asked: None, is_told };
+        let check = Check { update, rank, is_newcomer, heard, due, asked: None, vain };
         self.checks.insert(node, check);
         self.start_checks(now);
     }
@@ -198,8 +201,8 @@ impl Swim {
         let (Some(suspicion), Some(member)) = (suspicion, self.members.get(&node)) else { return };
         if !self.checks.about.contains_key(&node) {
             let (update, due) = (member.news.clone(), suspicion.check_at());
-            let (rank, is_newcomer, asked, is_told) = (Rank::Member, false, None, false);
-            let check = Check { update, rank, is_newcomer, heard: now, due, asked, is_told };
+            let (rank, is_newcomer, asked, vain) = (Rank::Member, false, None, 0);
+            let check = Check { update, rank, is_newcomer, heard: now, due, asked, vain };
             self.checks.insert(node, check);
         }
     }
@@ -299,9 +302,9 @@ impl Swim {
     fn check_elsewhere(&mut self, now: Moment, word: Update) {
         let (node, address) = (word.node, word.rpc_addr.clone());
         if !self.checks.about.contains_key(&node) {
-            let (rank, is_newcomer, asked, is_told) = (Rank::Member, false, None, false);
+            let (rank, is_newcomer, asked, vain) = (Rank::Member, false, None, 0);
             let (update, heard, due) = (word, now, now);
-            let check = Check { update, rank, is_newcomer, heard, due, asked, is_told };
+            let check = Check { update, rank, is_newcomer, heard, due, asked, vain };
             self.checks.insert(node, check);
             self.ask(now, node, address);
         }
@@ -387,7 +390,9 @@ impl Swim {
         }
         let Some(member) = self.members.get(&node) else {
             let Some(mut check) = self.checks.about.remove(&node) else { return };
-            if check.rank == Rank::Introduced && !std::mem::replace(&mut check.is_told, true) {
+            // One that starts may refuse the first pings: it waits for its seeds.
+            check.vain += u32::from(check.rank == Rank::Introduced);
+            if check.rank == Rank::Introduced && check.vain == VAIN_TOLD {
                 let event = Event::Unanswered(node, check.update.rpc_addr.clone());
                 self.outbox.push_back(Output::Event(event));
             }
