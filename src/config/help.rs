@@ -133,7 +133,8 @@ Examples:
   stemedb-edge backup /var/lib/stemedb /mnt/usb/stemedb-monday
   stemedb-edge check /mnt/usb/stemedb-monday
 
-Exit codes: 0 the copy is whole and durable, 1 there is none, 2 the command line is wrong.
+Exit codes: 0 the copy is whole and durable, 1 there is none, or it is as damaged as its original,
+2 the command line is wrong.
 ";
 
 const ADOPT_CLUSTER: &str = "\
@@ -192,7 +193,8 @@ Options:
 
 Members are asked for their roots one by one; equal roots are equal sets.
 
-Exit codes: 0 it answered, 1 it did not, 2 the command line is wrong.
+Exit codes: 0 it answered and all is well, 1 it did not answer, or a node is damaged, takes no
+claims, shares its id with another or has not joined, 2 the command line is wrong.
 ";
 
 const DEMO: &str = "\

@@ -39,10 +39,10 @@ pub(super) fn log_event(event: ClockEvent, wall: Wall) {
             let name =
                 peer.map_or_else(|| "a caller that is no member".into(), |it| it.to_string());
             let (by, way) =
-                (span(ahead.unsigned_abs()), if ahead > 0 { "ahead" } else { "behind" });
+                (span(ahead.unsigned_abs()), if ahead > 0 { "ahead of" } else { "behind" });
             let allowed = limits::HLC_DRIFT_MAX.as_secs();
             let line = format_args!(
-                "the clock of {name} is {by} {way} of this node's, {allowed} s are allowed: one \
+                "the clock of {name} is {by} {way} this node's, {allowed} s are allowed: one \
                  of them is wrong; claims are taken all the same"
             );
             log_limit::warn((module_path!(), &name, "clocks far apart"), line);

@@ -144,6 +144,8 @@ impl Membership {
             _ if peer.is_refused() => {
                 "refuses connections: nothing listens there; seeds are gRPC ports, by default 18182"
             }
+            // The peer speaks of itself as this node.
+            Code::FailedPrecondition => &format!("answers: \"{}\"", status.message),
             _ => &status.message,
         };
         warn_of_seed(name, &format!("{place}{why}"));
@@ -368,7 +370,7 @@ async fn ping_twice(
 
 /// Once a minute for each seed.
 fn warn_of_seed(name: &str, why: &str) {
-    let line = format_args!("seed {name} {why}");
+    let line = format_args!("seed {name}: {why}");
     log_limit::warn((module_path!(), name, "unreached seeds"), line);
 }
 

@@ -95,7 +95,7 @@ impl Health {
         };
         let duplicate = (!self.duplicate_node_id.is_empty()).then(|| {
             let at = foreign::shown(&self.duplicate_node_id);
-            format!("another live node, at {at}, has the same DUPLICATE node id")
+            format!("DUPLICATE node id: another live node, at {at}, has it as well")
         });
         let alone =
             (!self.joined).then(|| "it has NOT JOINED: it reached none of its seeds".to_owned());
@@ -302,7 +302,7 @@ mod tests {
         let troubles = "bbbbbbbbbbbb does not answer: no\\n\\u{1b}[2Jroots: equal\n\
             aaaaaaaaaaaa: its log is DAMAGED: 2 records or heads\n\
             aaaaaaaaaaaa: its disk is READ-ONLY, it takes no claims\n\
-            aaaaaaaaaaaa: another live node, at c:1, has the same DUPLICATE node id\n\
+            aaaaaaaaaaaa: DUPLICATE node id: another live node, at c:1, has it as well\n\
             aaaaaaaaaaaa: it has NOT JOINED: it reached none of its seeds\n\
             cluster: abc\nroots: not compared, fewer than two nodes answered\n";
         assert!(text.contains(troubles), "{text}");

@@ -29,12 +29,12 @@ async fn a_seed_that_cannot_be_reached_is_named_with_the_reason() {
     let (http, gateway) = (other.http.to_string(), other.gateway.to_string());
     let seeds = format!("{closed},{http},{gateway},a..b:1");
     let node = Node::start(&[("STEMEDB_SEEDS", &seeds)]);
-    says(&node, &["WARN", &format!("seed {closed} refuses connections"), "18182"]).await;
+    says(&node, &["WARN", &format!("seed {closed}: refuses connections"), "18182"]).await;
     for port in [http, gateway] {
-        says(&node, &["WARN", &format!("seed {port} what answers there is no gRPC"), "18182"])
+        says(&node, &["WARN", &format!("seed {port}: what answers there is no gRPC"), "18182"])
             .await;
     }
-    says(&node, &["WARN", "seed a..b:1 no name can have an empty"]).await;
+    says(&node, &["WARN", "seed a..b:1: no name can have an empty"]).await;
     assert!(!has_joined(&node).await);
     let shown = node::command().args(["status", &node.http.to_string()]).output();
     let shown = shown.expect("the program runs");
@@ -64,7 +64,7 @@ async fn a_wrong_cluster_key_is_told_on_both_sides() {
         let mut settings = vec![("STEMEDB_SEEDS", &*seed)];
         settings.extend(set(ours));
         let node = Node::start(&settings);
-        says(&node, &["WARN", &format!("seed {seed} {here}")]).await;
+        says(&node, &["WARN", &format!("seed {seed}: {here}")]).await;
         says(&other, &["WARN", "gRPC call from 127.0.0.1 refused", there]).await;
         assert!(!has_joined(&node).await);
         assert!(!node.log().contains("correct") && !other.log().contains("battery"));
