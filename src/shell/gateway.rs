@@ -32,6 +32,7 @@ use super::http::{Body, Handler, refuse};
 use super::reactor::Timer;
 use super::resolve::resolve;
 use crate::base::{NodeId, Slots, limits};
+use crate::journal::Obstacle;
 use crate::swim::State;
 use crate::wire::http::{
     AGENT_ID, ANSWERED_BY, API_KEY, FORWARDED, FORWARDED_FOR, REQUEST_ID, Route, STAMP, client,
@@ -145,11 +146,17 @@ impl Gateway {
     }
 
     /// The replicas of a subject's shard, those last that cannot be called or are suspected; `None`
-    /// if this node is one of them, or none has an API that others reach and may see the API key.
+    /// if this node is one of them, or none has an API that others reach and may see the API key. A
+    /// claim goes to the others while the disk here takes nothing: it comes back as a push, by
+    /// which this node finds out that it can write again.
     fn backends(&self, subject: &str, forward: &Forward) -> Option<Vec<Backend>> {
         self.driver.read(|replica, _| {
             let cluster = replica.cluster();
-            let owners: Vec<NodeId> = cluster.map().owners(subject).collect();
+            let mut owners: Vec<NodeId> = cluster.map().owners(subject).collect();
+            let obstacle = replica.queue().obstacle().filter(|it| *it != Obstacle::NoSpace);
+            if forward.method == Method::POST && obstacle.is_some() && owners.len() > 1 {
+                owners.retain(|owner| *owner != replica.node());
+            }
             if owners.contains(&replica.node()) {
                 return None;
             }

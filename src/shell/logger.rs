@@ -130,10 +130,18 @@ impl Logger {
     /// The thread's work: each line with one call, as other programs may write to the same place.
     fn write_all(&self) -> ! {
         let mut lost = 0;
+        // The end of the last line that was written in part, as to a disk that was full.
+        let mut is_torn = false;
+        let mut put = |line: &str| {
+            is_torn = is_torn && write(b"\n").is_err();
+            let written = if is_torn { Err(0) } else { write(line.as_bytes()) };
+            is_torn |= written.is_err_and(|count| count > 0);
+            written.is_ok()
+        };
         loop {
             let (text, dropped) = self.next_batch();
             for line in text.split_inclusive('\n') {
-                if write(line.as_bytes()).is_err() {
+                if !put(line) {
                     self.dropped.fetch_add(1, Ordering::Relaxed);
                     lost += 1;
                 }
@@ -141,7 +149,7 @@ impl Logger {
             lost += dropped;
             if lost > 0 {
                 let notice = format!("{lost} log lines were dropped: nothing took them");
-                if write(self.line(Level::Warn, OWN, &notice).as_bytes()).is_ok() {
+                if put(&self.line(Level::Warn, OWN, &notice)) {
                     lost = 0;
                 }
             }
@@ -215,18 +223,19 @@ fn is_open_at(stream: &str, descriptor: impl AsFd) -> bool {
     stream == format!("{}:{}", stat.st_dev, stat.st_ino)
 }
 
-/// Writes a line, however long that takes.
-fn write(mut line: &[u8]) -> io::Result<()> {
+/// Writes a line, however long that takes; `Err`: so many of its bytes.
+fn write(line: &[u8]) -> Result<(), usize> {
     let output = io::stderr();
-    while !line.is_empty() {
-        match rustix::io::write(&output, line) {
-            Ok(count) => line = &line[count..],
+    let mut count = 0;
+    while count < line.len() {
+        match rustix::io::write(&output, &line[count..]) {
+            Ok(more) => count += more,
             Err(Errno::INTR) => {}
             // Another program that shares the descriptor wants it so.
             Err(Errno::AGAIN) => {
-                poll(&mut [PollFd::new(&output, PollFlags::OUT)], None)?;
+                poll(&mut [PollFd::new(&output, PollFlags::OUT)], None).map_err(|_| count)?;
             }
-            Err(error) => return Err(error.into()),
+            Err(_) => return Err(count),
         }
     }
     Ok(())
