@@ -19,6 +19,11 @@ pub const LEAST: u64 = 12 << 20;
 const PER_ROW: u64 = 512;
 /// Memory for each query that is looked at, whose page and lens take up to 6 MiB.
 const PER_QUERY: u64 = 32 << 20;
+/// HTTP API, gateway and gRPC.
+const LISTENERS: u64 = 3;
+/// Descriptors below those of connections: standard streams, listeners, epoll, the files of the
+/// directory.
+const OWN_DESCRIPTORS: u64 = 24;
 /// With less memory, what the kernel holds for sockets has to be bounded, too: it counts in a
 /// cgroup.
 const SMALL: u64 = 128 << 20;
@@ -83,6 +88,15 @@ impl Capacity {
             socket: (memory < SMALL).then(|| count(1024).clamp(16 << 10, 128 << 10)),
         }
     }
+
+    /// As it is, but with no more connections than so many descriptors are enough for: the reserve
+    /// of a listener and the places for newcomers are of use only if they can be accepted.
+    pub fn within(self, descriptors: u64) -> Capacity {
+        let listener = descriptors.saturating_sub(OWN_DESCRIPTORS) / LISTENERS;
+        let reserve = limits::HTTP_RESERVE_PART as u64;
+        let connections = usize::try_from(listener * reserve / (reserve + 1)).unwrap_or(usize::MAX);
+        Capacity { connections: self.connections.min(connections).max(1), ..self }
+    }
 }
 
 impl Default for Capacity {
@@ -130,6 +144,19 @@ mod tests {
             assert!(now.http_held >= limits::HTTP_BODY_BYTES_MAX);
             before = now;
         }
+    }
+
+    #[test]
+    fn connections_and_their_reserve_fit_into_the_descriptors() {
+        let all = Capacity::default();
+        assert_eq!(all.within(1024), all);
+        for descriptors in OWN_DESCRIPTORS + 6..1024 {
+            let connections = all.within(descriptors).connections;
+            let taken = connections + connections.div_ceil(limits::HTTP_RESERVE_PART);
+            let taken = LISTENERS * taken as u64;
+            assert!(connections > 0 && taken <= descriptors - OWN_DESCRIPTORS, "{descriptors}");
+        }
+        assert_eq!(all.within(0).connections, 1);
     }
 
     /// What claims on their way take together, body, text and canonical bytes, stays within the

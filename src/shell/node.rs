@@ -27,6 +27,7 @@ use super::membership::Membership;
 use super::pace::Pace;
 use super::policed::Policed;
 use super::pool::Pool;
+use super::process;
 use super::reactor::{self, Timer};
 use super::rebuild::{self, Rebuilt};
 use super::reload::{self, Reload};
@@ -121,7 +122,7 @@ struct Node {
 /// Binds before the first change on disk; `None` if it is asked to stop meanwhile.
 fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> {
     let memory = settings.memory.or_else(memory::available).unwrap_or(capacity::FULL);
-    let capacity = Capacity::of(memory);
+    let capacity = Capacity::of(memory).within(process::sockets_end());
     let api = bind("bind-addr", settings.bind_addr, &capacity)?;
     let gateway = bind("gateway-addr", settings.gateway_addr, &capacity)?;
     let rpc = bind("rpc-addr", settings.rpc_addr, &capacity)?;

@@ -303,3 +303,16 @@ async fn a_new_segment_without_a_descriptor_is_503_and_comes_later() {
     let hash = node.assert(&claim(1)).await;
     node.get(&format!("/v1/assertions/{}", set::hex(&hash))).await;
 }
+
+#[tokio::test]
+async fn idle_connections_leave_room_for_others_however_few_descriptors_there_are() {
+    let few = ["sh", "-c", "ulimit -n 60; exec \"$@\"", "sh"].map(str::to_owned);
+    let node = Node::start_under(&few, &[]);
+    let mut idle = Vec::new();
+    for _ in 0..50 {
+        idle.push(tokio::net::TcpStream::connect(node.http).await.expect("it listens"));
+    }
+    until("a newcomer is answered", async || api::get(node.http, "/v1/health").await.is_ok()).await;
+    assert!(api::get(node.gateway, "/v1/health").await.is_ok(), "{}", node.log());
+    drop(idle);
+}
