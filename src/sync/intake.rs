@@ -2,7 +2,7 @@
 //!
 //! In: assertions that came, what became of those that were offered. Out: the next one to offer,
 //! with a number by which its fate comes back. What waits is bounded by count and bytes twice:
-//! before the offer by whoever asks for more, and from the offer to the flush by
+//! before the offer by the phase that asks for more, and from the offer to the flush by
 //! [`OFFERS_MAX`] and [`OFFERS_BYTES_MAX`].
 //!
 //! Never: offers more at once than half of what the commit queue holds for everybody.

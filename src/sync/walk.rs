@@ -55,7 +55,7 @@ impl Walk {
         old + new + self.unobtainable.len() as u64
     }
 
-    /// The peer does not show all of its leaves: nobody knows what it lacks.
+    /// The peer does not show all of its leaves: what it lacks is unknown.
     pub(super) fn give_nothing(&mut self) {
         self.next = self.rows_at_start;
     }
