@@ -14,7 +14,7 @@ use stemedb_edge::base::stream::Sink;
 use stemedb_edge::base::{Digest, HlcClock, NodeId, Wall};
 use stemedb_edge::journal::{Bodies, Committed, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
-use stemedb_edge::shell::memory;
+use stemedb_edge::shell::runtime::memory;
 use stemedb_edge::store::{Pages, Run, Spill, Store};
 
 /// What a record of 300 bytes takes in the log.

@@ -17,12 +17,14 @@
 //! | 5 | [`replica`], [`wire`] | the coordinator; foreign forms |
 //! | 6 | [`config`] | settings, checked |
 //! | 7 | [`shell`] | everything that touches the world |
+//! | 8 | [`commands`] | the commands beside serving, each a process that ends |
 //! | 8 | `fuzz` | what must hold of every reader, for tests alone |
 //!
 //! Never: I/O, clocks, threads or random numbers below layer 7 (`tests/layers.rs` holds it).
 
 pub mod base;
 pub mod cluster;
+pub mod commands;
 pub mod config;
 pub mod dns;
 #[doc(hidden)]

@@ -6,11 +6,18 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use stemedb_edge::base::digest::hex;
+use stemedb_edge::commands::adopt;
+use stemedb_edge::commands::backup;
+use stemedb_edge::commands::check;
+use stemedb_edge::commands::check::Verdict;
+use stemedb_edge::commands::demo;
+use stemedb_edge::commands::export;
+use stemedb_edge::commands::import;
+use stemedb_edge::commands::keygen;
+use stemedb_edge::commands::status;
 use stemedb_edge::config::{self, Command};
-use stemedb_edge::shell::check::Verdict;
-use stemedb_edge::shell::{
-    adopt, backup, check, demo, export, import, keygen, node, process, status,
-};
+use stemedb_edge::shell::node;
+use stemedb_edge::shell::runtime::process;
 
 fn main() -> ExitCode {
     process::prepare();

@@ -9,11 +9,11 @@ use std::path::PathBuf;
 
 use folder::Folder;
 use stemedb_edge::base::{HlcClock, NodeId, Secret, Wall, limits};
+use stemedb_edge::commands::check;
 use stemedb_edge::journal::damage::Damage;
 use stemedb_edge::journal::record::{self, SEGMENT_HEAD_BYTES, segment_head};
 use stemedb_edge::journal::{Bodies, Committed, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
-use stemedb_edge::shell::check;
 use stemedb_edge::shell::disk::{
     Checkpoint, Reader, Recovered, recover, recover_from, segment_path,
 };

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use folder::Folder;
 use stemedb_edge::base::{HlcClock, Moment, NodeId, Ticket, Wall};
+use stemedb_edge::commands::check;
 use stemedb_edge::journal::record::{FRAME_HEAD_BYTES, SEGMENT_HEAD_BYTES, frame_bytes};
 use stemedb_edge::journal::{Bodies, CommitQueue, Config, Output, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
-use stemedb_edge::shell::check;
 use stemedb_edge::shell::disk::{
     Directory, Disk, Reader, Recovered, node_id, recover, segment_path,
 };

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use stemedb_edge::shell::check;
+use stemedb_edge::commands::check;
 use stemedb_edge::shell::disk::{Recovered, recover};
 
 /// Which of the records the flipped bit is in.

@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
 use crate::base::{Secret, limits};
-use crate::shell::door::Door;
+use crate::shell::api::api_key::Door;
 use crate::wire::grpc;
 use crate::wire::http::policy::{Hosts, Policy};
 use crate::wire::http::{

@@ -12,8 +12,8 @@ use std::task::Poll;
 use super::link::{Ending, Link};
 use super::{Server, Shared};
 use crate::base::limits;
-use crate::shell::reactor::Timer;
-use crate::shell::source::Source;
+use crate::shell::runtime::reactor::Timer;
+use crate::shell::runtime::source::Source;
 
 impl Shared {
     /// Makes a place for one more connection: the one of the least worth goes. True: there is none

@@ -24,8 +24,8 @@ use super::respond::{self, Frame};
 use super::streaming::late;
 use super::{Answer, Call, Work, health, reflection};
 use crate::base::limits;
-use crate::shell::budget::{Full, Share};
-use crate::shell::reactor::Timer;
+use crate::shell::runtime::budget::{Full, Share};
+use crate::shell::runtime::reactor::Timer;
 use crate::wire::frame::{self, PREFIX_BYTES, Reader};
 use crate::wire::grpc::{Code, Status};
 

@@ -29,8 +29,8 @@ use super::link::{Ending, Link, Registered, add};
 use super::respond::Frame;
 use super::wakers::{PARTS_MAX, Woken};
 use crate::base::limits;
-use crate::shell::reactor::Timer;
-use crate::shell::socket::TcpStream;
+use crate::shell::runtime::reactor::Timer;
+use crate::shell::runtime::socket::TcpStream;
 
 /// Calls that can run at a time: h2 lets no more streams be open, but a stream that was reset is
 /// not open any more while its call still has to be told.

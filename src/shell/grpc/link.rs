@@ -19,10 +19,10 @@ use http::HeaderMap;
 use super::wakers::Woken;
 use super::{Phase, Shared};
 use crate::base::limits;
-use crate::shell::budget::Budget;
-use crate::shell::identity::Identity;
-use crate::shell::socket::Ends;
-use crate::shell::source::Source;
+use crate::shell::grpc::identity::Identity;
+use crate::shell::runtime::budget::Budget;
+use crate::shell::runtime::socket::Ends;
+use crate::shell::runtime::source::Source;
 
 /// Why the server ends a connection of its own accord.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use http::{HeaderMap, Method as Verb, StatusCode};
 
 use super::link::Link;
-use crate::shell::identity::Caller;
-use crate::shell::log_limit;
+use crate::shell::grpc::identity::Caller;
+use crate::shell::runtime::log_limit;
 use crate::wire::grpc::{self, CLUSTER_ID, CLUSTER_KEY, Code, INSTANCE, SETTINGS, Status};
 
 /// What the headers say about the call. Looked for in one pass: a look-up by name costs about as

@@ -18,6 +18,7 @@ mod call;
 mod connection;
 mod flood;
 mod health;
+pub mod identity;
 mod link;
 mod metadata;
 mod methods;
@@ -40,13 +41,13 @@ use futures_lite::future;
 pub use self::link::Ending;
 use self::link::Link;
 use self::methods::Methods;
-use super::budget::Budget;
-use super::identity::Identity;
-use super::log_limit;
-use super::reactor::Timer;
-use super::socket::{Ends, TcpListener, TcpStream};
 use crate::base::secret::Fingerprint;
 use crate::base::{Capacity, Secret, limits};
+use crate::shell::grpc::identity::Identity;
+use crate::shell::runtime::budget::Budget;
+use crate::shell::runtime::log_limit;
+use crate::shell::runtime::reactor::Timer;
+use crate::shell::runtime::socket::{Ends, TcpListener, TcpStream};
 use crate::wire::grpc::{Code, Status};
 
 /// One call whose request has arrived whole.

@@ -16,7 +16,7 @@ use http::{Response, StatusCode};
 
 use super::link::{Link, add};
 use crate::base::limits;
-use crate::shell::budget::Share;
+use crate::shell::runtime::budget::Share;
 use crate::wire::frame::{self, PREFIX_BYTES};
 use crate::wire::grpc::{self, Code, Status};
 use crate::wire::status::encode_message;

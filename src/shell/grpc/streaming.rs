@@ -13,7 +13,7 @@ use super::Phase;
 use super::call::Ask;
 use super::link::{Link, Streaming};
 use crate::base::limits;
-use crate::shell::reactor::Timer;
+use crate::shell::runtime::reactor::Timer;
 use crate::wire::grpc::{Code, Status};
 
 /// A stream that is open until it is dropped.

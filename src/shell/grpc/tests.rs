@@ -17,8 +17,8 @@ use http::{HeaderMap, Request, StatusCode};
 
 use super::{Answer, Bounds, Call, Server, Service};
 use crate::base::{Secret, limits};
-use crate::shell::reactor::{self, Timer};
-use crate::shell::socket::{TcpListener, TcpStream};
+use crate::shell::runtime::reactor::{self, Timer};
+use crate::shell::runtime::socket::{TcpListener, TcpStream};
 use crate::wire::frame::prefix;
 use crate::wire::grpc::{Code, Status};
 

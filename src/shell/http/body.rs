@@ -13,7 +13,7 @@ use hyper::body::{Body as _, Incoming};
 
 use super::line::{Line, Phase, unless_late};
 use crate::base::limits;
-use crate::shell::budget::Full;
+use crate::shell::runtime::budget::Full;
 use crate::wire::rejection::Rejection;
 
 /// The body of one request.

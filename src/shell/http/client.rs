@@ -19,7 +19,7 @@ use http::response::Parts;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 
-use crate::shell::socket::TcpStream;
+use crate::shell::runtime::socket::TcpStream;
 
 /// hyper's half of a connection, which has to be polled beside its requests.
 type Driven = Pin<Box<Connection<Io, Full<Bytes>>>>;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use super::line::{Line, Order, Phase};
 use crate::base::limits;
-use crate::shell::reactor::Timer;
+use crate::shell::runtime::reactor::Timer;
 use crate::wire::rejection::Rejection;
 
 /// Bytes that are thrown away at a time.

@@ -18,9 +18,9 @@ use super::Bounds;
 use super::progress::Progress;
 use super::slots::{Client, Slots};
 use crate::base::limits;
-use crate::shell::budget::{Full, Share};
-use crate::shell::reactor::next_turn;
-use crate::shell::socket::TcpStream;
+use crate::shell::runtime::budget::{Full, Share};
+use crate::shell::runtime::reactor::next_turn;
+use crate::shell::runtime::socket::TcpStream;
 use crate::wire::rejection::Rejection;
 
 /// What a connection is doing.

@@ -13,6 +13,7 @@ mod body;
 pub mod client;
 mod closing;
 mod line;
+pub mod policed;
 mod progress;
 mod slots;
 #[cfg(test)]
@@ -44,10 +45,10 @@ pub use slots::Counts;
 
 use self::line::{Io, Line, Order, Phase};
 use self::slots::{Open, Reporter, Slots};
-use super::log_limit;
-use super::reactor::Timer;
-use super::socket::TcpListener;
 use crate::base::{Capacity, limits};
+use crate::shell::runtime::log_limit;
+use crate::shell::runtime::reactor::Timer;
+use crate::shell::runtime::socket::TcpListener;
 use crate::wire::http::policy::Violation;
 use crate::wire::http::{JSON, is_vital};
 use crate::wire::rejection::Rejection;

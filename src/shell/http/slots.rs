@@ -18,10 +18,10 @@ use futures_lite::future;
 use super::Bounds;
 use super::line::{Line, Order, Phase};
 use crate::base::limits;
-use crate::shell::budget::Budget;
-use crate::shell::reactor::{self, Reactor, Timer, next_turn};
-use crate::shell::socket::TcpStream;
-use crate::shell::source::Source;
+use crate::shell::runtime::budget::Budget;
+use crate::shell::runtime::reactor::{self, Reactor, Timer, next_turn};
+use crate::shell::runtime::socket::TcpStream;
+use crate::shell::runtime::source::Source;
 
 /// Why the server ended a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::thread;
 
 use super::*;
-use crate::shell::reactor;
+use crate::shell::runtime::reactor;
 
 /// Notes in which of the reactor's rounds each request was handled and, with a body, was read.
 #[derive(Default)]

@@ -7,8 +7,8 @@ use async_executor::LocalExecutor;
 use bytes::Bytes;
 use prost::Message;
 use stemedb_edge::shell::grpc::{Answer, Bounds, Call, Server, Service};
-use stemedb_edge::shell::reactor;
-use stemedb_edge::shell::socket::TcpListener;
+use stemedb_edge::shell::runtime::reactor;
+use stemedb_edge::shell::runtime::socket::TcpListener;
 use stemedb_edge::wire::grpc::{Code, Status};
 use stemedb_edge::wire::pb::sync::{
     GossipRequest, GossipResponse, MembershipUpdate, PingRequest, PingResponse,

@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use super::*;
 use crate::shell::grpc::Ending;
 use crate::shell::grpc::link::Link;
-use crate::shell::socket::Ends;
+use crate::shell::runtime::socket::Ends;
 use crate::wire::grpc::CLUSTER_KEY;
 
 const KEY: &str = "open-sesame";

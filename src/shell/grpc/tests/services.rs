@@ -5,7 +5,7 @@
 use prost::Message;
 
 use super::*;
-use crate::shell::identity::Identity;
+use crate::shell::grpc::identity::Identity;
 use crate::wire::pb::health::{HealthCheckRequest, HealthCheckResponse};
 use crate::wire::pb::reflection::server_reflection_request::MessageRequest;
 use crate::wire::pb::reflection::server_reflection_response::MessageResponse;

@@ -1,0 +1,317 @@
+//! `stemedb-edge demo`: three nodes on free ports of this machine, one of them killed and brought
+//! back, a line for each thing that happens.
+//!
+//! In: this very program, as child processes. Out: lines on standard output until Ctrl-C. Never:
+//! leaves a process or a file behind.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use async_channel::{Receiver, Sender};
+use async_executor::LocalExecutor;
+use futures_lite::future;
+use http::Method;
+
+use crate::commands::client;
+use crate::commands::status::{Cluster, Health};
+use crate::shell::runtime::reactor::{self, Timer};
+use crate::shell::runtime::signals::{Signal, Signals};
+
+/// How long a step may take before the demo gives up.
+const STEP_MAX: Duration = Duration::from_secs(30);
+/// How often a node is asked whether the step is done.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+/// Log lines of the nodes that wait to be printed.
+const LINES_MAX: usize = 256;
+/// Names of the nodes.
+const NAMES: [&str; 3] = ["a", "b", "c"];
+/// Subject, predicate, value, confidence, source class: two of them disagree.
+const CLAIMS: [(&str, &str, &str, f64, u8); 6] = [
+    ("Moon", "made_of", "rock", 0.99, 1),
+    ("Moon", "made_of", "cheese", 0.3, 5),
+    ("Moon", "orbits", "Earth", 0.99, 0),
+    ("aspirin", "treats", "headache", 0.9, 1),
+    ("gateway-7", "firmware", "2.4.1", 0.8, 2),
+    ("gateway-7", "firmware", "2.4.0", 0.6, 4),
+];
+
+/// A child that ends with whoever started it, however that ends.
+struct Process(Child);
+
+impl Process {
+    fn end(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A node of the demo.
+struct Node {
+    name: &'static str,
+    data: PathBuf,
+    process: Process,
+    id: String,
+    api: String,
+    gateway: String,
+    rpc: String,
+}
+
+/// All of it; ends with what it started.
+struct Demo {
+    place: PathBuf,
+    nodes: Vec<Node>,
+    lines: Sender<(&'static str, String)>,
+    log: Receiver<(&'static str, String)>,
+}
+
+/// Runs until it is interrupted.
+pub fn run() -> ExitCode {
+    // Its nodes live on when their terminal goes: the demo has to end them.
+    let prepared = reactor::current().and_then(|reactor| Ok((reactor, Signals::new(Signal::ALL)?)));
+    let (reactor, signals) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let mut demo = match Demo::prepare() {
+        Ok(demo) => demo,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let interrupted = async {
+        // However the wait ends, the demo does.
+        let _ = signals.next().await;
+        Ok(())
+    };
+    let log = demo.log.clone();
+    let showing = async {
+        loop {
+            show(&log).await;
+        }
+    };
+    let walking = async {
+        demo.walk().await?;
+        future::pending().await
+    };
+    let ended = future::or(interrupted, future::or(walking, showing));
+    let result: Result<(), String> = reactor.block_on(&LocalExecutor::new(), ended);
+    drop(demo);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => fail(&why),
+    }
+}
+
+fn fail(why: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "stemedb-edge: {why}");
+    ExitCode::from(1)
+}
+
+/// A closed output is no reason to stop.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// What nodes say of their members and shards.
+async fn show(log: &Receiver<(&'static str, String)>) {
+    let Ok((name, line)) = log.recv().await else { return future::pending().await };
+    if let Some((_, news)) = line.split_once(" INFO membership: ") {
+        say(&format!("  [{name}] {news}"));
+    }
+}
+
+impl Demo {
+    fn prepare() -> io::Result<Demo> {
+        let place = std::env::temp_dir().join(format!("stemedb-demo-{}", std::process::id()));
+        fs::create_dir_all(&place)?;
+        let (lines, log) = async_channel::bounded(LINES_MAX);
+        Ok(Demo { place, nodes: Vec::new(), lines, log })
+    }
+
+    async fn walk(&mut self) -> Result<(), String> {
+        say("Three nodes, of which b and c know nothing but the address of a:");
+        for name in NAMES {
+            let data = self.place.join(name);
+            let seed = self.nodes.first().map(|node| node.rpc.clone());
+            let node = start(name, data, seed, &self.lines).await?;
+            say(&format!(
+                "{name}: {}  api http://{}  gateway http://{}  grpc {}",
+                cut(&node.id),
+                node.api,
+                node.gateway,
+                node.rpc
+            ));
+            self.nodes.push(node);
+        }
+        self.all_see("Alive", 3).await?;
+        say("Each of them knows all three. Claims go in through the gateways of each in turn:");
+        for (number, claim) in CLAIMS.iter().enumerate() {
+            self.claim(&self.nodes[number % 3], claim).await?;
+        }
+        let root = self.all_hold(CLAIMS.len() as u64).await?;
+        say(&format!("All hold the same {} claims, root {}.", CLAIMS.len(), cut(&root)));
+        self.kill_and_restart().await?;
+        let node = &self.nodes[0];
+        say("It goes on until Ctrl-C. Try:");
+        say(&format!(
+            "  curl -s 'http://{}/v1/skeptic?subject=Moon&predicate=made_of'",
+            node.gateway
+        ));
+        say(&format!("  curl -s 'http://{}/v1/query?subject=gateway-7&lens=authority'", node.api));
+        say(&format!("  stemedb-edge status {}", node.api));
+        say(&format!("  grpcurl -plaintext {} list", node.rpc));
+        say(&format!("  kill -9 {}    # that is b", self.nodes[1].process.0.id()));
+        Ok(())
+    }
+
+    async fn kill_and_restart(&mut self) -> Result<(), String> {
+        let mut gone = self.nodes.pop().expect("three were started");
+        say(&format!("kill -9 {} ({}):", gone.name, cut(&gone.id)));
+        let begun = Instant::now();
+        gone.process.end();
+        self.all_see("Dead", 1).await?;
+        say(&format!("a and b know that it is dead after {} ms.", begun.elapsed().as_millis()));
+        let late = ("Moon", "visited_by", "Apollo 11", 1.0, 0);
+        self.claim(&self.nodes[0], &late).await?;
+        say("A claim that c misses is taken meanwhile, and c comes back on other ports:");
+        let seed = self.nodes.first().map(|node| node.rpc.clone());
+        let begun = Instant::now();
+        self.nodes.push(start(gone.name, gone.data, seed, &self.lines).await?);
+        self.all_see("Alive", 3).await?;
+        let root = self.all_hold(CLAIMS.len() as u64 + 1).await?;
+        let took = begun.elapsed().as_millis();
+        say(&format!("c has what it missed {took} ms after its start, root {}.", cut(&root)));
+        Ok(())
+    }
+
+    async fn claim(
+        &self,
+        node: &Node,
+        (subject, predicate, value, confidence, class): &(&str, &str, &str, f64, u8),
+    ) -> Result<(), String> {
+        let body = format!(
+            "{{\"subject\":\"{subject}\",\"predicate\":\"{predicate}\",\"object\":\
+             {{\"type\":\"Text\",\"value\":\"{value}\"}},\"confidence\":{confidence},\
+             \"source_class\":{class}}}"
+        );
+        let (status, answer) =
+            client::ask(&node.gateway, Method::POST, "/v1/assert", body, None).await?;
+        say(&format!("  [{}] {subject} {predicate} {value}: {status}", node.name));
+        if status.is_success() { Ok(()) } else { Err(answer) }
+    }
+
+    async fn all_see(&self, state: &str, count: usize) -> Result<(), String> {
+        for node in &self.nodes {
+            let seen = async || {
+                let cluster: Cluster = client::get(&node.api, "/v1/cluster/status", None).await?;
+                let members = cluster.members.iter().filter(|it| it.state == state).count();
+                Ok((members == count).then_some(()))
+            };
+            until(&format!("{} sees {count} members {state}", node.name), seen).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all hold so many claims under one root.
+    async fn all_hold(&self, count: u64) -> Result<String, String> {
+        let level = async || {
+            let mut roots = Vec::new();
+            for node in &self.nodes {
+                let health: Health = client::get(&node.api, "/v1/health", None).await?;
+                if health.assertions_count != count {
+                    return Ok(None);
+                }
+                roots.push(health.merkle_root);
+            }
+            roots.dedup();
+            Ok((roots.len() == 1).then(|| roots.remove(0)))
+        };
+        until("all roots are equal", level).await
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        self.nodes.clear();
+        let _ = fs::remove_dir_all(&self.place);
+    }
+}
+
+/// Looks again and again until there is something to see.
+async fn until<T>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<Option<T>, String>,
+) -> Result<T, String> {
+    let begun = Instant::now();
+    loop {
+        let why = match look().await {
+            Ok(Some(seen)) => return Ok(seen),
+            Ok(None) => String::new(),
+            Err(why) => format!(": {why}"),
+        };
+        if begun.elapsed() > STEP_MAX {
+            return Err(format!("not within {STEP_MAX:?}: {what}{why}"));
+        }
+        Timer::after(LOOK_PAUSE).await;
+    }
+}
+
+/// Starts a node and waits until it says where it listens.
+async fn start(
+    name: &'static str,
+    data: PathBuf,
+    seed: Option<String>,
+    lines: &Sender<(&'static str, String)>,
+) -> Result<Node, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    // The demo's settings are its own, not those of a node that is to run here.
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("STEMEDB_") {
+            command.env_remove(variable);
+        }
+    }
+    command.arg("--data-dir").arg(&data);
+    for flag in ["--bind-addr", "--gateway-addr", "--rpc-addr"] {
+        command.args([flag, "127.0.0.1:0"]);
+    }
+    if let Some(seed) = seed {
+        command.args(["--seeds", &seed]);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    let log = BufReader::new(child.stderr.take().expect("it is piped"));
+    let process = Process(child);
+    let (tell, told) = async_channel::bounded(1);
+    let lines = lines.clone();
+    thread::spawn(move || {
+        for line in log.lines().map_while(Result::ok) {
+            if line.contains(": listening ") {
+                let _ = tell.try_send(line.clone());
+            }
+            // Lines that nobody has read yet are more than enough.
+            let _ = lines.try_send((name, line));
+        }
+    });
+    let line = told.recv().await.map_err(|_| format!("{name} did not start"))?;
+    let value = |key: &str| {
+        let mut words = line.split_whitespace();
+        let found = words.find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        found.unwrap_or_default().to_owned()
+    };
+    let (id, api, gateway, rpc) = (value("node"), value("api"), value("gateway"), value("rpc"));
+    Ok(Node { name, data, process, id, api, gateway, rpc })
+}
+
+fn cut(hex: &str) -> &str {
+    hex.get(..12).unwrap_or(hex)
+}

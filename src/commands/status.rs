@@ -1,0 +1,315 @@
+//! `stemedb-edge status`: the cluster as one node sees it, as a table.
+//!
+//! In: a node's address. Out: its members with what each says it holds, and the shards by owner.
+//! Never: hides that a member does not answer.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use async_executor::LocalExecutor;
+use nanoserde::DeJson;
+
+use crate::base::Secret;
+use crate::commands::client;
+use crate::config;
+use crate::shell::runtime::reactor;
+use crate::shell::runtime::secrets;
+use crate::wire::foreign;
+
+/// What `GET /v1/cluster/status` answers.
+#[derive(DeJson)]
+pub struct Cluster {
+    /// Who answers.
+    pub node_id: String,
+    #[nserde(default)]
+    cluster_id: String,
+    /// Everybody, itself included.
+    pub members: Vec<Member>,
+    shards: u32,
+    replication_factor: u32,
+    shard_moves: u64,
+    gossip: Gossip,
+    syncs: Vec<Sync>,
+}
+
+#[derive(DeJson)]
+struct Sync {
+    node_id: String,
+    phase: String,
+    received: u64,
+    sent: u64,
+    to_receive: u64,
+    to_send: u64,
+}
+
+/// A member in it.
+#[derive(DeJson)]
+pub struct Member {
+    /// Its id.
+    pub node_id: String,
+    /// Its state, by name.
+    pub state: String,
+    #[nserde(default = "true")]
+    reachable: bool,
+    rpc_addr: String,
+    api_addr: String,
+}
+
+#[derive(DeJson)]
+struct Gossip {
+    pushed: u64,
+    failed: u64,
+    dropped: u64,
+    waiting: u64,
+}
+
+/// What `GET /v1/health` answers.
+#[derive(DeJson)]
+pub struct Health {
+    /// Assertions held.
+    pub assertions_count: u64,
+    /// The root over them.
+    pub merkle_root: String,
+    version: String,
+    #[nserde(default)]
+    damaged_count: u64,
+    #[nserde(default)]
+    writes: String,
+    #[nserde(default)]
+    duplicate_node_id: String,
+    #[nserde(default = "true")]
+    joined: bool,
+}
+
+impl Health {
+    /// What is wrong with the node, in words.
+    fn troubles(&self) -> Vec<String> {
+        let damaged = self.damaged_count;
+        let damage =
+            (damaged > 0).then(|| format!("its log is DAMAGED: {damaged} records or heads"));
+        let writes = match &*self.writes {
+            "" | "ok" => None,
+            "read_only" => Some("its disk is READ-ONLY, it takes no claims".to_owned()),
+            "disk_full" => Some("its disk is FULL, it takes no claims".to_owned()),
+            other => Some(format!("it takes no claims: {other}")),
+        };
+        let duplicate = (!self.duplicate_node_id.is_empty()).then(|| {
+            let at = foreign::shown(&self.duplicate_node_id);
+            format!("DUPLICATE node id: another live node, at {at}, has it as well")
+        });
+        let alone =
+            (!self.joined).then(|| "it has NOT JOINED: it reached none of its seeds".to_owned());
+        damage.into_iter().chain(writes).chain(duplicate).chain(alone).collect()
+    }
+}
+
+#[derive(DeJson)]
+struct Ranges {
+    ranges: Vec<Range>,
+}
+
+#[derive(DeJson)]
+struct Range {
+    replicas: Vec<String>,
+}
+
+/// Digits of an id or a root that a table shows.
+const SHOWN: usize = 12;
+
+/// Asks and prints.
+pub fn run(options: &config::Status) -> ExitCode {
+    let key = options.api_key.as_ref();
+    let key = key.map(|key| secrets::load(key, "STEMEDB_ROOT_API_KEY")).transpose();
+    let shown = key.and_then(|key| {
+        let reactor = reactor::current().map_err(|error| error.to_string())?;
+        let at = options.at.to_string();
+        reactor.block_on(&LocalExecutor::new(), look(&at, key.as_ref()))
+    });
+    // A closed output is no reason to change the exit code.
+    match shown {
+        Ok((text, is_well)) => {
+            let _ = io::stdout().write_all(text.as_bytes());
+            ExitCode::from(u8::from(!is_well))
+        }
+        Err(why) => {
+            let _ = writeln!(io::stderr(), "stemedb-edge: {}: {why}", options.at);
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// The table, and whether nothing is wrong with the nodes that answer.
+async fn look(at: &str, key: Option<&Secret>) -> Result<(String, bool), String> {
+    let cluster: Cluster = client::get(at, "/v1/cluster/status", key).await?;
+    let ranges: Ranges = client::get(at, "/v1/admin/ranges", key).await?;
+    let mut rows = Vec::new();
+    for member in &cluster.members {
+        // The node itself is asked where it answered; it may tell others another address.
+        let is_it = member.node_id == cluster.node_id;
+        let address = if is_it { at } else { &member.api_addr };
+        let is_there = is_it || member.state == "Alive" || member.state == "Suspect";
+        // Health asks for no key, and a member may be anybody: the key is for the node asked.
+        let key = key.filter(|_| is_it);
+        let health = match is_there {
+            true => client::get::<Health>(address, "/v1/health", key).await,
+            false => Err(String::new()),
+        };
+        rows.push((member, health));
+    }
+    let answered = rows.iter().filter_map(|(_, health)| health.as_ref().ok());
+    let is_well = answered.into_iter().all(|health| health.troubles().is_empty());
+    Ok((table(&cluster, &ranges, &rows), is_well))
+}
+
+fn table(cluster: &Cluster, ranges: &Ranges, rows: &[(&Member, Result<Health, String>)]) -> String {
+    let mut held: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for range in &ranges.ranges {
+        for (place, node) in range.replicas.iter().enumerate() {
+            let (first, all) = held.entry(node).or_default();
+            *first += u64::from(place == 0);
+            *all += 1;
+        }
+    }
+    let mut lines = vec![
+        ["node", "state", "rpc", "api", "version", "shards", "replicas", "assertions", "root"]
+            .map(str::to_owned),
+    ];
+    for (member, health) in rows {
+        let (first, all) = held.get(&*member.node_id).copied().unwrap_or_default();
+        let mark = if member.node_id == cluster.node_id { "*" } else { "" };
+        let (version, count, root) = match health {
+            Ok(it) => (&*it.version, it.assertions_count.to_string(), cut(&it.merkle_root)),
+            Err(_) => ("-", "-".to_owned(), "-"),
+        };
+        lines.push([
+            format!("{}{mark}", cut(&member.node_id)),
+            format!("{}{}", member.state, if member.reachable { "" } else { ", not reachable" }),
+            member.rpc_addr.clone(),
+            member.api_addr.clone(),
+            version.to_owned(),
+            first.to_string(),
+            all.to_string(),
+            count,
+            root.to_owned(),
+        ]);
+    }
+    // Members tell their own versions and addresses.
+    lines.iter_mut().flatten().for_each(|cell| *cell = foreign::shown(cell));
+    let mut text = String::new();
+    let widths: Vec<usize> = (0..lines[0].len())
+        .map(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0))
+        .collect();
+    for line in &lines {
+        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    for (member, why) in
+        rows.iter().filter_map(|(member, health)| Some((member, health.as_ref().err()?)))
+    {
+        if !why.is_empty() {
+            let (node, why) = (foreign::shown(cut(&member.node_id)), foreign::shown(why));
+            writeln!(text, "{node} does not answer: {why}")
+                .expect("writing to a String cannot fail");
+        }
+    }
+    for (member, health) in rows.iter().filter_map(|(it, health)| Some((it, health.as_ref().ok()?)))
+    {
+        for trouble in health.troubles() {
+            writeln!(text, "{}: {trouble}", cut(&member.node_id))
+                .expect("writing to a String cannot fail");
+        }
+    }
+    text + &summary(cluster, rows)
+}
+
+fn summary(cluster: &Cluster, rows: &[(&Member, Result<Health, String>)]) -> String {
+    let mut roots: Vec<&str> =
+        rows.iter().filter_map(|(_, health)| Some(&*health.as_ref().ok()?.merkle_root)).collect();
+    roots.sort_unstable();
+    roots.dedup();
+    let answered = rows.iter().filter(|(_, health)| health.is_ok()).count();
+    let level = match (answered, roots.len()) {
+        (0 | 1, _) => "not compared, fewer than two nodes answered".to_owned(),
+        (_, 1) => "equal".to_owned(),
+        (_, count) => format!("{count} different"),
+    };
+    let Gossip { pushed, failed, dropped, waiting } = &cluster.gossip;
+    let id = if cluster.cluster_id.is_empty() { "not settled yet" } else { &cluster.cluster_id };
+    let mut text = format!(
+        "cluster: {}\nroots: {level}\nshards: {}, {} replicas each, {} moved since the start\n\
+         gossip: {pushed} pushed, {failed} failed, {dropped} left to anti-entropy, \
+         {waiting} waiting\n",
+        foreign::shown(id),
+        cluster.shards,
+        cluster.replication_factor,
+        cluster.shard_moves
+    );
+    for Sync { node_id, phase, received, sent, to_receive, to_send } in &cluster.syncs {
+        writeln!(
+            text,
+            "sync with {} ({}): {received} received, {to_receive} to come; \
+             {sent} sent, {to_send} to go",
+            foreign::shown(cut(node_id)),
+            foreign::shown(phase)
+        )
+        .expect("writing to a String cannot fail");
+    }
+    text
+}
+
+fn cut(hex: &str) -> &str {
+    hex.get(..SHOWN).unwrap_or(hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_shows_every_member_and_who_does_not_answer() {
+        let cluster = r#"{"node_id":"aaaaaaaaaaaaaaaa","cluster_id":"abc","members":[
+            {"node_id":"aaaaaaaaaaaaaaaa","state":"Alive","rpc_addr":"a:1","api_addr":"a:2",
+             "incarnation":1},
+            {"node_id":"bbbbbbbbbbbbbbbb","state":"Suspect","rpc_addr":"b:1","api_addr":"b:2",
+             "incarnation":1}],
+            "shards":2,"replication_factor":3,"shard_moves":4,
+            "gossip":{"pushed":5,"failed":6,"dropped":7,"waiting":8},
+            "syncs":[{"node_id":"bbbbbbbbbbbbbbbb","phase":"pull","received":9,"sent":10,
+             "to_receive":11,"to_send":12,"bytes_in":13,"bytes_out":14}]}"#;
+        let cluster = Cluster::deserialize_json(cluster).expect("the shape of docs/http.md");
+        let ranges = r#"{"ranges":[{"shard":0,"replicas":["aaaaaaaaaaaaaaaa","bbbbbbbbbbbbbbbb"]},
+            {"shard":1,"replicas":["bbbbbbbbbbbbbbbb"]}]}"#;
+        let ranges = Ranges::deserialize_json(ranges).expect("the shape of docs/http.md");
+        let health = Health {
+            assertions_count: 9,
+            merkle_root: "cc".repeat(32),
+            version: "0.1.0".into(),
+            damaged_count: 2,
+            writes: "read_only".into(),
+            duplicate_node_id: "c:1".into(),
+            joined: false,
+        };
+        let why = "no\n\u{1b}[2Jroots: equal".to_owned();
+        let rows = [(&cluster.members[0], Ok(health)), (&cluster.members[1], Err(why))];
+        let text = table(&cluster, &ranges, &rows);
+        let lines: Vec<Vec<&str>> =
+            text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let own = ["aaaaaaaaaaaa*", "Alive", "a:1", "a:2", "0.1.0", "1", "1", "9", "cccccccccccc"];
+        assert_eq!(lines[1], own);
+        assert_eq!(lines[2], ["bbbbbbbbbbbb", "Suspect", "b:1", "b:2", "-", "1", "2", "-", "-"]);
+        let troubles = "bbbbbbbbbbbb does not answer: no\\n\\u{1b}[2Jroots: equal\n\
+            aaaaaaaaaaaa: its log is DAMAGED: 2 records or heads\n\
+            aaaaaaaaaaaa: its disk is READ-ONLY, it takes no claims\n\
+            aaaaaaaaaaaa: DUPLICATE node id: another live node, at c:1, has it as well\n\
+            aaaaaaaaaaaa: it has NOT JOINED: it reached none of its seeds\n\
+            cluster: abc\nroots: not compared, fewer than two nodes answered\n";
+        assert!(text.contains(troubles), "{text}");
+        assert!(text.contains("5 pushed, 6 failed, 7 left to anti-entropy, 8 waiting"));
+        let sync = "sync with bbbbbbbbbbbb (pull): 9 received, 11 to come; 10 sent, 12 to go\n";
+        assert!(text.ends_with(sync), "{text}");
+    }
+}

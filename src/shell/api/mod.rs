@@ -1,0 +1,349 @@
+//! The HTTP API of this node: each route carried out by the driver.
+//!
+//! In: requests. Out: answers in JSON, metrics as text. Routes, shapes and statuses are `wire`'s.
+//! Never: decides anything about an assertion.
+
+pub mod api_key;
+pub mod gateway;
+pub mod starting;
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Response, StatusCode};
+use http_body_util::Full;
+
+use crate::base::Digest;
+use crate::cluster::gossip::Origin;
+use crate::replica::Replica;
+use crate::scan::{Scan, TooMany};
+use crate::shell::api::api_key::Door;
+use crate::shell::driver::{Driver, Refusal};
+use crate::shell::http::{Body, Counts, Handler, refuse};
+use crate::shell::peers::anti_entropy::Peers;
+use crate::shell::repair::scrub::Scrubbed;
+use crate::shell::runtime::logger;
+use crate::shell::runtime::memory;
+use crate::store::Root;
+use crate::wire::http::{JSON, Route, STAMP, client, is_json, parse_stamp, preflight, route};
+use crate::wire::json;
+use crate::wire::json::answer;
+use crate::wire::json::health::{self, Health};
+use crate::wire::metrics::{
+    self, ClusterReadings, DamageReadings, Endpoint, GrpcCount, Metrics, Readings,
+};
+use crate::wire::rejection::Rejection;
+
+/// What the API shows of the rest of the node.
+pub struct Surroundings {
+    /// Whether there are seeds to join by.
+    pub has_seeds: bool,
+    /// Memory that the bounds follow.
+    pub memory_bytes: u64,
+    /// Connections of the API.
+    pub http_connections: Rc<Counts>,
+    /// Connections of the gateway.
+    pub gateway_connections: Rc<Counts>,
+    /// Open connections of gRPC.
+    pub grpc_connections: Box<dyn Fn() -> usize>,
+    /// Connections that a server ended: listener, reason, how many.
+    pub ended: Box<dyn Fn() -> Vec<(&'static str, &'static str, u64)>>,
+    /// Open connections to other nodes.
+    pub peer_connections: Box<dyn Fn() -> usize>,
+    /// What the scrubber did.
+    pub scrubbed: Rc<Cell<Scrubbed>>,
+    /// How gRPC calls ended.
+    pub grpc_counts: Box<dyn Fn() -> Vec<GrpcCount>>,
+}
+
+/// Answers the API's requests.
+pub struct Api {
+    driver: Rc<Driver>,
+    peers: Rc<Peers>,
+    door: Door,
+    surroundings: Surroundings,
+    metrics: Rc<RefCell<Metrics>>,
+}
+
+/// A good answer on its way.
+struct Answer {
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: String,
+    /// To `OPTIONS`: the methods of the route.
+    preflight: Option<&'static str>,
+}
+
+impl Api {
+    /// The API of the node behind `driver`; from now on the log's flushes are counted.
+    pub fn new(
+        driver: Rc<Driver>,
+        peers: Rc<Peers>,
+        door: Door,
+        surroundings: Surroundings,
+    ) -> Rc<Api> {
+        let metrics = Rc::new(RefCell::new(Metrics::default()));
+        let counted = metrics.clone();
+        driver.observe_flushes(Box::new(move |report| {
+            let mut metrics = counted.borrow_mut();
+            if report.records > 0 {
+                metrics.count_write(report.records, report.bytes);
+            }
+            if let Some(took) = report.flush {
+                metrics.count_fsync(took);
+            }
+        }));
+        Rc::new(Api { driver, peers, door, surroundings, metrics })
+    }
+
+    async fn answer(&self, head: &Parts, body: &mut Body) -> Result<Answer, Rejection> {
+        self.door.admit(head)?;
+        match route(&head.method, &head.uri)? {
+            Route::Assert => self.assert(&head.headers, body).await,
+            Route::Assertion(digest) => {
+                let start = Instant::now();
+                let found = self.find(&digest)?;
+                Ok(self.found(Endpoint::Assertion, start, found))
+            }
+            Route::Query(query) => {
+                let scan = Scan::page(query, self.driver.wall());
+                self.scan(Endpoint::Query, scan, head, body).await
+            }
+            Route::Skeptic(query) => {
+                let scan = Scan::skeptic(query, self.driver.wall());
+                self.scan(Endpoint::Skeptic, scan, head, body).await
+            }
+            Route::Layered(query) => {
+                let scan = Scan::layered(query, self.driver.wall());
+                self.scan(Endpoint::Layered, scan, head, body).await
+            }
+            Route::Health => Ok(say(StatusCode::OK, self.health().await)),
+            Route::Metrics => Ok(self.scrape()),
+            Route::Sync => {
+                let reports = self.peers.sync_now().await;
+                let peers = reports.iter().map(|peer| (peer.address.as_str(), &peer.report));
+                Ok(say(StatusCode::OK, answer::synced(peers)))
+            }
+            Route::Cluster => {
+                Ok(self.look(|replica| json::cluster::status(replica.cluster(), replica.syncs())))
+            }
+            Route::Ranges => {
+                Ok(self.look(|replica| json::cluster::ranges(replica.cluster().map())))
+            }
+            Route::Shard(shard) => {
+                let cluster =
+                    |replica: &Replica| json::cluster::shard(replica.cluster().map(), shard);
+                let text =
+                    self.driver.read(|replica, _| cluster(replica)).ok_or(Rejection::Shard)?;
+                Ok(say(StatusCode::OK, text))
+            }
+            Route::Options(allowed) => {
+                let mut answer = say(StatusCode::NO_CONTENT, String::new());
+                answer.preflight = Some(allowed);
+                Ok(answer)
+            }
+        }
+    }
+
+    /// What can be seen of the cluster at once.
+    fn look(&self, show: impl FnOnce(&Replica) -> String) -> Answer {
+        say(StatusCode::OK, self.driver.read(|replica, _| show(replica)))
+    }
+
+    async fn assert(&self, headers: &HeaderMap, body: &mut Body) -> Result<Answer, Rejection> {
+        if !is_json(headers) {
+            return Err(Rejection::MediaType);
+        }
+        if body.is_absent() && !headers.contains_key(CONTENT_LENGTH) {
+            return Err(Rejection::Length);
+        }
+        let taken = match json::parse_body(&body.read().await?)? {
+            json::Body::Bytes(sealed) => self.driver.offer(sealed, Origin::Here).await,
+            json::Body::Claim(mut draft) => {
+                if let Some(text) = headers.get(STAMP) {
+                    let stamp = text.to_str().ok().and_then(parse_stamp).ok_or(Rejection::Stamp)?;
+                    // What the body says of its time comes first.
+                    if draft.timestamp.is_none() {
+                        draft.stamp.get_or_insert(stamp);
+                    }
+                }
+                self.driver.assert(*draft).await
+            }
+        };
+        match taken {
+            Ok(done) => {
+                let status = if done.created { StatusCode::CREATED } else { StatusCode::OK };
+                Ok(say(status, answer::asserted(&done.digest, done.created)))
+            }
+            Err(Refusal::Invalid(invalid)) => Err(Rejection::Invalid(invalid)),
+            Err(Refusal::Log(refusal)) => Err(Rejection::Log(refusal)),
+        }
+    }
+
+    fn find(&self, digest: &Digest) -> Result<String, Rejection> {
+        match self.driver.find(digest) {
+            Some(sealed) => Ok(answer::assertion(&sealed, self.driver.wall())),
+            None if self.driver.read(|replica, bodies| replica.is_damaged(digest, bodies)) => {
+                Err(Rejection::Damaged(*digest))
+            }
+            None => Err(Rejection::Unknown(*digest)),
+        }
+    }
+
+    async fn scan(
+        &self,
+        endpoint: Endpoint,
+        scan: Scan,
+        head: &Parts,
+        body: &Body,
+    ) -> Result<Answer, Rejection> {
+        let start = Instant::now();
+        let client = client(body.peer(), &head.headers);
+        let running = self.driver.scan(client, scan);
+        let mut running = running.map_err(|TooMany| Rejection::Waiting)?;
+        let view = poll_fn(|context| {
+            if body.poll_client_left(context).is_ready() {
+                running.note_client_left();
+            }
+            Pin::new(&mut running).poll(context)
+        });
+        let view = view.await.ok_or(Rejection::ClientLeft)?;
+        Ok(self.found(endpoint, start, answer::view(&view)))
+    }
+
+    fn found(&self, endpoint: Endpoint, start: Instant, text: String) -> Answer {
+        self.metrics.borrow_mut().count_query(endpoint, start.elapsed());
+        say(StatusCode::OK, text)
+    }
+
+    async fn health(&self) -> String {
+        let Root { digest: root, count: assertions, .. } = self.driver.root().await;
+        let uptime_seconds = self.uptime_seconds();
+        self.driver.read(|replica, _| {
+            let clock = &replica.clock(self.driver.now(), self.driver.wall());
+            let swim = replica.cluster().swim();
+            health::health(&Health {
+                node: replica.node(),
+                cluster: replica.cluster().identity().tag().settled(),
+                assertions,
+                opaque: replica.store().opaque(),
+                damages: replica.damages(),
+                obstacle: replica.queue().obstacle(),
+                duplicate: swim.duplicate(),
+                root,
+                uptime_seconds,
+                has_joined: !self.surroundings.has_seeds || swim.has_met() || swim.are_seeds_own(),
+                clock,
+            })
+        })
+    }
+
+    fn scrape(&self) -> Answer {
+        let (assertions, opaque) = self.driver.read(|replica, _| {
+            let store = replica.store();
+            (store.len(), store.opaque())
+        });
+        let (log_bytes, log_bytes_max) = self.driver.read(|replica, _| {
+            let queue = replica.queue();
+            (queue.log_bytes(), queue.log_bytes_max())
+        });
+        let mut ended = (self.surroundings.ended)();
+        let around = &self.surroundings;
+        let listeners =
+            [("http", &around.http_connections), ("gateway", &around.gateway_connections)];
+        for (listener, counts) in listeners {
+            let endings = counts.endings().into_iter();
+            ended.extend(endings.map(|(reason, count)| (listener, reason, count)));
+        }
+        let now = self.driver.now();
+        let (queries_waiting, scans) = self.driver.scans();
+        let Scrubbed { bytes, passes, found } = self.surroundings.scrubbed.get();
+        let readings = Readings {
+            queries_waiting: queries_waiting as u64,
+            scans,
+            scrubbed: [bytes, passes, found],
+            assertions,
+            opaque,
+            log_bytes,
+            log_bytes_max,
+            damages: self.driver.read(|replica, _| DamageReadings::of(replica.damages())),
+            obstacle: self.driver.read(|replica, _| replica.queue().obstacle()),
+            resident_bytes: memory::resident(),
+            memory_bytes: self.surroundings.memory_bytes,
+            http_connections: self.surroundings.http_connections.open() as u64,
+            gateway_connections: self.surroundings.gateway_connections.open() as u64,
+            grpc_connections: (self.surroundings.grpc_connections)() as u64,
+            ended,
+            log_lines_dropped: logger::dropped(),
+            uptime_seconds: self.uptime_seconds(),
+            sync_cycles: self.peers.cycles(),
+            grpc: (self.surroundings.grpc_counts)(),
+            cluster: self.driver.read(|replica, _| {
+                let syncs = replica.syncs().map(|(_, progress)| progress).collect();
+                ClusterReadings::of(replica.cluster(), syncs, now)
+            }),
+            peer_connections: (self.surroundings.peer_connections)() as u64,
+            clock: self.driver.read(|replica, _| Some(replica.clock(now, self.driver.wall()))),
+        };
+        let mut answer = say(StatusCode::OK, metrics::render(&self.metrics.borrow(), &readings));
+        answer.content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
+        answer
+    }
+
+    /// Whether the request may be answered at all.
+    pub fn admit(&self, head: &Parts) -> Result<(), Rejection> {
+        self.door.admit(head)
+    }
+
+    /// What is counted since the start.
+    pub fn metrics(&self) -> &RefCell<Metrics> {
+        &self.metrics
+    }
+
+    fn uptime_seconds(&self) -> u64 {
+        self.driver.now().0 / 1_000_000
+    }
+}
+
+impl Handler for Api {
+    async fn handle(&self, head: Parts, body: &mut Body) -> Response<Full<Bytes>> {
+        let answered = self.answer(&head, body).await;
+        let response = match answered {
+            Ok(answer) => {
+                let methods = answer.preflight;
+                let mut response = respond(answer);
+                if let Some(allowed) = methods {
+                    preflight(allowed, response.headers_mut());
+                }
+                response
+            }
+            Err(rejection) => refuse(&rejection),
+        };
+        self.metrics.borrow_mut().count_http(response.status().as_u16());
+        response
+    }
+
+    fn note_refused(&self, rejection: &Rejection) {
+        self.metrics.borrow_mut().count_http(rejection.status().0.as_u16());
+    }
+}
+
+fn say(status: StatusCode, body: String) -> Answer {
+    Answer { status, content_type: JSON, body, preflight: None }
+}
+
+fn respond(answer: Answer) -> Response<Full<Bytes>> {
+    let is_empty = answer.body.is_empty();
+    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    *response.status_mut() = answer.status;
+    if !is_empty {
+        response.headers_mut().insert(CONTENT_TYPE, answer.content_type);
+    }
+    response
+}

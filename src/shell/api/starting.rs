@@ -1,0 +1,154 @@
+//! What a node answers while it still reads its log: that it is there, and not yet of use.
+//!
+//! In: listeners, and the work to be done on a thread of its own. Out: what the work came to.
+//! `/metrics` is there from the first moment; everything else is told to come back.
+//!
+//! Never: shows anything that is not yet known to be whole.
+
+use std::io;
+use std::rc::Rc;
+use std::thread;
+
+use async_channel::Sender;
+use async_executor::LocalExecutor;
+use bytes::Bytes;
+use futures_lite::future;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
+use http::{Response, StatusCode};
+use http_body_util::Full;
+
+use crate::shell::api::api_key::Door;
+use crate::shell::http::policed::Policed;
+use crate::shell::http::{Body, Bounds, Counts, Handler, Server, refuse};
+use crate::shell::runtime::memory;
+use crate::shell::runtime::reactor;
+use crate::shell::runtime::signals::Signals;
+use crate::shell::runtime::socket::TcpListener;
+use crate::wire::http::policy::Policy;
+use crate::wire::metrics;
+use crate::wire::rejection::Rejection;
+
+/// Does the work on a thread of its own and answers at the listeners meanwhile; `None` if somebody
+/// asks the node to stop before the work is done.
+pub(crate) fn serve_while<T: Send + 'static>(
+    listeners: [(&TcpListener, Policy); 2],
+    (door, bounds): (Door, Bounds),
+    (signals, reloads): (&Signals, &Sender<()>),
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
+    let (done, outcome) = async_channel::bounded(1);
+    let doing = move || {
+        // Whoever waited may have been asked to stop.
+        let _ = done.try_send(work());
+    };
+    thread::Builder::new().name("recovery".into()).spawn(doing)?;
+    let reactor = reactor::current()?;
+    let executor = LocalExecutor::new();
+    let handler = Rc::new(Starting(door));
+    let (stop, stopped) = async_channel::bounded::<()>(1);
+    let [api, gateway] = listeners.map(|(listener, policy)| {
+        let handler = Policed::new(handler.clone(), policy);
+        let server = Server::new(handler, bounds, Rc::<Counts>::default());
+        listener.try_clone().map(|listener| (server, listener))
+    });
+    let ((api, api_listener), (gateway, gateway_listener)) = (api?, gateway?);
+    let until = || async {
+        // The channel carries nothing: it closes.
+        let _ = stopped.recv().await;
+    };
+    let serving = future::zip(
+        api.serve(&executor, api_listener, until()),
+        gateway.serve(&executor, gateway_listener, until()),
+    );
+    let waiting = async {
+        let asked = async {
+            // A signal that cannot be read is one all the same.
+            let _ = signals.next_stop(reloads).await;
+            None
+        };
+        let worked = async { Some(outcome.recv().await.expect("recovery does not panic")) };
+        let ended = future::or(worked, asked).await;
+        stop.close();
+        ended
+    };
+    Ok(reactor.block_on(&executor, future::zip(waiting, serving)).0)
+}
+
+/// Answers while there is nothing to answer from.
+struct Starting(Door);
+
+impl Handler for Starting {
+    async fn handle(&self, head: Parts, _: &mut Body) -> Response<Full<Bytes>> {
+        if let Err(rejection) = self.0.admit(&head) {
+            return refuse(&rejection);
+        }
+        if head.uri.path() != "/metrics" {
+            return refuse(&Rejection::Starting);
+        }
+        let page = metrics::render_starting(memory::resident());
+        let mut response = Response::new(Full::new(Bytes::from(page)));
+        *response.status_mut() = StatusCode::OK;
+        let media_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
+        response.headers_mut().insert(CONTENT_TYPE, media_type);
+        response
+    }
+
+    fn note_refused(&self, _: &Rejection) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::shell::runtime::signals::Signal;
+    use crate::wire::http::policy::Hosts;
+
+    fn get(at: SocketAddr, host: &str, path: &str) -> String {
+        let mut stream = TcpStream::connect(at).expect("it listens");
+        let request = format!("GET {path} HTTP/1.1\r\n{host}Connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
+    }
+
+    #[test]
+    fn metrics_are_there_while_the_log_is_read() {
+        let signals = Signals::new(Signal::ALL).expect("this thread may block signals");
+        let bind = || TcpListener::bind("127.0.0.1:0".parse().expect("an address"));
+        let (api, gateway) = (bind().expect("a free port"), bind().expect("a free port"));
+        let doors = [&api, &gateway].map(|door| door.local_addr().expect("it is bound"));
+        let (release, released) = mpsc::channel();
+        let asking = thread::spawn(move || {
+            for door in doors {
+                let host = "Host: localhost\r\n";
+                let page = get(door, host, "/metrics");
+                assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+                assert!(page.contains("stemedb_starting 1"), "{page}");
+                for (host, status) in [("", "400"), ("Host: evil.example\r\n", "421")] {
+                    let page = get(door, host, "/metrics");
+                    assert!(page.starts_with(&format!("HTTP/1.1 {status}")), "{page}");
+                }
+                let health = get(door, host, "/v1/health");
+                assert!(health.starts_with("HTTP/1.1 503"), "{health}");
+                assert!(health.contains("retry-after: 1"), "{health}");
+                assert!(health.contains("\"code\":\"starting\""), "{health}");
+            }
+            release.send(7).expect("the work waits");
+        });
+        let work = move || released.recv().expect("released");
+        let door = Door::new(None, false);
+        let listeners = [&api, &gateway].map(|listener| {
+            let address = listener.local_addr().expect("it is bound").ip();
+            (listener, Policy { hosts: Hosts::new(None, None, address), ..Policy::default() })
+        });
+        let (reloads, _) = async_channel::bounded(1);
+        let found = serve_while(listeners, (door, Bounds::default()), (&signals, &reloads), work);
+        assert_eq!(found.expect("it serves"), Some(7));
+        asking.join().expect("all answers were right");
+    }
+}

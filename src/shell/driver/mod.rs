@@ -1,0 +1,450 @@
+//! The only door to the replica: borrow, call, drain every output, re-arm the deadline, release.
+//!
+//! In: what HTTP, gRPC, the disk and the peers bring. Out: futures of answers. Nothing called while
+//! outputs are drained may call `touch` again; wakers only mark tasks, so nothing does.
+//!
+//! Never: decides, blocks on anything but a `pread` of a body, holds a borrow across an await.
+
+pub mod bulk;
+pub mod clocks;
+pub mod scans;
+pub mod verify;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Instant;
+
+use async_channel::Sender;
+use futures_lite::future;
+
+use crate::base::{Client, Digest, Moment, NodeId, Wall, limits};
+use crate::cluster;
+use crate::cluster::gossip::Origin;
+use crate::journal::{self, Bodies};
+use crate::model::{Draft, Invalid, Sealed};
+use crate::replica::{Fate, Output, Replica, SessionId};
+use crate::scan::{self, Scan, TooMany};
+use crate::shell::disk::{self, Disk, Fault, Indexer, Reader};
+use crate::shell::driver::scans::{Running, Scans};
+use crate::shell::driver::verify::{Body, Opened, Verifier};
+use crate::shell::runtime::clock::wall;
+use crate::shell::runtime::pending::Waiting;
+use crate::shell::runtime::reactor::{Timer, next_turn};
+use crate::shell::runtime::semaphore::Turns;
+use crate::sketch::ShortId;
+use crate::store::{BucketScan, Root, Spill};
+use crate::sync::{
+    PeerHistory, Reply, Report, Request, SketchReply, SketchRequest, Span, Strategy, WireBytes,
+};
+
+/// Member hashes of the Merkle tree read again before others get their turn: about 2 ms of reading.
+const ROOT_STEP: usize = 4096;
+/// Assertions taken into the index before others get their turn: half a millisecond.
+const LANDED_STEP: usize = 256;
+
+/// Why an assertion was not taken; nothing changed.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Refusal {
+    /// It breaks a rule, or is signed wrongly.
+    Invalid(Invalid),
+    /// The log has no room for it now.
+    Log(journal::Refusal),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Invalid(invalid) => invalid.fmt(out),
+            Refusal::Log(refusal) => refusal.fmt(out),
+        }
+    }
+}
+
+/// What came of an assertion that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asserted {
+    /// Its id.
+    pub digest: Digest,
+    /// False: the very same assertion was here already.
+    pub created: bool,
+}
+
+/// What a session of anti-entropy wants done, for whoever holds the connection to its peer.
+#[derive(Debug)]
+pub enum Errand {
+    /// Ask the peer; the answer goes to [`Driver::peer_answered`] under the number.
+    Call(u32, Request),
+    /// Let others go on first, then [`Driver::take_turn`].
+    Turn,
+    /// The session is over.
+    Done(Report),
+}
+
+/// Hears of every flush, for the metrics.
+pub type FlushObserver = Box<dyn Fn(&disk::Report)>;
+
+/// Carries out what the cluster wants; may start tasks, but not touch the replica.
+pub type ClusterObserver = Box<dyn Fn(cluster::Output)>;
+
+/// The replica, and everything its outputs go to.
+pub struct Driver {
+    replica: RefCell<Replica>,
+    disk: Disk,
+    indexer: Indexer,
+    reader: Reader,
+    verifier: Verifier,
+    fates: Waiting<Fate>,
+    sketching: Turns,
+    scans: Scans,
+    errands: RefCell<BTreeMap<SessionId, Sender<Errand>>>,
+    observer: RefCell<Option<FlushObserver>>,
+    cluster: RefCell<Option<ClusterObserver>>,
+    started: Instant,
+    deadline: Cell<Option<Moment>>,
+    deadline_waker: Cell<Option<Waker>>,
+}
+
+impl Driver {
+    /// Takes over a recovered replica.
+    pub fn new(
+        replica: Replica,
+        (disk, indexer, reader): (Disk, Indexer, Reader),
+        verifier: Verifier,
+    ) -> Rc<Driver> {
+        Rc::new(Driver {
+            replica: RefCell::new(replica),
+            disk,
+            indexer,
+            reader,
+            verifier,
+            fates: Waiting::new(),
+            sketching: Turns::new(limits::PARTS_SKETCHED_MAX),
+            scans: Scans::default(),
+            errands: RefCell::default(),
+            observer: RefCell::default(),
+            cluster: RefCell::default(),
+            started: Instant::now(),
+            deadline: Cell::new(None),
+            deadline_waker: Cell::new(None),
+        })
+    }
+
+    /// Has every write and flush reported to `observer`.
+    pub fn observe_flushes(&self, observer: FlushObserver) {
+        *self.observer.borrow_mut() = Some(observer);
+    }
+
+    /// Has everything that the cluster wants carried out by `observer`.
+    pub fn observe_cluster(&self, observer: ClusterObserver) {
+        *self.cluster.borrow_mut() = Some(observer);
+        self.touch(|_, _, _| ());
+    }
+
+    /// Monotonic time since the driver was made.
+    pub fn now(&self) -> Moment {
+        Moment::ZERO + self.started.elapsed()
+    }
+
+    /// The wall clock of the system.
+    pub fn wall(&self) -> Wall {
+        wall()
+    }
+
+    /// Reads from the node without changing it.
+    pub fn read<T>(&self, look: impl FnOnce(&Replica, &dyn Bodies) -> T) -> T {
+        look(&self.replica.borrow(), &self.reader)
+    }
+
+    /// Changes the node, and carries out what it then wants.
+    pub fn touch<T>(&self, change: impl FnOnce(&mut Replica, Moment, &dyn Bodies) -> T) -> T {
+        let mut replica = self.replica.borrow_mut();
+        let result = change(&mut replica, self.now(), &self.reader);
+        while let Some(output) = replica.poll_output() {
+            self.carry_out(output);
+        }
+        let deadline = replica.next_deadline();
+        if deadline != self.deadline.replace(deadline)
+            && let Some(waker) = self.deadline_waker.take()
+        {
+            waker.wake();
+        }
+        result
+    }
+
+    fn carry_out(&self, output: Output) {
+        match output {
+            Output::Disk(work) => self.disk.submit(work),
+            Output::Answer(ticket, fate) => self.fates.answer(ticket, fate),
+            Output::Call(session, number, request) => {
+                self.run_errand(session, Errand::Call(number, request));
+            }
+            Output::Turn(session) => self.run_errand(session, Errand::Turn),
+            Output::Synced(session, report) => {
+                self.run_errand(session, Errand::Done(report));
+                self.errands.borrow_mut().remove(&session);
+            }
+            Output::Damaged(damage) => log::error!("damage {damage}"),
+            Output::Healed(damage) => log::info!("healed {damage}"),
+            Output::Clock(event) => clocks::log_event(event, self.wall()),
+            Output::Spill(spill) => self.indexer.submit(spill),
+            Output::Cluster(output) => {
+                if let Some(observer) = self.cluster.borrow().as_ref() {
+                    observer(output);
+                }
+            }
+        }
+    }
+
+    fn run_errand(&self, session: SessionId, errand: Errand) {
+        if let Some(errands) = self.errands.borrow().get(&session) {
+            // Whoever ran the errands has gone; the session times out with its calls.
+            let _ = errands.try_send(errand);
+        }
+    }
+
+    /// Takes a claim at the door: checked, stamped, verified, durable.
+    pub async fn assert(&self, draft: Draft) -> Result<Asserted, Refusal> {
+        let wall = self.wall();
+        let sealed = self.touch(|replica, _, _| replica.seal(draft, wall));
+        self.offer(sealed.map_err(Refusal::Invalid)?, Origin::Here).await
+    }
+
+    /// Takes an assertion that somebody sealed already.
+    pub async fn offer(&self, sealed: Sealed, origin: Origin) -> Result<Asserted, Refusal> {
+        if !self.verifier.passes(&sealed) {
+            self.verifier.verify(&sealed).await.map_err(Refusal::Invalid)?;
+        }
+        let digest = sealed.digest();
+        let (ticket, fate) = self.fates.ticket();
+        let offer = (sealed, origin);
+        self.touch(|replica, _, bodies| replica.handle_offer(ticket, offer, bodies));
+        match fate.await {
+            Fate::Created => Ok(Asserted { digest, created: true }),
+            Fate::Exists => Ok(Asserted { digest, created: false }),
+            Fate::Refused(refusal) => Err(Refusal::Log(refusal)),
+        }
+    }
+
+    /// Takes assertions that a peer gave all at once: how many of them are here now, and why not
+    /// the others.
+    pub async fn offer_all(&self, all: Vec<Sealed>) -> (u64, Option<Refusal>) {
+        let mut waiting = Vec::with_capacity(all.len());
+        for sealed in all {
+            let (ticket, fate) = self.fates.ticket();
+            let offer = (sealed, Origin::AntiEntropy);
+            self.touch(|replica, _, bodies| replica.handle_offer(ticket, offer, bodies));
+            waiting.push(fate);
+        }
+        let (mut taken, mut why) = (0, None);
+        for fate in waiting {
+            match fate.await {
+                Fate::Created | Fate::Exists => taken += 1,
+                Fate::Refused(refusal) => why = Some(Refusal::Log(refusal)),
+            }
+        }
+        (taken, why)
+    }
+
+    /// Which of the bodies that a peer gave are what they are said to be.
+    pub async fn open_all(&self, bodies: Vec<Body>) -> Opened {
+        self.verifier.open_all(bodies).await
+    }
+
+    /// One assertion by its id.
+    pub fn find(&self, digest: &Digest) -> Option<Sealed> {
+        self.read(|replica, bodies| bodies.sealed_at(replica.store().find(digest, bodies)?))
+    }
+
+    /// The Merkle root of what is here now or of somewhat more, recomputed in slices where the set
+    /// changed.
+    pub async fn root(&self) -> Root {
+        let rows = self.read(|replica, _| replica.store().rows());
+        loop {
+            match self.touch(|replica, _, _| replica.root_step(ROOT_STEP, rows)) {
+                Some(root) => return root,
+                None => next_turn().await,
+            }
+        }
+    }
+
+    /// Lets no more than `long_max` long queries gather at a time; before the first query.
+    pub fn bound_queries(&self, long_max: usize) {
+        self.scans.bound(long_max);
+    }
+
+    /// Answers a query of `client`, in its turn; [`Driver::run_scans`] does the work.
+    pub fn scan(&self, client: Client, scan: Scan) -> Result<Running<'_>, TooMany> {
+        self.scans.start(client, scan)
+    }
+
+    /// Queries under way, and what was counted of them.
+    pub fn scans(&self) -> (usize, scan::Stats) {
+        self.scans.stats()
+    }
+
+    /// Works on queries while there are some; never ends.
+    pub async fn run_scans(&self) {
+        loop {
+            self.scans.some().await;
+            self.read(|replica, bodies| self.scans.turn(replica.store(), bodies));
+            next_turn().await;
+        }
+    }
+
+    /// Starts anti-entropy with a peer; `errands` says what to ask it.
+    /// The sketches are tried first, if it has them.
+    pub async fn start_session(
+        &self,
+        peer: NodeId,
+        errands: Sender<Errand>,
+        has_sketches: bool,
+        past: PeerHistory,
+    ) -> (SessionId, Digest) {
+        let root = self.root().await;
+        let strategy = if has_sketches { Strategy::Sketches(past) } else { Strategy::Leaves };
+        self.touch(|replica, now, bodies| {
+            let id = replica.handle_sync(now, peer, root, strategy, bodies);
+            self.errands.borrow_mut().insert(id, errands);
+            (id, root.digest)
+        })
+    }
+
+    /// A session's peer answered, or did not.
+    pub fn peer_answered(
+        &self,
+        call: (SessionId, u32),
+        reply: Result<Reply, String>,
+        bytes: WireBytes,
+    ) {
+        self.touch(|replica, now, bodies| replica.handle_reply(now, call, reply, bytes, bodies));
+    }
+
+    /// Which rows of a session's peer came; their assertions go to [`Driver::peer_answered`].
+    pub fn records_came(&self, call: (SessionId, u32), span: Span) {
+        self.touch(|replica, now, bodies| replica.handle_span(now, call, span, bodies));
+    }
+
+    /// A session that gave others their turn goes on.
+    pub fn take_turn(&self, session: SessionId) {
+        self.touch(|replica, now, bodies| replica.handle_turn(now, session, bodies));
+    }
+
+    /// Answers a peer that wants to know what differs. A part is read in slices, and few at a
+    /// time: whoever asks for more of them waits.
+    pub async fn answer_sketch(&self, request: SketchRequest) -> SketchReply {
+        let answer = self.read(|replica, _| replica.answer_sketch(request));
+        let mut answering = match answer {
+            Ok(reply) => return reply,
+            Err(answering) => answering,
+        };
+        let _turn = self.sketching.take().await;
+        loop {
+            next_turn().await;
+            let reply = self.read(|replica, _| answering.step(ROOT_STEP, replica.store()));
+            if let Some(reply) = reply {
+                return reply;
+            }
+        }
+    }
+
+    /// Digests of the Merkle tree's buckets, read anew in slices where the set changed.
+    pub async fn digests(&self) -> Vec<ShortId> {
+        let _turn = self.sketching.take().await;
+        let mut scan = BucketScan::default();
+        while !self.read(|replica, _| scan.step(ROOT_STEP, replica.store())) {
+            next_turn().await;
+        }
+        scan.digests().to_vec()
+    }
+
+    /// Carries what the disk reports to the replica; ends only by a fault, after which nothing may
+    /// be written.
+    pub async fn run_disk(&self) -> Fault {
+        loop {
+            match self.disk.report().await {
+                Ok(report) => {
+                    if let Some(observer) = self.observer.borrow().as_ref() {
+                        observer(&report);
+                    }
+                    self.touch(|replica, now, _| replica.handle_disk(now, report.done));
+                    while !self.touch(|replica, now, bodies| {
+                        replica.handle_landed(now, LANDED_STEP, bodies)
+                    }) {
+                        next_turn().await;
+                    }
+                }
+                Err(fault) => return fault,
+            }
+        }
+    }
+
+    /// Calls the replica when its deadlines come.
+    pub async fn run_deadlines(&self) {
+        loop {
+            let deadline = self.deadline.get();
+            let moved = self.deadline_moved(deadline);
+            let Some(due) = deadline else {
+                moved.await;
+                continue;
+            };
+            if due > self.now() {
+                future::or(Timer::after(due.since(self.now())), moved).await;
+            }
+            if due <= self.now() {
+                self.touch(|replica, now, bodies| replica.handle_timeout(now, bodies));
+            }
+        }
+    }
+
+    async fn deadline_moved(&self, from: Option<Moment>) {
+        poll_fn(|context| {
+            if self.deadline.get() != from {
+                return Poll::Ready(());
+            }
+            self.deadline_waker.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Tells the replica of each run that is written, and of those that cannot be.
+    pub async fn run_indexer(&self) {
+        loop {
+            match self.indexer.written().await {
+                Ok(run) => {
+                    self.touch(|replica, _, _| replica.handle_indexed(run));
+                    let is_damaged = self.read(|replica, _| replica.damages().found() > 0);
+                    // Damage that showed while the run was written is not known to its state.
+                    if let Some(Err(fault)) = is_damaged.then(|| self.indexer.forget()) {
+                        log::warn!("{fault}: the kept index is left as it is");
+                    }
+                }
+                Err(fault) => {
+                    log::warn!(
+                        "{fault}: the index of older rows stays in memory until it can be written"
+                    );
+                    self.touch(|replica, _, _| replica.handle_unindexed());
+                }
+            }
+        }
+    }
+
+    /// Flushes what is written, waits for the disk thread and for the index that is being written.
+    pub fn stop(&self) {
+        self.disk.stop();
+        match self.indexer.stop() {
+            Some(Ok(run)) => self.replica.borrow_mut().handle_indexed(run),
+            Some(Err(fault)) => log::warn!("{fault}"),
+            None => {}
+        }
+    }
+
+    /// The rows of the index that are only in memory yet; after [`Driver::stop`].
+    pub fn spill_rest(&self) -> Option<Spill> {
+        self.replica.borrow_mut().spill_rest()
+    }
+}

@@ -1,0 +1,420 @@
+//! The cluster's calls carried out: pings, probes for others, pushes of new assertions, rounds of
+//! anti-entropy; names of seeds looked up; what changes told in the log.
+//!
+//! In: what [`crate::cluster`] wants done. Out: ends of calls, told to it. Never: judges a member.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::future;
+use log::Level;
+
+use crate::base::{NodeId, limits};
+use crate::cluster::gossip::Row;
+use crate::cluster::identity::Tag;
+use crate::cluster::{Output, Target};
+use crate::config::Endpoint;
+use crate::shell::driver::Driver;
+use crate::shell::driver::bulk::BulkReads;
+use crate::shell::grpc::SettingsHeard;
+use crate::shell::peers::anti_entropy::Peers;
+use crate::shell::peers::client;
+use crate::shell::peers::peer::Peer;
+use crate::shell::peers::pool::Pool;
+use crate::shell::runtime::log_limit;
+use crate::shell::runtime::reactor::Timer;
+use crate::shell::runtime::resolve::resolve;
+use crate::shell::runtime::tasks::Tasks;
+use crate::swim::{Ack, CallNumber, Event, Failure, Output as Call, Swim, Update};
+use crate::wire::grpc::Settings;
+use crate::wire::status::{Code, Status};
+
+/// Seeds that are missing are looked up again after this pause, which doubles.
+const LOOK_UP_PAUSE_MIN: Duration = Duration::from_millis(500);
+/// The longest pause; also how often names are looked up while all is well.
+const LOOK_UP_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How long a push may take: the other's flush, and a slow link.
+const PUSH_MAX: Duration = Duration::from_secs(10);
+
+/// Carries out what the cluster wants.
+pub struct Membership {
+    driver: Rc<Driver>,
+    reads: Rc<BulkReads>,
+    pool: Rc<Pool>,
+    peers: Rc<Peers>,
+    tasks: Tasks,
+    /// Addresses at which nobody probes for others; no more of them than members.
+    standard: RefCell<BTreeSet<String>>,
+    /// As they are set, with the addresses that they had when they were last looked up.
+    seeds: RefCell<Vec<(String, Vec<String>)>>,
+}
+
+impl Membership {
+    /// Carries out the cluster's wishes from now on, those included that it has already.
+    pub fn start(
+        (driver, reads): (Rc<Driver>, Rc<BulkReads>),
+        pool: Rc<Pool>,
+        peers: Rc<Peers>,
+        tasks: Tasks,
+    ) -> Rc<Self> {
+        let (standard, seeds) = Default::default();
+        let state = driver.clone();
+        let membership =
+            Rc::new(Membership { driver: state, reads, pool, peers, tasks, standard, seeds });
+        membership.pool.announce(&membership.settings());
+        let carrier = Rc::downgrade(&membership);
+        driver.observe_cluster(Box::new(move |output| {
+            if let Some(membership) = carrier.upgrade() {
+                membership.carry_out(output);
+            }
+        }));
+        let told = Rc::downgrade(&membership);
+        membership.pool.observe_lost(Box::new(move |address| {
+            let (told, address) = (told.clone(), address.to_owned());
+            let Some(membership) = told.upgrade() else { return };
+            let listener = membership.clone();
+            // Connections may end while the replica is at work.
+            membership.tasks.spawn(async move {
+                listener.tell(|swim, now| swim.handle_lost(now, &address));
+            });
+        }));
+        membership
+    }
+
+    /// Looks the seeds up, again and again while some are missing, each by itself: a name whose
+    /// look-up takes long keeps no other one waiting.
+    pub fn find_seeds(self: &Rc<Self>, seeds: &[Endpoint]) {
+        let names = seeds.iter().map(|seed| (seed.to_string(), Vec::new()));
+        *self.seeds.borrow_mut() = names.collect();
+        for number in 0..seeds.len() {
+            let this = self.clone();
+            self.tasks.spawn(async move { this.find_seed(number).await });
+        }
+    }
+
+    /// A name that cannot be looked up for a while keeps the addresses it had.
+    async fn find_seed(&self, number: usize) {
+        let name = self.seeds.borrow()[number].0.clone();
+        let mut pause = LOOK_UP_PAUSE_MIN;
+        loop {
+            let found = resolve(&name).await;
+            let is_found = found.is_ok();
+            match found {
+                Ok(addresses) => {
+                    let addresses = addresses.iter().map(ToString::to_string).collect();
+                    self.seeds.borrow_mut()[number].1 = addresses;
+                }
+                Err(why) => warn_of_seed(&name, &why),
+            }
+            let all = self.seeds.borrow().iter().flat_map(|seed| seed.1.clone()).collect();
+            let are_all_found = self.seeds.borrow().iter().all(|seed| !seed.1.is_empty());
+            // Names of services list more and more nodes while these start.
+            let is_lonely = self.tell(|swim, now| {
+                swim.handle_seeds(now, all);
+                swim.lonely_seeds().next().is_some() || swim.present().next().is_none()
+            });
+            self.driver.touch(|replica, _, _| {
+                replica.handle_cluster(|cluster| cluster.handle_seeds_found(are_all_found));
+            });
+            let is_well = is_found && !is_lonely;
+            pause = if is_well { LOOK_UP_PAUSE_MAX } else { (pause * 2).min(LOOK_UP_PAUSE_MAX) };
+            Timer::after(pause.mul_f64(0.75 + 0.5 * fastrand::f64())).await;
+        }
+    }
+
+    /// A ping failed. If it went to a seed at which no member is known, its operator has to hear
+    /// why: this node may stay alone for it.
+    fn note_failed(&self, peer: &Peer, status: &Status) {
+        let address = peer.address();
+        log::debug!("ping {address}: {status}");
+        let seeds = self.seeds.borrow();
+        let seed = seeds.iter().find(|seed| seed.1.iter().any(|known| known == address));
+        let Some((name, _)) = seed.filter(|_| self.is_lonely(address)) else { return };
+        let place = if name == address { String::new() } else { format!("at {address} ") };
+        let why = match status.code {
+            Code::Unauthenticated if self.pool.has_key() => {
+                "has another cluster key than this node: STEMEDB_CLUSTER_KEY has to be the same \
+                 on all nodes"
+            }
+            Code::Unauthenticated => {
+                "asks for a cluster key, which this node lacks: set STEMEDB_CLUSTER_KEY"
+            }
+            _ if peer.is_refused() => {
+                "refuses connections: nothing listens there; seeds are gRPC ports, by default 18182"
+            }
+            // The peer speaks of itself as this node.
+            Code::FailedPrecondition => &format!("answers: \"{}\"", status.message),
+            _ => &status.message,
+        };
+        warn_of_seed(name, &format!("{place}{why}"));
+    }
+
+    fn is_lonely(&self, address: &str) -> bool {
+        self.driver
+            .read(|replica, _| replica.cluster().swim().lonely_seeds().any(|seed| seed == address))
+    }
+
+    /// What has to be the same on all nodes, as it is on this one.
+    fn settings(&self) -> Settings {
+        self.driver.read(|replica, _| {
+            let map = replica.cluster().map();
+            let (shards, replication_factor) = (map.shards(), map.factor());
+            Settings { node: replica.node(), shards, replication_factor }
+        })
+    }
+
+    /// Compares what nodes that connect say of their settings.
+    pub fn hearer(self: Rc<Self>) -> SettingsHeard {
+        Box::new(move |said| self.compare_settings(said))
+    }
+
+    fn compare_settings(&self, said: &[u8]) {
+        let (own, Some(other)) = (self.settings(), Settings::read(said)) else { return };
+        let pairs = [
+            ("shards", own.shards, other.shards),
+            ("replication-factor", own.replication_factor, other.replication_factor),
+        ];
+        for (flag, own, said) in pairs.into_iter().filter(|(_, own, said)| own != said) {
+            let node = other.node.to_string();
+            let line = format_args!(
+                "member {node} has --{flag} {said}, this node has {own}: it has to be the same on \
+                 all nodes, or gateways look for claims where they are not"
+            );
+            log_limit::warn((module_path!(), &node, flag), line);
+        }
+    }
+
+    /// Says goodbye, and waits until a few have heard it.
+    pub async fn leave(&self) {
+        self.tell(Swim::handle_leave);
+        let heard = async {
+            while self.driver.read(|replica, _| replica.cluster().swim().calls_under_way() > 0) {
+                Timer::after(Duration::from_millis(5)).await;
+            }
+        };
+        future::or(heard, Timer::after(limits::GOAWAY_GRACE)).await;
+    }
+
+    /// Pings `target` for another member: whether it answered under its id.
+    pub async fn relay(&self, target: &(NodeId, String), timeout: Duration) -> bool {
+        let news = self.tell(|swim, _| swim.news_for(Some(target.0)));
+        let peer = self.pool.peer(&target.1);
+        peer.forget_pause();
+        let answered = client::ping(&self.driver, &peer, news, timeout).await;
+        let answered = answered.ok().filter(|ack| self.is_ours(ack, &peer));
+        let is_reached = answered.as_ref().is_some_and(|ack| ack.node == target.0);
+        if let Some(ack) = answered {
+            self.tell(|swim, now| swim.handle_answer(now, &target.1, ack));
+        }
+        is_reached
+    }
+
+    fn carry_out(self: &Rc<Self>, output: Output) {
+        let this = self.clone();
+        match output {
+            Output::Swim(Call::Ping { number, rpc_addr, updates, timeout }) => {
+                self.tasks
+                    .spawn(async move { this.ping(number, rpc_addr, updates, timeout).await });
+            }
+            Output::Swim(Call::AskProbe { number, via, target, updates, timeout }) => {
+                let asking =
+                    async move { this.ask_probe((number, via), target, updates, timeout).await };
+                self.tasks.spawn(asking);
+            }
+            Output::Push { to, rpc_addr, row } => {
+                self.tasks.spawn(async move {
+                    this.push(Target { node: Some(to), rpc_addr }, row).await
+                });
+            }
+            Output::Sync(targets) => self.peers.sync_with(targets),
+            Output::Swim(Call::Event(event)) | Output::Event(event) => {
+                if let Event::Changed(node, None) = event {
+                    self.peers.forget(node);
+                }
+                tell(&event);
+            }
+            Output::Tagged(tag) => self.pool.identity().set_tag(tag),
+            Output::Rebalanced(moved) => {
+                let line = format_args!("shards rebalanced moved={moved}");
+                log_limit::note(Level::Info, (module_path!(), "", "rebalanced shards"), line);
+            }
+        }
+    }
+
+    async fn ping(
+        &self,
+        number: CallNumber,
+        address: String,
+        updates: Vec<Update>,
+        timeout: Duration,
+    ) {
+        let peer = self.pool.peer(&address);
+        match ping_twice(&self.driver, &peer, updates, timeout).await {
+            Ok(ack) if self.is_ours(&ack, &peer) => {
+                self.tell(|swim, now| swim.handle_ack(now, number, ack));
+            }
+            // As if a node of no cluster had answered.
+            Ok(_) => self.tell(|swim, now| swim.handle_failed(now, number, Failure::Refused)),
+            Err(status) => {
+                let is_gone = peer.is_refused() || self.is_foreign(&peer);
+                let failure = match peer.is_own() {
+                    true => {
+                        // A service's address may lead to another node the next time.
+                        peer.abandon_connection();
+                        Failure::Own
+                    }
+                    false if is_gone => Failure::Refused,
+                    false => Failure::Silent,
+                };
+                if failure != Failure::Own {
+                    self.note_failed(&peer, &status);
+                }
+                self.tell(|swim, now| swim.handle_failed(now, number, failure));
+            }
+        }
+    }
+
+    /// Whether who answered is of this node's cluster, or of a kind that knows no clusters.
+    fn is_ours(&self, ack: &Ack, peer: &Peer) -> bool {
+        let is_ours = self.driver.touch(|replica, now, _| {
+            let answered = (ack.node, peer.address());
+            replica.handle_cluster(|cluster| cluster.handle_tag(now, answered, peer.tag()))
+        });
+        if !is_ours {
+            self.is_foreign(peer);
+        }
+        is_ours
+    }
+
+    /// Whether the peer's last answer is of another cluster; says so.
+    fn is_foreign(&self, peer: &Peer) -> bool {
+        let identity = self.pool.identity();
+        let both = identity.cluster().zip(peer.tag().and_then(Tag::settled));
+        let foreign = both.filter(|(ours, theirs)| ours != theirs);
+        if let Some((ours, theirs)) = foreign {
+            identity.note_foreign(peer.address(), ours, theirs);
+        }
+        foreign.is_some()
+    }
+
+    async fn ask_probe(
+        &self,
+        (number, via): (CallNumber, String),
+        target: (NodeId, String),
+        updates: Vec<Update>,
+        timeout: Duration,
+    ) {
+        let failed = |swim: &mut Swim, now| swim.handle_failed(now, number, Failure::Silent);
+        if self.standard.borrow().contains(&via) {
+            return self.tell(failed);
+        }
+        let peer = self.pool.peer(&via);
+        match client::probe_for(&self.driver, &peer, &target, updates, timeout).await {
+            Ok((acked, news)) => {
+                self.tell(|swim, now| swim.handle_probed(now, number, acked, news))
+            }
+            Err(status) => {
+                let mut standard = self.standard.borrow_mut();
+                if status.code == Code::Unimplemented && standard.len() < limits::MEMBERS_MAX {
+                    standard.insert(via);
+                }
+                drop(standard);
+                self.tell(failed);
+            }
+        }
+    }
+
+    async fn push(&self, target: Target, row: Row) {
+        let Some(to) = target.node else { return };
+        let is_taken = match self.reads.row(row).await {
+            Some(sealed) => {
+                let peer = self.pool.peer(&target.rpc_addr);
+                client::push(&self.driver, &peer, &sealed, PUSH_MAX).await
+            }
+            None => false,
+        };
+        self.driver.touch(|replica, _, _| {
+            replica.handle_pushed(to, is_taken);
+        });
+    }
+
+    fn tell<T>(&self, what: impl FnOnce(&mut Swim, crate::base::Moment) -> T) -> T {
+        self.driver.touch(|replica, now, _| replica.handle_membership(now, |swim| what(swim, now)))
+    }
+}
+
+/// A connection that breaks under the first try says nothing of the next.
+async fn ping_twice(
+    driver: &Driver,
+    peer: &Rc<Peer>,
+    updates: Vec<Update>,
+    timeout: Duration,
+) -> Result<Ack, Status> {
+    let had_connection = peer.is_connected();
+    peer.forget_pause();
+    let first = client::ping(driver, peer, updates.clone(), timeout).await;
+    match first {
+        Err(status) if status.code == Code::Unavailable && had_connection => {
+            peer.forget_pause();
+            client::ping(driver, peer, updates, timeout).await
+        }
+        Err(status) if status.code == Code::DeadlineExceeded => {
+            peer.abandon_connection();
+            Err(status)
+        }
+        other => other,
+    }
+}
+
+/// Once a minute for each seed.
+fn warn_of_seed(name: &str, why: &str) {
+    let line = format_args!("seed {name}: {why}");
+    log_limit::warn((module_path!(), name, "unreached seeds"), line);
+}
+
+fn tell(event: &Event) {
+    match event {
+        Event::Changed(node, Some(state)) => {
+            let line = format_args!("member {node} is {}", state.name());
+            log_limit::note(Level::Info, (module_path!(), &node.to_string(), state.name()), line);
+        }
+        Event::Changed(node, None) => log::debug!("member {node} is forgotten"),
+        Event::Moved(node, address) => {
+            let line = format_args!("member {node} is at {address} now");
+            log_limit::note(Level::Info, (module_path!(), &node.to_string(), "moves"), line);
+        }
+        Event::OwnSeed(address) => {
+            let line = format_args!("the seed {address} is this node itself");
+            log_limit::note(Level::Info, (module_path!(), address, "own seeds"), line);
+        }
+        Event::Reachable(node, false) => {
+            let line = format_args!(
+                "member {node} is reached only by its own calls: it is alive, but nothing answers \
+                 at its address; see its firewall, NAT and STEMEDB_ADVERTISE_RPC_ADDR"
+            );
+            log_limit::warn((module_path!(), &node.to_string(), "unreachable"), line);
+        }
+        Event::Unanswered(node, address) => {
+            let line = format_args!(
+                "node {node} calls and is no member: nothing answers as {node} at {address}, the \
+                 address that it gives; see its STEMEDB_ADVERTISE_RPC_ADDR, NAT and firewall"
+            );
+            log_limit::warn((module_path!(), &node.to_string(), "unanswered"), line);
+        }
+        Event::Reachable(node, true) => {
+            let line = format_args!("member {node} is reached at its address again");
+            log_limit::note(Level::Info, (module_path!(), &node.to_string(), "reached"), line);
+        }
+        Event::Duplicate(Some(address)) => {
+            let line = format_args!(
+                "another live node has this node's id, at {address}: neither sees the other as a \
+                 member; one of them needs a data directory, or a STEMEDB_NODE_ID, of its own (in \
+                 a copied data directory remove the file node-id)"
+            );
+            log_limit::error((module_path!(), address, "duplicate node ids"), line);
+        }
+        Event::Duplicate(None) => log::info!("no other live node has this node's id any more"),
+    }
+}

@@ -1,0 +1,434 @@
+//! Calls to other nodes: one HTTP/2 connection per peer, dialled when it is first needed.
+//!
+//! In: a peer's address and request messages. Out: answer messages, or the status of the call. A
+//! connection that dies is dialled anew by the next call, not before a pause that grows with each
+//! failure. Never: sends more calls than the peer's window for small frames holds, waits without
+//! end, takes more bytes than one message may have.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_lite::future;
+use h2::Reason;
+use h2::client::{self, SendRequest};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, TE, USER_AGENT};
+use http::{HeaderValue, Method, Request};
+
+use crate::base::{Secret, limits};
+use crate::cluster::identity::Tag;
+use crate::shell::grpc::identity::Identity;
+use crate::shell::runtime::reactor::Timer;
+use crate::shell::runtime::resolve::resolve;
+use crate::shell::runtime::socket::TcpStream;
+use crate::shell::runtime::tasks::Tasks;
+use crate::wire::foreign;
+use crate::wire::frame::{self, Reader};
+use crate::wire::grpc::{CLUSTER_KEY, CONTENT_TYPE as GRPC, SETTINGS, Settings, format_timeout};
+use crate::wire::status::{Code, Status, decode_message};
+
+/// Bytes a peer may send on one stream before we have read them: an answer to `Records`, so that it
+/// does not wait for us. A connection has room for two of them and for what others are answered.
+const WINDOW_BYTES: u32 = (limits::RECORDS_BYTES + (64 << 10)) as u32;
+/// A peer may send frames of this size: a large answer takes a quarter of the reads.
+const FRAME_BYTES: u32 = 64 << 10;
+/// How long dialling may take.
+const DIAL_MAX: Duration = Duration::from_secs(5);
+/// The pause after a failed dial; it doubles up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// Hears of a connection that ended, by the peer's address.
+pub type Lost = Box<dyn Fn(&str)>;
+
+/// Hears of a connection that was made, by this node's address on it.
+pub type Made = Box<dyn Fn(IpAddr)>;
+
+/// What dialling needs, whoever is dialled.
+pub struct Dialer {
+    tasks: Tasks,
+    key: RefCell<Option<HeaderValue>>,
+    identity: Rc<Identity>,
+    /// What the first call on each connection carries.
+    settings: OnceCell<HeaderValue>,
+    lost: RefCell<Option<Lost>>,
+    made: RefCell<Option<Made>>,
+}
+
+impl Dialer {
+    /// Calls carry `key`, the cluster's, where there is one.
+    pub fn new(tasks: Tasks, key: Option<&Secret>) -> Rc<Dialer> {
+        let key = RefCell::new(key.map(header_of));
+        let (settings, lost, made) = Default::default();
+        Rc::new(Dialer { tasks, key, settings, identity: Identity::new(), lost, made })
+    }
+
+    /// What calls say of this process.
+    pub fn identity(&self) -> &Rc<Identity> {
+        &self.identity
+    }
+
+    /// Has `made` told of every connection that is made.
+    pub fn observe_made(&self, made: Made) {
+        *self.made.borrow_mut() = Some(made);
+    }
+
+    /// Has every new connection say how this node is set.
+    pub fn announce(&self, settings: &Settings) {
+        let value = HeaderValue::try_from(settings.to_string());
+        self.settings.get_or_init(|| value.expect("hex digits and numbers are visible ASCII"));
+    }
+
+    /// Whether calls carry a cluster key.
+    pub fn has_key(&self) -> bool {
+        self.key.borrow().is_some()
+    }
+
+    /// Calls carry another key from now on, on open connections, too.
+    pub fn change_key(&self, key: &Secret) {
+        self.key.replace(Some(header_of(key)));
+    }
+
+    /// Has `lost` told of every connection that ends.
+    pub fn observe_lost(&self, lost: Lost) {
+        *self.lost.borrow_mut() = Some(lost);
+    }
+}
+
+fn header_of(key: &Secret) -> HeaderValue {
+    let mut value = HeaderValue::from_str(key.expose()).expect("a secret is visible ASCII");
+    // HPACK must not remember it.
+    value.set_sensitive(true);
+    value
+}
+
+/// An open connection, and the number of the dial that made it.
+#[derive(Clone)]
+struct Connection {
+    number: u64,
+    requests: SendRequest<Bytes>,
+}
+
+/// One other node, by its address.
+pub struct Peer {
+    address: String,
+    dialer: Rc<Dialer>,
+    connection: RefCell<Option<Connection>>,
+    dials: Cell<u64>,
+    /// The dial whose connection has carried a call.
+    announced: Cell<u64>,
+    calls: Cell<usize>,
+    is_refused: Cell<bool>,
+    /// The last call that was answered came back to this process.
+    is_own: Cell<bool>,
+    /// What the last answer says of its node's cluster.
+    tag: Cell<Option<Tag>>,
+    /// The peer is on this machine, as its connection shows.
+    is_near: Cell<bool>,
+    pause: Cell<Duration>,
+    not_before: Cell<Option<Instant>>,
+}
+
+impl Peer {
+    /// A peer at `host:port`; nothing is dialled yet.
+    pub fn new(address: String, dialer: Rc<Dialer>) -> Rc<Peer> {
+        Rc::new(Peer {
+            address,
+            dialer,
+            connection: RefCell::default(),
+            dials: Cell::new(0),
+            announced: Cell::new(0),
+            calls: Cell::new(0),
+            is_refused: Cell::new(false),
+            is_own: Cell::new(false),
+            tag: Cell::new(None),
+            is_near: Cell::new(false),
+            pause: Cell::new(PAUSE_MIN),
+            not_before: Cell::new(None),
+        })
+    }
+
+    /// Where the peer is.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Whether a connection is open.
+    pub fn is_connected(&self) -> bool {
+        self.connection.borrow().is_some()
+    }
+
+    /// Whether nobody listened at the address when it was last dialled: the host is there, the node
+    /// is not.
+    pub fn is_refused(&self) -> bool {
+        self.is_refused.get()
+    }
+
+    /// Whether the address is this process' own, as the last answer says.
+    pub fn is_own(&self) -> bool {
+        self.is_own.get()
+    }
+
+    /// What the node there says of its cluster, as of its last answer.
+    pub fn tag(&self) -> Option<Tag> {
+        self.tag.get()
+    }
+
+    /// Whether the peer is on this machine, as its connection shows.
+    pub fn is_near(&self) -> bool {
+        self.is_near.get()
+    }
+
+    /// Lets the next call dial at once, whatever became of the last dial.
+    pub fn forget_pause(&self) {
+        self.not_before.set(None);
+    }
+
+    /// Lets the next call dial anew: on this connection nobody answers.
+    pub fn abandon_connection(&self) {
+        self.connection.borrow_mut().take();
+    }
+
+    /// One unary call: a message there, a message back, within `timeout`.
+    pub async fn call(
+        self: &Rc<Self>,
+        path: &str,
+        message: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, Status> {
+        if self.calls.get() >= limits::CALLS_IN_FLIGHT_MAX {
+            let message = format!("{} calls to this peer are under way", self.calls.get());
+            return Err(Status::new(Code::ResourceExhausted, message));
+        }
+        self.calls.set(self.calls.get() + 1);
+        let counted = Counted(self.clone());
+        let late = async {
+            Timer::after(timeout).await;
+            let message = format!("no answer within {} ms", timeout.as_millis());
+            Err(Status::new(Code::DeadlineExceeded, message))
+        };
+        let result = future::or(self.exchange(path, message, timeout), late).await;
+        drop(counted);
+        result
+    }
+
+    async fn exchange(
+        self: &Rc<Self>,
+        path: &str,
+        message: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, Status> {
+        let Connection { number, requests } = self.connection().await?;
+        let mut connection = requests.ready().await.map_err(|error| {
+            self.note_end(number);
+            of_h2(&error)
+        })?;
+        let is_first = self.announced.replace(number) != number;
+        let request = self.request(path, timeout, is_first)?;
+        let (answer, mut body) =
+            connection.send_request(request, false).map_err(|error| of_h2(&error))?;
+        let mut framed = BytesMut::with_capacity(frame::PREFIX_BYTES + message.len());
+        framed.put_slice(&frame::prefix(message.len()));
+        framed.put(message);
+        body.send_data(framed.freeze(), true).map_err(|error| of_h2(&error))?;
+        let answer = answer.await.map_err(|error| of_h2(&error))?;
+        self.is_own.set(self.dialer.identity.is_own(answer.headers()));
+        self.tag.set(self.dialer.identity.tag_in(answer.headers()));
+        read_answer(answer).await
+    }
+
+    fn request(
+        &self,
+        path: &str,
+        timeout: Duration,
+        is_first: bool,
+    ) -> Result<Request<()>, Status> {
+        let bad = |error: http::Error| Status::new(Code::Internal, error.to_string());
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("http://{}{path}", self.address))
+            .body(())
+            .map_err(bad)?;
+        let agent = concat!("stemedb-edge/", env!("CARGO_PKG_VERSION"));
+        let headers = request.headers_mut();
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
+        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        let timeout = HeaderValue::try_from(format_timeout(timeout));
+        if let Some(key) = &*self.dialer.key.borrow() {
+            headers.insert(CLUSTER_KEY, key.clone());
+        }
+        self.dialer.identity.put(headers);
+        if let Some(settings) = self.dialer.settings.get().filter(|_| is_first) {
+            headers.insert(SETTINGS, settings.clone());
+        }
+        headers.insert(GRPC_TIMEOUT, timeout.map_err(|error| bad(error.into()))?);
+        Ok(request)
+    }
+
+    /// The open connection, or a new one.
+    async fn connection(self: &Rc<Self>) -> Result<Connection, Status> {
+        if let Some(connection) = self.connection.borrow().as_ref() {
+            return Ok(connection.clone());
+        }
+        let wait = self.not_before.get().map(|at| at.saturating_duration_since(Instant::now()));
+        if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+            let message = format!("the last dial failed, the next is in {} ms", wait.as_millis());
+            return Err(Status::new(Code::Unavailable, message));
+        }
+        let late = async {
+            Timer::after(DIAL_MAX).await;
+            Err(format!("no connection within {} ms", DIAL_MAX.as_millis()))
+        };
+        match future::or(self.dial(), late).await {
+            Ok(connection) => {
+                self.pause.set(PAUSE_MIN);
+                self.not_before.set(None);
+                Ok(connection)
+            }
+            Err(reason) => {
+                let jitter = fastrand::f64() * 0.5 + 0.75;
+                self.not_before.set(Some(Instant::now() + self.pause.get().mul_f64(jitter)));
+                self.pause.set((self.pause.get() * 2).min(PAUSE_MAX));
+                Err(Status::new(Code::Unavailable, format!("{}: {reason}", self.address)))
+            }
+        }
+    }
+
+    /// Tries the name's addresses in turn.
+    async fn connect(&self) -> Result<TcpStream, String> {
+        let mut why = "the name has no address".to_owned();
+        self.is_refused.set(false);
+        for address in resolve(&self.address).await? {
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    self.is_refused.set(false);
+                    return Ok(stream);
+                }
+                Err(error) => {
+                    self.is_refused.set(error.kind() == ErrorKind::ConnectionRefused);
+                    why = error.to_string();
+                }
+            }
+        }
+        Err(why)
+    }
+
+    async fn dial(self: &Rc<Self>) -> Result<Connection, String> {
+        let stream = self.connect().await?;
+        if let Some(ends) = stream.ends() {
+            self.is_near.set(ends.is_near());
+            self.is_own.set(false);
+            self.tag.set(None);
+            if let Some(made) = self.dialer.made.borrow().as_ref() {
+                made(ends.near);
+            }
+        }
+        let handshake = client::Builder::new()
+            .enable_push(false)
+            .initial_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(3 * WINDOW_BYTES)
+            .max_frame_size(FRAME_BYTES)
+            .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
+            .max_send_buffer_size(limits::ASSERTION_BYTES_MAX + limits::STREAM_SEND_BYTES_MAX)
+            .max_concurrent_reset_streams(limits::CALLS_IN_FLIGHT_MAX)
+            .handshake(stream);
+        let (requests, connection) = handshake.await.map_err(|error| error.to_string())?;
+        let number = self.dials.get() + 1;
+        self.dials.set(number);
+        let opened = Connection { number, requests };
+        *self.connection.borrow_mut() = Some(opened.clone());
+        let peer = Rc::downgrade(self);
+        self.dialer.tasks.spawn(async move {
+            let ended = connection.await;
+            if let Some(peer) = peer.upgrade() {
+                log::debug!("connection to {} ended: {ended:?}", peer.address);
+                peer.note_end(number);
+            }
+        });
+        Ok(opened)
+    }
+
+    /// A connection ended; what this node had given up itself is no news.
+    fn note_end(&self, number: u64) {
+        let mut open = self.connection.borrow_mut();
+        if open.as_ref().is_none_or(|connection| connection.number != number) {
+            return;
+        }
+        open.take();
+        drop(open);
+        if let Some(lost) = self.dialer.lost.borrow().as_ref() {
+            lost(&self.address);
+        }
+    }
+}
+
+/// A call under way; counted down even when it is dropped.
+struct Counted(Rc<Peer>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.calls.set(self.0.calls.get() - 1);
+    }
+}
+
+async fn read_answer(answer: http::Response<h2::RecvStream>) -> Result<Bytes, Status> {
+    let (head, mut body) = answer.into_parts();
+    if head.headers.contains_key("grpc-status") {
+        check_status(&head.headers)?;
+    }
+    if head.status != http::StatusCode::OK {
+        let message = format!("HTTP status {}", head.status.as_u16());
+        return Err(Status::new(Code::of_http(head.status.as_u16()), message));
+    }
+    let mut reader = Reader::new(limits::GRPC_MESSAGE_BYTES_MAX);
+    let mut message = None;
+    while let Some(piece) = body.data().await {
+        let mut piece = piece.map_err(|error| of_h2(&error))?;
+        body.flow_control().release_capacity(piece.len()).map_err(|error| of_h2(&error))?;
+        while let Some(whole) = reader.read(&mut piece)? {
+            if message.replace(whole).is_some() {
+                return Err(Status::new(Code::Internal, "more than one message in the answer"));
+            }
+            if piece.is_empty() {
+                break;
+            }
+        }
+    }
+    let trailers = body.trailers().await.map_err(|error| of_h2(&error))?;
+    check_status(&trailers.unwrap_or_default())?;
+    reader.finish()?;
+    message.ok_or_else(|| Status::new(Code::Internal, "no message in the answer"))
+}
+
+fn check_status(headers: &HeaderMap) -> Result<(), Status> {
+    let Some(code) = headers.get("grpc-status") else {
+        return Err(Status::new(Code::Unknown, "the answer ended without a grpc-status"));
+    };
+    match Code::parse(code.as_bytes()) {
+        Code::Ok => Ok(()),
+        code => {
+            let message = headers.get("grpc-message").map(|value| decode_message(value.as_bytes()));
+            Err(Status::new(code, foreign::shown(&message.unwrap_or_default())))
+        }
+    }
+}
+
+fn of_h2(error: &h2::Error) -> Status {
+    // Text where a frame should begin reads as a length far beyond the largest frame.
+    if error.is_library() && error.reason() == Some(Reason::FRAME_SIZE_ERROR) {
+        let message = "what answers there is no gRPC, an HTTP port perhaps: nodes reach each other \
+                       at their gRPC ports, by default 18182";
+        return Status::new(Code::Unavailable, message);
+    }
+    let code = match error.reason() {
+        Some(reason) if !error.is_go_away() => Code::of_reset(reason.into()),
+        _ => Code::Unavailable,
+    };
+    Status::new(code, error.to_string())
+}

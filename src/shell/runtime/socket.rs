@@ -1,0 +1,511 @@
+//! TCP on the reactor, in the shapes that h2 (tokio's io traits) and hyper want.
+//!
+//! In: addresses and descriptors. Out: byte streams. Reads go into uninitialised room, so that
+//! nobody pays for zeroing what the kernel overwrites. A stream moves a bounded number of bytes
+//! each way between two looks at epoll; then its task waits while others are served.
+//!
+//! Never: blocks, resolves a name.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use rustix::io::Errno;
+use rustix::net::{
+    self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt,
+};
+
+use crate::base::limits;
+use crate::shell::runtime::process;
+use crate::shell::runtime::reactor::{self, Reactor};
+use crate::shell::runtime::source::Source;
+
+/// Connections the kernel holds for us until we accept them.
+const BACKLOG: i32 = 256;
+/// Bytes that are thrown away at a time.
+const SCRATCH_BYTES: usize = 4 << 10;
+
+/// A descriptor and its place in the reactor.
+struct Watched {
+    descriptor: OwnedFd,
+    source: Rc<reactor::Source>,
+    reactor: Rc<Reactor>,
+}
+
+impl Watched {
+    fn new(descriptor: OwnedFd) -> io::Result<Watched> {
+        let reactor = reactor::current()?;
+        let source = reactor.watch(&descriptor)?;
+        Ok(Watched { descriptor, source, reactor })
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.reactor.forget(&self.source);
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(keep_some(net::socket_with(family, SocketType::STREAM, flags, None)?)?)
+}
+
+/// A socket, unless it is one of the last descriptors, which are the log's.
+fn keep_some(socket: OwnedFd) -> Result<OwnedFd, Errno> {
+    thread_local! {
+        static END: u64 = process::sockets_end();
+    }
+    let number = u64::from(socket.as_raw_fd().unsigned_abs());
+    if number < END.with(|end| *end) { Ok(socket) } else { Err(Errno::MFILE) }
+}
+
+/// The hosts at both ends of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ends {
+    /// This one, by the address that the connection leaves by.
+    pub near: IpAddr,
+    /// The other one.
+    pub far: IpAddr,
+}
+
+impl Ends {
+    /// Whether both are this machine.
+    pub fn is_near(&self) -> bool {
+        self.far.to_canonical().is_loopback() || self.far == self.near
+    }
+}
+
+/// The address that packets to the rest of the world leave by, if there is a way out for what
+/// listens at `bound`. Nothing is sent.
+pub fn outgoing(bound: SocketAddr) -> Option<IpAddr> {
+    // Documentation's own networks (RFC 5737, RFC 3849) are nobody's, so that the default route
+    // decides.
+    let (any, away): (SocketAddr, SocketAddr) = match bound {
+        SocketAddr::V4(_) => (([0; 4], 0).into(), ([192, 0, 2, 1], 9).into()),
+        SocketAddr::V6(_) => {
+            (([0_u16; 8], 0).into(), ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into())
+        }
+    };
+    let own = UdpSocket::bind(any).and_then(|socket| {
+        socket.connect(away)?;
+        socket.local_addr()
+    });
+    own.ok().map(|own| own.ip())
+}
+
+/// A listening socket.
+pub struct TcpListener(Watched);
+
+impl TcpListener {
+    /// Binds and listens; port 0 takes any free port.
+    pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+        let descriptor = open(address)?;
+        sockopt::set_socket_reuseaddr(&descriptor, true)?;
+        net::bind(&descriptor, &address)?;
+        net::listen(&descriptor, BACKLOG)?;
+        Ok(TcpListener(Watched::new(descriptor)?))
+    }
+
+    /// Lets the kernel hold no more than so many bytes each way for a connection accepted here.
+    pub fn bound_buffers(&self, bytes: usize) -> io::Result<()> {
+        sockopt::set_socket_recv_buffer_size(&self.0.descriptor, bytes)?;
+        sockopt::set_socket_send_buffer_size(&self.0.descriptor, bytes)?;
+        Ok(())
+    }
+
+    /// Another hold on the same queue of connections.
+    pub fn try_clone(&self) -> io::Result<TcpListener> {
+        let descriptor = rustix::io::fcntl_dupfd_cloexec(&self.0.descriptor, 0)?;
+        Ok(TcpListener(Watched::new(descriptor)?))
+    }
+
+    /// The address in fact bound.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::try_from(net::getsockname(&self.0.descriptor)?)?)
+    }
+
+    /// The next connection. A connection that died in the queue is passed over; running out of
+    /// descriptors is an error the caller waits out.
+    pub async fn accept(&self) -> io::Result<TcpStream> {
+        poll_fn(|context| self.poll_accept(context)).await
+    }
+
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        loop {
+            ready!(self.0.source.poll_readable(context));
+            match net::accept_with(&self.0.descriptor, flags).and_then(keep_some) {
+                Ok(descriptor) => {
+                    return Poll::Ready(TcpStream::adopt(descriptor, limits::ROUND_READ_BYTES));
+                }
+                Err(Errno::AGAIN) => self.0.source.drained(),
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+}
+
+/// Bytes that one stream may still move one way in this round of the reactor.
+///
+/// A protocol machine reads until its socket has no more. A sender that is faster than this node
+/// (small frames cost a few bytes to send and a microsecond to handle) would keep it reading, and
+/// every other task waiting, for as long as it likes. Large frames cost little for their bytes:
+/// while the round has time left, a stream gets its quota again, up to [`AGAIN_MAX`] times.
+struct Quota {
+    per_round: usize,
+    round: Cell<u64>,
+    left: Cell<usize>,
+    again: Cell<u32>,
+}
+
+/// How often a stream may get its quota again in one round.
+const AGAIN_MAX: u32 = 15;
+
+impl Quota {
+    fn new(per_round: usize) -> Quota {
+        let (round, again) = Default::default();
+        Quota { per_round, round, left: Cell::new(per_round), again }
+    }
+
+    /// The bytes that are left; where there are none, the task goes on in the next round.
+    fn poll_left(&self, reactor: &Reactor, context: &Context<'_>) -> Poll<usize> {
+        if self.round.replace(reactor.rounds()) != reactor.rounds() {
+            self.left.set(self.per_round);
+            self.again.set(AGAIN_MAX);
+        }
+        if self.left.get() == 0 && self.again.get() > 0 && reactor.has_time() {
+            self.left.set(self.per_round);
+            self.again.set(self.again.get() - 1);
+        }
+        match self.left.get() {
+            0 => {
+                reactor.wake_next_round(context.waker().clone());
+                Poll::Pending
+            }
+            left => Poll::Ready(left),
+        }
+    }
+
+    fn spend(&self, bytes: usize) {
+        self.left.set(self.left.get().saturating_sub(bytes));
+    }
+}
+
+/// A connected socket, without Nagle's delay.
+pub struct TcpStream {
+    socket: Watched,
+    to_read: Quota,
+    to_write: Quota,
+}
+
+impl TcpStream {
+    fn adopt(descriptor: OwnedFd, read_per_round: usize) -> io::Result<TcpStream> {
+        sockopt::set_tcp_nodelay(&descriptor, true)?;
+        TcpStream::watch(descriptor, read_per_round)
+    }
+
+    /// The two ends of a connection that leaves this process by no network: a server's and a
+    /// client's.
+    pub fn pair() -> io::Result<(TcpStream, TcpStream)> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (near, far) = net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let near = TcpStream::watch(near, limits::ROUND_READ_BYTES)?;
+        Ok((near, TcpStream::watch(far, limits::ROUND_READ_BYTES_CLIENT)?))
+    }
+
+    fn watch(descriptor: OwnedFd, read_per_round: usize) -> io::Result<TcpStream> {
+        Ok(TcpStream {
+            socket: Watched::new(descriptor)?,
+            to_read: Quota::new(read_per_round),
+            to_write: Quota::new(limits::ROUND_WRITE_BYTES),
+        })
+    }
+
+    /// Connects; bound the wait from outside.
+    pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+        let descriptor = open(address)?;
+        match net::connect(&descriptor, &address) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let stream = TcpStream::adopt(descriptor, limits::ROUND_READ_BYTES_CLIENT)?;
+        stream.socket.source.filled();
+        poll_fn(|context| stream.socket.source.poll_writable(context)).await;
+        sockopt::socket_error(&stream.socket.descriptor)??;
+        Ok(stream)
+    }
+
+    /// The host at the other end, as far as its share is concerned.
+    pub(crate) fn source(&self) -> Option<Source> {
+        self.peer().map(Source::of)
+    }
+
+    /// The hosts at both ends; `None` once there is no connection any more.
+    pub fn ends(&self) -> Option<Ends> {
+        let near = net::getsockname(&self.socket.descriptor).ok()?;
+        let near = SocketAddr::try_from(near).ok()?.ip();
+        Some(Ends { near, far: self.peer()? })
+    }
+
+    /// The host at the other end; `None` once there is no connection any more.
+    pub fn peer(&self) -> Option<IpAddr> {
+        let address = net::getpeername(&self.socket.descriptor).ok()??;
+        SocketAddr::try_from(address).ok().map(|address| address.ip())
+    }
+
+    /// Ready once the other end has closed its sending half, or all of the connection.
+    pub(crate) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.socket.source.poll_ended(context)
+    }
+
+    /// Fills the front of `room`; the count says how much of it is initialised now. 0 is the end.
+    pub(crate) fn poll_recv(
+        &self,
+        context: &mut Context<'_>,
+        room: &mut [MaybeUninit<u8>],
+    ) -> Poll<io::Result<usize>> {
+        let left = ready!(self.to_read.poll_left(&self.socket.reactor, context));
+        let capacity = room.len().min(left);
+        let room = &mut room[..capacity];
+        loop {
+            ready!(self.socket.source.poll_readable(context));
+            match net::recv(&self.socket.descriptor, &mut *room, RecvFlags::empty()) {
+                Ok(((filled, _), _)) => {
+                    let count = filled.len();
+                    if count < capacity {
+                        self.socket.source.drained();
+                    }
+                    self.to_read.spend(count);
+                    return Poll::Ready(Ok(count));
+                }
+                Err(Errno::AGAIN) => self.socket.source.drained(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// Reads into hyper's buffer; the count says how much.
+    #[allow(unsafe_code)]
+    pub(crate) fn poll_fill(
+        &self,
+        context: &mut Context<'_>,
+        mut buffer: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<usize>> {
+        // SAFETY: `poll_recv` only writes initialised bytes into the slice, it never
+        // de-initialises.
+        let room = unsafe { buffer.as_mut() };
+        let count = ready!(self.poll_recv(context, room))?;
+        // SAFETY: `poll_recv` counts what the kernel wrote at the front of the slice.
+        unsafe { buffer.advance(count) };
+        Poll::Ready(Ok(count))
+    }
+
+    /// Reads into tokio's buffer.
+    #[allow(unsafe_code)]
+    pub(crate) fn poll_read_buffer(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // SAFETY: `poll_recv` only writes initialised bytes into the slice, it never
+        // de-initialises.
+        let room = unsafe { buffer.unfilled_mut() };
+        let count = ready!(self.poll_recv(context, room))?;
+        // SAFETY: `poll_recv` counts what the kernel wrote at the front of the slice.
+        unsafe { buffer.assume_init(count) };
+        buffer.advance(count);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Says that nothing more comes, and reads what the client still sends, to its end or for as
+    /// many bytes: closing a socket with bytes unread resets the connection, and the client might
+    /// never see what it was told last. Bound the wait from outside.
+    pub(crate) async fn hear_out(&self, bytes_max: usize) {
+        if self.close_write().is_err() {
+            return;
+        }
+        let mut scratch = [MaybeUninit::uninit(); SCRATCH_BYTES];
+        let mut heard = 0;
+        while heard < bytes_max {
+            match poll_fn(|context| self.poll_recv(context, &mut scratch)).await {
+                Ok(count @ 1..) => heard += count,
+                _ => return,
+            }
+        }
+    }
+
+    fn poll_send(
+        &self,
+        context: &mut Context<'_>,
+        send: impl Fn(&OwnedFd, usize) -> rustix::io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let left = ready!(self.to_write.poll_left(&self.socket.reactor, context));
+        loop {
+            ready!(self.socket.source.poll_writable(context));
+            match send(&self.socket.descriptor, left) {
+                Ok(count) => {
+                    self.to_write.spend(count);
+                    return Poll::Ready(Ok(count));
+                }
+                Err(Errno::AGAIN) => self.socket.source.filled(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    pub(crate) fn poll_write_bytes(
+        &self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_send(context, |socket, left| {
+            net::send(socket, &bytes[..bytes.len().min(left)], SendFlags::NOSIGNAL)
+        })
+    }
+
+    pub(crate) fn poll_write_slices(
+        &self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        self.poll_send(context, |socket, left| {
+            match slices.iter().find(|slice| !slice.is_empty()) {
+                // More than this round has room for: the front alone, so that no list is made anew.
+                Some(first) if length > left => {
+                    net::send(socket, &first[..first.len().min(left)], SendFlags::NOSIGNAL)
+                }
+                _ => rustix::io::writev(socket, slices),
+            }
+        })
+    }
+
+    pub(crate) fn close_write(&self) -> io::Result<()> {
+        match net::shutdown(&self.socket.descriptor, Shutdown::Write) {
+            Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl tokio::io::AsyncRead for TcpStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_read_buffer(context, buffer)
+    }
+}
+
+impl tokio::io::AsyncWrite for TcpStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_bytes(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_slices(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.close_write())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use async_executor::LocalExecutor;
+
+    use super::*;
+    use crate::shell::runtime::reactor::next_turn;
+
+    /// A quota, and those that there may be time for.
+    const AGAIN: usize = 1 + AGAIN_MAX as usize;
+    const ALL: usize = 3 * AGAIN * limits::ROUND_WRITE_BYTES;
+
+    /// Reads or writes as a protocol machine does, until the stream has no more; how much it was.
+    async fn exhaust(step: impl Fn(&mut Context<'_>) -> Poll<io::Result<usize>>) -> usize {
+        let mut moved = 0;
+        poll_fn(|context| {
+            while let Poll::Ready(Ok(count @ 1..)) = step(context) {
+                moved += count;
+            }
+            Poll::Ready(())
+        })
+        .await;
+        moved
+    }
+
+    #[test]
+    fn a_stream_that_is_always_ready_moves_its_quota_in_a_round() {
+        let reactor = reactor::current().expect("epoll");
+        let executor = LocalExecutor::new();
+        reactor.block_on(&executor, async {
+            let listener = TcpListener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+            let address = listener.local_addr().expect("bound");
+            let far = std::thread::spawn(move || {
+                let mut far = std::net::TcpStream::connect(address).expect("it listens");
+                far.write_all(&vec![7; ALL]).expect("the node reads");
+                far.read_exact(&mut vec![0; ALL]).expect("the node writes");
+            });
+            let stream = listener.accept().await.expect("a client");
+            let bytes = vec![7; ALL];
+            let (mut all, mut most) = (0, 0);
+            while all < ALL {
+                let room = || [MaybeUninit::uninit(); 4096];
+                let count = exhaust(|context| stream.poll_recv(context, &mut room())).await;
+                (all, most) = (all + count, most.max(count));
+                next_turn().await;
+            }
+            assert!(most <= AGAIN * limits::ROUND_READ_BYTES, "{most}");
+            (all, most) = (0, 0);
+            while all < ALL {
+                let sent = Cell::new(all);
+                let count = exhaust(|context| {
+                    let rest = &bytes[sent.get()..];
+                    let halves = rest.split_at(rest.len() / 2);
+                    let slices = [halves.0, halves.1].map(IoSlice::new);
+                    let written = stream.poll_write_slices(context, &slices);
+                    written.map_ok(|count| {
+                        sent.set(sent.get() + count);
+                        count
+                    })
+                });
+                let count = count.await;
+                (all, most) = (all + count, most.max(count));
+                next_turn().await;
+            }
+            assert!(most <= AGAIN * limits::ROUND_WRITE_BYTES, "{most}");
+            far.join().expect("all went both ways");
+        });
+    }
+}
