@@ -32,7 +32,7 @@ use crate::shell::peers::anti_entropy::Peers;
 use crate::shell::peers::key_holders::KeyHolders;
 use crate::shell::peers::membership::Membership;
 use crate::shell::peers::pool::Pool;
-use crate::shell::runtime::rate_limit::Pace;
+use crate::shell::runtime::rate_limit::RateLimiter;
 use crate::shell::runtime::reactor::{self, Timer};
 use crate::shell::runtime::socket::TcpStream;
 use crate::shell::runtime::tasks::Tasks;
@@ -147,7 +147,7 @@ impl Node {
         let driver = Driver::new(replica, (disk, indexer, reader), Verifier::new(false));
         let tasks = Tasks::new(executor.clone());
         let pool = Pool::new(tasks.clone(), None);
-        let peers = Peers::new(driver.clone(), pool.clone(), tasks.clone(), Pace::new(None));
+        let peers = Peers::new(driver.clone(), pool.clone(), tasks.clone(), RateLimiter::new(None));
         let reads = BulkReads::new(driver.clone());
         let node = (driver.clone(), reads.clone());
         let membership = Membership::start(node, pool, peers, tasks);

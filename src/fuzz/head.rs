@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
 use crate::base::{Secret, limits};
-use crate::shell::api::api_key::Door;
+use crate::shell::api::api_key::ApiKeyCheck;
 use crate::wire::grpc;
 use crate::wire::http::policy::{Hosts, Policy};
 use crate::wire::http::{
@@ -67,10 +67,10 @@ fn request(method: &Method, uri: Uri, headers: HeaderMap) {
     }
     let mut head = Request::new(()).into_parts().0;
     (head.method, head.uri, head.headers) = (method.clone(), uri, headers);
-    assert_eq!(Door::new(None, false).admit(&head), Ok(()));
+    assert_eq!(ApiKeyCheck::new(None, false).admit(&head), Ok(()));
     policy(&head);
     let key = Secret::new(KEY).expect("a secret");
-    let admitted = Door::new(Some(&key), false).admit(&head);
+    let admitted = ApiKeyCheck::new(Some(&key), false).admit(&head);
     let is_open = *method == Method::OPTIONS || head.uri.path() == "/v1/health";
     match head.headers.get(API_KEY) {
         _ if is_open => assert_eq!(admitted, Ok(())),

@@ -15,9 +15,9 @@ use stemedb_edge::base::{Moment, NodeId};
 use stemedb_edge::cluster::{self, Cluster};
 use stemedb_edge::journal::{CommitQueue, Config};
 use stemedb_edge::replica::Replica;
-use stemedb_edge::shell::api::api_key::Door;
+use stemedb_edge::shell::api::api_key::ApiKeyCheck;
 use stemedb_edge::shell::api::gateway::Gateway;
-use stemedb_edge::shell::api::{Api, Surroundings};
+use stemedb_edge::shell::api::{Api, Context};
 use stemedb_edge::shell::disk::{self, Checkpoint, Directory, Disk, Indexer, Reader};
 use stemedb_edge::shell::driver::Driver;
 use stemedb_edge::shell::driver::verify::Verifier;
@@ -26,7 +26,7 @@ use stemedb_edge::shell::http::{Bounds, Counts, Server};
 use stemedb_edge::shell::peers::anti_entropy::Peers;
 use stemedb_edge::shell::peers::key_holders::KeyHolders;
 use stemedb_edge::shell::peers::pool::Pool;
-use stemedb_edge::shell::runtime::rate_limit::Pace;
+use stemedb_edge::shell::runtime::rate_limit::RateLimiter;
 use stemedb_edge::shell::runtime::reactor;
 use stemedb_edge::shell::runtime::socket::TcpListener;
 use stemedb_edge::shell::runtime::tasks::Tasks;
@@ -99,13 +99,12 @@ impl Node {
             let reader = Reader::new(directory.log());
             let indexer = Indexer::new(Checkpoint::new(&own, Key::new(None)));
             let driver = Driver::new(replica, (disk, indexer, reader), Verifier::new(false));
-            let peers = {
-                let tasks = Tasks::new(executor.clone());
-                Peers::new(driver.clone(), Pool::new(tasks.clone(), None), tasks, Pace::new(None))
-            };
+            let tasks = Tasks::new(executor.clone());
+            let (pool, limiter) = (Pool::new(tasks.clone(), None), RateLimiter::new(None));
+            let peers = Peers::new(driver.clone(), pool, tasks, limiter);
             let counts: Rc<Counts> = Rc::default();
-            let door = Door::new(None, false);
-            let api = Api::new(driver.clone(), peers, door, surroundings(&counts));
+            let api_key_check = ApiKeyCheck::new(None, false);
+            let api = Api::new(driver.clone(), peers, api_key_check, context(&counts));
             let policy = Policy { hosts: Hosts::new(None, None, loopback.ip()), cors };
             let holders = Rc::new(KeyHolders::new(false));
             let gateway = Gateway::new(api.clone(), driver.clone(), holders, bounds.unsent_max);
@@ -200,8 +199,8 @@ impl Node {
     }
 }
 
-fn surroundings(counts: &Rc<Counts>) -> Surroundings {
-    Surroundings {
+fn context(counts: &Rc<Counts>) -> Context {
+    Context {
         has_seeds: false,
         memory_bytes: 0,
         ended: Box::new(Vec::new),

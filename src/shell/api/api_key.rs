@@ -1,4 +1,4 @@
-//! The API key at the door of HTTP.
+//! The check of the API key of HTTP requests.
 //!
 //! In: request heads. Out: whether they may be answered. Health stays open, as orchestrators have
 //! no key; so do preflights, as browsers send none with them; metrics by choice.
@@ -16,17 +16,17 @@ use crate::base::secret::Fingerprint;
 use crate::wire::http::API_KEY;
 use crate::wire::rejection::Rejection;
 
-/// Who may come in; clones share the key.
+/// Says which requests may be answered; clones share the key, so that a reload reaches all of them.
 #[derive(Clone)]
-pub struct Door {
+pub struct ApiKeyCheck {
     key: Rc<Cell<Option<Fingerprint>>>,
     open_metrics: bool,
 }
 
-impl Door {
+impl ApiKeyCheck {
     /// Asks for `key`; without one everybody may come in.
-    pub fn new(key: Option<&Secret>, open_metrics: bool) -> Door {
-        Door { key: Rc::new(Cell::new(key.map(Secret::fingerprint))), open_metrics }
+    pub fn new(key: Option<&Secret>, open_metrics: bool) -> ApiKeyCheck {
+        ApiKeyCheck { key: Rc::new(Cell::new(key.map(Secret::fingerprint))), open_metrics }
     }
 
     /// Asks for another key from now on; whether it is another one.
@@ -57,34 +57,34 @@ mod tests {
 
     use super::*;
 
-    fn admitted(door: &Door, request: &str, key: Option<&str>) -> Result<(), Rejection> {
+    fn admitted(check: &ApiKeyCheck, request: &str, key: Option<&str>) -> Result<(), Rejection> {
         let (method, path) = request.split_once(' ').expect("method and path");
         let mut builder = Request::builder().method(method).uri(path);
         if let Some(key) = key {
             builder = builder.header(API_KEY, key);
         }
-        door.admit(&builder.body(()).expect("a request").into_parts().0)
+        check.admit(&builder.body(()).expect("a request").into_parts().0)
     }
 
     #[test]
-    fn who_has_the_key_comes_in_and_health_is_open() {
+    fn requests_with_the_key_are_admitted_and_health_is_open() {
         let key = Secret::new("open-sesame").expect("a secret");
-        let door = Door::new(Some(&key), false);
-        assert_eq!(admitted(&door, "GET /v1/query", Some("open-sesame")), Ok(()));
+        let check = ApiKeyCheck::new(Some(&key), false);
+        assert_eq!(admitted(&check, "GET /v1/query", Some("open-sesame")), Ok(()));
         for request in ["GET /v1/query", "POST /v1/assert", "GET /metrics", "GET /v1/health/"] {
-            assert_eq!(admitted(&door, request, None), Err(Rejection::KeyMissing), "{request}");
-            let wrong = admitted(&door, request, Some("open-sesam"));
+            assert_eq!(admitted(&check, request, None), Err(Rejection::KeyMissing), "{request}");
+            let wrong = admitted(&check, request, Some("open-sesam"));
             assert_eq!(wrong, Err(Rejection::KeyWrong), "{request}");
         }
         for request in ["GET /v1/health", "OPTIONS /v1/assert"] {
-            assert_eq!(admitted(&door, request, None), Ok(()), "{request}");
+            assert_eq!(admitted(&check, request, None), Ok(()), "{request}");
         }
-        let (clone, next) = (door.clone(), Secret::new("next").expect("a secret"));
-        assert!(!door.change_key(&key) && door.change_key(&next) && !door.change_key(&next));
+        let (clone, next) = (check.clone(), Secret::new("next").expect("a secret"));
+        assert!(!check.change_key(&key) && check.change_key(&next) && !check.change_key(&next));
         assert_eq!(admitted(&clone, "GET /v1/query", Some("next")), Ok(()));
         let old = admitted(&clone, "GET /v1/query", Some("open-sesame"));
         assert_eq!(old, Err(Rejection::KeyWrong));
-        assert_eq!(admitted(&Door::new(Some(&key), true), "GET /metrics", None), Ok(()));
-        assert_eq!(admitted(&Door::new(None, false), "GET /v1/query", None), Ok(()));
+        assert_eq!(admitted(&ApiKeyCheck::new(Some(&key), true), "GET /metrics", None), Ok(()));
+        assert_eq!(admitted(&ApiKeyCheck::new(None, false), "GET /v1/query", None), Ok(()));
     }
 }

@@ -123,7 +123,7 @@ impl Gateway {
         let mut forward = Forward::of(head, own, bytes, body);
         if draft.timestamp.is_none() && draft.stamp.is_none() {
             let wall = self.driver.wall();
-            let stamp = self.driver.touch(|replica, _, _| replica.stamp(wall));
+            let stamp = self.driver.update(|replica, _, _| replica.stamp(wall));
             forward.put(STAMP, &stamp_text(stamp));
         }
         Ok(Some((draft.subject, forward)))

@@ -23,7 +23,7 @@ use crate::base::Digest;
 use crate::cluster::gossip::Origin;
 use crate::replica::Replica;
 use crate::scan::{Scan, TooMany};
-use crate::shell::api::api_key::Door;
+use crate::shell::api::api_key::ApiKeyCheck;
 use crate::shell::driver::{Driver, Refusal};
 use crate::shell::http::{Body, Counts, Handler, refuse};
 use crate::shell::peers::anti_entropy::Peers;
@@ -41,7 +41,7 @@ use crate::wire::metrics::{
 use crate::wire::rejection::Rejection;
 
 /// What the API shows of the rest of the node.
-pub struct Surroundings {
+pub struct Context {
     /// Whether there are seeds to join by.
     pub has_seeds: bool,
     /// Memory that the bounds follow.
@@ -66,8 +66,8 @@ pub struct Surroundings {
 pub struct Api {
     driver: Rc<Driver>,
     peers: Rc<Peers>,
-    door: Door,
-    surroundings: Surroundings,
+    api_key_check: ApiKeyCheck,
+    context: Context,
     metrics: Rc<RefCell<Metrics>>,
 }
 
@@ -85,8 +85,8 @@ impl Api {
     pub fn new(
         driver: Rc<Driver>,
         peers: Rc<Peers>,
-        door: Door,
-        surroundings: Surroundings,
+        api_key_check: ApiKeyCheck,
+        context: Context,
     ) -> Rc<Api> {
         let metrics = Rc::new(RefCell::new(Metrics::default()));
         let counted = metrics.clone();
@@ -99,11 +99,11 @@ impl Api {
                 metrics.count_fsync(took);
             }
         }));
-        Rc::new(Api { driver, peers, door, surroundings, metrics })
+        Rc::new(Api { driver, peers, api_key_check, context, metrics })
     }
 
     async fn answer(&self, head: &Parts, body: &mut Body) -> Result<Answer, Rejection> {
-        self.door.admit(head)?;
+        self.api_key_check.admit(head)?;
         match route(&head.method, &head.uri)? {
             Route::Assert => self.assert(&head.headers, body).await,
             Route::Assertion(digest) => {
@@ -238,7 +238,7 @@ impl Api {
                 duplicate: swim.duplicate(),
                 root,
                 uptime_seconds,
-                has_joined: !self.surroundings.has_seeds || swim.has_met() || swim.are_seeds_own(),
+                has_joined: !self.context.has_seeds || swim.has_met() || swim.are_seeds_own(),
                 clock,
             })
         })
@@ -253,17 +253,17 @@ impl Api {
             let queue = replica.queue();
             (queue.log_bytes(), queue.log_bytes_max())
         });
-        let mut ended = (self.surroundings.ended)();
-        let around = &self.surroundings;
+        let mut ended = (self.context.ended)();
+        let context = &self.context;
         let listeners =
-            [("http", &around.http_connections), ("gateway", &around.gateway_connections)];
+            [("http", &context.http_connections), ("gateway", &context.gateway_connections)];
         for (listener, counts) in listeners {
             let endings = counts.endings().into_iter();
             ended.extend(endings.map(|(reason, count)| (listener, reason, count)));
         }
         let now = self.driver.now();
         let (queries_waiting, scans) = self.driver.scans();
-        let Scrubbed { bytes, passes, found } = self.surroundings.scrubbed.get();
+        let Scrubbed { bytes, passes, found } = self.context.scrubbed.get();
         let readings = Readings {
             queries_waiting: queries_waiting as u64,
             scans,
@@ -275,20 +275,20 @@ impl Api {
             damages: self.driver.read(|replica, _| DamageReadings::of(replica.damages())),
             obstacle: self.driver.read(|replica, _| replica.queue().obstacle()),
             resident_bytes: memory::resident(),
-            memory_bytes: self.surroundings.memory_bytes,
-            http_connections: self.surroundings.http_connections.open() as u64,
-            gateway_connections: self.surroundings.gateway_connections.open() as u64,
-            grpc_connections: (self.surroundings.grpc_connections)() as u64,
+            memory_bytes: self.context.memory_bytes,
+            http_connections: self.context.http_connections.open() as u64,
+            gateway_connections: self.context.gateway_connections.open() as u64,
+            grpc_connections: (self.context.grpc_connections)() as u64,
             ended,
             log_lines_dropped: logger::dropped(),
             uptime_seconds: self.uptime_seconds(),
             sync_cycles: self.peers.cycles(),
-            grpc: (self.surroundings.grpc_counts)(),
+            grpc: (self.context.grpc_counts)(),
             cluster: self.driver.read(|replica, _| {
                 let syncs = replica.syncs().map(|(_, progress)| progress).collect();
                 ClusterReadings::of(replica.cluster(), syncs, now)
             }),
-            peer_connections: (self.surroundings.peer_connections)() as u64,
+            peer_connections: (self.context.peer_connections)() as u64,
             clock: self.driver.read(|replica, _| Some(replica.clock(now, self.driver.wall()))),
         };
         let mut answer = say(StatusCode::OK, metrics::render(&self.metrics.borrow(), &readings));
@@ -298,7 +298,7 @@ impl Api {
 
     /// Whether the request may be answered at all.
     pub fn admit(&self, head: &Parts) -> Result<(), Rejection> {
-        self.door.admit(head)
+        self.api_key_check.admit(head)
     }
 
     /// What is counted since the start.

@@ -18,7 +18,7 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::Full;
 
-use crate::shell::api::api_key::Door;
+use crate::shell::api::api_key::ApiKeyCheck;
 use crate::shell::http::policed::Policed;
 use crate::shell::http::{Body, Bounds, Counts, Handler, Server, refuse};
 use crate::shell::runtime::memory;
@@ -33,7 +33,7 @@ use crate::wire::rejection::Rejection;
 /// asks the node to stop before the work is done.
 pub(crate) fn serve_while<T: Send + 'static>(
     listeners: [(&TcpListener, Policy); 2],
-    (door, bounds): (Door, Bounds),
+    (check, bounds): (ApiKeyCheck, Bounds),
     (signals, reloads): (&Signals, &Sender<()>),
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Option<T>> {
@@ -45,7 +45,7 @@ pub(crate) fn serve_while<T: Send + 'static>(
     thread::Builder::new().name("recovery".into()).spawn(doing)?;
     let reactor = reactor::current()?;
     let executor = LocalExecutor::new();
-    let handler = Rc::new(Starting(door));
+    let handler = Rc::new(Starting(check));
     let (stop, stopped) = async_channel::bounded::<()>(1);
     let [api, gateway] = listeners.map(|(listener, policy)| {
         let handler = Policed::new(handler.clone(), policy);
@@ -76,7 +76,7 @@ pub(crate) fn serve_while<T: Send + 'static>(
 }
 
 /// Answers while there is nothing to answer from.
-struct Starting(Door);
+struct Starting(ApiKeyCheck);
 
 impl Handler for Starting {
     async fn handle(&self, head: Parts, _: &mut Body) -> Response<Full<Bytes>> {
@@ -121,19 +121,20 @@ mod tests {
         let signals = Signals::new(Signal::ALL).expect("this thread may block signals");
         let bind = || TcpListener::bind("127.0.0.1:0".parse().expect("an address"));
         let (api, gateway) = (bind().expect("a free port"), bind().expect("a free port"));
-        let doors = [&api, &gateway].map(|door| door.local_addr().expect("it is bound"));
+        let addresses =
+            [&api, &gateway].map(|listener| listener.local_addr().expect("it is bound"));
         let (release, released) = mpsc::channel();
         let asking = thread::spawn(move || {
-            for door in doors {
+            for address in addresses {
                 let host = "Host: localhost\r\n";
-                let page = get(door, host, "/metrics");
+                let page = get(address, host, "/metrics");
                 assert!(page.starts_with("HTTP/1.1 200"), "{page}");
                 assert!(page.contains("stemedb_starting 1"), "{page}");
                 for (host, status) in [("", "400"), ("Host: evil.example\r\n", "421")] {
-                    let page = get(door, host, "/metrics");
+                    let page = get(address, host, "/metrics");
                     assert!(page.starts_with(&format!("HTTP/1.1 {status}")), "{page}");
                 }
-                let health = get(door, host, "/v1/health");
+                let health = get(address, host, "/v1/health");
                 assert!(health.starts_with("HTTP/1.1 503"), "{health}");
                 assert!(health.contains("retry-after: 1"), "{health}");
                 assert!(health.contains("\"code\":\"starting\""), "{health}");
@@ -141,13 +142,13 @@ mod tests {
             release.send(7).expect("the work waits");
         });
         let work = move || released.recv().expect("released");
-        let door = Door::new(None, false);
+        let check = ApiKeyCheck::new(None, false);
         let listeners = [&api, &gateway].map(|listener| {
             let address = listener.local_addr().expect("it is bound").ip();
             (listener, Policy { hosts: Hosts::new(None, None, address), ..Policy::default() })
         });
         let (reloads, _) = async_channel::bounded(1);
-        let found = serve_while(listeners, (door, Bounds::default()), (&signals, &reloads), work);
+        let found = serve_while(listeners, (check, Bounds::default()), (&signals, &reloads), work);
         assert_eq!(found.expect("it serves"), Some(7));
         asking.join().expect("all answers were right");
     }

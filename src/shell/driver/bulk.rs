@@ -16,8 +16,8 @@ use crate::journal::Bodies;
 use crate::model::Sealed;
 use crate::replica::Replica;
 use crate::shell::driver::Driver;
-use crate::shell::runtime::reactor::{self, next_turn};
-use crate::shell::runtime::semaphore::Turns;
+use crate::shell::runtime::reactor::{self, yield_now};
+use crate::shell::runtime::semaphore::Semaphore;
 use crate::sketch::{Part, ShortId};
 use crate::store::{LeafScan, Row};
 use crate::sync::{Records, RecordsAnswering, RowRange};
@@ -35,7 +35,7 @@ const SLICE_BYTES: u64 = 128 << 10;
 /// Reads of one node.
 pub struct BulkReads {
     driver: Rc<Driver>,
-    slices: Turns,
+    slices: Semaphore,
     /// The round of the reactor that was read in last, and the time that is left of it.
     round: Cell<u64>,
     left: Cell<Duration>,
@@ -64,7 +64,7 @@ impl BulkReads {
     /// Reads of the node behind `driver`.
     pub fn new(driver: Rc<Driver>) -> Rc<BulkReads> {
         let (round, left) = (Cell::new(0), Cell::new(SLICE));
-        Rc::new(BulkReads { driver, slices: Turns::new(1), round, left })
+        Rc::new(BulkReads { driver, slices: Semaphore::new(1), round, left })
     }
 
     /// The assertions of these names that are here, in order, until one more would not fit into
@@ -119,7 +119,7 @@ impl BulkReads {
     pub async fn leaves(&self, connection: u64, max: u64) -> (Vec<Digest>, bool) {
         let mut page = self.driver.read(|replica, _| replica.begin_leaves(connection, max));
         self.slice_by_slice(|replica, _| page.step(SLICE_HASHES, replica.store())).await;
-        self.driver.touch(|replica, _, _| replica.end_leaves(connection, page))
+        self.driver.update(|replica, _, _| replica.end_leaves(connection, page))
     }
 
     /// The leaves of a part; of one that has many more than are answered, not all are listed.
@@ -132,9 +132,9 @@ impl BulkReads {
     /// Calls `step` until it is true.
     async fn slice_by_slice(&self, mut step: impl FnMut(&Replica, &dyn Bodies) -> bool) {
         loop {
-            let _slice = self.slices.take().await;
+            let _slice = self.slices.acquire().await;
             while self.is_spent() {
-                next_turn().await;
+                yield_now().await;
             }
             let begun = Instant::now();
             let is_over = self.driver.read(&mut step);

@@ -1,7 +1,7 @@
-//! The only door to the replica: borrow, call, drain every output, re-arm the deadline, release.
+//! The only way to the replica: borrow, call, drain every output, re-arm the deadline, release.
 //!
 //! In: what HTTP, gRPC, the disk and the peers bring. Out: futures of answers. Nothing called while
-//! outputs are drained may call `touch` again; wakers only mark tasks, so nothing does.
+//! outputs are drained may call `update` again; wakers only mark tasks, so nothing does.
 //!
 //! Never: decides, blocks on anything but a `pread` of a body, holds a borrow across an await.
 
@@ -32,18 +32,18 @@ use crate::shell::disk::{self, Disk, Fault, Indexer, Reader};
 use crate::shell::driver::scans::{Running, Scans};
 use crate::shell::driver::verify::{Body, Opened, Verifier};
 use crate::shell::runtime::clock::wall;
-use crate::shell::runtime::pending::Waiting;
-use crate::shell::runtime::reactor::{Timer, next_turn};
-use crate::shell::runtime::semaphore::Turns;
+use crate::shell::runtime::pending::PendingAnswers;
+use crate::shell::runtime::reactor::{Timer, yield_now};
+use crate::shell::runtime::semaphore::Semaphore;
 use crate::sketch::ShortId;
 use crate::store::{BucketScan, Root, Spill};
 use crate::sync::{
     PeerHistory, Reply, Report, Request, SketchReply, SketchRequest, Span, Strategy, WireBytes,
 };
 
-/// Member hashes of the Merkle tree read again before others get their turn: about 2 ms of reading.
+/// Member hashes of the Merkle tree read again before sockets are served: about 2 ms of reading.
 const ROOT_STEP: usize = 4096;
-/// Assertions taken into the index before others get their turn: half a millisecond.
+/// Assertions taken into the index before sockets are served again: half a millisecond.
 const LANDED_STEP: usize = 256;
 
 /// Why an assertion was not taken; nothing changed.
@@ -87,7 +87,7 @@ pub enum Errand {
 /// Hears of every flush, for the metrics.
 pub type FlushObserver = Box<dyn Fn(&disk::Report)>;
 
-/// Carries out what the cluster wants; may start tasks, but not touch the replica.
+/// Carries out what the cluster wants; may start tasks, but not call the driver.
 pub type ClusterObserver = Box<dyn Fn(cluster::Output)>;
 
 /// The replica, and everything its outputs go to.
@@ -97,8 +97,8 @@ pub struct Driver {
     indexer: Indexer,
     reader: Reader,
     verifier: Verifier,
-    fates: Waiting<Fate>,
-    sketching: Turns,
+    fates: PendingAnswers<Fate>,
+    sketching: Semaphore,
     scans: Scans,
     errands: RefCell<BTreeMap<SessionId, Sender<Errand>>>,
     observer: RefCell<Option<FlushObserver>>,
@@ -121,8 +121,8 @@ impl Driver {
             indexer,
             reader,
             verifier,
-            fates: Waiting::new(),
-            sketching: Turns::new(limits::PARTS_SKETCHED_MAX),
+            fates: PendingAnswers::new(),
+            sketching: Semaphore::new(limits::PARTS_SKETCHED_MAX),
             scans: Scans::default(),
             errands: RefCell::default(),
             observer: RefCell::default(),
@@ -141,7 +141,7 @@ impl Driver {
     /// Has everything that the cluster wants carried out by `observer`.
     pub fn observe_cluster(&self, observer: ClusterObserver) {
         *self.cluster.borrow_mut() = Some(observer);
-        self.touch(|_, _, _| ());
+        self.update(|_, _, _| ());
     }
 
     /// Monotonic time since the driver was made.
@@ -160,7 +160,7 @@ impl Driver {
     }
 
     /// Changes the node, and carries out what it then wants.
-    pub fn touch<T>(&self, change: impl FnOnce(&mut Replica, Moment, &dyn Bodies) -> T) -> T {
+    pub fn update<T>(&self, change: impl FnOnce(&mut Replica, Moment, &dyn Bodies) -> T) -> T {
         let mut replica = self.replica.borrow_mut();
         let result = change(&mut replica, self.now(), &self.reader);
         while let Some(output) = replica.poll_output() {
@@ -206,10 +206,10 @@ impl Driver {
         }
     }
 
-    /// Takes a claim at the door: checked, stamped, verified, durable.
+    /// Takes a claim of a client: checked, stamped, verified, durable.
     pub async fn assert(&self, draft: Draft) -> Result<Asserted, Refusal> {
         let wall = self.wall();
-        let sealed = self.touch(|replica, _, _| replica.seal(draft, wall));
+        let sealed = self.update(|replica, _, _| replica.seal(draft, wall));
         self.offer(sealed.map_err(Refusal::Invalid)?, Origin::Here).await
     }
 
@@ -221,7 +221,7 @@ impl Driver {
         let digest = sealed.digest();
         let (ticket, fate) = self.fates.ticket();
         let offer = (sealed, origin);
-        self.touch(|replica, _, bodies| replica.handle_offer(ticket, offer, bodies));
+        self.update(|replica, _, bodies| replica.handle_offer(ticket, offer, bodies));
         match fate.await {
             Fate::Created => Ok(Asserted { digest, created: true }),
             Fate::Exists => Ok(Asserted { digest, created: false }),
@@ -236,7 +236,7 @@ impl Driver {
         for sealed in all {
             let (ticket, fate) = self.fates.ticket();
             let offer = (sealed, Origin::AntiEntropy);
-            self.touch(|replica, _, bodies| replica.handle_offer(ticket, offer, bodies));
+            self.update(|replica, _, bodies| replica.handle_offer(ticket, offer, bodies));
             waiting.push(fate);
         }
         let (mut taken, mut why) = (0, None);
@@ -264,9 +264,9 @@ impl Driver {
     pub async fn root(&self) -> Root {
         let rows = self.read(|replica, _| replica.store().rows());
         loop {
-            match self.touch(|replica, _, _| replica.root_step(ROOT_STEP, rows)) {
+            match self.update(|replica, _, _| replica.root_step(ROOT_STEP, rows)) {
                 Some(root) => return root,
-                None => next_turn().await,
+                None => yield_now().await,
             }
         }
     }
@@ -276,7 +276,7 @@ impl Driver {
         self.scans.bound(long_max);
     }
 
-    /// Answers a query of `client`, in its turn; [`Driver::run_scans`] does the work.
+    /// Answers a query of `client`, when the queue reaches it; [`Driver::run_scans`] does the work.
     pub fn scan(&self, client: Client, scan: Scan) -> Result<Running<'_>, TooMany> {
         self.scans.start(client, scan)
     }
@@ -291,7 +291,7 @@ impl Driver {
         loop {
             self.scans.some().await;
             self.read(|replica, bodies| self.scans.turn(replica.store(), bodies));
-            next_turn().await;
+            yield_now().await;
         }
     }
 
@@ -306,7 +306,7 @@ impl Driver {
     ) -> (SessionId, Digest) {
         let root = self.root().await;
         let strategy = if has_sketches { Strategy::Sketches(past) } else { Strategy::Leaves };
-        self.touch(|replica, now, bodies| {
+        self.update(|replica, now, bodies| {
             let id = replica.handle_sync(now, peer, root, strategy, bodies);
             self.errands.borrow_mut().insert(id, errands);
             (id, root.digest)
@@ -320,17 +320,17 @@ impl Driver {
         reply: Result<Reply, String>,
         bytes: WireBytes,
     ) {
-        self.touch(|replica, now, bodies| replica.handle_reply(now, call, reply, bytes, bodies));
+        self.update(|replica, now, bodies| replica.handle_reply(now, call, reply, bytes, bodies));
     }
 
     /// Which rows of a session's peer came; their assertions go to [`Driver::peer_answered`].
     pub fn records_came(&self, call: (SessionId, u32), span: Span) {
-        self.touch(|replica, now, bodies| replica.handle_span(now, call, span, bodies));
+        self.update(|replica, now, bodies| replica.handle_span(now, call, span, bodies));
     }
 
     /// A session that gave others their turn goes on.
     pub fn take_turn(&self, session: SessionId) {
-        self.touch(|replica, now, bodies| replica.handle_turn(now, session, bodies));
+        self.update(|replica, now, bodies| replica.handle_turn(now, session, bodies));
     }
 
     /// Answers a peer that wants to know what differs. A part is read in slices, and few at a
@@ -341,9 +341,9 @@ impl Driver {
             Ok(reply) => return reply,
             Err(answering) => answering,
         };
-        let _turn = self.sketching.take().await;
+        let _permit = self.sketching.acquire().await;
         loop {
-            next_turn().await;
+            yield_now().await;
             let reply = self.read(|replica, _| answering.step(ROOT_STEP, replica.store()));
             if let Some(reply) = reply {
                 return reply;
@@ -353,10 +353,10 @@ impl Driver {
 
     /// Digests of the Merkle tree's buckets, read anew in slices where the set changed.
     pub async fn digests(&self) -> Vec<ShortId> {
-        let _turn = self.sketching.take().await;
+        let _permit = self.sketching.acquire().await;
         let mut scan = BucketScan::default();
         while !self.read(|replica, _| scan.step(ROOT_STEP, replica.store())) {
-            next_turn().await;
+            yield_now().await;
         }
         scan.digests().to_vec()
     }
@@ -370,11 +370,11 @@ impl Driver {
                     if let Some(observer) = self.observer.borrow().as_ref() {
                         observer(&report);
                     }
-                    self.touch(|replica, now, _| replica.handle_disk(now, report.done));
-                    while !self.touch(|replica, now, bodies| {
+                    self.update(|replica, now, _| replica.handle_disk(now, report.done));
+                    while !self.update(|replica, now, bodies| {
                         replica.handle_landed(now, LANDED_STEP, bodies)
                     }) {
-                        next_turn().await;
+                        yield_now().await;
                     }
                 }
                 Err(fault) => return fault,
@@ -395,7 +395,7 @@ impl Driver {
                 future::or(Timer::after(due.since(self.now())), moved).await;
             }
             if due <= self.now() {
-                self.touch(|replica, now, bodies| replica.handle_timeout(now, bodies));
+                self.update(|replica, now, bodies| replica.handle_timeout(now, bodies));
             }
         }
     }
@@ -416,7 +416,7 @@ impl Driver {
         loop {
             match self.indexer.written().await {
                 Ok(run) => {
-                    self.touch(|replica, _, _| replica.handle_indexed(run));
+                    self.update(|replica, _, _| replica.handle_indexed(run));
                     let is_damaged = self.read(|replica, _| replica.damages().found() > 0);
                     // Damage that showed while the run was written is not known to its state.
                     if let Some(Err(fault)) = is_damaged.then(|| self.indexer.forget()) {
@@ -427,7 +427,7 @@ impl Driver {
                     log::warn!(
                         "{fault}: the index of older rows stays in memory until it can be written"
                     );
-                    self.touch(|replica, _, _| replica.handle_unindexed());
+                    self.update(|replica, _, _| replica.handle_unindexed());
                 }
             }
         }

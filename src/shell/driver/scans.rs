@@ -12,14 +12,14 @@ use std::task::{Context, Poll, Waker};
 use crate::base::{Client, Ticket};
 use crate::journal::Bodies;
 use crate::scan::{Scan, ScanQueue, Stats, TooMany, View};
-use crate::shell::runtime::pending::{Wait, Waiting};
+use crate::shell::runtime::pending::{PendingAnswer, PendingAnswers};
 use crate::store::Store;
 
 /// The queries under way.
 #[derive(Default)]
 pub(crate) struct Scans {
     queue: RefCell<ScanQueue>,
-    views: Waiting<Option<View>>,
+    views: PendingAnswers<Option<View>>,
     /// The task that works, while there is nothing to do.
     worker: Cell<Option<Waker>>,
 }
@@ -28,7 +28,7 @@ pub(crate) struct Scans {
 pub struct Running<'a> {
     scans: &'a Scans,
     ticket: Ticket,
-    view: Wait<'a, Option<View>>,
+    view: PendingAnswer<'a, Option<View>>,
     is_given_up: bool,
 }
 

@@ -19,7 +19,7 @@ use super::progress::Progress;
 use super::slots::{Client, Slots};
 use crate::base::limits;
 use crate::shell::runtime::budget::{Full, Share};
-use crate::shell::runtime::reactor::next_turn;
+use crate::shell::runtime::reactor::yield_now;
 use crate::shell::runtime::socket::TcpStream;
 use crate::wire::rejection::Rejection;
 
@@ -243,7 +243,7 @@ impl Line {
             self.steps.set(0);
         }
         if self.steps.get() >= max {
-            next_turn().await;
+            yield_now().await;
             self.round.set(reactor.rounds());
             self.steps.set(0);
         }

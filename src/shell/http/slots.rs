@@ -19,7 +19,7 @@ use super::Bounds;
 use super::line::{Line, Order, Phase};
 use crate::base::limits;
 use crate::shell::runtime::budget::Budget;
-use crate::shell::runtime::reactor::{self, Reactor, Timer, next_turn};
+use crate::shell::runtime::reactor::{self, Reactor, Timer, yield_now};
 use crate::shell::runtime::socket::TcpStream;
 use crate::shell::runtime::source::Source;
 
@@ -149,7 +149,7 @@ impl Slots {
         let end = self.reactor.now() + self.bounds.slot_wait_max;
         while self.reactor.now() < end && line.order() != Order::Evict {
             if self.vacate() {
-                next_turn().await;
+                yield_now().await;
             } else {
                 // Nobody is slow yet.
                 let evicted = line.evicted();

@@ -25,10 +25,10 @@ use crate::cluster::{self, Cluster};
 use crate::config::Settings;
 use crate::journal::{self, CommitQueue, Position};
 use crate::replica::Replica;
-use crate::shell::api::api_key::Door;
+use crate::shell::api::api_key::ApiKeyCheck;
 use crate::shell::api::gateway::Gateway;
 use crate::shell::api::starting;
-use crate::shell::api::{Api, Surroundings};
+use crate::shell::api::{Api, Context};
 use crate::shell::disk::{self, Checkpoint, Directory, Disk, Fault, Indexer, Reader};
 use crate::shell::driver::Driver;
 use crate::shell::driver::bulk::BulkReads;
@@ -50,7 +50,7 @@ use crate::shell::runtime::log_limit;
 use crate::shell::runtime::logger;
 use crate::shell::runtime::memory;
 use crate::shell::runtime::process;
-use crate::shell::runtime::rate_limit::Pace;
+use crate::shell::runtime::rate_limit::RateLimiter;
 use crate::shell::runtime::reactor::{self, Timer};
 use crate::shell::runtime::secrets;
 use crate::shell::runtime::signals::{Signal, Signals};
@@ -119,7 +119,7 @@ struct Node {
     healer: Healer,
     scrubber: Scrubber,
     cluster_key: Option<Secret>,
-    door: Door,
+    api_key_check: ApiKeyCheck,
     api: TcpListener,
     gateway: TcpListener,
     rpc: TcpListener,
@@ -154,14 +154,18 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
     let key = Key::new(cluster_key.as_ref());
     let checkpoint = Checkpoint::new(&settings.data_dir, key);
     let kept = checkpoint.clone();
-    let door = Door::new(api_key.as_ref(), settings.open_metrics);
+    let api_key_check = ApiKeyCheck::new(api_key.as_ref(), settings.open_metrics);
     let policies = [api_bound, gateway_bound].map(|bound| policy(settings, bound));
     let [of_api, of_gateway] = policies.clone();
     let listeners = [(&api, of_api), (&gateway, of_gateway)];
     let reading = move || rebuild::rebuild(&log, key, &kept, capacity.rows);
     let bounds = http::Bounds::of(&capacity);
-    let recovered =
-        starting::serve_while(listeners, (door.clone(), bounds), (&signals, &reloads.0), reading);
+    let recovered = starting::serve_while(
+        listeners,
+        (api_key_check.clone(), bounds),
+        (&signals, &reloads.0),
+        reading,
+    );
     let Some(recovered) = recovered.map_err(text)? else { return Ok(None) };
     let found = recovered.map_err(|fault| fault.to_string())?;
     let (unreadable, unread) = async_channel::bounded(limits::UNREADABLE_MAX);
@@ -182,7 +186,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
         healer,
         scrubber,
         cluster_key,
-        door,
+        api_key_check,
         api,
         gateway,
         rpc,
@@ -284,8 +288,8 @@ impl Node {
         let tasks = Tasks::new(executor.clone());
         let key = self.cluster_key.as_ref();
         let pool = Pool::new(tasks.clone(), key);
-        let pace = Pace::new(settings.sync_rate);
-        let peers = Peers::new(self.driver.clone(), pool.clone(), tasks.clone(), pace);
+        let limiter = RateLimiter::new(settings.sync_rate);
+        let peers = Peers::new(self.driver.clone(), pool.clone(), tasks.clone(), limiter);
         let reads = BulkReads::new(self.driver.clone());
         let state = (self.driver.clone(), reads.clone());
         let membership = Membership::start(state, pool.clone(), peers.clone(), tasks.clone());
@@ -305,12 +309,12 @@ impl Node {
         grpc.identify_by(addresses::follow(&self.driver, self.place, &pool, &tasks));
         grpc.observe_settings(membership.clone().hearer());
         let keyed = (self.driver.clone(), pool.clone(), grpc.clone(), holders.clone());
-        let reload = Reload::new(settings, self.door.clone(), keyed);
+        let reload = Reload::new(settings, self.api_key_check.clone(), keyed);
         tasks.spawn(reload.run(self.reloads.1.clone()));
         let counts: [Rc<http::Counts>; 2] = Default::default();
         let start = (self.memory, !settings.seeds.is_empty());
-        let around = surroundings(start, (&pool, &grpc), &counts, scrubbed);
-        let api = Api::new(self.driver.clone(), peers, self.door.clone(), around);
+        let context = context(start, (&pool, &grpc), &counts, scrubbed);
+        let api = Api::new(self.driver.clone(), peers, self.api_key_check.clone(), context);
         let unsent = self.capacity.http_unsent;
         let gateway = Gateway::new(api.clone(), self.driver.clone(), holders, unsent);
         let ([at_api, at_gateway], [of_api, of_gateway]) = (counts, self.policies);
@@ -382,15 +386,15 @@ fn keep_whole(
 }
 
 /// What the API shows of the rest of the node.
-fn surroundings(
+fn context(
     (memory_bytes, has_seeds): (u64, bool),
     (pool, grpc): (&Rc<Pool>, &grpc::Server),
     [at_api, at_gateway]: &[Rc<http::Counts>; 2],
     scrubbed: Rc<Cell<Scrubbed>>,
-) -> Surroundings {
+) -> Context {
     let (connections, counts, pool) = (grpc.clone(), grpc.clone(), pool.clone());
     let ended = grpc.clone();
-    Surroundings {
+    Context {
         has_seeds,
         memory_bytes,
         ended: Box::new(move || {

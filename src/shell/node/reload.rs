@@ -16,13 +16,13 @@ use log::LevelFilter;
 
 use crate::base::Secret;
 use crate::config::{self, SecretSource, Settings};
-use crate::shell::api::api_key::Door;
+use crate::shell::api::api_key::ApiKeyCheck;
 use crate::shell::driver::Driver;
 use crate::shell::grpc;
 use crate::shell::peers::key_holders::KeyHolders;
 use crate::shell::peers::pool::Pool;
 use crate::shell::runtime::logger;
-use crate::shell::runtime::reactor::next_turn;
+use crate::shell::runtime::reactor::yield_now;
 use crate::shell::runtime::secrets;
 use crate::sketch::Key;
 
@@ -53,14 +53,14 @@ pub(crate) struct Reload {
 
 impl Reload {
     /// The settings that come from files.
-    pub(crate) fn new(settings: &Settings, door: Door, keyed: Keyed) -> Reload {
+    pub(crate) fn new(settings: &Settings, api_key_check: ApiKeyCheck, keyed: Keyed) -> Reload {
         let mut reload = Reload::default();
         let level = settings.log_level_file.as_deref();
         reload.add(LOG_LEVEL_FILE, level, |path| future::ready(take_level(path)));
         let key = settings.api_key.as_ref().and_then(SecretSource::path);
         reload.add("STEMEDB_ROOT_API_KEY_FILE", key, move |path| {
             let key = secrets::load_again(path, "STEMEDB_ROOT_API_KEY");
-            let is_new = key.map(|key| door.change_key(&key));
+            let is_new = key.map(|key| api_key_check.change_key(&key));
             future::ready(is_new.map(|is_new| is_new.then(|| "another root API key".to_owned())))
         });
         let key = settings.cluster_key.as_ref().and_then(SecretSource::path);
@@ -137,9 +137,9 @@ async fn take_cluster_key(
     if grpc.has_key(&key) {
         return Ok(None);
     }
-    driver.touch(|replica, _, _| replica.begin_rekey(Key::new(Some(&key))));
-    while !driver.touch(|replica, _, _| replica.rekey_step(REKEY_STEP)) {
-        next_turn().await;
+    driver.update(|replica, _, _| replica.begin_rekey(Key::new(Some(&key))));
+    while !driver.update(|replica, _, _| replica.rekey_step(REKEY_STEP)) {
+        yield_now().await;
     }
     grpc.change_key(&key);
     pool.change_key(&key);

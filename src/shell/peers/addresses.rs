@@ -74,7 +74,7 @@ impl Follower {
         let (rpc, api) = (&advertised.0, &advertised.1);
         let line = format_args!("advertised from now on: rpc={rpc} api={api}");
         log_limit::note(log::Level::Info, (module_path!(), "", "advertised addresses"), line);
-        self.driver.touch(|replica, now, _| {
+        self.driver.update(|replica, now, _| {
             replica.handle_membership(now, |swim| swim.handle_addresses(now, advertised));
         });
     }
@@ -102,7 +102,7 @@ fn is_held(ip: IpAddr) -> bool {
 /// Addresses that `peer` sent lead nowhere from here: so many, and one of them.
 pub(crate) fn note_refused(driver: &Driver, peer: &str, refused: Option<(u64, String)>) {
     let Some((count, address)) = refused else { return };
-    driver.touch(|replica, now, _| {
+    driver.update(|replica, now, _| {
         replica.handle_membership(now, |swim| swim.count_refused(count));
     });
     let address = foreign::shown(&address);

@@ -21,8 +21,8 @@ use crate::shell::peers::client::{self, SYNC};
 use crate::shell::peers::peer::Peer;
 use crate::shell::peers::pool::Pool;
 use crate::shell::runtime::log_limit;
-use crate::shell::runtime::rate_limit::Pace;
-use crate::shell::runtime::reactor::next_turn;
+use crate::shell::runtime::rate_limit::RateLimiter;
+use crate::shell::runtime::reactor::yield_now;
 use crate::shell::runtime::tasks::Tasks;
 use crate::sync::{PeerHistory, Reply, Report, WireBytes};
 use crate::wire::metrics::Cycles;
@@ -89,16 +89,21 @@ pub struct Peers {
     driver: Rc<Driver>,
     pool: Rc<Pool>,
     tasks: Tasks,
-    pace: Rc<Pace>,
+    limiter: Rc<RateLimiter>,
     agenda: RefCell<Agenda>,
     known: RefCell<KnownPeers>,
 }
 
 impl Peers {
     /// Nothing is dialled before somebody asks.
-    pub fn new(driver: Rc<Driver>, pool: Rc<Pool>, tasks: Tasks, pace: Pace) -> Rc<Peers> {
+    pub fn new(
+        driver: Rc<Driver>,
+        pool: Rc<Pool>,
+        tasks: Tasks,
+        limiter: RateLimiter,
+    ) -> Rc<Peers> {
         let (agenda, known) = Default::default();
-        Rc::new(Peers { driver, pool, tasks, pace: Rc::new(pace), agenda, known })
+        Rc::new(Peers { driver, pool, tasks, limiter: Rc::new(limiter), agenda, known })
     }
 
     /// Levels with every member now, and tells how it went. Goes on when who asked has gone.
@@ -183,7 +188,7 @@ impl Peers {
         let mut report = match known {
             Ok(node) => {
                 let mut habits = self.known.borrow().get(node).habits;
-                let report = run((&self.driver, &self.pace), (node, peer), &mut habits).await;
+                let report = run((&self.driver, &self.limiter), (node, peer), &mut habits).await;
                 self.known.borrow_mut().note(node, habits, &report);
                 Report { node_id: Some(node), ..report }
             }
@@ -215,7 +220,7 @@ async fn greet(driver: &Driver, peer: &Rc<Peer>) -> (Result<NodeId, String>, Wir
 }
 
 async fn run(
-    (driver, pace): (&Rc<Driver>, &Rc<Pace>),
+    (driver, limiter): (&Rc<Driver>, &Rc<RateLimiter>),
     (node, peer): (NodeId, &Rc<Peer>),
     habits: &mut Habits,
 ) -> Report {
@@ -236,15 +241,15 @@ async fn run(
             }
             Err(Ok(Errand::Call(number, request))) => {
                 let asking = client::ask(driver.clone(), peer.clone(), (session, number), request);
-                let pace = pace.clone();
+                let limiter = limiter.clone();
                 asked.push(Box::pin(async move {
                     let answered = asking.await;
-                    pace.spend(answered.2.body).await;
+                    limiter.spend(answered.2.body).await;
                     answered
                 }));
             }
             Err(Ok(Errand::Turn)) => {
-                next_turn().await;
+                yield_now().await;
                 driver.take_turn(session);
             }
             Err(Ok(Errand::Done(report))) => break report,

@@ -97,7 +97,7 @@ pub(crate) async fn push(
 
 fn gossip_request(driver: &Driver, sealed: &Sealed) -> pb::GossipRequest {
     let wall = driver.wall();
-    let stamp = driver.touch(|replica, _, _| replica.stamp(wall));
+    let stamp = driver.update(|replica, _, _| replica.stamp(wall));
     pb::GossipRequest {
         assertion_hash: Bytes::copy_from_slice(&sealed.digest().0),
         assertion_data: sealed.bytes().clone(),
@@ -267,7 +267,7 @@ async fn give(
     bytes: &mut WireBytes,
 ) -> Result<Reply, String> {
     let wall = driver.wall();
-    let stamp = driver.touch(|replica, _, _| replica.stamp(wall));
+    let stamp = driver.update(|replica, _, _| replica.stamp(wall));
     let request = edge::GiveRequest {
         assertions: given.iter().map(|sealed| sealed.bytes().clone()).collect(),
         hlc_time: stamp.time,

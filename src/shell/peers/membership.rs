@@ -115,7 +115,7 @@ impl Membership {
                 swim.handle_seeds(now, all);
                 swim.lonely_seeds().next().is_some() || swim.present().next().is_none()
             });
-            self.driver.touch(|replica, _, _| {
+            self.driver.update(|replica, _, _| {
                 replica.handle_cluster(|cluster| cluster.handle_seeds_found(are_all_found));
             });
             let is_well = is_found && !is_lonely;
@@ -278,7 +278,7 @@ impl Membership {
 
     /// Whether who answered is of this node's cluster, or of a kind that knows no clusters.
     fn is_ours(&self, ack: &Ack, peer: &Peer) -> bool {
-        let is_ours = self.driver.touch(|replica, now, _| {
+        let is_ours = self.driver.update(|replica, now, _| {
             let answered = (ack.node, peer.address());
             replica.handle_cluster(|cluster| cluster.handle_tag(now, answered, peer.tag()))
         });
@@ -335,13 +335,13 @@ impl Membership {
             }
             None => false,
         };
-        self.driver.touch(|replica, _, _| {
+        self.driver.update(|replica, _, _| {
             replica.handle_pushed(to, is_taken);
         });
     }
 
     fn tell<T>(&self, what: impl FnOnce(&mut Swim, crate::base::Moment) -> T) -> T {
-        self.driver.touch(|replica, now, _| replica.handle_membership(now, |swim| what(swim, now)))
+        self.driver.update(|replica, now, _| replica.handle_membership(now, |swim| what(swim, now)))
     }
 }
 

@@ -58,7 +58,7 @@ impl Healer {
                     if let Err(fault) = self.checkpoint.forget() {
                         log::warn!("{fault}: the kept index is left as it is");
                     }
-                    self.driver.touch(|replica, _, bodies| replica.handle_damage(at, bodies));
+                    self.driver.update(|replica, _, bodies| replica.handle_damage(at, bodies));
                     pause = PAUSE_MIN;
                 }
                 None => {

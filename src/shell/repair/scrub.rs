@@ -18,7 +18,7 @@ use crate::base::limits;
 use crate::journal::Position;
 use crate::shell::disk::{Reread, reread};
 use crate::shell::driver::Driver;
-use crate::shell::runtime::rate_limit::Pace;
+use crate::shell::runtime::rate_limit::RateLimiter;
 use crate::store::{Row, Window};
 
 /// Bytes read in one go; their buffer is all the memory there is to it.
@@ -62,12 +62,12 @@ impl Scrubber {
 
     /// Goes over and over the records, so many bytes a second.
     pub async fn run(self, rate: u64) {
-        let pace = Pace::new(Some(rate));
+        let limiter = RateLimiter::new(Some(rate));
         // The start has read them all just now.
         let mut bytes = 0;
         loop {
-            pace.spend(limits::SEGMENT_BYTES_MAX.saturating_sub(bytes)).await;
-            match self.pass(&pace, rate.min(WINDOW_BYTES)).await {
+            limiter.spend(limits::SEGMENT_BYTES_MAX.saturating_sub(bytes)).await;
+            match self.pass(&limiter, rate.min(WINDOW_BYTES)).await {
                 Ok(read) => bytes = read,
                 Err(error) => {
                     log::warn!("scrubbing: {error}");
@@ -77,7 +77,7 @@ impl Scrubber {
         }
     }
 
-    async fn pass(&self, pace: &Pace, window_bytes: u64) -> io::Result<u64> {
+    async fn pass(&self, limiter: &RateLimiter, window_bytes: u64) -> io::Result<u64> {
         let (mut next, mut bytes) = (0, 0);
         loop {
             let window =
@@ -93,7 +93,7 @@ impl Scrubber {
                 let _ = self.unreadable.send(at).await;
             }
             bytes += read.bytes;
-            pace.spend(read.bytes).await;
+            limiter.spend(read.bytes).await;
         }
         let done = self.done.get();
         self.done.set(Scrubbed { passes: done.passes + 1, ..done });

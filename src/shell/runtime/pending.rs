@@ -1,8 +1,8 @@
-//! Callers that wait for an answer, found again by their ticket.
+//! Answers that callers wait for, by ticket.
 //!
 //! In: answers, by ticket. Out: a future per ticket. A caller that goes away (its connection
-//! closed) drops its future and leaves an empty seat. Never: blocks, outgrows the callers there
-//! are.
+//! closed) drops its future, which frees the slot. Never: blocks, has more slots than callers ever
+//! waited at once.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -11,100 +11,101 @@ use std::task::{Context, Poll, Waker};
 
 use crate::base::Ticket;
 
-/// Bits of a ticket that say its place; those above say whose turn at that place it is, and the
-/// topmost stays free for tickets that are not ours.
-const PLACE_BITS: u32 = 32;
-const TURN_MAX: u64 = (1 << (63 - PLACE_BITS)) - 1;
+/// Bits of a ticket that are the slot's index. Those above are its generation, so that a late
+/// answer to an earlier caller reaches no later one; the topmost stays free for tickets that are
+/// not ours.
+const INDEX_BITS: u32 = 32;
+const GENERATION_MAX: u64 = (1 << (63 - INDEX_BITS)) - 1;
 
-/// The waiting room of one kind of answer.
-pub struct Waiting<T> {
-    seats: RefCell<Seats<T>>,
+/// The pending answers of one kind.
+pub struct PendingAnswers<T> {
+    slots: RefCell<Slots<T>>,
 }
 
-struct Seats<T> {
-    all: Vec<Seat<T>>,
+struct Slots<T> {
+    all: Vec<Slot<T>>,
     free: Vec<usize>,
 }
 
-/// A place, taken by one caller after another.
-struct Seat<T> {
-    turn: u64,
+/// A slot, taken by one caller after another.
+struct Slot<T> {
+    generation: u64,
     answer: Option<T>,
     waker: Option<Waker>,
 }
 
-impl<T> Waiting<T> {
-    /// An empty room.
-    pub fn new() -> Waiting<T> {
-        Waiting { seats: RefCell::new(Seats { all: Vec::new(), free: Vec::new() }) }
+impl<T> PendingAnswers<T> {
+    /// No caller waits yet.
+    pub fn new() -> PendingAnswers<T> {
+        PendingAnswers { slots: RefCell::new(Slots { all: Vec::new(), free: Vec::new() }) }
     }
 
     /// A fresh ticket and the future of its answer.
-    pub fn ticket(&self) -> (Ticket, Wait<'_, T>) {
-        let mut seats = self.seats.borrow_mut();
-        let place = seats.free.pop().unwrap_or_else(|| {
-            seats.all.push(Seat { turn: 0, answer: None, waker: None });
-            seats.all.len() - 1
+    pub fn ticket(&self) -> (Ticket, PendingAnswer<'_, T>) {
+        let mut slots = self.slots.borrow_mut();
+        let index = slots.free.pop().unwrap_or_else(|| {
+            slots.all.push(Slot { generation: 0, answer: None, waker: None });
+            slots.all.len() - 1
         });
-        assert!(place < 1 << PLACE_BITS, "a caller takes more than a byte");
-        let ticket = Ticket(seats.all[place].turn << PLACE_BITS | place as u64);
-        (ticket, Wait { room: self, ticket })
+        assert!(index < 1 << INDEX_BITS, "callers are bounded far below");
+        let ticket = Ticket(slots.all[index].generation << INDEX_BITS | index as u64);
+        (ticket, PendingAnswer { pending: self, ticket })
     }
 
-    /// Hands an answer to whoever holds the ticket, if they still wait.
+    /// Hands the answer to the ticket's future, if it still exists.
     pub fn answer(&self, ticket: Ticket, answer: T) {
-        let mut seats = self.seats.borrow_mut();
-        let Some(seat) = seats.all.get_mut(place(ticket)) else { return };
-        if seat.turn == ticket.0 >> PLACE_BITS {
-            seat.answer = Some(answer);
-            if let Some(waker) = seat.waker.take() {
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.all.get_mut(index(ticket)) else { return };
+        if slot.generation == ticket.0 >> INDEX_BITS {
+            slot.answer = Some(answer);
+            if let Some(waker) = slot.waker.take() {
                 waker.wake();
             }
         }
     }
 }
 
-impl<T> Default for Waiting<T> {
+impl<T> Default for PendingAnswers<T> {
     fn default() -> Self {
-        Waiting::new()
+        PendingAnswers::new()
     }
 }
 
-fn place(ticket: Ticket) -> usize {
-    (ticket.0 & ((1 << PLACE_BITS) - 1)) as usize
+fn index(ticket: Ticket) -> usize {
+    (ticket.0 & ((1 << INDEX_BITS) - 1)) as usize
 }
 
 /// Resolves to the answer for one ticket.
-pub struct Wait<'a, T> {
-    room: &'a Waiting<T>,
+pub struct PendingAnswer<'a, T> {
+    pending: &'a PendingAnswers<T>,
     ticket: Ticket,
 }
 
-impl<T> Future for Wait<'_, T> {
+impl<T> Future for PendingAnswer<'_, T> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let mut seats = self.room.seats.borrow_mut();
-        let seat = &mut seats.all[place(self.ticket)];
-        match seat.answer.take() {
+        let mut slots = self.pending.slots.borrow_mut();
+        let slot = &mut slots.all[index(self.ticket)];
+        match slot.answer.take() {
             Some(answer) => Poll::Ready(answer),
             None => {
-                seat.waker = Some(context.waker().clone());
+                slot.waker = Some(context.waker().clone());
                 Poll::Pending
             }
         }
     }
 }
 
-impl<T> Drop for Wait<'_, T> {
-    /// The seat goes to the next caller; a late answer to this one finds another turn.
+impl<T> Drop for PendingAnswer<'_, T> {
+    /// The slot goes to the next caller; a late answer to this one finds another generation.
     fn drop(&mut self) {
-        let mut seats = self.room.seats.borrow_mut();
-        let place = place(self.ticket);
-        let turn = (self.ticket.0 >> PLACE_BITS) + 1;
-        let turn = if turn > TURN_MAX { 0 } else { turn };
-        seats.all[place] = Seat { turn, answer: None, waker: None };
-        seats.free.push(place);
+        let mut slots = self.pending.slots.borrow_mut();
+        let index = index(self.ticket);
+        let generation = (self.ticket.0 >> INDEX_BITS) + 1;
+        let generation = if generation > GENERATION_MAX { 0 } else { generation };
+        slots.all[index] = Slot { generation, answer: None, waker: None };
+        slots.free.push(index);
     }
 }
 
@@ -114,22 +115,22 @@ mod tests {
     use futures_lite::future::{block_on, poll_once};
 
     #[test]
-    fn an_answer_reaches_its_ticket_and_a_leaver_leaves_nothing() {
-        let room = Waiting::new();
-        let (first, waits_first) = room.ticket();
-        let (second, waits_second) = room.ticket();
-        room.answer(second, "two");
-        let mut waits_first = Box::pin(waits_first);
-        assert_eq!(block_on(poll_once(&mut waits_first)), None);
-        assert_eq!(block_on(waits_second), "two");
-        drop(waits_first);
-        room.answer(first, "one");
-        let (third, waits_third) = room.ticket();
-        let mut waits_third = Box::pin(waits_third);
-        room.answer(first, "late");
-        assert_eq!(block_on(poll_once(&mut waits_third)), None);
-        room.answer(third, "three");
-        assert_eq!(block_on(waits_third), "three");
-        assert_eq!(room.seats.borrow().all.len(), 2);
+    fn an_answer_reaches_its_ticket_and_a_dropped_future_frees_its_slot() {
+        let pending = PendingAnswers::new();
+        let (first, first_answer) = pending.ticket();
+        let (second, second_answer) = pending.ticket();
+        pending.answer(second, "two");
+        let mut first_answer = Box::pin(first_answer);
+        assert_eq!(block_on(poll_once(&mut first_answer)), None);
+        assert_eq!(block_on(second_answer), "two");
+        drop(first_answer);
+        pending.answer(first, "one");
+        let (third, third_answer) = pending.ticket();
+        let mut third_answer = Box::pin(third_answer);
+        pending.answer(first, "late");
+        assert_eq!(block_on(poll_once(&mut third_answer)), None);
+        pending.answer(third, "three");
+        assert_eq!(block_on(third_answer), "three");
+        assert_eq!(pending.slots.borrow().all.len(), 2);
     }
 }

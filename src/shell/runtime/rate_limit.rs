@@ -1,7 +1,7 @@
-//! So many bytes a second and no more: what keeps a node that catches up from doing nothing else.
+//! A bound on bytes per second, shared by all that one kind of work moves.
 //!
-//! In: bytes that came. Out: a wait as long as they may take. Never: saves up what was not used for
-//! more than a moment.
+//! In: bytes that came. Out: a wait as long as they may take at the rate. Never: saves up unused
+//! bytes beyond [`BURST`].
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use crate::shell::runtime::reactor::Timer;
 const BURST: Duration = Duration::from_millis(100);
 
 /// A rate that several share.
-pub struct Pace {
+pub struct RateLimiter {
     bytes_per_second: Option<u64>,
     /// When all that was spent is paid for.
     paid_at: Cell<Instant>,
 }
 
-impl Pace {
+impl RateLimiter {
     /// `None` is as fast as it goes.
-    pub fn new(bytes_per_second: Option<u64>) -> Pace {
-        Pace { bytes_per_second, paid_at: Cell::new(Instant::now()) }
+    pub fn new(bytes_per_second: Option<u64>) -> RateLimiter {
+        RateLimiter { bytes_per_second, paid_at: Cell::new(Instant::now()) }
     }
 
     /// Waits until so many bytes more may have come.
@@ -46,12 +46,12 @@ mod tests {
 
     #[test]
     fn what_comes_is_paid_for_in_time() {
-        let pace = Pace::new(Some(1000));
-        let start = pace.paid_at.get();
-        assert_eq!(pace.owe(100, start), Duration::ZERO);
-        assert_eq!(pace.owe(500, start), Duration::from_millis(500));
+        let limiter = RateLimiter::new(Some(1000));
+        let start = limiter.paid_at.get();
+        assert_eq!(limiter.owe(100, start), Duration::ZERO);
+        assert_eq!(limiter.owe(500, start), Duration::from_millis(500));
         let later = start + Duration::from_secs(10);
-        assert_eq!(pace.owe(1000, later), Duration::from_millis(900), "nothing is saved up");
-        assert_eq!(Pace::new(None).owe(u64::MAX, start), Duration::ZERO);
+        assert_eq!(limiter.owe(1000, later), Duration::from_millis(900), "nothing is saved up");
+        assert_eq!(RateLimiter::new(None).owe(u64::MAX, start), Duration::ZERO);
     }
 }

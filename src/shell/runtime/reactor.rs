@@ -309,7 +309,7 @@ impl Reactor {
 
 /// Resolves when the reactor has looked for events: long work does its slices between two of them.
 /// (The executor's own yield would run slice after slice, hundreds of them, before it looks.)
-pub async fn next_turn() {
+pub async fn yield_now() {
     let reactor = current().expect("the reactor was made at the start");
     let round = reactor.rounds();
     poll_fn(|context| {
@@ -393,12 +393,12 @@ mod tests {
         });
         let worker = executor.spawn(async move {
             // The reader waits, and what was there when the watch began is told.
-            next_turn().await;
+            yield_now().await;
             assert!(!seen.get(), "nothing was written");
             near.write_all(b"x").expect("room");
             let mut turns = 0;
             while !seen.get() {
-                next_turn().await;
+                yield_now().await;
                 turns += 1;
             }
             turns

@@ -1,31 +1,32 @@
-//! Who may do something now of which few go on side by side.
+//! A semaphore: a bound on how many tasks do the same thing side by side.
 //!
-//! In: whoever wants to. Out: its turn, after those who came first. Never: forgets that one ended.
+//! In: tasks that ask. Out: a permit each, first come first served. Never: keeps the permit of a
+//! task that is gone.
 
-/// A channel with room for as many as there may be.
-pub(crate) struct Turns {
-    taken: async_channel::Sender<()>,
-    ended: async_channel::Receiver<()>,
+/// Permits as messages of a bounded channel, whose senders queue in order.
+pub(crate) struct Semaphore {
+    acquired: async_channel::Sender<()>,
+    released: async_channel::Receiver<()>,
 }
 
-/// Ends with what it was taken for.
-pub(crate) struct Turn<'a>(&'a Turns);
+/// A permit; dropping it lets the next task go on.
+pub(crate) struct Permit<'a>(&'a Semaphore);
 
-impl Turns {
-    pub(crate) fn new(most: usize) -> Turns {
-        let (taken, ended) = async_channel::bounded(most);
-        Turns { taken, ended }
+impl Semaphore {
+    pub(crate) fn new(most: usize) -> Semaphore {
+        let (acquired, released) = async_channel::bounded(most);
+        Semaphore { acquired, released }
     }
 
-    pub(crate) async fn take(&self) -> Turn<'_> {
-        self.taken.send(()).await.expect("both ends live here");
-        Turn(self)
+    pub(crate) async fn acquire(&self) -> Permit<'_> {
+        self.acquired.send(()).await.expect("both ends live here");
+        Permit(self)
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.0.ended.try_recv().expect("what was taken is there");
+        self.0.released.try_recv().expect("a permit has its message");
     }
 }
 
@@ -36,10 +37,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_comes_late_waits() {
-        let turns = Turns::new(4);
-        let mut running: Vec<Turn<'_>> = (0..4).map(|_| block_on(turns.take())).collect();
-        let mut next = Box::pin(turns.take());
+    fn an_acquire_beyond_the_bound_waits_for_a_release() {
+        let semaphore = Semaphore::new(4);
+        let mut running: Vec<Permit<'_>> = (0..4).map(|_| block_on(semaphore.acquire())).collect();
+        let mut next = Box::pin(semaphore.acquire());
         assert!(block_on(poll_once(&mut next)).is_none());
         running.pop();
         assert!(block_on(poll_once(&mut next)).is_some());

@@ -446,7 +446,7 @@ mod tests {
     use async_executor::LocalExecutor;
 
     use super::*;
-    use crate::shell::runtime::reactor::next_turn;
+    use crate::shell::runtime::reactor::yield_now;
 
     /// A quota, and those that there may be time for.
     const AGAIN: usize = 1 + AGAIN_MAX as usize;
@@ -484,7 +484,7 @@ mod tests {
                 let room = || [MaybeUninit::uninit(); 4096];
                 let count = exhaust(|context| stream.poll_recv(context, &mut room())).await;
                 (all, most) = (all + count, most.max(count));
-                next_turn().await;
+                yield_now().await;
             }
             assert!(most <= AGAIN * limits::ROUND_READ_BYTES, "{most}");
             (all, most) = (0, 0);
@@ -502,7 +502,7 @@ mod tests {
                 });
                 let count = count.await;
                 (all, most) = (all + count, most.max(count));
-                next_turn().await;
+                yield_now().await;
             }
             assert!(most <= AGAIN * limits::ROUND_WRITE_BYTES, "{most}");
             far.join().expect("all went both ways");

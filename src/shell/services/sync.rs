@@ -77,7 +77,7 @@ impl SyncService {
         if let Some(introduction) = introduction {
             self.holders.note(introduction);
         }
-        let (me, news, assertion_count) = self.driver.touch(|replica, now, _| {
+        let (me, news, assertion_count) = self.driver.update(|replica, now, _| {
             let answer = replica.handle_membership(now, |swim| swim.handle_ping(now, news));
             (replica.cluster().swim().me().clone(), answer, replica.store().len())
         });
@@ -220,7 +220,7 @@ pub(crate) fn read_stamp(time: u64, counter: u32, node: &[u8]) -> Result<Option<
 /// A reading that is far off refuses nothing: what came with it is taken.
 pub(crate) fn observe_clock(driver: &Driver, reading: Hlc) {
     let wall = driver.wall();
-    driver.touch(|replica, now, _| replica.handle_stamp(now, reading, wall));
+    driver.update(|replica, now, _| replica.handle_stamp(now, reading, wall));
 }
 
 pub(crate) fn decode<M: Message + Default>(call: &Call) -> Result<M, Status> {
