@@ -10,8 +10,6 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::rand::{GetRandomFlags, getrandom};
-
 use crate::base::digest::{hex, parse_hex};
 use crate::model::signature::Signer;
 
@@ -32,10 +30,7 @@ pub fn make(file: &Path) -> Result<[u8; 32], String> {
 
 fn random_seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
-    let mut filled = 0;
-    while filled < seed.len() {
-        filled += getrandom(&mut seed[filled..], GetRandomFlags::empty())?;
-    }
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
     Ok(seed)
 }
 

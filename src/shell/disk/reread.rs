@@ -7,11 +7,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+#[cfg(target_os = "linux")]
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+#[cfg(target_os = "linux")]
 use rustix::fs::{Advice, OFlags, fadvise};
 
 use super::reader::read_frame;
@@ -84,7 +86,12 @@ fn read_direct(
     end: u64,
     memory: &mut Vec<u8>,
 ) -> io::Result<Range<usize>> {
+    #[cfg(target_os = "linux")]
     let direct = OFlags::DIRECT.bits().cast_signed();
+    // Other systems read through the page cache: their scrubber finds what is damaged after it
+    // left the cache.
+    #[cfg(not(target_os = "linux"))]
+    let direct = 0;
     let file = OpenOptions::new().read(true).custom_flags(direct).open(path)?;
     let length = usize::try_from(end - start).unwrap_or(0).next_multiple_of(DIRECT_BYTES);
     memory.resize(length + DIRECT_BYTES, 0);
@@ -112,12 +119,20 @@ fn is_whole_alone(file: &File, offset: u64) -> bool {
         head.vouches_for(&payload).then(|| frame_bytes(payload.len()))
     };
     let end = offset + whole().unwrap_or(FRAME_HEAD_BYTES) as u64;
-    // Only whole pages go. Advice may be ignored.
+    drop_cached(file, offset, end);
+    whole().is_some()
+}
+
+/// Lets whole pages of the page cache go. The system may ignore the advice.
+#[cfg(target_os = "linux")]
+fn drop_cached(file: &File, offset: u64, end: u64) {
     let start = offset - offset % DIRECT_BYTES as u64;
     let bytes = end.next_multiple_of(DIRECT_BYTES as u64) - start;
     let _ = fadvise(file, start, NonZeroU64::new(bytes), Advice::DontNeed);
-    whole().is_some()
 }
+
+#[cfg(not(target_os = "linux"))]
+fn drop_cached(_: &File, _: u64, _: u64) {}
 
 #[cfg(test)]
 mod tests {

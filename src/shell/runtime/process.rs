@@ -11,7 +11,7 @@ use crate::base::limits;
 
 /// Comes before the first thread and the first file.
 pub fn prepare() {
-    // Claims, and the id by which a node is known, are nobody else's: files get 0640 at most.
+    // Claims, and the id by which a node is known, belong to its user: files get 0640 at most.
     let before = umask(Mode::RWXO | Mode::WGRP);
     umask(before | Mode::RWXO | Mode::WGRP);
     let files = getrlimit(Resource::Nofile);
@@ -23,7 +23,7 @@ pub fn prepare() {
 /// Signals that end a process that did not ask for them: timers, descriptors and power supplies
 /// that it has none of, and what operators send to programs that know more. SIGPIPE is ignored by
 /// the standard library.
-const IGNORED: [libc::c_int; 9] = [
+const IGNORED: &[libc::c_int] = &[
     // A write past `ulimit -f` fails with `EFBIG`, which is an obstacle like a full disk.
     libc::SIGXFSZ,
     libc::SIGUSR1,
@@ -32,13 +32,15 @@ const IGNORED: [libc::c_int; 9] = [
     libc::SIGVTALRM,
     libc::SIGPROF,
     libc::SIGIO,
+    #[cfg(target_os = "linux")]
     libc::SIGPWR,
+    #[cfg(all(target_os = "linux", not(target_arch = "mips")))]
     libc::SIGSTKFLT,
 ];
 
 #[allow(unsafe_code)]
 fn ignore_signals() {
-    for signal in IGNORED {
+    for &signal in IGNORED {
         // SAFETY: `signal` takes two numbers and touches no memory of ours; ignoring a signal runs
         // no code of this program.
         unsafe { libc::signal(signal, libc::SIG_IGN) };

@@ -1,17 +1,17 @@
-//! The event loop of the state thread: epoll, timers, and the executor's turns.
+//! The event loop of the state thread: descriptors, timers, and the executor's tasks.
 //!
 //! In: readiness of descriptors, the clock, wakes from other threads. Out: woken tasks. Interest is
 //! edge-triggered and registered once per descriptor, and readiness is remembered, so that a call
-//! on an idle node costs one wait, one read and one write.
+//! on an idle node costs one wait, one read and one write. A round is one wait and the tasks that
+//! run after it.
 //!
-//! Never: runs on two threads, sets a kernel timer, writes the wake descriptor for a wake of its
-//! own thread.
+//! Never: runs on two threads, notifies the poller for a wake of its own thread.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,15 +20,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use async_executor::LocalExecutor;
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
 
-/// Key of the wake descriptor among the sources.
-const WAKE_KEY: u64 = u64::MAX;
-/// Time after a look at epoll in which streams may go beyond their quotas.
+use super::poller::{Event, Notifier, Poller};
+
+/// Time after a wait in which streams may go beyond their quotas.
 const BUSY_MAX: Duration = Duration::from_micros(500);
-/// Events taken by one wait.
-const EVENTS_MAX: usize = 256;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Reactor>>> = const { RefCell::new(None) };
@@ -44,17 +40,19 @@ pub fn current() -> io::Result<Rc<Reactor>> {
     })
 }
 
-/// Epoll, timers and the sources that wait on them.
+/// The poller, timers, and the sources that wait for events.
 pub struct Reactor {
-    epoll: OwnedFd,
+    poller: RefCell<Poller>,
+    /// What the last wait found; kept for its capacity.
+    events: RefCell<Vec<Event>>,
     wake: Arc<WakeFlag>,
     sources: RefCell<BTreeMap<u64, Rc<Source>>>,
     next_source: Cell<u64>,
     timers: RefCell<BTreeMap<(Instant, u64), Waker>>,
     next_timer: Cell<u64>,
-    /// Tasks that go on after the next look at epoll, which does not wait then.
-    turns: RefCell<Vec<Waker>>,
-    /// Looks at epoll so far.
+    /// Tasks that go on in the next round, whose wait returns at once then.
+    yielded: RefCell<Vec<Waker>>,
+    /// Waits so far.
     rounds: Cell<u64>,
     /// When the last one ended.
     now: Cell<Instant>,
@@ -62,7 +60,7 @@ pub struct Reactor {
 
 /// How other threads reach a parked reactor.
 struct WakeFlag {
-    descriptor: OwnedFd,
+    notifier: Notifier,
     notified: AtomicBool,
     parked: AtomicBool,
 }
@@ -75,8 +73,7 @@ impl Wake for WakeFlag {
     fn wake_by_ref(self: &Arc<Self>) {
         self.notified.store(true, Ordering::SeqCst);
         if self.parked.swap(false, Ordering::SeqCst) {
-            // A full counter wakes as well, so that the result does not matter.
-            let _ = rustix::io::write(&self.descriptor, &1u64.to_ne_bytes());
+            self.notifier.notify();
         }
     }
 }
@@ -89,9 +86,9 @@ pub struct Source {
     writable: Side,
     /// The peer will send no more: there is always an end to read.
     ended: Cell<bool>,
-    /// Both ways are closed: a write always fails at once.
+    /// Both directions are closed: a write always fails at once.
     broken: Cell<bool>,
-    /// Who waits for the peer to send no more, without reading.
+    /// Of the task that waits for the peer to send no more, without reading.
     end_waker: Cell<Option<Waker>>,
 }
 
@@ -127,7 +124,7 @@ impl Source {
         self.readable.poll(context)
     }
 
-    /// Ready once a write may find room.
+    /// Ready once a write may find space.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
         self.writable.poll(context)
     }
@@ -146,7 +143,7 @@ impl Source {
         self.readable.ready.set(self.ended.get());
     }
 
-    /// A write found no more room.
+    /// A write found no more space.
     pub fn filled(&self) {
         self.writable.ready.set(self.broken.get());
     }
@@ -154,53 +151,51 @@ impl Source {
 
 impl Reactor {
     fn new() -> io::Result<Reactor> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let poller = Poller::new()?;
         let wake = WakeFlag {
-            descriptor,
+            notifier: poller.notifier(),
             notified: AtomicBool::new(false),
             parked: AtomicBool::new(false),
         };
-        let flags = EventFlags::IN | EventFlags::ET;
-        epoll::add(&epoll, &wake.descriptor, EventData::new_u64(WAKE_KEY), flags)?;
         Ok(Reactor {
-            epoll,
+            poller: RefCell::new(poller),
+            events: RefCell::default(),
             wake: Arc::new(wake),
             sources: RefCell::default(),
             next_source: Cell::new(0),
             timers: RefCell::default(),
             next_timer: Cell::new(0),
-            turns: RefCell::default(),
+            yielded: RefCell::default(),
             rounds: Cell::new(0),
             now: Cell::new(Instant::now()),
         })
     }
 
-    /// Watches a descriptor until [`Reactor::forget`]. It starts out ready both ways: the first try
-    /// tells.
+    /// Watches a descriptor until [`Reactor::forget`]. It starts out ready in both directions: the
+    /// first read or write finds out.
     pub fn watch(&self, descriptor: impl AsFd) -> io::Result<Rc<Source>> {
         let key = self.next_source.get();
         self.next_source.set(key + 1);
         let source = Rc::new(Source { key, ..Source::default() });
         source.readable.ready.set(true);
         source.writable.ready.set(true);
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        epoll::add(&self.epoll, descriptor, EventData::new_u64(key), flags)?;
+        self.poller.borrow_mut().add(descriptor, key)?;
         self.sources.borrow_mut().insert(key, source.clone());
         Ok(source)
     }
 
-    /// Stops watching; the descriptor is about to be closed, which removes it from epoll.
-    pub fn forget(&self, source: &Source) {
+    /// Stops watching a descriptor that is about to be closed.
+    pub fn forget(&self, source: &Source, descriptor: impl AsFd) {
+        self.poller.borrow_mut().remove(descriptor, source.key);
         self.sources.borrow_mut().remove(&source.key);
     }
 
-    /// Looks at epoll so far: what a connection may do in one round is counted by it.
+    /// Rounds so far: what a connection may do in one round is counted by it.
     pub fn rounds(&self) -> u64 {
         self.rounds.get()
     }
 
-    /// When the last look at epoll ended: what a task may take as now, at no cost, where a
+    /// When the last wait ended: what a task may take as now, at no cost, where a
     /// millisecond or two do not matter.
     pub fn now(&self) -> Instant {
         self.now.get()
@@ -212,9 +207,9 @@ impl Reactor {
         self.now.get().elapsed() < BUSY_MAX
     }
 
-    /// Wakes a task when epoll was looked at once more.
+    /// Wakes a task after the next wait.
     pub fn wake_next_round(&self, waker: Waker) {
-        self.turns.borrow_mut().push(waker);
+        self.yielded.borrow_mut().push(waker);
     }
 
     /// Runs the executor and `future` until the future is done.
@@ -222,66 +217,50 @@ impl Reactor {
         let waker = Waker::from(self.wake.clone());
         let mut context = Context::from_waker(&waker);
         let mut run = pin!(executor.run(future));
-        let mut events = Vec::with_capacity(EVENTS_MAX);
         loop {
             // Cleared before the poll: the poll sees all that was woken until then.
             self.wake.notified.store(false, Ordering::SeqCst);
             if let Poll::Ready(result) = run.as_mut().poll(&mut context) {
                 return result;
             }
-            self.turn(&mut events);
+            self.wait();
         }
     }
 
     /// One wait, and the wakes that come of it.
-    fn turn(&self, events: &mut Vec<epoll::Event>) {
+    fn wait(&self) {
         self.rounds.set(self.rounds.get() + 1);
         self.wake.parked.store(true, Ordering::SeqCst);
-        let is_awaited = !self.turns.borrow().is_empty();
-        let wait = if is_awaited || self.wake.notified.load(Ordering::SeqCst) {
+        let is_awaited = !self.yielded.borrow().is_empty();
+        let timeout = if is_awaited || self.wake.notified.load(Ordering::SeqCst) {
             Some(Duration::ZERO)
         } else {
             self.until_next_timer()
         };
-        let timeout = wait.map(|wait| Timespec {
-            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: wait.subsec_nanos().into(),
-        });
-        events.clear();
-        let waited =
-            epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout.as_ref());
+        let mut events = self.events.take();
+        self.poller.borrow_mut().wait(timeout, |event| events.push(event));
         self.wake.parked.store(false, Ordering::SeqCst);
-        match waited {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => panic!("epoll_wait fails only on a bad descriptor: {error}"),
-        }
         self.now.set(Instant::now());
-        for event in events.iter() {
-            self.dispatch(event.data.u64(), event.flags);
-        }
+        events.drain(..).for_each(|event| self.dispatch(event));
+        self.events.replace(events);
         self.fire_timers();
-        // Last, so that those whom an event woke go first.
-        self.turns.take().into_iter().for_each(Waker::wake);
+        // Last, so that the tasks that an event woke go first.
+        self.yielded.take().into_iter().for_each(Waker::wake);
     }
 
-    fn dispatch(&self, key: u64, flags: EventFlags) {
-        if key == WAKE_KEY {
-            let mut count = [0; 8];
-            let _ = rustix::io::read(&self.wake.descriptor, &mut count);
-            return;
-        }
-        let Some(source) = self.sources.borrow().get(&key).cloned() else { return };
-        let broken = flags.intersects(EventFlags::HUP | EventFlags::ERR);
-        let ended = broken || flags.contains(EventFlags::RDHUP);
-        source.broken.set(source.broken.get() | broken);
-        source.ended.set(source.ended.get() | ended);
-        if ended && let Some(waker) = source.end_waker.take() {
+    fn dispatch(&self, event: Event) {
+        let Some(source) = self.sources.borrow().get(&event.key).cloned() else { return };
+        source.broken.set(source.broken.get() | event.is_broken);
+        source.ended.set(source.ended.get() | event.has_ended);
+        if event.has_ended
+            && let Some(waker) = source.end_waker.take()
+        {
             waker.wake();
         }
-        if ended || flags.contains(EventFlags::IN) {
+        if event.has_ended || event.is_readable {
             source.readable.raise();
         }
-        if broken || flags.contains(EventFlags::OUT) {
+        if event.is_broken || event.is_writable {
             source.writable.raise();
         }
     }
@@ -313,7 +292,7 @@ pub async fn yield_now() {
     let reactor = current().expect("the reactor was made at the start");
     let round = reactor.rounds();
     poll_fn(|context| {
-        // Something else may wake the task before: only the count tells.
+        // Something else may wake the task before: only the count of rounds is proof.
         if reactor.rounds() != round {
             return Poll::Ready(());
         }
@@ -377,7 +356,7 @@ mod tests {
 
     /// With the executor's own yield it takes two hundred.
     #[test]
-    fn long_work_lets_an_event_in_at_its_next_turn() {
+    fn long_work_lets_an_event_in_at_its_next_yield() {
         let (mut near, far) = UnixStream::pair().expect("two sockets");
         far.set_nonblocking(true).expect("a socket");
         let reactor = current().expect("epoll");
@@ -385,29 +364,29 @@ mod tests {
         source.drained();
         let executor = LocalExecutor::new();
         let seen = Rc::new(Cell::new(false));
-        let told = seen.clone();
+        let noted = seen.clone();
         let waiting = source.clone();
         let reader = executor.spawn(async move {
             poll_fn(|context| waiting.poll_readable(context)).await;
-            told.set(true);
+            noted.set(true);
         });
         let worker = executor.spawn(async move {
-            // The reader waits, and what was there when the watch began is told.
+            // The reader waits, and the readiness that the watch began with is used up.
             yield_now().await;
             assert!(!seen.get(), "nothing was written");
-            near.write_all(b"x").expect("room");
-            let mut turns = 0;
+            near.write_all(b"x").expect("space");
+            let mut yields = 0;
             while !seen.get() {
                 yield_now().await;
-                turns += 1;
+                yields += 1;
             }
-            turns
+            yields
         });
-        let turns = reactor.block_on(&executor, async {
+        let yields = reactor.block_on(&executor, async {
             reader.await;
             worker.await
         });
-        assert!(turns <= 3, "{turns} turns");
-        reactor.forget(&source);
+        assert!(yields <= 3, "{yields} yields");
+        reactor.forget(&source, &far);
     }
 }

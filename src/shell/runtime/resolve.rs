@@ -13,8 +13,6 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::rand::{GetRandomFlags, getrandom};
-
 use crate::base::{Moment, limits};
 use crate::dns::{self, Lookup, NameServer, Output, Settings};
 
@@ -82,7 +80,7 @@ fn look_up(name: &str, sources: &Sources<'_>) -> Result<Vec<IpAddr>, String> {
         return Err("no name server of resolv.conf is at an interface of this machine".into());
     }
     let mut secret = [0; 16];
-    getrandom(&mut secret, GetRandomFlags::empty()).map_err(|error| error.to_string())?;
+    getrandom::fill(&mut secret).map_err(|error| error.to_string())?;
     carry_out(|now| Lookup::new((settings, servers), name, secret, now))
         .map_err(|why| why.to_string())
 }

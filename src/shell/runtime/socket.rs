@@ -1,12 +1,11 @@
 //! TCP on the reactor, in the shapes that h2 (tokio's io traits) and hyper want.
 //!
-//! In: addresses and descriptors. Out: byte streams. Reads go into uninitialised room, so that
-//! nobody pays for zeroing what the kernel overwrites. A stream moves a bounded number of bytes
-//! each way between two looks at epoll; then its task waits while others are served.
+//! In: addresses and descriptors. Out: byte streams. Reads go into uninitialised memory: zeroing it
+//! first would cost a pass over what the kernel overwrites. A stream moves a bounded number of
+//! bytes in each direction in a round of the reactor; then its task waits while others are served.
 //!
 //! Never: blocks, resolves a name.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -23,15 +22,18 @@ use rustix::net::{
 
 use crate::base::limits;
 use crate::shell::runtime::process;
+use crate::shell::runtime::quota::Quota;
 use crate::shell::runtime::reactor::{self, Reactor};
 use crate::shell::runtime::source::Source;
 
 /// Connections the kernel holds for us until we accept them.
 const BACKLOG: i32 = 256;
+/// SIGPIPE is ignored by the standard library, so that a send needs no flag against it.
+const SEND_FLAGS: SendFlags = SendFlags::empty();
 /// Bytes that are thrown away at a time.
 const SCRATCH_BYTES: usize = 4 << 10;
 
-/// A descriptor and its place in the reactor.
+/// A descriptor that the reactor watches.
 struct Watched {
     descriptor: OwnedFd,
     source: Rc<reactor::Source>,
@@ -48,14 +50,30 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.reactor.forget(&self.source);
+        self.reactor.forget(&self.source, &self.descriptor);
     }
 }
 
 fn open(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    Ok(keep_some(net::socket_with(family, SocketType::STREAM, flags, None)?)?)
+    let socket = net::socket_with(family, SocketType::STREAM, NEW_FLAGS, None)?;
+    Ok(new_socket(socket).and_then(keep_some)?)
+}
+
+/// What the kernel sets on a socket as it makes it, where it can.
+#[cfg(not(target_vendor = "apple"))]
+const NEW_FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+#[cfg(target_vendor = "apple")]
+const NEW_FLAGS: SocketFlags = SocketFlags::empty();
+
+/// Sets on a new socket what [`NEW_FLAGS`] could not.
+fn new_socket(socket: OwnedFd) -> Result<OwnedFd, Errno> {
+    #[cfg(target_vendor = "apple")]
+    {
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&socket, true)?;
+    }
+    Ok(socket)
 }
 
 /// A socket, unless it is one of the last descriptors, which are the log's.
@@ -86,8 +104,8 @@ impl Ends {
 /// The address that packets to the rest of the world leave by, if there is a way out for what
 /// listens at `bound`. Nothing is sent.
 pub fn outgoing(bound: SocketAddr) -> Option<IpAddr> {
-    // Documentation's own networks (RFC 5737, RFC 3849) are nobody's, so that the default route
-    // decides.
+    // Documentation's own networks (RFC 5737, RFC 3849) belong to no host, so that the default
+    // route decides.
     let (any, away): (SocketAddr, SocketAddr) = match bound {
         SocketAddr::V4(_) => (([0; 4], 0).into(), ([192, 0, 2, 1], 9).into()),
         SocketAddr::V6(_) => {
@@ -139,10 +157,10 @@ impl TcpListener {
     }
 
     fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         loop {
             ready!(self.0.source.poll_readable(context));
-            match net::accept_with(&self.0.descriptor, flags).and_then(keep_some) {
+            let accepted = net::accept_with(&self.0.descriptor, NEW_FLAGS);
+            match accepted.and_then(new_socket).and_then(keep_some) {
                 Ok(descriptor) => {
                     return Poll::Ready(TcpStream::adopt(descriptor, limits::ROUND_READ_BYTES));
                 }
@@ -151,52 +169,6 @@ impl TcpListener {
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
-    }
-}
-
-/// Bytes that one stream may still move one way in this round of the reactor.
-///
-/// A protocol machine reads until its socket has no more. A sender that is faster than this node
-/// (small frames cost a few bytes to send and a microsecond to handle) would keep it reading, and
-/// every other task waiting, for as long as it likes. Large frames cost little for their bytes:
-/// while the round has time left, a stream gets its quota again, up to [`AGAIN_MAX`] times.
-struct Quota {
-    per_round: usize,
-    round: Cell<u64>,
-    left: Cell<usize>,
-    again: Cell<u32>,
-}
-
-/// How often a stream may get its quota again in one round.
-const AGAIN_MAX: u32 = 15;
-
-impl Quota {
-    fn new(per_round: usize) -> Quota {
-        let (round, again) = Default::default();
-        Quota { per_round, round, left: Cell::new(per_round), again }
-    }
-
-    /// The bytes that are left; where there are none, the task goes on in the next round.
-    fn poll_left(&self, reactor: &Reactor, context: &Context<'_>) -> Poll<usize> {
-        if self.round.replace(reactor.rounds()) != reactor.rounds() {
-            self.left.set(self.per_round);
-            self.again.set(AGAIN_MAX);
-        }
-        if self.left.get() == 0 && self.again.get() > 0 && reactor.has_time() {
-            self.left.set(self.per_round);
-            self.again.set(self.again.get() - 1);
-        }
-        match self.left.get() {
-            0 => {
-                reactor.wake_next_round(context.waker().clone());
-                Poll::Pending
-            }
-            left => Poll::Ready(left),
-        }
-    }
-
-    fn spend(&self, bytes: usize) {
-        self.left.set(self.left.get().saturating_sub(bytes));
     }
 }
 
@@ -216,10 +188,10 @@ impl TcpStream {
     /// The two ends of a connection that leaves this process by no network: a server's and a
     /// client's.
     pub fn pair() -> io::Result<(TcpStream, TcpStream)> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (near, far) = net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        let near = TcpStream::watch(near, limits::ROUND_READ_BYTES)?;
-        Ok((near, TcpStream::watch(far, limits::ROUND_READ_BYTES_CLIENT)?))
+        let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
+        let (near, far) = net::socketpair(family, kind, NEW_FLAGS, None)?;
+        let near = TcpStream::watch(new_socket(near)?, limits::ROUND_READ_BYTES)?;
+        Ok((near, TcpStream::watch(new_socket(far)?, limits::ROUND_READ_BYTES_CLIENT)?))
     }
 
     fn watch(descriptor: OwnedFd, read_per_round: usize) -> io::Result<TcpStream> {
@@ -267,18 +239,18 @@ impl TcpStream {
         self.socket.source.poll_ended(context)
     }
 
-    /// Fills the front of `room`; the count says how much of it is initialised now. 0 is the end.
+    /// Fills the front of `buffer`; the count says how much of it is initialised now. 0 is the end.
     pub(crate) fn poll_recv(
         &self,
         context: &mut Context<'_>,
-        room: &mut [MaybeUninit<u8>],
+        buffer: &mut [MaybeUninit<u8>],
     ) -> Poll<io::Result<usize>> {
         let left = ready!(self.to_read.poll_left(&self.socket.reactor, context));
-        let capacity = room.len().min(left);
-        let room = &mut room[..capacity];
+        let capacity = buffer.len().min(left);
+        let buffer = &mut buffer[..capacity];
         loop {
             ready!(self.socket.source.poll_readable(context));
-            match net::recv(&self.socket.descriptor, &mut *room, RecvFlags::empty()) {
+            match net::recv(&self.socket.descriptor, &mut *buffer, RecvFlags::empty()) {
                 Ok(((filled, _), _)) => {
                     let count = filled.len();
                     if count < capacity {
@@ -294,7 +266,7 @@ impl TcpStream {
         }
     }
 
-    /// Reads into hyper's buffer; the count says how much.
+    /// Reads into hyper's buffer; how many bytes.
     #[allow(unsafe_code)]
     pub(crate) fn poll_fill(
         &self,
@@ -303,8 +275,8 @@ impl TcpStream {
     ) -> Poll<io::Result<usize>> {
         // SAFETY: `poll_recv` only writes initialised bytes into the slice, it never
         // de-initialises.
-        let room = unsafe { buffer.as_mut() };
-        let count = ready!(self.poll_recv(context, room))?;
+        let memory = unsafe { buffer.as_mut() };
+        let count = ready!(self.poll_recv(context, memory))?;
         // SAFETY: `poll_recv` counts what the kernel wrote at the front of the slice.
         unsafe { buffer.advance(count) };
         Poll::Ready(Ok(count))
@@ -319,8 +291,8 @@ impl TcpStream {
     ) -> Poll<io::Result<()>> {
         // SAFETY: `poll_recv` only writes initialised bytes into the slice, it never
         // de-initialises.
-        let room = unsafe { buffer.unfilled_mut() };
-        let count = ready!(self.poll_recv(context, room))?;
+        let memory = unsafe { buffer.unfilled_mut() };
+        let count = ready!(self.poll_recv(context, memory))?;
         // SAFETY: `poll_recv` counts what the kernel wrote at the front of the slice.
         unsafe { buffer.assume_init(count) };
         buffer.advance(count);
@@ -329,7 +301,7 @@ impl TcpStream {
 
     /// Says that nothing more comes, and reads what the client still sends, to its end or for as
     /// many bytes: closing a socket with bytes unread resets the connection, and the client might
-    /// never see what it was told last. Bound the wait from outside.
+    /// never see the last answer. Bound the wait from outside.
     pub(crate) async fn hear_out(&self, bytes_max: usize) {
         if self.close_write().is_err() {
             return;
@@ -370,7 +342,7 @@ impl TcpStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.poll_send(context, |socket, left| {
-            net::send(socket, &bytes[..bytes.len().min(left)], SendFlags::NOSIGNAL)
+            net::send(socket, &bytes[..bytes.len().min(left)], SEND_FLAGS)
         })
     }
 
@@ -382,9 +354,9 @@ impl TcpStream {
         let length: usize = slices.iter().map(|slice| slice.len()).sum();
         self.poll_send(context, |socket, left| {
             match slices.iter().find(|slice| !slice.is_empty()) {
-                // More than this round has room for: the front alone, so that no list is made anew.
+                // More than is left in this round: the first slice alone, which needs no new list.
                 Some(first) if length > left => {
-                    net::send(socket, &first[..first.len().min(left)], SendFlags::NOSIGNAL)
+                    net::send(socket, &first[..first.len().min(left)], SEND_FLAGS)
                 }
                 _ => rustix::io::writev(socket, slices),
             }
@@ -441,18 +413,20 @@ impl tokio::io::AsyncWrite for TcpStream {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::io::{Read, Write};
 
     use async_executor::LocalExecutor;
 
     use super::*;
+    use crate::shell::runtime::quota::AGAIN_MAX;
     use crate::shell::runtime::reactor::yield_now;
 
     /// A quota, and those that there may be time for.
     const AGAIN: usize = 1 + AGAIN_MAX as usize;
     const ALL: usize = 3 * AGAIN * limits::ROUND_WRITE_BYTES;
 
-    /// Reads or writes as a protocol machine does, until the stream has no more; how much it was.
+    /// Reads or writes as a protocol machine does, until the stream has no more; how many bytes.
     async fn exhaust(step: impl Fn(&mut Context<'_>) -> Poll<io::Result<usize>>) -> usize {
         let mut moved = 0;
         poll_fn(|context| {
@@ -481,8 +455,8 @@ mod tests {
             let bytes = vec![7; ALL];
             let (mut all, mut most) = (0, 0);
             while all < ALL {
-                let room = || [MaybeUninit::uninit(); 4096];
-                let count = exhaust(|context| stream.poll_recv(context, &mut room())).await;
+                let memory = || [MaybeUninit::uninit(); 4096];
+                let count = exhaust(|context| stream.poll_recv(context, &mut memory())).await;
                 (all, most) = (all + count, most.max(count));
                 yield_now().await;
             }

@@ -1,4 +1,4 @@
-//! The signals that ask the program to stop or to reload, as events of the reactor.
+//! The signals that ask the program to stop or to reload, as futures.
 //!
 //! In: SIGINT, SIGTERM, SIGHUP. Out: a future of the next one. They are taken from the process for
 //! good, so that nothing is interrupted in the middle; a caller that is done waiting exits by
@@ -6,19 +6,20 @@
 //!
 //! Never: runs code in a signal handler.
 
-use std::future::poll_fn;
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+mod signalfd;
+#[cfg(any(not(target_os = "linux"), feature = "portable"))]
+mod sigwait;
+
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
-use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::mem::MaybeUninit;
 
 use async_channel::Sender;
-use rustix::io::Errno;
 
-use crate::shell::runtime::reactor::{self, Reactor, Source};
-
-/// What the kernel writes per signal: `struct signalfd_siginfo`.
-const RECORD_BYTES: usize = 128;
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+use signalfd::Receiver;
+#[cfg(any(not(target_os = "linux"), feature = "portable"))]
+use sigwait::Receiver;
 
 /// What the program is asked to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,25 +57,24 @@ impl Signal {
     }
 }
 
-/// Some signals, blocked and readable.
-pub struct Signals {
-    descriptor: OwnedFd,
-    source: Rc<Source>,
-    reactor: Rc<Reactor>,
-}
+/// Some signals, blocked and received.
+pub struct Signals(Receiver);
 
 impl Signals {
     /// Takes the signals over. Threads inherit this, so it comes before the first is made.
     pub fn new(taken: &[Signal]) -> io::Result<Signals> {
-        let descriptor = take_over(taken)?;
-        let reactor = reactor::current()?;
-        let source = reactor.watch(&descriptor)?;
-        Ok(Signals { descriptor, source, reactor })
+        Ok(Signals(Receiver::new(&block(taken)?)?))
     }
 
     /// The next signal.
     pub async fn next(&self) -> io::Result<Signal> {
-        poll_fn(|context| self.poll_next(context)).await
+        loop {
+            let number = self.0.next().await?;
+            let mut all = Signal::ALL.iter();
+            if let Some(signal) = all.find(|it| u32::from(it.number()) == number) {
+                return Ok(*signal);
+            }
+        }
     }
 
     /// The next one that asks to stop; those before it that ask to reload go to `reloads`, where
@@ -89,62 +89,33 @@ impl Signals {
             }
         }
     }
-
-    fn poll_next(&self, context: &mut Context<'_>) -> Poll<io::Result<Signal>> {
-        loop {
-            ready!(self.source.poll_readable(context));
-            let mut record = [0; RECORD_BYTES];
-            match rustix::io::read(&self.descriptor, &mut record) {
-                Ok(RECORD_BYTES) => {
-                    let [a, b, c, d, ..] = record;
-                    let number = u32::from_ne_bytes([a, b, c, d]);
-                    let mut all = Signal::ALL.iter();
-                    if let Some(signal) = all.find(|it| u32::from(it.number()) == number) {
-                        return Poll::Ready(Ok(*signal));
-                    }
-                }
-                Ok(_) | Err(Errno::AGAIN) => self.source.drained(),
-                Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
-        }
-    }
 }
 
-impl Drop for Signals {
-    fn drop(&mut self) {
-        self.reactor.forget(&self.source);
-    }
-}
-
+/// Blocks some signals for this thread and those that it makes.
 #[allow(unsafe_code)]
-fn take_over(taken: &[Signal]) -> io::Result<OwnedFd> {
-    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
-    // SAFETY: `sigemptyset` initialises the set that the other calls read; none keeps the pointer;
-    // the descriptor is new, checked, and owned by nobody else.
+fn block(taken: &[Signal]) -> io::Result<libc::sigset_t> {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `sigemptyset` initialises the set that the other calls read; none keeps the pointer.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         for signal in taken {
             libc::sigaddset(set.as_mut_ptr(), signal.number().into());
         }
-        let blocked = libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
-        if blocked != 0 {
-            return Err(io::Error::from_raw_os_error(blocked));
+        match libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) {
+            0 => Ok(set.assume_init()),
+            error => Err(io::Error::from_raw_os_error(error)),
         }
-        let descriptor = libc::signalfd(-1, set.as_ptr(), flags);
-        if descriptor < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(OwnedFd::from_raw_fd(descriptor))
     }
 }
 
-#[cfg(test)]
+// A signal that a test raises for its own thread reaches no thread in sigwait; the outside tests
+// send signals to whole processes.
+#[cfg(all(test, target_os = "linux", not(feature = "portable")))]
 mod tests {
     use async_executor::LocalExecutor;
 
     use super::*;
+    use crate::shell::runtime::reactor;
 
     #[test]
     #[allow(unsafe_code)]
