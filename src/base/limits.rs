@@ -316,7 +316,7 @@ pub const DESCRIPTORS_KEPT: u64 = 128;
 /// Damage kept one by one until it is made good; as many records are asked for by one call.
 pub const DAMAGES_MAX: usize = FETCH_HASHES_MAX;
 /// Of these, how many health and metrics name.
-pub const DAMAGES_TOLD_MAX: usize = 100;
+pub const DAMAGES_LISTED_MAX: usize = 100;
 /// Places found unreadable that wait to be looked at: what a page of a query may hold. What a read
 /// finds beyond is found again by the next one; the scrubber waits.
 pub const UNREADABLE_MAX: usize = 64;

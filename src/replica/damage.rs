@@ -15,7 +15,7 @@ use crate::sync::Report;
 
 impl Replica {
     /// Recovery fenced damage off: some of it named, all of it counted, and heads made anew or not.
-    /// The first [`limits::DAMAGES_TOLD_MAX`] are told, but for what was made good in an earlier
+    /// The first [`limits::DAMAGES_LISTED_MAX`] are told, but for what was made good in an earlier
     /// life.
     pub fn handle_fenced(
         &mut self,
@@ -29,7 +29,7 @@ impl Replica {
                 self.damages.handle_mended(damage.at);
                 continue;
             }
-            if self.damages.open() <= limits::DAMAGES_TOLD_MAX as u64 {
+            if self.damages.open() <= limits::DAMAGES_LISTED_MAX as u64 {
                 self.outbox.push_back(Output::Damaged(*damage));
             }
             if damage.is_head() && heads_are_anew {

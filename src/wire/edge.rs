@@ -1,6 +1,6 @@
-//! The messages of `stemedb.edge.v1` and the words of the rooms.
+//! The messages of `stemedb.edge.v1` and the values of `sync` and `sketch`.
 //!
-//! In: messages of a peer, or the rooms' wishes. Out: the other form. Never: trusts a length.
+//! In: messages of a peer, or values to send. Out: the other form. Never: trusts a length.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -101,15 +101,15 @@ pub fn read_sketch_response(response: &pb::SketchResponse) -> Result<SketchReply
     })
 }
 
-fn cell_bytes(place: usize) -> usize {
-    CELL_BYTES - usize::from(place >= NARROW_FROM)
+fn cell_bytes(index: usize) -> usize {
+    CELL_BYTES - usize::from(index >= NARROW_FROM)
 }
 
 fn write_cells(reply: &SketchReply) -> Bytes {
     let mut written = BytesMut::with_capacity(reply.cells.len() * CELL_BYTES);
-    for (place, cell) in (reply.from..).zip(&reply.cells) {
+    for (index, cell) in (reply.from..).zip(&reply.cells) {
         written.put_u64_le(cell.ids);
-        written.put_uint_le(u64::from(cell.checks), cell_bytes(place) - ID_BYTES);
+        written.put_uint_le(u64::from(cell.checks), cell_bytes(index) - ID_BYTES);
     }
     written.freeze()
 }

@@ -1,4 +1,4 @@
-//! The 5-byte frames around gRPC messages, both ways.
+//! The 5-byte frames around gRPC messages, to be read and to be written.
 //!
 //! In: bytes in pieces of any size. Out: whole messages, or a status that says what is wrong.
 //!
@@ -32,8 +32,8 @@ pub fn is_whole(bytes: &[u8]) -> bool {
     length == message.len() && length <= limits::GRPC_MESSAGE_BYTES_MAX
 }
 
-/// Room that a message's length gets before its bytes come: moving half a large answer over and
-/// over is saved, and a false length takes next to nothing.
+/// Bytes reserved for a message before they come: a large answer is not moved at each growth, and
+/// a false length costs no more than this.
 const RESERVED_BYTES: usize = 256 << 10;
 
 /// Takes the messages of one direction of a stream out of its bytes.
@@ -202,13 +202,13 @@ mod tests {
     #[test]
     fn a_message_in_one_piece_is_not_copied() {
         let mut piece = Bytes::from(framed(b"message"));
-        let place = piece[PREFIX_BYTES..].as_ptr();
+        let start = piece[PREFIX_BYTES..].as_ptr();
         let message = Reader::new(1000).read(&mut piece).expect("well framed").expect("whole");
-        assert_eq!((message.as_ptr(), &message[..]), (place, &b"message"[..]));
+        assert_eq!((message.as_ptr(), &message[..]), (start, &b"message"[..]));
     }
 
     #[test]
-    fn broken_streams_are_told_from_each_other() {
+    fn broken_streams_have_different_errors() {
         let rows: [(&[u8], Code, &str); 5] = [
             (&[0, 0], Code::Internal, "after 2 of a message's 5 prefix bytes"),
             (&[0, 0, 0, 0, 9, 1, 2], Code::Internal, "after 2 of a message's 9 bytes"),
@@ -239,8 +239,8 @@ mod tests {
                 input.truncate(random.usize(1..input.len()));
             }
             if random.u8(..) < 64 && input.len() > 1 {
-                let place = random.usize(1..input.len());
-                input[place] = random.u8(..);
+                let start = random.usize(1..input.len());
+                input[start] = random.u8(..);
             }
             fuzz(&input);
         }

@@ -1,6 +1,6 @@
 //! The parts of gRPC that are text: method paths, content types, timeouts.
 //!
-//! In: header values of a foreign program, or our own wishes. Out: the other form.
+//! In: header values of a foreign program, or values of our own. Out: the other form.
 //!
 //! Never: panics on foreign text, accepts a compression.
 
@@ -20,13 +20,13 @@ pub const CLUSTER_KEY: &str = "x-stemedb-cluster-key";
 /// The metadata by which a node says of which cluster it is.
 pub const CLUSTER_ID: &str = "stemedb-cluster-id";
 
-/// The metadata that tells one process of a node from all others.
+/// The metadata that names one process of a node, so that it knows its own calls.
 pub const INSTANCE: &str = "stemedb-instance";
 
 /// What follows the id of a cluster that is not settled.
 const PROPOSED: &str = ";proposed";
 
-/// A node's word on its cluster, as it travels.
+/// The cluster that a node says it belongs to, as metadata.
 pub fn format_tag(tag: Tag) -> String {
     match tag {
         Tag::Settled(id) => id.to_string(),
@@ -34,7 +34,7 @@ pub fn format_tag(tag: Tag) -> String {
     }
 }
 
-/// A node's word on its cluster; `None` if it is none.
+/// The cluster that a node's metadata names; `None` if the text is no such value.
 pub fn parse_tag(text: &[u8]) -> Option<Tag> {
     let text = std::str::from_utf8(text).ok()?;
     match text.strip_suffix(PROPOSED) {
@@ -116,7 +116,7 @@ pub fn check_content_type(content_type: &[u8]) -> Result<(), Status> {
     })
 }
 
-/// Refuses a `grpc-encoding`, a way to compress messages, unless it is not to.
+/// Refuses a `grpc-encoding` (a compression of messages) other than `identity`.
 pub fn check_encoding(encoding: &[u8]) -> Result<(), Status> {
     if encoding == b"identity" {
         return Ok(());
@@ -149,7 +149,8 @@ pub fn parse_timeout(value: &[u8]) -> Result<Duration, Status> {
     })
 }
 
-/// Writes `grpc-timeout` in the finest unit that has room, rounded up; at least one nanosecond.
+/// Writes `grpc-timeout` in the finest unit whose 8 digits suffice, rounded up; at least one
+/// nanosecond.
 pub fn format_timeout(timeout: Duration) -> String {
     const COUNT_MAX: u128 = 99_999_999;
     let nanoseconds = timeout.as_nanos().max(1);
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn timeouts_go_both_ways() {
+    fn timeouts_are_written_and_read() {
         let rows = [
             (Duration::from_nanos(1), "1n"),
             (Duration::from_millis(5), "5000000n"),

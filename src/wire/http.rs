@@ -100,7 +100,7 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
     }
 }
 
-/// The parameters of a view on one thing: which, and what weighs how much.
+/// The parameters of a view on one thing: subject, predicate and half-life.
 fn parse_view(text: &str) -> Result<Query, Rejection> {
     let query = parse_query(text, &["lens", "limit", "cursor"])?;
     for (name, value) in [("subject", &query.subject), ("predicate", &query.predicate)] {
@@ -154,8 +154,9 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Rejection> {
         match first {
             b'+' => decoded.push(b' '),
             b'%' => {
-                let digit =
-                    |place: usize| rest.get(place).and_then(|byte| char::from(*byte).to_digit(16));
+                let digit = |offset: usize| {
+                    rest.get(offset).and_then(|byte| char::from(*byte).to_digit(16))
+                };
                 let (Some(high), Some(low)) = (digit(0), digit(1)) else {
                     return Err(refuse("has a % that is not followed by two hex digits"));
                 };
@@ -171,8 +172,8 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Rejection> {
     }
 }
 
-/// Whether a request is one that a node at its limits answers, too: whoever looks after it has to
-/// see how it is.
+/// Whether a request is one that a node at its limits answers, too: its operator has to see how it
+/// is.
 pub fn is_vital(head: &Parts) -> bool {
     matches!(head.uri.path(), "/v1/health" | "/metrics")
         || head.uri.path().starts_with("/v1/health/")

@@ -1,6 +1,6 @@
 //! Membership updates of `sync.proto` and the updates of [`crate::swim`].
 //!
-//! In: messages of a peer, or the room's wishes. Out: the other form. A state that this version
+//! In: messages of a peer, or updates to send. Out: the other form. A state that this version
 //! does not know is passed over, as another version may have more of them.
 //!
 //! Never: trusts a length.
@@ -73,8 +73,8 @@ pub fn check_address(address: &str) -> Result<(), String> {
     Err(format!("an address takes host:port, not {:?}", foreign::shown(address)))
 }
 
-/// Empties the addresses that nobody here can dial: how many they are, and one of them. `is_near`:
-/// who sent them is on this machine.
+/// Empties the addresses that lead to no node from here: how many they are, and one of them.
+/// `is_near`: their sender is on this machine.
 pub fn screen(updates: &mut [Update], is_near: bool) -> Option<(u64, String)> {
     let addresses = updates.iter_mut().flat_map(|it| [&mut it.rpc_addr, &mut it.api_addr]);
     screen_all(addresses, is_near)
@@ -226,15 +226,15 @@ mod tests {
             assert_eq!(is_dialable(address, false), is_good, "{address}");
             assert_eq!(is_dialable(address, true), is_good_near, "{address} near");
         }
-        let told = Update { rpc_addr: "0.0.0.0:1".into(), ..update(1) };
-        let mut both = [told.clone(), update(2)];
+        let named = Update { rpc_addr: "0.0.0.0:1".into(), ..update(1) };
+        let mut both = [named.clone(), update(2)];
         let count = screen(&mut both, false);
         // The API of both is on loopback.
         assert_eq!(count, Some((3, "0.0.0.0:1".to_owned())));
         assert_eq!([&*both[0].rpc_addr, &*both[1].rpc_addr], ["", "node2:18182"]);
         assert_eq!(screen(&mut both, false), None);
         let addresses = ("localhost:1".to_owned(), "[::1]:2".to_owned());
-        let mut ack = Ack { node: told.node, addresses, updates: vec![told] };
+        let mut ack = Ack { node: named.node, addresses, updates: vec![named] };
         assert_eq!(screen_ack(&mut ack, true), Some((1, "0.0.0.0:1".to_owned())));
         assert_eq!(screen_ack(&mut ack, false).map(|(count, _)| count), Some(3));
     }

@@ -1,7 +1,7 @@
 //! What an operator watches, and how Prometheus reads it.
 //!
 //! In: events, as they happen; readings, as they are asked for. Out: Prometheus text (version
-//! 0.0.4). Plain numbers and small maps whose keys the node chooses, so that nobody outside can
+//! 0.0.4). Plain numbers and small maps whose keys the node chooses, so that no client can
 //! make them grow.
 //!
 //! Never: reads a clock, holds a lock, makes a metric at run time.
@@ -86,7 +86,7 @@ pub enum GatewayOutcome {
     Forwarded,
     /// No replica did.
     Failed,
-    /// Nobody was asked: too many calls waited already.
+    /// No replica was asked: too many calls waited already.
     Refused,
 }
 
@@ -252,11 +252,11 @@ impl Page {
         self.one("stemedb_shard_moves_total", "counter", help, now.moves);
         let help = "Members probed.";
         self.one("stemedb_swim_probes_total", "counter", help, now.swim.probes);
-        let help = "Probes that nobody answered.";
+        let help = "Probes without an answer.";
         self.one("stemedb_swim_probes_failed_total", "counter", help, now.swim.failed);
-        let help = "Times this node objected to its own death.";
+        let help = "Times this node refuted its own death.";
         self.one("stemedb_swim_refutations_total", "counter", help, now.swim.refuted);
-        let help = "Updates refused: impossible, or of nodes for which there is no room.";
+        let help = "Updates refused: impossible, or of nodes beyond the limit of members.";
         self.one("stemedb_swim_refused_total", "counter", help, now.swim.refused);
         let help = "Whether another live node has this node's id.";
         self.one("stemedb_duplicate_node_id", "gauge", help, now.duplicates);
@@ -295,14 +295,14 @@ impl Page {
         self.one("stemedb_queries_waiting", "gauge", help, now.queries_waiting);
         let help = "Candidates that queries looked at.";
         self.one("stemedb_query_candidates_total", "counter", help, now.scans.candidates);
-        let help = "Queries given up because their clients left.";
+        let help = "Queries abandoned because their clients left.";
         self.one("stemedb_queries_abandoned_total", "counter", help, now.scans.abandoned);
         let help = "Queries refused because too many waited.";
         self.one("stemedb_queries_refused_total", "counter", help, now.scans.refused);
     }
 
     fn log(&mut self, metrics: &Metrics) {
-        let help = "Writes to the log; one holds all assertions that gathered.";
+        let help = "Writes to the log; one holds all assertions that waited.";
         self.one("stemedb_wal_writes_total", "counter", help, metrics.wal_writes);
         let help = "Bytes written to the log.";
         self.one("stemedb_wal_bytes_written_total", "counter", help, metrics.wal_bytes);
@@ -324,15 +324,15 @@ impl Page {
     }
 
     fn damage(&mut self, now: &DamageReadings) {
-        let help = "Damaged records of the log that are not made good yet.";
+        let help = "Damaged records of the log that are not repaired yet.";
         self.one("stemedb_damaged_records", "gauge", help, now.open);
         let help = "Damaged records of the log that were found.";
         self.one("stemedb_damage_found_total", "counter", help, now.found);
-        let help = "Damaged records of the log that were made good.";
-        self.one("stemedb_damage_healed_total", "counter", help, now.healed);
+        let help = "Damaged records of the log that were repaired.";
+        self.one("stemedb_damage_repaired_total", "counter", help, now.repaired);
         let name = "stemedb_damaged_record";
         self.head(name, "gauge", "Which they are (the first hundred); bytes.");
-        for damage in &now.told {
+        for damage in &now.listed {
             let (segment, offset) = (damage.at.segment(), damage.at.offset());
             let hash = damage.digest.map(|digest| digest.to_string()).unwrap_or_default();
             let (segment, offset) = (segment.to_string(), offset.to_string());
@@ -359,7 +359,7 @@ impl Page {
             self.sample(name, &[("peer", peer)], cycles.all);
         }
         let name = "stemedb_sync_useless_total";
-        let help = "Runs that ended because the peer's answers were false or led nowhere, by peer.";
+        let help = "Runs that ended because the peer's answers were false or useless, by peer.";
         self.head(name, "counter", help);
         for (peer, cycles) in &cycles {
             self.sample(name, &[("peer", peer)], cycles.useless);
@@ -419,8 +419,8 @@ impl Page {
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.0.push_str(name);
-        for (place, (label, text)) in labels.iter().enumerate() {
-            let open = if place == 0 { '{' } else { ',' };
+        for (index, (label, text)) in labels.iter().enumerate() {
+            let open = if index == 0 { '{' } else { ',' };
             let text = Escaped(text);
             write!(self.0, "{open}{label}=\"{text}\"").expect("writing to a String cannot fail");
         }

@@ -1,7 +1,7 @@
-//! Our words and theirs: gRPC frames and the messages of `proto/`; HTTP routes and JSON; metrics.
+//! Foreign forms: gRPC frames and the messages of `proto/`; HTTP routes and JSON; metrics.
 //!
-//! In: bytes of foreign programs, and what the rooms found. Out: what the rooms understand, or a
-//! refusal that says what is wrong; bytes of answers.
+//! In: bytes of foreign programs, and values of the modules below. Out: those values, or a refusal
+//! that says what is wrong; bytes of answers.
 //!
 //! Never: touches a socket or a clock.
 

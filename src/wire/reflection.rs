@@ -65,10 +65,10 @@ fn file_response(wanted: impl Fn(&FileOutline) -> bool, kind: &str, name: &str) 
     let mut next = 0;
     while let Some(&file) = found.get(next) {
         for import in &files[file].0.dependency {
-            let place = files.iter().position(|(file, _)| file.name == *import);
-            let place = place.expect("the compiler puts each imported file into the set");
-            if !found.contains(&place) {
-                found.push(place);
+            let index = files.iter().position(|(file, _)| file.name == *import);
+            let index = index.expect("the compiler puts each imported file into the set");
+            if !found.contains(&index) {
+                found.push(index);
             }
         }
         next += 1;

@@ -1,6 +1,6 @@
 //! The one table from a refusal to an HTTP status, an error code and a message.
 //!
-//! In: what a room or the HTTP layer refuses. Out: [`Rejection`], its status, and the error body.
+//! In: what a module or the HTTP layer refuses. Out: [`Rejection`], its status, and the error body.
 //!
 //! Never: a status number anywhere else.
 
@@ -14,7 +14,7 @@ use crate::base::{Digest, limits};
 use crate::journal::{self, Obstacle};
 use crate::model::{BadQuery, Fault, Invalid};
 
-/// No status of HTTP's: nginx made it, and who reads access logs and metrics knows it.
+/// No status of HTTP's: nginx made it, and operators know it from access logs and metrics.
 const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
     Ok(status) => status,
     Err(_) => panic!("a status has three digits"),
@@ -43,7 +43,7 @@ pub enum Rejection {
     KeyMissing,
     /// The request brings another key.
     KeyWrong,
-    /// The stamp that another door put on the claim cannot be used.
+    /// The stamp that another node put on the claim cannot be used.
     Stamp,
     /// The node still reads its log.
     Starting,
@@ -51,7 +51,7 @@ pub enum Rejection {
     Unreachable(String),
     /// No replica of the subject's shard answered in time.
     Late(String),
-    /// All replicas of the subject's shard have too much to do.
+    /// All replicas of the subject's shard are overloaded.
     Overloaded(String),
     /// The claim breaks a rule, or a signature on it is wrong.
     Invalid(Invalid),
@@ -74,19 +74,19 @@ pub enum Rejection {
     /// The body is said to be something else than JSON.
     MediaType,
     /// Others take all the memory there is for this.
-    Crowded,
+    OverBudget,
     /// All connection slots or buffers are taken, and this request was the last or the slowest.
     AtCapacity,
     /// Too many requests wait for their answers, of all clients or of this one.
     Waiting,
-    /// The client closed its sending half at least while a long query ran.
+    /// The client closed its sending half, or more, while a long query ran.
     ClientLeft,
-    /// The log takes nothing more, for now or until somebody makes room.
+    /// The log takes nothing more, for now or until the operator frees space.
     Log(journal::Refusal),
 }
 
 impl Rejection {
-    /// The status, and the code by which a program tells the case.
+    /// The status, and the code by which a program recognises the case.
     pub fn status(&self) -> (StatusCode, &'static str) {
         match self {
             Rejection::Head => (StatusCode::BAD_REQUEST, "bad_request"),
@@ -120,7 +120,7 @@ impl Rejection {
             Rejection::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Rejection::Body => (StatusCode::BAD_REQUEST, "bad_body"),
             Rejection::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json"),
-            Rejection::Crowded | Rejection::Waiting | Rejection::Log(journal::Refusal::Busy) => {
+            Rejection::OverBudget | Rejection::Waiting | Rejection::Log(journal::Refusal::Busy) => {
                 (StatusCode::TOO_MANY_REQUESTS, "busy")
             }
             Rejection::AtCapacity => (StatusCode::SERVICE_UNAVAILABLE, "at_capacity"),
@@ -214,7 +214,7 @@ impl fmt::Display for Rejection {
 }
 
 impl Rejection {
-    /// What a client ran into that asked too slowly, or when others asked for too much.
+    /// The message of a bound: on the time of one request, or on what all requests take.
     fn fmt_bound(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Rejection::Timeout => write!(
@@ -224,7 +224,7 @@ impl Rejection {
                 limits::HTTP_READ_MAX.as_secs(),
                 limits::HTTP_RATE_MIN
             ),
-            Rejection::Crowded => {
+            Rejection::OverBudget => {
                 write!(out, "too many large requests or answers are on their way, try again")
             }
             Rejection::AtCapacity => write!(
@@ -240,7 +240,7 @@ impl Rejection {
             ),
             Rejection::ClientLeft => write!(
                 out,
-                "a long query was given up because the client closed its sending half; keep it \
+                "a long query was abandoned because the client closed its sending half; keep it \
                  open until the answer is there"
             ),
             other => unreachable!("{other:?} has its text above"),

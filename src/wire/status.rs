@@ -15,7 +15,7 @@ pub enum Code {
     Ok = 0,
     /// The caller took its call back.
     Cancelled = 1,
-    /// An error of a kind nobody knows.
+    /// An error of an unknown kind.
     Unknown = 2,
     /// The request is wrong, whatever the state of the server.
     InvalidArgument = 3,
@@ -148,9 +148,9 @@ impl fmt::Display for Code {
 /// How a call ended, when not with an answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Status {
-    /// What kind of end.
+    /// The canonical code.
     pub code: Code,
-    /// For people; may be empty.
+    /// The reason, for people to read; may be empty.
     pub message: Cow<'static, str>,
 }
 
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_go_both_ways_whatever_is_in_them() {
+    fn messages_are_encoded_and_decoded_whatever_is_in_them() {
         let rows = [
             ("", ""),
             ("plain text, ~!", "plain text, ~!"),

@@ -97,14 +97,14 @@ async fn metric(node: &Node, name: &str) -> u64 {
 async fn whole(node: &Node, healed: u64) {
     until("it is whole again", async || {
         let health = node.get("/v1/health").await;
-        health["status"] == "ok" && health["healed_count"] == healed
+        health["status"] == "ok" && health["repaired_count"] == healed
     })
     .await;
     let health = node.get("/v1/health").await;
     assert_eq!((&health["damaged_count"], &health["damaged"]), (&0.into(), &Value::Array(vec![])));
     assert_eq!(metric(node, "stemedb_damaged_records").await, 0);
     assert_eq!(metric(node, "stemedb_damage_found_total").await, healed);
-    assert_eq!(metric(node, "stemedb_damage_healed_total").await, healed);
+    assert_eq!(metric(node, "stemedb_damage_repaired_total").await, healed);
 }
 
 async fn serves(node: &Node, hash: &Hash) {

@@ -192,7 +192,7 @@ impl Gateway {
         loop {
             let backends = self.backends(subject, forward)?;
             let result = self.forward(forward, &backends, body).await;
-            let is_over = matches!(result, Ok(_) | Err(Rejection::Crowded)) || !may_try_again;
+            let is_over = matches!(result, Ok(_) | Err(Rejection::OverBudget)) || !may_try_again;
             if is_over || !self.is_dealt_anew(subject, forward, &backends).await {
                 return Some(result);
             }
@@ -237,7 +237,7 @@ impl Gateway {
                     return Ok(response);
                 }
                 // It answered; another would have to be given the same room.
-                Err(Rejection::Crowded) => return Err(Rejection::Crowded),
+                Err(Rejection::OverBudget) => return Err(Rejection::OverBudget),
                 Ok(_) => Rejection::Overloaded(format!("{} answers 503", backend.api_addr)),
                 Err(rejection) => rejection,
             };
@@ -298,7 +298,7 @@ impl Gateway {
                 }
                 Err(Failure::Broken(_)) if was_kept => {}
                 Err(Failure::Broken(error)) => return Err(refuse(error.to_string())),
-                Err(Failure::TooLarge) => return Err(Rejection::Crowded),
+                Err(Failure::TooLarge) => return Err(Rejection::OverBudget),
             }
         }
     }

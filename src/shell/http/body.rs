@@ -80,13 +80,13 @@ impl Body {
             return Ok(first);
         }
         // A length is a promise: room is made for what has come.
-        self.line.hold(first.len()).map_err(|Full| Rejection::Crowded)?;
+        self.line.hold(first.len()).map_err(|Full| Rejection::OverBudget)?;
         let mut whole = BytesMut::from(&first[..]);
         while let Some(piece) = self.piece().await? {
             if whole.len() + piece.len() > limits::HTTP_BODY_BYTES_MAX {
                 return Err(Rejection::BodyTooLarge);
             }
-            self.line.hold(whole.len() + piece.len()).map_err(|Full| Rejection::Crowded)?;
+            self.line.hold(whole.len() + piece.len()).map_err(|Full| Rejection::OverBudget)?;
             whole.extend_from_slice(&piece);
         }
         Ok(whole.freeze())

@@ -305,8 +305,8 @@ async fn answer<H: Handler>(
     };
     let bytes = response.body().size_hint().exact().unwrap_or(0);
     if line.claim(usize::try_from(bytes).unwrap_or(usize::MAX)).is_err() {
-        response = refuse(&Rejection::Crowded);
-        handler.note_refused(&Rejection::Crowded);
+        response = refuse(&Rejection::OverBudget);
+        handler.note_refused(&Rejection::OverBudget);
     }
     // Without a slot, a body is not waited for and the connection does not stay.
     let is_read = if is_admitted { body.discard().await } else { body.is_ended() };

@@ -24,22 +24,22 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// On whose behalf a request is made; only handed on.
 pub const AGENT_ID: HeaderName = HeaderName::from_static("x-agent-id");
-/// Which node forwarded a request; nobody forwards it again.
+/// Which node forwarded a request; no other node forwards it again.
 pub const FORWARDED: HeaderName = HeaderName::from_static("x-stemedb-forwarded");
 /// For which hosts a request was forwarded, by proxies and gateways; the last one is the host that
 /// sent it to whom we are connected with.
 pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// The stamp that a forwarded claim got at the door: milliseconds, counter and node.
+/// The stamp that the first node put on a forwarded claim: milliseconds, counter and node.
 pub const STAMP: HeaderName = HeaderName::from_static("x-stemedb-hlc");
 /// Which node answered what a gateway forwarded.
 pub const ANSWERED_BY: HeaderName = HeaderName::from_static("x-stemedb-node");
 
-/// Who asks, as far as fairness between callers is concerned.
+/// The client of a request, for fairness between clients.
 pub fn client(peer: Option<IpAddr>, headers: &HeaderMap) -> Client {
     let named = headers.get_all(FORWARDED_FOR).iter().next_back();
     let named =
         named.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
-    // Who has gone already needs no share.
+    // A client that has closed its connection needs no share.
     peer.map_or_else(Client::default, |peer| Client::new(peer, named))
 }
 
@@ -127,7 +127,7 @@ pub fn echo_request_id(id: Option<&HeaderValue>, answer: &mut HeaderMap) {
     }
 }
 
-/// The front of somebody else's text, for an error.
+/// The front of a foreign text, for an error.
 pub(super) fn cut(text: &str) -> &str {
     text.char_indices().nth(64).map_or(text, |(end, _)| &text[..end])
 }

@@ -92,7 +92,7 @@ impl Policy {
                 let origin = String::from_utf8_lossy(origin.as_bytes());
                 return Err(Violation::Origin(cut(&origin).to_owned()));
             }
-            // Without a type, or with that of a form, a browser asks nobody before it sends.
+            // Without a type, or with that of a form, a browser sends without a preflight.
             if !headers.contains_key(CONTENT_TYPE) || !is_json(headers) {
                 return Err(Violation::Form);
             }
@@ -122,9 +122,9 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// The names of a listener at `bound`: those `allowed`, and the one that other nodes are told
-    /// to dial. Unless some are allowed, others are refused on a loopback address alone: what is
-    /// bound there is meant for this machine, and only rebinding gets a foreign name there.
+    /// The names of a listener at `bound`: those `allowed`, and the one that this
+    /// node advertises. Unless some are allowed, others are refused on a loopback address alone:
+    /// what is bound there is meant for this machine, and only rebinding gets a foreign name there.
     pub fn new(allowed: Option<&[String]>, advertised: Option<&str>, bound: IpAddr) -> Hosts {
         let names = allowed.unwrap_or_default().iter().map(String::as_str).chain(advertised);
         let names = names.map(|name| without_dot(name).to_owned()).collect();
@@ -137,7 +137,7 @@ impl Hosts {
         !self.is_strict || host.is_empty() || self.knows(host)
     }
 
-    /// Addresses cannot be rebound, and `localhost` is nobody else's (RFC 6761 6.3).
+    /// Addresses cannot be rebound, and `localhost` is this machine (RFC 6761 6.3).
     fn knows(&self, host: &str) -> bool {
         let name = without_dot(host);
         host.starts_with('[')

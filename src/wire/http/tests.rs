@@ -127,7 +127,7 @@ fn a_stamp_survives_its_header() {
 }
 
 #[test]
-fn json_is_told_by_its_media_type() {
+fn json_is_recognised_by_its_media_type() {
     let check = |value: &str, expected| {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, value.parse().expect("a header"));

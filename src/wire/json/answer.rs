@@ -1,7 +1,7 @@
 //! What the HTTP API answers, as JSON text.
 //!
-//! In: what the rooms found. Out: text. Names and shapes are those of `docs/http.md`; hashes, ids
-//! and keys are lower-case hex, numbers read back to the very same bits.
+//! In: what the modules below found. Out: text. Names and shapes are those of `docs/http.md`;
+//! hashes, ids and keys are lower-case hex, numbers read back to the very same bits.
 //!
 //! Never: writes a number that is not finite, knows a status.
 
@@ -34,7 +34,7 @@ pub fn asserted(digest: &Digest, created: bool) -> String {
 }
 
 /// One assertion, and whether its time has not come by `now`. An opaque one is shown with its
-/// bytes, as nobody here can say what they mean.
+/// bytes, as this node cannot decode them.
 pub fn assertion(sealed: &Sealed, now: Wall) -> String {
     let digest = sealed.digest();
     let entry = Entry::of(&digest, sealed, now, true);
@@ -57,12 +57,13 @@ pub fn view(view: &View) -> String {
             };
             render(&page, bytes)
         }
-        View::Skeptic(skepticism) => render(&doubted(skepticism), 1024),
+        View::Skeptic(skepticism) => render(&skeptic(skepticism), 1024),
         View::Layered(layers) => render(&layered(layers), 1024),
     }
 }
 
-/// What `POST /v1/admin/sync` answers: per peer its address as it was told, and what it gave.
+/// What `POST /v1/admin/sync` answers: per peer its address as the request named it, and what it
+/// gave.
 pub fn synced<'a>(peers: impl Iterator<Item = (&'a str, &'a Report)>) -> String {
     render(&Synced { peers: peers.map(|(addr, report)| peer(addr, report)).collect() }, 512)
 }
@@ -272,7 +273,7 @@ struct ClaimBody<'a> {
     assertions: Vec<Hex<'a>>,
 }
 
-fn doubted(skepticism: &Skepticism) -> SkepticBody<'_> {
+fn skeptic(skepticism: &Skepticism) -> SkepticBody<'_> {
     SkepticBody {
         status: Text(skepticism.status.name()),
         conflict_score: skepticism.conflict_score,

@@ -52,14 +52,14 @@ pub fn parse_body(body: &[u8]) -> Result<Body, Malformed> {
     let mut reader = Reader::new(body)?;
     let mut draft = Draft::new(String::new(), String::new(), Object::Boolean(false));
     let mut opaque = Opaque::default();
-    let seen = reader.object("the body", &FIELDS, |reader, place| {
+    let seen = reader.object("the body", &FIELDS, |reader, index| {
         // An optional field that is null is one that was left out.
-        if place >= REQUIRED && reader.null() {
+        if index >= REQUIRED && reader.null() {
             return Ok(());
         }
-        match place {
-            14.. => opaque.field(reader, place),
-            _ => field(&mut draft, reader, place),
+        match index {
+            14.. => opaque.field(reader, index),
+            _ => field(&mut draft, reader, index),
         }
     })?;
     if let Some(data) = opaque.data {
@@ -67,8 +67,8 @@ pub fn parse_body(body: &[u8]) -> Result<Body, Malformed> {
         reader.end()?;
         return Ok(Body::Bytes(sealed));
     }
-    if let Some(place) = (0..REQUIRED).find(|place| seen >> place & 1 == 0) {
-        return Err(reader.fail(format!("{} is missing", FIELDS[place])));
+    if let Some(index) = (0..REQUIRED).find(|index| seen >> index & 1 == 0) {
+        return Err(reader.fail(format!("{} is missing", FIELDS[index])));
     }
     reader.end()?;
     Ok(Body::Claim(Box::new(draft)))
@@ -94,8 +94,8 @@ struct Opaque {
 }
 
 impl Opaque {
-    fn field(&mut self, reader: &mut Reader<'_>, place: usize) -> Result<(), Malformed> {
-        match FIELDS[place] {
+    fn field(&mut self, reader: &mut Reader<'_>, index: usize) -> Result<(), Malformed> {
+        match FIELDS[index] {
             "data" => self.data = Some(data(reader)?),
             "size" => self.size = Some(reader.whole("size")?),
             name => match reader.scalar(name, "true")? {
@@ -135,10 +135,10 @@ fn opaque_body(
     Sealed::open(claimed, data).map_err(|malformed| reader.fail(malformed.to_string()))
 }
 
-/// Reads the value of a field by its place in [`FIELDS`].
-fn field(draft: &mut Draft, reader: &mut Reader<'_>, place: usize) -> Result<(), Malformed> {
-    let name = FIELDS[place];
-    match place {
+/// Reads the value of a field by its index in [`FIELDS`].
+fn field(draft: &mut Draft, reader: &mut Reader<'_>, index: usize) -> Result<(), Malformed> {
+    let name = FIELDS[index];
+    match index {
         0 => draft.subject = reader.text(name, "a string")?.into_owned(),
         1 => draft.predicate = reader.text(name, "a string")?.into_owned(),
         2 => draft.object = object(reader)?,
@@ -161,8 +161,8 @@ fn field(draft: &mut Draft, reader: &mut Reader<'_>, place: usize) -> Result<(),
 fn stamp(reader: &mut Reader<'_>) -> Result<Hlc, Malformed> {
     let names = ["time", "counter", "node"];
     let mut found = Hlc::default();
-    let seen = reader.object("hlc", &names, |reader, place| {
-        match place {
+    let seen = reader.object("hlc", &names, |reader, index| {
+        match index {
             0 => found.time = reader.whole("hlc.time")?,
             1 => {
                 found.counter = u32::try_from(reader.whole("hlc.counter")?)
@@ -172,7 +172,7 @@ fn stamp(reader: &mut Reader<'_>) -> Result<Hlc, Malformed> {
         }
         Ok(())
     })?;
-    match names.iter().enumerate().find(|(place, _)| seen >> place & 1 == 0) {
+    match names.iter().enumerate().find(|(index, _)| seen >> index & 1 == 0) {
         None => Ok(found),
         Some((_, name)) => Err(reader.fail(format!("hlc has no {name}"))),
     }
@@ -181,8 +181,8 @@ fn stamp(reader: &mut Reader<'_>) -> Result<Hlc, Malformed> {
 /// `{"type", "value"}`, in either order.
 fn object(reader: &mut Reader<'_>) -> Result<Object, Malformed> {
     let (mut kind, mut value) = (None, None);
-    reader.object("object", &["type", "value"], |reader, place| {
-        match place {
+    reader.object("object", &["type", "value"], |reader, index| {
+        match index {
             0 => kind = Some(reader.text("object.type", KINDS)?),
             _ => value = Some(reader.scalar("object.value", "a string, a number or a boolean")?),
         }
@@ -258,8 +258,8 @@ fn lifecycle(reader: &mut Reader<'_>) -> Result<Lifecycle, Malformed> {
 
 fn signatures(reader: &mut Reader<'_>) -> Result<Vec<Signature>, Malformed> {
     let mut all = Vec::new();
-    reader.array("signatures", |reader, place| {
-        if place == limits::SIGNATURES_MAX {
+    reader.array("signatures", |reader, index| {
+        if index == limits::SIGNATURES_MAX {
             let what = format!("there are more than {} signatures", limits::SIGNATURES_MAX);
             return Err(reader.fail(what));
         }
@@ -272,15 +272,15 @@ fn signatures(reader: &mut Reader<'_>) -> Result<Vec<Signature>, Malformed> {
 fn signature(reader: &mut Reader<'_>) -> Result<Signature, Malformed> {
     let names = ["agent_id", "signature", "timestamp"];
     let mut found = Signature { agent_id: [0; 32], signature: [0; 64], timestamp: 0 };
-    let seen = reader.object("a signature", &names, |reader, place| {
-        match place {
+    let seen = reader.object("a signature", &names, |reader, index| {
+        match index {
             0 => found.agent_id = hex(reader, "agent_id of a signature")?,
             1 => found.signature = hex(reader, "signature")?,
             _ => found.timestamp = reader.whole("timestamp of a signature")?,
         }
         Ok(())
     })?;
-    match names.iter().enumerate().find(|(place, _)| seen >> place & 1 == 0) {
+    match names.iter().enumerate().find(|(index, _)| seen >> index & 1 == 0) {
         None => Ok(found),
         Some((_, name)) => Err(reader.fail(format!("a signature has no {name}"))),
     }

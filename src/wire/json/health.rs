@@ -21,7 +21,7 @@ pub struct Health<'a> {
     pub cluster: Option<ClusterId>,
     /// Assertions it holds.
     pub assertions: u64,
-    /// Of these, how many nobody here can read.
+    /// Of these, how many this node cannot decode.
     pub opaque: u64,
     /// What of its log is damaged.
     pub damages: &'a Damages,
@@ -58,8 +58,8 @@ pub fn health(health: &Health<'_>) -> String {
         opaque_count: health.opaque,
         writes: Text(health.obstacle.map_or("ok", Obstacle::name)),
         damaged_count: damages.open(),
-        healed_count: damages.healed(),
-        damaged: damages.told().take(limits::DAMAGES_TOLD_MAX).map(damaged).collect(),
+        repaired_count: damages.healed(),
+        damaged: damages.told().take(limits::DAMAGES_LISTED_MAX).map(damaged).collect(),
         clock: Clock(health.clock),
         merkle_root: Hex(&health.root.0),
         duplicate_node_id: health.duplicate.map(Text),
@@ -79,7 +79,7 @@ struct HealthBody<'a> {
     opaque_count: u64,
     writes: Text<'a>,
     damaged_count: u64,
-    healed_count: u64,
+    repaired_count: u64,
     damaged: Vec<DamageBody<'a>>,
     clock: Clock<'a>,
     merkle_root: Hex<'a>,

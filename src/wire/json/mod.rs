@@ -1,7 +1,8 @@
 //! JSON, in and out.
 //!
-//! In: assert bodies from outside, answers from the rooms. Out: drafts and text. Bodies are read by
-//! a strict reader of our own, answers are written by nanoserde: `ARCHITECTURE.md` says why.
+//! In: assert bodies from outside, what the modules below answer. Out: drafts and text. Bodies are
+//! read by a strict reader of our own, answers are written by nanoserde: `ARCHITECTURE.md` says
+//! why.
 //!
 //! Never: derives anything on a type of the model.
 

@@ -13,7 +13,7 @@ use std::fmt;
 /// Characters of a wrong value that an error shows.
 const SHOWN_MAX: usize = 40;
 
-/// Text that is not the JSON that was asked for. Whoever wrote it is at fault; nothing changed.
+/// Text that is not the JSON that was asked for. Its sender is at fault; nothing changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Malformed {
     /// Line, from 1.
@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An error at the place reached.
+    /// An error at the position reached.
     pub(super) fn fail(&self, what: impl Into<String>) -> Malformed {
         self.fail_at(self.at, what.into())
     }
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads an object. `take` is called for each field with its place in `names`, and reads the
+    /// Reads an object. `take` is called for each field with its index in `names`, and reads the
     /// value; the answer has a bit set for each field that was there.
     pub(super) fn object(
         &mut self,
@@ -108,18 +108,18 @@ impl<'a> Reader<'a> {
     ) -> Result<u32, Malformed> {
         debug_assert!(names.len() <= 32);
         self.open(what, b'{', "an object")?;
-        let (mut seen, mut place) = (0u32, names.len());
+        let (mut seen, mut index) = (0u32, names.len());
         if self.next_is(b'}') {
             return Ok(seen);
         }
         loop {
-            place = self.field(what, names, place)?;
-            if seen >> place & 1 == 1 {
-                return Err(self.wrong(format!("{what} has {:?} twice", names[place])));
+            index = self.field(what, names, index)?;
+            if seen >> index & 1 == 1 {
+                return Err(self.wrong(format!("{what} has {:?} twice", names[index])));
             }
             self.expect(b':', "a colon")?;
-            seen |= 1 << place;
-            take(self, place)?;
+            seen |= 1 << index;
+            take(self, index)?;
             if self.next_is(b'}') {
                 return Ok(seen);
             }
@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads an array; `take` is called with the place of each element, and reads it.
+    /// Reads an array; `take` is called with the index of each element, and reads it.
     pub(super) fn array(
         &mut self,
         what: &str,
@@ -137,10 +137,10 @@ impl<'a> Reader<'a> {
         if self.next_is(b']') {
             return Ok(());
         }
-        let mut place = 0;
+        let mut index = 0;
         loop {
-            take(self, place)?;
-            place += 1;
+            take(self, index)?;
+            index += 1;
             if self.next_is(b']') {
                 return Ok(());
             }
@@ -253,7 +253,7 @@ impl<'a> Reader<'a> {
         is
     }
 
-    /// What stands at the place reached, for an error.
+    /// What stands at the position reached, for an error.
     fn found(&self) -> String {
         match self.text[self.at..].chars().next() {
             None => "the end".to_owned(),
@@ -274,7 +274,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A field's name; its place among the known ones. Looked for behind the one before, as most
+    /// A field's name; its index among the known ones. Looked for behind the one before, as most
     /// programs keep an order.
     fn field(
         &mut self,
@@ -287,13 +287,13 @@ impl<'a> Reader<'a> {
         }
         self.scalar_at = self.at;
         let name = self.string()?;
-        let mut places = (before + 1..names.len()).chain(0..names.len().min(before + 1));
-        let Some(place) = places.find(|place| names[*place] == name) else {
+        let mut indices = (before + 1..names.len()).chain(0..names.len().min(before + 1));
+        let Some(index) = indices.find(|index| names[*index] == name) else {
             let name = shorten(&name);
             let known = names.join(", ");
             return Err(self.wrong(format!("{what} has no field {name:?}; there are {known}")));
         };
-        Ok(place)
+        Ok(index)
     }
 
     /// The digits of a number, as the grammar has them: no leading zero or plus, a digit on each
@@ -402,7 +402,7 @@ impl<'a> Reader<'a> {
         Ok(letter)
     }
 
-    /// The four hex digits after `\u` at a place.
+    /// The four hex digits after `\u` at a position.
     fn four_digits(&self, at: usize) -> Option<u32> {
         let escape = self.text.as_bytes().get(at..at + 6)?;
         let digits = escape.strip_prefix(b"\\u")?;
@@ -419,20 +419,20 @@ pub(super) fn plain_length(bytes: &[u8]) -> usize {
     let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGH;
     let chunks = bytes.chunks_exact(8);
     let rest = chunks.remainder();
-    for (place, chunk) in chunks.enumerate() {
+    for (index, chunk) in chunks.enumerate() {
         let word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
         let quote = below(word ^ (ONES * u64::from(b'"')), 1);
         let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
         let stops = below(word, 0x20) | quote | backslash;
         if stops != 0 {
-            return place * 8 + stops.trailing_zeros() as usize / 8;
+            return index * 8 + stops.trailing_zeros() as usize / 8;
         }
     }
     let stops = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
     bytes.len() - rest.len() + rest.iter().position(stops).unwrap_or(rest.len())
 }
 
-/// At most [`SHOWN_MAX`] characters of somebody else's text.
+/// At most [`SHOWN_MAX`] characters of a foreign text.
 pub(super) fn shorten(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(SHOWN_MAX) {
         None => Cow::Borrowed(text),

@@ -16,9 +16,9 @@ fn check(body: impl AsRef<[u8]>, expected: Result<Draft, &str>) {
     match (parse_draft(body), expected) {
         (Ok(draft), Ok(expected)) => assert_eq!(draft, expected, "{shown}"),
         (Err(malformed), Err(start)) => {
-            let told = malformed.to_string();
-            assert!(told.starts_with(start), "{shown}\n told: {told}\n  not: {start}");
-            assert!(told.len() < 400, "{told}");
+            let message = malformed.to_string();
+            assert!(message.starts_with(start), "{shown}\n message: {message}\n  not: {start}");
+            assert!(message.len() < 400, "{message}");
         }
         (found, expected) => panic!("{shown}\n found {found:?}\n  not {expected:?}"),
     }
@@ -104,7 +104,7 @@ fn what_is_shown_is_a_body_that_says_the_same() {
 
 #[test]
 fn bytes_stand_alone_and_are_what_their_hash_says() {
-    let told = |body: &str| parse_body(body.as_bytes()).expect_err("refused").to_string();
+    let message = |body: &str| parse_body(body.as_bytes()).expect_err("refused").to_string();
     let hash = "ab".repeat(32);
     for (body, why) in [
         (r#"{"data":"7"}"#.to_owned(), "data takes hex digits"),
@@ -116,8 +116,8 @@ fn bytes_stand_alone_and_are_what_their_hash_says() {
         (with(r#""data":"78""#), "data is the whole assertion"),
         (r#"{"opaque":true,"size":3}"#.to_owned(), "subject is missing"),
     ] {
-        let told = told(&body);
-        assert!(told.contains(why), "{body}\n told: {told}\n  not: {why}");
+        let message = message(&body);
+        assert!(message.contains(why), "{body}\n message: {message}\n  not: {why}");
     }
     check(r#"{"data":"78"}"#, Err("line 1 column 1: a claim is needed here"));
     for (stamp, why) in [
@@ -125,8 +125,8 @@ fn bytes_stand_alone_and_are_what_their_hash_says() {
         (r#""hlc":{"time":1,"counter":4294967296,"node":""}"#, "hlc.counter takes 0 to"),
         (r#""hlc":7"#, "hlc takes an object, not a number"),
     ] {
-        let told = told(&with(stamp));
-        assert!(told.contains(why), "{told}");
+        let message = message(&with(stamp));
+        assert!(message.contains(why), "{message}");
     }
 }
 
@@ -151,7 +151,7 @@ fn objects_come_in_either_order() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_place() {
+fn what_is_wrong_is_named_with_its_position() {
     let rows = [
         ("".to_owned(), "line 1 column 1: the body takes an object, not the end"),
         ("[]".into(), "line 1 column 1: the body takes an object, not an array"),
@@ -306,8 +306,8 @@ fn depth_and_length_cost_nothing() {
         "00".repeat(64)
     );
     let many = with(&format!("\"signatures\":[{}1]", one.repeat(65)));
-    let told = parse_draft(many.as_bytes()).expect_err("too many").to_string();
-    assert!(told.ends_with("there are more than 64 signatures"), "{told}");
+    let message = parse_draft(many.as_bytes()).expect_err("too many").to_string();
+    assert!(message.ends_with("there are more than 64 signatures"), "{message}");
 }
 
 #[test]
@@ -484,9 +484,12 @@ fn the_end_of_a_string_is_found_wherever_it_is() {
             let inside = format!("{}\u{7f}\u{80}\u{ff}", "!".repeat(length));
             let value = format!("{inside}{stop}");
             let body = LEAST.replacen("\"s\"", &format!("\"{value}x\""), 1);
-            let told = parse_draft(body.as_bytes()).expect_err("broken off").to_string();
+            let message = parse_draft(body.as_bytes()).expect_err("broken off").to_string();
             let column = 13 + length + 3 + usize::from(!escape);
-            assert!(told.starts_with(&format!("line 1 column {column}: ")), "{stop:?} {told}");
+            assert!(
+                message.starts_with(&format!("line 1 column {column}: ")),
+                "{stop:?} {message}"
+            );
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What is looked up when somebody asks for the metrics.
+//! What a scrape of the metrics looks up.
 //!
-//! In: the rooms that count. Out: plain numbers. Never: names a metric.
+//! In: the modules that count. Out: plain numbers. Never: names a metric.
 
 use crate::base::{Moment, NodeId, limits};
 use crate::cluster::clocks::ClockReading;
@@ -22,12 +22,12 @@ pub struct GrpcCount {
     pub count: u64,
 }
 
-/// What is looked up when somebody asks.
+/// What a scrape looks up.
 #[derive(Clone, Debug, Default)]
 pub struct Readings {
     /// Assertions held.
     pub assertions: u64,
-    /// Of these, how many nobody here can read.
+    /// Of these, how many this node cannot decode.
     pub opaque: u64,
     /// Bytes of the log.
     pub log_bytes: u64,
@@ -65,7 +65,7 @@ pub struct Readings {
     pub grpc: Vec<GrpcCount>,
     /// Open connections to other nodes.
     pub peer_connections: u64,
-    /// Who is there, and what was told to whom.
+    /// Members, failure detection and gossip.
     pub cluster: ClusterReadings,
     /// The clocks.
     pub clock: Option<ClockReading>,
@@ -76,7 +76,7 @@ pub struct Readings {
 pub struct Cycles {
     /// All of them.
     pub all: u64,
-    /// Those that ended because its answers were false or led nowhere.
+    /// Those that ended because its answers were false or brought no progress.
     pub useless: u64,
 }
 
@@ -85,8 +85,8 @@ pub struct Cycles {
 pub struct DamageReadings {
     pub(super) open: u64,
     pub(super) found: u64,
-    pub(super) healed: u64,
-    pub(super) told: Vec<Damage>,
+    pub(super) repaired: u64,
+    pub(super) listed: Vec<Damage>,
 }
 
 impl DamageReadings {
@@ -95,13 +95,13 @@ impl DamageReadings {
         DamageReadings {
             open: damages.open(),
             found: damages.found(),
-            healed: damages.healed(),
-            told: damages.told().take(limits::DAMAGES_TOLD_MAX).copied().collect(),
+            repaired: damages.healed(),
+            listed: damages.told().take(limits::DAMAGES_LISTED_MAX).copied().collect(),
         }
     }
 }
 
-/// What the cluster's rooms count.
+/// What the cluster's modules count.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterReadings {
     pub(super) members: Vec<(&'static str, u64)>,

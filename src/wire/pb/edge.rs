@@ -56,7 +56,7 @@ pub struct SketchResponse {
     /// How many assertions the callee held at that moment.
     #[prost(uint64, tag = "3")]
     pub assertion_count: u64,
-    /// About how many assertions only one of the two holds, where counts told. Without cells: too many.
+    /// About how many assertions only one of the two holds, where counts say so. Without cells: too many.
     #[prost(uint64, tag = "4")]
     pub estimate: u64,
     /// Not 0: the callee had the caller's root once, and the caller lacks its rows from one less than this on
@@ -104,7 +104,7 @@ pub struct LeavesOfResponse {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordsRequest {
-    /// The first row that is wanted, and the numbering that it belongs to, as the callee told it; of another
+    /// The first row that is wanted, and the numbering that it belongs to, as the callee named it; of another
     /// numbering, or 0, the callee begins with its first row.
     #[prost(uint64, tag = "1")]
     pub from: u64,
