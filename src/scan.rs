@@ -2,8 +2,8 @@
 //!
 //! In: a query and read access to store and bodies. Out: a page of assertions and what the lens
 //! made of all of them, or a skeptic's or layered view. A slice is bounded by the work in it, so
-//! that a long pass never keeps others waiting; assertions that arrive meanwhile are not seen.
-//! [`ScanQueue`] says which of several passes goes on.
+//! that other requests are served during a long pass; assertions that arrive meanwhile are not
+//! seen. [`ScanQueue`] says which of several passes goes on.
 //!
 //! Never: holds more bodies than one page, whatever the set.
 
@@ -47,7 +47,7 @@ enum Fold {
 /// What a pass found.
 #[derive(Debug)]
 pub enum View {
-    /// To `query`: one page, where the next begins, and the lens's word on all candidates.
+    /// To `query`: one page, where the next begins, and the lens's answer on all candidates.
     Page {
         /// Newest first.
         found: Vec<Sealed>,
@@ -65,7 +65,7 @@ pub enum View {
 }
 
 impl Scan {
-    /// A page of `query`'s candidates; with a lens, also its word on all of them.
+    /// A page of `query`'s candidates; with a lens, also its answer on all of them.
     pub fn page(query: Query, now: Wall) -> Scan {
         Scan::new(query, Kind::Page, now)
     }
@@ -132,9 +132,9 @@ impl Scan {
                 View::Page { found, next, resolution, now }
             }
             Fold::Skeptic(fold) => {
-                let mut room = limits::PAGE_BYTES_MAX;
+                let mut bytes_left = limits::PAGE_BYTES_MAX;
                 View::Skeptic(fold.finish(|digest| {
-                    if room == 0 {
+                    if bytes_left == 0 {
                         return None;
                     }
                     let sealed = bodies.sealed_at(store.find(digest, bodies)?)?;
@@ -142,8 +142,8 @@ impl Scan {
                     *work = work.saturating_sub(1 + bytes / limits::SCAN_UNIT_BYTES);
                     // The first one that does not fit ends the reading, or a hundred of them would
                     // be read in vain.
-                    let is_fitting = bytes <= room;
-                    room = room.saturating_sub(bytes);
+                    let is_fitting = bytes <= bytes_left;
+                    bytes_left = bytes_left.saturating_sub(bytes);
                     sealed.assertion().filter(|_| is_fitting).map(|assertion| assertion.object)
                 }))
             }
@@ -184,10 +184,10 @@ impl Fold {
                 if let (Some(resolver), Some(assertion)) = (resolver.as_mut(), &assertion) {
                     resolver.add(&digest, assertion);
                 }
-                let room = found.len() < query.limit
+                let is_fitting = found.len() < query.limit
                     && (found.is_empty()
                         || *bytes + sealed.bytes().len() <= limits::PAGE_BYTES_MAX);
-                if room && next.is_none() {
+                if is_fitting && next.is_none() {
                     *bytes += sealed.bytes().len();
                     found.push(sealed);
                 } else {

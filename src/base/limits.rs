@@ -45,9 +45,9 @@ pub const QUERIES_WAITING_MAX: usize = 320;
 /// Bytes of a body that are as much work as one more candidate.
 pub const SCAN_UNIT_BYTES: usize = 1 << 10;
 /// Work on queries between two looks at epoll: about a millisecond.
-pub const SCAN_TURN_WORK: usize = 512;
+pub const SCAN_SLICE_WORK: usize = 512;
 /// Work until a query counts as long: a page of the largest kind is short.
-pub const SCAN_SHORT_WORK: usize = 4 * SCAN_TURN_WORK;
+pub const SCAN_SHORT_WORK: usize = 4 * SCAN_SLICE_WORK;
 /// HTTP request body: the largest assertion as JSON with every byte of its text escaped costs more,
 /// but such a text is no text; a quarter more than the canonical bytes serves real ones.
 pub const HTTP_BODY_BYTES_MAX: usize = ASSERTION_BYTES_MAX + (256 << 10);

@@ -15,7 +15,7 @@
 //! | authority | lower source class; greater weight, timestamp, hlc, digest |
 //!
 //! A claim whose time (`hlc.time`, whose seconds are `timestamp`) is further ahead of `now` than
-//! clocks may drift (`limits::HLC_DRIFT_MAX`) counts nowhere: one clock that was wrong for a minute
+//! clocks may drift (`limits::HLC_DRIFT_MAX`) does not count: one clock that was wrong for a minute
 //! would win for ever. With time it counts.
 //!
 //! A claim weighs its confidence, decayed to `confidence * 2^(-age / half_life)` where asked for.
@@ -59,13 +59,14 @@ use crate::model::{Assertion, HalfLife, Lens};
 /// What a lens makes of many.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Resolution {
-    /// Which lens.
+    /// The lens that was asked for.
     pub lens: Lens,
     /// The assertion that wins; `None` of none.
     pub winner: Option<Digest>,
     /// How many assertions there were.
     pub candidates_count: u64,
-    /// The winner's weight times the share of its value: 1 when it is certain and nobody objects.
+    /// The winner's weight times the share of its value: 1 when it is certain and no other value is
+    /// claimed.
     pub resolution_confidence: f64,
     /// The entropy of the values' shares, 0 (one value) to 1 (all values weigh the same).
     pub conflict_score: f64,

@@ -58,7 +58,7 @@ pub struct Claim {
     pub object: Option<Object>,
     /// Its part of the weight of all.
     pub weight_share: f64,
-    /// How many claim it.
+    /// Assertions that claim it, those beyond the list included.
     pub assertions_count: u64,
     /// Those who claim it, newest first (timestamp, hlc, digest); the first
     /// `limits::CLAIM_ASSERTIONS_MAX` of them.
@@ -92,10 +92,10 @@ impl Skeptic {
         self.tally.add(candidate);
         let newest = self.newest.entry(candidate.key).or_default();
         let rank = candidate.age_rank();
-        let place = newest.partition_point(|listed| *listed > rank);
-        if place < limits::CLAIM_ASSERTIONS_MAX {
+        let index = newest.partition_point(|listed| *listed > rank);
+        if index < limits::CLAIM_ASSERTIONS_MAX {
             newest.truncate(limits::CLAIM_ASSERTIONS_MAX - 1);
-            newest.insert(place, rank);
+            newest.insert(index, rank);
         }
         if self.newest.len() > limits::GROUPS_MAX {
             // The same key that the tally left out: both keep the lowest.

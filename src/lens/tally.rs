@@ -2,8 +2,8 @@
 //!
 //! In: assertions, in any order. Out: per value its number, weight and best assertion. Past
 //! [`limits::GROUPS_MAX`] values only those with the lowest keys are kept. A value that is kept at
-//! the end was kept from its first assertion on, so what is told of it is exact, and every node
-//! keeps the same ones, whatever the order of arrival.
+//! the end was kept from its first assertion on, so its number, weight and best are exact, and
+//! every node keeps the same ones, whatever the order of arrival.
 //!
 //! Never: keeps a value itself (a text may have half a megabyte), only a hash of it.
 
@@ -14,7 +14,7 @@ use super::weight::{Sum, disagreement};
 use crate::base::{Digest, Hlc, limits};
 use crate::model::{Assertion, Lens, Object, SourceClass};
 
-/// Stands for an object's value: equal for equal values alone.
+/// Identifies an object's value: equal for equal values alone.
 pub(super) type Key = [u8; 16];
 
 fn key_of(object: &Object) -> Key {
@@ -135,7 +135,7 @@ impl Tally {
         Whole { by_count, total: if by_count { Sum::of_count(count) } else { weight } }
     }
 
-    /// The part of the whole that stands behind one value; `None` when it was left out.
+    /// The part of the whole that claims one value; `None` when it was left out.
     pub(super) fn share(&self, key: &Key) -> Option<f64> {
         self.groups.get(key).map(|group| self.whole().share(group))
     }

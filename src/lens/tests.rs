@@ -27,7 +27,7 @@ fn resolve(lens: Lens, half_life: Option<f64>, claims: &[Assertion]) -> Resoluti
     resolver.finish()
 }
 
-fn doubt(claims: &[Assertion]) -> Skepticism {
+fn skeptic(claims: &[Assertion]) -> Skepticism {
     let mut skeptic = Skeptic::new(None, NOW);
     for claim in claims {
         skeptic.add(&claim.seal().digest(), claim);
@@ -70,8 +70,8 @@ fn each_lens_has_its_own_winner() {
         (Lens::Consensus, 3),
         (Lens::Authority, 5),
     ];
-    for (lens, place) in expected {
-        assert_eq!(winner(lens, None, &rows), Some(place), "{lens:?}");
+    for (lens, index) in expected {
+        assert_eq!(winner(lens, None, &rows), Some(index), "{lens:?}");
     }
     assert_eq!(winner(Lens::Recency, None, &[]), None);
 }
@@ -84,20 +84,20 @@ fn ties_are_broken_in_the_documented_order() {
     }
     // One assertion each: the weight decides before the age does.
     assert_eq!(winner(Lens::Consensus, None, &[("a", 0.6, 10, 3), ("b", 0.5, 20, 3)]), Some(0));
-    let mut twins = [claim(("a", 0.5, 10, 3)), claim(("b", 0.5, 10, 3))];
-    let digests = |twins: &[Assertion; 2]| [0, 1].map(|place| twins[place].seal().digest());
+    let mut tied = [claim(("a", 0.5, 10, 3)), claim(("b", 0.5, 10, 3))];
+    let digests = |tied: &[Assertion; 2]| [0, 1].map(|index| tied[index].seal().digest());
     for lens in Lens::ALL {
-        let greater = digests(&twins).into_iter().max();
-        assert_eq!(resolve(lens, None, &twins).winner, greater, "{lens:?}");
+        let greater = digests(&tied).into_iter().max();
+        assert_eq!(resolve(lens, None, &tied).winner, greater, "{lens:?}");
     }
-    twins[0].hlc = Hlc { counter: 1, node: NodeId([1; 16]), ..twins[0].hlc };
-    twins[1].hlc = Hlc { counter: 1, node: NodeId([2; 16]), ..twins[1].hlc };
+    tied[0].hlc = Hlc { counter: 1, node: NodeId([1; 16]), ..tied[0].hlc };
+    tied[1].hlc = Hlc { counter: 1, node: NodeId([2; 16]), ..tied[1].hlc };
     for lens in Lens::ALL {
-        assert_eq!(resolve(lens, None, &twins).winner, Some(digests(&twins)[1]), "{lens:?}");
+        assert_eq!(resolve(lens, None, &tied).winner, Some(digests(&tied)[1]), "{lens:?}");
     }
-    twins[0].hlc = twins[1].hlc;
-    twins[0].source_hash = Digest([1; 32]);
-    assert_eq!(resolve(Lens::Hlc, None, &twins).winner, Some(digests(&twins)[0]));
+    tied[0].hlc = tied[1].hlc;
+    tied[0].source_hash = Digest([1; 32]);
+    assert_eq!(resolve(Lens::Hlc, None, &tied).winner, Some(digests(&tied)[0]));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn decay_lets_the_young_win() {
 }
 
 #[test]
-fn a_claim_whose_time_has_not_come_counts_nowhere_until_it_has() {
+fn a_claim_whose_time_has_not_come_does_not_count_until_it_has() {
     let drift = limits::HLC_DRIFT_MAX.as_secs();
     let now = NOW.seconds();
     let rows = [("here", 0.5, now - 9, 3), ("early", 1.0, now + drift + 1, 1)];
@@ -123,7 +123,7 @@ fn a_claim_whose_time_has_not_come_counts_nowhere_until_it_has() {
     for lens in Lens::ALL {
         assert_eq!(resolve(lens, None, &claims), resolve(lens, None, first), "{lens:?}");
     }
-    assert_eq!((doubt(&claims), layer(&claims)), (doubt(first), layer(first)));
+    assert_eq!((skeptic(&claims), layer(&claims)), (skeptic(first), layer(first)));
     let later = Wall(NOW.0 + 1000);
     for lens in Lens::ALL {
         let mut resolver = Resolver::new(lens, None, later);
@@ -148,12 +148,12 @@ fn confidence_in_a_resolution_is_the_winners_weight_times_its_share() {
     assert_eq!(resolution.candidates_count, 3);
     let alone = resolve(Lens::Recency, None, &claims[..1]);
     assert_eq!((alone.resolution_confidence, alone.conflict_score), (0.9, 0.0));
-    let nobody = resolve(Lens::Recency, None, &[]);
-    assert_eq!((nobody.resolution_confidence, nobody.conflict_score), (0.0, 0.0));
+    let none = resolve(Lens::Recency, None, &[]);
+    assert_eq!((none.resolution_confidence, none.conflict_score), (0.0, 0.0));
 }
 
 #[test]
-fn the_skeptic_tells_unanimous_agreed_and_contested_apart() {
+fn the_skeptic_separates_unanimous_agreed_and_contested() {
     let rows: [(&[Row], Status, f64); 7] = [
         (&[], Status::Unanimous, 0.0),
         (&[("a", 0.4, 1, 3), ("a", 0.9, 2, 3)], Status::Unanimous, 0.0),
@@ -166,7 +166,7 @@ fn the_skeptic_tells_unanimous_agreed_and_contested_apart() {
     ];
     for (rows, status, conflict) in rows {
         let claims: Vec<Assertion> = rows.iter().copied().map(claim).collect();
-        let found = doubt(&claims);
+        let found = skeptic(&claims);
         assert_eq!((found.status, found.conflict_score), (status, conflict), "{rows:?}");
         assert_eq!(found.candidates_count, rows.len() as u64);
     }
@@ -177,15 +177,15 @@ fn the_skeptic_lists_values_by_share_and_assertions_by_age() {
     let rows =
         [("a", 0.3, 1, 3), ("b", 1.0, 2, 3), ("a", 0.3, 3, 3), ("c", 0.4, 9, 3), ("c", 0.0, 5, 3)];
     let claims = rows.map(claim);
-    let found = doubt(&claims);
-    let told: Vec<_> = found
+    let found = skeptic(&claims);
+    let listed: Vec<_> = found
         .claims
         .iter()
         .map(|claim| (claim.object.clone(), claim.weight_share, claim.assertions_count))
         .collect();
     let text = |value: &str| Some(Object::Text(value.to_owned()));
-    assert_eq!(told, [(text("b"), 0.5, 1), (text("a"), 0.3, 2), (text("c"), 0.2, 2)]);
-    let newest = [2, 0].map(|place: usize| claims[place].seal().digest());
+    assert_eq!(listed, [(text("b"), 0.5, 1), (text("a"), 0.3, 2), (text("c"), 0.2, 2)]);
+    let newest = [2, 0].map(|index: usize| claims[index].seal().digest());
     assert_eq!(found.claims[1].assertions, newest);
 }
 
@@ -212,14 +212,14 @@ fn layers_have_a_winner_each_and_the_first_wins_over_all() {
     let rows =
         [("a", 0.2, 1, 1), ("b", 0.9, 2, 4), ("c", 0.9, 1, 4), ("a", 0.3, 1, 5), ("b", 0.1, 9, 1)];
     let claims = rows.map(claim);
-    let digest = |place: usize| claims[place].seal().digest();
+    let digest = |index: usize| claims[index].seal().digest();
     let found = layer(&claims);
-    let told: Vec<_> = found
+    let listed: Vec<_> = found
         .layers
         .iter()
         .map(|layer| (layer.source_class.number(), layer.winner, layer.candidates_count))
         .collect();
-    assert_eq!(told, [(1, digest(0), 2), (4, digest(1), 2), (5, digest(3), 1)]);
+    assert_eq!(listed, [(1, digest(0), 2), (4, digest(1), 2), (5, digest(3), 1)]);
     let conflicts: Vec<f64> = found.layers.iter().map(|layer| layer.conflict_score).collect();
     assert_eq!(conflicts, [0.918_296, 1.0, 0.0]);
     // Two of three voices say "a": entropy 0.918 bits of log2(3).
@@ -251,7 +251,7 @@ fn the_order_of_arrival_changes_nothing() {
         let half_life = rng.bool().then_some(777.7);
         let answers = |claims: &[Assertion]| {
             let lenses = Lens::ALL.map(|lens| resolve(lens, half_life, claims));
-            (lenses, doubt(claims), layer(claims))
+            (lenses, skeptic(claims), layer(claims))
         };
         let first = answers(&claims);
         for _ in 0..4 {
@@ -262,7 +262,7 @@ fn the_order_of_arrival_changes_nothing() {
 }
 
 #[test]
-fn past_the_bound_every_order_keeps_the_same_sample() {
+fn beyond_the_bound_every_order_keeps_the_same_sample() {
     let mut rng = Rng::with_seed(6);
     let mut row = claim(("a", 0.5, 1, 3));
     let mut numbers: Vec<u32> =
@@ -275,8 +275,8 @@ fn past_the_bound_every_order_keeps_the_same_sample() {
         let mut seen = vec![false; numbers.len()];
         for &number in &numbers {
             row.object = Object::Number(f64::from(number));
-            let twin = std::mem::replace(&mut seen[number as usize], true);
-            let digest = Digest::of(&[&number.to_le_bytes()[..], &[u8::from(twin)]].concat());
+            let is_second = std::mem::replace(&mut seen[number as usize], true);
+            let digest = Digest::of(&[&number.to_le_bytes()[..], &[u8::from(is_second)]].concat());
             resolver.add(&digest, &row);
             skeptic.add(&digest, &row);
         }

@@ -36,7 +36,7 @@ impl Object {
 pub enum Lifecycle {
     /// New; what a claim is that names no lifecycle.
     Proposed,
-    /// Somebody is looking at it.
+    /// A reviewer is looking at it.
     UnderReview,
     /// It was found right.
     Approved,
@@ -87,11 +87,11 @@ pub enum SourceClass {
     Clinical,
     /// Observed, uncontrolled.
     Observational,
-    /// Somebody who should know; what a claim is that names no class.
+    /// A person who should know; what a claim is that names no class.
     Expert,
     /// Many who might know.
     Community,
-    /// Somebody said so.
+    /// Hearsay.
     Anecdotal,
 }
 
@@ -130,8 +130,8 @@ impl SourceClass {
 
     /// The one with this number.
     pub fn from_number(number: u64) -> Option<SourceClass> {
-        let place = usize::try_from(number).ok()?;
-        SourceClass::ALL.get(place).copied()
+        let index = usize::try_from(number).ok()?;
+        SourceClass::ALL.get(index).copied()
     }
 }
 
@@ -162,7 +162,7 @@ pub struct Assertion {
     pub source_hash: Digest,
     /// Perceptual hash of the source's picture.
     pub visual_hash: Option<[u8; 8]>,
-    /// Which age of the world the claim belongs to; the users' own count.
+    /// A period of the users' own counting that the claim belongs to.
     pub epoch: Option<u64>,
     /// Where it stands in its review.
     pub lifecycle: Lifecycle,
@@ -174,6 +174,6 @@ pub struct Assertion {
     pub timestamp: u64,
     /// What kind of source makes it.
     pub source_class: SourceClass,
-    /// The stamp of the door that took it.
+    /// The stamp of the node that took it.
     pub hlc: Hlc,
 }

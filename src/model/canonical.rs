@@ -1,6 +1,6 @@
 //! Canonical bytes: an assertion as an rkyv archive, and the digest that is its id.
 //!
-//! In: an [`Assertion`], or bytes that somebody says are one. Out: [`Sealed`]. Bytes are ours only
+//! In: an [`Assertion`], or bytes that are said to be one. Out: [`Sealed`]. Bytes are ours only
 //! if encoding what they say gives those very bytes again, so that one assertion has one id; all
 //! else is opaque: kept and passed on unread.
 //!
@@ -60,10 +60,10 @@ pub(super) fn encode(assertion: &Assertion) -> Vec<u8> {
     };
     let names = assertion.subject.len() + assertion.predicate.len();
     let signatures = assertion.signatures.len() * SIGNATURE_BYTES;
-    let room = Vec::with_capacity(names + text + signatures + ROOT_BYTES);
+    let buffer = Vec::with_capacity(names + text + signatures + ROOT_BYTES);
     let wrapped = With::<Assertion, RootOf>::cast(assertion);
     // A Vec takes all bytes, and the limits keep every offset in 32 bits: nothing can fail.
-    let Ok(bytes) = rkyv::api::high::to_bytes_in::<_, Panic>(wrapped, room);
+    let Ok(bytes) = rkyv::api::high::to_bytes_in::<_, Panic>(wrapped, buffer);
     bytes
 }
 
@@ -86,7 +86,7 @@ impl Sealed {
         Ok(Sealed::recovered(Digest::of(&bytes), bytes))
     }
 
-    /// Takes bytes whose digest somebody vouches for: the log, by its checksums.
+    /// Takes bytes whose digest is known: the log vouches for it by its checksums.
     pub fn recovered(digest: Digest, bytes: Bytes) -> Sealed {
         let read = read(&bytes).map(|root| Read {
             subject: range_of(&bytes, &root.subject),
@@ -149,7 +149,7 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// Bytes that cannot be what they are said to be. Whoever sent them is at fault; nothing changed.
+/// Bytes that cannot be what they are said to be. Their sender is at fault; nothing changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Malformed {
     /// No bytes, or too many.
@@ -185,13 +185,13 @@ impl fmt::Display for Malformed {
 }
 
 fn range_of(bytes: &[u8], text: &ArchivedString) -> Range<u32> {
-    let start = place_of(bytes, text.as_ptr());
-    let narrow = |place: usize| u32::try_from(place).expect("within ASSERTION_BYTES_MAX");
+    let start = offset_in(bytes, text.as_ptr());
+    let narrow = |offset: usize| u32::try_from(offset).expect("within ASSERTION_BYTES_MAX");
     narrow(start)..narrow(start + text.len())
 }
 
 /// Where `part` lies in `bytes`.
-fn place_of<T>(bytes: &[u8], part: *const T) -> usize {
+fn offset_in<T>(bytes: &[u8], part: *const T) -> usize {
     (part as usize).wrapping_sub(bytes.as_ptr() as usize)
 }
 
@@ -217,7 +217,7 @@ fn is_canonical(bytes: &[u8], root: &Root) -> bool {
     }
     let base = bytes.len() - ROOT_BYTES;
     let fields = &bytes[base..];
-    at == place_of(bytes, root.signatures.as_ptr())
+    at == offset_in(bytes, root.signatures.as_ptr())
         && at + root.signatures.len() * SIGNATURE_BYTES == base
         && (!matches!(root.object, RootObject::Boolean(_))
             || is_blank(&fields[offset_of!(Root, object) + 2..offset_of!(Root, parent_hash)]))
@@ -235,11 +235,11 @@ fn object_text(object: &RootObject) -> Option<&ArchivedString> {
 
 fn is_text_in_place(bytes: &[u8], text: &ArchivedString, at: &mut usize) -> bool {
     if text.len() > INLINE_MAX {
-        let here = place_of(bytes, text.as_ptr()) == *at;
+        let here = offset_in(bytes, text.as_ptr()) == *at;
         *at += text.len();
         return here;
     }
-    let own = place_of(bytes, text);
+    let own = offset_in(bytes, text);
     bytes[own + text.len()..own + INLINE_MAX].iter().all(|&byte| byte == 0xff)
 }
 
@@ -339,7 +339,7 @@ pub fn fuzz(bytes: &[u8]) {
                 && encode(decoded) == bytes
         })
     });
-    assert_eq!(sealed.assertion(), long_way, "the two ways to tell what is ours agree");
+    assert_eq!(sealed.assertion(), long_way, "both checks of what is ours agree");
     assert_eq!(
         (sealed.is_opaque(), sealed.names().is_none()),
         (long_way.is_none(), long_way.is_none())

@@ -1,4 +1,4 @@
-//! From a wish to an assertion: every rule that a claim keeps.
+//! From a draft to an assertion: every rule that a claim keeps.
 //!
 //! In: a [`Draft`] with the shape of an assertion. Out: an [`Assertion`], stamped, in its one
 //! canonical form (signatures in order, no negative zero), or [`Invalid`] and nothing changed.
@@ -11,7 +11,7 @@ use super::assertion::{Assertion, Lifecycle, Object, Signature, SourceClass};
 use crate::base::digest::hex;
 use crate::base::{Digest, Hlc, HlcClock, NodeId, Wall, limits};
 
-/// What somebody wants to claim; its defaults are [`Draft::new`]'s.
+/// A claim before it is checked and stamped; its defaults are [`Draft::new`]'s.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Draft {
     /// See [`Assertion::subject`].
@@ -38,8 +38,7 @@ pub struct Draft {
     pub timestamp: Option<u64>,
     /// See [`Assertion::source_class`].
     pub source_class: SourceClass,
-    /// The stamp that the claim got at another door: at a gateway, or long ago, when it comes from
-    /// an export.
+    /// The stamp that the claim got before: from a gateway, or from the node whose export this is.
     pub stamp: Option<Hlc>,
     /// The id that the claim is said to have.
     pub hash: Option<Digest>,
@@ -116,10 +115,10 @@ impl Draft {
         if count > 0 && self.timestamp.is_none() {
             return Err(Invalid::SignedWithoutTimestamp);
         }
-        for (place, signature) in self.signatures.iter().enumerate() {
+        for (index, signature) in self.signatures.iter().enumerate() {
             check_timestamp("timestamp of a signature", signature.timestamp)?;
             let agent_id = signature.agent_id;
-            if self.signatures[..place].iter().any(|earlier| earlier.agent_id == agent_id) {
+            if self.signatures[..index].iter().any(|earlier| earlier.agent_id == agent_id) {
                 return Err(Invalid::SignedTwice { agent_id });
             }
         }
@@ -150,7 +149,7 @@ impl Draft {
 }
 
 /// The stamp of a claim that brings its own timestamp: a function of the body alone, so that every
-/// door gives it the same id.
+/// node gives it the same id.
 pub(super) fn stamp_of_body(timestamp: u64) -> Hlc {
     Hlc { time: timestamp * 1000, counter: 0, node: NodeId::NONE }
 }
@@ -181,7 +180,7 @@ fn check_printable(field: &'static str, name: &str, max: usize) -> Result<(), In
         return Err(Invalid::Empty { field, max });
     }
     check_length(field, name, max)?;
-    // Most names are plain ASCII, which a few wide instructions can tell.
+    // Most names are plain ASCII, which a few wide instructions recognise.
     if name.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~')) {
         return Ok(());
     }
@@ -203,7 +202,7 @@ fn check_timestamp(field: &'static str, value: u64) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// A rule that a claim breaks. Whoever made the claim is at fault; nothing changed.
+/// A rule that a claim breaks. Its sender is at fault; nothing changed.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Invalid {
     /// A name without a letter.
@@ -238,14 +237,14 @@ pub enum Invalid {
         /// What it was.
         value: f64,
     },
-    /// A time past the year 9999.
+    /// A time after the year 9999.
     Timestamp {
         /// Which one.
         field: &'static str,
         /// What it was.
         value: u64,
     },
-    /// The stamp of another door is not one of this timestamp, or of a signed claim.
+    /// The stamp of another node is not one of this timestamp, or of a signed claim.
     Stamp,
     /// The claim has another id than it is said to have.
     Hash {

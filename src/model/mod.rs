@@ -1,6 +1,6 @@
 //! What an assertion is: a signed or unsigned claim about a subject, and the rules it keeps.
 //!
-//! In: a [`Draft`], somebody's wish. Out: an [`Assertion`] that keeps every rule, and its canonical
+//! In: a [`Draft`]. Out: an [`Assertion`] that keeps every rule, and its canonical
 //! bytes as [`Sealed`]. What the rules are stands in `draft.rs` and in `docs/wire.md`.
 //!
 //! Never: reads a clock, knows JSON or a peer, changes an assertion once it is made.

@@ -1,4 +1,4 @@
-//! What somebody wants to see: filters, a lens, a page.
+//! What a query asks for: filters, a lens, a page.
 //!
 //! In: names and values, as a URL has them, already percent-decoded. Out: a [`Query`] within its
 //! bounds, and which assertions it admits. Never: looks anything up.
@@ -9,7 +9,7 @@ use super::assertion::{Assertion, Lifecycle, SourceClass};
 use super::draft;
 use crate::base::{Wall, limits};
 
-/// How many become one; `src/lens` has the exact order each stands for.
+/// How many become one; `src/lens` has the exact order of each.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Lens {
     /// The newest timestamp.
@@ -262,11 +262,11 @@ mod tests {
             ("cursor", "10000000000000000"),
         ];
         for (name, value) in bad {
-            let told = query(&[(name, value)]).expect_err(value).to_string();
-            assert!(told.starts_with(&format!("{name} is {value:?}, it takes ")), "{told}");
+            let message = query(&[(name, value)]).expect_err(value).to_string();
+            assert!(message.starts_with(&format!("{name} is {value:?}, it takes ")), "{message}");
         }
-        let told = query(&[("subjct", "x")]).expect_err("a typing error").to_string();
-        assert!(told.contains("\"subjct\""), "{told}");
+        let message = query(&[("subjct", "x")]).expect_err("a typing error").to_string();
+        assert!(message.contains("\"subjct\""), "{message}");
     }
 
     #[test]

@@ -123,13 +123,13 @@ pub fn verify(assertion: &Assertion) -> Result<(), Invalid> {
 pub fn verify_batch<A: Borrow<Assertion>>(assertions: &[A]) -> Vec<Result<(), Invalid>> {
     let mut verdicts = vec![Ok(()); assertions.len()];
     let mut batch = Vec::new();
-    for (place, assertion) in assertions.iter().map(A::borrow).enumerate() {
+    for (index, assertion) in assertions.iter().map(A::borrow).enumerate() {
         if assertion.signatures.is_empty() {
             continue;
         }
         let claim = claim_hash(assertion);
         for signature in &assertion.signatures {
-            batch.push(Pending { place, signature, claim });
+            batch.push(Pending { index, signature, claim });
             if batch.len() == limits::SIGNATURE_BATCH_MAX {
                 settle(&mut batch, &mut verdicts);
             }
@@ -141,7 +141,7 @@ pub fn verify_batch<A: Borrow<Assertion>>(assertions: &[A]) -> Vec<Result<(), In
 
 /// A signature to verify, and whose verdict it is.
 struct Pending<'a> {
-    place: usize,
+    index: usize,
     signature: &'a Signature,
     claim: [u8; 32],
 }
@@ -163,9 +163,9 @@ fn settle(batch: &mut Vec<Pending<'_>>, verdicts: &mut [Result<(), Invalid>]) {
     if batch.len() < 2 || !is_good_batch(batch) {
         for pending in batch.iter() {
             // The first wrong signature of an assertion names its verdict.
-            if verdicts[pending.place].is_ok() && !pending.is_good() {
+            if verdicts[pending.index].is_ok() && !pending.is_good() {
                 let agent_id = pending.signature.agent_id;
-                verdicts[pending.place] = Err(Invalid::SignatureWrong { agent_id });
+                verdicts[pending.index] = Err(Invalid::SignatureWrong { agent_id });
             }
         }
     }
@@ -254,12 +254,12 @@ mod tests {
             |a| a.signatures[0].agent_id[0] ^= 1,
             |a| a.signatures[0].signature[40] ^= 1,
         ];
-        for (place, change) in changes.into_iter().enumerate() {
+        for (index, change) in changes.into_iter().enumerate() {
             let mut changed = good.clone();
             change(&mut changed);
             let agent_id = changed.signatures[0].agent_id;
             let verdict = verify(&changed);
-            assert_eq!(verdict, Err(Invalid::SignatureWrong { agent_id }), "change {place}");
+            assert_eq!(verdict, Err(Invalid::SignatureWrong { agent_id }), "change {index}");
         }
     }
 
@@ -277,15 +277,15 @@ mod tests {
     fn a_batch_finds_exactly_the_wrong_ones() {
         let mut rng = Rng::with_seed(3);
         let mut assertions: Vec<Assertion> =
-            (0..40).map(|place| signed(&mut rng, place % 4)).collect();
+            (0..40).map(|index| signed(&mut rng, index % 4)).collect();
         assert!(verify_batch(&assertions).iter().all(Result::is_ok));
-        for place in [2, 7, 39] {
-            assertions[place].confidence = 0.111;
+        for index in [2, 7, 39] {
+            assertions[index].confidence = 0.111;
         }
         let wrong: Vec<usize> = verify_batch(&assertions)
             .iter()
             .enumerate()
-            .filter_map(|(place, verdict)| verdict.is_err().then_some(place))
+            .filter_map(|(index, verdict)| verdict.is_err().then_some(index))
             .collect();
         assert_eq!(wrong, [2, 7, 39]);
         for assertion in &assertions {

@@ -100,14 +100,14 @@ fn what_breaks_a_rule_is_refused_with_its_reason() {
         ),
     ];
     for (change, reason) in cases {
-        let told = with(change);
-        assert!(told.contains(reason), "{told:?} instead of {reason:?}");
+        let message = with(change);
+        assert!(message.contains(reason), "{message:?} instead of {reason:?}");
     }
     assert_eq!(with(|d| d.object = Object::Text("\0\n".into())), "");
 }
 
 #[test]
-fn the_stamp_of_another_door_stays_where_it_fits() {
+fn the_stamp_of_another_node_stays_where_it_fits() {
     let stamp = |time, counter| Hlc { time, counter, node: NodeId([3; 16]) };
     let ahead = u64::try_from(limits::HLC_DRIFT_MAX.as_millis()).expect("small");
     let with = |timestamp, stamp, signed: bool| {
@@ -138,7 +138,7 @@ fn a_refused_draft_leaves_the_clock_alone() {
 }
 
 #[test]
-fn a_body_with_a_timestamp_has_one_id_at_every_door() {
+fn a_body_with_a_timestamp_has_one_id_at_every_node() {
     let body = || {
         let mut body = draft("subject", "predicate", Object::Number(-0.0));
         body.timestamp = Some(1_700_000_000);
@@ -218,8 +218,8 @@ fn bytes_that_break_a_rule_are_opaque() {
         |a| a.signatures.swap(0, 1),
         |a| a.signatures[1] = a.signatures[0],
     ];
-    for (place, change) in changes.into_iter().enumerate() {
-        assert!(forged(change).is_opaque(), "change {place}");
+    for (index, change) in changes.into_iter().enumerate() {
+        assert!(forged(change).is_opaque(), "change {index}");
     }
 }
 
@@ -228,9 +228,9 @@ fn no_byte_of_an_archive_can_change_without_changing_its_meaning() {
     let mut rng = Rng::with_seed(11);
     for _ in 0..60 {
         let bytes = check(any_draft(&mut rng)).expect("keeps the rules").seal().bytes().to_vec();
-        for place in 0..bytes.len() {
+        for index in 0..bytes.len() {
             let mut changed = bytes.clone();
-            changed[place] ^= 1 << rng.u8(0..8);
+            changed[index] ^= 1 << rng.u8(0..8);
             fuzz(&changed);
         }
         for cut in 0..bytes.len() {

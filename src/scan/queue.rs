@@ -1,12 +1,13 @@
-//! Which query goes on: short ones before long ones, clients in turn.
+//! Which query gets the next slice: short ones before long ones, clients round robin.
 //!
-//! In: scans and whose they are, turns, clients that left. Out: views, with the ticket of each.
-//! A new scan is short: it runs as soon as it is its client's turn, until it is over or has done
-//! [`limits::SCAN_SHORT_WORK`]. Then it is long: it goes on in a ring of all long ones, which get
-//! what the short ones leave and at least every fourth pick (multi-level feedback queue, Corbato
-//! 1962). One turn is bounded by work, not by the number of scans, whatever their bodies.
+//! In: scans with their clients, calls of [`ScanQueue::run_slice`], clients that left. Out: views,
+//! with the ticket of each. A new scan is short: it runs as soon as its client is the next, until
+//! it is over or has done [`limits::SCAN_SHORT_WORK`]. Then it is long: it goes on in a ring of all
+//! long ones, which get what the short ones leave and at least every fourth pick (multi-level
+//! feedback queue, Corbato 1962). One slice is bounded by work, not by the number of scans,
+//! whatever their bodies.
 //!
-//! Never: holds what more than one short scan and [`limits::QUERIES_MAX`] long ones gathered; works
+//! Never: holds what more than one short scan and [`limits::QUERIES_MAX`] long ones found; works
 //! on a long scan whose client has left.
 
 use std::collections::BTreeMap;
@@ -33,7 +34,7 @@ pub struct ScanQueue {
     shorts_in_a_row: u32,
     /// Of all scans, so that one client's cannot fill the queue.
     slots: Slots<u64>,
-    /// Of long ones that have gathered something.
+    /// Of long ones that hold what they found.
     begun: Slots<u64>,
     stats: Stats,
 }
@@ -45,7 +46,7 @@ struct Waiting {
     scan: Scan,
     work: usize,
     is_long: bool,
-    /// It is long, and has one of the slots of those that gather.
+    /// It is long, and has one of the slots of those that hold what they found.
     has_begun: bool,
     has_left: bool,
 }
@@ -72,7 +73,7 @@ impl Default for ScanQueue {
 }
 
 impl ScanQueue {
-    /// A queue in which no more than `long_max` long scans hold what they gathered.
+    /// A queue in which no more than `long_max` long scans hold what they found.
     pub fn bounded(long_max: usize) -> ScanQueue {
         ScanQueue {
             waiting: BTreeMap::new(),
@@ -100,14 +101,14 @@ impl ScanQueue {
     }
 
     /// The client may have gone: a scan that is short is finished all the same, for it may only
-    /// have closed its sending half; a long one is not. True: it was given up.
+    /// have closed its sending half; a long one is not. True: it was abandoned.
     pub fn client_left(&mut self, ticket: Ticket) -> bool {
         let Some(waiting) = self.waiting.get_mut(&ticket) else { return false };
         waiting.has_left = true;
         waiting.is_long && self.leave(ticket)
     }
 
-    /// Nobody waits for this scan any more. True: it was not over.
+    /// The caller no longer waits for this scan. True: it was not over.
     pub fn leave(&mut self, ticket: Ticket) -> bool {
         let is_abandoned = self.take_out(ticket).is_some();
         self.stats.abandoned += u64::from(is_abandoned);
@@ -129,10 +130,10 @@ impl ScanQueue {
         self.stats
     }
 
-    /// Works for one turn; the scans that are over, `None` being those given up.
-    pub fn turn(&mut self, store: &Store, bodies: &dyn Bodies) -> Vec<(Ticket, Option<View>)> {
+    /// Works for one slice; the scans that are over, `None` being those abandoned.
+    pub fn run_slice(&mut self, store: &Store, bodies: &dyn Bodies) -> Vec<(Ticket, Option<View>)> {
         let mut over = Vec::new();
-        let mut work = limits::SCAN_TURN_WORK;
+        let mut work = limits::SCAN_SLICE_WORK;
         while work > 0
             && let Some(ticket) = self.pick()
         {
@@ -170,7 +171,7 @@ impl ScanQueue {
         long
     }
 
-    /// A scan that was picked is not over. False: it is given up.
+    /// A scan that was picked is not over. False: it is abandoned.
     fn put_back(&mut self, ticket: Ticket) -> bool {
         let waiting = self.waiting.get_mut(&ticket).expect("it was picked");
         let client = waiting.client;
@@ -179,7 +180,7 @@ impl ScanQueue {
             return true;
         }
         if waiting.work < limits::SCAN_SHORT_WORK {
-            // Not back into the ring: what it gathered is the only such memory.
+            // Not back into the ring: what it found is the only such memory.
             return true;
         }
         if waiting.has_left {
@@ -192,7 +193,7 @@ impl ScanQueue {
         waiting.is_long = true;
         waiting.has_begun = self.begun.take(client.peer);
         if !waiting.has_begun {
-            // It has to wait, and it is cheaper to look again than to hold what it gathered.
+            // It has to wait, and it is cheaper to look again than to hold what it found.
             waiting.scan.rewind();
         }
         self.long.enter(ticket, client);

@@ -1,7 +1,7 @@
 //! Round robin: between hosts, between the clients that a host asks for, between the calls of each.
 //!
 //! In: tickets with their clients. Out: whose call was served least lately. Never: forgets that a
-//! host was served because it asks anew: a new member of the ring comes after all others.
+//! host was served because it asks again: a new member of the ring comes after all others.
 
 use crate::base::{Client, Ticket};
 
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_take_turns_then_clients_then_calls() {
+    fn hosts_alternate_then_clients_then_calls() {
         let client = |peer, behind| Client { peer, behind };
         let mut ring = Ring::default();
         let mut clients = vec![client(1, 0); 3];
@@ -88,7 +88,7 @@ mod tests {
             order.push(ticket.0);
         }
         assert_eq!(order, [0, 3, 1, 5, 2, 4, 0, 5]);
-        // Asking anew is no way to the front.
+        // Asking again does not lead to the front.
         ring.leave(Ticket(5));
         ring.leave(Ticket(3));
         ring.leave(Ticket(4));

@@ -1,4 +1,4 @@
-//! The queue of scans in a world of rows whose bodies are told apart by subject alone.
+//! The queue of scans in a world of rows whose bodies differ in their subject alone.
 
 use std::cell::Cell;
 
@@ -7,8 +7,8 @@ use crate::base::{Digest, HlcClock, NodeId, Random, Wall};
 use crate::journal::{Committed, Position};
 use crate::model::{Draft, Lens, Object, Query, Sealed};
 
-/// Rows of the subject `long`: past [`limits::SCAN_SHORT_WORK`], and five turns more.
-const LONG_ROWS: u64 = 9 * limits::SCAN_TURN_WORK as u64;
+/// Rows of the subject `long`: past [`limits::SCAN_SHORT_WORK`], and five slices more.
+const LONG_ROWS: u64 = 9 * limits::SCAN_SLICE_WORK as u64;
 
 /// A row for `point`, then the rows for `long`.
 struct World {
@@ -65,28 +65,28 @@ impl World {
         Ok(ticket)
     }
 
-    fn turn(&mut self) -> Vec<(Ticket, Option<View>)> {
+    fn run_slice(&mut self) -> Vec<(Ticket, Option<View>)> {
         let mut queue = std::mem::take(&mut self.queue);
-        let over = queue.turn(&self.store, self);
-        assert!(queue.begun.taken() <= limits::QUERIES_MAX, "too much is held");
-        let gathering = queue.waiting.values().filter(|it| it.scan.candidates.is_some()).count();
-        assert!(gathering <= queue.begun.taken() + 1, "{gathering} have gathered something");
+        let over = queue.run_slice(&self.store, self);
+        assert!(queue.begun.taken() <= limits::QUERIES_MAX, "more is held than the bound");
+        let holding = queue.waiting.values().filter(|it| it.scan.candidates.is_some()).count();
+        assert!(holding <= queue.begun.taken() + 1, "{holding} hold what they found");
         self.queue = queue;
         over
     }
 
-    /// Turns until a scan is over, and the tickets of the others that ended before.
+    /// Slices until a scan is over, and the tickets of the others that ended before.
     fn until(&mut self, ticket: Ticket) -> (usize, Vec<Ticket>) {
         let mut others = Vec::new();
-        for turns in 1..100_000 {
-            for (over, view) in self.turn() {
+        for slices in 1..100_000 {
+            for (over, view) in self.run_slice() {
                 let Some(View::Page { resolution: Some(resolution), .. }) = view else {
                     panic!("{over:?} has no answer")
                 };
                 let count = if resolution.candidates_count == 1 { 1 } else { LONG_ROWS };
                 assert_eq!(resolution.candidates_count, count, "not all were looked at");
                 if over == ticket {
-                    return (turns, others);
+                    return (slices, others);
                 }
                 others.push(over);
             }
@@ -99,17 +99,17 @@ impl World {
 fn a_short_query_passes_sixteen_long_ones() {
     let mut world = world(LONG_ROWS, "x");
     for peer in 0..16 {
-        world.enter(host(peer), "long").expect("there is room");
+        world.enter(host(peer), "long").expect("there is a slot");
     }
-    // While all of them are new, it comes after those of as many hosts, which have three turns of
+    // While all of them are new, it comes after those of as many hosts, which have three slices of
     // four.
-    let point = world.enter(host(3), "point").expect("there is room");
+    let point = world.enter(host(3), "point").expect("there is a slot");
     assert!(world.until(point).0 <= 17 * 4 * 4 / 3, "new ones");
     while world.queue.short.next(|_| true).is_some() {
-        world.turn();
+        world.run_slice();
     }
     for peer in 0..20 {
-        let point = world.enter(host(peer), "point").expect("there is room");
+        let point = world.enter(host(peer), "point").expect("there is a slot");
         assert!(world.until(point).0 <= 2, "host {peer}");
     }
 }
@@ -119,18 +119,18 @@ fn a_host_with_a_hundred_queries_does_not_starve_one_with_a_single_one() {
     for (subject, ended) in [("point", 0), ("long", 2)] {
         let mut world = world(LONG_ROWS, "x");
         for _ in 0..100 {
-            world.enter(host(1), "long").expect("there is room");
+            world.enter(host(1), "long").expect("there is a slot");
         }
-        let other = world.enter(host(2), subject).expect("there is room");
+        let other = world.enter(host(2), subject).expect("there is a slot");
         let (_, others) = world.until(other);
         assert!(others.len() <= ended, "{subject}: after {} others", others.len());
     }
     // The same between two that one gateway asks for.
     let mut world = world(LONG_ROWS, "x");
     for _ in 0..100 {
-        world.enter(Client { peer: 1, behind: 1 }, "long").expect("there is room");
+        world.enter(Client { peer: 1, behind: 1 }, "long").expect("there is a slot");
     }
-    let other = world.enter(Client { peer: 1, behind: 2 }, "long").expect("there is room");
+    let other = world.enter(Client { peer: 1, behind: 2 }, "long").expect("there is a slot");
     let (_, others) = world.until(other);
     assert!(others.len() <= 4, "after {} others", others.len());
 }
@@ -138,43 +138,43 @@ fn a_host_with_a_hundred_queries_does_not_starve_one_with_a_single_one() {
 #[test]
 fn long_queries_go_on_beside_short_ones_without_end() {
     let mut world = world(LONG_ROWS, "x");
-    let long = world.enter(host(1), "long").expect("there is room");
-    let mut turns = 0;
+    let long = world.enter(host(1), "long").expect("there is a slot");
+    let mut slices = 0;
     loop {
         while world.queue.len() < 40 {
-            world.enter(host(2), "point").expect("there is room");
+            world.enter(host(2), "point").expect("there is a slot");
         }
-        turns += 1;
-        if world.turn().iter().any(|(over, _)| *over == long) {
+        slices += 1;
+        if world.run_slice().iter().any(|(over, _)| *over == long) {
             break;
         }
     }
-    assert!(turns <= 4 * 9, "{turns} turns for the work of 9");
+    assert!(slices <= 4 * 9, "{slices} slices for the work of 9");
 }
 
 #[test]
 fn a_long_query_ends_with_its_client_and_a_short_one_is_answered() {
     let mut world = world(LONG_ROWS, "x");
     let long: Vec<Ticket> =
-        (0..40).map(|_| world.enter(host(1), "long").expect("there is room")).collect();
+        (0..40).map(|_| world.enter(host(1), "long").expect("there is a slot")).collect();
     while world.queue.short.next(|_| true).is_some() {
-        world.turn();
+        world.run_slice();
     }
     // Those that wait for memory, and those that work.
     let left = long.iter().filter(|ticket| world.queue.client_left(**ticket)).count() as u64;
     assert!(left > 20, "the other {left} are over");
     assert_eq!((world.queue.len(), world.queue.begun.taken()), (0, 0));
     let seen = world.queue.stats().candidates;
-    assert_eq!(world.turn().len(), 0);
+    assert_eq!(world.run_slice().len(), 0);
     assert_eq!(world.queue.stats(), Stats { candidates: seen, abandoned: left, refused: 0 });
 
-    let point = world.enter(host(1), "point").expect("there is room");
-    let long = world.enter(host(1), "long").expect("there is room");
+    let point = world.enter(host(1), "point").expect("there is a slot");
+    let long = world.enter(host(1), "long").expect("there is a slot");
     assert!(!world.queue.client_left(point) && !world.queue.client_left(long));
     world.until(point);
-    let ended = (0..10).find_map(|_| world.turn().pop()).expect("it becomes long");
+    let ended = (0..10).find_map(|_| world.run_slice().pop()).expect("it becomes long");
     assert!(ended.0 == long && ended.1.is_none(), "{ended:?}");
-    let short = (limits::SCAN_SHORT_WORK + limits::SCAN_TURN_WORK) as u64;
+    let short = (limits::SCAN_SHORT_WORK + limits::SCAN_SLICE_WORK) as u64;
     assert!(world.queue.stats().candidates - seen <= short);
     assert!(world.queue.is_empty() && world.queue.slots.taken() == 0);
 }
@@ -189,17 +189,17 @@ fn a_host_cannot_fill_the_queue() {
 }
 
 #[test]
-fn a_turn_is_bounded_by_the_bytes_it_reads() {
+fn a_slice_is_bounded_by_the_bytes_it_reads() {
     let value = "x".repeat(500_000);
     let mut world = world(100, &value);
     for peer in 0..4 {
-        world.enter(host(peer), "long").expect("there is room");
+        world.enter(host(peer), "long").expect("there is a slot");
     }
     for _ in 0..50 {
         world.read.set(0);
-        world.turn();
+        world.run_slice();
         let read = world.read.get();
-        assert!(read <= 1_100_000, "{read} bytes in one turn");
+        assert!(read <= 1_100_000, "{read} bytes in one slice");
     }
     // A skeptic reads the values once more at its end.
     let mut query = Query { subject: Some("long".into()), ..Query::default() };
@@ -207,7 +207,7 @@ fn a_turn_is_bounded_by_the_bytes_it_reads() {
     let mut scan = Scan::skeptic(query, Wall(9_000));
     while !scan.step(&mut 1, &world.store, &world) {}
     world.read.set(0);
-    let mut work = limits::SCAN_TURN_WORK;
+    let mut work = limits::SCAN_SLICE_WORK;
     scan.finish(&mut work, &world.store, &world);
     assert!(world.read.get() <= 2 * limits::PAGE_BYTES_MAX);
 }
@@ -235,14 +235,14 @@ fn whatever_clients_do_all_that_stay_are_answered() {
                     }
                 }
                 _ => {
-                    let over = world.turn();
+                    let over = world.run_slice();
                     open.retain(|known| over.iter().all(|(ticket, _)| ticket != known));
                 }
             }
             assert_eq!(open.len(), world.queue.len(), "seed {seed}");
         }
         while !open.is_empty() {
-            let over = world.turn();
+            let over = world.run_slice();
             open.retain(|known| over.iter().all(|(ticket, _)| ticket != known));
         }
         let queue = &world.queue;

@@ -290,7 +290,7 @@ impl Driver {
     pub async fn run_scans(&self) {
         loop {
             self.scans.some().await;
-            self.read(|replica, bodies| self.scans.turn(replica.store(), bodies));
+            self.read(|replica, bodies| self.scans.run_slice(replica.store(), bodies));
             yield_now().await;
         }
     }

@@ -60,9 +60,9 @@ impl Scans {
         .await;
     }
 
-    /// Works for one turn.
-    pub(crate) fn turn(&self, store: &Store, bodies: &dyn Bodies) {
-        let over = self.queue.borrow_mut().turn(store, bodies);
+    /// Works for one slice.
+    pub(crate) fn run_slice(&self, store: &Store, bodies: &dyn Bodies) {
+        let over = self.queue.borrow_mut().run_slice(store, bodies);
         for (ticket, view) in over {
             self.views.answer(ticket, view);
         }
