@@ -25,9 +25,9 @@ fn main() -> ExitCode {
         Ok(Command::Serve(settings)) => node::run(&settings),
         Ok(Command::Import(options)) => import::run(&options),
         Ok(Command::Keygen { file }) => make_key(&file),
-        Ok(Command::Check { dir }) => tell(&check::check(&dir)),
+        Ok(Command::Check { dir }) => report(&check::check(&dir)),
         Ok(Command::Backup { dir, target }) => match backup::back_up(&dir, &target) {
-            Ok(verdict) => tell(&verdict),
+            Ok(verdict) => report(&verdict),
             Err(fault) => fail(&format!("stemedb-edge: {fault}\n"), 1),
         },
         Ok(Command::AdoptCluster { dir, cluster }) => match adopt::adopt(&dir, cluster) {
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn tell(verdict: &Verdict) -> ExitCode {
+fn report(verdict: &Verdict) -> ExitCode {
     print(&verdict.text);
     ExitCode::from(verdict.code)
 }
@@ -54,7 +54,7 @@ fn make_key(file: &Path) -> ExitCode {
     }
 }
 
-// Whoever closed an output (`| head`) has read enough: a failed write changes no exit code.
+// A reader that closed an output (`| head`) has read enough: a failed write changes no exit code.
 
 fn print(text: &str) -> ExitCode {
     let _ = io::stdout().write_all(text.as_bytes());

@@ -1,10 +1,10 @@
 //! The bounds that follow the memory a node may use.
 //!
-//! In: bytes of memory. Out: how much of everything there may be. From [`FULL`] on the bounds are
+//! In: bytes of memory. Out: every bound of [`Capacity`]. From [`FULL`] on the bounds are
 //! those of [`super::limits`]; below, they shrink with what is left beside the program itself, down
 //! to what one request of the largest size takes.
 //!
-//! Never: asks the system how much there is.
+//! Never: asks the system for its memory.
 
 use super::limits;
 
@@ -12,7 +12,7 @@ use super::limits;
 pub const FULL: u64 = 256 << 20;
 /// Memory that no bound may have: the program, its sketch, its tree, stacks of its threads.
 const FIXED: u64 = 8 << 20;
-/// Memory below which a node does not start: a row table, and one claim on its way.
+/// Memory below which a node does not start: a row table, and one claim being stored.
 pub const LEAST: u64 = 12 << 20;
 /// Bytes of memory for each row of the index that is kept in memory, of 60 bytes, twice that while
 /// rows are written.
@@ -28,7 +28,7 @@ const OWN_DESCRIPTORS: u64 = 24;
 /// cgroup.
 const SMALL: u64 = 128 << 20;
 
-/// How much of everything there may be.
+/// The bounds that follow the memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Capacity {
     /// Open connections of a listener.
@@ -90,7 +90,7 @@ impl Capacity {
     }
 
     /// As it is, but with no more connections than so many descriptors are enough for: the reserve
-    /// of a listener and the places for newcomers are of use only if they can be accepted.
+    /// of a listener and the slots for newcomers are of use only if they can be accepted.
     pub fn within(self, descriptors: u64) -> Capacity {
         let listener = descriptors.saturating_sub(OWN_DESCRIPTORS) / LISTENERS;
         let reserve = limits::HTTP_RESERVE_PART as u64;
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn less_memory_never_gives_more_and_always_room_for_one() {
+    fn less_memory_never_gives_more_and_always_space_for_one() {
         let mut before = Capacity::of(LEAST);
         for memory in (LEAST / MIB)..300 {
             let now = Capacity::of(memory * MIB);
@@ -159,10 +159,10 @@ mod tests {
         assert_eq!(all.within(0).connections, 1);
     }
 
-    /// What claims on their way take together, body, text and canonical bytes, stays within the
+    /// What claims being stored take together, body, text and canonical bytes, stays within the
     /// memory that there is for them.
     #[test]
-    fn claims_on_their_way_fit_into_small_memories() {
+    fn claims_being_stored_fit_into_small_memories() {
         for memory in [16, 24, 32, 64, 128_u64] {
             let it = Capacity::of(memory * MIB);
             let http = 2 * it.http_held;

@@ -1,4 +1,4 @@
-//! Who asks, as far as fairness between callers is concerned.
+//! The client of a request, for fairness between clients.
 //!
 //! In: addresses. Out: a key by which calls of one client are grouped. Never: grants anything: an
 //! address proves nothing.
@@ -10,8 +10,8 @@ use std::net::IpAddr;
 pub struct Client {
     /// The host at the other end of the connection.
     pub peer: u64,
-    /// For whom that host says it asks (a gateway, a proxy); itself if it names none. A host may
-    /// name whom it likes: this divides its own share and adds nothing to it.
+    /// The client whose request that host says it forwards (a gateway, a proxy); 0 if it names
+    /// none. A host may name whom it likes: this divides its own share and adds nothing to it.
     pub behind: u64,
 }
 

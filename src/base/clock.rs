@@ -1,6 +1,6 @@
 //! Time as plain numbers: monotonic moments, wall time and the hybrid logical clock.
 //!
-//! In: readings somebody else took. Out: comparisons, sums and HLC stamps (Kulkarni et al.,
+//! In: readings of clocks. Out: comparisons, sums and HLC stamps (Kulkarni et al.,
 //! "Logical Physical Clocks", section 4). Never: reads a clock.
 
 use std::ops::Add;
@@ -36,7 +36,7 @@ impl Add<Duration> for Moment {
 pub struct Wall(pub u64);
 
 /// 2026-11-27, when this version was made. A wall clock before it is wrong: most likely the machine
-/// has no clock battery. Each release sets it anew; a constant keeps builds reproducible.
+/// has no clock battery. Each release sets it; a constant keeps builds reproducible.
 pub const RELEASED: Wall = Wall(1_795_737_600_000);
 
 impl Wall {
@@ -57,7 +57,7 @@ impl Wall {
 pub struct Hlc {
     /// Unix milliseconds.
     pub time: u64,
-    /// Tells apart stamps of one millisecond.
+    /// Orders stamps of one millisecond.
     pub counter: u32,
     /// The node that made the stamp; [`NodeId::NONE`] when a body's own timestamp did.
     pub node: NodeId,
@@ -73,7 +73,7 @@ pub struct SetBack {
     pub to: Wall,
 }
 
-/// By so much the least counter of a stamp rises with a [`SetBack`]: a millisecond that the wall
+/// Added to the least counter of a stamp with a [`SetBack`]: a millisecond that the wall
 /// clock shows twice gets different stamps, unless 2^24 of them are made in it. (Stamps that are
 /// equal would do no harm: an id is a hash of the whole claim, and every lens ends ties by it.)
 const COUNTERS_OF_AN_ERA: u32 = 1 << 24;

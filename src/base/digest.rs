@@ -53,7 +53,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Fills `out` from exactly `2 * out.len()` hex digits; false (and `out` undefined) otherwise.
+/// Decodes into `out` exactly `2 * out.len()` hex digits; false (and `out` undefined) otherwise.
 pub fn parse_hex(text: &str, out: &mut [u8]) -> bool {
     let digits = text.as_bytes();
     if digits.len() != out.len() * 2 {
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hex_goes_both_ways_and_bad_hex_goes_nowhere() {
+    fn hex_is_written_and_read_and_bad_hex_is_refused() {
         let digest = Digest::of(b"");
         let text = digest.to_string();
         assert_eq!(text, "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");

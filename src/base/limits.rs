@@ -9,17 +9,17 @@ use std::time::Duration;
 pub const ASSERTION_BYTES_MAX: usize = 1 << 20;
 /// Subject or predicate, in bytes: names, not documents.
 pub const NAME_BYTES_MAX: usize = 4096;
-/// Text or reference of an object, in bytes; leaves room for names and signatures in an assertion.
+/// Text or reference of an object, in bytes; names and signatures fit beside it in an assertion.
 pub const TEXT_BYTES_MAX: usize = 512 << 10;
 /// Signatures on one assertion; each costs an Ed25519 verification (about 40 us).
 pub const SIGNATURES_MAX: usize = 64;
-/// Signatures verified in one batch: past some hundred a larger one is hardly faster, and the
+/// Signatures verified in one batch: beyond a hundred a larger one is hardly faster, and the
 /// batch's tables cost about 2 KiB a signature.
 pub const SIGNATURE_BATCH_MAX: usize = 256;
 /// Timestamps, in Unix seconds: the last second of the year 9999, what four-digit dates can say.
 pub const TIMESTAMP_MAX: u64 = 253_402_300_799;
 
-/// Assertions whose signatures are judged together; past 64 a batch gets hardly cheaper.
+/// Assertions whose signatures are judged together; beyond 64 a batch gets hardly cheaper.
 pub const VERIFY_BATCH_MAX: usize = 128;
 
 /// Assertions one node holds: rows are numbered in 31 bits.
@@ -28,7 +28,7 @@ pub const ROWS_MAX: usize = (1 << 31) - 1;
 /// that is written.
 pub const SPILL_ROWS: usize = 1 << 17;
 /// Pages of an index file, at most 4,480 bytes each, that were made again from the log and that
-/// the file does not take: beyond, the process ends and the next start makes the index anew.
+/// the file does not take: beyond, the process ends and the next start makes the index again.
 pub const INDEX_PAGES_KEPT_MAX: usize = 64;
 /// Rows of one run: entries have three bytes for a row. So many stay in memory, a gigabyte of them,
 /// where the index cannot be written.
@@ -42,7 +42,7 @@ pub const QUERIES_MAX: usize = 4;
 /// each; one host has half of them at most. Half of it is less than [`CONNECTIONS_MAX`], so that a
 /// client whose queries are slow leaves connections to others.
 pub const QUERIES_WAITING_MAX: usize = 320;
-/// Bytes of a body that are as much work as one more candidate.
+/// Bytes of a body that count as one more candidate.
 pub const SCAN_UNIT_BYTES: usize = 1 << 10;
 /// Work on queries between two looks at epoll: about a millisecond.
 pub const SCAN_SLICE_WORK: usize = 512;
@@ -57,7 +57,7 @@ pub const HTTP_HEAD_BYTES_MAX: usize = 32 << 10;
 /// answer that is fetched, may stay under [`HTTP_RATE_MIN`].
 pub const HTTP_READ_MAX: Duration = Duration::from_secs(30);
 /// Bytes a second that a body arrives with, and an answer is fetched with, at least. A link of
-/// 4 KiB/s (GPRS, a good LoRa hop) has twice as much; a byte each five seconds is no progress.
+/// 4 KiB/s (GPRS, a good LoRa hop) has twice that; a byte each five seconds is no progress.
 pub const HTTP_RATE_MIN: u64 = 2 << 10;
 /// How long a body may take in all, and an answer: the largest body at [`HTTP_RATE_MIN`].
 pub const HTTP_TRANSFER_MAX: Duration = Duration::from_secs(660);
@@ -99,7 +99,7 @@ pub const REQUEST_ID_BYTES_MAX: usize = 256;
 pub const QUERY_LIMIT_DEFAULT: usize = 100;
 /// `limit` of a query at most.
 pub const QUERY_LIMIT_MAX: usize = 1000;
-/// Values told apart under one lens; at about 200 bytes each under 1 MiB. Past it a sample is kept.
+/// Values counted under one lens; at about 200 bytes each under 1 MiB. Beyond it a sample is kept.
 pub const GROUPS_MAX: usize = 4096;
 /// Claims in one answer of the skeptic, the weightiest first.
 pub const CLAIMS_MAX: usize = 100;
@@ -121,8 +121,8 @@ pub const SKEW_WARN_PAUSE: Duration = Duration::from_secs(600);
 /// Open connections per listener; each costs up to 27 KiB idle.
 pub const CONNECTIONS_MAX: usize = 256;
 /// Bytes that a connection of a client may bring between two looks at epoll, if they take no time
-/// more: a hundred heads of calls, or a millisecond of the smallest frames there are. With twice as
-/// much, a hundred bodies that come at once took 5 MiB more.
+/// more: a hundred heads of calls, or a millisecond of the smallest frames there are. With twice
+/// that, a hundred bodies that come at once took 5 MiB more.
 pub const ROUND_READ_BYTES: usize = 8 << 10;
 /// The same of a peer that this node dialled: one frame of a large answer.
 pub const ROUND_READ_BYTES_CLIENT: usize = 64 << 10;
@@ -139,23 +139,22 @@ pub const FETCH_SHORT_MAX: usize = 8192;
 pub const RECORDS_BYTES: u64 = 1 << 20;
 /// Roots of this node that it remembers, with what it had then: an hour and more of short absences.
 pub const ROOTS_KEPT: usize = 64;
-/// Peers of whom it is remembered how far a pull came.
+/// Peers whose last row range is remembered, so that the next session resumes there.
 pub const PULLS_KEPT: usize = 64;
 /// Bytes of assertions after which a `Give` is full: both sides hold two of them.
 pub const GIVE_BYTES_MAX: usize = 96 << 10;
 /// Differences beyond which the sketch is not tried: its cells would not do.
 pub const SKETCH_DIFFERENCES_MAX: u64 = 45_000;
-/// Differences of a part of the set where more differs than that: at this size some 1.5 cells tell
+/// Differences of a part of the set where more differs than that: at this size 1.5 cells decode
 /// each of them, hardly more than the 1.36 of the limit, and two parts take under half a megabyte.
 pub const PART_DIFFERENCES: u64 = 5_000;
 /// Members of a part that a node sketches for a peer: in slices, about a second in all.
 pub const PART_MEMBERS_MAX: u64 = 1 << 21;
-/// Bits that parts are told apart by, at most, and those that a node begins with: it keeps counts
-/// of so many buckets, and reads none of them twice.
+/// Bits of the prefix that all ids of a part share, at most.
 pub const PART_BITS_MAX: u32 = 18;
-/// See above.
+/// The bits that a node asks for first: it keeps counts of so many buckets, and reads none twice.
 pub const PART_BITS_ASKED: u32 = 12;
-/// Buckets of the Merkle tree: 32 KB of digests tell which of them differ.
+/// Buckets of the Merkle tree: 32 KB of digests show which of them differ.
 pub const BUCKETS: usize = 1 << PART_BITS_ASKED;
 /// Peers' parts that are sketched side by side, each with up to a megabyte of cells.
 pub const PARTS_SKETCHED_MAX: usize = 1;
@@ -163,16 +162,15 @@ pub const PARTS_SKETCHED_MAX: usize = 1;
 pub const SKETCH_CELLS_MAX: usize = 1 << 16;
 /// An answer of all these cells.
 pub const SKETCH_ANSWER_BYTES_MAX: usize = SKETCH_CELLS_MAX * 12 + 1024;
-/// Counts of 4 bits that go with a request, to tell how many differences there are: 8 KB, which
-/// tell 45,000 to 1 %.
+/// Counts of 4 bits that go with a request, to estimate the differences: 8 KB, which estimate
+/// 45,000 to 1 %.
 pub const SKETCH_LOW_COUNTS_MAX: usize = 1 << 14;
 /// How long a gateway tries to connect to a replica before it takes the next: many round trips.
 pub const GATEWAY_CONNECT_MAX: Duration = Duration::from_secs(1);
-/// How long a gateway waits for an answer, whoever gives it: as long as browsers do. Before that a
-/// replica that is slow is waited for while the failure detector hears of it, and whoever asked may
-/// leave.
+/// How long a gateway waits for an answer, its own or a replica's: as long as browsers do. A slow
+/// replica is waited for while the failure detector calls it alive and the client stays.
 pub const GATEWAY_ANSWER_MAX: Duration = Duration::from_secs(300);
-/// How long a request whose replicas all failed waits for their shard to be dealt to others: a
+/// How long a request whose replicas all failed waits for their shard to be assigned to others: a
 /// killed node is dead after about a second.
 pub const GATEWAY_REMAP_MAX: Duration = Duration::from_secs(3);
 /// Connections to replicas that a gateway keeps without a request on them.
@@ -189,17 +187,17 @@ pub const LOG_DRAIN_MAX: Duration = Duration::from_secs(1);
 /// Members in the list, those included that are dead and not forgotten yet: about 300 bytes each.
 pub const MEMBERS_MAX: usize = 2048;
 /// Nodes that others name and that have not answered yet: as many as one welcome names. Members are
-/// counted apart, so that made-up names take no place from them.
+/// counted apart, so that made-up names take no slot from them.
 pub const UNPROVEN_MAX: usize = MEMBERS_MAX;
 /// Pings under way that check hearsay; unknown nodes that introduce themselves get two thirds of
-/// them, those that are only named a third: a name that leads nowhere costs half an interval.
+/// them, those that are only named a third: a name without a node costs half an interval.
 pub const CHECKS_MAX: u64 = 96;
 /// Checks in a probe interval, over a long time: each may cost a dial.
 pub const CHECKS_PER_INTERVAL: u64 = 256;
 /// Checks ahead of that rate; the third of it that those only named get lets a newcomer learn of a
 /// cluster of 256 at once.
 pub const CHECKS_BURST: u64 = 768;
-/// Objections of a node to what is said of it in a probe interval: each of the few nodes that are
+/// Refutations of a node in a probe interval: each of the few nodes that are
 /// cut off from it at a time needs one.
 pub const REFUTATIONS_MAX: u32 = 20;
 /// An incarnation is Unix milliseconds and some refutations: this is the year 10889.
@@ -210,12 +208,12 @@ pub const LAMPORT_AHEAD_MAX: u64 = 1 << 40;
 /// Pings and requests for them whose end is not known: a node that is cut off from a large cluster
 /// has no use for more.
 pub const PROBES_MAX: usize = 512;
-/// Others whom a node tells of a new assertion itself; in a cluster of more they pass it on. Five
+/// Members that a node pushes a new assertion to; in a larger cluster they pass it on. Five
 /// random others each reach all but 0.7 % (Demers et al.), anti-entropy the rest.
 pub const GOSSIP_FANOUT: usize = 5;
 /// Assertions that wait to be pushed to one peer, of 4 bytes each.
 pub const GOSSIP_QUEUE_MAX: usize = 4096;
-/// Pushes under way to one peer: what fills a link of 1 ms, and leaves room for other calls.
+/// Pushes under way to one peer: what fills a link of 1 ms, and leaves streams for other calls.
 pub const GOSSIP_UNDER_WAY_MAX: usize = 16;
 /// Peers this node keeps a connection to: each costs about 20 KiB at either end.
 pub const PEERS_MAX: usize = 64;
@@ -225,7 +223,7 @@ pub const STREAMS_MAX: u32 = 128;
 pub const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
 /// HTTP/2 send buffer per stream (h2's own default is 400 KiB).
 pub const STREAM_SEND_BYTES_MAX: usize = 64 << 10;
-/// Bytes of gRPC requests that are on their way or worked on, of all connections together.
+/// Bytes of gRPC requests that arrive or are worked on, of all connections together.
 pub const GRPC_HELD_BYTES_MAX: usize = 4 * GRPC_MESSAGE_BYTES_MAX;
 /// Bytes of gRPC answers that clients have not read, of all connections together.
 pub const GRPC_UNSENT_BYTES_MAX: usize = 4 * GRPC_MESSAGE_BYTES_MAX;
@@ -239,8 +237,8 @@ pub const STREAM_WINDOW_BYTES: u32 = 32 << 10;
 /// gRPC calls whose requests are not whole, each with a window and [`CALL_BYTES`]: 16 MiB of peers,
 /// and as many of all others.
 pub const HALF_OPEN_ALL_MAX: usize = 480;
-/// Answers up to this size need no room among everybody's: pings and the like never wait for the
-/// answers that other clients do not fetch.
+/// Answers up to this size do not count: pings and the like never wait for the answers that other
+/// clients do not fetch.
 pub const GRPC_SMALL_ANSWER_BYTES: usize = 4 << 10;
 /// Bytes of small answers that one connection leaves unread.
 pub const GRPC_SMALL_ANSWERS_BYTES_MAX: usize = 64 << 10;
@@ -253,23 +251,23 @@ pub const STREAMS_OPEN_ALL_MAX: usize = 512;
 pub const STREAM_MAX: Duration = Duration::from_secs(600);
 /// Connections beyond [`CONNECTIONS_MAX`], for peers and for health.
 pub const CONNECTIONS_KEPT: usize = 16;
-/// Connections that have ended and whose clients are heard out, for [`GOAWAY_GRACE`] at most.
+/// Connections that have ended and that are read to the end, for [`GOAWAY_GRACE`] at most.
 pub const FAREWELLS_MAX: usize = 64;
-/// What such a client may still send: what it had under way.
+/// What such a client may still send: the calls that it had begun.
 pub const FAREWELL_BYTES_MAX: usize = 64 << 10;
 /// Bytes of pings, settings, window updates and taken-back calls that are looked at together.
 pub const FLOOD_BYTES: u64 = 64 << 10;
 /// A client that sends so many within this time, again and again for as long, and has no call
 /// answered, is cut off. Window updates for answers come at a hundredth of it.
 pub const FLOOD_MAX: Duration = Duration::from_secs(10);
-/// How often it is looked who holds room while calls wait for some.
+/// How often the server checks the clients that hold budget while calls wait for it.
 pub const STALL_LOOK: Duration = Duration::from_secs(1);
-/// Bytes that a client who holds room has to move between two looks.
+/// Bytes that a client who holds budget has to move between two checks.
 pub const STALLED_BYTES: u64 = 1 << 10;
-/// Who moves more between two looks is quick enough to be waited for.
+/// A client that moves more between two checks is quick enough to be waited for.
 pub const QUICK_BYTES: u64 = 64 << 10;
-/// Bytes that a client has to move in [`KEEPALIVE_INTERVAL`] while answers wait for it, whoever
-/// waits: 1 KiB a second.
+/// Bytes that a client has to move in [`KEEPALIVE_INTERVAL`] while answers wait for it, even
+/// if no other client waits: 1 KiB a second.
 pub const FETCHED_BYTES_MIN: u64 = 30 << 10;
 /// How long a gRPC request may take to arrive whole, whatever its own deadline.
 pub const GRPC_READ_MAX: Duration = Duration::from_secs(30);
@@ -288,7 +286,7 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Keepalive intervals without a call after which a server closes a connection: five minutes.
 pub const IDLE_TICKS_MAX: u32 = 10;
-/// How long a client may take to leave a connection that the server has told it to leave.
+/// How long a client may take to leave a connection after a GOAWAY.
 pub const GOAWAY_GRACE: Duration = Duration::from_secs(1);
 /// Calls in flight to one peer: under h2's budget for small DATA frames that wait unread.
 pub const CALLS_IN_FLIGHT_MAX: usize = 64;
@@ -301,8 +299,8 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// Assertions waiting for their flush; at 64 KiB a batch they are the memory the queue may hold.
 pub const COMMIT_QUEUE_MAX: usize = 4096;
-/// Assertions in one batch: where more wait, the next are gathered, and the last ones told of,
-/// while these are written.
+/// Assertions in one batch: where more wait, the callers of the last are answered, and the next
+/// one is enqueued, while this one is written.
 pub const BATCH_RECORDS_MAX: usize = 1024;
 /// Bytes waiting for their flush.
 pub const COMMIT_QUEUE_BYTES_MAX: usize = 8 << 20;
@@ -313,11 +311,11 @@ pub const BATCH_BYTES_MAX: usize = 4 << 20;
 /// read, and the runs of the index.
 pub const DESCRIPTORS_KEPT: u64 = 128;
 
-/// Damage kept one by one until it is made good; as many records are asked for by one call.
+/// Damage kept one by one until it is repaired; as many records are asked for by one call.
 pub const DAMAGES_MAX: usize = FETCH_HASHES_MAX;
 /// Of these, how many health and metrics name.
 pub const DAMAGES_LISTED_MAX: usize = 100;
-/// Places found unreadable that wait to be looked at: what a page of a query may hold. What a read
+/// Unreadable positions that wait to be checked: what a page of a query may hold. What a read
 /// finds beyond is found again by the next one; the scrubber waits.
 pub const UNREADABLE_MAX: usize = 64;
 
@@ -335,13 +333,13 @@ pub const LOOK_UP_MAX: Duration = Duration::from_secs(60);
 /// How long one kind of address is waited for when the other is there. RFC 8305, section 3, waits
 /// 50 ms; a radio link takes longer.
 pub const OTHER_KIND_MAX: Duration = Duration::from_millis(300);
-/// Seeds that a node is told of; one of them in reach is enough.
+/// Seeds in the settings; one of them in reach is enough.
 pub const SEEDS_MAX: usize = 64;
 /// Origins whose web pages may call; looked through at each request that names one.
 pub const ORIGINS_MAX: usize = 64;
 /// Names of one's own that requests may ask for; looked through at each request by a name.
 pub const HOSTS_MAX: usize = 64;
-/// Shards: past some thousand a node, more of them balance nothing better.
+/// Shards: beyond a thousand a node, more of them balance nothing better.
 pub const SHARDS_MAX: u32 = 65_536;
 /// Nodes that hold one shard.
 pub const REPLICAS_MAX: u32 = 16;
@@ -359,7 +357,7 @@ pub const INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
 const _: () = assert!(ASSERTION_BYTES_MAX * 2 <= GRPC_MESSAGE_BYTES_MAX);
 const _: () = assert!(2 * 3 * NAME_BYTES_MAX + 4096 < HTTP_HEAD_BYTES_MAX);
 const _: () = assert!(2 * GOSSIP_UNDER_WAY_MAX <= CALLS_IN_FLIGHT_MAX);
-// A peer's window is granted before its room: those of all streams fit beside one message.
+// A stream's window is granted before its budget: those of all streams fit beside one message.
 const _: () = assert!(
     HALF_OPEN_ALL_MAX * (STREAM_WINDOW_BYTES as usize + CALL_BYTES) <= 4 * GRPC_MESSAGE_BYTES_MAX
 );

@@ -1,4 +1,4 @@
-//! Words that every floor uses: ids, digests, time and bounds.
+//! Values that every layer uses: ids, digests, time and bounds.
 //!
 //! In: nothing. Out: plain value types. Never: anything about assertions or peers.
 
@@ -44,9 +44,9 @@ impl NodeId {
     pub fn parse(text: &str) -> Option<NodeId> {
         let hyphenated = text.len() == 36;
         let mut digits = String::with_capacity(32);
-        for (place, letter) in text.chars().enumerate() {
+        for (column, letter) in text.chars().enumerate() {
             match letter {
-                '-' if hyphenated && matches!(place, 8 | 13 | 18 | 23) => {}
+                '-' if hyphenated && matches!(column, 8 | 13 | 18 | 23) => {}
                 _ => digits.push(letter),
             }
         }
@@ -67,7 +67,7 @@ impl fmt::Debug for NodeId {
     }
 }
 
-/// Names one waiting caller, so that an answer finds its way back to it.
+/// Names one waiting caller, so that the answer is delivered to it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(pub u64);
 

@@ -1,7 +1,7 @@
 //! Chance from a seed: the same seed, the same choices, on every machine.
 //!
 //! In: a seed. Out: numbers (SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
-//! Generators", 2014). Never: seeds itself, serves where a stranger must not foresee it.
+//! Generators", 2014). Never: seeds itself, serves where an attacker must not foresee it.
 
 /// What the generator's state grows by.
 pub const WEYL: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -1,11 +1,11 @@
 //! Secrets that never show up: not in a log line, not in an answer, not in a debug print.
 //!
-//! In: text. Out: the text, to whom asks for it by name; a fingerprint that tells whether somebody
-//! else's text is the same. Never: compares byte by byte, which takes as long as the match is.
+//! In: text. Out: the text, by [`Secret::expose`] alone; a fingerprint that says whether another
+//! text is the same. Never: compares byte by byte, which takes as long as the match is.
 
 use std::fmt;
 
-/// Longest secret, in bytes: a header has room for it.
+/// Longest secret, in bytes: one header holds it.
 const BYTES_MAX: usize = 256;
 
 /// A secret that the node has to say itself.

@@ -1,7 +1,7 @@
 //! Slots that holders share: none takes more of them than it leaves free.
 //!
 //! In: who wants one. Out: whether there is one. Half of the slots are one holder's at most, a
-//! third each goes to two of them, and so on: whoever comes next finds a free one (dynamic
+//! third each goes to two of them, and so on: the next holder finds a free one (dynamic
 //! thresholds, Choudhury and Hahne 1998). Never: waits.
 
 /// A number of slots, and who holds how many.

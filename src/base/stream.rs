@@ -1,7 +1,7 @@
 //! Plain numbers and bytes in a row, written out and taken in again.
 //!
-//! In: values, or whoever hands out bytes. Out: bytes, or values; `None` where they end too early.
-//! Never: knows what the bytes mean, holds more of them than a window.
+//! In: values, or a function that hands out bytes. Out: bytes, or values; `None` where they end too
+//! early. Never: knows what the bytes mean, holds more of them than a window.
 
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! Hash tables by digest.
 //!
 //! In: digests. Out: where a table puts them: a few bytes of a digest are as even as a hash of all
-//! of it, but strangers can choose them, so they are mixed with a number that strangers do not
+//! of it, but clients can choose them, so they are mixed with a number that clients do not
 //! know. Never: shows an order that anything may depend on.
 
 use std::hash::{BuildHasher, Hasher};
@@ -13,7 +13,7 @@ use super::random::mix;
 pub struct DigestState(u64);
 
 impl DigestState {
-    /// Mixed with this number: strangers who know it can choose digests that share a slot.
+    /// Mixed with this number: a client who knows it can choose digests that share a slot.
     pub fn new(seed: u64) -> DigestState {
         DigestState(seed)
     }
@@ -64,7 +64,7 @@ mod tests {
             let hashes = (0..4096_u64).map(|number| state.hash_one(digest(number << shift)));
             let hashes: Vec<u64> = hashes.collect();
             let low: BTreeSet<u64> = hashes.iter().map(|hash| hash % 4096).collect();
-            // Of 4096 places, 4096 that fall where they will take some 2,590.
+            // 4096 draws hit some 2,590 of 4096 slots.
             assert!(low.len() > 2048, "{shift}: {}", low.len());
         }
         let one = digest(7);

@@ -109,7 +109,7 @@ Usage:
   DIR  the data directory of a node
 
 Exit codes: 0 every record is what was written, or is damaged and here once more, 1 something is
-damaged (each place is named, with its record where that can be told), 2 it cannot be read or the
+damaged (each position is listed, with its record where that is known), 2 it cannot be read or the
 command line is wrong.
 ";
 
@@ -123,11 +123,11 @@ Usage:
   TARGET  the copy: a directory that is made, or is empty
 
 Closed segments of the log become hard links where both are on one file system: the copy is quick
-and takes no room, and it shares the fate of that disk. Elsewhere they are copied. The open segment
+and takes no space, and it shares the fate of that disk. Elsewhere they are copied. The open segment
 is copied up to its last whole record.
 
 The node id is not copied, as two live nodes must not share one: a node started on the copy is a new
-member of its cluster. To take the old one's place it needs the old id (--node-id), which is shown.
+member of its cluster. To replace the old one it needs the old id (--node-id), which is shown.
 
 Examples:
   stemedb-edge backup /var/lib/stemedb /mnt/usb/stemedb-monday
@@ -199,7 +199,7 @@ claims, shares its id with another or has not joined, 2 the command line is wron
 
 const DEMO: &str = "\
 Starts three nodes on free ports of this machine, puts sample claims in, kills one node and brings
-it back, and tells what happens until Ctrl-C. Nothing is left behind.
+it back, and prints what happens until Ctrl-C. Nothing is left behind.
 
 Usage:
   stemedb-edge demo
@@ -247,8 +247,8 @@ pub(super) fn nearest<'a>(
 fn distance(one: &str, two: &str) -> usize {
     let two: Vec<char> = two.chars().collect();
     let mut row: Vec<usize> = (0..=two.len()).collect();
-    for (place, letter) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], place + 1);
+    for (column, letter) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], column + 1);
         for (column, &other) in two.iter().enumerate() {
             let replaced = diagonal + usize::from(letter != other);
             diagonal = row[column + 1];

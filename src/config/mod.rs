@@ -263,7 +263,7 @@ fn unknown_word(word: &OsStr) -> Usage {
     })
 }
 
-/// The key that a node asks its clients for, as they share its environment or are told.
+/// The key that a node asks its clients for: commands share its environment, or name a file.
 fn api_key(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Option<SecretSource>, Usage> {

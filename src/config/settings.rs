@@ -27,18 +27,18 @@ pub struct Settings {
     pub gateway_addr: SocketAddr,
     /// Where gRPC listens.
     pub rpc_addr: SocketAddr,
-    /// What peers are told to dial for gRPC; `None` is the bound address.
+    /// What the node advertises to peers for gRPC; `None` is the bound address.
     pub advertise_rpc_addr: Option<Endpoint>,
-    /// What peers are told to dial for HTTP; `None` is the bound address.
+    /// What the node advertises to peers for HTTP; `None` is the bound address.
     pub advertise_api_addr: Option<Endpoint>,
     /// The node's identity; `None` is the one kept in the data directory.
     pub node_id: Option<NodeId>,
     /// The cluster that the node belongs to; `None` is the one kept in the data directory, or one
     /// that it learns or makes.
     pub cluster_id: Option<ClusterId>,
-    /// Peers to sync with; names stand for all addresses they resolve to.
+    /// Peers to sync with; a name means all addresses it resolves to.
     pub seeds: Vec<Endpoint>,
-    /// Shards that subjects are dealt to.
+    /// Shards that subjects are assigned to.
     pub shards: u32,
     /// Nodes that hold a shard.
     pub replication_factor: u32,
@@ -57,7 +57,7 @@ pub struct Settings {
     pub allowed_hosts: Option<Vec<String>>,
     /// When a claim counts as stored.
     pub durability: Durability,
-    /// Disk budget of the log; past it writes are refused.
+    /// Disk budget of the log; beyond it writes are refused.
     pub max_log_bytes: Option<u64>,
     /// How often peers are probed.
     pub probe_interval: Duration,
@@ -69,7 +69,7 @@ pub struct Settings {
     pub scrub_rate: Option<u64>,
     /// Memory that all bounds follow; `None` is what the system lets the node have.
     pub memory: Option<u64>,
-    /// What is logged.
+    /// The most detailed level that is logged.
     pub log: LevelFilter,
     /// The file that has the level instead.
     pub log_level_file: Option<PathBuf>,
@@ -84,7 +84,7 @@ pub struct Settings {
 pub enum SecretSource {
     /// It was given as it is.
     Text(Secret),
-    /// It is the one line of this file, which whoever lists processes does not see.
+    /// It is the one line of this file, which a list of processes does not show.
     File(PathBuf),
 }
 
@@ -241,7 +241,7 @@ impl Reader<'_> {
     }
 
     /// The key that HTTP requests must bring, if one is asked for. Here an empty variable counts:
-    /// it is the trace of a guard that got lost on the way.
+    /// it is the trace of a guard that a script lost.
     fn api_key(&mut self) -> Option<SecretSource> {
         let key = self.secret(Name::RootApiKey, Name::RootApiKeyFile);
         let enabled =
@@ -262,8 +262,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A secret as it is or the file with it. An empty variable is no way to leave it out: it is
-    /// the trace of a secret that got lost on the way.
+    /// A secret as it is or the file with it. An empty variable does not count as unset: it is
+    /// the trace of a secret that a script lost.
     fn secret(&mut self, text: Name, file: Name) -> Option<SecretSource> {
         let path = self.raw.value(file).map(|(path, _)| PathBuf::from(path));
         let secret = self.raw.value(text).map(|(value, _)| Secret::new(&value.to_string_lossy()));
@@ -288,8 +288,8 @@ impl Reader<'_> {
             (Name::GatewayAddr, settings.gateway_addr),
             (Name::RpcAddr, settings.rpc_addr),
         ];
-        for (place, &(name, address)) in listeners.iter().enumerate() {
-            let earlier = listeners[..place].iter().find(|(_, other)| *other == address);
+        for (index, &(name, address)) in listeners.iter().enumerate() {
+            let earlier = listeners[..index].iter().find(|(_, other)| *other == address);
             if let (Some((other, _)), true) = (earlier, address.port() != 0) {
                 self.problems.push(format!(
                     "{} and {} are both {address}: each listener takes an address of its own",
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_nobody_asks_for_is_said() {
+    fn a_key_that_has_no_effect_is_reported() {
         let key = (Name::RootApiKey, "hush", Origin::Environment);
         let settings = check(&[key]).expect("can be used");
         assert_eq!(settings.api_key, None);

@@ -31,7 +31,7 @@ fn a_flag_wins_over_its_variable_which_wins_over_the_default() {
 }
 
 #[test]
-fn flags_take_their_value_either_way_and_the_last_one_wins() {
+fn flags_take_their_value_in_either_form_and_the_last_one_wins() {
     assert_eq!(settings("serve --data-dir=/a", &[]).data_dir, PathBuf::from("/a"));
     assert_eq!(settings("--data-dir /a --data-dir /b", &[]).data_dir, PathBuf::from("/b"));
 }

@@ -1,8 +1,8 @@
 //! One name looked up: which full name is asked for, at which server, for how long.
 //!
 //! In: packets, failures and time. Out: what to send, and the end. Both kinds of address are asked
-//! for at once. The servers are asked in turn, `attempts` times; the full names one after the
-//! other, until one has an address.
+//! for at once. The servers are asked one after the other, `attempts` times; the full names one
+//! after the other, until one has an address.
 //!
 //! ```text
 //! name -> round (one server) -> both kinds settled -> addresses: the end
@@ -62,7 +62,7 @@ pub enum Trouble {
     Malformed,
     /// It did not answer in time.
     Silent,
-    /// Nothing listens there, or no way leads there.
+    /// No server listens there, or no route leads there.
     Unreachable,
 }
 
@@ -129,7 +129,8 @@ pub struct Lookup {
     /// The end of the whole.
     end: Moment,
     trouble: Option<(SocketAddr, Trouble)>,
-    /// What makes the ids of questions: whoever cannot see the questions must not guess them.
+    /// What makes the ids of questions: an attacker who cannot see the questions must not guess
+    /// them.
     secret: [u8; 16],
     outbox: VecDeque<Output>,
     is_over: bool,
@@ -163,7 +164,7 @@ impl Lookup {
         lookup
     }
 
-    /// A packet came from the server of this round, by either way.
+    /// A packet came from the server of this round, by UDP or TCP.
     pub fn handle_packet(&mut self, now: Moment, packet: &[u8]) {
         let Some(server) = self.server() else { return };
         for number in 0..self.asking.len() {

@@ -1,7 +1,8 @@
 //! One question to a name server and its answer, in bytes (RFC 1035, section 4).
 //!
 //! In: a name and a kind of address; a packet. Out: a packet; what the answer says of the name,
-//! aliases followed. Never: reads past the packet, follows a pointer that does not lead backwards.
+//! aliases followed. Never: reads beyond the packet, follows a pointer that does not lead
+//! backwards.
 
 use std::net::IpAddr;
 
@@ -142,7 +143,7 @@ fn number(packet: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?]))
 }
 
-/// A name as labels in lower case, and the offset past it. A pointer has to lead before the part
+/// A name as labels in lower case, and the offset after it. A pointer has to lead before the part
 /// that it ends, so that there is an end.
 fn read_name(packet: &[u8], start: usize) -> Option<(Vec<u8>, usize)> {
     let (mut name, mut at, mut part, mut end) = (Vec::new(), start, start, None);

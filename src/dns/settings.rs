@@ -91,7 +91,7 @@ impl Settings {
         }
     }
 
-    /// The full names that `name` may stand for, in the order in which they are asked for. A
+    /// The full names that `name` may mean, in the order in which they are asked for. A
     /// trailing dot says that the name is complete.
     pub(super) fn candidates(&self, name: &str) -> Vec<String> {
         if let Some(complete) = name.strip_suffix('.') {

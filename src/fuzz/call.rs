@@ -323,9 +323,9 @@ async fn call(send: &mut SendRequest<Bytes>, sent: Sent) -> Code {
     future::poll_fn(|context| send.poll_ready(context)).await.expect("an open connection");
     let (response, mut body) = send.send_request(request, false).expect("an open connection");
     let last = sent.pieces.len() - 1;
-    for (place, piece) in sent.pieces.into_iter().enumerate() {
+    for (index, piece) in sent.pieces.into_iter().enumerate() {
         // Who is refused early need not send the rest.
-        if body.send_data(piece, place == last).is_err() {
+        if body.send_data(piece, index == last).is_err() {
             break;
         }
     }
@@ -354,6 +354,6 @@ async fn call(send: &mut SendRequest<Bytes>, sent: Sent) -> Code {
 
 fn code(trailers: &HeaderMap) -> Code {
     let message = trailers.get("grpc-message").map_or(0, |message| message.len());
-    assert!(message < 4096, "an error is told in a line or two");
+    assert!(message < 4096, "an error takes a line or two");
     Code::parse(trailers.get("grpc-status").expect("each call has a status").as_bytes())
 }

@@ -1,7 +1,7 @@
 //! Messages of `stemedb.edge.v1` that name a length or a count.
 //!
 //! In: bytes of one. Out: a failed assertion where it is not refused, nor read as it is written, or
-//! is answered with more than it may be. Never: reads one in another way than the node does.
+//! is answered with more than it may be. Never: reads one otherwise than the node does.
 
 use bytes::Bytes;
 use prost::Message;
@@ -82,7 +82,7 @@ pub(super) fn messages(input: &mut Input<'_>) {
 fn check_cells(reply: &SketchReply) {
     assert!(reply.cells.len() <= limits::SKETCH_CELLS_MAX);
     let written = words::sketch_response(reply);
-    // A row is written as one more, of which there is none past the last.
+    // A row is written as one more, of which there is none after the last.
     let is_writable = reply.since.is_none_or(|since| since.row < u64::MAX);
     assert!(!is_writable || words::read_sketch_response(&written).as_ref() == Ok(reply));
 }

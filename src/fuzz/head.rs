@@ -79,7 +79,7 @@ fn request(method: &Method, uri: Uri, headers: HeaderMap) {
     }
 }
 
-/// What is let in keeps the rules, by a reading of its own; what is refused is told why.
+/// What is let in keeps the rules, by a reading of its own; a refusal says why.
 fn policy(head: &Parts) {
     let origins = Some(vec![ORIGIN.to_owned()]);
     let policy = Policy {

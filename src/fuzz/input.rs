@@ -1,11 +1,11 @@
 //! A fuzzer's bytes as numbers, texts and claims.
 //!
-//! In: bytes. Out: what a body asks for next. Never: fails; past the end all is zero or empty.
+//! In: bytes. Out: what a body asks for next. Never: fails; after the end all is zero or empty.
 
 use crate::base::{Digest, HlcClock, NodeId, Wall};
 use crate::model::{Draft, Lifecycle, Object, Sealed, Signature, SourceClass};
 
-/// Takes numbers and texts off the front of an input; past its end all are zero or empty.
+/// Takes numbers and texts off the front of an input; after its end all are zero or empty.
 pub(super) struct Input<'a>(pub(super) &'a [u8]);
 
 impl<'a> Input<'a> {

@@ -1,8 +1,8 @@
 //! The log's reader over arbitrary bytes, and over a good log with damage.
 //!
 //! In: bytes of segments, or records and what to change of their frames. Out: a failed assertion
-//! where recovery finds a record that nobody wrote, another count than a second reading of the same
-//! bytes, or after its repair something else than before. Never: leaves a file behind.
+//! where recovery finds a record that was not written, another count than a second reading of the
+//! same bytes, or after its repair something else than before. Never: leaves a file behind.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,14 +23,14 @@ impl Scratch {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("stemedb-fuzz-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).expect("room for a folder");
+        fs::create_dir_all(&folder).expect("space for a folder");
         Scratch(folder)
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Best effort: the folder is in the system's place for what may go.
+        // Best effort: the folder is among the system's temporary files.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -51,13 +51,13 @@ pub(super) fn record_scan(input: &[u8]) {
     }
     let folder = Scratch::new();
     for (number, segment) in (0..).zip(&segments) {
-        fs::write(segment_path(&folder.0, number), segment).expect("room for a segment");
+        fs::write(segment_path(&folder.0, number), segment).expect("space for a segment");
     }
     // A newer format's head is refused, and then nothing is touched.
     let Some((found, rows)) = read(&folder.0, false) else { return };
     assert_eq!(rows, read_again(&segments), "two readings agree");
     if !is_raw {
-        assert!(rows.iter().all(|(_, digest)| written.contains(digest)), "nobody wrote that");
+        assert!(rows.iter().all(|(_, digest)| written.contains(digest)), "that was not written");
     }
     if !is_damaged {
         assert_eq!((found.damages, found.torn_bytes, rows.len()), (0, 0, usize::from(kind >> 4)));

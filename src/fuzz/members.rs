@@ -18,7 +18,7 @@ const AHEAD_MAX: Duration = Duration::from_secs(3600);
 const ME: NodeId = NodeId([1; 16]);
 const STEPS_MAX: usize = 100;
 /// Each of them goes through all members, of which crowds make thousands.
-const CROWDED_STEPS_MAX: usize = 12;
+const LARGE_STEPS_MAX: usize = 12;
 
 struct Node {
     swim: Swim,
@@ -42,11 +42,11 @@ pub(super) fn membership(input: &[u8]) {
     let swim = Swim::new(config, me, input.number(), Moment::ZERO);
     let incarnation = swim.me().incarnation;
     let mut node = Node { swim, now: Moment::ZERO, calls: Vec::new(), incarnation, lamport: 0 };
-    let (mut steps, mut crowded) = (0, 0);
-    while !input.is_over() && steps < STEPS_MAX && crowded < CROWDED_STEPS_MAX {
+    let (mut steps, mut large_steps) = (0, 0);
+    while !input.is_over() && steps < STEPS_MAX && large_steps < LARGE_STEPS_MAX {
         node.step(&mut input);
         steps += 1;
-        crowded += usize::from(node.swim.members().count() > 100);
+        large_steps += usize::from(node.swim.members().count() > 100);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Sessions of anti-entropy with peers of the worst kinds.
 //!
-//! In: two small sets, and how the peer lies about its own. Out: a failed assertion where a session
-//! does not end, asks for too much, keeps too much or reports what was not. Never: has a peer that
-//! gives more assertions than there are.
+//! In: two small sets, and the false answers of the peer. Out: a failed assertion where a session
+//! does not end, asks for too much, keeps too much or reports what did not happen. Never: has a
+//! peer that gives more assertions than there are.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -24,7 +24,7 @@ use crate::wire::pb::{edge, sync};
 
 /// Calls that a session of sets of this size takes with the worst of peers, but for the next.
 const CALLS_MAX: usize = 300;
-/// A peer that says that it has very much is asked for 4096 parts, up to 16 times for each. That is
+/// A peer that claims a very large set is asked for 4096 parts, up to 16 times for each. That is
 /// an end, but one that no input waits for.
 const PART_CALLS_SEEN: usize = 2000;
 /// Cells that a peer of the worst kind is asked for in all.
@@ -127,7 +127,7 @@ fn run(input: &mut Input<'_>, World { pool, peers }: &World) {
     };
     let mut session = Session::new(node.root(), ours as u64, strategy);
     let mut peer =
-        Peer { node: peer, root: *root, lies: input.0, at: 0, calls: 0, part_calls: 0, cells: 0 };
+        Peer { node: peer, root: *root, script: input.0, at: 0, calls: 0, part_calls: 0, cells: 0 };
     let (mut calls, mut stored) = (VecDeque::new(), BTreeSet::new());
     while peer.part_calls < PART_CALLS_SEEN {
         check_progress(&session, &peer);
@@ -144,7 +144,7 @@ fn run(input: &mut Input<'_>, World { pool, peers }: &World) {
                 session.handle_stored(number, Ok(is_new));
             }
             None => {
-                let (number, request) = calls.pop_front().expect("who waits has asked");
+                let (number, request) = calls.pop_front().expect("a session that waits has asked");
                 match peer.reply(request, pool) {
                     Ok(reply) => session.handle_reply(number, reply, &node.store, &node.bodies),
                     Err(reason) => session.handle_failed(number, reason),
@@ -174,7 +174,7 @@ fn check_report(report: &Report, stored: &BTreeSet<Digest>) {
 struct Peer<'a> {
     node: &'a Node,
     root: Digest,
-    lies: &'a [u8],
+    script: &'a [u8],
     at: usize,
     calls: usize,
     part_calls: usize,
@@ -182,9 +182,9 @@ struct Peer<'a> {
 }
 
 impl Peer<'_> {
-    /// The same lies over and over; an honest peer without any.
+    /// The same false answers over and over; an honest peer without any.
     fn byte(&mut self) -> u8 {
-        let byte = self.lies.get(self.at % self.lies.len().max(1)).copied();
+        let byte = self.script.get(self.at % self.script.len().max(1)).copied();
         self.at += 1;
         byte.unwrap_or(0)
     }
