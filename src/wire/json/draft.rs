@@ -8,35 +8,60 @@
 
 use bytes::Bytes;
 
-use super::reader::{Malformed, Reader, Scalar, shorten};
+use super::fields::Seen;
+use super::reader::{JsonReader, Malformed, Scalar, shorten};
 use crate::base::digest::parse_hex;
 use crate::base::{Digest, Hlc, HlcClock, NodeId, Wall, limits};
 use crate::model::{Draft, Lifecycle, Object, Sealed, Signature, SourceClass};
 
-const FIELDS: [&str; 18] = [
-    "subject",
-    "predicate",
-    "object",
-    "confidence",
-    "source_hash",
-    "source_class",
-    "lifecycle",
-    "parent_hash",
-    "epoch",
-    "timestamp",
-    "signatures",
-    "visual_hash",
-    "hash",
-    "hlc",
-    "data",
-    "opaque",
-    "size",
-    "not_yet",
+/// The fields of an assert body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Subject,
+    Predicate,
+    Object,
+    Confidence,
+    SourceHash,
+    SourceClass,
+    Lifecycle,
+    ParentHash,
+    Epoch,
+    Timestamp,
+    Signatures,
+    VisualHash,
+    Hash,
+    Hlc,
+    Data,
+    Opaque,
+    Size,
+    NotYet,
+}
+
+/// In the order in which `GET` shows them: a field is looked for behind the one before it.
+const FIELDS: [(&str, Field); 18] = [
+    ("subject", Field::Subject),
+    ("predicate", Field::Predicate),
+    ("object", Field::Object),
+    ("confidence", Field::Confidence),
+    ("source_hash", Field::SourceHash),
+    ("source_class", Field::SourceClass),
+    ("lifecycle", Field::Lifecycle),
+    ("parent_hash", Field::ParentHash),
+    ("epoch", Field::Epoch),
+    ("timestamp", Field::Timestamp),
+    ("signatures", Field::Signatures),
+    ("visual_hash", Field::VisualHash),
+    ("hash", Field::Hash),
+    ("hlc", Field::Hlc),
+    ("data", Field::Data),
+    ("opaque", Field::Opaque),
+    ("size", Field::Size),
+    ("not_yet", Field::NotYet),
 ];
-/// The first ones of [`FIELDS`] cannot be left out of a claim.
-const REQUIRED: usize = 3;
-/// What may stand beside the bytes of an opaque assertion.
-const BESIDE_DATA: u32 = 0b1_1101 << 12;
+/// What a claim cannot leave out.
+const REQUIRED: [Field; 3] = [Field::Subject, Field::Predicate, Field::Object];
+/// What may stand in the body of an opaque assertion.
+const OF_OPAQUE: [Field; 4] = [Field::Hash, Field::Data, Field::Opaque, Field::Size];
 
 /// What an assert body asks to be stored.
 #[derive(Clone, Debug)]
@@ -49,26 +74,23 @@ pub enum Body {
 
 /// Reads an assert body.
 pub fn parse_body(body: &[u8]) -> Result<Body, Malformed> {
-    let mut reader = Reader::new(body)?;
+    let mut reader = JsonReader::new(body)?;
     let mut draft = Draft::new(String::new(), String::new(), Object::Boolean(false));
     let mut opaque = Opaque::default();
-    let seen = reader.object("the body", &FIELDS, |reader, index| {
+    let seen = reader.object("the body", &FIELDS, |reader, name, field| {
         // An optional field that is null is one that was left out.
-        if index >= REQUIRED && reader.null() {
+        if !REQUIRED.contains(&field) && reader.null() {
             return Ok(());
         }
-        match index {
-            14.. => opaque.field(reader, index),
-            _ => field(&mut draft, reader, index),
-        }
+        read_field(reader, name, field, &mut draft, &mut opaque)
     })?;
     if let Some(data) = opaque.data {
-        let sealed = opaque_body(&reader, draft.hash, data, opaque.size, seen)?;
+        let sealed = opaque_body(&reader, draft.hash, data, opaque.size, &seen)?;
         reader.end()?;
         return Ok(Body::Bytes(sealed));
     }
-    if let Some(index) = (0..REQUIRED).find(|index| seen >> index & 1 == 0) {
-        return Err(reader.fail(format!("{} is missing", FIELDS[index])));
+    if let Some(name) = seen.missing(&REQUIRED) {
+        return Err(reader.fail(format!("{name} is missing")));
     }
     reader.end()?;
     Ok(Body::Claim(Box::new(draft)))
@@ -93,21 +115,7 @@ struct Opaque {
     size: Option<u64>,
 }
 
-impl Opaque {
-    fn field(&mut self, reader: &mut Reader<'_>, index: usize) -> Result<(), Malformed> {
-        match FIELDS[index] {
-            "data" => self.data = Some(data(reader)?),
-            "size" => self.size = Some(reader.whole("size")?),
-            name => match reader.scalar(name, "true")? {
-                Scalar::Boolean(true) => {}
-                _ => return Err(reader.wrong(format!("{name} takes true, or is left out"))),
-            },
-        }
-        Ok(())
-    }
-}
-
-fn data(reader: &mut Reader<'_>) -> Result<Bytes, Malformed> {
+fn data(reader: &mut JsonReader<'_>) -> Result<Bytes, Malformed> {
     let digits = reader.text("data", "a string of hex digits")?;
     let mut bytes = vec![0; digits.len() / 2];
     if parse_hex(&digits, &mut bytes) {
@@ -117,13 +125,13 @@ fn data(reader: &mut Reader<'_>) -> Result<Bytes, Malformed> {
 }
 
 fn opaque_body(
-    reader: &Reader<'_>,
+    reader: &JsonReader<'_>,
     hash: Option<Digest>,
     data: Bytes,
     size: Option<u64>,
-    seen: u32,
+    seen: &Seen<'_, Field>,
 ) -> Result<Sealed, Malformed> {
-    if seen & !BESIDE_DATA != 0 {
+    if seen.has_others_than(&OF_OPAQUE) {
         return Err(
             reader.fail("data is the whole assertion: only hash, opaque and size go with it")
         );
@@ -135,56 +143,84 @@ fn opaque_body(
     Sealed::open(claimed, data).map_err(|malformed| reader.fail(malformed.to_string()))
 }
 
-/// Reads the value of a field by its index in [`FIELDS`].
-fn field(draft: &mut Draft, reader: &mut Reader<'_>, index: usize) -> Result<(), Malformed> {
-    let name = FIELDS[index];
-    match index {
-        0 => draft.subject = reader.text(name, "a string")?.into_owned(),
-        1 => draft.predicate = reader.text(name, "a string")?.into_owned(),
-        2 => draft.object = object(reader)?,
-        3 => draft.confidence = reader.float(name, "a number from 0 to 1")?,
-        4 => draft.source_hash = Digest(hex(reader, name)?),
-        5 => draft.source_class = source_class(reader)?,
-        6 => draft.lifecycle = lifecycle(reader)?,
-        7 => draft.parent_hash = Some(Digest(hex(reader, name)?)),
-        8 => draft.epoch = Some(reader.whole(name)?),
-        9 => draft.timestamp = Some(reader.whole(name)?),
-        10 => draft.signatures = signatures(reader)?,
-        11 => draft.visual_hash = Some(hex(reader, name)?),
-        12 => draft.hash = Some(Digest(hex(reader, name)?)),
-        _ => draft.stamp = Some(stamp(reader)?),
+/// Reads the value of a field.
+fn read_field(
+    reader: &mut JsonReader<'_>,
+    name: &'static str,
+    field: Field,
+    draft: &mut Draft,
+    opaque: &mut Opaque,
+) -> Result<(), Malformed> {
+    match field {
+        Field::Subject => draft.subject = reader.text(name, "a string")?.into_owned(),
+        Field::Predicate => draft.predicate = reader.text(name, "a string")?.into_owned(),
+        Field::Object => draft.object = object(reader)?,
+        Field::Confidence => draft.confidence = reader.float(name, "a number from 0 to 1")?,
+        Field::SourceHash => draft.source_hash = Digest(hex(reader, name)?),
+        Field::SourceClass => draft.source_class = source_class(reader)?,
+        Field::Lifecycle => draft.lifecycle = lifecycle(reader)?,
+        Field::ParentHash => draft.parent_hash = Some(Digest(hex(reader, name)?)),
+        Field::Epoch => draft.epoch = Some(reader.whole(name)?),
+        Field::Timestamp => draft.timestamp = Some(reader.whole(name)?),
+        Field::Signatures => draft.signatures = signatures(reader)?,
+        Field::VisualHash => draft.visual_hash = Some(hex(reader, name)?),
+        Field::Hash => draft.hash = Some(Digest(hex(reader, name)?)),
+        Field::Hlc => draft.stamp = Some(stamp(reader)?),
+        Field::Data => opaque.data = Some(data(reader)?),
+        Field::Size => opaque.size = Some(reader.whole(name)?),
+        Field::Opaque | Field::NotYet => match reader.scalar(name, "true")? {
+            Scalar::Boolean(true) => {}
+            _ => return Err(reader.wrong(format!("{name} takes true, or is left out"))),
+        },
     }
     Ok(())
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StampField {
+    Time,
+    Counter,
+    Node,
+}
+
 /// `{"time", "counter", "node"}`, in any order.
-fn stamp(reader: &mut Reader<'_>) -> Result<Hlc, Malformed> {
-    let names = ["time", "counter", "node"];
+fn stamp(reader: &mut JsonReader<'_>) -> Result<Hlc, Malformed> {
+    use StampField::{Counter, Node, Time};
+    let fields = [("time", Time), ("counter", Counter), ("node", Node)];
     let mut found = Hlc::default();
-    let seen = reader.object("hlc", &names, |reader, index| {
-        match index {
-            0 => found.time = reader.whole("hlc.time")?,
-            1 => {
+    let seen = reader.object("hlc", &fields, |reader, _, field| {
+        match field {
+            Time => found.time = reader.whole("hlc.time")?,
+            Counter => {
                 found.counter = u32::try_from(reader.whole("hlc.counter")?)
                     .map_err(|_| reader.wrong("hlc.counter takes 0 to 4294967295"))?;
             }
-            _ => found.node = NodeId(hex(reader, "hlc.node")?),
+            Node => found.node = NodeId(hex(reader, "hlc.node")?),
         }
         Ok(())
     })?;
-    match names.iter().enumerate().find(|(index, _)| seen >> index & 1 == 0) {
+    match seen.missing(&[Time, Counter, Node]) {
         None => Ok(found),
-        Some((_, name)) => Err(reader.fail(format!("hlc has no {name}"))),
+        Some(name) => Err(reader.fail(format!("hlc has no {name}"))),
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ObjectField {
+    Type,
+    Value,
+}
+
 /// `{"type", "value"}`, in either order.
-fn object(reader: &mut Reader<'_>) -> Result<Object, Malformed> {
+fn object(reader: &mut JsonReader<'_>) -> Result<Object, Malformed> {
     let (mut kind, mut value) = (None, None);
-    reader.object("object", &["type", "value"], |reader, index| {
-        match index {
-            0 => kind = Some(reader.text("object.type", KINDS)?),
-            _ => value = Some(reader.scalar("object.value", "a string, a number or a boolean")?),
+    let fields = [("type", ObjectField::Type), ("value", ObjectField::Value)];
+    reader.object("object", &fields, |reader, _, field| {
+        match field {
+            ObjectField::Type => kind = Some(reader.text("object.type", KINDS)?),
+            ObjectField::Value => {
+                value = Some(reader.scalar("object.value", "a string, a number or a boolean")?);
+            }
         }
         Ok(())
     })?;
@@ -211,7 +247,11 @@ fn object(reader: &mut Reader<'_>) -> Result<Object, Malformed> {
 
 const KINDS: &str = "Text, Number, Boolean or Reference";
 
-fn plain_object(reader: &Reader<'_>, kind: &str, value: &Scalar<'_>) -> Result<Object, Malformed> {
+fn plain_object(
+    reader: &JsonReader<'_>,
+    kind: &str,
+    value: &Scalar<'_>,
+) -> Result<Object, Malformed> {
     match (kind, value) {
         ("Number", Scalar::Number(digits)) => {
             reader.finite("object.value", digits).map(Object::Number)
@@ -225,7 +265,7 @@ fn plain_object(reader: &Reader<'_>, kind: &str, value: &Scalar<'_>) -> Result<O
     }
 }
 
-fn hex<const N: usize>(reader: &mut Reader<'_>, name: &str) -> Result<[u8; N], Malformed> {
+fn hex<const N: usize>(reader: &mut JsonReader<'_>, name: &str) -> Result<[u8; N], Malformed> {
     let digits = reader.text(name, "a string of hex digits")?;
     let mut bytes = [0; N];
     if parse_hex(&digits, &mut bytes) {
@@ -235,7 +275,7 @@ fn hex<const N: usize>(reader: &mut Reader<'_>, name: &str) -> Result<[u8; N], M
     Err(reader.wrong(format!("{name} takes {} hex digits, not these {length} characters", 2 * N)))
 }
 
-fn source_class(reader: &mut Reader<'_>) -> Result<SourceClass, Malformed> {
+fn source_class(reader: &mut JsonReader<'_>) -> Result<SourceClass, Malformed> {
     let expected = "0 to 5 or the name of a source class";
     let class = match reader.scalar("source_class", expected)? {
         Scalar::Number(digits) => digits.parse().ok().and_then(SourceClass::from_number),
@@ -248,7 +288,7 @@ fn source_class(reader: &mut Reader<'_>) -> Result<SourceClass, Malformed> {
     })
 }
 
-fn lifecycle(reader: &mut Reader<'_>) -> Result<Lifecycle, Malformed> {
+fn lifecycle(reader: &mut JsonReader<'_>) -> Result<Lifecycle, Malformed> {
     let name = reader.text("lifecycle", "a string")?;
     Lifecycle::parse(&name).ok_or_else(|| {
         let names = Lifecycle::ALL.map(Lifecycle::name).join(", ");
@@ -256,7 +296,7 @@ fn lifecycle(reader: &mut Reader<'_>) -> Result<Lifecycle, Malformed> {
     })
 }
 
-fn signatures(reader: &mut Reader<'_>) -> Result<Vec<Signature>, Malformed> {
+fn signatures(reader: &mut JsonReader<'_>) -> Result<Vec<Signature>, Malformed> {
     let mut all = Vec::new();
     reader.array("signatures", |reader, index| {
         if index == limits::SIGNATURES_MAX {
@@ -269,20 +309,32 @@ fn signatures(reader: &mut Reader<'_>) -> Result<Vec<Signature>, Malformed> {
     Ok(all)
 }
 
-fn signature(reader: &mut Reader<'_>) -> Result<Signature, Malformed> {
-    let names = ["agent_id", "signature", "timestamp"];
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SignatureField {
+    AgentId,
+    Signature,
+    Timestamp,
+}
+
+fn signature(reader: &mut JsonReader<'_>) -> Result<Signature, Malformed> {
+    use SignatureField as Part;
+    let fields = [
+        ("agent_id", Part::AgentId),
+        ("signature", Part::Signature),
+        ("timestamp", Part::Timestamp),
+    ];
     let mut found = Signature { agent_id: [0; 32], signature: [0; 64], timestamp: 0 };
-    let seen = reader.object("a signature", &names, |reader, index| {
-        match index {
-            0 => found.agent_id = hex(reader, "agent_id of a signature")?,
-            1 => found.signature = hex(reader, "signature")?,
-            _ => found.timestamp = reader.whole("timestamp of a signature")?,
+    let seen = reader.object("a signature", &fields, |reader, _, field| {
+        match field {
+            Part::AgentId => found.agent_id = hex(reader, "agent_id of a signature")?,
+            Part::Signature => found.signature = hex(reader, "signature")?,
+            Part::Timestamp => found.timestamp = reader.whole("timestamp of a signature")?,
         }
         Ok(())
     })?;
-    match names.iter().enumerate().find(|(index, _)| seen >> index & 1 == 0) {
+    match seen.missing(&[Part::AgentId, Part::Signature, Part::Timestamp]) {
         None => Ok(found),
-        Some((_, name)) => Err(reader.fail(format!("a signature has no {name}"))),
+        Some(name) => Err(reader.fail(format!("a signature has no {name}"))),
     }
 }
 

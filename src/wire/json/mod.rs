@@ -10,6 +10,7 @@ pub mod answer;
 mod clock;
 pub mod cluster;
 mod draft;
+mod fields;
 pub mod health;
 mod reader;
 pub(super) mod text;

@@ -10,6 +10,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::fields::{Fields, Seen};
+
 /// Characters of a wrong value that an error shows.
 const SHOWN_MAX: usize = 40;
 
@@ -57,23 +59,23 @@ impl Scalar<'_> {
 
 /// Reads one text from front to end.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(super) struct JsonReader<'a> {
     text: &'a str,
     at: usize,
     /// Where the scalar read last began.
     scalar_at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> JsonReader<'a> {
     /// Stands before the first byte; the bytes must be UTF-8.
-    pub(super) fn new(bytes: &'a [u8]) -> Result<Reader<'a>, Malformed> {
+    pub(super) fn new(bytes: &'a [u8]) -> Result<JsonReader<'a>, Malformed> {
         match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Reader { text, at: 0, scalar_at: 0 }),
+            Ok(text) => Ok(JsonReader { text, at: 0, scalar_at: 0 }),
             Err(error) => {
                 let at = error.valid_up_to();
                 let good = std::str::from_utf8(&bytes[..at]).expect("valid up to there");
                 let what = format!("byte 0x{:02x} is not UTF-8", bytes[at]);
-                Err(Reader { text: good, at, scalar_at: at }.fail(what))
+                Err(JsonReader { text: good, at, scalar_at: at }.fail(what))
             }
         }
     }
@@ -98,28 +100,27 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads an object. `take` is called for each field with its index in `names`, and reads the
-    /// value; the answer has a bit set for each field that was there.
-    pub(super) fn object(
+    /// Reads an object. `take` is called for each field with its name, and reads the value; the
+    /// answer is which fields were there.
+    pub(super) fn object<'f, F: Copy + PartialEq>(
         &mut self,
         what: &str,
-        names: &[&'static str],
-        mut take: impl FnMut(&mut Self, usize) -> Result<(), Malformed>,
-    ) -> Result<u32, Malformed> {
-        debug_assert!(names.len() <= 32);
+        fields: &'f Fields<F>,
+        mut take: impl FnMut(&mut Self, &'static str, F) -> Result<(), Malformed>,
+    ) -> Result<Seen<'f, F>, Malformed> {
         self.open(what, b'{', "an object")?;
-        let (mut seen, mut index) = (0u32, names.len());
+        let (mut seen, mut index) = (Seen::none(fields), fields.len());
         if self.next_is(b'}') {
             return Ok(seen);
         }
         loop {
-            index = self.field(what, names, index)?;
-            if seen >> index & 1 == 1 {
-                return Err(self.wrong(format!("{what} has {:?} twice", names[index])));
+            index = self.field(what, fields, index)?;
+            let (name, field) = fields[index];
+            if !seen.note(index) {
+                return Err(self.wrong(format!("{what} has {name:?} twice")));
             }
             self.expect(b':', "a colon")?;
-            seen |= 1 << index;
-            take(self, index)?;
+            take(self, name, field)?;
             if self.next_is(b'}') {
                 return Ok(seen);
             }
@@ -276,10 +277,10 @@ impl<'a> Reader<'a> {
 
     /// A field's name; its index among the known ones. Looked for behind the one before, as most
     /// programs keep an order.
-    fn field(
+    fn field<F>(
         &mut self,
         what: &str,
-        names: &[&'static str],
+        fields: &Fields<F>,
         before: usize,
     ) -> Result<usize, Malformed> {
         if self.peek() != Some(b'"') {
@@ -287,10 +288,11 @@ impl<'a> Reader<'a> {
         }
         self.scalar_at = self.at;
         let name = self.string()?;
-        let mut indices = (before + 1..names.len()).chain(0..names.len().min(before + 1));
-        let Some(index) = indices.find(|index| names[*index] == name) else {
+        let mut indices = (before + 1..fields.len()).chain(0..fields.len().min(before + 1));
+        let Some(index) = indices.find(|index| fields[*index].0 == name) else {
             let name = shorten(&name);
-            let known = names.join(", ");
+            let known: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+            let known = known.join(", ");
             return Err(self.wrong(format!("{what} has no field {name:?}; there are {known}")));
         };
         Ok(index)
