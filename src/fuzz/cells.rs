@@ -12,8 +12,8 @@ use crate::journal::{Bodies, Position};
 use crate::model::Sealed;
 use crate::store::Store;
 use crate::sync::{Cursor, RowRange, SketchReply, answer_records, answer_sketch};
-use crate::wire::edge as words;
 use crate::wire::pb::edge;
+use crate::wire::sketches;
 
 /// The log of a node that has none.
 struct Nothing;
@@ -35,30 +35,33 @@ pub(super) fn messages(input: &mut Input<'_>) {
     match kind % 6 {
         0 => {
             let response = edge::SketchResponse::decode(bytes);
-            let Some(Ok(reply)) = response.ok().map(|it| words::read_sketch_response(&it)) else {
+            let Some(Ok(reply)) = response.ok().map(|it| sketches::read_sketch_response(&it))
+            else {
                 return;
             };
             check_cells(&reply);
         }
         1 => {
             let request = edge::SketchRequest::decode(bytes);
-            let Some(Ok(request)) = request.ok().map(words::read_sketch_request) else { return };
-            let written = words::sketch_request(request.clone());
-            assert_eq!(words::read_sketch_request(written), Ok(request.clone()));
+            let Some(Ok(request)) = request.ok().map(sketches::read_sketch_request) else { return };
+            let written = sketches::sketch_request(request.clone());
+            assert_eq!(sketches::read_sketch_request(written), Ok(request.clone()));
             check_cells(&answer_sketch(&few, &request));
         }
         2 => {
-            if let Ok(ids) = words::read_short_ids(&bytes) {
-                assert_eq!(words::short_ids(&ids), bytes);
+            if let Ok(ids) = sketches::read_short_ids(&bytes) {
+                assert_eq!(sketches::short_ids(&ids), bytes);
             }
-            if let Ok(leaves) = words::read_leaves(&bytes) {
-                assert_eq!(words::leaves(&leaves), bytes);
+            if let Ok(leaves) = sketches::read_leaves(&bytes) {
+                assert_eq!(sketches::leaves(&leaves), bytes);
             }
-            assert!(words::read_digests(&bytes).is_err() || bytes.len() == 8 * limits::BUCKETS);
+            assert!(sketches::read_digests(&bytes).is_err() || bytes.len() == 8 * limits::BUCKETS);
         }
         3 => {
             let request = edge::LeavesOfRequest::decode(bytes);
-            let Some(Ok(part)) = request.ok().map(|it| words::read_leaves_of(&it)) else { return };
+            let Some(Ok(part)) = request.ok().map(|it| sketches::read_leaves_of(&it)) else {
+                return;
+            };
             assert!(
                 (1..=limits::PART_BITS_MAX).contains(&part.bits) && part.number >> part.bits == 0
             );
@@ -73,7 +76,7 @@ pub(super) fn messages(input: &mut Input<'_>) {
         }
         _ => {
             let response = edge::SketchResponse { cells: bytes, ..Default::default() };
-            words::read_sketch_response(&response).iter().for_each(check_cells);
+            sketches::read_sketch_response(&response).iter().for_each(check_cells);
         }
     }
 }
@@ -81,8 +84,8 @@ pub(super) fn messages(input: &mut Input<'_>) {
 /// Cells are bounded, and come back as they went.
 fn check_cells(reply: &SketchReply) {
     assert!(reply.cells.len() <= limits::SKETCH_CELLS_MAX);
-    let written = words::sketch_response(reply);
+    let written = sketches::sketch_response(reply);
     // A row is written as one more, of which there is none after the last.
     let is_writable = reply.since.is_none_or(|since| since.row < u64::MAX);
-    assert!(!is_writable || words::read_sketch_response(&written).as_ref() == Ok(reply));
+    assert!(!is_writable || sketches::read_sketch_response(&written).as_ref() == Ok(reply));
 }

@@ -19,8 +19,9 @@ use crate::sync::{
     Cursor, Output, PeerHistory, Records, Reply, Report, Request, RowRange, Session, SketchReply,
     SketchRequest, Span, Strategy, answer_records, answer_sketch,
 };
-use crate::wire::edge as words;
+use crate::wire::bad_message::BadMessage;
 use crate::wire::pb::{edge, sync};
+use crate::wire::sketches;
 
 /// Calls that a session of sets of this size takes with the worst of peers, but for the next.
 const CALLS_MAX: usize = 300;
@@ -374,15 +375,17 @@ impl Peer<'_> {
         let length = usize::from(self.byte());
         let bytes: Bytes = (0..length).map(|_| self.byte()).collect();
         let text = |error: prost::DecodeError| error.to_string();
+        let why = |bad: BadMessage| bad.to_string();
         Ok(match request {
             Request::Sketch(_) => {
                 let response = edge::SketchResponse::decode(bytes).map_err(text)?;
-                Reply::Sketch(words::read_sketch_response(&response)?)
+                Reply::Sketch(sketches::read_sketch_response(&response).map_err(why)?)
             }
-            Request::LeavesOf(_) => {
-                Reply::Leaves { leaves: words::read_leaves(&bytes)?, truncated: false }
-            }
-            Request::Digests => Reply::Digests(words::read_digests(&bytes)?),
+            Request::LeavesOf(_) => Reply::Leaves {
+                leaves: sketches::read_leaves(&bytes).map_err(why)?,
+                truncated: false,
+            },
+            Request::Digests => Reply::Digests(sketches::read_digests(&bytes).map_err(why)?),
             Request::Records(_) => {
                 let answer = edge::RecordsResponse::decode(bytes).map_err(text)?;
                 let from = Cursor { numbering: answer.numbering, row: answer.from };

@@ -9,13 +9,30 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
+use super::bad_message::BadMessage;
 use super::foreign;
-use super::pb::sync as pb;
+use super::pb::{edge, sync as pb};
 use crate::base::{NodeId, limits};
 use crate::swim::{Ack, State, Update};
 
 /// Longest address, in bytes: a host name, a colon and a port, in brackets if it is IPv6.
 const ADDRESS_BYTES_MAX: usize = limits::HOST_BYTES_MAX + 8;
+
+/// Where the sender of an address is: `127.0.0.1` is a node to a sender on this machine alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sender {
+    /// On this machine.
+    SameMachine,
+    /// On another one, or it is not known where.
+    Elsewhere,
+}
+
+impl Sender {
+    /// The sender at the other end of a connection, which is `near` if both ends have one address.
+    pub fn at(is_near: bool) -> Sender {
+        if is_near { Sender::SameMachine } else { Sender::Elsewhere }
+    }
+}
 
 /// What to send.
 pub fn updates(updates: Vec<Update>) -> Vec<pb::MembershipUpdate> {
@@ -31,15 +48,14 @@ pub fn updates(updates: Vec<Update>) -> Vec<pb::MembershipUpdate> {
 }
 
 /// What a peer sent.
-pub fn read_updates(updates: Vec<pb::MembershipUpdate>) -> Result<Vec<Update>, String> {
-    let (count, allowed) = (updates.len(), limits::MEMBERS_MAX);
-    if count > allowed {
-        return Err(format!("{count} membership updates in one message, at most {allowed}"));
+pub fn read_updates(updates: Vec<pb::MembershipUpdate>) -> Result<Vec<Update>, BadMessage> {
+    if updates.len() > limits::MEMBERS_MAX {
+        return Err(BadMessage::UpdateCount(updates.len()));
     }
     updates.into_iter().filter_map(|update| read_update(update).transpose()).collect()
 }
 
-fn read_update(update: pb::MembershipUpdate) -> Result<Option<Update>, String> {
+fn read_update(update: pb::MembershipUpdate) -> Result<Option<Update>, BadMessage> {
     let node = read_node(&update.node_id)?;
     for address in [&update.rpc_addr, &update.api_addr] {
         check_address(address)?;
@@ -55,7 +71,7 @@ fn read_update(update: pb::MembershipUpdate) -> Result<Option<Update>, String> {
 }
 
 /// Who answered a ping, and what it knows.
-pub fn read_ack(answer: pb::PingResponse) -> Result<Ack, String> {
+pub fn read_ack(answer: pb::PingResponse) -> Result<Ack, BadMessage> {
     check_address(&answer.rpc_addr)?;
     check_address(&answer.api_addr)?;
     Ok(Ack {
@@ -65,34 +81,47 @@ pub fn read_ack(answer: pb::PingResponse) -> Result<Ack, String> {
     })
 }
 
+/// The member that a peer wants probed, and where.
+pub fn read_target(
+    request: &edge::ProbeForRequest,
+    sender: Sender,
+) -> Result<(NodeId, String), BadMessage> {
+    let node = read_node(&request.target_id)?;
+    let address = &request.target_rpc_addr;
+    check_address(address)?;
+    if !is_dialable(address, sender) {
+        return Err(BadMessage::NotDialable(address.clone()));
+    }
+    Ok((node, address.clone()))
+}
+
 /// Whether an address may be one; empty is none.
-pub fn check_address(address: &str) -> Result<(), String> {
+pub fn check_address(address: &str) -> Result<(), BadMessage> {
     if address.is_empty() || is_address(address) {
         return Ok(());
     }
-    Err(format!("an address takes host:port, not {:?}", foreign::shown(address)))
+    Err(BadMessage::Address(foreign::shown(address)))
 }
 
 /// Empties the addresses that lead to no node from here: how many they are, and one of them.
-/// `is_near`: their sender is on this machine.
-pub fn screen(updates: &mut [Update], is_near: bool) -> Option<(u64, String)> {
+pub fn screen(updates: &mut [Update], sender: Sender) -> Option<(u64, String)> {
     let addresses = updates.iter_mut().flat_map(|it| [&mut it.rpc_addr, &mut it.api_addr]);
-    screen_all(addresses, is_near)
+    screen_all(addresses, sender)
 }
 
 /// As [`screen`], of all that an answer to a ping says.
-pub fn screen_ack(ack: &mut Ack, is_near: bool) -> Option<(u64, String)> {
+pub fn screen_ack(ack: &mut Ack, sender: Sender) -> Option<(u64, String)> {
     let own = [&mut ack.addresses.0, &mut ack.addresses.1].into_iter();
     let others = ack.updates.iter_mut().flat_map(|it| [&mut it.rpc_addr, &mut it.api_addr]);
-    screen_all(own.chain(others), is_near)
+    screen_all(own.chain(others), sender)
 }
 
 fn screen_all<'a>(
     addresses: impl Iterator<Item = &'a mut String>,
-    is_near: bool,
+    sender: Sender,
 ) -> Option<(u64, String)> {
     let mut refused = None;
-    for address in addresses.filter(|it| !it.is_empty() && !is_dialable(it, is_near)) {
+    for address in addresses.filter(|it| !it.is_empty() && !is_dialable(it, sender)) {
         let address = std::mem::take(address);
         refused = refused.map_or(Some((1, address)), |(count, first)| Some((count + 1, first)));
     }
@@ -100,14 +129,15 @@ fn screen_all<'a>(
 }
 
 /// Whether an address leads from this machine to one node: it has a port, and is not one that
-/// stands for all of them, for many, or on each machine for itself (`is_near`: for this one).
-pub fn is_dialable(address: &str, is_near: bool) -> bool {
+/// means all of them, many, or each machine itself. The last is this one if the sender is on it.
+pub fn is_dialable(address: &str, sender: Sender) -> bool {
     let Some((host, port)) = address.rsplit_once(':') else { return false };
     if port.parse() == Ok(0_u16) {
         return false;
     }
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let ip = bare.split('%').next().unwrap_or_default().parse::<IpAddr>();
+    let is_near = sender == Sender::SameMachine;
     match ip.map(|ip| ip.to_canonical()) {
         Ok(IpAddr::V4(ip)) if ip.is_broadcast() => false,
         Ok(ip) if ip.is_unspecified() || ip.is_multicast() => false,
@@ -147,9 +177,9 @@ fn is_address(address: &str) -> bool {
 }
 
 /// A member's id.
-pub fn read_node(bytes: &[u8]) -> Result<NodeId, String> {
+pub fn read_node(bytes: &[u8]) -> Result<NodeId, BadMessage> {
     let node = NodeId::from_slice(bytes).filter(|node| *node != NodeId::NONE);
-    node.ok_or_else(|| format!("node_id has {} bytes, it takes 16 that are not all 0", bytes.len()))
+    node.ok_or(BadMessage::NodeId { bytes: bytes.len() })
 }
 
 #[cfg(test)]
@@ -181,7 +211,7 @@ mod tests {
         let check = |change: fn(&mut pb::MembershipUpdate), why: &str| {
             let mut message = updates(vec![update(1)]);
             change(&mut message[0]);
-            let refused = read_updates(message).expect_err(why);
+            let refused = read_updates(message).expect_err(why).to_string();
             assert!(refused.contains(why), "{refused}");
         };
         check(|it| it.node_id = Bytes::from_static(b"short"), "has 5 bytes, it takes 16");
@@ -195,7 +225,7 @@ mod tests {
             assert_eq!(check_address(address), Ok(()), "{address:?}");
         }
         let many = vec![updates(vec![update(1)]).remove(0); limits::MEMBERS_MAX + 1];
-        assert!(read_updates(many).expect_err("too many").contains("at most 2048"));
+        assert!(read_updates(many).expect_err("too many").to_string().contains("at most 2048"));
     }
 
     #[test]
@@ -223,19 +253,19 @@ mod tests {
             ("LocalHost.:18182", false, true),
             ("a.localhost:18182", false, true),
         ] {
-            assert_eq!(is_dialable(address, false), is_good, "{address}");
-            assert_eq!(is_dialable(address, true), is_good_near, "{address} near");
+            assert_eq!(is_dialable(address, Sender::Elsewhere), is_good, "{address}");
+            assert_eq!(is_dialable(address, Sender::SameMachine), is_good_near, "{address} near");
         }
         let named = Update { rpc_addr: "0.0.0.0:1".into(), ..update(1) };
         let mut both = [named.clone(), update(2)];
-        let count = screen(&mut both, false);
+        let count = screen(&mut both, Sender::Elsewhere);
         // The API of both is on loopback.
         assert_eq!(count, Some((3, "0.0.0.0:1".to_owned())));
         assert_eq!([&*both[0].rpc_addr, &*both[1].rpc_addr], ["", "node2:18182"]);
-        assert_eq!(screen(&mut both, false), None);
+        assert_eq!(screen(&mut both, Sender::Elsewhere), None);
         let addresses = ("localhost:1".to_owned(), "[::1]:2".to_owned());
         let mut ack = Ack { node: named.node, addresses, updates: vec![named] };
-        assert_eq!(screen_ack(&mut ack, true), Some((1, "0.0.0.0:1".to_owned())));
-        assert_eq!(screen_ack(&mut ack, false).map(|(count, _)| count), Some(3));
+        assert_eq!(screen_ack(&mut ack, Sender::SameMachine), Some((1, "0.0.0.0:1".to_owned())));
+        assert_eq!(screen_ack(&mut ack, Sender::Elsewhere).map(|(count, _)| count), Some(3));
     }
 }

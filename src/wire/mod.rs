@@ -5,7 +5,7 @@
 //!
 //! Never: touches a socket or a clock.
 
-pub mod edge;
+pub mod bad_message;
 pub mod foreign;
 pub mod frame;
 pub mod grpc;
@@ -17,4 +17,5 @@ pub mod metrics;
 pub mod pb;
 pub mod reflection;
 pub mod rejection;
+pub mod sketches;
 pub mod status;

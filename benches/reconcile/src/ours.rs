@@ -16,7 +16,7 @@ use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::sketch::ShortId;
 use stemedb_edge::store::Store;
 use stemedb_edge::sync::{Output, PeerHistory, Reply, Request, Session, Strategy, answer_sketch};
-use stemedb_edge::wire::edge as words;
+use stemedb_edge::wire::sketches;
 use stemedb_edge::wire::frame::PREFIX_BYTES;
 use stemedb_edge::wire::pb::sync as pb;
 
@@ -147,8 +147,8 @@ impl Pair {
                 Request::Sketch(request) => {
                     in_parts |= request.part.is_some();
                     let reply = answer_sketch(&two.store, &request);
-                    let asked = words::sketch_request(request).encode_to_vec();
-                    let told = words::sketch_response(&reply, true).encode_to_vec();
+                    let asked = sketches::sketch_request(request).encode_to_vec();
+                    let told = sketches::sketch_response(&reply).encode_to_vec();
                     cost.bytes += (asked.len() + told.len() + 2 * PREFIX_BYTES) as u64;
                     cost.rounds += 1;
                     Reply::Sketch(reply)

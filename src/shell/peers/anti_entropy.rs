@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::base::{NodeId, limits};
 use crate::cluster::Target;
 use crate::shell::driver::{Driver, Errand};
-use crate::shell::peers::client::{self, SYNC};
+use crate::shell::peers::client;
 use crate::shell::peers::peer::Peer;
 use crate::shell::peers::pool::Pool;
 use crate::shell::runtime::log_limit;
@@ -25,6 +25,7 @@ use crate::shell::runtime::rate_limit::RateLimiter;
 use crate::shell::runtime::reactor::yield_now;
 use crate::shell::runtime::tasks::Tasks;
 use crate::sync::{PeerHistory, Reply, Report, WireBytes};
+use crate::wire::grpc::SYNC_SERVICE;
 use crate::wire::metrics::Cycles;
 use crate::wire::pb::sync as pb;
 
@@ -206,7 +207,8 @@ async fn greet(driver: &Driver, peer: &Rc<Peer>) -> (Result<NodeId, String>, Wir
     let node_id = Bytes::copy_from_slice(&driver.read(|replica, _| replica.node()).0);
     let request = pb::PingRequest { node_id, updates: Vec::new() };
     let mut bytes = WireBytes::default();
-    let answer = client::call::<pb::PingResponse>(peer, SYNC, "Ping", &request, &mut bytes).await;
+    let answer =
+        client::call::<pb::PingResponse>(peer, SYNC_SERVICE, "Ping", &request, &mut bytes).await;
     let node_id = answer.and_then(|answer| {
         NodeId::from_slice(&answer.node_id)
             .ok_or_else(|| format!("the peer's node_id has {} bytes, not 16", answer.node_id.len()))

@@ -22,16 +22,15 @@ use crate::shell::runtime::log_limit;
 use crate::sketch::{Part, ShortId};
 use crate::swim::{Ack, Update};
 use crate::sync::{Cursor, Records, Reply, Request, RowRange, SketchRequest, Span, WireBytes};
+use crate::wire::bad_message::BadMessage;
 use crate::wire::foreign;
 use crate::wire::frame::PREFIX_BYTES;
+use crate::wire::grpc::{EDGE_SERVICE, SYNC_SERVICE};
+use crate::wire::membership::Sender;
 use crate::wire::pb::edge;
 use crate::wire::pb::sync as pb;
 use crate::wire::status::{Code, Status};
-use crate::wire::{edge as words, membership};
-
-/// The standard service.
-pub(crate) const SYNC: &str = "stemedb.sync.v1.SyncService";
-const EDGE: &str = words::SERVICE;
+use crate::wire::{membership, sketches};
 
 /// Asks whoever is at the peer's address who it is, with news.
 pub(crate) async fn ping(
@@ -43,9 +42,13 @@ pub(crate) async fn ping(
     let node = driver.read(|replica, _| replica.node());
     let node_id = Bytes::copy_from_slice(&node.0);
     let request = pb::PingRequest { node_id, updates: membership::updates(updates) };
-    let answer: pb::PingResponse = unary(peer, SYNC, "Ping", &request, timeout).await?;
-    let mut ack = membership::read_ack(answer).map_err(|why| Status::new(Code::Internal, why))?;
-    note_refused(driver, peer.address(), membership::screen_ack(&mut ack, peer.is_near()));
+    let answer: pb::PingResponse = unary(peer, SYNC_SERVICE, "Ping", &request, timeout).await?;
+    let mut ack = membership::read_ack(answer).map_err(bad_answer)?;
+    note_refused(
+        driver,
+        peer.address(),
+        membership::screen_ack(&mut ack, Sender::at(peer.is_near())),
+    );
     Ok(ack)
 }
 
@@ -64,11 +67,20 @@ pub(crate) async fn probe_for(
         target_rpc_addr: target.1.clone(),
         updates: membership::updates(updates),
     };
-    let answer: edge::ProbeForResponse = unary(peer, EDGE, "ProbeFor", &request, timeout).await?;
+    let answer: edge::ProbeForResponse =
+        unary(peer, EDGE_SERVICE, "ProbeFor", &request, timeout).await?;
     let news = membership::read_updates(answer.updates);
-    let mut news = news.map_err(|why| Status::new(Code::Internal, why))?;
-    note_refused(driver, peer.address(), membership::screen(&mut news, peer.is_near()));
+    let mut news = news.map_err(bad_answer)?;
+    note_refused(driver, peer.address(), membership::screen(&mut news, Sender::at(peer.is_near())));
     Ok((answer.acked, news))
+}
+
+fn bad_answer(why: BadMessage) -> Status {
+    Status::new(Code::Internal, why.to_string())
+}
+
+fn text(why: BadMessage) -> String {
+    why.to_string()
 }
 
 /// Pushes one assertion to the peer; false if it did not take it.
@@ -79,7 +91,7 @@ pub(crate) async fn push(
     timeout: Duration,
 ) -> bool {
     let request = gossip_request(driver, sealed);
-    let answer = unary::<pb::GossipResponse>(peer, SYNC, "Gossip", &request, timeout).await;
+    let answer = unary::<pb::GossipResponse>(peer, SYNC_SERVICE, "Gossip", &request, timeout).await;
     match answer {
         Ok(answer) if answer.accepted => true,
         Ok(answer) => {
@@ -155,13 +167,14 @@ async fn roots(
     let merkle_root = Bytes::copy_from_slice(&root.0);
     let request = pb::RootExchangeRequest { merkle_root, assertion_count: count };
     let answer: pb::RootExchangeResponse =
-        call(peer, SYNC, "ExchangeRoots", &request, bytes).await?;
+        call(peer, SYNC_SERVICE, "ExchangeRoots", &request, bytes).await?;
     Ok(Reply::Roots { matched: answer.roots_match, count: answer.assertion_count })
 }
 
 async fn leaves(peer: &Rc<Peer>, bytes: &mut WireBytes) -> Result<Reply, String> {
     let request = pb::GetLeavesRequest { max_leaves: limits::LEAVES_MAX as u64 };
-    let answer: pb::GetLeavesResponse = call(peer, SYNC, "GetLeaves", &request, bytes).await?;
+    let answer: pb::GetLeavesResponse =
+        call(peer, SYNC_SERVICE, "GetLeaves", &request, bytes).await?;
     let leaves = answer.leaves.iter().map(|leaf| {
         let length = leaf.len();
         Digest::from_slice(leaf).ok_or_else(|| format!("the peer gave a leaf of {length} bytes"))
@@ -178,7 +191,8 @@ pub(crate) async fn fetch(
 ) -> Result<Reply, String> {
     let hashes = wanted.iter().map(|digest| Bytes::copy_from_slice(&digest.0)).collect();
     let request = pb::FetchRequest { hashes };
-    let answer: pb::FetchResponse = call(peer, SYNC, "FetchAssertions", &request, bytes).await?;
+    let answer: pb::FetchResponse =
+        call(peer, SYNC_SERVICE, "FetchAssertions", &request, bytes).await?;
     let bodies = answer.assertions.into_iter();
     // What is claimed in other than 32 bytes, no bytes hash to.
     let claimed = |hash: &[u8]| Some(Digest::from_slice(hash).unwrap_or(Digest::ZERO));
@@ -193,8 +207,9 @@ async fn fetch_short(
     wanted: &[ShortId],
     bytes: &mut WireBytes,
 ) -> Result<Reply, String> {
-    let request = edge::FetchShortRequest { ids: words::short_ids(wanted) };
-    let answer: edge::FetchShortResponse = call(peer, EDGE, "FetchShort", &request, bytes).await?;
+    let request = edge::FetchShortRequest { ids: sketches::short_ids(wanted) };
+    let answer: edge::FetchShortResponse =
+        call(peer, EDGE_SERVICE, "FetchShort", &request, bytes).await?;
     // The hash need not travel: it is that of the bytes.
     let (good, bad) = open_all(driver, unnamed(answer.assertions), bytes).await;
     Ok(Reply::Fetched { good, bad })
@@ -208,12 +223,12 @@ async fn records(
     bytes: &mut WireBytes,
 ) -> Result<Reply, String> {
     let request = edge::RecordsRequest { from: from.row, numbering: from.numbering, until };
-    let answer: edge::RecordsResponse = match try_call(peer, EDGE, "Records", &request, bytes).await
-    {
-        Ok(answer) => answer,
-        Err(status) if status.code == Code::Unimplemented => return Ok(Reply::Unsupported),
-        Err(status) => return Err(status.to_string()),
-    };
+    let answer: edge::RecordsResponse =
+        match try_call(peer, EDGE_SERVICE, "Records", &request, bytes).await {
+            Ok(answer) => answer,
+            Err(status) if status.code == Code::Unimplemented => return Ok(Reply::Unsupported),
+            Err(status) => return Err(status.to_string()),
+        };
     let from = Cursor { numbering: answer.numbering, row: answer.from };
     let span = Span { from, next: answer.next, rows: answer.rows };
     driver.records_came(call, span);
@@ -237,8 +252,8 @@ async fn sketch(
     request: SketchRequest,
     bytes: &mut WireBytes,
 ) -> Result<Reply, String> {
-    match try_call(peer, EDGE, "Sketch", &words::sketch_request(request), bytes).await {
-        Ok(answer) => words::read_sketch_response(&answer).map(Reply::Sketch),
+    match try_call(peer, EDGE_SERVICE, "Sketch", &sketches::sketch_request(request), bytes).await {
+        Ok(answer) => sketches::read_sketch_response(&answer).map(Reply::Sketch).map_err(text),
         Err(status) if status.code == Code::Unimplemented => Ok(Reply::Unsupported),
         Err(status) => Err(status.to_string()),
     }
@@ -246,8 +261,8 @@ async fn sketch(
 
 async fn digests(peer: &Rc<Peer>, bytes: &mut WireBytes) -> Result<Reply, String> {
     let request = edge::DigestsRequest {};
-    match try_call::<edge::DigestsResponse>(peer, EDGE, "Digests", &request, bytes).await {
-        Ok(answer) => words::read_digests(&answer.digests).map(Reply::Digests),
+    match try_call::<edge::DigestsResponse>(peer, EDGE_SERVICE, "Digests", &request, bytes).await {
+        Ok(answer) => sketches::read_digests(&answer.digests).map(Reply::Digests).map_err(text),
         Err(status) if status.code == Code::Unimplemented => Ok(Reply::Unsupported),
         Err(status) => Err(status.to_string()),
     }
@@ -255,8 +270,9 @@ async fn digests(peer: &Rc<Peer>, bytes: &mut WireBytes) -> Result<Reply, String
 
 async fn leaves_of(peer: &Rc<Peer>, part: Part, bytes: &mut WireBytes) -> Result<Reply, String> {
     let request = edge::LeavesOfRequest { part_bits: part.bits, part: part.number };
-    let answer: edge::LeavesOfResponse = call(peer, EDGE, "LeavesOf", &request, bytes).await?;
-    let leaves = words::read_leaves(&answer.leaves)?;
+    let answer: edge::LeavesOfResponse =
+        call(peer, EDGE_SERVICE, "LeavesOf", &request, bytes).await?;
+    let leaves = sketches::read_leaves(&answer.leaves).map_err(text)?;
     Ok(Reply::Leaves { leaves, truncated: false })
 }
 
@@ -275,7 +291,7 @@ async fn give(
         hlc_node_id: Bytes::copy_from_slice(&stamp.node.0),
     };
     bytes.body += given.iter().map(|sealed| sealed.bytes().len() as u64).sum::<u64>();
-    let answer: edge::GiveResponse = call(peer, EDGE, "Give", &request, bytes).await?;
+    let answer: edge::GiveResponse = call(peer, EDGE_SERVICE, "Give", &request, bytes).await?;
     Ok(Reply::Given { taken: answer.taken, refusal: foreign::shown(&answer.error) })
 }
 
@@ -288,7 +304,7 @@ pub(crate) async fn gossip(
 ) -> Result<Reply, String> {
     let request = gossip_request(driver, sealed);
     bytes.body += sealed.bytes().len() as u64;
-    let answer: pb::GossipResponse = call(peer, SYNC, "Gossip", &request, bytes).await?;
+    let answer: pb::GossipResponse = call(peer, SYNC_SERVICE, "Gossip", &request, bytes).await?;
     let refusal = match (answer.accepted, answer.error) {
         (true, _) => String::new(),
         (false, error) if error.is_empty() => "no reason given".into(),

@@ -18,9 +18,10 @@ use crate::shell::services::sync::{
     LEAF_BYTES, decode, encode, invalid, large, observe_clock, read_stamp,
 };
 use crate::sync::{Cursor, RowRange};
-use crate::wire::edge as words;
-use crate::wire::membership::{read_updates, screen, updates};
+use crate::wire::grpc::EDGE_SERVICE;
+use crate::wire::membership::{Sender, read_target, read_updates, screen, updates};
 use crate::wire::pb::edge as pb;
+use crate::wire::sketches;
 use crate::wire::status::Status;
 
 /// Tag and length in front of one assertion.
@@ -48,7 +49,7 @@ impl EdgeService {
 
 impl Service for EdgeService {
     fn name(&self) -> &'static str {
-        words::SERVICE
+        EDGE_SERVICE
     }
 
     fn methods(&self) -> &'static [&'static str] {
@@ -76,9 +77,10 @@ fn now_if_wrong(answer: Result<Answer, Status>) -> Answer {
 impl EdgeService {
     fn probe_for(&self, call: &Call) -> Answer {
         let read = decode::<pb::ProbeForRequest>(call).and_then(|request| {
-            let target = words::read_target(&request, call.is_near()).map_err(invalid)?;
+            let sender = Sender::at(call.is_near());
+            let target = read_target(&request, sender).map_err(invalid)?;
             let mut news = read_updates(request.updates).map_err(invalid)?;
-            note_refused(&self.driver, &call.caller(), screen(&mut news, call.is_near()));
+            note_refused(&self.driver, &call.caller(), screen(&mut news, sender));
             Ok((target, news))
         });
         let (target, news) = match read {
@@ -98,7 +100,7 @@ impl EdgeService {
 
     fn sketch(&self, call: &Call) -> Answer {
         let read = decode::<pb::SketchRequest>(call)
-            .and_then(|request| words::read_sketch_request(request).map_err(invalid));
+            .and_then(|request| sketches::read_sketch_request(request).map_err(invalid));
         let request = match read {
             Ok(read) => read,
             Err(status) => return Answer::Now(Err(status)),
@@ -106,23 +108,23 @@ impl EdgeService {
         let driver = self.driver.clone();
         large(limits::SKETCH_ANSWER_BYTES_MAX, move |_| async move {
             let reply = driver.answer_sketch(request).await;
-            Ok(encode(&words::sketch_response(&reply)))
+            Ok(encode(&sketches::sketch_response(&reply)))
         })
     }
 
     fn digests(&self) -> Answer {
         let driver = self.driver.clone();
         large(limits::BUCKETS * DIGEST_BYTES, move |_| async move {
-            let digests = words::short_ids(&driver.digests().await);
+            let digests = sketches::short_ids(&driver.digests().await);
             Ok(encode(&pb::DigestsResponse { digests }))
         })
     }
 
     fn leaves_of(&self, call: &Call) -> Result<Answer, Status> {
-        let part = words::read_leaves_of(&decode(call)?).map_err(invalid)?;
+        let part = sketches::read_leaves_of(&decode(call)?).map_err(invalid)?;
         let reads = self.reads.clone();
         Ok(large(limits::LEAVES_MAX * LEAF_BYTES, move |_| async move {
-            let leaves = words::leaves(&reads.leaves_of(part).await);
+            let leaves = sketches::leaves(&reads.leaves_of(part).await);
             Ok(encode(&pb::LeavesOfResponse { leaves }))
         }))
     }
@@ -149,7 +151,7 @@ impl EdgeService {
 
     fn fetch_short(&self, call: &Call) -> Result<Answer, Status> {
         let request: pb::FetchShortRequest = decode(call)?;
-        let ids = words::read_short_ids(&request.ids).map_err(invalid)?;
+        let ids = sketches::read_short_ids(&request.ids).map_err(invalid)?;
         let reads = self.reads.clone();
         Ok(large(limits::GRPC_MESSAGE_BYTES_MAX, move |room| async move {
             let found = reads.find_all(ids, room, ENTRY_FRAME_BYTES).await;

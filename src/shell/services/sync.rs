@@ -20,7 +20,8 @@ use crate::shell::grpc::{Answer, Call, Service};
 use crate::shell::peers::addresses::note_refused;
 use crate::shell::peers::key_holders::KeyHolders;
 use crate::store::Root;
-use crate::wire::membership;
+use crate::wire::grpc::SYNC_SERVICE;
+use crate::wire::membership::{self, Sender};
 use crate::wire::pb::sync as pb;
 use crate::wire::status::{Code, Status};
 
@@ -41,7 +42,7 @@ impl SyncService {
 
 impl Service for SyncService {
     fn name(&self) -> &'static str {
-        "stemedb.sync.v1.SyncService"
+        SYNC_SERVICE
     }
 
     fn methods(&self) -> &'static [&'static str] {
@@ -70,7 +71,7 @@ impl SyncService {
             )));
         }
         let mut news = membership::read_updates(request.updates).map_err(invalid)?;
-        if let refused @ Some(_) = membership::screen(&mut news, call.is_near()) {
+        if let refused @ Some(_) = membership::screen(&mut news, Sender::at(call.is_near())) {
             note_refused(&self.driver, &call.caller(), refused);
         }
         let introduction = news.first().filter(|first| first.node.0[..] == request.node_id[..]);
@@ -232,8 +233,8 @@ pub(crate) fn encode(message: &impl Message) -> Bytes {
     Bytes::from(message.encode_to_vec())
 }
 
-pub(crate) fn invalid(reason: String) -> Status {
-    Status::new(Code::InvalidArgument, reason)
+pub(crate) fn invalid(reason: impl ToString) -> Status {
+    Status::new(Code::InvalidArgument, reason.to_string())
 }
 
 fn gossip_answer(outcome: Result<(), String>) -> Bytes {

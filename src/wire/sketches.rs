@@ -1,34 +1,17 @@
-//! The messages of `stemedb.edge.v1` and the values of `sync` and `sketch`.
+//! Sketches on the wire: cells, parts of the set, short ids, leaves and digests of buckets.
 //!
 //! In: messages of a peer, or values to send. Out: the other form. Never: trusts a length.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::membership;
+use super::bad_message::BadMessage;
 use super::pb::edge as pb;
-use crate::base::{Digest, NodeId, limits};
+use crate::base::{Digest, limits};
 use crate::sketch::{Cell, LowCounts, NARROW_FROM, Part, ShortId};
 use crate::sync::{Cursor, SketchReply, SketchRequest};
 
-/// The full name of the service.
-pub const SERVICE: &str = "stemedb.edge.v1.EdgeService";
-
 const CELL_BYTES: usize = 12;
 const ID_BYTES: usize = size_of::<ShortId>();
-
-/// Whom a peer wants probed, and where. `is_near`: the peer is on this machine.
-pub fn read_target(
-    request: &pb::ProbeForRequest,
-    is_near: bool,
-) -> Result<(NodeId, String), String> {
-    let node = membership::read_node(&request.target_id)?;
-    membership::check_address(&request.target_rpc_addr)?;
-    if !membership::is_dialable(&request.target_rpc_addr, is_near) {
-        let address = &request.target_rpc_addr;
-        return Err(format!("{address:?} does not lead to another machine from here"));
-    }
-    Ok((node, request.target_rpc_addr.clone()))
-}
 
 /// What to ask a peer.
 pub fn sketch_request(request: SketchRequest) -> pb::SketchRequest {
@@ -46,12 +29,12 @@ pub fn sketch_request(request: SketchRequest) -> pb::SketchRequest {
 }
 
 /// What a peer asks.
-pub fn read_sketch_request(request: pb::SketchRequest) -> Result<SketchRequest, String> {
+pub fn read_sketch_request(request: pb::SketchRequest) -> Result<SketchRequest, BadMessage> {
     let part = read_part(request.part_bits, request.part)?;
     let low = request.low_counts;
-    let (count, allowed) = (2 * low.len(), limits::SKETCH_LOW_COUNTS_MAX);
-    if count > allowed {
-        return Err(format!("{count} counts in one request, at most {allowed}"));
+    let count = 2 * low.len();
+    if count > limits::SKETCH_LOW_COUNTS_MAX {
+        return Err(BadMessage::LowCounts(count));
     }
     Ok(SketchRequest {
         from: request.from as usize,
@@ -79,14 +62,10 @@ pub fn sketch_response(reply: &SketchReply) -> pb::SketchResponse {
 }
 
 /// What a peer answered.
-pub fn read_sketch_response(response: &pb::SketchResponse) -> Result<SketchReply, String> {
+pub fn read_sketch_response(response: &pb::SketchResponse) -> Result<SketchReply, BadMessage> {
     let from = response.from as usize;
-    let Some(cells) = read_cells(from, &response.cells) else {
-        let length = response.cells.len();
-        return Err(format!(
-            "the peer's cells have {length} bytes, each takes {CELL_BYTES} or one less"
-        ));
-    };
+    let cells = read_cells(from, &response.cells);
+    let cells = cells.ok_or(BadMessage::Cells { bytes: response.cells.len() })?;
     Ok(SketchReply {
         from,
         cells,
@@ -133,19 +112,18 @@ fn write_part(part: Option<Part>) -> (u32, u32) {
     part.map_or((0, 0), |part| (part.bits, part.number))
 }
 
-fn read_part(bits: u32, number: u32) -> Result<Option<Part>, String> {
-    let most = limits::PART_BITS_MAX;
+fn read_part(bits: u32, number: u32) -> Result<Option<Part>, BadMessage> {
     match bits {
         0 => Ok(None),
-        _ if bits > most => Err(format!("a part of {bits} bits, at most {most}")),
-        _ if number >> bits > 0 => Err(format!("part {number} has more than {bits} bits")),
+        _ if bits > limits::PART_BITS_MAX => Err(BadMessage::PartBits(bits)),
+        _ if number >> bits > 0 => Err(BadMessage::PartNumber { number, bits }),
         _ => Ok(Some(Part { bits, number })),
     }
 }
 
 /// Which leaves a peer wants.
-pub fn read_leaves_of(request: &pb::LeavesOfRequest) -> Result<Part, String> {
-    read_part(request.part_bits, request.part)?.ok_or_else(|| "no part is named".into())
+pub fn read_leaves_of(request: &pb::LeavesOfRequest) -> Result<Part, BadMessage> {
+    read_part(request.part_bits, request.part)?.ok_or(BadMessage::PartMissing)
 }
 
 /// Hashes, one after the other.
@@ -154,20 +132,19 @@ pub fn leaves(hashes: &[Digest]) -> Bytes {
 }
 
 /// The hashes in a peer's answer.
-pub fn read_leaves(bytes: &[u8]) -> Result<Vec<Digest>, String> {
+pub fn read_leaves(bytes: &[u8]) -> Result<Vec<Digest>, BadMessage> {
     let (leaves, rest) = bytes.as_chunks::<32>();
-    let allowed = limits::LEAVES_MAX;
-    if !rest.is_empty() || leaves.len() > allowed {
-        return Err(format!("leaves of {} bytes, at most {allowed} of 32 each", bytes.len()));
+    if !rest.is_empty() || leaves.len() > limits::LEAVES_MAX {
+        return Err(BadMessage::Leaves { bytes: bytes.len() });
     }
     Ok(leaves.iter().copied().map(Digest).collect())
 }
 
 /// The digests in a peer's answer.
-pub fn read_digests(bytes: &[u8]) -> Result<Vec<ShortId>, String> {
+pub fn read_digests(bytes: &[u8]) -> Result<Vec<ShortId>, BadMessage> {
     let (digests, rest) = bytes.as_chunks::<ID_BYTES>();
     if !rest.is_empty() || digests.len() != limits::BUCKETS {
-        return Err(format!("digests of {} bytes, not 8 for each bucket", bytes.len()));
+        return Err(BadMessage::Digests { bytes: bytes.len() });
     }
     Ok(digests.iter().map(|digest| ShortId::from_be_bytes(*digest)).collect())
 }
@@ -178,14 +155,13 @@ pub fn short_ids(ids: &[ShortId]) -> Bytes {
 }
 
 /// The short ids in a peer's request.
-pub fn read_short_ids(bytes: &[u8]) -> Result<Vec<ShortId>, String> {
+pub fn read_short_ids(bytes: &[u8]) -> Result<Vec<ShortId>, BadMessage> {
     let (ids, rest) = bytes.as_chunks::<ID_BYTES>();
-    let allowed = limits::FETCH_SHORT_MAX;
     if !rest.is_empty() {
-        return Err(format!("ids has {} bytes, each id takes {ID_BYTES}", bytes.len()));
+        return Err(BadMessage::ShortIdBytes { bytes: bytes.len() });
     }
-    if ids.len() > allowed {
-        return Err(format!("{} ids in one request, at most {allowed}", ids.len()));
+    if ids.len() > limits::FETCH_SHORT_MAX {
+        return Err(BadMessage::ShortIdCount(ids.len()));
     }
     Ok(ids.iter().map(|id| ShortId::from_be_bytes(*id)).collect())
 }
@@ -219,7 +195,12 @@ mod tests {
     fn lengths_are_not_trusted() {
         let low_counts = Bytes::from(vec![0; limits::SKETCH_LOW_COUNTS_MAX / 2 + 1]);
         let request = pb::SketchRequest { low_counts, ..Default::default() };
-        assert!(read_sketch_request(request).expect_err("too many").contains("at most 16384"));
+        assert!(
+            read_sketch_request(request)
+                .expect_err("too many")
+                .to_string()
+                .contains("at most 16384")
+        );
         for (part_bits, part) in [(19, 0), (3, 8)] {
             let request = pb::SketchRequest { part_bits, part, ..Default::default() };
             assert!(read_sketch_request(request).is_err());
