@@ -8,20 +8,26 @@ use std::fmt;
 /// Longest secret, in bytes: one header holds it.
 const BYTES_MAX: usize = 256;
 
+/// Text that no header can carry, and so no secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnfitSecret;
+
+impl fmt::Display for UnfitSecret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("takes 1 to 256 visible ASCII characters without spaces")
+    }
+}
+
 /// A secret that the node has to say itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
     /// Takes 1 to 256 visible ASCII characters, which is what a header may carry.
-    pub fn new(text: &str) -> Result<Secret, &'static str> {
+    pub fn new(text: &str) -> Result<Secret, UnfitSecret> {
         let is_good = (1..=BYTES_MAX).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if is_good {
-            Ok(Secret(text.to_owned()))
-        } else {
-            Err("takes 1 to 256 visible ASCII characters without spaces")
-        }
+        if is_good { Ok(Secret(text.to_owned())) } else { Err(UnfitSecret) }
     }
 
     /// The secret itself, for the one header it goes into.

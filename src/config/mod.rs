@@ -8,10 +8,12 @@
 mod help;
 mod settings;
 mod table;
+mod takes;
 mod values;
 mod words;
 
 pub use settings::{SecretSource, Settings, log_level};
+pub use takes::Takes;
 pub use values::Endpoint;
 pub use words::Usage;
 
@@ -23,7 +25,7 @@ use lexopt::{Arg, Parser};
 use crate::base::{ClusterId, limits};
 use help::Topic;
 use table::{Origin, PREFIX, RawSettings, SETTINGS};
-use words::{take, unexpected, wrong};
+use words::{Words, take, unexpected, wrong};
 
 /// What the program was asked to do.
 #[derive(Clone, PartialEq, Debug)]
@@ -149,15 +151,26 @@ pub fn parse(
         Some("keygen") => {
             let takes = "keygen takes the file to make: stemedb-edge keygen FILE";
             let words = take(&mut parser, Topic::Keygen, takes)?;
-            Ok(words.map_or_else(Command::Print, |[file]| Command::Keygen { file: file.into() }))
+            Ok(command_of(words, |[file]| Command::Keygen { file: file.into() }))
         }
         Some("check") => {
             let takes = "check takes a data directory: stemedb-edge check DIR";
             let words = take(&mut parser, Topic::Check, takes)?;
-            Ok(words.map_or_else(Command::Print, |[dir]| Command::Check { dir: dir.into() }))
+            Ok(command_of(words, |[dir]| Command::Check { dir: dir.into() }))
         }
         Some("help") => Ok(Command::Print(help::text(Topic::Node))),
         _ => parse_serve(&mut parser, environment),
+    }
+}
+
+/// The command that `make` makes of the words, or the print of the help.
+fn command_of<const COUNT: usize>(
+    words: Words<COUNT>,
+    make: impl FnOnce([OsString; COUNT]) -> Command,
+) -> Command {
+    match words {
+        Words::Given(words) => make(words),
+        Words::Help(text) => Command::Print(text),
     }
 }
 
@@ -180,7 +193,11 @@ fn parse_serve(
                 let Some(index) = SETTINGS.iter().position(|setting| setting.flag() == flag) else {
                     return Err(unknown_flag(flag));
                 };
-                let value = flag_value(parser, SETTINGS[index].is_switch())?;
+                let value = if SETTINGS[index].is_switch() {
+                    switch_value(parser)
+                } else {
+                    parser.value()?
+                };
                 raw.put(index, value, Origin::Flag);
             }
             Arg::Short(letter) => return Err(unknown_short(letter)),
@@ -194,16 +211,13 @@ fn parse_serve(
 }
 
 /// A switch alone means true; the word after it is its value only if it says yes or no.
-fn flag_value(parser: &mut Parser, is_switch: bool) -> Result<OsString, Usage> {
-    if !is_switch {
-        return Ok(parser.value()?);
-    }
+fn switch_value(parser: &mut Parser) -> OsString {
     if let Some(value) = parser.optional_value() {
-        return Ok(value);
+        return value;
     }
     let says = |word: &OsStr| word.to_str().and_then(values::is_true).is_some();
     let next = parser.try_raw_args().and_then(|mut raw| raw.next_if(says));
-    Ok(next.unwrap_or_else(|| "true".into()))
+    next.unwrap_or_else(|| "true".into())
 }
 
 /// Takes the variables that are settings. Others may bear the prefix for reasons of their own
@@ -320,7 +334,7 @@ fn parse_export(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Resul
 fn parse_backup(parser: &mut Parser) -> Result<Command, Usage> {
     let takes = "backup takes a data directory and where to: stemedb-edge backup DIR TARGET";
     let words = take(parser, Topic::Backup, takes)?;
-    Ok(words.map_or_else(Command::Print, |[dir, target]| Command::Backup {
+    Ok(command_of(words, |[dir, target]| Command::Backup {
         dir: dir.into(),
         target: target.into(),
     }))
@@ -330,13 +344,13 @@ fn parse_adopt(parser: &mut Parser) -> Result<Command, Usage> {
     let takes = "adopt-cluster takes a data directory and a cluster id: \
                  stemedb-edge adopt-cluster DIR ID";
     match take(parser, Topic::AdoptCluster, takes)? {
-        Ok([dir, id]) => {
+        Words::Given([dir, id]) => {
             let id = id.to_string_lossy();
             let cluster = values::cluster_id(&id);
             let cluster = cluster.map_err(|hint| wrong(format!("'{id}': {hint}")))?;
             Ok(Command::AdoptCluster { dir: dir.into(), cluster })
         }
-        Err(text) => Ok(Command::Print(text)),
+        Words::Help(text) => Ok(Command::Print(text)),
     }
 }
 
@@ -385,11 +399,10 @@ fn text_value<T>(
 /// `http://HOST:PORT`, with or without the scheme.
 fn api_address(text: &str) -> values::Parsed<Endpoint> {
     if text.starts_with("https://") {
-        return Err("takes http://, this node speaks no TLS".to_string());
+        return Err(Takes::PlainHttp);
     }
     let bare = text.strip_prefix("http://").unwrap_or(text);
-    values::endpoint(bare.strip_suffix('/').unwrap_or(bare))
-        .map_err(|_| "takes http://HOST:PORT, such as http://127.0.0.1:18180".to_string())
+    values::endpoint(bare.strip_suffix('/').unwrap_or(bare)).map_err(|_| Takes::ApiAddress)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::table::{Name, Origin, RawSettings};
+use super::takes::Takes;
 use super::values::{self, Endpoint, Parsed};
 use crate::base::{ClusterId, NodeId, Secret, capacity, limits};
 use crate::journal::Durability;
@@ -163,7 +164,7 @@ impl Reader<'_> {
             probe_interval: self.value(ProbeInterval, interval),
             anti_entropy_interval: self.value(AntiEntropyInterval, |text| match text {
                 "off" => Ok(None),
-                _ => interval(text).map(Some).map_err(|hint| format!("{hint}, or off")),
+                _ => interval(text).map(Some).map_err(or_off),
             }),
             sync_rate: self.value(SyncRate, |text| rate(text, limits::SYNC_RATE_MIN)),
             scrub_rate: self.value(ScrubRate, |text| rate(text, limits::SCRUB_RATE_MIN)),
@@ -173,7 +174,7 @@ impl Reader<'_> {
             log_format: self.value(LogFormat, |text| match text {
                 "text" => Ok(Format::Text),
                 "json" => Ok(Format::Json),
-                _ => Err("takes text or json".to_string()),
+                _ => Err(Takes::LogFormat),
             }),
             warnings: self.warnings(),
         }
@@ -214,10 +215,10 @@ impl Reader<'_> {
     /// The value, if one is given and can be used.
     fn optional<T>(&mut self, name: Name, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
         let (value, _) = self.given(name)?;
-        match value.to_str().ok_or_else(|| "takes UTF-8".to_string()).and_then(parse) {
+        match value.to_str().ok_or(Takes::Utf8).and_then(parse) {
             Ok(value) => Some(value),
-            Err(hint) => {
-                self.refuse(name, &hint);
+            Err(takes) => {
+                self.refuse(name, &takes.to_string());
                 None
             }
         }
@@ -249,7 +250,7 @@ impl Reader<'_> {
         match enabled {
             None | Some(Some(false)) => None,
             Some(None) => {
-                self.refuse(Name::AuthEnabled, "takes true or false");
+                self.refuse(Name::AuthEnabled, &Takes::Boolean.to_string());
                 None
             }
             Some(Some(true)) => {
@@ -268,7 +269,7 @@ impl Reader<'_> {
         let path = self.raw.value(file).map(|(path, _)| PathBuf::from(path));
         let secret = self.raw.value(text).map(|(value, _)| Secret::new(&value.to_string_lossy()));
         match &secret {
-            Some(Err(hint)) => self.refuse(text, hint),
+            Some(Err(unfit)) => self.refuse(text, &unfit.to_string()),
             Some(Ok(_)) if path.is_some() => {
                 let other = text.setting().variable;
                 self.refuse(file, &format!("{other} is given too: one of them is enough"));
@@ -322,8 +323,8 @@ impl Reader<'_> {
 }
 
 /// The level that a word names.
-pub fn log_level(text: &str) -> Result<LevelFilter, String> {
-    text.parse().map_err(|_| "takes error, warn, info, debug, trace or off".to_string())
+pub fn log_level(text: &str) -> Result<LevelFilter, Takes> {
+    text.parse().map_err(|_| Takes::LogLevel)
 }
 
 fn durability(text: &str) -> Parsed<Durability> {
@@ -331,15 +332,19 @@ fn durability(text: &str) -> Parsed<Durability> {
         "immediate" => Ok(Durability::Immediate),
         "batched" => Ok(Durability::Batched),
         "eventual" => Ok(Durability::Eventual),
-        _ => Err("takes immediate, batched or eventual".to_string()),
+        _ => Err(Takes::Durability),
     }
 }
 
 fn rate(text: &str, min: u64) -> Parsed<Option<u64>> {
     match text {
         "off" => Ok(None),
-        _ => values::bytes(text, min).map(Some).map_err(|hint| format!("{hint}, or off")),
+        _ => values::bytes(text, min).map(Some).map_err(or_off),
     }
+}
+
+fn or_off(takes: Takes) -> Takes {
+    Takes::OrOff(Box::new(takes))
 }
 
 fn interval(text: &str) -> Parsed<Duration> {

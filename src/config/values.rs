@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::takes::Takes;
 use crate::base::{ClusterId, NodeId, limits};
 
 /// A host, by name or address, and a port; a name is not looked up here.
@@ -30,10 +31,10 @@ impl fmt::Display for Endpoint {
 }
 
 /// A value, or what would have been right.
-pub(super) type Parsed<T> = Result<T, String>;
+pub(super) type Parsed<T> = Result<T, Takes>;
 
 pub(super) fn boolean(text: &str) -> Parsed<bool> {
-    is_true(text).ok_or_else(|| "takes true or false".to_string())
+    is_true(text).ok_or(Takes::Boolean)
 }
 
 /// Whether the text says yes or no; `None` if it says neither.
@@ -49,42 +50,40 @@ pub(super) fn count(text: &str, range: RangeInclusive<u32>) -> Parsed<u32> {
     text.parse()
         .ok()
         .filter(|number| range.contains(number))
-        .ok_or_else(|| format!("takes a whole number from {} to {}", range.start(), range.end()))
+        .ok_or(Takes::Count { min: *range.start(), max: *range.end() })
 }
 
 pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Parsed<Duration> {
-    let wrong = || "takes a whole number with its unit, such as 250ms, 1s or 2m".to_string();
     let (number, unit) = split_unit(text);
-    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let number: u64 = number.parse().map_err(|_| Takes::Span)?;
     let milliseconds = match unit {
         "ms" => 1,
         "s" => 1000,
         "m" => 60_000,
         "h" => 3_600_000,
-        _ => return Err(wrong()),
+        _ => return Err(Takes::Span),
     };
     let span = Duration::from_millis(number.saturating_mul(milliseconds));
     if range.contains(&span) {
         return Ok(span);
     }
-    Err(format!("takes {:?} to {:?}", range.start(), range.end()))
+    Err(Takes::SpanBetween(*range.start(), *range.end()))
 }
 
 pub(super) fn bytes(text: &str, min: u64) -> Parsed<u64> {
-    let wrong = || "takes a number of bytes, such as 67108864 or 64M (K, M, G, T)".to_string();
     let (number, unit) = split_unit(text);
-    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let number: u64 = number.parse().map_err(|_| Takes::Bytes)?;
     let shift = match unit.to_ascii_uppercase().as_str() {
         "" | "B" => 0,
         "K" | "KIB" => 10,
         "M" | "MIB" => 20,
         "G" | "GIB" => 30,
         "T" | "TIB" => 40,
-        _ => return Err(wrong()),
+        _ => return Err(Takes::Bytes),
     };
-    let size = number.checked_mul(1 << shift).ok_or_else(wrong)?;
+    let size = number.checked_mul(1 << shift).ok_or(Takes::Bytes)?;
     if size < min {
-        return Err(format!("takes at least {min} bytes"));
+        return Err(Takes::BytesFrom(min));
     }
     Ok(size)
 }
@@ -95,27 +94,20 @@ fn split_unit(text: &str) -> (&str, &str) {
 
 /// An address to listen at; port 0 lets the system choose one.
 pub(super) fn listen_address(text: &str) -> Parsed<SocketAddr> {
-    text.parse().map_err(|_| {
-        "takes an IP address and a port, such as 127.0.0.1:18180, 0.0.0.0:18180 or [::1]:18180"
-            .to_string()
-    })
+    text.parse().map_err(|_| Takes::ListenAddress)
 }
 
 /// An address that peers can dial.
 pub(super) fn advertised(text: &str) -> Parsed<Endpoint> {
     let endpoint = endpoint(text)?;
     match endpoint.host.parse::<IpAddr>() {
-        Ok(address) if address.is_unspecified() => {
-            Err("takes an address that peers can reach, not the one that means all of them"
-                .to_string())
-        }
+        Ok(address) if address.is_unspecified() => Err(Takes::OneMachine),
         _ => Ok(endpoint),
     }
 }
 
 pub(super) fn endpoint(text: &str) -> Parsed<Endpoint> {
-    let wrong =
-        || "takes host:port, such as node1:18182, 10.0.0.7:18182 or [::1]:18182".to_string();
+    let wrong = || Takes::HostAndPort;
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let port: u16 = port.parse().ok().filter(|&port| port != 0).ok_or_else(wrong)?;
     if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
@@ -131,7 +123,7 @@ pub(super) fn endpoint(text: &str) -> Parsed<Endpoint> {
 pub(super) fn seeds(text: &str) -> Parsed<Vec<Endpoint>> {
     let seeds = list(text).map(endpoint).collect::<Parsed<Vec<_>>>()?;
     if seeds.len() > limits::SEEDS_MAX {
-        return Err(format!("takes at most {} seeds", limits::SEEDS_MAX));
+        return Err(Takes::FewerSeeds);
     }
     Ok(seeds)
 }
@@ -143,7 +135,7 @@ pub(super) fn origins(text: &str) -> Parsed<Option<Vec<String>>> {
     }
     let origins: Vec<String> = list(text).map(origin).collect::<Parsed<_>>()?;
     if origins.len() > limits::ORIGINS_MAX {
-        return Err(format!("takes at most {} origins", limits::ORIGINS_MAX));
+        return Err(Takes::FewerOrigins);
     }
     Ok(Some(origins))
 }
@@ -159,7 +151,7 @@ fn origin(text: &str) -> Parsed<String> {
             && authority.bytes().all(is_authority)
     });
     if !is_origin {
-        return Err("takes origins without a path, such as https://app.example.org, or *".into());
+        return Err(Takes::Origins);
     }
     Ok(text.to_ascii_lowercase())
 }
@@ -168,10 +160,10 @@ fn origin(text: &str) -> Parsed<String> {
 pub(super) fn hosts(text: &str) -> Parsed<Vec<String>> {
     let hosts: Vec<String> = list(text).map(str::to_ascii_lowercase).collect();
     if hosts.is_empty() || !hosts.iter().all(|host| is_host(host)) {
-        return Err("takes names without scheme and port, such as db.example.org,node1".into());
+        return Err(Takes::Hosts);
     }
     if hosts.len() > limits::HOSTS_MAX {
-        return Err(format!("takes at most {} names", limits::HOSTS_MAX));
+        return Err(Takes::FewerHosts);
     }
     Ok(hosts)
 }
@@ -187,13 +179,11 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
 }
 
 pub(super) fn node_id(text: &str) -> Parsed<NodeId> {
-    NodeId::parse(text)
-        .filter(|&id| id != NodeId::NONE)
-        .ok_or_else(|| "takes 32 hex digits or a UUID, not all zeros".to_string())
+    NodeId::parse(text).filter(|&id| id != NodeId::NONE).ok_or(Takes::Id)
 }
 
 pub(super) fn cluster_id(text: &str) -> Parsed<ClusterId> {
-    ClusterId::parse(text).ok_or_else(|| "takes 32 hex digits or a UUID, not all zeros".to_string())
+    ClusterId::parse(text).ok_or(Takes::Id)
 }
 
 #[cfg(test)]
@@ -208,10 +198,11 @@ mod tests {
         assert_eq!(read("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(read("1h"), Ok(Duration::from_secs(3600)));
         for bad in ["", "1", "s", "1.5s", "-1s", "1 s", "1S", "1d", "99999999999999999999s"] {
-            assert!(read(bad).is_err_and(|hint| hint.contains("250ms")), "{bad:?}");
+            assert!(read(bad).is_err_and(|takes| takes == Takes::Span), "{bad:?}");
         }
-        assert_eq!(read("9ms"), Err("takes 10ms to 3600s".to_string()));
-        assert_eq!(read("18446744073709551615h"), Err("takes 10ms to 3600s".to_string()));
+        for far in ["9ms", "18446744073709551615h"] {
+            assert_eq!(read(far).expect_err(far).to_string(), "takes 10ms to 3600s");
+        }
     }
 
     #[test]
@@ -229,7 +220,7 @@ mod tests {
         for bad in ["", "M", "1.5G", "-1", "64MB", "16777216T", "0x10000"] {
             assert!(bytes(bad, 65536).is_err(), "{bad:?}");
         }
-        assert_eq!(bytes("64", 65536), Err("takes at least 65536 bytes".to_string()));
+        assert_eq!(bytes("64", 65536), Err(Takes::BytesFrom(65536)));
     }
 
     #[test]
@@ -264,7 +255,7 @@ mod tests {
         assert_eq!(hosts("DB.example.org, node_1,10.0.0.7"), Ok(expected));
         assert!(hosts(&"a,".repeat(limits::HOSTS_MAX + 1)).is_err());
         for bad in ["", ",", "*", "a:1", "http://a", "a b", "[::1]"] {
-            assert!(hosts(bad).is_err_and(|hint| hint.contains("without scheme")), "{bad:?}");
+            assert!(hosts(bad).is_err_and(|takes| takes == Takes::Hosts), "{bad:?}");
         }
     }
 

@@ -30,22 +30,29 @@ pub(super) fn wrong(problem: String) -> Usage {
     Usage(vec![problem])
 }
 
-/// So many words and nothing else, or the help that was asked for; `takes` says what the command
-/// takes.
+/// What the words after a command ask for.
+pub(super) enum Words<const COUNT: usize> {
+    /// As many words as the command takes.
+    Given([OsString; COUNT]),
+    /// Its help, which is this.
+    Help(String),
+}
+
+/// Reads `COUNT` words and nothing else; `takes` is the error if there are not so many.
 pub(super) fn take<const COUNT: usize>(
     parser: &mut Parser,
     topic: Topic,
     takes: &str,
-) -> Result<Result<[OsString; COUNT], String>, Usage> {
+) -> Result<Words<COUNT>, Usage> {
     let mut words: Vec<OsString> = Vec::new();
     while let Some(argument) = parser.next()? {
         match argument {
-            Arg::Short('h') | Arg::Long("help") => return Ok(Err(help::text(topic))),
+            Arg::Short('h') | Arg::Long("help") => return Ok(Words::Help(help::text(topic))),
             Arg::Value(word) if words.len() < COUNT && !word.is_empty() => words.push(word),
             other => return Err(unexpected(other, topic)),
         }
     }
-    <[OsString; COUNT]>::try_from(words).map(Ok).map_err(|_| wrong(takes.to_string()))
+    <[OsString; COUNT]>::try_from(words).map(Words::Given).map_err(|_| wrong(takes.to_string()))
 }
 
 pub(super) fn unexpected(argument: Arg<'_>, topic: Topic) -> Usage {

@@ -33,7 +33,7 @@ use crate::shell::runtime::memory;
 use crate::store::Root;
 use crate::wire::http::{JSON, Route, STAMP, client, is_json, parse_stamp, preflight, route};
 use crate::wire::json;
-use crate::wire::json::answer;
+use crate::wire::json::answer::{self, Presence};
 use crate::wire::json::health::{self, Health};
 use crate::wire::metrics::{
     self, ClusterReadings, DamageReadings, Endpoint, GrpcCount, Metrics, Readings,
@@ -178,8 +178,11 @@ impl Api {
         };
         match taken {
             Ok(done) => {
-                let status = if done.created { StatusCode::CREATED } else { StatusCode::OK };
-                Ok(say(status, answer::asserted(&done.digest, done.created)))
+                let (status, presence) = match done.created {
+                    true => (StatusCode::CREATED, Presence::New),
+                    false => (StatusCode::OK, Presence::Known),
+                };
+                Ok(say(status, answer::asserted(&done.digest, presence)))
             }
             Err(Refusal::Invalid(invalid)) => Err(Rejection::Invalid(invalid)),
             Err(Refusal::Log(refusal)) => Err(Rejection::Log(refusal)),

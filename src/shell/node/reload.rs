@@ -116,7 +116,7 @@ pub(crate) fn log_level(settings: &Settings) -> Result<LevelFilter, String> {
 }
 
 fn level_in(file: Result<File, String>) -> Result<LevelFilter, String> {
-    config::log_level(&secrets::line_in(file?)?)
+    config::log_level(&secrets::line_in(file?)?).map_err(|takes| takes.to_string())
 }
 
 fn take_level(path: &Path) -> Taken {

@@ -59,7 +59,7 @@ fn is_open(mode: u32) -> bool {
 }
 
 fn secret_in(file: File) -> Result<Secret, String> {
-    Ok(Secret::new(&line_in(file)?)?)
+    Secret::new(&line_in(file)?).map_err(|unfit| unfit.to_string())
 }
 
 /// The text of a file, without the end of its line.
@@ -89,8 +89,8 @@ mod tests {
             std::fs::write(&path, text).expect("a writable place");
             load(&source, "STEMEDB_CLUSTER_KEY")
         };
-        assert_eq!(read_back("hush\n"), Secret::new("hush").map_err(str::to_owned));
-        assert_eq!(read_back("hush\r\n"), Secret::new("hush").map_err(str::to_owned));
+        assert_eq!(read_back("hush\n"), Secret::new("hush").map_err(|unfit| unfit.to_string()));
+        assert_eq!(read_back("hush\r\n"), Secret::new("hush").map_err(|unfit| unfit.to_string()));
         for wrong in ["", "two\nlines", "two words", &"hush".repeat(1000)] {
             let why = read_back(wrong).expect_err(wrong);
             assert!(why.starts_with("STEMEDB_CLUSTER_KEY_FILE /"), "{why}");

@@ -21,9 +21,21 @@ pub fn error(code: &str, message: &str) -> String {
     render(&ErrorBody { error }, 64 + code.len() + message.len())
 }
 
+/// Whether an assertion was in the set before it was asserted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Presence {
+    /// It was not.
+    New,
+    /// It was.
+    Known,
+}
+
 /// What `POST /v1/assert` answers; the one answer that is written by hand, as it is given most.
-pub fn asserted(digest: &Digest, created: bool) -> String {
-    let status = if created { "created" } else { "exists" };
+pub fn asserted(digest: &Digest, presence: Presence) -> String {
+    let status = match presence {
+        Presence::New => "created",
+        Presence::Known => "exists",
+    };
     let mut text = String::with_capacity(87 + status.len());
     text.push_str("{\"hash\":\"");
     write_hex(&digest.0, &mut text).expect("writing to a String cannot fail");
@@ -37,7 +49,7 @@ pub fn asserted(digest: &Digest, created: bool) -> String {
 /// bytes, as this node cannot decode them.
 pub fn assertion(sealed: &Sealed, now: Wall) -> String {
     let digest = sealed.digest();
-    let entry = Entry::of(&digest, sealed, now, true);
+    let entry = ShownEntry::of(&digest, sealed, now, OpaqueBytes::Shown);
     render(&entry, 512 + 2 * sealed.bytes().len())
 }
 
@@ -50,7 +62,7 @@ pub fn view(view: &View) -> String {
             let bytes: usize = found.iter().map(|sealed| sealed.bytes().len() + 512).sum();
             let page = Page {
                 assertions: entries
-                    .map(|(id, sealed)| Entry::of(id, sealed, *now, false))
+                    .map(|(id, sealed)| ShownEntry::of(id, sealed, *now, OpaqueBytes::LeftOut))
                     .collect(),
                 next_cursor: next.map(|row| Cursor(row.into()).to_string()),
                 resolution: resolution.as_ref().map(resolved),
@@ -79,32 +91,39 @@ struct ErrorFields<'a> {
     message: Text<'a>,
 }
 
+/// A page of opaque assertions would be as long as all their bytes in hex.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OpaqueBytes {
+    Shown,
+    LeftOut,
+}
+
 /// An assertion of ours, or an opaque one.
-enum Entry<'a> {
+enum ShownEntry<'a> {
     Ours(Box<Shown<'a>>),
     Opaque(Opaque<'a>),
 }
 
-impl<'a> Entry<'a> {
-    fn of(digest: &'a Digest, sealed: &'a Sealed, now: Wall, with_bytes: bool) -> Entry<'a> {
+impl<'a> ShownEntry<'a> {
+    fn of(digest: &'a Digest, sealed: &'a Sealed, now: Wall, bytes: OpaqueBytes) -> ShownEntry<'a> {
         let hash = Hex(&digest.0);
         match sealed.assertion() {
-            Some(assertion) => Entry::Ours(Box::new(Shown { hash, assertion, now })),
-            None => Entry::Opaque(Opaque {
+            Some(assertion) => ShownEntry::Ours(Box::new(Shown { hash, assertion, now })),
+            None => ShownEntry::Opaque(Opaque {
                 hash,
                 opaque: true,
                 size: sealed.bytes().len(),
-                data: with_bytes.then_some(Hex(sealed.bytes())),
+                data: (bytes == OpaqueBytes::Shown).then_some(Hex(sealed.bytes())),
             }),
         }
     }
 }
 
-impl SerJson for Entry<'_> {
+impl SerJson for ShownEntry<'_> {
     fn ser_json(&self, depth: usize, state: &mut SerJsonState) {
         match self {
-            Entry::Ours(shown) => shown.body().ser_json(depth, state),
-            Entry::Opaque(opaque) => opaque.ser_json(depth, state),
+            ShownEntry::Ours(shown) => shown.body().ser_json(depth, state),
+            ShownEntry::Opaque(opaque) => opaque.ser_json(depth, state),
         }
     }
 }
@@ -229,7 +248,7 @@ fn hlc(hlc: &Hlc) -> HlcBody<'_> {
 
 #[derive(SerJson)]
 struct Page<'a> {
-    assertions: Vec<Entry<'a>>,
+    assertions: Vec<ShownEntry<'a>>,
     next_cursor: Option<String>,
     resolution: Option<ResolutionBody<'a>>,
 }

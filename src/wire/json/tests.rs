@@ -474,7 +474,7 @@ fn a_report_and_an_error_are_shown() {
     let error = "{\"error\":{\"code\":\"x\",\"message\":\"\\\"y\\\"\"}}";
     assert_eq!(answer::error("x", "\"y\""), error);
     let created = format!("{{\"hash\":\"{}\",\"status\":\"created\"}}", "ab".repeat(32));
-    assert_eq!(answer::asserted(&Digest([0xab; 32]), true), created);
+    assert_eq!(answer::asserted(&Digest([0xab; 32]), answer::Presence::New), created);
 }
 
 #[test]

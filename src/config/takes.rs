@@ -1,0 +1,105 @@
+//! What the values of settings have to be, for those that are not.
+//!
+//! In: the bounds that a value missed. Out: [`Takes`], whose text says what would be right.
+//! Never: repeats the value, which may be a secret.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::base::limits;
+
+/// Why a value cannot be used: what its setting takes. The operator has to change it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Takes {
+    /// Text in UTF-8.
+    Utf8,
+    /// Yes or no.
+    Boolean,
+    /// A whole number within bounds.
+    Count {
+        /// The least one.
+        min: u32,
+        /// The greatest one.
+        max: u32,
+    },
+    /// A span of time, which this is not.
+    Span,
+    /// A span of time within bounds.
+    SpanBetween(Duration, Duration),
+    /// A number of bytes, which this is not.
+    Bytes,
+    /// More bytes than these.
+    BytesFrom(u64),
+    /// What another setting of this kind takes, or `off`.
+    OrOff(Box<Takes>),
+    /// An address of this machine with a port.
+    ListenAddress,
+    /// An address that is one machine's.
+    OneMachine,
+    /// A host and a port.
+    HostAndPort,
+    /// The HTTP API of a node.
+    ApiAddress,
+    /// Plain HTTP.
+    PlainHttp,
+    /// No more seeds.
+    FewerSeeds,
+    /// Origins of web pages.
+    Origins,
+    /// No more origins.
+    FewerOrigins,
+    /// Names of hosts.
+    Hosts,
+    /// No more names of hosts.
+    FewerHosts,
+    /// An id of 16 bytes.
+    Id,
+    /// A durability.
+    Durability,
+    /// The format of log lines.
+    LogFormat,
+    /// The level of the log.
+    LogLevel,
+}
+
+impl fmt::Display for Takes {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Takes::Utf8 => "takes UTF-8",
+            Takes::Boolean => "takes true or false",
+            Takes::Count { min, max } => {
+                return write!(out, "takes a whole number from {min} to {max}");
+            }
+            Takes::Span => "takes a whole number with its unit, such as 250ms, 1s or 2m",
+            Takes::SpanBetween(min, max) => return write!(out, "takes {min:?} to {max:?}"),
+            Takes::Bytes => "takes a number of bytes, such as 67108864 or 64M (K, M, G, T)",
+            Takes::BytesFrom(min) => return write!(out, "takes at least {min} bytes"),
+            Takes::OrOff(takes) => return write!(out, "{takes}, or off"),
+            Takes::ListenAddress => {
+                "takes an IP address and a port, such as 127.0.0.1:18180, 0.0.0.0:18180 or \
+                 [::1]:18180"
+            }
+            Takes::OneMachine => {
+                "takes an address that peers can reach, not the one that means all of them"
+            }
+            Takes::HostAndPort => {
+                "takes host:port, such as node1:18182, 10.0.0.7:18182 or [::1]:18182"
+            }
+            Takes::ApiAddress => "takes http://HOST:PORT, such as http://127.0.0.1:18180",
+            Takes::PlainHttp => "takes http://, this node speaks no TLS",
+            Takes::FewerSeeds => return write!(out, "takes at most {} seeds", limits::SEEDS_MAX),
+            Takes::Origins => "takes origins without a path, such as https://app.example.org, or *",
+            Takes::FewerOrigins => {
+                return write!(out, "takes at most {} origins", limits::ORIGINS_MAX);
+            }
+            Takes::Hosts => "takes names without scheme and port, such as db.example.org,node1",
+            Takes::FewerHosts => return write!(out, "takes at most {} names", limits::HOSTS_MAX),
+            Takes::Id => "takes 32 hex digits or a UUID, not all zeros",
+            Takes::Durability => "takes immediate, batched or eventual",
+            Takes::LogFormat => "takes text or json",
+            Takes::LogLevel => "takes error, warn, info, debug, trace or off",
+        })
+    }
+}
+
+impl std::error::Error for Takes {}
