@@ -10,15 +10,15 @@ use std::net::IpAddr;
 pub struct Client {
     /// The host at the other end of the connection.
     pub peer: u64,
-    /// The client whose request that host says it forwards (a gateway, a proxy); 0 if it names
-    /// none. A host may name whom it likes: this divides its own share and adds nothing to it.
-    pub behind: u64,
+    /// The client whose request that host says it forwards (a gateway, a proxy). A host may name
+    /// whom it likes: this divides its own share and adds nothing to it.
+    pub behind: Option<u64>,
 }
 
 impl Client {
     /// A caller at `peer` that asks for `behind`.
     pub fn new(peer: IpAddr, behind: Option<IpAddr>) -> Client {
-        Client { peer: key(peer), behind: behind.map_or(0, key) }
+        Client { peer: key(peer), behind: behind.map(key) }
     }
 }
 

@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn hosts_alternate_then_clients_then_calls() {
-        let client = |peer, behind| Client { peer, behind };
+        let client = |peer, behind| Client { peer, behind: Some(behind) };
         let mut ring = Ring::default();
         let mut clients = vec![client(1, 0); 3];
         clients.extend([client(2, 1), client(2, 1), client(2, 2)]);

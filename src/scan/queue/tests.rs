@@ -52,7 +52,7 @@ fn world(rows: u64, value: &str) -> World {
 }
 
 fn host(peer: u64) -> Client {
-    Client { peer, behind: 0 }
+    Client { peer, behind: None }
 }
 
 impl World {
@@ -128,9 +128,9 @@ fn a_host_with_a_hundred_queries_does_not_starve_one_with_a_single_one() {
     // The same between two that one gateway asks for.
     let mut world = world(LONG_ROWS, "x");
     for _ in 0..100 {
-        world.enter(Client { peer: 1, behind: 1 }, "long").expect("there is a slot");
+        world.enter(Client { peer: 1, behind: Some(1) }, "long").expect("there is a slot");
     }
-    let other = world.enter(Client { peer: 1, behind: 2 }, "long").expect("there is a slot");
+    let other = world.enter(Client { peer: 1, behind: Some(2) }, "long").expect("there is a slot");
     let (_, others) = world.until(other);
     assert!(others.len() <= 4, "after {} others", others.len());
 }
@@ -220,7 +220,7 @@ fn whatever_clients_do_all_that_stay_are_answered() {
         let mut open: Vec<Ticket> = Vec::new();
         for step in 0..400 {
             let (peer, behind) = (random.below(4) as u64, random.below(2) as u64);
-            let client = Client { peer, behind };
+            let client = Client { peer, behind: Some(behind) };
             match random.below(12) {
                 0 if step < 300 => open.extend(world.enter(client, "long")),
                 1 if step < 300 => open.extend(world.enter(client, "point")),
