@@ -22,7 +22,7 @@ use crate::store::{Candidates, Row, Store};
 #[derive(Debug)]
 pub struct Scan {
     query: Query,
-    kind: Kind,
+    kind: ScanKind,
     now: Wall,
     candidates: Option<Candidates>,
     fold: Fold,
@@ -31,7 +31,7 @@ pub struct Scan {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum ScanKind {
     Page,
     Skeptic,
     Layered,
@@ -67,20 +67,20 @@ pub enum View {
 impl Scan {
     /// A page of `query`'s candidates; with a lens, also its answer on all of them.
     pub fn page(query: Query, now: Wall) -> Scan {
-        Scan::new(query, Kind::Page, now)
+        Scan::new(query, ScanKind::Page, now)
     }
 
     /// How contested the claims on one subject and predicate are.
     pub fn skeptic(query: Query, now: Wall) -> Scan {
-        Scan::new(query, Kind::Skeptic, now)
+        Scan::new(query, ScanKind::Skeptic, now)
     }
 
     /// A winner per source class.
     pub fn layered(query: Query, now: Wall) -> Scan {
-        Scan::new(query, Kind::Layered, now)
+        Scan::new(query, ScanKind::Layered, now)
     }
 
-    fn new(query: Query, kind: Kind, now: Wall) -> Scan {
+    fn new(query: Query, kind: ScanKind, now: Wall) -> Scan {
         let fold = Fold::new(kind, &query, now);
         Scan { query, kind, now, candidates: None, fold, finished: false, seen: 0 }
     }
@@ -153,15 +153,15 @@ impl Scan {
 }
 
 impl Fold {
-    fn new(kind: Kind, query: &Query, now: Wall) -> Fold {
+    fn new(kind: ScanKind, query: &Query, now: Wall) -> Fold {
         let (half_life, now) = (query.half_life, query.moment(now));
         match kind {
-            Kind::Page => {
+            ScanKind::Page => {
                 let resolver = query.lens.map(|lens| Resolver::new(lens, half_life, now));
                 Fold::Page { found: Vec::new(), bytes: 0, next: None, resolver }
             }
-            Kind::Skeptic => Fold::Skeptic(Skeptic::new(half_life, now)),
-            Kind::Layered => Fold::Layered(Layered::new(half_life, now)),
+            ScanKind::Skeptic => Fold::Skeptic(Skeptic::new(half_life, now)),
+            ScanKind::Layered => Fold::Layered(Layered::new(half_life, now)),
         }
     }
 

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use stemedb_edge::fuzz::{Body, TARGETS};
+use stemedb_edge::fuzz::{TARGETS, TargetBody};
 
 /// Changed inputs of each target, shared out among its files.
 const VARIANTS: usize = 600;
@@ -56,7 +56,7 @@ fn change(input: &[u8], other: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
 
 fn replay(target: &str) {
     let found = TARGETS.iter().find(|(name, _)| *name == target);
-    let (_, body): &(&str, Body) = found.expect("a target of that name");
+    let (_, body): &(&str, TargetBody) = found.expect("a target of that name");
     let files = corpus(target);
     for (name, bytes) in &files {
         println!("{target}/{name}");

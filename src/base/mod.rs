@@ -9,10 +9,10 @@ pub mod clock;
 pub mod cluster_id;
 pub mod digest;
 pub mod exact;
+pub mod fair_slots;
 pub mod limits;
 pub mod random;
 pub mod secret;
-pub mod slots;
 pub mod stream;
 pub mod table;
 
@@ -21,9 +21,9 @@ pub use client::Client;
 pub use clock::{Hlc, HlcClock, Moment, Wall};
 pub use cluster_id::ClusterId;
 pub use digest::Digest;
+pub use fair_slots::FairSlots;
 pub use random::Random;
 pub use secret::Secret;
-pub use slots::Slots;
 
 use std::fmt;
 

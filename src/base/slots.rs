@@ -6,15 +6,15 @@
 
 /// A number of slots, and who holds how many.
 #[derive(Clone, Debug)]
-pub struct Slots<K> {
+pub struct FairSlots<K> {
     held: Vec<K>,
     max: usize,
 }
 
-impl<K: PartialEq> Slots<K> {
+impl<K: PartialEq> FairSlots<K> {
     /// `max` of them, all free.
-    pub fn new(max: usize) -> Slots<K> {
-        Slots { held: Vec::new(), max }
+    pub fn new(max: usize) -> FairSlots<K> {
+        FairSlots { held: Vec::new(), max }
     }
 
     /// Slots that are taken.
@@ -28,7 +28,7 @@ impl<K: PartialEq> Slots<K> {
         own < self.max - self.held.len()
     }
 
-    /// Takes one, if [`Slots::may_take`] says so.
+    /// Takes one, if [`FairSlots::may_take`] says so.
     pub fn take(&mut self, holder: K) -> bool {
         let may = self.may_take(&holder);
         if may {
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn one_holder_leaves_half_and_the_next_ones_their_share() {
-        let mut slots = Slots::new(8);
+        let mut slots = FairSlots::new(8);
         let mut take = |holder: u8| (0..8).filter(|_| slots.take(holder)).count();
         assert_eq!([take(1), take(2), take(3), take(4)], [4, 2, 1, 1]);
         slots.give_back(&1);

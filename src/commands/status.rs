@@ -119,7 +119,7 @@ struct Range {
 const SHOWN: usize = 12;
 
 /// Asks and prints.
-pub fn run(options: &config::Status) -> ExitCode {
+pub fn run(options: &config::StatusOptions) -> ExitCode {
     let key = options.api_key.as_ref();
     let key = key.map(|key| secrets::load(key, "STEMEDB_ROOT_API_KEY")).transpose();
     let shown = key.and_then(|key| {

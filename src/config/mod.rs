@@ -24,7 +24,7 @@ use lexopt::{Arg, Parser};
 
 use crate::base::{ClusterId, limits};
 use help::Topic;
-use table::{Origin, PREFIX, RawSettings, SETTINGS};
+use table::{PREFIX, RawSettings, SETTINGS, SettingOrigin};
 use words::{Words, take, unexpected, wrong};
 
 /// What the program was asked to do.
@@ -61,7 +61,7 @@ pub enum Command {
     /// Write every assertion as a line.
     Export(Export),
     /// Show the cluster as a node sees it.
-    Status(Status),
+    Status(StatusOptions),
     /// Run three nodes to look at.
     Demo,
     /// Print this text: help, version or settings.
@@ -103,7 +103,7 @@ pub enum ExportFrom {
 
 /// Whom to ask for its view of the cluster.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Status {
+pub struct StatusOptions {
     /// The node's HTTP API, or its gateway.
     pub at: Endpoint,
     /// The key that the nodes ask for.
@@ -198,7 +198,7 @@ fn parse_serve(
                 } else {
                     parser.value()?
                 };
-                raw.put(index, value, Origin::Flag);
+                raw.put(index, value, SettingOrigin::Flag);
             }
             Arg::Short(letter) => return Err(unknown_short(letter)),
             Arg::Value(word) => return Err(unknown_word(&word)),
@@ -233,7 +233,7 @@ fn put_environment(
         };
         let variables = || SETTINGS.iter().map(|setting| setting.variable);
         if let Some(index) = variables().position(|variable| variable == name) {
-            raw.put(index, value, Origin::Environment);
+            raw.put(index, value, SettingOrigin::Environment);
         } else if let Some(meant) = nearest_name(name, PREFIX, variables()) {
             warnings.push(format!("{name} is no setting, did you mean {meant}?"));
         }
@@ -301,7 +301,7 @@ fn parse_status(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Resul
             other => return Err(unexpected(other, Topic::Status)),
         }
     }
-    Ok(Command::Status(Status { at: at.unwrap_or_else(local_api), api_key }))
+    Ok(Command::Status(StatusOptions { at: at.unwrap_or_else(local_api), api_key }))
 }
 
 /// What looks like an address is one; a directory of such a name is `./NAME`.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::table::{Name, Origin, RawSettings};
+use super::table::{RawSettings, SettingName, SettingOrigin};
 use super::takes::Takes;
 use super::values::{self, Endpoint, Parsed};
 use crate::base::{ClusterId, NodeId, Secret, capacity, limits};
@@ -102,11 +102,11 @@ impl SecretSource {
 impl Settings {
     /// Checks every value; on failure one line for each that cannot be used.
     pub(super) fn check(raw: &RawSettings) -> Result<Settings, Vec<String>> {
-        let mut reader = Reader { raw, problems: Vec::new() };
+        let mut reader = SettingsReader { raw, problems: Vec::new() };
         let settings = reader.settings();
         if settings.api_key.is_some() && settings.skip_signatures {
             let hint = "is for development only and cannot go with STEMEDB_AUTH_ENABLED";
-            reader.refuse(Name::SkipSignatures, hint);
+            reader.refuse(SettingName::SkipSignatures, hint);
         }
         if settings.api_key.is_some()
             && settings.cluster_key.is_none()
@@ -114,7 +114,7 @@ impl Settings {
         {
             let hint = "takes STEMEDB_CLUSTER_KEY beside STEMEDB_AUTH_ENABLED, or a loopback \
                         address: without it anybody could join, and be handed API keys";
-            reader.refuse(Name::RpcAddr, hint);
+            reader.refuse(SettingName::RpcAddr, hint);
         }
         reader.check_listeners(&settings);
         if reader.problems.is_empty() { Ok(settings) } else { Err(reader.problems) }
@@ -124,21 +124,21 @@ impl Settings {
 impl Settings {
     /// The key alone, for commands that talk to a node whose settings they share.
     pub(super) fn client_key(raw: &RawSettings) -> Result<Option<SecretSource>, Vec<String>> {
-        let mut reader = Reader { raw, problems: Vec::new() };
-        let key = reader.secret(Name::RootApiKey, Name::RootApiKeyFile);
+        let mut reader = SettingsReader { raw, problems: Vec::new() };
+        let key = reader.secret(SettingName::RootApiKey, SettingName::RootApiKeyFile);
         if reader.problems.is_empty() { Ok(key) } else { Err(reader.problems) }
     }
 }
 
 /// Reads values one by one and keeps what is wrong with them; a wrong value reads as its default.
-struct Reader<'a> {
+struct SettingsReader<'a> {
     raw: &'a RawSettings,
     problems: Vec<String>,
 }
 
-impl Reader<'_> {
+impl SettingsReader<'_> {
     fn settings(&mut self) -> Settings {
-        use Name::*;
+        use SettingName::*;
         Settings {
             data_dir: self.data_dir(),
             bind_addr: self.value(BindAddr, values::listen_address),
@@ -181,30 +181,30 @@ impl Reader<'_> {
     }
 
     fn data_dir(&mut self) -> PathBuf {
-        match self.given(Name::DataDir) {
+        match self.given(SettingName::DataDir) {
             // A mistake in a script (`--data-dir "$UNSET"`) must not start an empty node elsewhere.
             Some((text, _)) if text.is_empty() => {
-                self.refuse(Name::DataDir, "takes the path of a directory");
+                self.refuse(SettingName::DataDir, "takes the path of a directory");
                 PathBuf::new()
             }
             Some((text, _)) => PathBuf::from(text),
-            None => PathBuf::from(Name::DataDir.setting().default),
+            None => PathBuf::from(SettingName::DataDir.setting().default),
         }
     }
 
     fn log_level_file(&mut self) -> Option<PathBuf> {
-        let path = self.given(Name::LogLevelFile).map(|(path, _)| PathBuf::from(path))?;
+        let path = self.given(SettingName::LogLevelFile).map(|(path, _)| PathBuf::from(path))?;
         if path.as_os_str().is_empty() {
-            self.refuse(Name::LogLevelFile, "takes the path of a file with the level in it");
-        } else if self.given(Name::Log).is_some() {
+            self.refuse(SettingName::LogLevelFile, "takes the path of a file with the level in it");
+        } else if self.given(SettingName::Log).is_some() {
             let hint = "STEMEDB_LOG is given too: one of them is enough";
-            self.refuse(Name::LogLevelFile, hint);
+            self.refuse(SettingName::LogLevelFile, hint);
         }
         Some(path)
     }
 
     /// The value or its default.
-    fn value<T>(&mut self, name: Name, parse: impl Fn(&str) -> Parsed<T>) -> T {
+    fn value<T>(&mut self, name: SettingName, parse: impl Fn(&str) -> Parsed<T>) -> T {
         self.optional(name, &parse).unwrap_or_else(|| {
             parse(name.setting().default).unwrap_or_else(|hint| {
                 unreachable!("the default of {} {hint}", name.setting().variable)
@@ -213,7 +213,7 @@ impl Reader<'_> {
     }
 
     /// The value, if one is given and can be used.
-    fn optional<T>(&mut self, name: Name, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
+    fn optional<T>(&mut self, name: SettingName, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
         let (value, _) = self.given(name)?;
         match value.to_str().ok_or(Takes::Utf8).and_then(parse) {
             Ok(value) => Some(value),
@@ -225,18 +225,18 @@ impl Reader<'_> {
     }
 
     /// What was given; an empty variable counts as not set, as compose files write it.
-    fn given(&self, name: Name) -> Option<(&OsStr, Origin)> {
+    fn given(&self, name: SettingName) -> Option<(&OsStr, SettingOrigin)> {
         let (value, origin) = self.raw.value(name)?;
-        let is_unset = value.is_empty() && origin == Origin::Environment;
+        let is_unset = value.is_empty() && origin == SettingOrigin::Environment;
         (!is_unset).then_some((value, origin))
     }
 
-    fn refuse(&mut self, name: Name, hint: &str) {
+    fn refuse(&mut self, name: SettingName, hint: &str) {
         let Some((value, origin)) = self.raw.value(name) else { return };
         let setting = name.setting();
         let value = if setting.is_secret() { "***".into() } else { value.to_string_lossy() };
         self.problems.push(match origin {
-            Origin::Flag => format!("--{} '{value}': {hint}", setting.flag()),
+            SettingOrigin::Flag => format!("--{} '{value}': {hint}", setting.flag()),
             _ => format!("{}='{value}': {hint}", setting.variable),
         });
     }
@@ -244,19 +244,21 @@ impl Reader<'_> {
     /// The key that HTTP requests must bring, if one is asked for. Here an empty variable counts:
     /// it is the trace of a guard that a script lost.
     fn api_key(&mut self) -> Option<SecretSource> {
-        let key = self.secret(Name::RootApiKey, Name::RootApiKeyFile);
-        let enabled =
-            self.raw.value(Name::AuthEnabled).map(|(value, _)| values::is_true(value.to_str()?));
+        let key = self.secret(SettingName::RootApiKey, SettingName::RootApiKeyFile);
+        let enabled = self
+            .raw
+            .value(SettingName::AuthEnabled)
+            .map(|(value, _)| values::is_true(value.to_str()?));
         match enabled {
             None | Some(Some(false)) => None,
             Some(None) => {
-                self.refuse(Name::AuthEnabled, &Takes::Boolean.to_string());
+                self.refuse(SettingName::AuthEnabled, &Takes::Boolean.to_string());
                 None
             }
             Some(Some(true)) => {
                 if key.is_none() {
                     let hint = "takes STEMEDB_ROOT_API_KEY or STEMEDB_ROOT_API_KEY_FILE beside it";
-                    self.refuse(Name::AuthEnabled, hint);
+                    self.refuse(SettingName::AuthEnabled, hint);
                 }
                 key
             }
@@ -265,7 +267,7 @@ impl Reader<'_> {
 
     /// A secret as it is or the file with it. An empty variable does not count as unset: it is
     /// the trace of a secret that a script lost.
-    fn secret(&mut self, text: Name, file: Name) -> Option<SecretSource> {
+    fn secret(&mut self, text: SettingName, file: SettingName) -> Option<SecretSource> {
         let path = self.raw.value(file).map(|(path, _)| PathBuf::from(path));
         let secret = self.raw.value(text).map(|(value, _)| Secret::new(&value.to_string_lossy()));
         match &secret {
@@ -285,9 +287,9 @@ impl Reader<'_> {
 
     fn check_listeners(&mut self, settings: &Settings) {
         let listeners = [
-            (Name::BindAddr, settings.bind_addr),
-            (Name::GatewayAddr, settings.gateway_addr),
-            (Name::RpcAddr, settings.rpc_addr),
+            (SettingName::BindAddr, settings.bind_addr),
+            (SettingName::GatewayAddr, settings.gateway_addr),
+            (SettingName::RpcAddr, settings.rpc_addr),
         ];
         for (index, &(name, address)) in listeners.iter().enumerate() {
             let earlier = listeners[..index].iter().find(|(_, other)| *other == address);
@@ -303,17 +305,20 @@ impl Reader<'_> {
 
     fn warnings(&self) -> Vec<String> {
         let asks = |value: &OsStr| value.to_str().and_then(values::is_true) == Some(true);
-        let is_open = !self.raw.value(Name::AuthEnabled).is_some_and(|(value, _)| asks(value));
-        let idle = [Name::RootApiKey, Name::RootApiKeyFile, Name::OpenMetrics]
+        let is_open =
+            !self.raw.value(SettingName::AuthEnabled).is_some_and(|(value, _)| asks(value));
+        let idle = [SettingName::RootApiKey, SettingName::RootApiKeyFile, SettingName::OpenMetrics]
             .into_iter()
             .filter(|&name| is_open && self.given(name).is_some())
             .map(|name| {
                 let variable = name.setting().variable;
                 format!("{variable} has no effect without STEMEDB_AUTH_ENABLED")
             });
-        let shown = [Name::ClusterKey, Name::RootApiKey]
+        let shown = [SettingName::ClusterKey, SettingName::RootApiKey]
             .into_iter()
-            .filter(|&name| self.given(name).is_some_and(|(_, origin)| origin == Origin::Flag))
+            .filter(|&name| {
+                self.given(name).is_some_and(|(_, origin)| origin == SettingOrigin::Flag)
+            })
             .map(|name| {
                 let (flag, variable) = (name.setting().flag(), name.setting().variable);
                 format!("--{flag} shows in every list of processes, {variable}_FILE does not")
@@ -356,7 +361,7 @@ mod tests {
     use super::super::table::SETTINGS;
     use super::*;
 
-    fn check(given: &[(Name, &str, Origin)]) -> Result<Settings, Vec<String>> {
+    fn check(given: &[(SettingName, &str, SettingOrigin)]) -> Result<Settings, Vec<String>> {
         let mut raw = RawSettings::default();
         for &(name, value, origin) in given {
             raw.put(name as usize, value.into(), origin);
@@ -383,7 +388,7 @@ mod tests {
 
     #[test]
     fn every_wrong_value_has_its_line_with_name_value_and_remedy() {
-        use Name::*;
+        use SettingName::*;
         let wrong = [
             (DataDir, ""),
             (BindAddr, "localhost"),
@@ -416,7 +421,7 @@ mod tests {
             (LogLevelFile, ""),
             (LogFormat, "xml"),
         ];
-        let given = wrong.map(|(name, value)| (name, value, Origin::Flag));
+        let given = wrong.map(|(name, value)| (name, value, SettingOrigin::Flag));
         let problems = check(&given).expect_err("all are wrong");
         assert_eq!(problems.len(), SETTINGS.len());
         for (name, value) in wrong {
@@ -430,28 +435,36 @@ mod tests {
 
     #[test]
     fn an_empty_variable_is_not_set_but_an_empty_flag_is_wrong() {
-        for setting in [Name::DataDir, Name::BindAddr, Name::NodeId, Name::Log, Name::Seeds] {
-            assert_eq!(check(&[(setting, "", Origin::Environment)]), check(&[]));
+        for setting in [
+            SettingName::DataDir,
+            SettingName::BindAddr,
+            SettingName::NodeId,
+            SettingName::Log,
+            SettingName::Seeds,
+        ] {
+            assert_eq!(check(&[(setting, "", SettingOrigin::Environment)]), check(&[]));
         }
-        for setting in [Name::DataDir, Name::BindAddr, Name::NodeId, Name::Log] {
-            assert!(check(&[(setting, "", Origin::Flag)]).is_err());
+        for setting in
+            [SettingName::DataDir, SettingName::BindAddr, SettingName::NodeId, SettingName::Log]
+        {
+            assert!(check(&[(setting, "", SettingOrigin::Flag)]).is_err());
         }
-        assert_eq!(check(&[(Name::Seeds, "", Origin::Flag)]), check(&[]));
+        assert_eq!(check(&[(SettingName::Seeds, "", SettingOrigin::Flag)]), check(&[]));
     }
 
     #[test]
     fn guards_are_never_dropped_silently() {
-        use Name::{AuthEnabled, ClusterKey, ClusterKeyFile, RootApiKey};
+        use SettingName::{AuthEnabled, ClusterKey, ClusterKeyFile, RootApiKey};
         for name in [AuthEnabled, RootApiKey, ClusterKey, ClusterKeyFile] {
-            assert!(check(&[(name, "", Origin::Environment)]).is_err());
+            assert!(check(&[(name, "", SettingOrigin::Environment)]).is_err());
         }
-        assert!(check(&[(Name::AuthEnabled, "false", Origin::Environment)]).is_ok());
-        let alone = check(&[(Name::AuthEnabled, "true", Origin::Flag)]);
+        assert!(check(&[(SettingName::AuthEnabled, "false", SettingOrigin::Environment)]).is_ok());
+        let alone = check(&[(SettingName::AuthEnabled, "true", SettingOrigin::Flag)]);
         assert!(alone.expect_err("no key")[0].contains("takes STEMEDB_ROOT_API_KEY"));
         let both = check(&[
-            (Name::AuthEnabled, "true", Origin::Flag),
-            (Name::RootApiKeyFile, "/run/key", Origin::Environment),
-            (Name::SkipSignatures, "true", Origin::Environment),
+            (SettingName::AuthEnabled, "true", SettingOrigin::Flag),
+            (SettingName::RootApiKeyFile, "/run/key", SettingOrigin::Environment),
+            (SettingName::SkipSignatures, "true", SettingOrigin::Environment),
         ]);
         let problems = both.expect_err("development only");
         assert!(problems[0].starts_with("STEMEDB_UNSAFE_SKIP_SIGNATURES='true': "), "{problems:?}");
@@ -459,12 +472,12 @@ mod tests {
 
     #[test]
     fn a_secret_is_given_once_and_a_flag_with_it_is_warned_of() {
-        let text = (Name::ClusterKey, "hush", Origin::Flag);
+        let text = (SettingName::ClusterKey, "hush", SettingOrigin::Flag);
         let settings = check(&[text]).expect("a secret");
         let secret = Secret::new("hush").expect("visible");
         assert_eq!(settings.cluster_key, Some(SecretSource::Text(secret)));
         assert!(settings.warnings[0].contains("STEMEDB_CLUSTER_KEY_FILE"));
-        let file = (Name::ClusterKeyFile, "/run/key", Origin::Environment);
+        let file = (SettingName::ClusterKeyFile, "/run/key", SettingOrigin::Environment);
         let settings = check(&[file]).expect("a path");
         assert_eq!(settings.cluster_key, Some(SecretSource::File("/run/key".into())));
         assert!(settings.warnings.is_empty());
@@ -474,23 +487,24 @@ mod tests {
 
     #[test]
     fn listeners_share_no_address() {
-        let api = (Name::BindAddr, "127.0.0.1:18182", Origin::Flag);
+        let api = (SettingName::BindAddr, "127.0.0.1:18182", SettingOrigin::Flag);
         let problems = check(&[api]).expect_err("the RPC address");
         assert!(problems[0].contains("STEMEDB_RPC_ADDR are both 127.0.0.1:18182"), "{problems:?}");
-        let any = [Name::BindAddr, Name::GatewayAddr, Name::RpcAddr]
-            .map(|name| (name, "127.0.0.1:0", Origin::Flag));
+        let any = [SettingName::BindAddr, SettingName::GatewayAddr, SettingName::RpcAddr]
+            .map(|name| (name, "127.0.0.1:0", SettingOrigin::Flag));
         assert!(check(&any).is_ok());
     }
 
     #[test]
     fn a_key_that_has_no_effect_is_reported() {
-        let key = (Name::RootApiKey, "hush", Origin::Environment);
+        let key = (SettingName::RootApiKey, "hush", SettingOrigin::Environment);
         let settings = check(&[key]).expect("can be used");
         assert_eq!(settings.api_key, None);
         assert!(settings.warnings[0].starts_with("STEMEDB_ROOT_API_KEY has no effect"));
-        let settings = check(&[key, (Name::AuthEnabled, "on", Origin::Flag)]).expect("a key");
+        let settings =
+            check(&[key, (SettingName::AuthEnabled, "on", SettingOrigin::Flag)]).expect("a key");
         assert!(settings.api_key.is_some() && settings.warnings.is_empty());
-        let off = [(Name::AntiEntropyInterval, "off", Origin::Flag)];
+        let off = [(SettingName::AntiEntropyInterval, "off", SettingOrigin::Flag)];
         assert_eq!(check(&off).expect("can be used").anti_entropy_interval, None);
     }
 }

@@ -43,7 +43,7 @@ const SECRET: &str = "SECRET";
 
 /// Names a row of [`SETTINGS`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Name {
+pub(super) enum SettingName {
     DataDir,
     BindAddr,
     GatewayAddr,
@@ -76,7 +76,7 @@ pub(super) enum Name {
     LogFormat,
 }
 
-impl Name {
+impl SettingName {
     pub(super) fn setting(self) -> &'static Setting {
         &SETTINGS[self as usize]
     }
@@ -91,7 +91,7 @@ const fn row(
     Setting { variable, shape, default, meaning }
 }
 
-/// All settings, in the order of [`Name`].
+/// All settings, in the order of [`SettingName`].
 pub(super) const SETTINGS: [Setting; 30] = [
     row("STEMEDB_DATA_DIR", "DIR", "./data", "where the log and the node id live"),
     row("STEMEDB_BIND_ADDR", "IP:PORT", "127.0.0.1:18180", "HTTP API"),
@@ -142,7 +142,7 @@ pub(super) const SETTINGS: [Setting; 30] = [
 
 /// Where a value came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Origin {
+pub(super) enum SettingOrigin {
     Default,
     Environment,
     Flag,
@@ -151,19 +151,19 @@ pub(super) enum Origin {
 /// Values as they were given, with their origin; nothing is checked yet.
 #[derive(Default)]
 pub(super) struct RawSettings {
-    values: [Option<(OsString, Origin)>; SETTINGS.len()],
+    values: [Option<(OsString, SettingOrigin)>; SETTINGS.len()],
 }
 
 impl RawSettings {
     /// Takes a value over what an origin of lower rank gave; among flags the last one wins.
-    pub(super) fn put(&mut self, index: usize, value: OsString, origin: Origin) {
+    pub(super) fn put(&mut self, index: usize, value: OsString, origin: SettingOrigin) {
         let slot = &mut self.values[index];
-        if origin == Origin::Flag || slot.is_none() {
+        if origin == SettingOrigin::Flag || slot.is_none() {
             *slot = Some((value, origin));
         }
     }
 
-    pub(super) fn value(&self, name: Name) -> Option<(&OsStr, Origin)> {
+    pub(super) fn value(&self, name: SettingName) -> Option<(&OsStr, SettingOrigin)> {
         self.values[name as usize].as_ref().map(|(value, origin)| (value.as_os_str(), *origin))
     }
 }
@@ -173,14 +173,14 @@ impl fmt::Display for RawSettings {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (setting, given) in SETTINGS.iter().zip(&self.values) {
             let (value, origin) = match given {
-                None => (setting.default.to_string(), Origin::Default),
+                None => (setting.default.to_string(), SettingOrigin::Default),
                 Some(_) if setting.is_secret() => ("***".to_string(), origin_of(given)),
                 Some((value, origin)) => (value.to_string_lossy().into_owned(), *origin),
             };
             let origin = match origin {
-                Origin::Default => "default".to_string(),
-                Origin::Environment => "environment".to_string(),
-                Origin::Flag => format!("--{}", setting.flag()),
+                SettingOrigin::Default => "default".to_string(),
+                SettingOrigin::Environment => "environment".to_string(),
+                SettingOrigin::Flag => format!("--{}", setting.flag()),
             };
             writeln!(out, "{:31} {value:24} {origin}", setting.variable)?;
         }
@@ -188,8 +188,8 @@ impl fmt::Display for RawSettings {
     }
 }
 
-fn origin_of(given: &Option<(OsString, Origin)>) -> Origin {
-    given.as_ref().map_or(Origin::Default, |(_, origin)| *origin)
+fn origin_of(given: &Option<(OsString, SettingOrigin)>) -> SettingOrigin {
+    given.as_ref().map_or(SettingOrigin::Default, |(_, origin)| *origin)
 }
 
 #[cfg(test)]
@@ -199,16 +199,16 @@ mod tests {
     #[test]
     fn each_name_names_its_own_row() {
         for (name, flag) in [
-            (Name::DataDir, "data-dir"),
-            (Name::NodeId, "node-id"),
-            (Name::AuthEnabled, "auth-enabled"),
-            (Name::SkipSignatures, "unsafe-skip-signatures"),
-            (Name::AllowedOrigins, "allowed-origins"),
-            (Name::AllowedHosts, "allowed-hosts"),
-            (Name::Log, "log"),
+            (SettingName::DataDir, "data-dir"),
+            (SettingName::NodeId, "node-id"),
+            (SettingName::AuthEnabled, "auth-enabled"),
+            (SettingName::SkipSignatures, "unsafe-skip-signatures"),
+            (SettingName::AllowedOrigins, "allowed-origins"),
+            (SettingName::AllowedHosts, "allowed-hosts"),
+            (SettingName::Log, "log"),
         ] {
             assert_eq!(name.setting().flag(), flag);
         }
-        assert_eq!(Name::LogFormat as usize + 1, SETTINGS.len());
+        assert_eq!(SettingName::LogFormat as usize + 1, SETTINGS.len());
     }
 }

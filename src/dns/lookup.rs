@@ -17,8 +17,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use super::message::{Answer, Kind, Question};
-use super::settings::Settings;
+use super::message::{AddressKind, NameAnswer, Question};
+use super::settings::ResolverSettings;
 use crate::base::{Digest, Moment, limits};
 
 /// What is to be done.
@@ -94,7 +94,7 @@ impl fmt::Display for Trouble {
 
 /// What is known of one kind of address of the name.
 #[derive(Debug)]
-enum State {
+enum QuestionState {
     /// Asked at the server of this round.
     Asked,
     /// Asked by TCP; these came before.
@@ -108,13 +108,13 @@ enum State {
 #[derive(Debug)]
 struct Asking {
     question: Question,
-    state: State,
+    state: QuestionState,
 }
 
 /// A name that is looked up.
 #[derive(Debug)]
 pub struct Lookup {
-    settings: Settings,
+    settings: ResolverSettings,
     servers: Vec<SocketAddr>,
     /// As it was given: it is asked for even if the names of the search list get no answer.
     given: String,
@@ -139,7 +139,7 @@ pub struct Lookup {
 impl Lookup {
     /// Starts to look a name up at `servers`, of which there is one at least.
     pub fn new(
-        (settings, servers): (Settings, Vec<SocketAddr>),
+        (settings, servers): (ResolverSettings, Vec<SocketAddr>),
         name: &str,
         secret: [u8; 16],
         now: Moment,
@@ -169,21 +169,23 @@ impl Lookup {
         let Some(server) = self.server() else { return };
         for number in 0..self.asking.len() {
             let Asking { question, state } = &mut self.asking[number];
-            let is_stream = matches!(state, State::Streaming(_));
-            if !(is_stream || matches!(state, State::Asked)) {
+            let is_stream = matches!(state, QuestionState::Streaming(_));
+            if !(is_stream || matches!(state, QuestionState::Asked)) {
                 continue;
             }
             let Some(answer) = question.read(packet) else { continue };
             match answer {
-                Answer::Truncated(some) if !is_stream => {
+                NameAnswer::Truncated(some) if !is_stream => {
                     let packet = question.packet();
-                    *state = State::Streaming(some);
+                    *state = QuestionState::Streaming(some);
                     self.outbox.push_back(Output::Stream { server, packet });
                     self.deadline = self.end.min(now + self.settings.timeout);
                 }
-                Answer::Whole(found) | Answer::Truncated(found) => *state = State::Settled(found),
-                Answer::Refused(code) => self.fail(number, Trouble::Code(code)),
-                Answer::Malformed => self.fail(number, Trouble::Malformed),
+                NameAnswer::Whole(found) | NameAnswer::Truncated(found) => {
+                    *state = QuestionState::Settled(found)
+                }
+                NameAnswer::Refused(code) => self.fail(number, Trouble::Code(code)),
+                NameAnswer::Malformed => self.fail(number, Trouble::Malformed),
             }
             return self.step(now);
         }
@@ -192,7 +194,7 @@ impl Lookup {
     /// No datagram reaches the server of this round.
     pub fn handle_unreachable(&mut self, now: Moment) {
         for number in 0..self.asking.len() {
-            if matches!(self.asking[number].state, State::Asked) {
+            if matches!(self.asking[number].state, QuestionState::Asked) {
                 self.fail(number, Trouble::Unreachable);
             }
         }
@@ -202,7 +204,7 @@ impl Lookup {
     /// The server of this round did not answer by TCP.
     pub fn handle_stream_failed(&mut self, now: Moment) {
         for number in 0..self.asking.len() {
-            if matches!(self.asking[number].state, State::Streaming(_)) {
+            if matches!(self.asking[number].state, QuestionState::Streaming(_)) {
                 self.fail(number, Trouble::Unreachable);
             }
         }
@@ -215,7 +217,7 @@ impl Lookup {
             return;
         }
         for number in 0..self.asking.len() {
-            if !matches!(self.asking[number].state, State::Settled(_)) {
+            if !matches!(self.asking[number].state, QuestionState::Settled(_)) {
                 self.fail(number, Trouble::Silent);
             }
         }
@@ -240,9 +242,9 @@ impl Lookup {
     fn fail(&mut self, number: usize, trouble: Trouble) {
         self.trouble = self.server().map(|server| (server, trouble));
         let state = &mut self.asking[number].state;
-        *state = match std::mem::replace(state, State::Failed) {
-            State::Streaming(some) if !some.is_empty() => State::Settled(some),
-            _ => State::Failed,
+        *state = match std::mem::replace(state, QuestionState::Failed) {
+            QuestionState::Streaming(some) if !some.is_empty() => QuestionState::Settled(some),
+            _ => QuestionState::Failed,
         };
     }
 
@@ -250,15 +252,16 @@ impl Lookup {
         if self.is_over {
             return;
         }
-        let is_open = |it: &Asking| matches!(it.state, State::Asked | State::Streaming(_));
+        let is_open =
+            |it: &Asking| matches!(it.state, QuestionState::Asked | QuestionState::Streaming(_));
         let has_address =
-            |it: &Asking| matches!(&it.state, State::Settled(found) if !found.is_empty());
+            |it: &Asking| matches!(&it.state, QuestionState::Settled(found) if !found.is_empty());
         let is_open = self.asking.iter().any(is_open);
         match self.asking.iter().any(has_address) {
             true if is_open => self.deadline = self.deadline.min(now + limits::OTHER_KIND_MAX),
             true => self.finish_found(),
             false if is_open => {}
-            false if self.asking.iter().any(|it| matches!(it.state, State::Failed)) => {
+            false if self.asking.iter().any(|it| matches!(it.state, QuestionState::Failed)) => {
                 self.round += 1;
                 self.start_round(now);
             }
@@ -268,7 +271,7 @@ impl Lookup {
 
     fn finish_found(&mut self) {
         let settled = std::mem::take(&mut self.asking).into_iter().flat_map(|it| match it.state {
-            State::Settled(found) => found,
+            QuestionState::Settled(found) => found,
             _ => Vec::new(),
         });
         let found = settled.collect();
@@ -286,11 +289,12 @@ impl Lookup {
         while let Some(name) = self.names.pop_front() {
             let random = Digest::of(&[&self.secret[..], name.as_bytes()].concat());
             let id = |at: usize| u16::from_be_bytes([random.0[at], random.0[at + 1]]);
-            let questions = [(Kind::V4, id(0)), (Kind::V6, id(2))]
+            let questions = [(AddressKind::V4, id(0)), (AddressKind::V6, id(2))]
                 .into_iter()
                 .filter_map(|(kind, id)| Question::new(id, &name, kind));
-            self.asking =
-                questions.map(|question| Asking { question, state: State::Asked }).collect();
+            self.asking = questions
+                .map(|question| Asking { question, state: QuestionState::Asked })
+                .collect();
             if !self.asking.is_empty() {
                 self.tried.push(name);
                 self.round = 0;
@@ -324,8 +328,8 @@ impl Lookup {
         self.deadline = self.end.min(now + self.settings.timeout);
         let server = self.servers[self.round % self.servers.len()];
         for asking in &mut self.asking {
-            if !matches!(asking.state, State::Settled(_)) {
-                asking.state = State::Asked;
+            if !matches!(asking.state, QuestionState::Settled(_)) {
+                asking.state = QuestionState::Asked;
                 let packet = asking.question.packet();
                 self.outbox.push_back(Output::Datagram { server, packet });
             }

@@ -20,16 +20,16 @@ const CODE_NAME_ERROR: u8 = 3;
 
 /// A kind of address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(super) enum AddressKind {
     V4,
     V6,
 }
 
-impl Kind {
+impl AddressKind {
     fn number(self) -> u16 {
         match self {
-            Kind::V4 => TYPE_A,
-            Kind::V6 => TYPE_AAAA,
+            AddressKind::V4 => TYPE_A,
+            AddressKind::V6 => TYPE_AAAA,
         }
     }
 }
@@ -40,12 +40,12 @@ pub(super) struct Question {
     id: u16,
     /// In lower case, as labels.
     name: Vec<u8>,
-    kind: Kind,
+    kind: AddressKind,
 }
 
 /// What an answer says.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Answer {
+pub(super) enum NameAnswer {
     /// Addresses; none if the name has none of this kind, or does not exist.
     Whole(Vec<IpAddr>),
     /// The answer did not fit; these came.
@@ -58,7 +58,7 @@ pub(super) enum Answer {
 
 impl Question {
     /// `None` if there can be no such name: it is too long, or a part of it is empty or too long.
-    pub(super) fn new(id: u16, name: &str, kind: Kind) -> Option<Question> {
+    pub(super) fn new(id: u16, name: &str, kind: AddressKind) -> Option<Question> {
         let mut labels = Vec::with_capacity(name.len() + 2);
         for part in name.split('.') {
             let is_good = (1..=LABEL_BYTES_MAX).contains(&part.len()) && part.is_ascii();
@@ -81,7 +81,7 @@ impl Question {
     }
 
     /// What the packet answers; `None` if it is not the answer to this question.
-    pub(super) fn read(&self, packet: &[u8]) -> Option<Answer> {
+    pub(super) fn read(&self, packet: &[u8]) -> Option<NameAnswer> {
         let flags = number(packet, 2)?;
         let (is_answer, code) = (flags & 0xf800 == 0x8000, (flags & 0xf) as u8);
         if number(packet, 0)? != self.id || !is_answer {
@@ -90,7 +90,7 @@ impl Question {
         let questions = number(packet, 4)?;
         // Some servers refuse without a word of what.
         if questions == 0 && !matches!(code, 0 | CODE_NAME_ERROR) {
-            return Some(Answer::Refused(code));
+            return Some(NameAnswer::Refused(code));
         }
         let (name, end) = read_name(packet, HEAD_BYTES)?;
         let is_mine = name == self.name && number(packet, end)? == self.kind.number();
@@ -103,13 +103,13 @@ impl Question {
                 let mut found = Vec::new();
                 let is_whole = self.read_records(packet, end + 4, &mut found).is_some();
                 match (is_truncated, is_whole) {
-                    (true, _) => Answer::Truncated(found),
-                    (false, true) => Answer::Whole(found),
-                    (false, false) => Answer::Malformed,
+                    (true, _) => NameAnswer::Truncated(found),
+                    (false, true) => NameAnswer::Whole(found),
+                    (false, false) => NameAnswer::Malformed,
                 }
             }
-            CODE_NAME_ERROR => Answer::Whole(Vec::new()),
-            code => Answer::Refused(code),
+            CODE_NAME_ERROR => NameAnswer::Whole(Vec::new()),
+            code => NameAnswer::Refused(code),
         })
     }
 
@@ -130,8 +130,8 @@ impl Question {
                 wanted = read_name(packet, start)?.0;
             } else if kind == self.kind.number() && found.len() < limits::ADDRESSES_MAX {
                 found.push(match self.kind {
-                    Kind::V4 => IpAddr::from(<[u8; 4]>::try_from(data).ok()?),
-                    Kind::V6 => IpAddr::from(<[u8; 16]>::try_from(data).ok()?),
+                    AddressKind::V4 => IpAddr::from(<[u8; 4]>::try_from(data).ok()?),
+                    AddressKind::V6 => IpAddr::from(<[u8; 16]>::try_from(data).ok()?),
                 });
             }
         }

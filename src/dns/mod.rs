@@ -12,4 +12,4 @@ mod settings;
 mod tests;
 
 pub use lookup::{Lookup, NotFound, Output};
-pub use settings::{NameServer, Settings, hosts_line, loopback};
+pub use settings::{NameServer, ResolverSettings, hosts_line, loopback};

@@ -34,7 +34,7 @@ impl fmt::Display for NameServer {
 
 /// What resolv.conf says.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Settings {
+pub struct ResolverSettings {
     /// Asked in this order; without any, this machine is.
     pub servers: Vec<NameServer>,
     /// Suffixes of names that are not complete.
@@ -47,11 +47,11 @@ pub struct Settings {
     pub attempts: usize,
 }
 
-impl Settings {
+impl ResolverSettings {
     /// Reads resolv.conf. Without `search` and `domain`, the domain of this machine's name is the
     /// search list.
-    pub fn read(text: &str, host: &str) -> Settings {
-        let mut settings = Settings {
+    pub fn read(text: &str, host: &str) -> ResolverSettings {
+        let mut settings = ResolverSettings {
             servers: Vec::new(),
             search: host.split_once('.').map(|(_, domain)| domain.to_owned()).into_iter().collect(),
             ndots: 1,

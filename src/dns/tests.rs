@@ -2,12 +2,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::lookup::{Lookup, NotFound, Output, Trouble};
-use super::message::{Answer, Kind, Question};
-use super::settings::{Settings, hosts_line, loopback};
+use super::message::{AddressKind, NameAnswer, Question};
+use super::settings::{ResolverSettings, hosts_line, loopback};
 use crate::base::{Moment, Random, limits};
 
-fn settings(text: &str) -> Settings {
-    Settings::read(text, "")
+fn settings(text: &str) -> ResolverSettings {
+    ResolverSettings::read(text, "")
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn resolv_conf_is_read_as_the_c_library_reads_it() {
     assert_eq!(servers, ["10.0.0.1", "fe80::1%eth0", "::1"]);
     assert_eq!((read.search, read.ndots, read.attempts), (vec!["late.example".into()], 5, 1));
     assert_eq!(read.timeout, Duration::from_secs(30));
-    let empty = Settings::read("", "node7.site.example");
+    let empty = ResolverSettings::read("", "node7.site.example");
     assert_eq!((empty.ndots, empty.attempts, empty.timeout.as_secs()), (1, 2, 5));
     assert_eq!(
         (empty.search, empty.servers[0].to_string()),
@@ -60,7 +60,7 @@ fn the_hosts_file_has_aliases_and_localhost_needs_none() {
 }
 
 fn question() -> Question {
-    Question::new(7, "Seed.example", Kind::V4).expect("a good name")
+    Question::new(7, "Seed.example", AddressKind::V4).expect("a good name")
 }
 
 /// The answer to [`question`] with these records.
@@ -92,11 +92,11 @@ fn aliases_are_followed_and_other_names_are_not_taken() {
     let stray = record(OTHER, 1, &[6, 6, 6, 6]);
     let text = record(ASKED, 16, b"\x02hi");
     let found = |packet: &[u8]| question().read(packet);
-    let whole = |ip: [u8; 4]| Some(Answer::Whole(vec![ip.into()]));
+    let whole = |ip: [u8; 4]| Some(NameAnswer::Whole(vec![ip.into()]));
     assert_eq!(found(&answer(&[&text, &alias, &further, &stray, &last])), whole([10, 0, 0, 1]));
-    assert_eq!(found(&answer(&[&stray])), Some(Answer::Whole(Vec::new())));
+    assert_eq!(found(&answer(&[&stray])), Some(NameAnswer::Whole(Vec::new())));
     let circle = record(ASKED, 5, ASKED);
-    assert_eq!(found(&answer(&[&circle, &circle])), Some(Answer::Whole(Vec::new())));
+    assert_eq!(found(&answer(&[&circle, &circle])), Some(NameAnswer::Whole(Vec::new())));
 }
 
 #[test]
@@ -112,20 +112,20 @@ fn an_answer_to_something_else_is_none_and_a_broken_one_is_malformed() {
         assert_eq!(changed(at, value), None, "{at}");
     }
     assert_eq!(changed(13, b'S'), question().read(&good));
-    assert_eq!(changed(3, 3), Some(Answer::Whole(Vec::new())));
-    assert_eq!(changed(3, 5), Some(Answer::Refused(5)));
-    assert_eq!(changed(7, 2), Some(Answer::Malformed), "a record is missing");
-    assert_eq!(changed(31, 30), Some(Answer::Malformed), "a pointer to itself");
-    assert_eq!(changed(2, 0x82 | 1), Some(Answer::Truncated(vec![[10, 0, 0, 1].into()])));
+    assert_eq!(changed(3, 3), Some(NameAnswer::Whole(Vec::new())));
+    assert_eq!(changed(3, 5), Some(NameAnswer::Refused(5)));
+    assert_eq!(changed(7, 2), Some(NameAnswer::Malformed), "a record is missing");
+    assert_eq!(changed(31, 30), Some(NameAnswer::Malformed), "a pointer to itself");
+    assert_eq!(changed(2, 0x82 | 1), Some(NameAnswer::Truncated(vec![[10, 0, 0, 1].into()])));
     let head = [&good[..3], &[2, 0, 0, 0, 0, 0, 0, 0, 0]].concat();
-    assert_eq!(question().read(&head), Some(Answer::Refused(2)));
+    assert_eq!(question().read(&head), Some(NameAnswer::Refused(2)));
 }
 
 #[test]
 fn names_that_cannot_be_are_not_asked_for() {
     let long = "x".repeat(64);
     for bad in ["", "a..b", ".a", &long, &"x.".repeat(200), "n\u{f6}de"] {
-        assert!(Question::new(7, bad, Kind::V6).is_none(), "{bad:?}");
+        assert!(Question::new(7, bad, AddressKind::V6).is_none(), "{bad:?}");
     }
     let servers = vec![([10, 0, 0, 1], 53).into()];
     let mut lookup = Lookup::new((settings(""), servers), "a..b", [0; 16], Moment(0));

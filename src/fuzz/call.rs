@@ -91,12 +91,12 @@ fn is_reflection(message: Bytes) -> bool {
 const INPUTS_MAX: u32 = 64;
 
 thread_local! {
-    static KEPT: RefCell<Option<Node>> = const { RefCell::new(None) };
+    static KEPT: RefCell<Option<ServedNode>> = const { RefCell::new(None) };
 }
 
 pub(super) fn grpc_call(input: &[u8]) {
     frame::fuzz(input);
-    let mut node = KEPT.take().unwrap_or_else(Node::start);
+    let mut node = KEPT.take().unwrap_or_else(ServedNode::start);
     let script = node.script(Input(input));
     let upkeep = async {
         let disk = async { panic!("the disk failed: {}", node.driver.run_disk().await) };
@@ -117,7 +117,7 @@ pub(super) fn grpc_call(input: &[u8]) {
 }
 
 /// A node that is served by one connection at a time.
-struct Node {
+struct ServedNode {
     executor: Rc<LocalExecutor<'static>>,
     driver: Rc<Driver>,
     server: Server,
@@ -127,14 +127,14 @@ struct Node {
     _folder: Scratch,
 }
 
-impl Drop for Node {
+impl Drop for ServedNode {
     fn drop(&mut self) {
         self.driver.stop();
     }
 }
 
-impl Node {
-    fn start() -> Node {
+impl ServedNode {
+    fn start() -> ServedNode {
         let executor = Rc::new(LocalExecutor::new());
         let folder = Scratch::new();
         let directory = Directory::open(&folder.0).expect("a directory");
@@ -159,7 +159,7 @@ impl Node {
             Box::new(SyncService::new(driver.clone(), reads, holders)),
             Box::new(Silent(edge)),
         ];
-        Node {
+        ServedNode {
             executor,
             driver,
             server: Server::new(services, None, Bounds::default()),
@@ -339,7 +339,7 @@ async fn call(send: &mut SendRequest<Bytes>, sent: Sent) -> Code {
     }
     let trailers = stream.trailers().await.expect("a whole answer").unwrap_or(head.headers);
     let code = code(&trailers);
-    let mut reader = frame::Reader::new(limits::GRPC_MESSAGE_BYTES_MAX);
+    let mut reader = frame::FrameReader::new(limits::GRPC_MESSAGE_BYTES_MAX);
     let mut answer = Bytes::from(answer);
     let mut count = 0;
     while let Some(message) = reader.read(&mut answer).expect("well framed") {

@@ -36,7 +36,7 @@ impl Drop for Scratch {
 }
 
 /// A record as recovery finds it: position and id.
-type Row = (u64, Digest);
+type FoundRow = (u64, Digest);
 
 pub(super) fn record_scan(input: &[u8]) {
     let mut input = Input(input);
@@ -122,7 +122,7 @@ fn damage(input: &mut Input<'_>, segments: &mut [Vec<u8>]) -> bool {
     is_damaged
 }
 
-fn read(log: &Path, repair: bool) -> Option<(Recovered, Vec<Row>)> {
+fn read(log: &Path, repair: bool) -> Option<(Recovered, Vec<FoundRow>)> {
     let mut rows = Vec::new();
     let recovered = recover(log, repair, |committed| {
         assert!(!committed.sealed().bytes().is_empty());
@@ -137,7 +137,7 @@ fn read(log: &Path, repair: bool) -> Option<(Recovered, Vec<Row>)> {
 }
 
 /// By [`record::scan`] over whole segments, where recovery looks through a window.
-fn read_again(segments: &[Vec<u8>]) -> Vec<Row> {
+fn read_again(segments: &[Vec<u8>]) -> Vec<FoundRow> {
     let mut rows = Vec::new();
     for (number, segment) in (0..).zip(segments) {
         let mut at = SEGMENT_HEAD_BYTES;

@@ -20,7 +20,7 @@ const STEPS_MAX: usize = 100;
 /// Each of them goes through all members, of which crowds make thousands.
 const LARGE_STEPS_MAX: usize = 12;
 
-struct Node {
+struct SwimNode {
     swim: Swim,
     now: Moment,
     calls: Vec<CallNumber>,
@@ -41,7 +41,7 @@ pub(super) fn membership(input: &[u8]) {
     let config = Config { probe_interval: Duration::from_secs(1) };
     let swim = Swim::new(config, me, input.number(), Moment::ZERO);
     let incarnation = swim.me().incarnation;
-    let mut node = Node { swim, now: Moment::ZERO, calls: Vec::new(), incarnation, lamport: 0 };
+    let mut node = SwimNode { swim, now: Moment::ZERO, calls: Vec::new(), incarnation, lamport: 0 };
     let (mut steps, mut large_steps) = (0, 0);
     while !input.is_over() && steps < STEPS_MAX && large_steps < LARGE_STEPS_MAX {
         node.step(&mut input);
@@ -50,7 +50,7 @@ pub(super) fn membership(input: &[u8]) {
     }
 }
 
-impl Node {
+impl SwimNode {
     fn step(&mut self, input: &mut Input<'_>) {
         let known = self.swim.members().count();
         let brought = self.happen(input);

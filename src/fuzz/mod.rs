@@ -22,10 +22,10 @@ use crate::model::{Sealed, canonical};
 use crate::wire;
 
 /// Checks one input.
-pub type Body = fn(&[u8]);
+pub type TargetBody = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Body); 9] = [
+pub const TARGETS: [(&str, TargetBody); 9] = [
     ("record_scan", log::record_scan),
     ("json_body", json_body),
     ("query_string", query_string),

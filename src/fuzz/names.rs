@@ -5,7 +5,7 @@
 
 use super::input::Input;
 use crate::base::{Moment, limits};
-use crate::dns::{Lookup, Output, Settings, hosts_line};
+use crate::dns::{Lookup, Output, ResolverSettings, hosts_line};
 
 /// More questions than any settings ask for within the time.
 const QUESTIONS_MAX: usize = 2 * 3 * 5 * (limits::SEARCH_MAX + 1);
@@ -14,7 +14,7 @@ pub(super) fn name_answers(input: &[u8]) {
     let mut input = Input(input);
     let (text, name) = (input.text(), input.text());
     let _ = hosts_line(&text, &name);
-    let settings = Settings::read(&text, &name);
+    let settings = ResolverSettings::read(&text, &name);
     assert!((1..=limits::NAME_SERVERS_MAX).contains(&settings.servers.len()));
     assert!(settings.search.len() <= limits::SEARCH_MAX);
     let servers: Vec<_> = settings.servers.iter().map(|server| (server.ip, 53).into()).collect();

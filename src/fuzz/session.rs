@@ -38,27 +38,27 @@ const STRIDE: u64 = 512;
 const THEIRS: [usize; 4] = [0, 2, 30, 48];
 
 thread_local! {
-    static WORLD: World = World::new();
+    static WORLD: SetWorld = SetWorld::new();
 }
 
 /// What no input changes.
-struct World {
+struct SetWorld {
     pool: Vec<Sealed>,
     /// One of each size in [`THEIRS`], with half of its assertions in common with a node that has
     /// all of the first half.
-    peers: Vec<(Node, Digest)>,
+    peers: Vec<(SetNode, Digest)>,
 }
 
-impl World {
-    fn new() -> World {
+impl SetWorld {
+    fn new() -> SetWorld {
         let pool: Vec<Sealed> = (0..CLAIMS as u64).map(claim).collect();
         let peer = |count: &usize| {
-            let mut node = Node::with(&pool[CLAIMS / 2 - count / 2..][..*count]);
+            let mut node = SetNode::with(&pool[CLAIMS / 2 - count / 2..][..*count]);
             let root = node.root();
             (node, root)
         };
         let peers = THEIRS.iter().map(peer).collect();
-        World { pool, peers }
+        SetWorld { pool, peers }
     }
 }
 
@@ -69,14 +69,14 @@ fn claim(number: u64) -> Sealed {
 }
 
 /// A node's store with its bodies in memory.
-struct Node {
+struct SetNode {
     store: Store,
-    bodies: Memory,
+    bodies: SetBodies,
 }
 
-struct Memory(Vec<Sealed>);
+struct SetBodies(Vec<Sealed>);
 
-impl Bodies for Memory {
+impl Bodies for SetBodies {
     fn digest_at(&self, at: Position) -> Option<Digest> {
         self.sealed_at(at).map(|sealed| sealed.digest())
     }
@@ -86,9 +86,9 @@ impl Bodies for Memory {
     }
 }
 
-impl Node {
-    fn with(claims: &[Sealed]) -> Node {
-        let mut node = Node { store: Store::new(1), bodies: Memory(Vec::new()) };
+impl SetNode {
+    fn with(claims: &[Sealed]) -> SetNode {
+        let mut node = SetNode { store: Store::new(1), bodies: SetBodies(Vec::new()) };
         for sealed in claims {
             node.add(sealed.clone());
         }
@@ -117,9 +117,9 @@ pub(super) fn session(input: &mut Input<'_>) {
     WORLD.with(|world| run(input, world));
 }
 
-fn run(input: &mut Input<'_>, World { pool, peers }: &World) {
+fn run(input: &mut Input<'_>, SetWorld { pool, peers }: &SetWorld) {
     let (ours, theirs) = (input.below(CLAIMS / 2), input.below(THEIRS.len()));
-    let mut node = Node::with(&pool[..ours]);
+    let mut node = SetNode::with(&pool[..ours]);
     let (peer, root) = &peers[theirs];
     let strategy = if input.byte() & 3 == 0 {
         Strategy::Leaves
@@ -127,8 +127,15 @@ fn run(input: &mut Input<'_>, World { pool, peers }: &World) {
         Strategy::Sketches(PeerHistory::default())
     };
     let mut session = Session::new(node.root(), ours as u64, strategy);
-    let mut peer =
-        Peer { node: peer, root: *root, script: input.0, at: 0, calls: 0, part_calls: 0, cells: 0 };
+    let mut peer = ScriptedPeer {
+        node: peer,
+        root: *root,
+        script: input.0,
+        at: 0,
+        calls: 0,
+        part_calls: 0,
+        cells: 0,
+    };
     let (mut calls, mut stored) = (VecDeque::new(), BTreeSet::new());
     while peer.part_calls < PART_CALLS_SEEN {
         check_progress(&session, &peer);
@@ -155,7 +162,7 @@ fn run(input: &mut Input<'_>, World { pool, peers }: &World) {
     }
 }
 
-fn check_progress(session: &Session, peer: &Peer<'_>) {
+fn check_progress(session: &Session, peer: &ScriptedPeer<'_>) {
     assert!(peer.calls <= CALLS_MAX, "asked {} times: {:?}", peer.calls, session.report());
     assert!(peer.cells <= CELLS_ASKED_MAX, "{} cells: {:?}", peer.cells, session.report());
     let progress = session.progress();
@@ -172,8 +179,8 @@ fn check_report(report: &Report, stored: &BTreeSet<Digest>) {
 }
 
 /// Takes a request, gives a reply: a true one, a mangled one, one of another kind.
-struct Peer<'a> {
-    node: &'a Node,
+struct ScriptedPeer<'a> {
+    node: &'a SetNode,
     root: Digest,
     script: &'a [u8],
     at: usize,
@@ -182,7 +189,7 @@ struct Peer<'a> {
     cells: usize,
 }
 
-impl Peer<'_> {
+impl ScriptedPeer<'_> {
     /// The same false answers over and over; an honest peer without any.
     fn byte(&mut self) -> u8 {
         let byte = self.script.get(self.at % self.script.len().max(1)).copied();

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::tally::{Candidate, Key, Tally};
+use super::tally::{Candidate, Tally, ValueKey};
 use super::weight::{Scale, disagreement};
 use crate::base::{Digest, Wall};
 use crate::model::{Assertion, HalfLife, Lens, SourceClass};
@@ -102,7 +102,7 @@ impl Layered {
 
     fn cross_class_conflict(&self) -> f64 {
         let voices = self.classes.len();
-        let mut values: BTreeMap<Key, usize> = BTreeMap::new();
+        let mut values: BTreeMap<ValueKey, usize> = BTreeMap::new();
         for class in self.classes.values() {
             *values.entry(class.best.key).or_default() += 1;
         }

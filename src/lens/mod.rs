@@ -48,7 +48,7 @@ mod weight;
 mod tests;
 
 pub use layered::{Layer, Layered, Layers};
-pub use skeptic::{Claim, Skeptic, Skepticism, Status};
+pub use skeptic::{Agreement, Claim, Skeptic, Skepticism};
 
 use tally::{Candidate, Tally};
 use weight::{Scale, score};

@@ -6,14 +6,14 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::tally::{Candidate, Group, Key, Tally};
+use super::tally::{Candidate, Group, Tally, ValueKey};
 use super::weight::{Scale, score};
 use crate::base::{Digest, Hlc, Wall, limits};
 use crate::model::{Assertion, HalfLife, Lens, Object};
 
 /// How far they agree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Status {
+pub enum Agreement {
     /// One value, or none.
     Unanimous,
     /// Several values, of which one holds at least four fifths of the weight.
@@ -22,13 +22,13 @@ pub enum Status {
     Contested,
 }
 
-impl Status {
+impl Agreement {
     /// Its name, as the HTTP API gives it.
     pub fn name(self) -> &'static str {
         match self {
-            Status::Unanimous => "Unanimous",
-            Status::Agreed => "Agreed",
-            Status::Contested => "Contested",
+            Agreement::Unanimous => "Unanimous",
+            Agreement::Agreed => "Agreed",
+            Agreement::Contested => "Contested",
         }
     }
 }
@@ -37,7 +37,7 @@ impl Status {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Skepticism {
     /// How far they agree.
-    pub status: Status,
+    pub status: Agreement,
     /// The entropy of the values' shares, 0 (one value) to 1 (all values weigh the same).
     pub conflict_score: f64,
     /// The values: greatest share first, then most assertions, then the newest; the first
@@ -71,7 +71,7 @@ pub struct Skeptic {
     scale: Scale,
     count: u64,
     tally: Tally,
-    newest: BTreeMap<Key, Vec<(u64, Hlc, Digest)>>,
+    newest: BTreeMap<ValueKey, Vec<(u64, Hlc, Digest)>>,
 }
 
 impl Skeptic {
@@ -107,13 +107,13 @@ impl Skeptic {
     /// that digest.
     pub fn finish(self, mut object_of: impl FnMut(&Digest) -> Option<Object>) -> Skepticism {
         let whole = self.tally.whole();
-        let mut groups: Vec<(&Key, &Group)> = self.tally.groups().collect();
+        let mut groups: Vec<(&ValueKey, &Group)> = self.tally.groups().collect();
         let rank = |group: &Group| (whole.force(group), group.count, group.best.age_rank());
         groups.sort_unstable_by_key(|(_, group)| Reverse(rank(group)));
         let status = match groups[..] {
-            [] | [_] => Status::Unanimous,
-            [(_, first), ..] if whole.is_dominated_by(first) => Status::Agreed,
-            _ => Status::Contested,
+            [] | [_] => Agreement::Unanimous,
+            [(_, first), ..] if whole.is_dominated_by(first) => Agreement::Agreed,
+            _ => Agreement::Contested,
         };
         let claims_count = groups.len() as u64;
         groups.truncate(limits::CLAIMS_MAX);

@@ -15,9 +15,9 @@ use crate::base::{Digest, Hlc, limits};
 use crate::model::{Assertion, Lens, Object, SourceClass};
 
 /// Identifies an object's value: equal for equal values alone.
-pub(super) type Key = [u8; 16];
+pub(super) type ValueKey = [u8; 16];
 
-fn key_of(object: &Object) -> Key {
+fn key_of(object: &Object) -> ValueKey {
     let mut hasher = blake3::Hasher::new();
     match object {
         Object::Text(text) => hasher.update(&[0]).update(text.as_bytes()),
@@ -33,7 +33,7 @@ fn key_of(object: &Object) -> Key {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Candidate {
     pub(super) digest: Digest,
-    pub(super) key: Key,
+    pub(super) key: ValueKey,
     pub(super) weight: f64,
     timestamp: u64,
     hlc: Hlc,
@@ -89,7 +89,7 @@ pub(super) struct Group {
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
     lens: Lens,
-    groups: BTreeMap<Key, Group>,
+    groups: BTreeMap<ValueKey, Group>,
     sampled: bool,
 }
 
@@ -122,7 +122,7 @@ impl Tally {
         self.sampled
     }
 
-    pub(super) fn groups(&self) -> impl ExactSizeIterator<Item = (&Key, &Group)> {
+    pub(super) fn groups(&self) -> impl ExactSizeIterator<Item = (&ValueKey, &Group)> {
         self.groups.iter()
     }
 
@@ -136,7 +136,7 @@ impl Tally {
     }
 
     /// The part of the whole that claims one value; `None` when it was left out.
-    pub(super) fn share(&self, key: &Key) -> Option<f64> {
+    pub(super) fn share(&self, key: &ValueKey) -> Option<f64> {
         self.groups.get(key).map(|group| self.whole().share(group))
     }
 

@@ -7,9 +7,9 @@ use crate::model::{Draft, Object, SourceClass};
 const NOW: Wall = Wall(1_700_000_000_000);
 
 /// One row: value, confidence, timestamp, source class.
-type Row = (&'static str, f64, u64, u64);
+type ClaimParts = (&'static str, f64, u64, u64);
 
-fn claim((value, confidence, timestamp, class): Row) -> Assertion {
+fn claim((value, confidence, timestamp, class): ClaimParts) -> Assertion {
     let object = Object::Text(value.to_owned());
     let mut draft = Draft::new("s".into(), "p".into(), object);
     draft.confidence = confidence;
@@ -47,7 +47,7 @@ fn layer(claims: &[Assertion]) -> Layers {
 }
 
 /// Which row wins.
-fn winner(lens: Lens, half_life: Option<f64>, rows: &[Row]) -> Option<usize> {
+fn winner(lens: Lens, half_life: Option<f64>, rows: &[ClaimParts]) -> Option<usize> {
     let claims: Vec<Assertion> = rows.iter().copied().map(claim).collect();
     let winner = resolve(lens, half_life, &claims).winner;
     claims.iter().position(|claim| Some(claim.seal().digest()) == winner)
@@ -154,15 +154,15 @@ fn confidence_in_a_resolution_is_the_winners_weight_times_its_share() {
 
 #[test]
 fn the_skeptic_separates_unanimous_agreed_and_contested() {
-    let rows: [(&[Row], Status, f64); 7] = [
-        (&[], Status::Unanimous, 0.0),
-        (&[("a", 0.4, 1, 3), ("a", 0.9, 2, 3)], Status::Unanimous, 0.0),
-        (&[("a", 0.8, 1, 3), ("b", 0.2, 2, 3)], Status::Agreed, 0.721_928),
-        (&[("a", 0.79, 1, 3), ("b", 0.2, 2, 3)], Status::Contested, 0.725_95),
-        (&[("a", 0.5, 1, 3), ("b", 0.5, 2, 3)], Status::Contested, 1.0),
+    let rows: [(&[ClaimParts], Agreement, f64); 7] = [
+        (&[], Agreement::Unanimous, 0.0),
+        (&[("a", 0.4, 1, 3), ("a", 0.9, 2, 3)], Agreement::Unanimous, 0.0),
+        (&[("a", 0.8, 1, 3), ("b", 0.2, 2, 3)], Agreement::Agreed, 0.721_928),
+        (&[("a", 0.79, 1, 3), ("b", 0.2, 2, 3)], Agreement::Contested, 0.725_95),
+        (&[("a", 0.5, 1, 3), ("b", 0.5, 2, 3)], Agreement::Contested, 1.0),
         // Nothing weighs anything: numbers count.
-        (&[("a", 0.0, 1, 3), ("b", 0.0, 2, 3)], Status::Contested, 1.0),
-        (&[("a", 1.0, 1, 3), ("b", 0.0, 2, 3)], Status::Agreed, 0.0),
+        (&[("a", 0.0, 1, 3), ("b", 0.0, 2, 3)], Agreement::Contested, 1.0),
+        (&[("a", 1.0, 1, 3), ("b", 0.0, 2, 3)], Agreement::Agreed, 0.0),
     ];
     for (rows, status, conflict) in rows {
         let claims: Vec<Assertion> = rows.iter().copied().map(claim).collect();

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use super::ring::Ring;
 use super::{Scan, View};
-use crate::base::{Client, Slots, Ticket, limits};
+use crate::base::{Client, FairSlots, Ticket, limits};
 use crate::journal::Bodies;
 use crate::store::Store;
 
@@ -26,22 +26,22 @@ const PICK_WORK: usize = 16;
 /// The queries that are not answered yet.
 #[derive(Debug)]
 pub struct ScanQueue {
-    waiting: BTreeMap<Ticket, Waiting>,
+    waiting: BTreeMap<Ticket, QueuedScan>,
     short: Ring,
     long: Ring,
     /// The short scan that has begun, if it is not over.
     current: Option<Ticket>,
     shorts_in_a_row: u32,
     /// Of all scans, so that one client's cannot fill the queue.
-    slots: Slots<u64>,
+    slots: FairSlots<u64>,
     /// Of long ones that hold what they found.
-    begun: Slots<u64>,
+    begun: FairSlots<u64>,
     stats: Stats,
 }
 
 /// A scan in the queue.
 #[derive(Debug)]
-struct Waiting {
+struct QueuedScan {
     client: Client,
     scan: Scan,
     work: usize,
@@ -81,8 +81,8 @@ impl ScanQueue {
             long: Ring::default(),
             current: None,
             shorts_in_a_row: 0,
-            slots: Slots::new(limits::QUERIES_WAITING_MAX),
-            begun: Slots::new(long_max),
+            slots: FairSlots::new(limits::QUERIES_WAITING_MAX),
+            begun: FairSlots::new(long_max),
             stats: Stats::default(),
         }
     }
@@ -95,7 +95,7 @@ impl ScanQueue {
         }
         self.short.enter(ticket, client);
         let (work, is_long, has_begun, has_left) = (0, false, false, false);
-        let waiting = Waiting { client, scan, work, is_long, has_begun, has_left };
+        let waiting = QueuedScan { client, scan, work, is_long, has_begun, has_left };
         self.waiting.insert(ticket, waiting);
         Ok(())
     }
@@ -201,7 +201,7 @@ impl ScanQueue {
     }
 
     fn take_out(&mut self, ticket: Ticket) -> Option<Scan> {
-        let Waiting { client, scan, is_long, has_begun, .. } = self.waiting.remove(&ticket)?;
+        let QueuedScan { client, scan, is_long, has_begun, .. } = self.waiting.remove(&ticket)?;
         self.slots.give_back(&client.peer);
         if has_begun {
             self.begun.give_back(&client.peer);

@@ -8,13 +8,13 @@ use crate::base::{Client, Ticket};
 /// A ring of calls; at most some hundred, so that looking through all of them is cheap.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
-    members: Vec<Member>,
+    members: Vec<RingMember>,
     /// Counts services and entries.
     clock: u64,
 }
 
 #[derive(Debug)]
-struct Member {
+struct RingMember {
     ticket: Ticket,
     client: Client,
     /// When its host, its client and itself were served last, or entered.
@@ -25,13 +25,13 @@ impl Ring {
     /// Adds a call behind all others.
     pub(super) fn enter(&mut self, ticket: Ticket, client: Client) {
         self.clock += 1;
-        let served_last = |mut members: std::slice::Iter<'_, Member>, level: usize| {
+        let served_last = |mut members: std::slice::Iter<'_, RingMember>, level: usize| {
             let known = members.find(|known| known.is_of(&client, level));
             known.map_or(self.clock, |known| known.served[level])
         };
         let served =
             [served_last(self.members.iter(), 0), served_last(self.members.iter(), 1), self.clock];
-        self.members.push(Member { ticket, client, served });
+        self.members.push(RingMember { ticket, client, served });
     }
 
     /// The next one to be served of those that `may` be.
@@ -61,7 +61,7 @@ impl Ring {
     }
 }
 
-impl Member {
+impl RingMember {
     /// Whether it is a call of `client`, or (level 0) of its host.
     fn is_of(&self, client: &Client, level: usize) -> bool {
         if level == 0 { self.client.peer == client.peer } else { self.client == *client }

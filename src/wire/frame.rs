@@ -38,17 +38,22 @@ const RESERVED_BYTES: usize = 256 << 10;
 
 /// Takes the messages of one direction of a stream out of its bytes.
 #[derive(Debug)]
-pub struct Reader {
+pub struct FrameReader {
     message_bytes_max: usize,
     head: [u8; PREFIX_BYTES],
     head_filled: usize,
     body: BytesMut,
 }
 
-impl Reader {
+impl FrameReader {
     /// A reader that refuses messages of more than `message_bytes_max`.
-    pub fn new(message_bytes_max: usize) -> Reader {
-        Reader { message_bytes_max, head: [0; PREFIX_BYTES], head_filled: 0, body: BytesMut::new() }
+    pub fn new(message_bytes_max: usize) -> FrameReader {
+        FrameReader {
+            message_bytes_max,
+            head: [0; PREFIX_BYTES],
+            head_filled: 0,
+            body: BytesMut::new(),
+        }
     }
 
     /// Takes the next message off the front of `piece`, or all of `piece` towards it. A message
@@ -133,7 +138,7 @@ impl Reader {
 pub fn fuzz(input: &[u8]) {
     const MAX: usize = 300;
     let Some((&step, stream)) = input.split_first() else { return };
-    let mut whole = Reader::new(MAX);
+    let mut whole = FrameReader::new(MAX);
     let mut left = Bytes::copy_from_slice(stream);
     let mut expected = Vec::new();
     let end = loop {
@@ -143,7 +148,7 @@ pub fn fuzz(input: &[u8]) {
             Err(status) => break Err(status),
         }
     };
-    let mut reader = Reader::new(MAX);
+    let mut reader = FrameReader::new(MAX);
     let mut found = Vec::new();
     let mut broken = None;
     for piece in stream.chunks(usize::from(step).max(1)) {
@@ -173,7 +178,7 @@ mod tests {
 
     /// Reads `stream` in pieces of `step` bytes: the messages, and how it ended.
     fn read(stream: &[u8], step: usize) -> (Vec<Bytes>, Result<(), Status>) {
-        let mut reader = Reader::new(1000);
+        let mut reader = FrameReader::new(1000);
         let mut messages = Vec::new();
         for piece in stream.chunks(step) {
             let mut piece = Bytes::copy_from_slice(piece);
@@ -203,7 +208,7 @@ mod tests {
     fn a_message_in_one_piece_is_not_copied() {
         let mut piece = Bytes::from(framed(b"message"));
         let start = piece[PREFIX_BYTES..].as_ptr();
-        let message = Reader::new(1000).read(&mut piece).expect("well framed").expect("whole");
+        let message = FrameReader::new(1000).read(&mut piece).expect("well framed").expect("whole");
         assert_eq!((message.as_ptr(), &message[..]), (start, &b"message"[..]));
     }
 

@@ -49,12 +49,12 @@ pub fn parse_tag(text: &[u8]) -> Option<Tag> {
     }
 }
 
-/// The metadata by which a node says on each new connection how it is set, see [`Settings`].
+/// The metadata by which a node says on each new connection how it is set, see [`SharedSettings`].
 pub const SETTINGS: &str = "x-stemedb-settings";
 
 /// Settings that have to be the same on all nodes, and whose they are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Settings {
+pub struct SharedSettings {
     /// The node.
     pub node: NodeId,
     /// Shards that subjects are assigned to.
@@ -63,10 +63,10 @@ pub struct Settings {
     pub replication_factor: u32,
 }
 
-impl Settings {
+impl SharedSettings {
     /// What a node said; `None` if that is something else. Names that are not known are passed
     /// over, as a later version may have more of them.
-    pub fn read(value: &[u8]) -> Option<Settings> {
+    pub fn read(value: &[u8]) -> Option<SharedSettings> {
         let (mut node, mut shards, mut replication_factor) = (None, None, None);
         for pair in std::str::from_utf8(value).ok()?.split(';') {
             match pair.trim().split_once('=')? {
@@ -76,13 +76,17 @@ impl Settings {
                 _ => {}
             }
         }
-        Some(Settings { node: node?, shards: shards?, replication_factor: replication_factor? })
+        Some(SharedSettings {
+            node: node?,
+            shards: shards?,
+            replication_factor: replication_factor?,
+        })
     }
 }
 
-impl fmt::Display for Settings {
+impl fmt::Display for SharedSettings {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { node, shards, replication_factor } = self;
+        let SharedSettings { node, shards, replication_factor } = self;
         write!(out, "node_id={node};shards={shards};replication_factor={replication_factor}")
     }
 }
@@ -185,12 +189,12 @@ mod tests {
 
     #[test]
     fn settings_come_back_as_they_went_and_nothing_else_is_taken() {
-        let settings = Settings { node: NodeId([7; 16]), shards: 64, replication_factor: 3 };
+        let settings = SharedSettings { node: NodeId([7; 16]), shards: 64, replication_factor: 3 };
         let text = settings.to_string();
-        assert_eq!(Settings::read(text.as_bytes()), Some(settings));
-        assert_eq!(Settings::read(format!("{text}; later=x").as_bytes()), Some(settings));
+        assert_eq!(SharedSettings::read(text.as_bytes()), Some(settings));
+        assert_eq!(SharedSettings::read(format!("{text}; later=x").as_bytes()), Some(settings));
         for bad in ["", "x", "shards=64;replication_factor=3", &text.replace('6', "-6")] {
-            assert_eq!(Settings::read(bad.as_bytes()), None, "{bad:?}");
+            assert_eq!(SharedSettings::read(bad.as_bytes()), None, "{bad:?}");
         }
     }
 

@@ -107,13 +107,13 @@ struct MessageOutline {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(message, repeated, tag = "2")]
-    fields: Vec<Name>,
+    fields: Vec<NamedDescriptor>,
     #[prost(message, repeated, tag = "3")]
     messages: Vec<MessageOutline>,
     #[prost(message, repeated, tag = "4")]
     enums: Vec<EnumOutline>,
     #[prost(message, repeated, tag = "8")]
-    oneofs: Vec<Name>,
+    oneofs: Vec<NamedDescriptor>,
 }
 
 /// The names in an `EnumDescriptorProto`.
@@ -122,7 +122,7 @@ struct EnumOutline {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(message, repeated, tag = "2")]
-    values: Vec<Name>,
+    values: Vec<NamedDescriptor>,
 }
 
 /// The names in a `ServiceDescriptorProto`.
@@ -131,12 +131,12 @@ struct ServiceOutline {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(message, repeated, tag = "2")]
-    methods: Vec<Name>,
+    methods: Vec<NamedDescriptor>,
 }
 
 /// Any descriptor of which only the name counts.
 #[derive(Message)]
-struct Name {
+struct NamedDescriptor {
     #[prost(string, tag = "1")]
     name: String,
 }
@@ -166,7 +166,7 @@ fn step<'a>(path: &'a str, name: &str) -> Option<&'a str> {
     }
 }
 
-fn has(names: &[Name], wanted: &str) -> bool {
+fn has(names: &[NamedDescriptor], wanted: &str) -> bool {
     names.iter().any(|name| name.name == wanted)
 }
 

@@ -11,7 +11,7 @@ use crate::model::{Draft, Lens, Object, Query, Sealed};
 const LONG_ROWS: u64 = 9 * limits::SCAN_SLICE_WORK as u64;
 
 /// A row for `point`, then the rows for `long`.
-struct World {
+struct ScanWorld {
     store: Store,
     point: Sealed,
     long: Sealed,
@@ -20,7 +20,7 @@ struct World {
     next: u64,
 }
 
-impl Bodies for World {
+impl Bodies for ScanWorld {
     fn digest_at(&self, at: Position) -> Option<Digest> {
         Some(Digest::of(&at.0.to_le_bytes()))
     }
@@ -38,10 +38,10 @@ fn claim(subject: &str, value: &str) -> Sealed {
     draft.check(&mut HlcClock::new(NodeId::NONE), Wall(0)).expect("a good draft").seal()
 }
 
-fn world(rows: u64, value: &str) -> World {
+fn world(rows: u64, value: &str) -> ScanWorld {
     let (point, long) = (claim("point", "x"), claim("long", value));
     let (read, queue) = (Cell::new(0), ScanQueue::default());
-    let mut world = World { store: Store::new(1), point, long, read, queue, next: 0 };
+    let mut world = ScanWorld { store: Store::new(1), point, long, read, queue, next: 0 };
     for row in 0..=rows {
         let at = Position(row << 10);
         let sealed = world.sealed_at(at).expect("every position has a body");
@@ -55,7 +55,7 @@ fn host(peer: u64) -> Client {
     Client { peer, behind: None }
 }
 
-impl World {
+impl ScanWorld {
     fn enter(&mut self, client: Client, subject: &str) -> Result<Ticket, TooMany> {
         self.next += 1;
         let lens = Some(Lens::Recency);

@@ -23,7 +23,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
-use crate::base::{NodeId, Slots, limits};
+use crate::base::{FairSlots, NodeId, limits};
 use crate::journal::Obstacle;
 use crate::shell::api::Api;
 use crate::shell::driver::Driver;
@@ -56,12 +56,12 @@ pub struct Gateway {
     idle: RefCell<Vec<(String, Link)>>,
     held: Rc<Budget>,
     /// Calls that wait for other nodes, by the hosts that made them.
-    calls: RefCell<Slots<u64>>,
+    calls: RefCell<FairSlots<u64>>,
 }
 
 /// A call's slot; given back when dropped.
 struct Call<'a> {
-    calls: &'a RefCell<Slots<u64>>,
+    calls: &'a RefCell<FairSlots<u64>>,
     peer: u64,
 }
 
@@ -95,7 +95,7 @@ impl Gateway {
         unsent_max: usize,
     ) -> Rc<Gateway> {
         let held = Budget::new(unsent_max);
-        let calls = RefCell::new(Slots::new(limits::QUERIES_WAITING_MAX));
+        let calls = RefCell::new(FairSlots::new(limits::QUERIES_WAITING_MAX));
         Rc::new(Gateway { api, driver, holders, idle: RefCell::default(), held, calls })
     }
 
@@ -119,7 +119,7 @@ impl Gateway {
             return Ok(None);
         }
         let bytes = body.read().await?;
-        let json::Body::Claim(draft) = json::parse_body(&bytes)? else { return Ok(None) };
+        let json::AssertBody::Claim(draft) = json::parse_body(&bytes)? else { return Ok(None) };
         let mut forward = Forward::of(head, own, bytes, body);
         if draft.timestamp.is_none() && draft.stamp.is_none() {
             let wall = self.driver.wall();
@@ -354,7 +354,7 @@ impl Handler for Gateway {
 }
 
 impl<'a> Call<'a> {
-    fn begin(calls: &'a RefCell<Slots<u64>>, peer: u64) -> Option<Call<'a>> {
+    fn begin(calls: &'a RefCell<FairSlots<u64>>, peer: u64) -> Option<Call<'a>> {
         let is_taken = calls.borrow_mut().take(peer);
         is_taken.then(|| Call { calls, peer })
     }

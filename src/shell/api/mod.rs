@@ -34,7 +34,7 @@ use crate::store::Root;
 use crate::wire::http::{JSON, Route, STAMP, client, is_json, parse_stamp, preflight, route};
 use crate::wire::json;
 use crate::wire::json::answer::{self, Presence};
-use crate::wire::json::health::{self, Health};
+use crate::wire::json::health::{self, HealthReadings};
 use crate::wire::metrics::{
     self, ClusterReadings, DamageReadings, Endpoint, GrpcCount, Metrics, Readings,
 };
@@ -164,8 +164,8 @@ impl Api {
             return Err(Rejection::Length);
         }
         let taken = match json::parse_body(&body.read().await?)? {
-            json::Body::Bytes(sealed) => self.driver.offer(sealed, Origin::Here).await,
-            json::Body::Claim(mut draft) => {
+            json::AssertBody::Bytes(sealed) => self.driver.offer(sealed, Origin::Here).await,
+            json::AssertBody::Claim(mut draft) => {
                 if let Some(text) = headers.get(STAMP) {
                     let stamp = text.to_str().ok().and_then(parse_stamp).ok_or(Rejection::Stamp)?;
                     // What the body says of its time comes first.
@@ -231,7 +231,7 @@ impl Api {
         self.driver.read(|replica, _| {
             let clock = &replica.clock(self.driver.now(), self.driver.wall());
             let swim = replica.cluster().swim();
-            health::health(&Health {
+            health::health(&HealthReadings {
                 node: replica.node(),
                 cluster: replica.cluster().identity().tag().settled(),
                 assertions,

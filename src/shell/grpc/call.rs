@@ -26,7 +26,7 @@ use super::{Answer, Call, Work, health, reflection};
 use crate::base::limits;
 use crate::shell::runtime::budget::{Full, Share};
 use crate::shell::runtime::reactor::Timer;
-use crate::wire::frame::{self, PREFIX_BYTES, Reader};
+use crate::wire::frame::{self, FrameReader, PREFIX_BYTES};
 use crate::wire::grpc::{Code, Status};
 
 /// Answers a request, or gives what still has to be waited for. Its headers are judged here and
@@ -117,7 +117,7 @@ pub(super) struct Incoming {
     body: RecvStream,
     /// What of the last DATA frame is not looked at.
     piece: Bytes,
-    reader: Reader,
+    reader: FrameReader,
     share: Share,
     /// Whether there is room for all of the message that is being read.
     is_arriving: bool,
@@ -132,7 +132,7 @@ impl Incoming {
             link: link.clone(),
             body,
             piece: Bytes::new(),
-            reader: Reader::new(limits::GRPC_MESSAGE_BYTES_MAX),
+            reader: FrameReader::new(limits::GRPC_MESSAGE_BYTES_MAX),
             share: Share::new(&link.held),
             is_arriving: false,
             ended: false,

@@ -28,7 +28,7 @@ use crate::shell::runtime::reactor::Timer;
 use crate::shell::runtime::resolve::resolve;
 use crate::shell::runtime::tasks::Tasks;
 use crate::swim::{Ack, CallNumber, Event, Failure, Output as Call, Swim, Update};
-use crate::wire::grpc::Settings;
+use crate::wire::grpc::SharedSettings;
 use crate::wire::status::{Code, Status};
 
 /// Seeds that are missing are looked up again after this pause, which doubles.
@@ -157,11 +157,11 @@ impl Membership {
     }
 
     /// What has to be the same on all nodes, as it is on this one.
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> SharedSettings {
         self.driver.read(|replica, _| {
             let map = replica.cluster().map();
             let (shards, replication_factor) = (map.shards(), map.factor());
-            Settings { node: replica.node(), shards, replication_factor }
+            SharedSettings { node: replica.node(), shards, replication_factor }
         })
     }
 
@@ -171,7 +171,7 @@ impl Membership {
     }
 
     fn compare_settings(&self, said: &[u8]) {
-        let (own, Some(other)) = (self.settings(), Settings::read(said)) else { return };
+        let (own, Some(other)) = (self.settings(), SharedSettings::read(said)) else { return };
         let pairs = [
             ("shards", own.shards, other.shards),
             ("replication-factor", own.replication_factor, other.replication_factor),

@@ -26,8 +26,10 @@ use crate::shell::runtime::resolve::resolve;
 use crate::shell::runtime::socket::TcpStream;
 use crate::shell::runtime::tasks::Tasks;
 use crate::wire::foreign;
-use crate::wire::frame::{self, Reader};
-use crate::wire::grpc::{CLUSTER_KEY, CONTENT_TYPE as GRPC, SETTINGS, Settings, format_timeout};
+use crate::wire::frame::{self, FrameReader};
+use crate::wire::grpc::{
+    CLUSTER_KEY, CONTENT_TYPE as GRPC, SETTINGS, SharedSettings, format_timeout,
+};
 use crate::wire::status::{Code, Status, decode_message};
 
 /// Bytes a peer may send on one stream before we have read them: an answer to `Records`, so that it
@@ -79,7 +81,7 @@ impl Dialer {
     }
 
     /// Has every new connection say how this node is set.
-    pub fn announce(&self, settings: &Settings) {
+    pub fn announce(&self, settings: &SharedSettings) {
         let value = HeaderValue::try_from(settings.to_string());
         self.settings.get_or_init(|| value.expect("hex digits and numbers are visible ASCII"));
     }
@@ -386,7 +388,7 @@ async fn read_answer(answer: http::Response<h2::RecvStream>) -> Result<Bytes, St
         let message = format!("HTTP status {}", head.status.as_u16());
         return Err(Status::new(Code::of_http(head.status.as_u16()), message));
     }
-    let mut reader = Reader::new(limits::GRPC_MESSAGE_BYTES_MAX);
+    let mut reader = FrameReader::new(limits::GRPC_MESSAGE_BYTES_MAX);
     let mut message = None;
     while let Some(piece) = body.data().await {
         let mut piece = piece.map_err(|error| of_h2(&error))?;

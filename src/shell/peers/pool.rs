@@ -12,7 +12,7 @@ use crate::base::{Secret, limits};
 use crate::shell::grpc::identity::Identity;
 use crate::shell::peers::peer::{Dialer, Lost, Made, Peer};
 use crate::shell::runtime::tasks::Tasks;
-use crate::wire::grpc::Settings;
+use crate::wire::grpc::SharedSettings;
 
 /// Peers by address.
 pub struct Pool {
@@ -48,7 +48,7 @@ impl Pool {
     }
 
     /// Has every new connection say how this node is set.
-    pub fn announce(&self, settings: &Settings) {
+    pub fn announce(&self, settings: &SharedSettings) {
         self.dialer.announce(settings);
     }
 

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::base::{Moment, limits};
-use crate::dns::{self, Lookup, NameServer, Output, Settings};
+use crate::dns::{self, Lookup, NameServer, Output, ResolverSettings};
 
 /// The largest answer in a datagram: without EDNS it has 512 bytes at most.
 const PACKET_BYTES_MAX: usize = 1232;
@@ -73,7 +73,7 @@ fn look_up(name: &str, sources: &Sources<'_>) -> Result<Vec<IpAddr>, String> {
         return Ok(known);
     }
     let (settings, host_name) = (read_text(sources.settings), read_text(sources.host_name));
-    let settings = Settings::read(&settings, host_name.trim());
+    let settings = ResolverSettings::read(&settings, host_name.trim());
     let servers = settings.servers.iter().filter_map(|server| socket_address(server, sources.port));
     let servers: Vec<SocketAddr> = servers.collect();
     if servers.is_empty() {

@@ -14,14 +14,14 @@ use crate::swim::Update;
 use crate::sync::Progress;
 
 #[derive(SerJson)]
-struct Status<'a> {
+struct StatusBody<'a> {
     node_id: Hex<'a>,
     cluster_id: Option<Hex<'a>>,
-    members: Vec<Member<'a>>,
+    members: Vec<MemberBody<'a>>,
     shards: u32,
     replication_factor: u32,
     shard_moves: u64,
-    gossip: Gossip,
+    gossip: GossipBody,
     syncs: Vec<Sync<'a>>,
 }
 
@@ -38,7 +38,7 @@ struct Sync<'a> {
 }
 
 #[derive(SerJson)]
-struct Member<'a> {
+struct MemberBody<'a> {
     node_id: Hex<'a>,
     state: Text<'a>,
     reachable: bool,
@@ -49,7 +49,7 @@ struct Member<'a> {
 }
 
 #[derive(SerJson)]
-struct Gossip {
+struct GossipBody {
     pushed: u64,
     failed: u64,
     dropped: u64,
@@ -57,7 +57,7 @@ struct Gossip {
 }
 
 #[derive(SerJson)]
-struct Ranges<'a> {
+struct RangesBody<'a> {
     ranges: Vec<Range<'a>>,
 }
 
@@ -77,14 +77,14 @@ pub fn status(cluster: &Cluster, syncs: impl Iterator<Item = (NodeId, Progress)>
     members.sort_unstable_by_key(|(news, _)| news.node);
     let gossip = cluster.gossip();
     let stats = gossip.stats();
-    let status = Status {
+    let status = StatusBody {
         node_id: Hex(&me.node.0),
         cluster_id: id.as_ref().map(|id| Hex(&id.0)),
         members: members.into_iter().map(member).collect(),
         shards: cluster.map().shards(),
         replication_factor: cluster.map().factor(),
         shard_moves: cluster.moves(),
-        gossip: Gossip {
+        gossip: GossipBody {
             pushed: stats.pushed,
             failed: stats.failed,
             dropped: stats.dropped,
@@ -108,8 +108,8 @@ fn sync((node, progress): &(NodeId, Progress)) -> Sync<'_> {
     }
 }
 
-fn member((news, reachable): (&Update, bool)) -> Member<'_> {
-    Member {
+fn member((news, reachable): (&Update, bool)) -> MemberBody<'_> {
+    MemberBody {
         node_id: Hex(&news.node.0),
         state: Text(news.state.name()),
         reachable,
@@ -128,7 +128,7 @@ pub fn ranges(map: &ShardMap) -> String {
         let replicas = nodes.iter().map(|node| Hex(&node.0)).collect();
         Range { shard, replicas }
     });
-    render(&Ranges { ranges: ranges.collect() }, 128 * held.len())
+    render(&RangesBody { ranges: ranges.collect() }, 128 * held.len())
 }
 
 /// One shard and who holds it; `None` if there are not so many.

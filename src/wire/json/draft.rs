@@ -65,7 +65,7 @@ const OF_OPAQUE: [Field; 4] = [Field::Hash, Field::Data, Field::Opaque, Field::S
 
 /// What an assert body asks to be stored.
 #[derive(Clone, Debug)]
-pub enum Body {
+pub enum AssertBody {
     /// A claim, field by field.
     Claim(Box<Draft>),
     /// An assertion by its bytes, which need not be in our layout.
@@ -73,7 +73,7 @@ pub enum Body {
 }
 
 /// Reads an assert body.
-pub fn parse_body(body: &[u8]) -> Result<Body, Malformed> {
+pub fn parse_body(body: &[u8]) -> Result<AssertBody, Malformed> {
     let mut reader = JsonReader::new(body)?;
     let mut draft = Draft::new(String::new(), String::new(), Object::Boolean(false));
     let mut opaque = Opaque::default();
@@ -87,20 +87,20 @@ pub fn parse_body(body: &[u8]) -> Result<Body, Malformed> {
     if let Some(data) = opaque.data {
         let sealed = opaque_body(&reader, draft.hash, data, opaque.size, &seen)?;
         reader.end()?;
-        return Ok(Body::Bytes(sealed));
+        return Ok(AssertBody::Bytes(sealed));
     }
     if let Some(name) = seen.missing(&REQUIRED) {
         return Err(reader.fail(format!("{name} is missing")));
     }
     reader.end()?;
-    Ok(Body::Claim(Box::new(draft)))
+    Ok(AssertBody::Claim(Box::new(draft)))
 }
 
 /// Reads an assert body that is a claim.
 pub fn parse(body: &[u8]) -> Result<Draft, Malformed> {
     match parse_body(body)? {
-        Body::Claim(draft) => Ok(*draft),
-        Body::Bytes(_) => Err(Malformed {
+        AssertBody::Claim(draft) => Ok(*draft),
+        AssertBody::Bytes(_) => Err(Malformed {
             line: 1,
             column: 1,
             what: "a claim is needed here, not the bytes of an assertion".into(),
@@ -344,13 +344,13 @@ fn signature(reader: &mut JsonReader<'_>) -> Result<Signature, Malformed> {
 pub fn fuzz(body: &[u8]) {
     let spaced = [b"\t", body, b" \r\n"].concat();
     match parse_body(body) {
-        Ok(Body::Bytes(sealed)) => {
+        Ok(AssertBody::Bytes(sealed)) => {
             assert!(2 * sealed.bytes().len() <= body.len());
-            assert!(matches!(parse_body(&spaced), Ok(Body::Bytes(again))
+            assert!(matches!(parse_body(&spaced), Ok(AssertBody::Bytes(again))
                 if again.digest() == sealed.digest()));
             assert_eq!(read_shown(&sealed), sealed.digest());
         }
-        Ok(Body::Claim(draft)) => {
+        Ok(AssertBody::Claim(draft)) => {
             assert!(draft.confidence.is_finite());
             assert!(draft.signatures.len() <= limits::SIGNATURES_MAX);
             assert!(draft.subject.len() + draft.predicate.len() <= body.len());
@@ -377,8 +377,8 @@ fn seal(draft: Draft) -> Option<Sealed> {
 fn read_shown(sealed: &Sealed) -> Digest {
     let shown = super::answer::assertion(sealed, Wall(0));
     match parse_body(shown.as_bytes()).expect("what is shown is a body") {
-        Body::Bytes(again) => again.digest(),
-        Body::Claim(draft) => {
+        AssertBody::Bytes(again) => again.digest(),
+        AssertBody::Claim(draft) => {
             assert_eq!(draft.hash, Some(sealed.digest()));
             seal(*draft).expect("it kept the rules before").digest()
         }

@@ -14,7 +14,7 @@ use crate::journal::damage::{Damage, Damages};
 
 /// What a node says of itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Health<'a> {
+pub struct HealthReadings<'a> {
     /// Its identity.
     pub node: NodeId,
     /// Its cluster, once that is settled.
@@ -40,7 +40,7 @@ pub struct Health<'a> {
 }
 
 /// What `GET /v1/health` answers.
-pub fn health(health: &Health<'_>) -> String {
+pub fn health(health: &HealthReadings<'_>) -> String {
     let damages = health.damages;
     let body = HealthBody {
         status: Text(match health.obstacle {

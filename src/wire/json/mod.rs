@@ -18,5 +18,5 @@ pub(super) mod text;
 #[cfg(test)]
 mod tests;
 
-pub use draft::{Body, fuzz, parse as parse_draft, parse_body};
+pub use draft::{AssertBody, fuzz, parse as parse_draft, parse_body};
 pub use reader::Malformed;

@@ -2,7 +2,7 @@ use fastrand::Rng;
 
 use super::*;
 use crate::base::{Digest, Hlc, HlcClock, NodeId, Wall};
-use crate::lens::{Claim, Layer, Layers, Resolution, Skepticism, Status};
+use crate::lens::{Agreement, Claim, Layer, Layers, Resolution, Skepticism};
 use crate::model::{Draft, Lens, Lifecycle, Object, Sealed, Signature, SourceClass};
 use crate::scan::View;
 use crate::sync::Report;
@@ -97,9 +97,9 @@ fn what_is_shown_is_a_body_that_says_the_same() {
     }
     let opaque = Sealed::recovered(Digest::of(b"xyz"), (&b"xyz"[..]).into());
     let shown = answer::assertion(&opaque, Wall(u64::MAX));
-    let Ok(Body::Bytes(again)) = parse_body(shown.as_bytes()) else { panic!("{shown}") };
+    let Ok(AssertBody::Bytes(again)) = parse_body(shown.as_bytes()) else { panic!("{shown}") };
     assert_eq!((again.digest(), again.bytes()), (opaque.digest(), opaque.bytes()));
-    assert!(matches!(parse_body(br#"{"data":"78797A"}"#), Ok(Body::Bytes(_))));
+    assert!(matches!(parse_body(br#"{"data":"78797A"}"#), Ok(AssertBody::Bytes(_))));
 }
 
 #[test]
@@ -421,7 +421,7 @@ fn views_have_the_shapes_of_the_contract() {
         assertions: vec![Digest([0xab; 32])],
     };
     let skepticism = Skepticism {
-        status: Status::Unanimous,
+        status: Agreement::Unanimous,
         conflict_score: 0.0,
         claims: vec![claim],
         claims_count: 1,

@@ -94,7 +94,7 @@ fn reflection_answers_in_order_in_both_versions() {
             assert_eq!(reply.code(), Code::Ok);
             let mut answers = Vec::new();
             let (mut reader, mut rest) =
-                (crate::wire::frame::Reader::new(100_000), Bytes::from(reply.body));
+                (crate::wire::frame::FrameReader::new(100_000), Bytes::from(reply.body));
             while let Some(message) = reader.read(&mut rest).expect("well framed") {
                 answers.push(ServerReflectionResponse::decode(message).expect("an answer"));
             }
