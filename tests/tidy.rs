@@ -5,10 +5,10 @@
 
 mod source;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use source::{Source, complain, root, rust_files};
+use source::{Source, blanked, complain, root, rust_files};
 
 const COLUMNS_MAX: usize = 100;
 const FUNCTION_LINES_MAX: usize = 70;
@@ -17,7 +17,17 @@ const TEST_LINES_MAX: usize = 160;
 const FILE_NAMES_BANNED: [&str; 6] = ["util", "utils", "common", "helpers", "manager", "misc"];
 const FOLDERS: [&str; 5] = ["src", "tests", "benches", "fuzz", "vendor-tests"];
 
-/// All files that somebody wrote.
+/// How many files may define a type of one name: a reader who meets it knows which one is meant.
+const FILES_OF_A_NAME_MAX: usize = 2;
+/// Names of roles that each machine has.
+const NAMES_OF_ROLES: [&str; 3] = ["Config", "Output", "Stats"];
+/// Names that too many files define, until one of them says more.
+const NAMES_SHARED: [&str; 19] = [
+    "Answer", "Asked", "Body", "End", "Entry", "Failure", "Io", "Job", "Kind", "Lines", "Link",
+    "Memory", "Node", "Open", "Phase", "Refusal", "Reply", "Source", "Verdict",
+];
+
+/// All files that are not generated.
 fn written() -> Vec<Source> {
     rust_files(&FOLDERS).into_iter().filter(|source| !source.is_generated()).collect()
 }
@@ -122,6 +132,47 @@ fn files_have_one_subject_and_say_which() {
     complain(wrong);
 }
 
+/// The type that a line defines, if it does. An indented `type` is one of a trait.
+fn type_defined(line: &str) -> Option<&str> {
+    let indent = line.len() - line.trim_start().len();
+    let mut words = line.split_whitespace().skip_while(|word| word.starts_with("pub"));
+    match words.next()? {
+        "struct" | "enum" | "union" | "trait" => {}
+        "type" if indent == 0 => {}
+        _ => return None,
+    }
+    words.next()?.split(|letter: char| !letter.is_alphanumeric()).next()
+}
+
+#[test]
+fn a_type_name_stands_in_two_files_at_most() {
+    let mut files: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in written().into_iter().filter(|source| source.path.starts_with("src")) {
+        for name in blanked(&source.text).lines().filter_map(type_defined) {
+            files.entry(name.to_owned()).or_default().insert(source.path.display().to_string());
+        }
+    }
+    assert!(files.len() > 200, "the types were not found");
+    let shared = |name: &str| files.get(name).is_some_and(|it| it.len() > FILES_OF_A_NAME_MAX);
+    let is_known = |name: &str| NAMES_OF_ROLES.contains(&name) || NAMES_SHARED.contains(&name);
+    let new = files.iter().filter(|(name, _)| shared(name) && !is_known(name));
+    let new = new.map(|(name, files)| format!("{name} stands in {files:?}"));
+    let gone = NAMES_SHARED.iter().filter(|name| !shared(name));
+    complain(new.chain(gone.map(|name| format!("{name} is shared no more"))).collect());
+}
+
+#[test]
+fn definitions_of_types_are_seen() {
+    for line in
+        ["pub(super) struct Row(u64);", "enum Row {", "    trait Row<T> {", "type Row = u8;"]
+    {
+        assert_eq!(type_defined(line), Some("Row"), "{line}");
+    }
+    for line in ["    type Output = u8;", "let row = Row;", "", "pub fn row() {}"] {
+        assert_eq!(type_defined(line), None, "{line}");
+    }
+}
+
 #[test]
 fn words_that_stay_out() {
     let marks = ["TO DO", "FIX ME", "X X X"].map(|mark| mark.replace(' ', ""));
@@ -134,7 +185,7 @@ fn words_that_stay_out() {
             if words.any(|word| marks.iter().any(|mark| mark == word)) {
                 wrong.push(format!("{place}: an unfinished mark"));
             }
-            // A bench may look now and then whether a peer is up.
+            // A bench may look every few milliseconds whether a peer is up.
             let is_bench = source.path.starts_with("benches");
             if !is_bench && skips.iter().any(|mark| line.contains(mark.as_str())) {
                 wrong.push(format!("{place}: a skipped or sleeping test"));
@@ -149,7 +200,7 @@ fn words_that_stay_out() {
                 wrong.push(format!("{place}: a bare unwrap"));
             }
             if line.contains(".detach()") && !source.path.ends_with("tasks.rs") {
-                wrong.push(format!("{place}: a task that nobody holds"));
+                wrong.push(format!("{place}: a task without an owner"));
             }
         }
     }
