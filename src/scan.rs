@@ -49,7 +49,7 @@ enum Fold {
 pub enum View {
     /// To `query`: one page, where the next begins, and the lens's answer on all candidates.
     Page {
-        /// Newest first.
+        /// The assertions of the page, newest first.
         found: Vec<Sealed>,
         /// Continue with candidates before this row.
         next: Option<Row>,
@@ -58,9 +58,9 @@ pub enum View {
         /// As of when: what is of a later time has not come yet.
         now: Wall,
     },
-    /// To `skeptic`.
+    /// The answer to `GET /v1/skeptic`.
     Skeptic(Skepticism),
-    /// To `layered`.
+    /// The answer to `GET /v1/layered`.
     Layered(Layers),
 }
 

@@ -55,7 +55,7 @@ impl Wall {
 /// A hybrid logical timestamp; ordered by time, then counter, then node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Hlc {
-    /// Unix milliseconds.
+    /// Unix milliseconds: of the wall clock, of a stamp ahead of it, or of the body's timestamp.
     pub time: u64,
     /// Orders stamps of one millisecond.
     pub counter: u32,

@@ -13,17 +13,17 @@ pub fn mix(mut value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
-/// A generator.
+/// A generator with 64 bits of state: small, fast, the same on every machine.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Starts from `seed`.
+    /// A generator that repeats what another of the same `seed` draws.
     pub fn new(seed: u64) -> Random {
         Random(seed)
     }
 
-    /// 64 bits.
+    /// The next 64 bits, uniform.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(WEYL);
         mix(self.0)

@@ -2,6 +2,11 @@
 //!
 //! In: values, or a function that hands out bytes. Out: bytes, or values; `None` where they end too
 //! early. Never: knows what the bytes mean, holds more of them than a window.
+//!
+//! `std::io::Write` and `BufReader` do the same with a `Result` for each value. The pure side has
+//! no use for it: what is written is hashed as well, so a function takes the pieces, and that
+//! function keeps the first error of the disk. What ends too early is one `None`, whatever ended
+//! it.
 
 use std::ops::Range;
 
@@ -9,7 +14,7 @@ use std::ops::Range;
 /// large pieces faster, and a megabyte of numbers is some hundred of them.
 const WINDOW_BYTES: usize = 16 << 10;
 
-/// Where values go.
+/// Collects values into windows, and hands each on when it is full.
 pub struct Sink<'a> {
     take: &'a mut dyn FnMut(&[u8]),
     /// What was not handed on yet.
@@ -66,7 +71,7 @@ impl<'a> Source<'a> {
         Source { more, left: 0..0, window: vec![0; WINDOW_BYTES].into() }
     }
 
-    /// Fills the buffer.
+    /// Fills the buffer; `None` if the source ends before.
     pub fn fill(&mut self, mut buffer: &mut [u8]) -> Option<()> {
         loop {
             let count = buffer.len().min(self.left.len());
@@ -82,7 +87,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// So many bytes.
+    /// The next `N` bytes; `None` if the source ends before.
     pub fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
         if let Some(front) = self.window[self.left.clone()].first_chunk() {
             self.left.start += N;

@@ -27,7 +27,7 @@ impl BuildHasher for DigestState {
     }
 }
 
-/// Takes one digest.
+/// Hashes one digest: its first 8 bytes, mixed with the seed.
 #[derive(Clone, Debug)]
 pub struct DigestHasher(u64);
 

@@ -30,7 +30,7 @@ use words::{Words, take, unexpected, wrong};
 /// What the program was asked to do.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Command {
-    /// Run a node.
+    /// Run a node until it is stopped by a signal.
     Serve(Box<Settings>),
     /// Send lines to a running node.
     Import(Import),
@@ -41,21 +41,21 @@ pub enum Command {
     },
     /// Verify a data directory.
     Check {
-        /// Which one.
+        /// The directory; a node may use it meanwhile.
         dir: PathBuf,
     },
     /// Copy a data directory.
     Backup {
-        /// Which one.
+        /// The directory; a node may use it meanwhile.
         dir: PathBuf,
         /// Where to; made, or empty.
         target: PathBuf,
     },
     /// Have a data directory belong to another cluster.
     AdoptCluster {
-        /// Which one.
+        /// The directory of a node that is stopped.
         dir: PathBuf,
-        /// To which cluster.
+        /// The cluster that the node of this directory joins at its next start.
         cluster: ClusterId,
     },
     /// Write every assertion as a line.
@@ -77,13 +77,13 @@ pub struct Import {
     pub to: Endpoint,
     /// The key to sign with.
     pub key: Option<PathBuf>,
-    /// Requests in flight.
+    /// Requests in flight, each on a connection of its own.
     pub concurrency: usize,
     /// The key that the node asks for.
     pub api_key: Option<SecretSource>,
 }
 
-/// What to export.
+/// What to export, and the key for it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Export {
     /// Where the assertions are.

@@ -26,7 +26,7 @@ pub struct Settings {
     pub bind_addr: SocketAddr,
     /// Where the HTTP gateway listens.
     pub gateway_addr: SocketAddr,
-    /// Where gRPC listens.
+    /// Where gRPC listens, for peers and for clients.
     pub rpc_addr: SocketAddr,
     /// What the node advertises to peers for gRPC; `None` is the bound address.
     pub advertise_rpc_addr: Option<Endpoint>,

@@ -11,15 +11,15 @@ use crate::base::limits;
 /// Why a value cannot be used: what its setting takes. The operator has to change it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Takes {
-    /// Text in UTF-8.
+    /// Text in UTF-8, which this is not.
     Utf8,
-    /// Yes or no.
+    /// A word for yes or for no.
     Boolean,
     /// A whole number within bounds.
     Count {
-        /// The least one.
+        /// The least number that it takes.
         min: u32,
-        /// The greatest one.
+        /// The greatest number that it takes.
         max: u32,
     },
     /// A span of time, which this is not.
@@ -40,21 +40,21 @@ pub enum Takes {
     HostAndPort,
     /// The HTTP API of a node.
     ApiAddress,
-    /// Plain HTTP.
+    /// A URL of plain HTTP, not of HTTPS.
     PlainHttp,
-    /// No more seeds.
+    /// At most [`limits::SEEDS_MAX`] seeds.
     FewerSeeds,
     /// Origins of web pages.
     Origins,
-    /// No more origins.
+    /// At most [`limits::ORIGINS_MAX`] origins.
     FewerOrigins,
-    /// Names of hosts.
+    /// Names of hosts, without scheme and port.
     Hosts,
-    /// No more names of hosts.
+    /// At most [`limits::HOSTS_MAX`] names of hosts.
     FewerHosts,
     /// An id of 16 bytes.
     Id,
-    /// A durability.
+    /// The name of a durability.
     Durability,
     /// The format of log lines.
     LogFormat,

@@ -26,14 +26,14 @@ use crate::base::{Digest, Moment, limits};
 pub enum Output {
     /// Send the packet from a socket that takes answers of this server alone.
     Datagram {
-        /// Where to.
+        /// The address of the name server, with its port.
         server: SocketAddr,
-        /// The question.
+        /// The question as a packet (RFC 1035, section 4.1).
         packet: Vec<u8>,
     },
     /// Ask by TCP, as the answer is too large.
     Stream {
-        /// Where to.
+        /// The address of the name server, with its port.
         server: SocketAddr,
         /// The question, without the length before it.
         packet: Vec<u8>,
@@ -99,7 +99,7 @@ enum QuestionState {
     Asked,
     /// Asked by TCP; these came before.
     Streaming(Vec<IpAddr>),
-    /// Answered.
+    /// The server answered: these are all addresses of this kind.
     Settled(Vec<IpAddr>),
     /// The server of this round does not answer it.
     Failed,

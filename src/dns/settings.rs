@@ -19,7 +19,7 @@ const ATTEMPTS_MAX: usize = 5;
 /// A name server, and the interface it is reached by if its address is link-local.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NameServer {
-    /// Its address.
+    /// The address that its `nameserver` line names.
     pub ip: IpAddr,
     /// Name or number of the interface; empty: any.
     pub zone: String,
@@ -32,7 +32,7 @@ impl fmt::Display for NameServer {
     }
 }
 
-/// What resolv.conf says.
+/// What resolv.conf says, within the bounds of the C library.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ResolverSettings {
     /// Asked in this order; without any, this machine is.

@@ -21,7 +21,7 @@ use input::{Input, claim};
 use crate::model::{Sealed, canonical};
 use crate::wire;
 
-/// Checks one input.
+/// Checks one input, and fails by an assertion.
 pub type TargetBody = fn(&[u8]);
 
 /// All targets by name.

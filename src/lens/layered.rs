@@ -28,12 +28,12 @@ pub struct Layers {
     pub candidates_count: u64,
 }
 
-/// One class.
+/// A class of sources with the winner among its assertions.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Layer {
-    /// Which.
+    /// The class that these assertions name.
     pub source_class: SourceClass,
-    /// Its winner.
+    /// The assertion of greatest weight in the class.
     pub winner: Digest,
     /// How many assertions are in it.
     pub candidates_count: u64,

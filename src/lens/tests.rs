@@ -46,7 +46,7 @@ fn layer(claims: &[Assertion]) -> Layers {
     layered.finish()
 }
 
-/// Which row wins.
+/// The index of the row that wins.
 fn winner(lens: Lens, half_life: Option<f64>, rows: &[ClaimParts]) -> Option<usize> {
     let claims: Vec<Assertion> = rows.iter().copied().map(claim).collect();
     let winner = resolve(lens, half_life, &claims).winner;

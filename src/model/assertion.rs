@@ -13,7 +13,7 @@ pub enum Object {
     Text(String),
     /// A finite number; negative zero is stored as zero.
     Number(f64),
-    /// Yes or no.
+    /// A yes or no, which two sources can only agree or disagree on.
     Boolean(bool),
     /// The name of something else; keeps the rules of a subject, but for its length.
     Reference(String),
@@ -85,7 +85,7 @@ pub enum SourceClass {
     Regulatory,
     /// Controlled trials.
     Clinical,
-    /// Observed, uncontrolled.
+    /// Studies that observed without a control group.
     Observational,
     /// A person who should know; what a claim is that names no class.
     Expert,
@@ -140,7 +140,7 @@ impl SourceClass {
 pub struct Signature {
     /// The agent's public key.
     pub agent_id: [u8; 32],
-    /// R and s.
+    /// R and s, as RFC 8032 encodes them.
     pub signature: [u8; 64],
     /// When the agent signed, Unix seconds; part of what is signed.
     pub timestamp: u64,

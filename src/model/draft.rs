@@ -207,41 +207,41 @@ fn check_timestamp(field: &'static str, value: u64) -> Result<(), Invalid> {
 pub enum Invalid {
     /// A name without a letter.
     Empty {
-        /// Which one.
+        /// Its field in the body.
         field: &'static str,
         /// What it may measure.
         max: usize,
     },
     /// More bytes than the field takes.
     TooLong {
-        /// Which one.
+        /// Its field in the body.
         field: &'static str,
-        /// What it measures.
+        /// The length of its text.
         bytes: usize,
         /// What it may measure.
         max: usize,
     },
     /// A control character (Unicode's Cc, NUL among them) in a name.
     Control {
-        /// Which name.
+        /// The field of the name.
         field: &'static str,
-        /// At which byte.
+        /// The offset of the character in the name, in bytes.
         at: usize,
-        /// Which character.
+        /// The character, which the error shows by its code point.
         letter: char,
     },
     /// A number that is infinite or none at all.
     NotFinite,
     /// A confidence outside 0 to 1.
     Confidence {
-        /// What it was.
+        /// The confidence that the body names.
         value: f64,
     },
     /// A time after the year 9999.
     Timestamp {
-        /// Which one.
+        /// Its field in the body.
         field: &'static str,
-        /// What it was.
+        /// The time that the body names, in Unix seconds.
         value: u64,
     },
     /// The stamp of another node is not one of this timestamp, or of a signed claim.
@@ -250,7 +250,7 @@ pub enum Invalid {
     Hash {
         /// What it is said to have.
         claimed: Digest,
-        /// What it has.
+        /// The id that its bytes hash to.
         actual: Digest,
     },
     /// More signatures than one assertion takes.
@@ -262,7 +262,7 @@ pub enum Invalid {
     SignedWithoutTimestamp,
     /// Two signatures of one agent.
     SignedTwice {
-        /// The agent.
+        /// The public key of the agent, which the error shows.
         agent_id: [u8; 32],
     },
     /// A signature that does not verify; found by `signature.rs`.

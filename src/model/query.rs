@@ -56,7 +56,7 @@ impl HalfLife {
         (seconds.is_finite() && seconds > 0.0).then_some(HalfLife(seconds))
     }
 
-    /// In seconds.
+    /// The time after which a claim weighs half, in seconds.
     pub fn seconds(self) -> f64 {
         self.0
     }
@@ -197,7 +197,7 @@ fn bad(name: &'static str, value: &str, expected: &'static str) -> BadQuery {
 pub enum BadQuery {
     /// A value out of its bounds.
     Value {
-        /// Of which parameter.
+        /// The parameter that has the value.
         name: &'static str,
         /// What it was, cut to 64 characters.
         value: String,
@@ -206,7 +206,7 @@ pub enum BadQuery {
     },
     /// No parameter of that name.
     Unknown {
-        /// The name.
+        /// The parameter as the request writes it.
         name: String,
     },
 }

@@ -58,7 +58,7 @@ pub struct TooMany;
 /// What the queue did since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
-    /// Candidates looked at.
+    /// Candidates that scans looked at, for the metrics.
     pub candidates: u64,
     /// Queries that ended without an answer, their clients having left.
     pub abandoned: u64,
@@ -125,7 +125,7 @@ impl ScanQueue {
         self.waiting.is_empty()
     }
 
-    /// See [`Stats`].
+    /// Counts since the start, for the metrics.
     pub fn stats(&self) -> Stats {
         self.stats
     }

@@ -12,7 +12,7 @@ use crate::base::limits;
 pub enum BadMessage {
     /// A `node_id` of a member has another length than 16, or is all zeros.
     NodeId {
-        /// Its length.
+        /// The length of the id.
         bytes: usize,
     },
     /// Text that is no address, made fit to be shown.
@@ -25,14 +25,14 @@ pub enum BadMessage {
     LowCounts(usize),
     /// Cells that do not end with the message, or too many.
     Cells {
-        /// Their length.
+        /// The length of the cells.
         bytes: usize,
     },
     /// A part of the set of more bits than there may be.
     PartBits(u32),
     /// A part of the set whose number has more bits than it says.
     PartNumber {
-        /// Its number.
+        /// The number of the part among those of as many bits.
         number: u32,
         /// The bits that it may have.
         bits: u32,
@@ -41,17 +41,17 @@ pub enum BadMessage {
     PartMissing,
     /// Leaves that are not whole, or too many.
     Leaves {
-        /// Their length.
+        /// The length of the leaves.
         bytes: usize,
     },
     /// Digests of another number of buckets.
     Digests {
-        /// Their length.
+        /// The length of the digests.
         bytes: usize,
     },
     /// Short ids that are not whole.
     ShortIdBytes {
-        /// Their length.
+        /// The length of the ids.
         bytes: usize,
     },
     /// Too many short ids.

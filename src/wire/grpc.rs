@@ -55,7 +55,7 @@ pub const SETTINGS: &str = "x-stemedb-settings";
 /// Settings that have to be the same on all nodes, and whose they are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SharedSettings {
-    /// The node.
+    /// The node that is set so, for the line that warns of it.
     pub node: NodeId,
     /// Shards that subjects are assigned to.
     pub shards: u32,

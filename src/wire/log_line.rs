@@ -12,7 +12,7 @@ use super::foreign;
 use super::json::text::{Text, render};
 use crate::base::calendar::Utc;
 
-/// How lines look.
+/// The form of lines, as `STEMEDB_LOG_FORMAT` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
     /// `2026-11-27T00:10:25.123Z INFO node: stopped`.
@@ -26,7 +26,7 @@ pub enum Format {
 pub struct Style {
     /// What was asked for.
     pub format: Format,
-    /// journald reads them.
+    /// journald reads them: it adds the time itself and takes the level from a prefix.
     pub is_journal: bool,
 }
 

@@ -21,7 +21,7 @@ const ADDRESS_BYTES_MAX: usize = limits::HOST_BYTES_MAX + 8;
 /// Where the sender of an address is: `127.0.0.1` is a node to a sender on this machine alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sender {
-    /// On this machine.
+    /// On this machine: its loopback addresses are nodes here, too.
     SameMachine,
     /// On another one, or it is not known where.
     Elsewhere,
@@ -34,7 +34,7 @@ impl Sender {
     }
 }
 
-/// What to send.
+/// Updates as messages, in the same order.
 pub fn updates(updates: Vec<Update>) -> Vec<pb::MembershipUpdate> {
     let one = |update: Update| pb::MembershipUpdate {
         node_id: Bytes::copy_from_slice(&update.node.0),
@@ -176,7 +176,7 @@ fn is_address(address: &str) -> bool {
     address.len() <= ADDRESS_BYTES_MAX && !host.is_empty() && host.bytes().all(is_fit) && is_port
 }
 
-/// A member's id.
+/// A member's id: 16 bytes, not all zeros, which stand for no node in a stamp.
 pub fn read_node(bytes: &[u8]) -> Result<NodeId, BadMessage> {
     let node = NodeId::from_slice(bytes).filter(|node| *node != NodeId::NONE);
     node.ok_or(BadMessage::NodeId { bytes: bytes.len() })

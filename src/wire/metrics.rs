@@ -82,9 +82,9 @@ impl Endpoint {
 pub enum GatewayOutcome {
     /// This node answered it.
     Local,
-    /// Another node did.
+    /// A replica answered it.
     Forwarded,
-    /// No replica did.
+    /// No replica answered it in time.
     Failed,
     /// No replica was asked: too many calls waited already.
     Refused,

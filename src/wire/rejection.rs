@@ -141,7 +141,7 @@ impl Rejection {
         }
     }
 
-    /// The error body.
+    /// The error as the JSON body that every error has (`docs/http.md`).
     pub fn body(&self) -> String {
         json::answer::error(self.status().1, &self.to_string())
     }

@@ -148,7 +148,7 @@ impl fmt::Display for Code {
 /// How a call ended, when not with an answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Status {
-    /// The canonical code.
+    /// The canonical code, by which a caller decides whether to try again.
     pub code: Code,
     /// The reason, for people to read; may be empty.
     pub message: Cow<'static, str>,

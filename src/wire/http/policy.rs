@@ -117,7 +117,7 @@ impl Policy {
 pub struct Hosts {
     /// Those that are known to be this node's, besides `localhost` and addresses.
     names: Vec<String>,
-    /// Others are refused.
+    /// Requests that ask for other names are refused.
     is_strict: bool,
 }
 

@@ -24,9 +24,9 @@ pub fn error(code: &str, message: &str) -> String {
 /// Whether an assertion was in the set before it was asserted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Presence {
-    /// It was not.
+    /// It was not: the answer is 201.
     New,
-    /// It was.
+    /// It was: the answer is 200, and nothing was written.
     Known,
 }
 

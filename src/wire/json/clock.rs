@@ -8,7 +8,7 @@ use super::text::Text;
 use crate::base::limits;
 use crate::cluster::clocks::ClockReading;
 
-/// The object `clock`.
+/// The object `clock` of `/v1/health`: the wall clock, the HLC and what is wrong with them.
 pub(super) struct Clock<'a>(pub(super) &'a ClockReading);
 
 impl SerJson for Clock<'_> {

@@ -15,11 +15,11 @@ use crate::journal::damage::{Damage, Damages};
 /// What a node says of itself.
 #[derive(Clone, Copy, Debug)]
 pub struct HealthReadings<'a> {
-    /// Its identity.
+    /// The id by which members and logs name it.
     pub node: NodeId,
     /// Its cluster, once that is settled.
     pub cluster: Option<ClusterId>,
-    /// Assertions it holds.
+    /// Assertions that it has a row for.
     pub assertions: u64,
     /// Of these, how many this node cannot decode.
     pub opaque: u64,
@@ -35,7 +35,7 @@ pub struct HealthReadings<'a> {
     pub uptime_seconds: u64,
     /// Whether another node was reached; without seeds there is none to reach.
     pub has_joined: bool,
-    /// Its clock.
+    /// What it found out about its clock and those of its peers.
     pub clock: &'a ClockReading,
 }
 

@@ -18,7 +18,7 @@ const SHOWN_MAX: usize = 40;
 /// Text that is not the JSON that was asked for. Its sender is at fault; nothing changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Malformed {
-    /// Line, from 1.
+    /// The line at fault, counted from 1 as editors do.
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
@@ -41,7 +41,7 @@ pub(super) enum Scalar<'a> {
     Boolean(bool),
     /// Its digits; a valid number of JSON.
     Number(&'a str),
-    /// Unescaped.
+    /// A string without its quotes and escapes; borrowed where it had no escape.
     Text(Cow<'a, str>),
 }
 

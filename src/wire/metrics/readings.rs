@@ -18,14 +18,14 @@ pub struct GrpcCount {
     pub method: &'static str,
     /// The status code's name.
     pub code: &'static str,
-    /// How often.
+    /// Calls that ended so since the start.
     pub count: u64,
 }
 
 /// What a scrape looks up.
 #[derive(Clone, Debug, Default)]
 pub struct Readings {
-    /// Assertions held.
+    /// Assertions in the index.
     pub assertions: u64,
     /// Of these, how many this node cannot decode.
     pub opaque: u64,
@@ -43,7 +43,7 @@ pub struct Readings {
     pub obstacle: Option<Obstacle>,
     /// Bytes, passes and unreadable records of the scrubber.
     pub scrubbed: [u64; 3],
-    /// Resident memory.
+    /// Bytes of the process that are in RAM.
     pub resident_bytes: u64,
     /// Memory that the bounds follow.
     pub memory_bytes: u64,
@@ -61,20 +61,20 @@ pub struct Readings {
     pub uptime_seconds: u64,
     /// Runs of anti-entropy that ended, by peer.
     pub sync_cycles: Vec<(NodeId, Cycles)>,
-    /// gRPC calls.
+    /// Calls that the gRPC server ended, by method and code.
     pub grpc: Vec<GrpcCount>,
     /// Open connections to other nodes.
     pub peer_connections: u64,
     /// Members, failure detection and gossip.
     pub cluster: ClusterReadings,
-    /// The clocks.
+    /// The HLC and the clocks of peers; none while the log is read.
     pub clock: Option<ClockReading>,
 }
 
 /// Runs of anti-entropy with a peer that ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cycles {
-    /// All of them.
+    /// All that ended, whatever their outcome.
     pub all: u64,
     /// Those that ended because its answers were false or brought no progress.
     pub useless: u64,
@@ -90,7 +90,7 @@ pub struct DamageReadings {
 }
 
 impl DamageReadings {
-    /// Of this log.
+    /// Counts the damage, and lists the first [`limits::DAMAGES_LISTED_MAX`].
     pub fn of(damages: &Damages) -> DamageReadings {
         DamageReadings {
             open: damages.open(),

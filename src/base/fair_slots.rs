@@ -37,7 +37,7 @@ impl<K: PartialEq> FairSlots<K> {
         may
     }
 
-    /// Gives one back.
+    /// Frees a slot of `holder`; without one, nothing changes.
     pub fn give_back(&mut self, holder: &K) {
         if let Some(index) = self.held.iter().position(|held| held == holder) {
             self.held.swap_remove(index);
