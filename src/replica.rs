@@ -27,7 +27,7 @@ use crate::journal::{self, Bodies, CommitQueue, Committed, Tickets};
 use crate::model::Sealed;
 use crate::store::{Applied, Spill, Standing, Store};
 use crate::swim::Swim;
-use crate::sync::{Report, Request, Session};
+use crate::sync::{Request, Session, SessionReport};
 pub use answers::LeafPage;
 use ranges::Ranges;
 use walks::Walks;
@@ -61,7 +61,7 @@ pub enum Output {
     /// Others may go on first; then call [`Replica::handle_turn`].
     Turn(SessionId),
     /// The session is over.
-    Synced(SessionId, Report),
+    Synced(SessionId, SessionReport),
     /// For whoever talks to the cluster.
     Cluster(cluster::Output),
     /// A record is damaged and left out of index and tree.

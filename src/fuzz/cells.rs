@@ -11,7 +11,7 @@ use crate::base::{Digest, limits};
 use crate::journal::{Bodies, Position};
 use crate::model::Sealed;
 use crate::store::Store;
-use crate::sync::{Cursor, RowRange, SketchReply, answer_records, answer_sketch};
+use crate::sync::{RowCursor, RowRange, SketchReply, answer_records, answer_sketch};
 use crate::wire::pb::edge;
 use crate::wire::sketches;
 
@@ -69,7 +69,7 @@ pub(super) fn messages(input: &mut Input<'_>) {
         }
         4 => {
             let Ok(request) = edge::RecordsRequest::decode(bytes) else { return };
-            let from = Cursor { numbering: request.numbering, row: request.from };
+            let from = RowCursor { numbering: request.numbering, row: request.from };
             let wanted = RowRange { from, until: request.until };
             let records = answer_records(&few, wanted, &none);
             assert!(records.good.is_empty() && records.span.rows == 0);

@@ -16,8 +16,8 @@ use crate::model::{Draft, Object, Sealed};
 use crate::sketch::{Cell, Part};
 use crate::store::{BucketScan, Store};
 use crate::sync::{
-    Cursor, Output, PeerHistory, Records, Reply, Report, Request, RowRange, Session, SketchReply,
-    SketchRequest, Span, Strategy, answer_records, answer_sketch,
+    Output, PeerHistory, Records, Reply, Request, RowCursor, RowRange, Session, SessionReport,
+    SketchReply, SketchRequest, Span, Strategy, answer_records, answer_sketch,
 };
 use crate::wire::bad_message::BadMessage;
 use crate::wire::pb::{edge, sync};
@@ -140,7 +140,7 @@ fn run(input: &mut Input<'_>, SetWorld { pool, peers }: &SetWorld) {
     while peer.part_calls < PART_CALLS_SEEN {
         check_progress(&session, &peer);
         match session.poll_output(&node.store, &node.bodies) {
-            Some(Output::Turn) => session.handle_turn(),
+            Some(Output::Yield) => session.handle_resumed(),
             Some(Output::Done) => return check_report(session.report(), &stored),
             Some(Output::Call(number, request)) => {
                 calls.push_back((number, request));
@@ -172,7 +172,7 @@ fn check_progress(session: &Session, peer: &ScriptedPeer<'_>) {
     assert!(is_pulling || progress.to_receive <= most as u64, "{progress:?}");
 }
 
-fn check_report(report: &Report, stored: &BTreeSet<Digest>) {
+fn check_report(report: &SessionReport, stored: &BTreeSet<Digest>) {
     assert!(report.received <= stored.len() as u64, "{report:?}");
     assert!(report.error.as_ref().is_none_or(|error| error.len() < 1024), "{report:?}");
     assert!(report.sent <= 2 * CLAIMS as u64, "{report:?}");
@@ -323,7 +323,7 @@ impl ScriptedPeer<'_> {
             1 => reply.from = number as u32 as usize,
             2 => reply.estimate = number,
             3 => reply.hint = (0..what).map(|_| self.byte()).collect(),
-            4 => reply.since = Some(Cursor { numbering: number, row: u64::from(what) }),
+            4 => reply.since = Some(RowCursor { numbering: number, row: u64::from(what) }),
             5 => reply.part = Some(Part { bits: 1 + number as u32 % 18, number: 0 }),
             6 => reply.cells.truncate(usize::from(what)),
             7 => reply.cells.iter_mut().for_each(|cell| cell.ids ^= number),
@@ -360,7 +360,7 @@ impl ScriptedPeer<'_> {
             Request::Records(RowRange { from, .. }) => {
                 let (next, rows) = (self.number(), self.number());
                 let numbering = if self.byte() & 1 == 0 { from.numbering } else { number };
-                let span = Span { from: Cursor { numbering, row: from.row }, next, rows };
+                let span = Span { from: RowCursor { numbering, row: from.row }, next, rows };
                 Reply::Records(Records { span, good: self.some(pool), bad: 0 })
             }
             Request::Fetch(_) | Request::FetchShort(_) => {
@@ -395,7 +395,7 @@ impl ScriptedPeer<'_> {
             Request::Digests => Reply::Digests(sketches::read_digests(&bytes).map_err(why)?),
             Request::Records(_) => {
                 let answer = edge::RecordsResponse::decode(bytes).map_err(text)?;
-                let from = Cursor { numbering: answer.numbering, row: answer.from };
+                let from = RowCursor { numbering: answer.numbering, row: answer.from };
                 let span = Span { from, next: answer.next, rows: answer.rows };
                 Reply::Records(Records { span, ..Default::default() })
             }

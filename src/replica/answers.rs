@@ -7,7 +7,7 @@ use super::Replica;
 use crate::base::{Digest, limits};
 use crate::sketch::Key;
 use crate::store::{LeafScan, Root, Store};
-use crate::sync::{Answering, Cursor, SketchReply, SketchRequest};
+use crate::sync::{Answering, RowCursor, SketchReply, SketchRequest};
 
 /// A page of leaves, being listed for a connection.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Replica {
         let behind = self.ranges.rows_at(request.root).filter(|rows| *rows < self.store.rows());
         let is_first = request.from == 0 && request.part.is_none();
         if let Some(row) = behind.filter(|_| is_first && request.low_counts.packed.is_empty()) {
-            let since = Some(Cursor { numbering: self.store.numbering(), row });
+            let since = Some(RowCursor { numbering: self.store.numbering(), row });
             return Ok(SketchReply { count, since, ..SketchReply::default() });
         }
         let mut answering = Box::new(Answering::new(&self.store, request));

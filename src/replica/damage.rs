@@ -11,7 +11,7 @@ use crate::base::{Digest, limits};
 use crate::journal::damage::{Damage, Damages};
 use crate::journal::{Bodies, Position};
 use crate::store::Applied;
-use crate::sync::Report;
+use crate::sync::SessionReport;
 
 impl Replica {
     /// Recovery fenced damage off: some of it named, all of it counted, and heads made anew or not.
@@ -74,7 +74,7 @@ impl Replica {
     }
 
     /// A session that ended well has brought all that its peer has.
-    pub(super) fn note_level(&mut self, report: &Report, mark: u64) {
+    pub(super) fn note_level(&mut self, report: &SessionReport, mark: u64) {
         if report.error.is_none() && !report.is_blind() {
             let healed = self.damages.handle_level(mark);
             self.outbox.extend(healed.into_iter().map(Output::Healed));
@@ -136,12 +136,12 @@ mod tests {
         assert_eq!(replica.damages().wanted(), [claim(2).digest()]);
 
         let mark = replica.damages().mark();
-        let failed = Report { error: Some("gone".into()), ..Report::default() };
-        let blind = Report { told: Some((0, 0)), ..Report::default() };
+        let failed = SessionReport { error: Some("gone".into()), ..SessionReport::default() };
+        let blind = SessionReport { decoded: Some((0, 0)), ..SessionReport::default() };
         replica.note_level(&failed, mark);
         replica.note_level(&blind, mark);
         assert_eq!(told(&mut replica), (vec![], vec![]), "these brought not all");
-        replica.note_level(&Report::default(), mark);
+        replica.note_level(&SessionReport::default(), mark);
         assert_eq!(told(&mut replica), (vec![], vec![nameless]));
         store(&mut replica, &mut bodies, 2);
         assert_eq!(told(&mut replica), (vec![], vec![named]));
@@ -157,7 +157,7 @@ mod tests {
         replica.handle_damage(heads[1].at, &bodies);
         assert_eq!(told(&mut replica), (heads.to_vec(), vec![]));
         let mark = replica.damages().mark();
-        replica.note_level(&Report::default(), mark);
+        replica.note_level(&SessionReport::default(), mark);
         assert_eq!(told(&mut replica), (vec![], vec![]), "no peer has this log's heads");
         assert_eq!(replica.damages().open(), 2);
     }

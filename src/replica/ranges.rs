@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::base::limits;
 use crate::store::Root;
-use crate::sync::{Cursor, short_root};
+use crate::sync::{RowCursor, short_root};
 
 /// Roots and pulls.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ impl Ranges {
         self.roots.push_back((root, rows));
     }
 
-    pub(super) fn note_pulled(&mut self, cursor: Cursor) {
+    pub(super) fn note_pulled(&mut self, cursor: RowCursor) {
         let is_new = !self.pulled.contains_key(&cursor.numbering);
         if is_new && self.pulled.len() >= limits::PULLS_KEPT {
             self.pulled.pop_first();
@@ -69,8 +69,8 @@ mod tests {
         assert_eq!(ranges.rows_at(short_root(&digest(0))), None);
         assert_eq!(ranges.rows_at(short_root(&digest(1))), Some(1));
         for number in 0..=limits::PULLS_KEPT as u64 {
-            ranges.note_pulled(Cursor { numbering: number + 1, row: 7 });
-            ranges.note_pulled(Cursor { numbering: number + 1, row: 8 });
+            ranges.note_pulled(RowCursor { numbering: number + 1, row: 7 });
+            ranges.note_pulled(RowCursor { numbering: number + 1, row: 8 });
         }
         assert_eq!(ranges.pulled().len(), limits::PULLS_KEPT);
         assert_eq!(ranges.pulled().last_key_value(), Some((&(limits::PULLS_KEPT as u64 + 1), &8)));

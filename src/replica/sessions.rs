@@ -8,7 +8,7 @@ use crate::base::{Moment, NodeId, Ticket};
 use crate::cluster::Outcome;
 use crate::journal::Bodies;
 use crate::store::Root;
-use crate::sync::{self, Progress, Reply, Report, Session, Span, Strategy, WireBytes};
+use crate::sync::{self, Progress, Reply, Session, SessionReport, Span, Strategy, WireBytes};
 
 impl Replica {
     /// Starts anti-entropy with `peer`; `root` is this node's, see [`Replica::root_step`].
@@ -75,7 +75,7 @@ impl Replica {
     /// Others had their turn since a session gave it.
     pub fn handle_turn(&mut self, now: Moment, id: SessionId, bodies: &dyn Bodies) {
         if let Some((session, ..)) = self.sessions.get_mut(&id) {
-            session.handle_turn();
+            session.handle_resumed();
             self.drain_session(now, id, bodies);
         }
     }
@@ -108,7 +108,7 @@ impl Replica {
                     self.outbox.push_back(Output::Synced(id, report));
                     break;
                 }
-                Some(sync::Output::Turn) => self.outbox.push_back(Output::Turn(id)),
+                Some(sync::Output::Yield) => self.outbox.push_back(Output::Turn(id)),
                 Some(sync::Output::Call(number, request)) => {
                     self.outbox.push_back(Output::Call(id, number, request));
                 }
@@ -135,7 +135,7 @@ fn offer_of(ticket: Ticket) -> (SessionId, u32) {
     ((ticket.0 & !SESSION_TICKETS) >> 32, ticket.0 as u32)
 }
 
-fn outcome(report: &Report) -> Outcome {
+fn outcome(report: &SessionReport) -> Outcome {
     Outcome {
         is_useless: report.is_useless,
         is_whole: report.error.is_none(),

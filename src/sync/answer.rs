@@ -5,7 +5,7 @@
 //!
 //! Never: makes the sketch of a part that is too large, answers what it cannot say in one message.
 
-use super::call::{Cursor, Records, RowRange, SketchReply, SketchRequest, Span};
+use super::messages::{Records, RowCursor, RowRange, SketchReply, SketchRequest, Span};
 use crate::base::limits;
 use crate::journal::Bodies;
 use crate::journal::record::frame_bytes;
@@ -77,7 +77,7 @@ impl RecordsAnswering {
         let is_known = wanted.from.numbering == numbering;
         let row = if is_known { wanted.from.row.min(rows) } else { 0 };
         let until = if is_known { wanted.until.clamp(row, rows) } else { rows };
-        let span = Span { from: Cursor { numbering, row }, next: row, rows };
+        let span = Span { from: RowCursor { numbering, row }, next: row, rows };
         let records = Records { span, ..Records::default() };
         RecordsAnswering { until, records, bytes: 0, bytes_max }
     }

@@ -5,9 +5,9 @@
 //!
 //! Never: takes more cells than [`CELLS_MAX`] that tell nothing.
 
-use super::collisions::{CollisionCheck, PeerHistory};
-use super::comparison::Comparison;
-use super::parts::Parts;
+use super::collision_check::{CollisionCheck, PeerHistory};
+use super::part_comparisons::PartComparisons;
+use super::sketch_comparison::SketchComparison;
 use crate::base::limits;
 
 /// Cells taken from a peer that tell nothing, beyond [`CELLS_PER_ID`] for each id that they told.
@@ -19,9 +19,9 @@ const CELLS_PER_ID: usize = 4;
 #[derive(Debug)]
 pub(super) struct Compare {
     /// Of the whole sets; none with a peer that has no sketches.
-    pub(super) whole: Option<Comparison>,
+    pub(super) whole: Option<SketchComparison>,
     /// Where more differs than the sketch of the whole tells.
-    pub(super) parts: Option<Parts>,
+    pub(super) parts: Option<PartComparisons>,
     /// Of buckets, where sketches may hide something.
     pub(super) buckets: Option<CollisionCheck>,
     /// What earlier sessions came to: it says whether buckets are looked at.
@@ -29,20 +29,20 @@ pub(super) struct Compare {
     /// When all that is known is exchanged, sketches of the whole are compared once more.
     pub(super) is_anew: bool,
     /// The session gave others their turn, and has not its own yet: no slice is read meanwhile.
-    pub(super) is_turn_due: bool,
+    pub(super) has_yielded: bool,
     cells: usize,
     ids: usize,
 }
 
 impl Compare {
-    pub(super) fn new(whole: Option<Comparison>, past: PeerHistory) -> Compare {
+    pub(super) fn new(whole: Option<SketchComparison>, past: PeerHistory) -> Compare {
         Compare {
             whole,
             parts: None,
             buckets: None,
             past,
             is_anew: false,
-            is_turn_due: false,
+            has_yielded: false,
             cells: 0,
             ids: 0,
         }

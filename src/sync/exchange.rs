@@ -13,7 +13,7 @@ use crate::store::{Row, Store};
 /// Assertions for the peer.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
-    /// Rows that the peer lacks, as sketches or buckets showed.
+    /// RowSet that the peer lacks, as sketches or buckets showed.
     to_send: VecDeque<Row>,
     /// Calls in a row of which the peer took nothing: its disk is full, or it wants nothing.
     refused: usize,

@@ -52,8 +52,8 @@ impl Intake {
 
     /// The next one to offer, if the disk has room for it.
     pub(super) fn poll_offer(&mut self) -> Option<(u32, Sealed)> {
-        let has_room = self.offered.len() < OFFERS_MAX && self.offered_bytes < OFFERS_BYTES_MAX;
-        let sealed = self.waiting.pop_front_if(|_| has_room)?;
+        let has_capacity = self.offered.len() < OFFERS_MAX && self.offered_bytes < OFFERS_BYTES_MAX;
+        let sealed = self.waiting.pop_front_if(|_| has_capacity)?;
         let (number, bytes) = (self.next, sealed.bytes().len());
         self.next = self.next.wrapping_add(1);
         self.waiting_bytes -= bytes;
@@ -80,7 +80,7 @@ impl Intake {
     }
 
     /// Whether more may be asked for before those that came are offered.
-    pub(super) fn has_room(&self) -> bool {
+    pub(super) fn has_capacity(&self) -> bool {
         self.waiting.len() < WAITING_MAX && self.waiting_bytes < WAITING_BYTES_MAX
     }
 

@@ -23,30 +23,30 @@
 //! Never: opens a connection, reads a clock, keeps an assertion body.
 
 mod answer;
-mod ask;
-mod asked;
-mod call;
-mod collisions;
+mod calls;
+mod collision_check;
 mod compare;
-mod comparison;
 mod exchange;
 mod intake;
-mod parts;
-mod pull;
-mod rows;
-mod sizes;
-mod take;
-mod verdict;
-mod walk;
-mod wanted;
+mod leaf_walk;
+mod log_pull;
+mod messages;
+mod missing;
+mod part_comparisons;
+mod peer_verdict;
+mod replies;
+mod requests;
+mod row_set;
+mod set_sizes;
+mod sketch_comparison;
 
 pub use answer::{Answering, RecordsAnswering, answer as answer_sketch, answer_records};
-pub use call::{
-    Cursor, Progress, Records, Reply, Report, Request, RowRange, SketchReply, SketchRequest, Span,
-    Strategy, WireBytes,
+pub use collision_check::{DecodedSum, PeerHistory};
+pub use log_pull::short_root;
+pub use messages::{
+    Progress, Records, Reply, Request, RowCursor, RowRange, SessionReport, SketchReply,
+    SketchRequest, Span, Strategy, WireBytes,
 };
-pub use collisions::{DecodedSum, PeerHistory};
-pub use pull::short_root;
 
 use std::collections::BTreeMap;
 
@@ -55,16 +55,16 @@ use crate::journal::Bodies;
 use crate::model::Sealed;
 use crate::sketch::short_id;
 use crate::store::Store;
-use asked::{Asked, Calls};
+use calls::{CallPurpose, Calls};
 use compare::Compare;
-use comparison::Comparison;
 use exchange::Exchange;
 use intake::Intake;
-use pull::Pull;
-use sizes::Sizes;
-use verdict::Verdict;
-use walk::Walk;
-use wanted::Wanted;
+use leaf_walk::LeafWalk;
+use log_pull::LogPull;
+use missing::Missing;
+use peer_verdict::PeerVerdict;
+use set_sizes::SetSizes;
+use sketch_comparison::SketchComparison;
 
 /// Assertions asked for, or given, in one call: each side holds them several times over, as
 /// message, as frames and as records, and a call costs some 100 bytes more than they do.
@@ -87,8 +87,8 @@ pub enum Output {
     Call(u32, Request),
     /// Store this assertion; its fate comes back by [`Session::handle_stored`] under the number.
     Offer(u32, Sealed),
-    /// Others may go on first; then call [`Session::handle_turn`].
-    Turn,
+    /// Others may go on first; then call [`Session::handle_resumed`].
+    Yield,
     /// The session is over.
     Done,
 }
@@ -97,33 +97,33 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Session {
     /// Which machine asks next.
-    phase: Phase,
+    phase: SessionPhase,
     /// Both sets' sizes and our root, as they were when the peer was first asked.
-    sizes: Sizes,
+    sizes: SetSizes,
     /// So that an answer is taken for what was asked, once.
     calls: Calls,
     /// What the sets differ in, by sketches.
     compare: Compare,
     /// What the sets differ in, by the leaves of a peer without sketches.
-    walk: Walk,
+    walk: LeafWalk,
     /// The peer's rows in order, instead of a comparison, where most of them are missing.
-    pull: Option<Pull>,
+    pull: Option<LogPull>,
     /// How far earlier pulls came, by the numbering of the peer's rows.
     pulled: BTreeMap<u64, u64>,
     /// What comparison and walk found to be missing here.
-    wanted: Wanted,
+    missing: Missing,
     /// What they found to be missing there.
     exchange: Exchange,
     /// What came and is not stored yet.
     intake: Intake,
     /// What speaks against the peer.
-    verdict: Verdict,
+    verdict: PeerVerdict,
     /// What is told of the session at its end.
-    report: Report,
+    report: SessionReport,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+enum SessionPhase {
     Compare,
     Pull,
     Sketch,
@@ -138,17 +138,17 @@ enum Phase {
     Over,
 }
 
-impl Phase {
+impl SessionPhase {
     fn name(self) -> &'static str {
         match self {
-            Phase::Compare | Phase::Recount(_) => "compare",
-            Phase::Pull => "pull",
-            Phase::Sketch => "sketch",
-            Phase::Exchange => "exchange",
-            Phase::CollisionCheck => "collisions",
-            Phase::Walk | Phase::Drain => "walk",
-            Phase::Push => "push",
-            Phase::Over => "end",
+            SessionPhase::Compare | SessionPhase::Recount(_) => "compare",
+            SessionPhase::Pull => "pull",
+            SessionPhase::Sketch => "sketch",
+            SessionPhase::Exchange => "exchange",
+            SessionPhase::CollisionCheck => "collisions",
+            SessionPhase::Walk | SessionPhase::Drain => "walk",
+            SessionPhase::Push => "push",
+            SessionPhase::Over => "end",
         }
     }
 }
@@ -156,22 +156,22 @@ impl Phase {
 impl Session {
     /// A session for a set of `count` assertions with this root, which begins by `strategy`.
     pub fn new(root: Digest, count: u64, strategy: Strategy) -> Session {
-        let whole = (strategy != Strategy::Leaves).then(Comparison::default);
+        let whole = (strategy != Strategy::Leaves).then(SketchComparison::default);
         let past =
             if let Strategy::Sketches(past) = strategy { past } else { PeerHistory::default() };
         Session {
-            sizes: Sizes::new(root, count),
-            phase: Phase::Compare,
+            sizes: SetSizes::new(root, count),
+            phase: SessionPhase::Compare,
             calls: Calls::default(),
             compare: Compare::new(whole, past),
             pull: None,
             pulled: BTreeMap::new(),
-            wanted: Wanted::default(),
+            missing: Missing::default(),
             exchange: Exchange::default(),
-            walk: Walk::new(count),
-            verdict: Verdict::default(),
+            walk: LeafWalk::new(count),
+            verdict: PeerVerdict::default(),
             intake: Intake::default(),
-            report: Report::default(),
+            report: SessionReport::default(),
         }
     }
 
@@ -182,69 +182,77 @@ impl Session {
     }
 
     /// How far it has pulled.
-    pub fn pulled(&self) -> Option<Cursor> {
-        self.pull.as_ref().map(Pull::reached).filter(|cursor| cursor.numbering != 0)
+    pub fn pulled(&self) -> Option<RowCursor> {
+        self.pull.as_ref().map(LogPull::reached).filter(|cursor| cursor.numbering != 0)
     }
 
     /// An answer arrived. One that nobody asked for, or of another kind, ends the session.
     pub fn handle_reply(&mut self, number: u32, reply: Reply, store: &Store, bodies: &dyn Bodies) {
         match (self.calls.end(number), reply) {
-            (Some(Asked::Roots), Reply::Roots { matched, count }) => {
-                self.take_roots(matched, count);
+            (Some(CallPurpose::Roots), Reply::Roots { matched, count }) => {
+                self.handle_roots(matched, count);
             }
-            (Some(Asked::Recount), Reply::Roots { count, .. }) => self.take_recount(count, store),
-            (Some(Asked::Sketch(None)), Reply::Sketch(SketchReply { since: Some(since), .. })) => {
-                self.take_since(since);
+            (Some(CallPurpose::Recount), Reply::Roots { count, .. }) => {
+                self.handle_recount(count, store)
             }
-            (Some(asked @ (Asked::Records | Asked::Opened)), Reply::Records(records)) => {
-                if matches!(asked, Asked::Records) {
-                    self.take_span(number, records.span);
+            (
+                Some(CallPurpose::Sketch(None)),
+                Reply::Sketch(SketchReply { since: Some(since), .. }),
+            ) => {
+                self.handle_since(since);
+            }
+            (
+                Some(asked @ (CallPurpose::Records | CallPurpose::Opened)),
+                Reply::Records(records),
+            ) => {
+                if matches!(asked, CallPurpose::Records) {
+                    self.handle_records_span(number, records.span);
                 }
-                self.take_records(number, records, store, bodies);
+                self.handle_records(number, records, store, bodies);
             }
-            (Some(Asked::Records), Reply::Unsupported) => {
-                if self.phase == Phase::Pull {
-                    self.phase = Phase::Sketch;
+            (Some(CallPurpose::Records), Reply::Unsupported) => {
+                if self.phase == SessionPhase::Pull {
+                    self.phase = SessionPhase::Sketch;
                 }
             }
-            (Some(Asked::Sketch(part)), Reply::Sketch(reply)) => {
+            (Some(CallPurpose::Sketch(part)), Reply::Sketch(reply)) => {
                 self.report.rounds += 1;
                 self.exchange.takes_many = true;
-                self.take_cells(part, reply, store);
+                self.handle_cells(part, reply, store);
             }
-            (Some(Asked::Sketch(_)), Reply::Unsupported) => {
+            (Some(CallPurpose::Sketch(_)), Reply::Unsupported) => {
                 self.report.lacks_sketch = true;
-                self.walk_on();
+                self.start_walk();
             }
-            (Some(Asked::Digests), Reply::Digests(digests)) => self.take_digests(digests),
-            (Some(Asked::Digests), Reply::Unsupported) => self.check_by_leaves(),
-            (Some(Asked::LeavesOf(part)), Reply::Leaves { leaves, .. }) => {
-                self.take_bucket(part, &leaves, store, bodies);
+            (Some(CallPurpose::Digests), Reply::Digests(digests)) => self.handle_digests(digests),
+            (Some(CallPurpose::Digests), Reply::Unsupported) => self.check_by_leaves(),
+            (Some(CallPurpose::LeavesOf(part)), Reply::Leaves { leaves, .. }) => {
+                self.handle_bucket(part, &leaves, store, bodies);
             }
-            (Some(Asked::FetchShort(wanted)), Reply::Fetched { good, bad }) => {
+            (Some(CallPurpose::FetchShort(wanted)), Reply::Fetched { good, bad }) => {
                 let short = |sealed: &Sealed| short_id(&sealed.digest());
-                let left = self.take_fetched(wanted, good, bad, short);
-                self.wanted.extend_short(left.unwrap_or_default());
+                let left = self.handle_fetched(wanted, good, bad, short);
+                self.missing.extend_short(left.unwrap_or_default());
             }
-            (Some(Asked::Give(given)), Reply::Given { taken, refusal }) => {
-                self.take_given(given, taken, &refusal);
+            (Some(CallPurpose::Give(given)), Reply::Given { taken, refusal }) => {
+                self.handle_given(given, taken, &refusal);
             }
-            (Some(Asked::Leaves), Reply::Leaves { leaves, truncated }) => {
+            (Some(CallPurpose::Leaves), Reply::Leaves { leaves, truncated }) => {
                 self.report.rounds += 1;
-                self.take_leaves(&leaves, truncated, store, bodies);
+                self.handle_leaves(&leaves, truncated, store, bodies);
             }
-            (Some(Asked::Fetch(wanted)), Reply::Fetched { good, bad }) => {
-                match self.take_fetched(wanted, good, bad, Sealed::digest) {
-                    Ok(left) => self.wanted.extend(left),
+            (Some(CallPurpose::Fetch(wanted)), Reply::Fetched { good, bad }) => {
+                match self.handle_fetched(wanted, good, bad, Sealed::digest) {
+                    Ok(left) => self.missing.extend(left),
                     // Two of them may share a short id.
                     Err(lacking) if self.exchange.takes_many => {
                         self.exchange.takes_many = false;
-                        self.wanted.extend(lacking);
+                        self.missing.extend(lacking);
                     }
                     Err(lacking) => self.walk.note_unobtainable(lacking),
                 }
             }
-            (Some(Asked::Gossip), Reply::Gossiped { refusal }) => {
+            (Some(CallPurpose::Gossip), Reply::Gossiped { refusal }) => {
                 let taken = u64::from(refusal.is_empty());
                 self.report.sent += taken;
                 self.note_refusal(taken, &refusal);
@@ -256,7 +264,7 @@ impl Session {
     /// An answer with records arrived; its assertions come by [`Session::handle_reply`].
     pub fn handle_span(&mut self, number: u32, span: Span) {
         if self.calls.open(number) {
-            self.take_span(number, span);
+            self.handle_records_span(number, span);
         }
     }
 
@@ -274,15 +282,15 @@ impl Session {
         match (fate, &mut self.pull) {
             (Ok(new), pull) => {
                 self.report.received += u64::from(new);
-                pull.iter_mut().for_each(Pull::handle_stored);
+                pull.iter_mut().for_each(LogPull::handle_stored);
             }
             (Err(reason), _) => self.fail(reason),
         }
     }
 
     /// It is the session's turn again.
-    pub fn handle_turn(&mut self) {
-        self.compare.is_turn_due = false;
+    pub fn handle_resumed(&mut self) {
+        self.compare.has_yielded = false;
     }
 
     /// Bytes of one call, as the wire counted them.
@@ -298,47 +306,47 @@ impl Session {
             return Some(Output::Offer(number, sealed));
         }
         match self.phase {
-            Phase::Compare if self.calls.is_empty() => {
-                let Sizes { root, ours: count, .. } = self.sizes;
-                Some(self.call(Asked::Roots, Request::Roots { root, count }))
+            SessionPhase::Compare if self.calls.is_empty() => {
+                let SetSizes { root, ours: count, .. } = self.sizes;
+                Some(self.call(CallPurpose::Roots, Request::Roots { root, count }))
             }
-            Phase::Sketch if self.calls.is_empty() => {
+            SessionPhase::Sketch if self.calls.is_empty() => {
                 let comparison = self.compare.whole.as_ref().expect("this phase has one");
                 // What came since then was pulled already.
                 let is_first = self.pull.is_none() && self.sizes.is_first_count();
                 let root = if is_first { short_root(&self.sizes.root) } else { 0 };
                 let request = comparison.request(store, root);
-                Some(self.call(Asked::Sketch(None), Request::Sketch(request)))
+                Some(self.call(CallPurpose::Sketch(None), Request::Sketch(request)))
             }
-            Phase::Recount(_) if self.calls.is_empty() => {
+            SessionPhase::Recount(_) if self.calls.is_empty() => {
                 let (root, count) = (self.sizes.root, store.len());
-                Some(self.call(Asked::Recount, Request::Roots { root, count }))
+                Some(self.call(CallPurpose::Recount, Request::Roots { root, count }))
             }
-            Phase::Compare | Phase::Sketch | Phase::Recount(_) => None,
-            Phase::Pull => self.poll_pull(store, bodies),
-            Phase::Exchange => self.poll_exchange(store, bodies),
-            Phase::CollisionCheck => self.poll_collisions(store, bodies),
-            Phase::Walk | Phase::Drain => self.poll_walk(store, bodies),
-            Phase::Push => self.poll_push(store, bodies),
-            Phase::Over if self.calls.is_empty() && self.intake.is_idle() => {
-                self.report.is_useless |= self.verdict.has_kept_no_promise();
+            SessionPhase::Compare | SessionPhase::Sketch | SessionPhase::Recount(_) => None,
+            SessionPhase::Pull => self.poll_pull(store, bodies),
+            SessionPhase::Exchange => self.poll_exchange(store, bodies),
+            SessionPhase::CollisionCheck => self.poll_collisions(store, bodies),
+            SessionPhase::Walk | SessionPhase::Drain => self.poll_walk(store, bodies),
+            SessionPhase::Push => self.poll_push(store, bodies),
+            SessionPhase::Over if self.calls.is_empty() && self.intake.is_idle() => {
+                self.report.is_useless |= self.verdict.withheld_everything();
                 Some(Output::Done)
             }
-            Phase::Over => None,
+            SessionPhase::Over => None,
         }
     }
 
     /// How far it is.
     pub fn progress(&self) -> Progress {
-        let pulled = if self.phase == Phase::Pull { self.pull.as_ref() } else { None };
-        let known = self.wanted.hashes() + self.wanted.short_ids();
+        let pulled = if self.phase == SessionPhase::Pull { self.pull.as_ref() } else { None };
+        let known = self.missing.hashes() + self.missing.short_ids();
         let waiting = self.intake.len();
         Progress {
             phase: self.phase.name(),
             received: self.report.received,
             sent: self.report.sent,
             // The peer may say any number of rows.
-            to_receive: pulled.map_or(0, Pull::left).saturating_add((known + waiting) as u64),
+            to_receive: pulled.map_or(0, LogPull::left).saturating_add((known + waiting) as u64),
             to_send: self.exchange.len() as u64,
             bytes_in: self.report.bytes_in,
             bytes_out: self.report.bytes_out,
@@ -346,7 +354,7 @@ impl Session {
     }
 
     /// What the session did so far.
-    pub fn report(&self) -> &Report {
+    pub fn report(&self) -> &SessionReport {
         &self.report
     }
 
@@ -362,8 +370,8 @@ impl Session {
 
     fn fail(&mut self, reason: String) {
         self.note(reason);
-        self.phase = Phase::Over;
-        self.wanted.abandon();
+        self.phase = SessionPhase::Over;
+        self.missing.abandon();
         self.exchange.abandon();
         self.intake.abandon();
         self.compare.parts = None;

@@ -1,14 +1,14 @@
 //! One session against peers of all kinds: honest, fuller, emptier, lying.
 
-mod collisions;
-mod liars;
-mod parts;
-mod pull;
+mod byzantine;
+mod collision_check;
+mod log_pull;
+mod part_comparisons;
 
 use std::collections::VecDeque;
 
 use super::intake::OFFERS_MAX;
-use super::rows::Rows;
+use super::row_set::RowSet;
 use super::*;
 use crate::base::{HlcClock, NodeId, Wall};
 use crate::journal::{Committed, Position};
@@ -175,21 +175,21 @@ impl Peer for Honest {
 }
 
 /// Runs a session to its end; answers come in the order of the calls.
-fn run(node: &mut Node, peer: &mut dyn Peer) -> Report {
+fn run(node: &mut Node, peer: &mut dyn Peer) -> SessionReport {
     run_after(PeerHistory::default(), node, peer)
 }
 
 /// As after earlier sessions with the peer.
-fn run_after(past: PeerHistory, node: &mut Node, peer: &mut dyn Peer) -> Report {
+fn run_after(past: PeerHistory, node: &mut Node, peer: &mut dyn Peer) -> SessionReport {
     let session = Session::new(node.root(), node.store.len(), Strategy::Sketches(past));
     run_session(node, peer, session)
 }
 
-fn run_session(node: &mut Node, peer: &mut dyn Peer, mut session: Session) -> Report {
+fn run_session(node: &mut Node, peer: &mut dyn Peer, mut session: Session) -> SessionReport {
     let mut calls = VecDeque::new();
     for _ in 0..100_000 {
         match session.poll_output(&node.store, &node.bodies) {
-            Some(Output::Turn) => session.handle_turn(),
+            Some(Output::Yield) => session.handle_resumed(),
             Some(Output::Done) => return session.report().clone(),
             Some(Output::Call(number, request)) => {
                 calls.push_back((number, request));
@@ -223,7 +223,7 @@ fn what_waits_for_the_disk_is_bounded() {
         let (mut calls, mut offers, mut most) = (VecDeque::new(), VecDeque::new(), 0);
         loop {
             match session.poll_output(&node.store, &node.bodies) {
-                Some(Output::Turn) => session.handle_turn(),
+                Some(Output::Yield) => session.handle_resumed(),
                 Some(Output::Done) => break,
                 Some(Output::Call(number, request)) => calls.push_back((number, request)),
                 Some(Output::Offer(number, sealed)) => offers.push_back((number, sealed)),
@@ -249,7 +249,7 @@ fn what_waits_for_the_disk_is_bounded() {
 fn equal_sets_take_one_round() {
     let mut node = Node::with(0..50);
     let report = run(&mut node, &mut Honest::new(Node::with((0..50).rev())));
-    assert_eq!(report, Report { rounds: 1, peer_count: 50, ..Report::default() });
+    assert_eq!(report, SessionReport { rounds: 1, peer_count: 50, ..SessionReport::default() });
 }
 
 #[test]
@@ -386,7 +386,7 @@ fn a_failed_call_ends_the_session_with_its_reason() {
 
 #[test]
 fn rows_find_the_first_that_is_absent() {
-    let mut rows = Rows::default();
+    let mut rows = RowSet::default();
     for row in (0..130).filter(|row| *row != 64 && *row != 129) {
         assert!(rows.insert(row));
         assert!(!rows.insert(row));

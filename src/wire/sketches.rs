@@ -8,7 +8,7 @@ use super::bad_message::BadMessage;
 use super::pb::edge as pb;
 use crate::base::{Digest, limits};
 use crate::sketch::{Cell, LowCounts, NARROW_FROM, Part, ShortId};
-use crate::sync::{Cursor, SketchReply, SketchRequest};
+use crate::sync::{RowCursor, SketchReply, SketchRequest};
 
 const CELL_BYTES: usize = 12;
 const ID_BYTES: usize = size_of::<ShortId>();
@@ -75,7 +75,7 @@ pub fn read_sketch_response(response: &pb::SketchResponse) -> Result<SketchReply
         since: response
             .since
             .checked_sub(1)
-            .map(|row| Cursor { numbering: response.numbering, row }),
+            .map(|row| RowCursor { numbering: response.numbering, row }),
         part: read_part(response.part_bits, response.part)?,
     })
 }
@@ -177,7 +177,7 @@ mod tests {
         let request = SketchRequest { from: 7, cells: 9, count: 11, low_counts, root: 8, part };
         assert_eq!(read_sketch_request(sketch_request(request.clone())), Ok(request));
         let cells = vec![Cell { ids: 1 << 63, checks: 3 }, Cell { ids: 2, checks: u32::MAX }];
-        let since = Some(Cursor { numbering: 5, row: 0 });
+        let since = Some(RowCursor { numbering: 5, row: 0 });
         let reply =
             SketchReply { from: 7, cells, count: 11, estimate: 13, hint: vec![1, 9], since, part };
         assert_eq!(read_sketch_response(&sketch_response(&reply)), Ok(reply.clone()));

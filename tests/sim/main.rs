@@ -2,8 +2,8 @@
 //! could think of. `SIM_SEED=n cargo test --test sim` runs one seed and says what happened;
 //! `SIM_SEEDS=n` more of them than CI does. docs/simulation.md explains.
 
+mod byzantine;
 mod disk;
-mod lies;
 mod net;
 mod node;
 mod world;
@@ -74,7 +74,7 @@ fn plan_faults(world: &mut World) -> Option<usize> {
             4 => (Fault::Kill(one), Fault::Restart(one, is_moved)),
             5 => (Fault::PowerCut(one), Fault::Restart(one, is_moved)),
             6 => (Fault::Stall(one), Fault::Heal),
-            7 => (Fault::Lies(one, true), Fault::Lies(one, false)),
+            7 => (Fault::Byzantine(one, true), Fault::Byzantine(one, false)),
             8 => {
                 let obstacle = Obstacle::ALL[world.below(Obstacle::ALL.len())];
                 (Fault::Hinder(one, Some(obstacle)), Fault::Hinder(one, None))
@@ -108,7 +108,7 @@ fn plan_faults(world: &mut World) -> Option<usize> {
     for number in 0..NODES {
         world.plan(FAULTS_UNTIL, Fault::SlowDisk(number, false));
         world.plan(FAULTS_UNTIL, Fault::Hinder(number, None));
-        world.plan(FAULTS_UNTIL, Fault::Lies(number, false));
+        world.plan(FAULTS_UNTIL, Fault::Byzantine(number, false));
         world.plan(FAULTS_UNTIL, Fault::Clock(number, None));
         if number == last {
             world.plan(FAULTS_UNTIL, end(number));

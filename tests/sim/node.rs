@@ -229,11 +229,11 @@ impl Node {
     }
 
     /// Takes a claim whose hash begins as that of another does, of which no other is told.
-    pub(crate) fn take_twin(&mut self, now: Moment, number: u64, digest: Digest, disk: &Disk) {
+    pub(crate) fn take_colliding(&mut self, now: Moment, number: u64, digest: Digest, disk: &Disk) {
         let draft = Draft::new("twin".into(), "p".into(), Object::Number(number as f64));
         let sealed = self.seal(now, draft);
-        let twin = Sealed::recovered(digest, sealed.bytes().clone());
-        self.offer(twin, Origin::AntiEntropy, Waiting::Client(number), disk);
+        let colliding = Sealed::recovered(digest, sealed.bytes().clone());
+        self.offer(colliding, Origin::AntiEntropy, Waiting::Client(number), disk);
     }
 
     fn seal(&mut self, now: Moment, draft: Draft) -> Sealed {

@@ -11,8 +11,8 @@ use stemedb_edge::cluster::identity::Tag;
 use stemedb_edge::journal::{Bodies, Obstacle};
 use stemedb_edge::swim::{self, Failure, State};
 
+use crate::byzantine::{false_answer, forge};
 use crate::disk::Disk;
-use crate::lies::{forge, lie};
 use crate::net::{Mode, Net};
 use crate::node::{Answer, Call, Message, Node, Start, Wish};
 
@@ -94,7 +94,7 @@ pub(crate) enum Fault {
     /// A record of its disk cannot be read any more; the scrubber finds it, or the next start.
     Damage(usize),
     /// Its answers to questions of anti-entropy are false from now on, or no longer.
-    Lies(usize, bool),
+    Byzantine(usize, bool),
     /// Its wall clock is wrong by so many milliseconds from now on, or no longer.
     Clock(usize, Option<i64>),
 }
@@ -117,7 +117,7 @@ pub(crate) struct Member {
     /// The host answers even if the process does not run.
     is_host_up: bool,
     slow_disk: bool,
-    lies: bool,
+    is_byzantine: bool,
     timer: u64,
 }
 
@@ -147,8 +147,8 @@ pub(crate) struct World {
     /// How often somebody who runs was called dead or gone, or was looked for elsewhere.
     pub(crate) harms: u64,
     forging_until: u64,
-    /// Whether anybody ever gave false answers.
-    has_liars: bool,
+    /// Whether a node ever gave false answers.
+    had_byzantine: bool,
     trace: u64,
     pub(crate) broken: Option<String>,
 }
@@ -178,7 +178,7 @@ impl World {
             accusations: 0,
             harms: 0,
             forging_until: 0,
-            has_liars: false,
+            had_byzantine: false,
             trace: seed,
             broken: None,
             names: 1 + (seed / 2 % 3) as usize,
@@ -200,7 +200,7 @@ impl World {
                 stalled_until: 0,
                 is_host_up: true,
                 slow_disk: false,
-                lies: false,
+                is_byzantine: false,
                 timer: u64::MAX,
             });
             // The first are told of those that are there so far.
@@ -365,8 +365,8 @@ impl World {
                 Wish::Call(call) => self.call(from, call),
                 Wish::Answer(request, answer) => {
                     let answer = match answer {
-                        Answer::Sync(reply) if self.members[from].lies => {
-                            Answer::Sync(lie(reply, &mut self.random))
+                        Answer::Sync(reply) if self.members[from].is_byzantine => {
+                            Answer::Sync(false_answer(reply, &mut self.random))
                         }
                         honest => honest,
                     };
@@ -405,7 +405,7 @@ impl World {
                     }
                     *kept = tag.settled();
                 }
-                Wish::Accused(address, why) if !self.has_liars => {
+                Wish::Accused(address, why) if !self.had_byzantine => {
                     self.broken = Some(format!("node {from} accuses {address}: {why:?}"));
                 }
                 Wish::Accused(..) => {}
@@ -494,7 +494,7 @@ impl World {
         }
     }
 
-    fn add_twin(&mut self, of: usize) {
+    fn add_colliding(&mut self, of: usize) {
         let number = self.claims;
         self.claims += 1;
         let now = Moment(self.now);
@@ -502,7 +502,7 @@ impl World {
         if let Some(node) = &mut member.node {
             let mut digest = Digest([of as u8; 32]);
             digest.0[..8].copy_from_slice(b"the same");
-            node.take_twin(now, number, digest, &member.disk);
+            node.take_colliding(now, number, digest, &member.disk);
             self.sent.insert(digest);
             self.pending.insert(number, digest);
             self.serve(of);
@@ -629,7 +629,7 @@ impl World {
             Fault::Hinder(number, obstacle) => self.members[number].disk.obstacle = obstacle,
             Fault::Damage(number) => self.damage(number),
             Fault::Collide(one, other) => {
-                [one, other].map(|of| self.add_twin(of)).into_iter().collect()
+                [one, other].map(|of| self.add_colliding(of)).into_iter().collect()
             }
             Fault::Clock(number, fault) => {
                 let member = &mut self.members[number];
@@ -638,9 +638,9 @@ impl World {
                     node.wall_skew = member.wall_skew + member.wall_fault;
                 }
             }
-            Fault::Lies(number, lies) => {
-                self.members[number].lies = lies;
-                self.has_liars |= lies;
+            Fault::Byzantine(number, is_byzantine) => {
+                self.members[number].is_byzantine = is_byzantine;
+                self.had_byzantine |= is_byzantine;
             }
         }
     }

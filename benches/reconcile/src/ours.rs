@@ -134,8 +134,8 @@ impl Pair {
                     session.handle_stored(number, Ok(true));
                     continue;
                 }
-                Output::Turn => {
-                    session.handle_turn();
+                Output::Yield => {
+                    session.handle_resumed();
                     continue;
                 }
                 Output::Done => break,

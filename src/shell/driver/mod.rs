@@ -38,7 +38,8 @@ use crate::shell::runtime::semaphore::Semaphore;
 use crate::sketch::ShortId;
 use crate::store::{BucketScan, Root, Spill};
 use crate::sync::{
-    PeerHistory, Reply, Report, Request, SketchReply, SketchRequest, Span, Strategy, WireBytes,
+    PeerHistory, Reply, Request, SessionReport, SketchReply, SketchRequest, Span, Strategy,
+    WireBytes,
 };
 
 /// Member hashes of the Merkle tree read again before sockets are served: about 2 ms of reading.
@@ -81,7 +82,7 @@ pub enum Errand {
     /// Let others go on first, then [`Driver::take_turn`].
     Turn,
     /// The session is over.
-    Done(Report),
+    Done(SessionReport),
 }
 
 /// Hears of every flush, for the metrics.

@@ -24,7 +24,7 @@ use crate::shell::runtime::log_limit;
 use crate::shell::runtime::rate_limit::RateLimiter;
 use crate::shell::runtime::reactor::yield_now;
 use crate::shell::runtime::tasks::Tasks;
-use crate::sync::{PeerHistory, Reply, Report, WireBytes};
+use crate::sync::{PeerHistory, Reply, SessionReport, WireBytes};
 use crate::wire::grpc::SYNC_SERVICE;
 use crate::wire::metrics::Cycles;
 use crate::wire::pb::sync as pb;
@@ -37,7 +37,7 @@ pub struct PeerReport {
     /// The peer's address.
     pub address: String,
     /// What came of it.
-    pub report: Report,
+    pub report: SessionReport,
 }
 
 /// What earlier sessions with a peer taught.
@@ -66,7 +66,7 @@ impl KnownPeers {
     }
 
     /// A session with the peer has ended.
-    fn note(&mut self, node: NodeId, habits: Habits, report: &Report) {
+    fn note(&mut self, node: NodeId, habits: Habits, report: &SessionReport) {
         if self.0.len() >= limits::MEMBERS_MAX && !self.0.contains_key(&node) {
             self.0.pop_first();
         }
@@ -180,7 +180,7 @@ impl Peers {
 
     /// Levels this node with one peer. A member is known by name; who is behind a seed is asked
     /// first.
-    async fn level(&self, node: Option<NodeId>, peer: &Rc<Peer>) -> Report {
+    async fn level(&self, node: Option<NodeId>, peer: &Rc<Peer>) -> SessionReport {
         let start = Instant::now();
         let (known, bytes) = match node {
             Some(node) => (Ok(node), WireBytes::default()),
@@ -191,9 +191,9 @@ impl Peers {
                 let mut habits = self.known.borrow().get(node).habits;
                 let report = run((&self.driver, &self.limiter), (node, peer), &mut habits).await;
                 self.known.borrow_mut().note(node, habits, &report);
-                Report { node_id: Some(node), ..report }
+                SessionReport { node_id: Some(node), ..report }
             }
-            Err(reason) => Report { error: Some(reason), ..Report::default() },
+            Err(reason) => SessionReport { error: Some(reason), ..SessionReport::default() },
         };
         report.bytes_out += bytes.sent;
         report.bytes_in += bytes.received;
@@ -225,7 +225,7 @@ async fn run(
     (driver, limiter): (&Rc<Driver>, &Rc<RateLimiter>),
     (node, peer): (NodeId, &Rc<Peer>),
     habits: &mut Habits,
-) -> Report {
+) -> SessionReport {
     // Everything a session wants at one time fits, so that the driver never finds it full.
     let (errands, inbox) = async_channel::bounded(2 * limits::CALLS_IN_FLIGHT_MAX);
     let has_sketches = !habits.lacks_sketch;
@@ -255,7 +255,7 @@ async fn run(
                 driver.take_turn(session);
             }
             Err(Ok(Errand::Done(report))) => break report,
-            Err(Err(_)) => return Report::default(),
+            Err(Err(_)) => return SessionReport::default(),
         }
     };
     habits.lacks_sketch |= report.lacks_sketch;
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn peers_are_counted_by_id_and_bounded() {
-        let (mut known, report) = (KnownPeers::default(), Report::default());
+        let (mut known, report) = (KnownPeers::default(), SessionReport::default());
         let node = |number: u128| NodeId(number.to_be_bytes());
         for _ in 0..25 {
             known.note(node(1), Habits::default(), &report);

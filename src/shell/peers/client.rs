@@ -21,7 +21,7 @@ use crate::shell::peers::peer::Peer;
 use crate::shell::runtime::log_limit;
 use crate::sketch::{Part, ShortId};
 use crate::swim::{Ack, Update};
-use crate::sync::{Cursor, Records, Reply, Request, RowRange, SketchRequest, Span, WireBytes};
+use crate::sync::{Records, Reply, Request, RowCursor, RowRange, SketchRequest, Span, WireBytes};
 use crate::wire::bad_message::BadMessage;
 use crate::wire::foreign;
 use crate::wire::frame::PREFIX_BYTES;
@@ -229,7 +229,7 @@ async fn records(
             Err(status) if status.code == Code::Unimplemented => return Ok(Reply::Unsupported),
             Err(status) => return Err(status.to_string()),
         };
-    let from = Cursor { numbering: answer.numbering, row: answer.from };
+    let from = RowCursor { numbering: answer.numbering, row: answer.from };
     let span = Span { from, next: answer.next, rows: answer.rows };
     driver.records_came(call, span);
     let (good, bad) = open_all(driver, unnamed(answer.assertions), bytes).await;

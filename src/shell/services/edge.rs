@@ -17,7 +17,7 @@ use crate::shell::peers::membership::Membership;
 use crate::shell::services::sync::{
     LEAF_BYTES, decode, encode, invalid, large, observe_clock, read_stamp,
 };
-use crate::sync::{Cursor, RowRange};
+use crate::sync::{RowCursor, RowRange};
 use crate::wire::grpc::EDGE_SERVICE;
 use crate::wire::membership::{Sender, read_target, read_updates, screen, updates};
 use crate::wire::pb::edge as pb;
@@ -131,7 +131,7 @@ impl EdgeService {
 
     fn records(&self, call: &Call) -> Result<Answer, Status> {
         let request: pb::RecordsRequest = decode(call)?;
-        let from = Cursor { numbering: request.numbering, row: request.from };
+        let from = RowCursor { numbering: request.numbering, row: request.from };
         // 0 is what a caller says that knows of no end.
         let until = if request.until == 0 { u64::MAX } else { request.until };
         let wanted = RowRange { from, until };

@@ -13,7 +13,7 @@ use crate::base::{Digest, Hlc, Wall};
 use crate::lens::{Claim, Layer, Layers, Resolution, Skepticism};
 use crate::model::{Assertion, Cursor, Object, Sealed, Signature};
 use crate::scan::View;
-use crate::sync::Report;
+use crate::sync::SessionReport;
 
 /// The body of every error.
 pub fn error(code: &str, message: &str) -> String {
@@ -76,7 +76,7 @@ pub fn view(view: &View) -> String {
 
 /// What `POST /v1/admin/sync` answers: per peer its address as the request named it, and what it
 /// gave.
-pub fn synced<'a>(peers: impl Iterator<Item = (&'a str, &'a Report)>) -> String {
+pub fn synced<'a>(peers: impl Iterator<Item = (&'a str, &'a SessionReport)>) -> String {
     render(&Synced { peers: peers.map(|(addr, report)| peer(addr, report)).collect() }, 512)
 }
 
@@ -369,7 +369,7 @@ struct PeerBody<'a> {
     error: Option<String>,
 }
 
-fn peer<'a>(addr: &'a str, report: &'a Report) -> PeerBody<'a> {
+fn peer<'a>(addr: &'a str, report: &'a SessionReport) -> PeerBody<'a> {
     PeerBody {
         node_id: Nullable(report.node_id.as_ref().map(|node| Hex(&node.0))),
         addr: Text(addr),

@@ -5,7 +5,7 @@ use crate::base::{Digest, Hlc, HlcClock, NodeId, Wall};
 use crate::lens::{Agreement, Claim, Layer, Layers, Resolution, Skepticism};
 use crate::model::{Draft, Lens, Lifecycle, Object, Sealed, Signature, SourceClass};
 use crate::scan::View;
-use crate::sync::Report;
+use crate::sync::SessionReport;
 
 const LEAST: &str = r#"{"subject":"s","predicate":"p","object":{"type":"Boolean","value":true}}"#;
 
@@ -456,12 +456,12 @@ fn views_have_the_shapes_of_the_contract() {
 
 #[test]
 fn a_report_and_an_error_are_shown() {
-    let report = Report {
+    let report = SessionReport {
         node_id: Some(NodeId([1; 16])),
         received: 1,
         rounds: 3,
         error: Some("gone".into()),
-        ..Report::default()
+        ..SessionReport::default()
     };
     let expected = format!(
         "{{\"peers\":[{{\"node_id\":\"{}\",\"addr\":\"a:1\",\"received\":1,\"sent\":0,\

@@ -1,7 +1,7 @@
 //! Sets of which more differs than the sketch tells. Never: lets a call wait for a slice.
 
 use super::*;
-use crate::sync::parts::Parts;
+use crate::sync::part_comparisons::PartComparisons;
 
 /// Two nodes that differ in so much, both ways.
 fn pair(differing: u64) -> (Node, Honest) {
@@ -15,8 +15,8 @@ fn session(node: &mut Node, peer: &Honest, expected: u64) -> Session {
     let mut session =
         Session::new(node.root(), node.store.len(), Strategy::Sketches(PeerHistory::default()));
     session.sizes.theirs = peer.node.store.len();
-    session.compare.parts = Some(Parts::new(expected, 1000));
-    session.phase = Phase::Exchange;
+    session.compare.parts = Some(PartComparisons::new(expected, 1000));
+    session.phase = SessionPhase::Exchange;
     session.exchange.takes_many = true;
     session
 }
@@ -43,13 +43,13 @@ fn two_parts_are_under_way_and_our_own_side_is_read_in_slices() {
     loop {
         match session.poll_output(&node.store, &node.bodies) {
             Some(Output::Done) => break,
-            Some(Output::Turn) => {
+            Some(Output::Yield) => {
                 assert!(session.poll_output(&node.store, &node.bodies).is_none_or(|output| {
                     let Output::Call(number, request) = output else { return false };
                     calls.push_back((number, request));
                     true
                 }));
-                session.handle_turn();
+                session.handle_resumed();
                 turns += 1;
             }
             Some(Output::Call(number, request)) => calls.push_back((number, request)),

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::rows::Rows;
+use super::row_set::RowSet;
 use crate::base::Digest;
 use crate::journal::Bodies;
 use crate::model::Sealed;
@@ -15,10 +15,10 @@ use crate::store::{Row, Store};
 
 /// What the peer's leaves showed.
 #[derive(Debug)]
-pub(super) struct Walk {
-    /// Rows of ours that the peer has, too.
-    shown: Rows,
-    /// Rows there were at the start: later ones may have come from this very peer.
+pub(super) struct LeafWalk {
+    /// RowSet of ours that the peer has, too.
+    shown: RowSet,
+    /// RowSet there were at the start: later ones may have come from this very peer.
     rows_at_start: u64,
     /// Before this row all were given that the peer did not show.
     next: u64,
@@ -26,11 +26,11 @@ pub(super) struct Walk {
     unobtainable: BTreeSet<Digest>,
 }
 
-impl Walk {
+impl LeafWalk {
     /// Nothing was shown yet, of a set with so many rows.
-    pub(super) fn new(rows_at_start: u64) -> Walk {
-        let (shown, unobtainable) = (Rows::default(), BTreeSet::new());
-        Walk { shown, rows_at_start, next: 0, unobtainable }
+    pub(super) fn new(rows_at_start: u64) -> LeafWalk {
+        let (shown, unobtainable) = (RowSet::default(), BTreeSet::new());
+        LeafWalk { shown, rows_at_start, next: 0, unobtainable }
     }
 
     /// The peer has this row, too. False: it was shown before.

@@ -31,7 +31,7 @@ fn a_peer_without_records_is_compared_with() {
 fn progress_counts_no_further_than_numbers_go() {
     let mut node = Node::with(0..0);
     let mut session = Session::new(node.root(), 0, Strategy::Sketches(PeerHistory::default()));
-    let from = Cursor { numbering: 7, row: 0 };
+    let from = RowCursor { numbering: 7, row: 0 };
     let span = Span { from, next: 1, rows: u64::MAX };
     let records = Records { span, good: (0..9).map(claim).collect(), bad: 0 };
     for reply in [Reply::Roots { matched: false, count: u64::MAX }, Reply::Records(records)] {
@@ -142,7 +142,7 @@ impl Backwards {
         Backwards { node, session, opened: Vec::new(), asked: Vec::new(), most: 0 }
     }
 
-    fn run(&mut self, peer: &mut impl Peer) -> Report {
+    fn run(&mut self, peer: &mut impl Peer) -> SessionReport {
         loop {
             let Backwards { node, session, .. } = self;
             match session.poll_output(&node.store, &node.bodies) {
@@ -162,7 +162,7 @@ impl Backwards {
                     assert!(known <= rows, "{known} of {rows} are said to be stored");
                 }
                 Some(Output::Done) => return session.report().clone(),
-                Some(Output::Turn) => session.handle_turn(),
+                Some(Output::Yield) => session.handle_resumed(),
                 None => {
                     let spans = self.opened.iter().filter_map(|(number, reply)| match reply {
                         Reply::Records(records) => Some((*number, records.span)),
@@ -253,19 +253,19 @@ fn a_peer_that_numbers_its_rows_anew_is_pulled_from_its_first_row() {
         assert_eq!((report.error, report.received), (None, 12_000), "before {before}");
         assert_eq!(pull.node.root(), peer.peer.node.root());
         let numbering = peer.peer.node.store.numbering();
-        let reached = Some(Cursor { numbering, row: 12_000 });
+        let reached = Some(RowCursor { numbering, row: 12_000 });
         assert_eq!(pull.session.pulled(), reached, "before {before}");
     }
 }
 
 #[test]
 fn a_share_is_learnt_from_whole_answers_and_survives_the_end_of_a_segment() {
-    let mut pull = Pull::new(Cursor::default(), true);
+    let mut pull = LogPull::new(RowCursor::default(), true);
     let rows = 1_000_000;
     let mut give = |number: u32, most: u64| {
         let RowRange { from, until } = pull.ask(number).expect("rows are left");
         let next = until.min(from.row + most).min(rows);
-        let span = Span { from: Cursor { numbering: 7, row: from.row }, next, rows };
+        let span = Span { from: RowCursor { numbering: 7, row: from.row }, next, rows };
         pull.handle_span(number, span, None).expect("it moves on");
         next - from.row
     };
@@ -295,7 +295,7 @@ fn what_was_refused_does_not_count_as_stored() {
                 session.handle_stored(number, fate);
             }
             Output::Done => break,
-            Output::Turn => session.handle_turn(),
+            Output::Yield => session.handle_resumed(),
         }
     }
     assert_eq!(session.report().error.as_deref(), Some("full"));

@@ -11,7 +11,7 @@ fn twin(front: u64, end: u8) -> Sealed {
 }
 
 /// Runs sessions as a node does, each after the one before, until the sets are level.
-fn level(node: &mut Node, peer: &mut Honest) -> Vec<Report> {
+fn level(node: &mut Node, peer: &mut Honest) -> Vec<SessionReport> {
     let (mut past, mut reports) = (PeerHistory::default(), Vec::new());
     while node.root() != peer.node.root() {
         assert!(reports.len() < 30, "never level: {:?}", reports.last());

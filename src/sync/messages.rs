@@ -2,7 +2,7 @@
 //!
 //! In: nothing. Out: plain value types. Never: knows how they travel.
 
-use super::collisions::{DecodedSum, PeerHistory};
+use super::collision_check::{DecodedSum, PeerHistory};
 use crate::base::{Digest, NodeId};
 use crate::model::Sealed;
 use crate::sketch::{Cell, LowCounts, Part, ShortId};
@@ -65,9 +65,9 @@ pub struct SketchRequest {
     pub part: Option<Part>,
 }
 
-/// A row of a peer. Rows are numbered anew when a peer makes its index anew.
+/// A row of a peer. RowSet are numbered anew when a peer makes its index anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Cursor {
+pub struct RowCursor {
     /// Tells numberings apart; 0: of none yet.
     pub numbering: u64,
     /// The row.
@@ -78,7 +78,7 @@ pub struct Cursor {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RowRange {
     /// The first.
-    pub from: Cursor,
+    pub from: RowCursor,
     /// All before this one, as far as one answer takes them.
     pub until: u64,
 }
@@ -87,7 +87,7 @@ pub struct RowRange {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Span {
     /// The first, readable or not.
-    pub from: Cursor,
+    pub from: RowCursor,
     /// The row to go on with.
     pub next: u64,
     /// How many rows the peer has.
@@ -119,7 +119,7 @@ pub struct SketchReply {
     /// What tells about how much differs, with the first cells; empty from an older peer.
     pub hint: Vec<u8>,
     /// Where the rows begin that are all we lack, if the peer had our root once.
-    pub since: Option<Cursor>,
+    pub since: Option<RowCursor>,
     /// The part that was asked for, if the peer knows parts.
     pub part: Option<Part>,
 }
@@ -171,16 +171,16 @@ pub enum Reply {
     },
 }
 
-impl Report {
+impl SessionReport {
     /// The sketches showed no difference although the roots differ.
     pub fn is_blind(&self) -> bool {
-        self.told == Some((0, 0)) && !self.checked_collisions
+        self.decoded == Some((0, 0)) && !self.checked_collisions
     }
 }
 
 /// What a session gave and took, for `POST /v1/admin/sync`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct SessionReport {
     /// The peer's identity, where it told it.
     pub node_id: Option<NodeId>,
     /// Assertions taken from the peer and stored.
@@ -202,10 +202,10 @@ pub struct Report {
     /// The peer has no sketches.
     pub lacks_sketch: bool,
     /// What the sketches told, if they did, of sets whose roots differ.
-    pub told: Option<DecodedSum>,
+    pub decoded: Option<DecodedSum>,
     /// What they hide was found out as well.
     pub checked_collisions: bool,
-    /// The peer's answers were false, or led nowhere; [`Report::error`] says how.
+    /// The peer's answers were false, or led nowhere; [`SessionReport::error`] says how.
     pub is_useless: bool,
     /// Why the session ended early or did less than all.
     pub error: Option<String>,

@@ -13,20 +13,20 @@ const USELESS_MAX: u32 = 4;
 
 /// What speaks against the peer so far.
 #[derive(Debug, Default)]
-pub(super) struct Verdict {
+pub(super) struct PeerVerdict {
     /// Answers with false bytes, or with nothing new.
     useless: u32,
     /// Assertions that the peer named and gave.
     fetched: u64,
     /// Those that it named and did not give.
-    ungiven: u64,
+    withheld: u64,
     /// The peer says that the sets differ where sketches show nothing: its leaves have to show it.
-    owes_leaves: bool,
+    owes_difference: bool,
     /// It says that more differs than sketches tell.
-    says_much: bool,
+    claims_large: bool,
 }
 
-impl Verdict {
+impl PeerVerdict {
     /// The peer gave an assertion that it had named.
     pub(super) fn note_fetched(&mut self) {
         self.fetched += 1;
@@ -38,18 +38,18 @@ impl Verdict {
     }
 
     /// The peer does not give so many that it named.
-    pub(super) fn note_ungiven(&mut self, count: usize) {
-        self.ungiven += count as u64;
+    pub(super) fn note_withheld(&mut self, count: usize) {
+        self.withheld += count as u64;
     }
 
     /// The leaves have to show what sketches do not.
-    pub(super) fn note_leaves_owed(&mut self) {
-        self.owes_leaves = true;
+    pub(super) fn note_difference_owed(&mut self) {
+        self.owes_difference = true;
     }
 
     /// The peer says that more differs than sketches tell, or it is found not to be so.
-    pub(super) fn set_says_much(&mut self, says_much: bool) {
-        self.says_much = says_much;
+    pub(super) fn set_claims_large(&mut self, claims_large: bool) {
+        self.claims_large = claims_large;
     }
 
     pub(super) fn fetched(&self) -> u64 {
@@ -57,23 +57,23 @@ impl Verdict {
     }
 
     /// Whether too many answers brought nothing.
-    pub(super) fn is_used_up(&self) -> bool {
+    pub(super) fn is_exhausted(&self) -> bool {
         self.useless > USELESS_MAX
     }
 
     /// Whether all promises of the peer were broken; of an honest one's hardly any is.
-    pub(super) fn has_kept_no_promise(&self) -> bool {
-        self.ungiven > 0 && self.fetched == 0
+    pub(super) fn withheld_everything(&self) -> bool {
+        self.withheld > 0 && self.fetched == 0
     }
 
     /// Whether the leaves had to show a difference, and nothing was exchanged.
-    pub(super) fn owes_a_difference(&self, sent: u64) -> bool {
-        self.owes_leaves && self.fetched + sent == 0
+    pub(super) fn failed_to_show_difference(&self, sent: u64) -> bool {
+        self.owes_difference && self.fetched + sent == 0
     }
 
     /// Whether the peer said that much differs, and so much does not bear it out. An honest
     /// estimate errs by hundredths.
     pub(super) fn is_overstated(&self, differing: u64) -> bool {
-        self.says_much && differing < limits::SKETCH_DIFFERENCES_MAX / 2
+        self.claims_large && differing < limits::SKETCH_DIFFERENCES_MAX / 2
     }
 }

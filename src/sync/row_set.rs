@@ -4,12 +4,12 @@
 
 /// The set.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(super) struct RowSet {
     words: Vec<u64>,
     pub(super) count: u64,
 }
 
-impl Rows {
+impl RowSet {
     /// False if the row was there already.
     pub(super) fn insert(&mut self, row: u64) -> bool {
         let word = usize::try_from(row / 64).expect("rows fit in memory");

@@ -1,14 +1,14 @@
-//! What a lying node answers in place of the truth, and what a stranger makes up about members.
+//! What a Byzantine node answers in place of the truth, and what a stranger makes up about members.
 //!
 //! In: an honest answer. Out: one of the same kind, as the shell would hand it on: bodies that do
 //! not hash to what was asked for are counted there.
 
 use stemedb_edge::base::{Digest, NodeId, Random};
 use stemedb_edge::swim::{State, Update};
-use stemedb_edge::sync::{Cursor, Records, Reply, SketchReply, Span};
+use stemedb_edge::sync::{Records, Reply, RowCursor, SketchReply, Span};
 
-/// The lie in place of an answer to a question of anti-entropy.
-pub(crate) fn lie(reply: Reply, random: &mut Random) -> Reply {
+/// The false answer in place of a true one to a request of anti-entropy.
+pub(crate) fn false_answer(reply: Reply, random: &mut Random) -> Reply {
     match reply {
         Reply::Roots { count, .. } => {
             let count = if random.below(2) == 0 { count } else { random.bits() };
@@ -19,7 +19,7 @@ pub(crate) fn lie(reply: Reply, random: &mut Random) -> Reply {
                 cell.ids ^= random.bits();
             }
             let row = random.below(1000) as u64;
-            let since = (random.below(4) == 0).then(|| Cursor { numbering: random.bits(), row });
+            let since = (random.below(4) == 0).then(|| RowCursor { numbering: random.bits(), row });
             let estimate = random.bits();
             let hint = hint.iter().map(|_| random.bits() as u8).collect();
             Reply::Sketch(SketchReply { from, cells, count, estimate, hint, since, part })
@@ -42,7 +42,7 @@ pub(crate) fn lie(reply: Reply, random: &mut Random) -> Reply {
     }
 }
 
-/// Updates about members as they are, and about some that are not, as one of either tells.
+/// Updates about members that exist and members that do not, with some fields made up.
 pub(crate) fn forge(known: &[Update], random: &mut Random) -> Vec<Update> {
     let mut forged = Vec::new();
     for _ in 0..1 + random.below(6) {
@@ -51,7 +51,7 @@ pub(crate) fn forge(known: &[Update], random: &mut Random) -> Vec<Update> {
             update.node = NodeId((random.bits() as u128 + 1).to_be_bytes());
         }
         if random.below(3) == 0 {
-            // Some address of nobody.
+            // An address that no node has.
             update.rpc_addr = format!("node{}.0:18182", 50 + random.below(50));
         }
         if random.below(3) == 0 {

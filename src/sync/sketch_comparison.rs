@@ -9,7 +9,7 @@
 //! Never: asks on for ever, asks for more than the sketch has.
 
 use super::answer::cells_for;
-use super::call::{SketchReply, SketchRequest};
+use super::messages::{SketchReply, SketchRequest};
 use crate::base::limits;
 use crate::sketch::{Decoded, Difference, Estimate, Part, ShortId, Sketch};
 use crate::store::{PartScan, Store};
@@ -23,7 +23,7 @@ const PART_STEP: usize = 4096;
 
 /// One comparison under way.
 #[derive(Debug, Default)]
-pub(super) struct Comparison {
+pub(super) struct SketchComparison {
     /// Of our set, where not all of it is compared.
     part: Option<PartScan>,
     /// The answer that came before the part was read.
@@ -62,7 +62,7 @@ impl Next {
 
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ComparisonResult {
     /// Another request.
     Ask,
     /// The difference is known.
@@ -75,14 +75,18 @@ pub(super) enum Step {
     Nonsense,
 }
 
-impl Comparison {
+impl SketchComparison {
     /// Of a part of the sets, in which about so much differs; `None` where it is too large. A
     /// quarter more of it is sketched, for what was not expected.
-    pub(super) fn of_part(part: Part, expected: Estimate, store: &Store) -> Option<Comparison> {
+    pub(super) fn of_part(
+        part: Part,
+        expected: Estimate,
+        store: &Store,
+    ) -> Option<SketchComparison> {
         let cells = cells_for(expected);
         let part = PartScan::new(store, part, cells + cells / 4, 2 * limits::PART_MEMBERS_MAX)?;
         let next = Next::Cells { from: 0, cells };
-        Some(Comparison { part: Some(part), next, ..Comparison::default() })
+        Some(SketchComparison { part: Some(part), next, ..SketchComparison::default() })
     }
 
     /// The part, where it is not the whole.
@@ -132,13 +136,13 @@ impl Comparison {
     }
 
     /// Takes the peer's cells.
-    pub(super) fn handle_reply(&mut self, reply: &SketchReply, store: &Store) -> Step {
+    pub(super) fn handle_reply(&mut self, reply: &SketchReply, store: &Store) -> ComparisonResult {
         self.requests += 1;
         if reply.part != self.part() {
-            return Step::GiveUp;
+            return ComparisonResult::GiveUp;
         }
         if reply.from != self.next.from() {
-            return Step::Nonsense;
+            return ComparisonResult::Nonsense;
         }
         let known = self.difference.take().filter(|_| reply.from > 0);
         let (sketch, count) = self.ours(store);
@@ -156,9 +160,11 @@ impl Comparison {
         self.counts = counts;
         let difference = self.difference.insert(difference);
         match decoded {
-            Decoded::All if length > 0 => Step::Known(difference.found().to_vec()),
-            Decoded::Part if reply.cells.is_empty() && self.part.is_some() => Step::GiveUp,
-            Decoded::Part if reply.cells.is_empty() => Step::TooMuch(reply.estimate),
+            Decoded::All if length > 0 => ComparisonResult::Known(difference.found().to_vec()),
+            Decoded::Part if reply.cells.is_empty() && self.part.is_some() => {
+                ComparisonResult::GiveUp
+            }
+            Decoded::Part if reply.cells.is_empty() => ComparisonResult::TooMuch(reply.estimate),
             Decoded::Part if matches!(self.next, Next::First) => {
                 self.hint = store.sketch().estimate_by_hint(reply.count as u32, &reply.hint);
                 self.ask(Next::AsManyAsNeeded { from: length })
@@ -166,19 +172,19 @@ impl Comparison {
             Decoded::Part if length < most => {
                 self.ask(Next::Cells { from: length, cells: (length / 16).max(FIRST_CELLS) })
             }
-            Decoded::Nonsense => Step::Nonsense,
-            Decoded::Part => Step::TooMuch(reply.estimate),
-            Decoded::All => Step::GiveUp,
+            Decoded::Nonsense => ComparisonResult::Nonsense,
+            Decoded::Part => ComparisonResult::TooMuch(reply.estimate),
+            Decoded::All => ComparisonResult::GiveUp,
         }
     }
 
-    fn ask(&mut self, next: Next) -> Step {
+    fn ask(&mut self, next: Next) -> ComparisonResult {
         self.next = next;
-        if self.requests < REQUESTS_MAX { Step::Ask } else { Step::GiveUp }
+        if self.requests < REQUESTS_MAX { ComparisonResult::Ask } else { ComparisonResult::GiveUp }
     }
 
     /// From the first cell on, of a set that changed.
-    fn ask_anew(&mut self) -> Step {
+    fn ask_anew(&mut self) -> ComparisonResult {
         self.ask(match self.next {
             Next::First => Next::First,
             Next::Cells { from, cells } if self.part.is_some() => {

@@ -9,27 +9,27 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::call::{Cursor, RowRange, Span};
+use super::messages::{RowCursor, RowRange, Span};
 use crate::base::Digest;
 
 /// A peer with so many times our assertions is pulled from: what we have of them costs less to get
 /// again than it costs to find out which.
-const FOLD: u64 = 8;
+const PULL_RATIO: u64 = 8;
 /// So few are told by a sketch for less.
-const FEW: u64 = 64;
+const SKETCH_CHEAPER_MAX: u64 = 64;
 
 /// One pull under way.
 #[derive(Debug)]
-pub(super) struct Pull {
+pub(super) struct LogPull {
     /// Where it begins, if the peer has that.
-    start: Cursor,
+    start: RowCursor,
     /// What its rows are counted by, once an answer told.
     numbering: Option<u64>,
     /// From here on nothing was asked for; the last of all rows while an answer may bring any.
     next: u64,
     /// What was asked for and did not come, up to which row.
     gaps: BTreeMap<u64, u64>,
-    /// Rows that fit in an answer, about; all, as long as that is not known.
+    /// RowSet that fit in an answer, about; all, as long as that is not known.
     share: u64,
     asked: BTreeMap<u32, RowRange>,
     /// The first rows of answers whose assertions are looked at.
@@ -38,7 +38,7 @@ pub(super) struct Pull {
     /// assertions had come with it, once they are known.
     ends: BTreeMap<u64, (u64, Option<u64>)>,
     /// What came before is stored or will be, whatever happens.
-    reached: Cursor,
+    reached: RowCursor,
     /// Assertions that came, and those that were stored.
     came: u64,
     stored: u64,
@@ -49,10 +49,10 @@ pub(super) struct Pull {
     is_all: bool,
 }
 
-impl Pull {
+impl LogPull {
     /// From a row on, where the peer has it.
-    pub(super) fn new(start: Cursor, is_all: bool) -> Pull {
-        Pull {
+    pub(super) fn new(start: RowCursor, is_all: bool) -> LogPull {
+        LogPull {
             start,
             numbering: None,
             next: start.row,
@@ -71,8 +71,8 @@ impl Pull {
     }
 
     /// Whether sets of these sizes are better pulled than compared.
-    pub(super) fn is_worth(ours: u64, theirs: u64) -> bool {
-        ours.saturating_mul(FOLD) <= theirs && theirs - ours > FEW
+    pub(super) fn is_cheaper(ours: u64, theirs: u64) -> bool {
+        ours.saturating_mul(PULL_RATIO) <= theirs && theirs - ours > SKETCH_CHEAPER_MAX
     }
 
     /// What to ask for with a call; `None` while nothing more is known to ask for.
@@ -88,7 +88,7 @@ impl Pull {
                 (std::mem::replace(&mut self.next, until), until)
             }
         };
-        let range = RowRange { from: Cursor { numbering, row }, until };
+        let range = RowRange { from: RowCursor { numbering, row }, until };
         self.asked.insert(number, range);
         Some(range)
     }
@@ -102,7 +102,7 @@ impl Pull {
         known: Option<u64>,
     ) -> Result<(), String> {
         let Some(asked) = self.asked.remove(&number) else { return Ok(()) };
-        let Cursor { numbering, row } = span.from;
+        let RowCursor { numbering, row } = span.from;
         let is_first = self.numbering.is_none();
         if self.numbering.is_some_and(|current| current != asked.from.numbering) {
             // The peer numbered its rows anew, and another answer told so.
@@ -184,7 +184,7 @@ impl Pull {
         }
     }
 
-    /// Rows still to come, by what the peer says.
+    /// RowSet still to come, by what the peer says.
     pub(super) fn left(&self) -> u64 {
         self.numbering.map_or(0, |_| self.rows.saturating_sub(self.front))
     }
@@ -200,7 +200,7 @@ impl Pull {
     }
 
     /// Where another pull may go on.
-    pub(super) fn reached(&self) -> Cursor {
+    pub(super) fn reached(&self) -> RowCursor {
         self.reached
     }
 }

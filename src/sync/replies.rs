@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use super::comparison::Step;
-use super::pull::Pull;
-use super::{Cursor, GIVES_MAX, PUSHES_MAX, Phase, Records, Session, SketchReply, Span};
+use super::log_pull::LogPull;
+use super::sketch_comparison::ComparisonResult;
+use super::{GIVES_MAX, PUSHES_MAX, Records, RowCursor, Session, SessionPhase, SketchReply, Span};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
@@ -15,53 +15,53 @@ use crate::store::Store;
 
 impl Session {
     /// How to find out what differs.
-    pub(super) fn take_roots(&mut self, matched: bool, count: u64) {
+    pub(super) fn handle_roots(&mut self, matched: bool, count: u64) {
         self.report.rounds += 1;
         self.sizes.theirs = count;
         self.report.peer_count = count;
         self.phase = match &self.compare.whole {
-            _ if matched => Phase::Over,
-            Some(_) if Pull::is_worth(self.sizes.ours, count) => {
-                self.pull = Some(Pull::new(Cursor::default(), self.sizes.ours == 0));
-                Phase::Pull
+            _ if matched => SessionPhase::Over,
+            Some(_) if LogPull::is_cheaper(self.sizes.ours, count) => {
+                self.pull = Some(LogPull::new(RowCursor::default(), self.sizes.ours == 0));
+                SessionPhase::Pull
             }
-            Some(_) => Phase::Sketch,
-            None => Phase::Walk,
+            Some(_) => SessionPhase::Sketch,
+            None => SessionPhase::Walk,
         };
     }
 
     /// Less differs than the peer said. The truth if others gave either side the rest meanwhile:
     /// then so many assertions came to one of them that this session did not bring.
-    pub(super) fn take_recount(&mut self, count: u64, store: &Store) {
-        let Phase::Recount(differing) = self.phase else { return };
+    pub(super) fn handle_recount(&mut self, count: u64, store: &Store) {
+        let SessionPhase::Recount(differing) = self.phase else { return };
         let brought = (self.report.received, self.report.sent);
         // The peer may say any number of assertions, twice.
         let came = self.sizes.grown((store.len(), count), brought);
         if differing.saturating_add(came) < limits::SKETCH_DIFFERENCES_MAX / 2 {
             return self.reject(format!("the peer hides that only some {differing} differ"));
         }
-        self.verdict.set_says_much(false);
+        self.verdict.set_claims_large(false);
         // A sketch of the whole tells the rest for less than parts do.
         self.compare.is_anew = self.compare.parts.take().is_some_and(|parts| !parts.is_over());
         let is_left =
-            self.compare.is_anew || self.wanted.short_ids() > 0 || !self.exchange.is_empty();
-        self.phase = if is_left { Phase::Exchange } else { Phase::Over };
+            self.compare.is_anew || self.missing.short_ids() > 0 || !self.exchange.is_empty();
+        self.phase = if is_left { SessionPhase::Exchange } else { SessionPhase::Over };
     }
 
     /// The peer had our root once: its rows from there on are all that we lack. Only the first
     /// question tells our root. A second answer of this kind would send the session from the
     /// sketch to the rows and back for ever.
-    pub(super) fn take_since(&mut self, since: Cursor) {
+    pub(super) fn handle_since(&mut self, since: RowCursor) {
         if self.pull.is_some() {
             return self.reject("the peer tells of rows since a root it was not told".into());
         }
         self.report.rounds += 1;
-        self.pull = Some(Pull::new(since, true));
-        self.phase = Phase::Pull;
+        self.pull = Some(LogPull::new(since, true));
+        self.phase = SessionPhase::Pull;
     }
 
     /// The peer took some of what it was given, which cannot be more.
-    pub(super) fn take_given(&mut self, given: u64, taken: u64, refusal: &str) {
+    pub(super) fn handle_given(&mut self, given: u64, taken: u64, refusal: &str) {
         if taken > given {
             return self.reject(format!("the peer took {taken} of {given} assertions"));
         }
@@ -69,7 +69,7 @@ impl Session {
         self.note_refusal(taken, refusal);
     }
 
-    pub(super) fn take_leaves(
+    pub(super) fn handle_leaves(
         &mut self,
         leaves: &[Digest],
         truncated: bool,
@@ -87,30 +87,30 @@ impl Session {
                 Some(row) => news += u64::from(self.walk.note_shown(row)),
                 None if self.walk.is_unobtainable(leaf) => {}
                 None => {
-                    self.wanted.push(*leaf);
+                    self.missing.push(*leaf);
                     news += 1;
                 }
             }
         }
         let known = self.known();
         if !truncated || known >= self.sizes.theirs {
-            self.phase = Phase::Drain;
+            self.phase = SessionPhase::Drain;
         } else if news == 0 {
             self.note(format!("the peer shows {known} of its {} leaves", self.sizes.theirs));
-            self.phase = Phase::Drain;
+            self.phase = SessionPhase::Drain;
             self.walk.give_nothing();
         }
     }
 
     /// How many of the peer's leaves we have heard of.
     pub(super) fn known(&self) -> u64 {
-        self.walk.known(self.verdict.fetched()) + self.wanted.hashes() as u64
+        self.walk.known(self.verdict.fetched()) + self.missing.hashes() as u64
     }
 
     /// Where an answer comes from is known before its assertions are: the next can be asked for.
-    pub(super) fn take_span(&mut self, number: u32, span: Span) {
+    pub(super) fn handle_records_span(&mut self, number: u32, span: Span) {
         let known = self.pulled.get(&span.from.numbering).copied();
-        let pull = self.pull.as_mut().filter(|_| self.phase == Phase::Pull);
+        let pull = self.pull.as_mut().filter(|_| self.phase == SessionPhase::Pull);
         let taken = pull.map_or(Ok(()), |pull| pull.handle_span(number, span, known));
         if let Err(reason) = taken {
             self.reject(reason);
@@ -118,7 +118,7 @@ impl Session {
     }
 
     /// A peer that gives nothing new for long is compared with instead.
-    pub(super) fn take_records(
+    pub(super) fn handle_records(
         &mut self,
         number: u32,
         records: Records,
@@ -126,7 +126,9 @@ impl Session {
         bodies: &dyn Bodies,
     ) {
         self.note_false(records.bad);
-        let Some(pull) = self.pull.as_mut().filter(|_| self.phase == Phase::Pull) else { return };
+        let Some(pull) = self.pull.as_mut().filter(|_| self.phase == SessionPhase::Pull) else {
+            return;
+        };
         pull.handle_records(number, records.good.len());
         let is_over = pull.is_over();
         let is_known = |sealed: &Sealed| store.find_row(&sealed.digest(), bodies).is_some();
@@ -135,8 +137,8 @@ impl Session {
             self.verdict.note_useless();
         }
         records.good.into_iter().for_each(|sealed| self.intake.push(sealed));
-        if self.verdict.is_used_up() {
-            self.phase = Phase::Sketch;
+        if self.verdict.is_exhausted() {
+            self.phase = SessionPhase::Sketch;
         }
     }
 
@@ -162,7 +164,7 @@ impl Session {
     }
 
     /// What the sketches tell, or how to ask on. Where they do not tell, the leaves do.
-    pub(super) fn take_cells(&mut self, part: Option<Part>, reply: SketchReply, store: &Store) {
+    pub(super) fn handle_cells(&mut self, part: Option<Part>, reply: SketchReply, store: &Store) {
         self.compare.note_cells(reply.cells.len());
         if let Some(part) = part {
             // One that was given up meanwhile is passed over.
@@ -170,53 +172,53 @@ impl Session {
         }
         let comparison = self.compare.whole.as_mut().expect("this phase has one");
         match comparison.handle_reply(&reply, store) {
-            Step::Ask if self.compare.is_costly() => self.walk(),
-            Step::Ask => {}
-            Step::TooMuch(estimate) => self.compare_parts(estimate, store),
-            Step::Nonsense => {
+            ComparisonResult::Ask if self.compare.is_costly() => self.fall_back_to_leaves(),
+            ComparisonResult::Ask => {}
+            ComparisonResult::TooMuch(estimate) => self.compare_parts(estimate, store),
+            ComparisonResult::Nonsense => {
                 self.reject("the peer's cells are not those of a sketch".into());
             }
-            Step::GiveUp => self.walk(),
-            Step::Known(ids) => {
-                self.report.told = Some((0, 0));
-                self.take_ids(ids, store);
-                self.phase = Phase::Exchange;
+            ComparisonResult::GiveUp => self.fall_back_to_leaves(),
+            ComparisonResult::Known(ids) => {
+                self.report.decoded = Some((0, 0));
+                self.assign_ids(ids, store);
+                self.phase = SessionPhase::Exchange;
             }
         }
     }
 
     /// Whose each is, the own index tells.
-    pub(super) fn take_ids(&mut self, ids: Vec<ShortId>, store: &Store) {
+    pub(super) fn assign_ids(&mut self, ids: Vec<ShortId>, store: &Store) {
         self.compare.note_ids(ids.len());
         for id in ids {
-            let (count, sum) = self.report.told.unwrap_or_default();
-            self.report.told = Some((count + 1, sum.wrapping_add(id)));
+            let (count, sum) = self.report.decoded.unwrap_or_default();
+            self.report.decoded = Some((count + 1, sum.wrapping_add(id)));
             match store.find_short(id) {
                 Some(row) => self.exchange.push(row),
                 // Our sketch has it, the peer's has not: of the peer it cannot be had.
                 None if store.is_lost(id) => {}
-                None => self.wanted.push_short(id),
+                None => self.missing.push_short(id),
             }
         }
     }
 
     /// Sketches do not tell: the leaves have to.
-    pub(super) fn walk(&mut self) {
-        self.verdict.note_leaves_owed();
-        self.walk_on();
+    pub(super) fn fall_back_to_leaves(&mut self) {
+        self.verdict.note_difference_owed();
+        self.start_walk();
     }
 
     /// The leaves tell everything, what is known already included.
-    pub(super) fn walk_on(&mut self) {
+    pub(super) fn start_walk(&mut self) {
         self.compare.parts = None;
-        self.wanted.abandon_short();
+        self.missing.abandon_short();
         self.exchange.abandon();
-        self.phase = Phase::Walk;
+        self.phase = SessionPhase::Walk;
     }
 
     /// Fewer than asked for is normal (an answer has a size limit) as long as something came: what
     /// is left is asked for again. `Err`: what the peer will not give.
-    pub(super) fn take_fetched<K: Ord>(
+    pub(super) fn handle_fetched<K: Ord>(
         &mut self,
         wanted: Vec<K>,
         good: Vec<Sealed>,
@@ -240,8 +242,8 @@ impl Session {
         if bad == 0 {
             self.verdict.note_useless();
         }
-        self.verdict.note_ungiven(lacking);
-        if self.verdict.is_used_up() {
+        self.verdict.note_withheld(lacking);
+        if self.verdict.is_exhausted() {
             self.reject("the peer does not give what its leaves promise".into());
         }
         Err(wanted)

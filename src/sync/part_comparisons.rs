@@ -9,40 +9,40 @@
 
 use std::collections::VecDeque;
 
-use super::call::SketchReply;
-use super::comparison::{Comparison, Step};
-use super::{Asked, Output, Phase, Request, Session};
+use super::messages::SketchReply;
+use super::sketch_comparison::{ComparisonResult, SketchComparison};
+use super::{CallPurpose, Output, Request, Session, SessionPhase};
 use crate::base::limits;
 use crate::sketch::{Estimate, Part};
 use crate::store::Store;
 
-/// Parts under way at once: while one is exchanged, the next is read and sent.
+/// PartComparisons under way at once: while one is exchanged, the next is read and sent.
 const PARTS_MAX: usize = 2;
 /// Ids that may wait for their exchange when another part is asked for.
 const WAITING_MAX: usize = limits::PART_DIFFERENCES as usize;
 /// What an estimate of the whole is off by, at most, for what is to be expected of a part.
 const ERROR: f64 = 0.02;
 
-/// Parts under way.
+/// PartComparisons under way.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(super) struct PartComparisons {
     todo: VecDeque<Part>,
-    under_way: Vec<(Comparison, bool)>,
+    under_way: Vec<(SketchComparison, bool)>,
     /// How much differs in all of the set, by what is known so far.
     expected: u64,
     /// What the parts that are done told, and how much of the set they are, in units of 2^-32.
-    told: u64,
+    decoded: u64,
     covered: u64,
     done: u32,
 }
 
-impl Parts {
+impl PartComparisons {
     /// Of sets with so many members at most, in which about so much differs.
-    pub(super) fn new(expected: u64, members: u64) -> Parts {
+    pub(super) fn new(expected: u64, members: u64) -> PartComparisons {
         let by_members = members.div_ceil(limits::PART_MEMBERS_MAX / 2);
         let count = expected.div_ceil(limits::PART_DIFFERENCES).max(by_members);
         let todo = Part::all(count).collect();
-        Parts { todo, under_way: Vec::new(), expected, told: 0, covered: 0, done: 0 }
+        PartComparisons { todo, under_way: Vec::new(), expected, decoded: 0, covered: 0, done: 0 }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -61,30 +61,30 @@ impl Parts {
     /// found out first.
     fn expected(&self, part: Part) -> Estimate {
         let differing = (self.expected >> part.bits).min(2 * limits::PART_DIFFERENCES);
-        let (here, others) = (differing.max(1) as f64, self.told.max(1) as f64);
+        let (here, others) = (differing.max(1) as f64, self.decoded.max(1) as f64);
         let error = if self.covered > 0 { (1.0 / others).sqrt() } else { ERROR };
         Estimate { differing, error: (1.0 / here + error * error).sqrt() }
     }
 
-    fn note(&mut self, part: Part, told: usize) {
-        self.told += told as u64;
+    fn note(&mut self, part: Part, decoded: usize) {
+        self.decoded += decoded as u64;
         self.done += 1;
         self.covered += 1 << (32 - part.bits);
-        self.expected = ((u128::from(self.told) << 32) / u128::from(self.covered)) as u64;
+        self.expected = ((u128::from(self.decoded) << 32) / u128::from(self.covered)) as u64;
     }
 }
 
 impl Session {
     /// The next question, or a slice of our own side.
     pub(super) fn poll_parts(&mut self, store: &Store) -> Option<Output> {
-        let waiting = self.wanted.short_ids() + self.exchange.len();
+        let waiting = self.missing.short_ids() + self.exchange.len();
         let parts = self.compare.parts.as_mut()?;
-        let has_room = parts.under_way.len() < PARTS_MAX && waiting < WAITING_MAX;
-        if let Some(part) = parts.todo.pop_front_if(|_| has_room) {
-            match Comparison::of_part(part, parts.expected(part), store) {
+        let has_capacity = parts.under_way.len() < PARTS_MAX && waiting < WAITING_MAX;
+        if let Some(part) = parts.todo.pop_front_if(|_| has_capacity) {
+            match SketchComparison::of_part(part, parts.expected(part), store) {
                 Some(comparison) => parts.under_way.push((comparison, true)),
                 None => {
-                    self.walk();
+                    self.fall_back_to_leaves();
                     return None;
                 }
             }
@@ -93,19 +93,19 @@ impl Session {
         if let Some((comparison, is_asking)) = asking {
             *is_asking = false;
             let request = comparison.request(store, 0);
-            let asked = Asked::Sketch(comparison.part());
+            let asked = CallPurpose::Sketch(comparison.part());
             return Some(self.call(asked, Request::Sketch(request)));
         }
-        if self.compare.is_turn_due {
+        if self.compare.has_yielded {
             return None;
         }
-        self.compare.is_turn_due =
+        self.compare.has_yielded =
             parts.under_way.iter_mut().any(|(comparison, _)| comparison.read_on(store));
-        self.compare.is_turn_due.then_some(Output::Turn)
+        self.compare.has_yielded.then_some(Output::Yield)
     }
 
     /// The peer's cells of a part came, or our own side of it is read.
-    pub(super) fn settle_parts(&mut self, store: &Store) {
+    pub(super) fn handle_part_replies(&mut self, store: &Store) {
         loop {
             let Some(parts) = self.compare.parts.as_mut() else { return };
             let mut released = parts.under_way.iter_mut().enumerate().filter_map(|(at, under)| {
@@ -113,54 +113,58 @@ impl Session {
                 Some((at, under.0.handle_reply(&reply, store)))
             });
             let Some((at, step)) = released.next() else { return };
-            self.take_part_step(at, step, store);
+            self.handle_part_result(at, step, store);
         }
     }
 
-    fn take_part_step(&mut self, at: usize, step: Step, store: &Store) {
+    fn handle_part_result(&mut self, at: usize, step: ComparisonResult, store: &Store) {
         let is_costly = self.compare.is_costly();
         let parts = self.compare.parts.as_mut().expect("one of its parts");
         match step {
-            Step::Ask | Step::TooMuch(_) if is_costly => self.walk(),
-            Step::Ask => parts.under_way[at].1 = true,
-            Step::Known(ids) => {
+            ComparisonResult::Ask | ComparisonResult::TooMuch(_) if is_costly => {
+                self.fall_back_to_leaves()
+            }
+            ComparisonResult::Ask => parts.under_way[at].1 = true,
+            ComparisonResult::Known(ids) => {
                 let (comparison, _) = parts.under_way.swap_remove(at);
                 parts.note(comparison.part().expect("of a part"), ids.len());
                 // Two parts of thousands tell about all.
                 let expected = parts.expected;
                 let is_doubtful = parts.done > 1 && self.verdict.is_overstated(expected);
-                self.take_ids(ids, store);
+                self.assign_ids(ids, store);
                 if is_doubtful {
                     self.recount(expected);
                 }
             }
-            Step::TooMuch(_) => {
+            ComparisonResult::TooMuch(_) => {
                 let (comparison, _) = parts.under_way.swap_remove(at);
                 parts.expected = parts.expected.saturating_mul(2);
                 match comparison.part().and_then(Part::split) {
                     Some(quarters) => parts.todo.extend(quarters),
-                    None => self.walk(),
+                    None => self.fall_back_to_leaves(),
                 }
             }
-            Step::Nonsense => self.reject("the peer's cells are not those of a sketch".into()),
-            Step::GiveUp => self.walk(),
+            ComparisonResult::Nonsense => {
+                self.reject("the peer's cells are not those of a sketch".into())
+            }
+            ComparisonResult::GiveUp => self.fall_back_to_leaves(),
         }
     }
 
     /// Asks the peer whether the sets changed since it said how much differs; not for ever.
     pub(super) fn recount(&mut self, differing: u64) {
         if !self.sizes.may_recount() {
-            return self.walk();
+            return self.fall_back_to_leaves();
         }
-        self.phase = Phase::Recount(differing);
+        self.phase = SessionPhase::Recount(differing);
     }
 
     /// Goes on with the parts of the sets.
     pub(super) fn compare_parts(&mut self, estimate: u64, store: &Store) {
-        self.verdict.set_says_much(true);
+        self.verdict.set_claims_large(true);
         let members = store.len().max(self.sizes.theirs);
         let estimate = estimate.clamp(limits::SKETCH_DIFFERENCES_MAX, 1 << 40);
-        self.compare.parts = Some(Parts::new(estimate, members));
-        self.phase = Phase::Exchange;
+        self.compare.parts = Some(PartComparisons::new(estimate, members));
+        self.phase = SessionPhase::Exchange;
     }
 }

@@ -11,13 +11,13 @@ use crate::sketch::ShortId;
 
 /// What to ask the peer for.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct Missing {
     hashes: VecDeque<Digest>,
     /// Where a sketch told, their first 8 bytes are all that is known.
     short_ids: VecDeque<ShortId>,
 }
 
-impl Wanted {
+impl Missing {
     pub(super) fn push(&mut self, hash: Digest) {
         self.hashes.push_back(hash);
     }
@@ -40,7 +40,7 @@ impl Wanted {
         self.hashes.drain(..count).collect()
     }
 
-    /// As [`Wanted::take`], short ids.
+    /// As [`Missing::take`], short ids.
     pub(super) fn take_short(&mut self) -> Vec<ShortId> {
         let count = self.short_ids.len().min(FETCH_MAX);
         self.short_ids.drain(..count).collect()

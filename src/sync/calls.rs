@@ -10,7 +10,7 @@ use crate::sketch::{Part, ShortId};
 
 /// What a call was for.
 #[derive(Debug)]
-pub(super) enum Asked {
+pub(super) enum CallPurpose {
     Roots,
     Recount,
     Leaves,
@@ -31,7 +31,7 @@ pub(super) enum Asked {
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     next: u32,
-    under_way: BTreeMap<u32, Asked>,
+    under_way: BTreeMap<u32, CallPurpose>,
 }
 
 impl Calls {
@@ -41,7 +41,7 @@ impl Calls {
     }
 
     /// A call begins; its number comes out.
-    pub(super) fn begin(&mut self, asked: Asked) -> u32 {
+    pub(super) fn begin(&mut self, asked: CallPurpose) -> u32 {
         let number = self.next;
         self.next += 1;
         self.under_way.insert(number, asked);
@@ -49,15 +49,15 @@ impl Calls {
     }
 
     /// A call ends; `None`: there is none of that number.
-    pub(super) fn end(&mut self, number: u32) -> Option<Asked> {
+    pub(super) fn end(&mut self, number: u32) -> Option<CallPurpose> {
         self.under_way.remove(&number)
     }
 
     /// The answer to a call for records arrived, and is looked at. False: it is no such call.
     pub(super) fn open(&mut self, number: u32) -> bool {
         match self.under_way.get_mut(&number) {
-            Some(asked @ Asked::Records) => {
-                *asked = Asked::Opened;
+            Some(asked @ CallPurpose::Records) => {
+                *asked = CallPurpose::Opened;
                 true
             }
             _ => false,
@@ -74,12 +74,12 @@ impl Calls {
 
     /// How many give something.
     pub(super) fn gives(&self) -> usize {
-        self.under_way.values().filter(|asked| matches!(asked, Asked::Give(_))).count()
+        self.under_way.values().filter(|asked| matches!(asked, CallPurpose::Give(_))).count()
     }
 
     /// How many have no answer yet.
     pub(super) fn unanswered(&self) -> usize {
-        let opened = self.under_way.values().filter(|asked| matches!(asked, Asked::Opened));
+        let opened = self.under_way.values().filter(|asked| matches!(asked, CallPurpose::Opened));
         self.under_way.len() - opened.count()
     }
 }

@@ -8,9 +8,9 @@ use crate::base::Digest;
 /// Times that a peer is asked again because less differs than it said.
 const RECOUNTS_MAX: u32 = 2;
 
-/// Sizes of the two sets.
+/// SetSizes of the two sets.
 #[derive(Debug)]
-pub(super) struct Sizes {
+pub(super) struct SetSizes {
     /// Our root when the session began, and of how many assertions.
     pub(super) root: Digest,
     pub(super) ours: u64,
@@ -19,9 +19,9 @@ pub(super) struct Sizes {
     recounts: u32,
 }
 
-impl Sizes {
-    pub(super) fn new(root: Digest, ours: u64) -> Sizes {
-        Sizes { root, ours, theirs: 0, recounts: 0 }
+impl SetSizes {
+    pub(super) fn new(root: Digest, ours: u64) -> SetSizes {
+        SetSizes { root, ours, theirs: 0, recounts: 0 }
     }
 
     /// How many assertions came to one of the sets, now of these sizes, but for those that the

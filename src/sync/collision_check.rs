@@ -9,8 +9,8 @@
 
 use std::collections::VecDeque;
 
-use super::call::Report;
-use super::{Asked, Output, Phase, Request, Session};
+use super::messages::SessionReport;
+use super::{CallPurpose, Output, Request, Session, SessionPhase};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::sketch::{Part, ShortId};
@@ -25,26 +25,26 @@ const OVERDUE: u32 = 16;
 /// Hashes that are listed before others get their turn: about 2 ms.
 const STEP: usize = 4096;
 
-/// What sketches told: how many ids, and their sum.
+/// What sketches decoded: how many ids, and their sum.
 pub type DecodedSum = (u64, ShortId);
 
 /// What earlier sessions with a peer came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PeerHistory {
     /// What the sketches told in the last one, if nothing went wrong in it, and our root then.
-    told: Option<(DecodedSum, Digest)>,
+    decoded: Option<(DecodedSum, Digest)>,
     /// How many in a row found other roots, and did not look into the buckets.
     mismatches: u32,
 }
 
 impl PeerHistory {
     /// After one more, which began with this root.
-    pub fn and(self, report: &Report, root: Digest) -> PeerHistory {
-        let Some(told) = report.told.filter(|_| !report.checked_collisions) else {
+    pub fn and(self, report: &SessionReport, root: Digest) -> PeerHistory {
+        let Some(decoded) = report.decoded.filter(|_| !report.checked_collisions) else {
             return PeerHistory::default();
         };
-        let told = report.error.is_none().then_some((told, root));
-        PeerHistory { told, mismatches: self.mismatches.saturating_add(1) }
+        let decoded = report.error.is_none().then_some((decoded, root));
+        PeerHistory { decoded, mismatches: self.mismatches.saturating_add(1) }
     }
 }
 
@@ -62,42 +62,42 @@ pub(super) struct CollisionCheck {
 impl Session {
     /// The sketches told something, and that is exchanged.
     pub(super) fn end_exchange(&mut self) {
-        let PeerHistory { told: before, mismatches } = self.compare.past;
-        let is_repeated = before.is_some_and(|(told, _)| Some(told) == self.report.told);
+        let PeerHistory { decoded: before, mismatches } = self.compare.past;
+        let is_repeated = before.is_some_and(|(decoded, _)| Some(decoded) == self.report.decoded);
         let is_doubtful = is_repeated || mismatches >= OVERDUE;
         if is_doubtful && self.report.error.is_none() && self.compare.buckets.is_none() {
             self.compare.buckets = Some(CollisionCheck::default());
-            self.phase = Phase::CollisionCheck;
+            self.phase = SessionPhase::CollisionCheck;
         } else {
-            self.phase = Phase::Over;
+            self.phase = SessionPhase::Over;
             self.judge();
         }
     }
 
     pub(super) fn poll_collisions(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        if let Some(output) = self.fetch_missing().or_else(|| self.give_surplus(store, bodies)) {
+        if let Some(output) = self.poll_fetch().or_else(|| self.poll_give(store, bodies)) {
             return Some(output);
         }
         let check = self.compare.buckets.as_mut().expect("this phase has one");
         if !std::mem::replace(&mut check.is_asked, true) {
-            return Some(self.call(Asked::Digests, Request::Digests));
+            return Some(self.call(CallPurpose::Digests, Request::Digests));
         }
-        if !check.is_read && !self.compare.is_turn_due {
+        if !check.is_read && !self.compare.has_yielded {
             check.is_read = check.ours.step(STEP, store);
-            self.compare.is_turn_due = true;
-            return Some(Output::Turn);
+            self.compare.has_yielded = true;
+            return Some(Output::Yield);
         }
-        if !self.calls.is_empty() || self.wanted.hashes() > 0 || !check.is_read {
+        if !self.calls.is_empty() || self.missing.hashes() > 0 || !check.is_read {
             return None;
         }
         let todo = check
             .todo
             .get_or_insert_with(|| check.ours.differing(&check.theirs).take(BUCKETS_MAX).collect());
         match todo.pop_front() {
-            Some(part) => Some(self.call(Asked::LeavesOf(part), Request::LeavesOf(part))),
+            Some(part) => Some(self.call(CallPurpose::LeavesOf(part), Request::LeavesOf(part))),
             None => {
                 self.report.checked_collisions = true;
-                self.phase = Phase::Over;
+                self.phase = SessionPhase::Over;
                 self.judge_leaves(store);
                 self.poll_output(store, bodies)
             }
@@ -105,25 +105,25 @@ impl Session {
     }
 
     /// The peer's digests came.
-    pub(super) fn take_digests(&mut self, digests: Vec<ShortId>) {
+    pub(super) fn handle_digests(&mut self, digests: Vec<ShortId>) {
         if let Some(check) = &mut self.compare.buckets {
             check.theirs = digests;
         }
-        self.verdict.note_leaves_owed();
+        self.verdict.note_difference_owed();
     }
 
     /// It has none: its leaves tell, where they are few, or nothing else can be the reason.
     pub(super) fn check_by_leaves(&mut self) {
-        let is_steady = self.compare.past.told.is_some_and(|(_, root)| root == self.sizes.root);
+        let is_steady = self.compare.past.decoded.is_some_and(|(_, root)| root == self.sizes.root);
         if is_steady || self.sizes.theirs <= limits::LEAVES_MAX as u64 {
-            self.walk();
+            self.fall_back_to_leaves();
         } else {
-            self.phase = Phase::Over;
+            self.phase = SessionPhase::Over;
         }
     }
 
     /// The hashes that the peer has in a bucket.
-    pub(super) fn take_bucket(
+    pub(super) fn handle_bucket(
         &mut self,
         part: Part,
         leaves: &[Digest],
@@ -142,6 +142,6 @@ impl Session {
         let rows = lacking.filter_map(|hash| store.find_row(hash, bodies));
         rows.for_each(|row| self.exchange.push(row));
         let missing = leaves.iter().filter(|leaf| ours.binary_search(leaf).is_err());
-        self.wanted.extend(missing.copied());
+        self.missing.extend(missing.copied());
     }
 }

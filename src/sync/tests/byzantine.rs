@@ -1,18 +1,18 @@
-//! Peers that lie, and what they cost.
+//! Byzantine peers, and what they cost.
 //!
-//! Never: trusts what a liar says of itself; bytes are counted here.
+//! Never: trusts what a Byzantine peer says of itself; bytes are counted here.
 
 use super::*;
 
-/// Always different, always with cells and leaves nobody ever saw, and nothing behind them.
-struct Liar {
+/// Makes all up: cells and leaves of assertions that no node has, and no body for any of them.
+struct Fabricator {
     next: u64,
     bad: bool,
     cells: u64,
     records: u64,
 }
 
-impl Liar {
+impl Fabricator {
     fn cells(&mut self, request: &SketchRequest) -> SketchReply {
         let wanted = if request.low_counts.packed.is_empty() { request.cells as u64 } else { 1000 };
         let start = self.cells;
@@ -26,7 +26,7 @@ impl Liar {
     }
 }
 
-impl Peer for Liar {
+impl Peer for Fabricator {
     fn reply(&mut self, request: Request) -> Result<Reply, String> {
         Ok(match request {
             Request::Roots { .. } => Reply::Roots { matched: false, count: u64::MAX },
@@ -40,9 +40,9 @@ impl Peer for Liar {
                 Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
             }
             Request::Sketch(request) => Reply::Sketch(self.cells(&request)),
-            Request::Records(RowRange { from: Cursor { row, .. }, .. }) => {
+            Request::Records(RowRange { from: RowCursor { row, .. }, .. }) => {
                 self.records += 1;
-                let from = Cursor { numbering: 7, row };
+                let from = RowCursor { numbering: 7, row };
                 let bad = u64::from(self.bad);
                 let rows = u64::MAX;
                 let span = Span { from, next: row + 1, rows };
@@ -62,14 +62,18 @@ impl Peer for Liar {
 }
 
 #[test]
-fn a_liar_is_left_after_a_few_worthless_answers() {
+fn a_fabricator_is_left_after_a_few_useless_answers() {
     for bad in [false, true] {
-        let mut liar = Liar { next: 0, bad, cells: 0, records: 0 };
-        let report = run(&mut Node::with(0..5), &mut liar);
+        let mut fabricator = Fabricator { next: 0, bad, cells: 0, records: 0 };
+        let report = run(&mut Node::with(0..5), &mut fabricator);
         assert!(report.error.is_some(), "{report:?}");
-        assert!(liar.next <= 20_000, "asked for {} leaves", liar.next);
-        assert!((1..=6).contains(&liar.records), "asked {} times for records", liar.records);
-        assert!(liar.cells <= 4_000, "asked for {} cells", liar.cells);
+        assert!(fabricator.next <= 20_000, "asked for {} leaves", fabricator.next);
+        assert!(
+            (1..=6).contains(&fabricator.records),
+            "asked {} times for records",
+            fabricator.records
+        );
+        assert!(fabricator.cells <= 4_000, "asked for {} cells", fabricator.cells);
         assert_eq!(report.received, 0);
     }
 }
@@ -129,7 +133,7 @@ fn a_peer_that_sends_from_the_sketch_to_its_rows_and_back_is_left() {
             Ok(match request {
                 Request::Roots { .. } => Reply::Roots { matched: false, count: 50 },
                 Request::Sketch(_) => {
-                    let since = Some(Cursor { numbering: 7, row: 0 });
+                    let since = Some(RowCursor { numbering: 7, row: 0 });
                     Reply::Sketch(SketchReply { since, ..SketchReply::default() })
                 }
                 _ => Reply::Unsupported,
@@ -140,18 +144,18 @@ fn a_peer_that_sends_from_the_sketch_to_its_rows_and_back_is_left() {
     assert!(report.is_useless && report.error.is_some(), "{report:?}");
 }
 
-/// One of the ways to lie.
+/// One kind of false answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Lie {
+enum FalseAnswer {
     /// The same set, said to be another.
     Different,
     /// The same, and that all buckets of it are others.
     Digests,
-    /// The same, with members that nobody has.
+    /// The same, with members that no node has.
     Buckets,
     /// As many cells as are asked for, of no set.
     Cells,
-    /// Too much differs, it says, for any cells.
+    /// More differs, it says, than any number of cells decodes.
     TooMuch,
     /// The same, and cells of no set for each part.
     Parts,
@@ -165,10 +169,10 @@ enum Lie {
     Full,
 }
 
-/// Tells one lie; honest in all else, with the set that the node holds.
-struct Lying {
+/// Gives one kind of false answer; honest in all else, with the set that the node holds.
+struct Byzantine {
     peer: Honest,
-    lie: Lie,
+    kind: FalseAnswer,
     asked: u64,
     /// Bytes both ways, without headers.
     bytes: usize,
@@ -179,7 +183,7 @@ fn size(sealed: &[Sealed]) -> usize {
     sealed.iter().map(|sealed| sealed.bytes().len()).sum()
 }
 
-/// Members from a hash on that nobody has.
+/// Members from a hash on that no node has.
 fn unheard_of(first: Digest) -> Reply {
     let leaves = (1..=200).map(|last| {
         let mut leaf = first;
@@ -189,12 +193,12 @@ fn unheard_of(first: Digest) -> Reply {
     Reply::Leaves { leaves: leaves.collect(), truncated: false }
 }
 
-impl Lying {
+impl Byzantine {
     fn log_on(&self, row: u64) -> Reply {
-        let first = Cursor { numbering: 1, row: 0 };
+        let first = RowCursor { numbering: 1, row: 0 };
         let wanted = RowRange { from: first, until: u64::MAX };
         let given = answer_records(&self.peer.node.store, wanted, &self.peer.node.bodies);
-        let from = Cursor { numbering: 7, row };
+        let from = RowCursor { numbering: 7, row };
         let span = Span { from, next: row + given.span.next, rows: u64::MAX };
         Reply::Records(Records { span, ..given })
     }
@@ -222,88 +226,99 @@ impl Lying {
         };
     }
 
-    fn lied(&mut self, request: &Request) -> Option<Reply> {
+    fn false_answer(&mut self, request: &Request) -> Option<Reply> {
         let cell = |number: u64| Cell {
             ids: short_id(&Digest::of(&number.to_le_bytes())),
             checks: number as u32,
         };
         let of = |from, cells, count| SketchReply { from, cells, count, ..SketchReply::default() };
-        let count = match self.lie {
-            Lie::Full => 0,
-            Lie::Log => 1_000_000,
+        let count = match self.kind {
+            FalseAnswer::Full => 0,
+            FalseAnswer::Log => 1_000_000,
             _ => self.peer.node.store.len(),
         };
-        Some(match (self.lie, request) {
+        Some(match (self.kind, request) {
             (_, Request::Roots { .. }) => Reply::Roots { matched: false, count },
-            (Lie::Digests | Lie::Buckets, Request::Digests) => {
+            (FalseAnswer::Digests | FalseAnswer::Buckets, Request::Digests) => {
                 Reply::Digests((1..=limits::BUCKETS as u64).collect())
             }
-            (Lie::Buckets, Request::LeavesOf(part)) => unheard_of(part.start()),
-            (Lie::Buckets, Request::Give(given)) => {
+            (FalseAnswer::Buckets, Request::LeavesOf(part)) => unheard_of(part.start()),
+            (FalseAnswer::Buckets, Request::Give(given)) => {
                 Reply::Given { taken: given.len() as u64, refusal: String::new() }
             }
-            (Lie::Cells, Request::Sketch(request)) => {
+            (FalseAnswer::Cells, Request::Sketch(request)) => {
                 let cells =
                     if request.low_counts.packed.is_empty() { request.cells } else { 62_000 };
                 let cells = cells.min(limits::SKETCH_CELLS_MAX - request.from) as u64;
                 Reply::Sketch(of(request.from, (0..cells).map(cell).collect(), count))
             }
-            (Lie::Parts, Request::Sketch(request)) if request.part.is_some() => {
+            (FalseAnswer::Parts, Request::Sketch(request)) if request.part.is_some() => {
                 let cells = (0..request.cells as u64).map(cell).collect();
                 let part = request.part;
                 Reply::Sketch(SketchReply { part, ..of(request.from, cells, count) })
             }
-            (Lie::TooMuch, Request::Sketch(SketchRequest { part: Some(_), .. })) => return None,
-            (Lie::TooMuch | Lie::Parts, Request::Sketch(request)) if request.cells == 0 => {
-                let much = SketchReply { estimate: u64::MAX, ..SketchReply::default() };
-                Reply::Sketch(SketchReply { from: request.from, count, ..much })
+            (FalseAnswer::TooMuch, Request::Sketch(SketchRequest { part: Some(_), .. })) => {
+                return None;
             }
-            (Lie::TooMuch | Lie::Parts | Lie::Bodies, Request::Sketch(request)) => {
+            (FalseAnswer::TooMuch | FalseAnswer::Parts, Request::Sketch(request))
+                if request.cells == 0 =>
+            {
+                let large = SketchReply { estimate: u64::MAX, ..SketchReply::default() };
+                Reply::Sketch(SketchReply { from: request.from, count, ..large })
+            }
+            (
+                FalseAnswer::TooMuch | FalseAnswer::Parts | FalseAnswer::Bodies,
+                Request::Sketch(request),
+            ) => {
                 let cells = (0..24).map(cell).collect();
                 Reply::Sketch(of(request.from, cells, count))
             }
-            (Lie::Restless, Request::Sketch(request)) => {
+            (FalseAnswer::Restless, Request::Sketch(request)) => {
                 let cells =
                     if request.low_counts.packed.is_empty() { request.cells } else { 60_000 };
                 let cells = (0..cells as u64).map(cell).collect();
                 Reply::Sketch(of(request.from, cells, count + self.asked))
             }
-            (Lie::Bodies, Request::Leaves) => {
+            (FalseAnswer::Bodies, Request::Leaves) => {
                 let leaves = (0..9000_u64).map(|number| Digest::of(&number.to_le_bytes()));
                 Reply::Leaves { leaves: leaves.collect(), truncated: false }
             }
-            (Lie::Bodies, Request::Fetch(wanted)) => {
+            (FalseAnswer::Bodies, Request::Fetch(wanted)) => {
                 Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
             }
-            (Lie::Bodies, Request::FetchShort(wanted)) => {
+            (FalseAnswer::Bodies, Request::FetchShort(wanted)) => {
                 Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
             }
-            (Lie::Log, Request::Records(wanted)) => self.log_on(wanted.from.row),
-            (Lie::Full, Request::Sketch(request)) => {
+            (FalseAnswer::Log, Request::Records(wanted)) => self.log_on(wanted.from.row),
+            (FalseAnswer::Full, Request::Sketch(request)) => {
                 Reply::Sketch(answer_sketch(&Node::with([]).store, request))
             }
-            (Lie::Full, Request::Leaves) => Reply::Leaves { leaves: Vec::new(), truncated: false },
-            (Lie::Full, Request::Give(_)) => Reply::Given { taken: 0, refusal: "full".into() },
-            (Lie::Full, Request::Gossip(_)) => Reply::Gossiped { refusal: "full".into() },
+            (FalseAnswer::Full, Request::Leaves) => {
+                Reply::Leaves { leaves: Vec::new(), truncated: false }
+            }
+            (FalseAnswer::Full, Request::Give(_)) => {
+                Reply::Given { taken: 0, refusal: "full".into() }
+            }
+            (FalseAnswer::Full, Request::Gossip(_)) => Reply::Gossiped { refusal: "full".into() },
             _ => return None,
         })
     }
 }
 
-impl Peer for Lying {
+impl Peer for Byzantine {
     fn reply(&mut self, request: Request) -> Result<Reply, String> {
         self.asked += 1;
         assert!(self.asked < 200, "asked and asked: {request:?}");
-        let lied = self.lied(&request);
-        let reply = lied.map_or_else(|| self.peer.reply(request.clone()), Ok)?;
+        let falsified = self.false_answer(&request);
+        let reply = falsified.map_or_else(|| self.peer.reply(request.clone()), Ok)?;
         self.count(&request, &reply);
         Ok(reply)
     }
 }
 
-/// Who says that much differs can cost what it costs to level much, and no more.
+/// A peer that claims a large difference costs no more than an honest large difference does.
 #[test]
-fn lies_cost_no_more_than_honesty_and_are_noticed() {
+fn false_answers_cost_no_more_than_honest_ones_and_are_noticed() {
     const HELD: u64 = 8_000;
     let honest = {
         let peer = Honest::sketching(Node::with(0..HELD + limits::SKETCH_DIFFERENCES_MAX));
@@ -312,21 +327,21 @@ fn lies_cost_no_more_than_honesty_and_are_noticed() {
         bodies + limits::SKETCH_CELLS_MAX * 12 + bytes as usize * 34
     };
     let kinds = [
-        Lie::Digests,
-        Lie::Parts,
-        Lie::Buckets,
-        Lie::Different,
-        Lie::Cells,
-        Lie::TooMuch,
-        Lie::Restless,
-        Lie::Bodies,
-        Lie::Log,
-        Lie::Full,
+        FalseAnswer::Digests,
+        FalseAnswer::Parts,
+        FalseAnswer::Buckets,
+        FalseAnswer::Different,
+        FalseAnswer::Cells,
+        FalseAnswer::TooMuch,
+        FalseAnswer::Restless,
+        FalseAnswer::Bodies,
+        FalseAnswer::Log,
+        FalseAnswer::Full,
     ];
-    for lie in kinds {
-        let mut peer = Lying {
+    for kind in kinds {
+        let mut peer = Byzantine {
             peer: Honest::sketching(Node::with(0..HELD)),
-            lie,
+            kind,
             asked: 0,
             bytes: 0,
             cells: 0,
@@ -337,9 +352,9 @@ fn lies_cost_no_more_than_honesty_and_are_noticed() {
         let past = PeerHistory::default().and(&report, root);
         let is_blind = report.is_blind();
         let known = if is_blind { run_after(past, &mut node, &mut peer) } else { report };
-        assert!(known.is_useless, "{lie:?}: {known:?}");
-        assert!(peer.bytes < honest, "{lie:?} costs {} bytes, {honest} are honest", peer.bytes);
-        assert!(peer.cells < 3 * limits::SKETCH_CELLS_MAX, "{lie:?} gives {} cells", peer.cells);
-        assert_eq!((node.root(), known.received), (root, 0), "{lie:?}: nothing false is stored");
+        assert!(known.is_useless, "{kind:?}: {known:?}");
+        assert!(peer.bytes < honest, "{kind:?} costs {} bytes, {honest} are honest", peer.bytes);
+        assert!(peer.cells < 3 * limits::SKETCH_CELLS_MAX, "{kind:?} gives {} cells", peer.cells);
+        assert_eq!((node.root(), known.received), (root, 0), "{kind:?}: nothing false is stored");
     }
 }
