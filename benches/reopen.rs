@@ -14,7 +14,7 @@ use stemedb_edge::model::{Draft, Object};
 use stemedb_edge::shell::disk::{
     Checkpoint, Directory, Disk, Reader, find_segments, recover, recover_from, segment_path,
 };
-use stemedb_edge::sketch::Key;
+use stemedb_edge::sketch::SketchKey;
 use stemedb_edge::store::Store;
 
 const RECORDS: u64 = 1_000_000;
@@ -33,7 +33,7 @@ fn main() {
         rows[0].push(timed(|| hash_files(&log)));
         rows[1].push(timed(|| hash_records(&log)));
         let mut store = Store::new(1);
-        let checkpoint = Checkpoint::new(&dir, Key::new(None));
+        let checkpoint = Checkpoint::new(&dir, SketchKey::new(None));
         let reader = Reader::new(&log);
         let mut recovered = None;
         rows[2].push(timed(|| {

@@ -17,7 +17,7 @@ use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::shell::disk::{
     Checkpoint, Reader, Recovered, recover, recover_from, segment_path,
 };
-use stemedb_edge::sketch::Key;
+use stemedb_edge::sketch::SketchKey;
 use stemedb_edge::store::Store;
 
 const RECORDS: u64 = 3000;
@@ -58,7 +58,7 @@ impl Folder {
     }
 
     fn checkpoint(&self) -> Checkpoint {
-        Checkpoint::new(&self.0, Key::new(None))
+        Checkpoint::new(&self.0, SketchKey::new(None))
     }
 
     fn manifest(&self) -> PathBuf {
@@ -191,7 +191,7 @@ fn what_changed_behind_its_back_is_read_again() {
     }
     assert!(is_trusted(&folder));
     let other = Secret::new("another").expect("a good secret");
-    let other = Checkpoint::new(&folder.0, Key::new(Some(&other)));
+    let other = Checkpoint::new(&folder.0, SketchKey::new(Some(&other)));
     assert!(other.load().fitting().is_none(), "another key");
     for segment in [0, 1] {
         folder.flip(folder.segment(segment), 5000);
@@ -337,7 +337,7 @@ fn an_index_with_a_lost_record_is_not_kept() {
 fn an_index_is_kept_under_the_key_that_its_sketch_has() {
     let folder = Folder::filled("rekey");
     let (_, mut store) = folder.keep();
-    let key = Key::new(Some(&Secret::new("another").expect("a secret")));
+    let key = SketchKey::new(Some(&Secret::new("another").expect("a secret")));
     store.begin_rekey(key);
     while !store.rekey_step(100) {}
     folder.checkpoint().save(&store.state().expect("all is in runs")).expect("written");

@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::base::Digest;
 use crate::journal::{Committed, Position};
 use crate::shell::disk::{self, Checkpoint, Evidence, Fault, Recovered};
-use crate::sketch::Key;
+use crate::sketch::SketchKey;
 
 /// All is what was written.
 pub const WHOLE: u8 = 0;
@@ -66,7 +66,7 @@ impl Scan<'_> {
     /// Before the log is read, which a running node may write to meanwhile: what the index knows
     /// by now was written before.
     pub(super) fn begin(dir: &Path) -> Scan<'_> {
-        let evidence = Checkpoint::new(dir, Key::new(None)).evidence();
+        let evidence = Checkpoint::new(dir, SketchKey::new(None)).evidence();
         Scan { dir, evidence, seen: Vec::new(), counts: Counts::default() }
     }
 

@@ -38,7 +38,7 @@ use crate::shell::runtime::socket::TcpStream;
 use crate::shell::runtime::tasks::Tasks;
 use crate::shell::services::edge::EdgeService;
 use crate::shell::services::sync::SyncService;
-use crate::sketch::Key;
+use crate::sketch::SketchKey;
 use crate::store::Store;
 use crate::swim::{self, State, Update};
 use crate::wire::frame;
@@ -143,7 +143,7 @@ impl ServedNode {
         let queue = CommitQueue::new(Config::default(), recovered.tail, recovered.bytes);
         let replica = Replica::new(cluster(), queue, Store::new(1));
         let reader = Reader::new(directory.log());
-        let indexer = Indexer::new(Checkpoint::new(&folder.0, Key::new(None)));
+        let indexer = Indexer::new(Checkpoint::new(&folder.0, SketchKey::new(None)));
         let driver = Driver::new(replica, (disk, indexer, reader), Verifier::new(false));
         let tasks = Tasks::new(executor.clone());
         let pool = Pool::new(tasks.clone(), None);

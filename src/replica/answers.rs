@@ -5,7 +5,7 @@
 
 use super::Replica;
 use crate::base::{Digest, limits};
-use crate::sketch::Key;
+use crate::sketch::SketchKey;
 use crate::store::{LeafScan, Root, Store};
 use crate::sync::{Answering, RowCursor, SketchReply, SketchRequest};
 
@@ -42,7 +42,7 @@ impl Replica {
     }
 
     /// Begins to make the sketch under another key; [`Replica::rekey_step`] does the work.
-    pub fn begin_rekey(&mut self, key: Key) {
+    pub fn begin_rekey(&mut self, key: SketchKey) {
         self.store.begin_rekey(key);
     }
 

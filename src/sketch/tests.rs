@@ -1,11 +1,12 @@
 use super::*;
+use crate::base::{Digest, Secret};
 
 fn digest(number: u64) -> Digest {
     Digest::of(&number.to_le_bytes())
 }
 
 fn sketch(numbers: impl Iterator<Item = u64>) -> Sketch {
-    let mut sketch = Sketch::new(Key::new(None));
+    let mut sketch = Sketch::new(SketchKey::new(None));
     let ids: Vec<ShortId> = numbers.map(|number| short_id(&digest(number))).collect();
     sketch.insert(&ids);
     sketch
@@ -52,7 +53,7 @@ fn what_two_sets_differ_in_is_read_off_their_cells() {
 #[test]
 fn another_key_has_other_cells() {
     let secret = Secret::new("hush").expect("visible");
-    let mut keyed = Sketch::new(Key::new(Some(&secret)));
+    let mut keyed = Sketch::new(SketchKey::new(Some(&secret)));
     (0..100).for_each(|number| keyed.insert(&[short_id(&digest(number))]));
     let open = sketch(0..100);
     assert_eq!(keyed.members(), open.members());
@@ -82,13 +83,13 @@ fn nonsense_is_called_so_or_never_decodes() {
     assert_eq!(ours.cells(limits::SKETCH_CELLS_MAX - 1, usize::MAX).len(), 1);
 }
 
-/// So that another implementation, another machine and another version lay ids into the same cells.
+/// So that another implementation, another machine and another version put ids into the same cells.
 #[test]
-fn the_places_of_an_id_are_fixed() {
-    let key = Key::new(None);
-    let places: Vec<usize> = key.places(1).collect();
-    assert_eq!(places[..8], [0, 1, 2, 5, 8, 9, 19, 21]);
-    assert_eq!((places.len(), places.last(), key.check(1)), (28, Some(&33055), 4_097_157_908));
+fn the_indices_of_an_id_are_fixed() {
+    let key = SketchKey::new(None);
+    let indices: Vec<usize> = key.indices(1).collect();
+    assert_eq!(indices[..8], [0, 1, 2, 5, 8, 9, 19, 21]);
+    assert_eq!((indices.len(), indices.last(), key.check(1)), (28, Some(&33055), 4_097_157_908));
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn parts_are_the_whole_and_have_each_member_once() {
 }
 
 #[test]
-fn low_counts_tell_how_much_differs() {
+fn low_counts_estimate_how_many_differ() {
     for (ours_only, theirs_only) in [(30, 30), (500, 500), (0, 1000), (6000, 14_000)] {
         let ours = sketch(0..10_000 + ours_only);
         let theirs = sketch((0..10_000).chain(1_000_000..1_000_000 + theirs_only));
@@ -136,7 +137,8 @@ fn low_counts_tell_how_much_differs() {
 fn many_at_once_are_the_same_as_one_by_one() {
     let ids: Vec<ShortId> = (0..200).map(|number| short_id(&digest(number))).collect();
     for cells in [1, 700, limits::SKETCH_CELLS_MAX] {
-        let [mut single, mut grouped] = [(); 2].map(|()| Sketch::of_cells(Key::new(None), cells));
+        let [mut single, mut grouped] =
+            [(); 2].map(|()| Sketch::of_cells(SketchKey::new(None), cells));
         ids.iter().for_each(|id| single.insert(&[*id]));
         // Groups of 0 to 19.
         for count in 0..20 {
@@ -145,7 +147,7 @@ fn many_at_once_are_the_same_as_one_by_one() {
         }
         grouped.insert(&ids[190..]);
         assert_eq!(single.cells(0, cells), grouped.cells(0, cells));
-        let counts = |sketch: &Sketch| (0..cells).map(|place| sketch.count(place)).collect();
+        let counts = |sketch: &Sketch| (0..cells).map(|index| sketch.count(index)).collect();
         let [single, grouped]: [Vec<u32>; 2] = [counts(&single), counts(&grouped)];
         assert_eq!(single, grouped);
     }

@@ -8,7 +8,7 @@ use super::rekey::Rekeying;
 use super::row::Row;
 use super::tree::Root;
 use crate::base::Digest;
-use crate::sketch::{Key, Part, ShortId, Sketch, short_id};
+use crate::sketch::{Part, ShortId, Sketch, SketchKey, short_id};
 
 impl Store {
     /// Works on the Merkle root (`docs/wire.md`) of a set that has the first `rows` rows at least:
@@ -33,7 +33,7 @@ impl Store {
     }
 
     /// Begins to make the sketch under another key; [`Store::rekey_step`] does the work.
-    pub fn begin_rekey(&mut self, key: Key) {
+    pub fn begin_rekey(&mut self, key: SketchKey) {
         self.rekeying = Some(Rekeying::new(key));
     }
 

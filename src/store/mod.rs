@@ -33,7 +33,7 @@ use crate::base::{Digest, limits};
 use crate::journal::damage::Damage;
 use crate::journal::record::{FRAME_HEAD_BYTES, frame_bytes};
 use crate::journal::{Bodies, Committed, Position};
-use crate::sketch::{Key, ShortId, Sketch, short_id};
+use crate::sketch::{ShortId, Sketch, SketchKey, short_id};
 
 pub use buckets::BucketScan;
 pub use candidates::Candidates;
@@ -119,12 +119,12 @@ pub struct Store {
 impl Store {
     /// An empty store of a cluster without a key.
     pub fn new(seed: u64) -> Store {
-        Store::with_key(seed, Key::new(None))
+        Store::with_key(seed, SketchKey::new(None))
     }
 
     /// An empty store. The seed keeps strangers from making names that share a fingerprint, the key
     /// from making members that spoil the sketch.
-    pub fn with_key(seed: u64, key: Key) -> Store {
+    pub fn with_key(seed: u64, key: SketchKey) -> Store {
         Store::with_sketch(seed, Sketch::new(key))
     }
 

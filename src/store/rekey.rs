@@ -5,7 +5,7 @@
 
 use super::tree::{DEPTH, bucket, prefix_of};
 use crate::base::{Digest, limits};
-use crate::sketch::{Key, ShortId, Sketch, short_id};
+use crate::sketch::{ShortId, Sketch, SketchKey, short_id};
 
 /// A sketch that is being made.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Rekeying {
 
 impl Rekeying {
     /// Of nothing yet.
-    pub(super) fn new(key: Key) -> Rekeying {
+    pub(super) fn new(key: SketchKey) -> Rekeying {
         Rekeying { sketch: Sketch::new(key), next: 0 }
     }
 

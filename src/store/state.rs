@@ -13,7 +13,7 @@ use super::tree::Tree;
 use crate::base::Digest;
 use crate::base::stream::{Sink, Source};
 use crate::journal::Position;
-use crate::sketch::{Key, Sketch};
+use crate::sketch::{Sketch, SketchKey};
 
 /// All of a store but its rows.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl State {
     }
 
     /// What its sketch was made under.
-    pub fn key(&self) -> Key {
+    pub fn key(&self) -> SketchKey {
         self.sketch.key()
     }
 
@@ -85,7 +85,7 @@ impl State {
 
     /// What was written out. The bytes have to be the very ones: what they say is taken at its
     /// word. `None` if they end too early.
-    pub fn load(key: Key, source: &mut Source) -> Option<State> {
+    pub fn load(key: SketchKey, source: &mut Source) -> Option<State> {
         Some(State {
             seed: source.u64()?,
             opaque: source.u64()?,

@@ -235,7 +235,7 @@ fn a_store_goes_on_with_the_runs_and_the_state_that_were_kept() {
     let load = |kept: &[u8]| {
         let mut rest = kept;
         State::load(
-            Key::new(None),
+            SketchKey::new(None),
             &mut Source::new(&mut |window| rest.read(window).expect("memory")),
         )
     };
@@ -528,7 +528,7 @@ fn a_sketch_under_another_key_has_every_row_once_whatever_comes_while_it_is_made
         world.bodies.sealed.remove(&at.0);
         world.store.lose(at, &world.bodies).expect("it cannot be read");
     }
-    let key = Key::new(Some(&crate::base::Secret::new("another").expect("a secret")));
+    let key = SketchKey::new(Some(&crate::base::Secret::new("another").expect("a secret")));
     world.store.begin_rekey(key);
     let mut steps = 0;
     while !world.store.rekey_step(50) {

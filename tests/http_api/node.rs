@@ -30,7 +30,7 @@ use stemedb_edge::shell::runtime::rate_limit::RateLimiter;
 use stemedb_edge::shell::runtime::reactor;
 use stemedb_edge::shell::runtime::socket::TcpListener;
 use stemedb_edge::shell::runtime::tasks::Tasks;
-use stemedb_edge::sketch::Key;
+use stemedb_edge::sketch::SketchKey;
 use stemedb_edge::store::Store;
 use stemedb_edge::swim::{self, State, Update};
 use stemedb_edge::wire::http::Cors;
@@ -97,7 +97,7 @@ impl Node {
             let cluster = Cluster::new(cluster, me, 1, Moment::ZERO);
             let replica = Replica::new(cluster, queue, Store::new(1));
             let reader = Reader::new(directory.log());
-            let indexer = Indexer::new(Checkpoint::new(&own, Key::new(None)));
+            let indexer = Indexer::new(Checkpoint::new(&own, SketchKey::new(None)));
             let driver = Driver::new(replica, (disk, indexer, reader), Verifier::new(false));
             let tasks = Tasks::new(executor.clone());
             let (pool, limiter) = (Pool::new(tasks.clone(), None), RateLimiter::new(None));

@@ -18,7 +18,7 @@ use super::{Fault, Reader, find_segments, segment_path, sync_directory};
 use crate::base::stream::{Sink, Source};
 use crate::base::{Digest, limits};
 use crate::journal::{Bodies, Position};
-use crate::sketch::Key;
+use crate::sketch::SketchKey;
 use crate::store::{Pages, Run, Spill, State, Store};
 
 const MAGIC: [u8; 8] = *b"STEMEIDX";
@@ -31,7 +31,7 @@ const EXIT_DISK: i32 = 74;
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     data: PathBuf,
-    key: Key,
+    key: SketchKey,
 }
 
 /// The file of a run.
@@ -149,7 +149,7 @@ struct Manifest {
 }
 
 impl Manifest {
-    fn load(key: Key, source: &mut Source) -> Option<Manifest> {
+    fn load(key: SketchKey, source: &mut Source) -> Option<Manifest> {
         (source.bytes()? == MAGIC && source.u32()? == VERSION).then_some(())?;
         let name = Digest(source.bytes()?);
         let stamps = source.list(Stamp::load)?;
@@ -170,7 +170,7 @@ pub enum Kept {
 
 impl Checkpoint {
     /// Of the data directory at this path; the key is the sketch's.
-    pub fn new(directory: &Path, key: Key) -> Checkpoint {
+    pub fn new(directory: &Path, key: SketchKey) -> Checkpoint {
         Checkpoint { data: directory.to_owned(), key }
     }
 
@@ -245,7 +245,7 @@ impl Checkpoint {
         Ok((written, path))
     }
 
-    fn put_head(&self, key: Key, sink: &mut Sink) -> io::Result<()> {
+    fn put_head(&self, key: SketchKey, sink: &mut Sink) -> io::Result<()> {
         sink.put(&MAGIC);
         sink.put_u32(VERSION);
         sink.put(&key.name().0);

@@ -58,7 +58,7 @@ use crate::shell::runtime::socket::TcpListener;
 use crate::shell::runtime::tasks::Tasks;
 use crate::shell::services::edge::EdgeService;
 use crate::shell::services::sync::SyncService;
-use crate::sketch::Key;
+use crate::sketch::SketchKey;
 use crate::swim::{self, State, Update};
 use crate::wire::http::Cors;
 use crate::wire::http::policy::{Hosts, Policy};
@@ -151,7 +151,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
     let reloads = async_channel::bounded(1);
     let log = directory.log().to_owned();
     let written = clocks::warn_at_start(clock::wall(), &log);
-    let key = Key::new(cluster_key.as_ref());
+    let key = SketchKey::new(cluster_key.as_ref());
     let checkpoint = Checkpoint::new(&settings.data_dir, key);
     let kept = checkpoint.clone();
     let api_key_check = ApiKeyCheck::new(api_key.as_ref(), settings.open_metrics);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::limits;
 use crate::shell::disk::{self, Checkpoint, Fault, Kept, Reader, Recovered};
-use crate::sketch::Key;
+use crate::sketch::SketchKey;
 use crate::store::{Spill, Store};
 
 /// So many assertions that the kept index does not know are worth that it is made anew at a start.
@@ -30,7 +30,7 @@ pub(crate) struct Rebuilt {
 /// So many `rows` gather in memory before they become a file.
 pub(crate) fn rebuild(
     log: &Path,
-    key: Key,
+    key: SketchKey,
     checkpoint: &Checkpoint,
     rows: usize,
 ) -> Result<Rebuilt, Fault> {

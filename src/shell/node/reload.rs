@@ -24,7 +24,7 @@ use crate::shell::peers::pool::Pool;
 use crate::shell::runtime::logger;
 use crate::shell::runtime::reactor::yield_now;
 use crate::shell::runtime::secrets;
-use crate::sketch::Key;
+use crate::sketch::SketchKey;
 
 /// The variable of the log level's file.
 const LOG_LEVEL_FILE: &str = "STEMEDB_LOG_LEVEL_FILE";
@@ -137,7 +137,7 @@ async fn take_cluster_key(
     if grpc.has_key(&key) {
         return Ok(None);
     }
-    driver.update(|replica, _, _| replica.begin_rekey(Key::new(Some(&key))));
+    driver.update(|replica, _, _| replica.begin_rekey(SketchKey::new(Some(&key))));
     while !driver.update(|replica, _, _| replica.rekey_step(REKEY_STEP)) {
         yield_now().await;
     }

@@ -15,7 +15,7 @@ use stemedb_edge::base::{Digest, Moment, Ticket};
 use stemedb_edge::journal::{Bodies, CommitQueue, Config, Done, Output, Position};
 use stemedb_edge::model::Sealed;
 use stemedb_edge::shell::disk::{Checkpoint, Directory, Disk, Indexer, Reader, recover_from};
-use stemedb_edge::sketch::Key;
+use stemedb_edge::sketch::SketchKey;
 use stemedb_edge::store::{Standing, Store};
 
 use super::{Engine, by_threads};
@@ -50,7 +50,7 @@ struct Journal {
 
 fn open(dir: &Path) -> (Journal, Disk) {
     let directory = Directory::open(dir).expect("a writable directory");
-    let checkpoint = Checkpoint::new(dir, Key::new(None));
+    let checkpoint = Checkpoint::new(dir, SketchKey::new(None));
     let log = Log(directory.log().to_owned());
     let (whole, mut store) = match checkpoint.load() {
         Some((whole, store)) => (Some(whole), store),
