@@ -34,8 +34,8 @@ const SHELL: [&[&str]; 7] = [
 ];
 
 /// Modules with files that need one that needs them.
-const CIRCLES: [&str; 6] =
-    ["shell::disk", "shell::grpc", "shell::http", "commands::import", "swim", "sync"];
+const CIRCLES: [&str; 5] =
+    ["shell::disk", "shell::grpc", "shell::http", "commands::import", "swim"];
 
 /// Words of the world: sockets, files, clocks, threads, chance, log lines, the process.
 const WORLD: [&str; 23] = [

@@ -70,7 +70,7 @@ pub(super) fn messages(input: &mut Input<'_>) {
         4 => {
             let Ok(request) = edge::RecordsRequest::decode(bytes) else { return };
             let from = RowCursor { numbering: request.numbering, row: request.from };
-            let wanted = RowRange { from, until: request.until };
+            let wanted = RowRange { from, until: Some(request.until) };
             let records = answer_records(&few, wanted, &none);
             assert!(records.good.is_empty() && records.span.rows == 0);
         }

@@ -17,7 +17,7 @@ use crate::sketch::{Cell, Part};
 use crate::store::{BucketScan, Store};
 use crate::sync::{
     Output, PeerHistory, Records, Reply, Request, RowCursor, RowRange, Session, SessionReport,
-    SketchReply, SketchRequest, Span, Strategy, answer_records, answer_sketch,
+    SketchReply, SketchRequest, Span, Stored, Strategy, answer_records, answer_sketch,
 };
 use crate::wire::bad_message::BadMessage;
 use crate::wire::pb::{edge, sync};
@@ -149,7 +149,8 @@ fn run(input: &mut Input<'_>, SetWorld { pool, peers }: &SetWorld) {
             Some(Output::Offer(number, sealed)) => {
                 let is_new = node.add(sealed.clone());
                 stored.insert(sealed.digest());
-                session.handle_stored(number, Ok(is_new));
+                let stored = if is_new { Stored::New } else { Stored::Known };
+                session.handle_stored(number, stored);
             }
             None => {
                 let (number, request) = calls.pop_front().expect("a session that waits has asked");

@@ -125,7 +125,7 @@ mod tests {
         let reply = at_once(&replica, first_question(&old));
         let since = reply.since.expect("it had that root");
         assert_eq!((since.row, reply.cells.len(), reply.count), (3, 0, 5));
-        let wanted = RowRange { from: since, until: u64::MAX };
+        let wanted = RowRange { from: since, until: None };
         let records = answer_records(replica.store(), wanted, &bodies);
         assert_eq!((records.good.len(), records.span.next, records.span.rows), (2, 5, 5));
 

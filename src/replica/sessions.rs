@@ -8,7 +8,9 @@ use crate::base::{Moment, NodeId, Ticket};
 use crate::cluster::Outcome;
 use crate::journal::Bodies;
 use crate::store::Root;
-use crate::sync::{self, Progress, Reply, Session, SessionReport, Span, Strategy, WireBytes};
+use crate::sync::{
+    self, Progress, Reply, Session, SessionReport, Span, Stored, Strategy, WireBytes,
+};
 
 impl Replica {
     /// Starts anti-entropy with `peer`; `root` is this node's, see [`Replica::root_step`].
@@ -144,11 +146,11 @@ fn outcome(report: &SessionReport) -> Outcome {
     }
 }
 
-/// What a session hears of an assertion it offered: whether it was new, or why it was not taken.
-fn stored(fate: Fate) -> Result<bool, String> {
+/// What became of an assertion that a session offered.
+fn stored(fate: Fate) -> Stored {
     match fate {
-        Fate::Created => Ok(true),
-        Fate::Exists => Ok(false),
-        Fate::Refused(refusal) => Err(refusal.to_string()),
+        Fate::Created => Stored::New,
+        Fate::Exists => Stored::Known,
+        Fate::Refused(refusal) => Stored::Failed(refusal.to_string()),
     }
 }

@@ -76,7 +76,8 @@ impl RecordsAnswering {
         let (numbering, rows) = (store.numbering(), store.rows());
         let is_known = wanted.from.numbering == numbering;
         let row = if is_known { wanted.from.row.min(rows) } else { 0 };
-        let until = if is_known { wanted.until.clamp(row, rows) } else { rows };
+        // Rows of another numbering say nothing here: the peer begins with the first one.
+        let until = wanted.until.filter(|_| is_known).map_or(rows, |until| until.clamp(row, rows));
         let span = Span { from: RowCursor { numbering, row }, next: row, rows };
         let records = Records { span, ..Records::default() };
         RecordsAnswering { until, records, bytes: 0, bytes_max }

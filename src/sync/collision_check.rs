@@ -1,147 +1,121 @@
 //! What sketches hide: members that share a short id.
 //!
-//! In: what the sketches told in the session before, digests of the buckets of both trees, the
-//! hashes in buckets that differ. Out: what is missing and what the peer lacks, by whole hashes.
-//! Two members with one short id cancel out, or stand for each other; the sketches then tell again
-//! what they told before, though it was exchanged since. Bucket digests are of whole hashes.
+//! In: digests of the buckets of both Merkle trees, the hashes in buckets that differ. Out: which
+//! buckets to list, and in those what is missing here and what the peer lacks, by whole hashes. Two
+//! members with one short id cancel out of a sketch, or one stands for the other. Bucket digests
+//! are of whole hashes, so no pair hides from them.
 //!
-//! Never: reads buckets that are alike, more than so many that are not, or two of them at once.
+//! ```text
+//! Unasked --begin--> Reading --all our digests--> Read --next_bucket--> Listing --> over
+//! ```
+//!
+//! Never: lists buckets that are equal, more than [`BUCKETS_MAX`] that are not, or two at once.
 
 use std::collections::VecDeque;
 
-use super::messages::SessionReport;
-use super::{CallPurpose, Output, Request, Session, SessionPhase};
+use super::peer_fault::PeerFault;
 use crate::base::{Digest, limits};
-use crate::journal::Bodies;
 use crate::sketch::{Part, ShortId};
 use crate::store::{BucketScan, Store};
 
-/// Buckets that are looked into in one session; the next one goes on.
+/// Buckets that are listed in one session: 8 KB each at a million assertions. The next session goes
+/// on with the rest.
 const BUCKETS_MAX: usize = 64;
-/// Sessions in a row that found the roots to differ, after which one looks into the buckets
-/// whatever the sketches tell: of sets that change all the time they may tell something new each
-/// time.
-const OVERDUE: u32 = 16;
-/// Hashes that are listed before others get their turn: about 2 ms.
+/// Hashes that are listed before the session yields: about 2 ms.
 const STEP: usize = 4096;
 
-/// What sketches decoded: how many ids, and their sum.
-pub type DecodedSum = (u64, ShortId);
-
-/// What earlier sessions with a peer came to.
+/// How far the check is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct PeerHistory {
-    /// What the sketches told in the last one, if nothing went wrong in it, and our root then.
-    decoded: Option<(DecodedSum, Digest)>,
-    /// How many in a row found other roots, and did not look into the buckets.
-    mismatches: u32,
+enum Stage {
+    /// The peer was not asked for its digests.
+    #[default]
+    Unasked,
+    /// Our own digests are collected, while the peer's are in flight.
+    Reading,
+    /// All of ours are there.
+    Read,
+    /// Buckets that differ are listed one after the other.
+    Listing,
 }
 
-impl PeerHistory {
-    /// After one more, which began with this root.
-    pub fn and(self, report: &SessionReport, root: Digest) -> PeerHistory {
-        let Some(decoded) = report.decoded.filter(|_| !report.checked_collisions) else {
-            return PeerHistory::default();
-        };
-        let decoded = report.error.is_none().then_some((decoded, root));
-        PeerHistory { decoded, mismatches: self.mismatches.saturating_add(1) }
-    }
-}
-
-/// A look into the buckets.
+/// A comparison of buckets.
 #[derive(Debug, Default)]
 pub(super) struct CollisionCheck {
-    is_asked: bool,
+    /// What is done next.
+    stage: Stage,
+    /// Our digests, collected in slices: those that the tree lacks cost a list of hashes each.
     ours: BucketScan,
-    is_read: bool,
+    /// The peer's digests; 32 KB.
     theirs: Vec<ShortId>,
-    /// Once both are known: those to look into.
-    todo: Option<VecDeque<Part>>,
+    /// Buckets that differ and are still to be listed.
+    todo: VecDeque<Part>,
 }
 
-impl Session {
-    /// The sketches told something, and that is exchanged.
-    pub(super) fn end_exchange(&mut self) {
-        let PeerHistory { decoded: before, mismatches } = self.compare.past;
-        let is_repeated = before.is_some_and(|(decoded, _)| Some(decoded) == self.report.decoded);
-        let is_doubtful = is_repeated || mismatches >= OVERDUE;
-        if is_doubtful && self.report.error.is_none() && self.compare.buckets.is_none() {
-            self.compare.buckets = Some(CollisionCheck::default());
-            self.phase = SessionPhase::CollisionCheck;
-        } else {
-            self.phase = SessionPhase::Over;
-            self.judge();
+impl CollisionCheck {
+    /// Begins, if it has not; true if the peer is to be asked for its digests now.
+    pub(super) fn begin(&mut self) -> bool {
+        let is_first = self.stage == Stage::Unasked;
+        if is_first {
+            self.stage = Stage::Reading;
         }
+        is_first
     }
 
-    pub(super) fn poll_collisions(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        if let Some(output) = self.poll_fetch().or_else(|| self.poll_give(store, bodies)) {
-            return Some(output);
+    /// Whether digests of our own are left to be collected.
+    pub(super) fn is_reading(&self) -> bool {
+        self.stage == Stage::Reading
+    }
+
+    /// Collects some more of our digests.
+    pub(super) fn read_on(&mut self, store: &Store) {
+        if self.ours.step(STEP, store) {
+            self.stage = Stage::Read;
         }
-        let check = self.compare.buckets.as_mut().expect("this phase has one");
-        if !std::mem::replace(&mut check.is_asked, true) {
-            return Some(self.call(CallPurpose::Digests, Request::Digests));
-        }
-        if !check.is_read && !self.compare.has_yielded {
-            check.is_read = check.ours.step(STEP, store);
-            self.compare.has_yielded = true;
-            return Some(Output::Yield);
-        }
-        if !self.calls.is_empty() || self.missing.hashes() > 0 || !check.is_read {
-            return None;
-        }
-        let todo = check
-            .todo
-            .get_or_insert_with(|| check.ours.differing(&check.theirs).take(BUCKETS_MAX).collect());
-        match todo.pop_front() {
-            Some(part) => Some(self.call(CallPurpose::LeavesOf(part), Request::LeavesOf(part))),
-            None => {
-                self.report.checked_collisions = true;
-                self.phase = SessionPhase::Over;
-                self.judge_leaves(store);
-                self.poll_output(store, bodies)
-            }
-        }
+        self.check();
     }
 
     /// The peer's digests came.
     pub(super) fn handle_digests(&mut self, digests: Vec<ShortId>) {
-        if let Some(check) = &mut self.compare.buckets {
-            check.theirs = digests;
-        }
-        self.verdict.note_difference_owed();
+        self.theirs = digests;
+        self.check();
     }
 
-    /// It has none: its leaves tell, where they are few, or nothing else can be the reason.
-    pub(super) fn check_by_leaves(&mut self) {
-        let is_steady = self.compare.past.decoded.is_some_and(|(_, root)| root == self.sizes.root);
-        if is_steady || self.sizes.theirs <= limits::LEAVES_MAX as u64 {
-            self.fall_back_to_leaves();
-        } else {
-            self.phase = SessionPhase::Over;
+    /// The next bucket to list; `None` if that was all. Both sides' digests must be there.
+    pub(super) fn next_bucket(&mut self) -> Option<Part> {
+        if self.stage == Stage::Read {
+            self.todo = self.ours.differing(&self.theirs).take(BUCKETS_MAX).collect();
+            self.stage = Stage::Listing;
         }
+        self.check();
+        self.todo.pop_front()
     }
 
-    /// The hashes that the peer has in a bucket.
-    pub(super) fn handle_bucket(
-        &mut self,
+    /// Takes the hashes that the peer has in a bucket. Returns those that only it has, and those
+    /// that only this node has.
+    pub(super) fn compare_bucket(
         part: Part,
-        leaves: &[Digest],
+        theirs: &[Digest],
         store: &Store,
-        bodies: &dyn Bodies,
-    ) {
-        let is_of_bucket = leaves.iter().all(|leaf| part.has(leaf));
-        if leaves.len() > limits::LEAVES_MAX || !is_of_bucket || !leaves.is_sorted() {
-            return self.reject("the peer's leaves are not those of a bucket".into());
+    ) -> Result<(Vec<Digest>, Vec<Digest>), PeerFault> {
+        let is_of_bucket = theirs.iter().all(|leaf| part.has(leaf));
+        if theirs.len() > limits::LEAVES_MAX || !is_of_bucket || !theirs.is_sorted() {
+            return Err(PeerFault::NotOfBucket);
         }
-        // A full page may not be all.
-        let end = leaves.last().filter(|_| leaves.len() == limits::LEAVES_MAX);
+        // A full page may not be all: behind its last hash nothing is known to be lacking.
+        let end = theirs.last().filter(|_| theirs.len() == limits::LEAVES_MAX);
         let mut ours = store.leaves_of(part, limits::LEAVES_MAX);
         ours.retain(|hash| end.is_none_or(|end| hash <= end));
-        let lacking = ours.iter().filter(|hash| leaves.binary_search(hash).is_err());
-        let rows = lacking.filter_map(|hash| store.find_row(hash, bodies));
-        rows.for_each(|row| self.exchange.push(row));
-        let missing = leaves.iter().filter(|leaf| ours.binary_search(leaf).is_err());
-        self.missing.extend(missing.copied());
+        let missing = theirs.iter().filter(|leaf| ours.binary_search(leaf).is_err());
+        let missing = missing.copied().collect();
+        ours.retain(|hash| theirs.binary_search(hash).is_err());
+        Ok((missing, ours))
+    }
+
+    /// Nothing is known before it was asked for, and no more buckets are listed than are allowed.
+    fn check(&self) {
+        let is_unasked = self.stage == Stage::Unasked;
+        debug_assert!(!is_unasked || self.theirs.is_empty());
+        debug_assert!(self.stage == Stage::Listing || self.todo.is_empty());
+        debug_assert!(self.todo.len() <= BUCKETS_MAX);
     }
 }

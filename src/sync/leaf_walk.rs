@@ -3,7 +3,14 @@
 //! In: pages of leaves. Out: which of them are missing here, and which rows the peer did not show.
 //! Memory is one bit for each row of ours that was shown.
 //!
-//! Never: takes a leaf for news twice, shows a row that came after the walk began.
+//! ```text
+//! showing: pages come, rows are noted ----> unshown rows are handed out, from row 0 on
+//!                |                                      ^
+//!                +-- the peer hides leaves: nothing is handed out
+//! ```
+//!
+//! Never: counts a leaf as new twice, hands out a row that came after the walk began, hands out a
+//! row while leaves are still to come.
 
 use std::collections::BTreeSet;
 
@@ -16,24 +23,25 @@ use crate::store::{Row, Store};
 /// What the peer's leaves showed.
 #[derive(Debug)]
 pub(super) struct LeafWalk {
-    /// RowSet of ours that the peer has, too.
+    /// Rows of ours that the peer has, too. The rest is what it lacks.
     shown: RowSet,
-    /// RowSet there were at the start: later ones may have come from this very peer.
+    /// Rows at the start. Later ones may have come from this very peer, so it is not given them.
     rows_at_start: u64,
-    /// Before this row all were given that the peer did not show.
+    /// The first row that was not looked at for handing out.
     next: u64,
-    /// Leaves that the peer shows and does not give: not asked for again.
+    /// Leaves that the peer shows and does not give. Without them it would be asked for the same
+    /// leaves after each page.
     unobtainable: BTreeSet<Digest>,
 }
 
 impl LeafWalk {
-    /// Nothing was shown yet, of a set with so many rows.
+    /// A walk of which no page came, beside a set with so many rows.
     pub(super) fn new(rows_at_start: u64) -> LeafWalk {
         let (shown, unobtainable) = (RowSet::default(), BTreeSet::new());
         LeafWalk { shown, rows_at_start, next: 0, unobtainable }
     }
 
-    /// The peer has this row, too. False: it was shown before.
+    /// The peer has this row, too. False if it was shown before.
     pub(super) fn note_shown(&mut self, row: Row) -> bool {
         self.shown.insert(u64::from(row))
     }
@@ -47,17 +55,23 @@ impl LeafWalk {
         self.unobtainable.contains(leaf)
     }
 
-    /// How many of the peer's leaves we have heard of but for those that are missing. Those fetched
-    /// in this session count once, whether or not the walk comes by them again.
+    /// How many leaves the peer shows and does not give.
+    pub(super) fn unobtainable(&self) -> usize {
+        self.unobtainable.len()
+    }
+
+    /// How many of the peer's leaves were shown, except those that are still missing here.
     pub(super) fn known(&self, fetched: u64) -> u64 {
         let old = self.shown.count_below(self.rows_at_start);
+        // A fetched assertion has a new row, and a later page may show it again: it counts once.
         let new = (self.shown.count - old).max(fetched);
         old + new + self.unobtainable.len() as u64
     }
 
-    /// The peer does not show all of its leaves: what it lacks is unknown.
+    /// The peer does not show all of its leaves, so what it lacks is unknown.
     pub(super) fn give_nothing(&mut self) {
         self.next = self.rows_at_start;
+        self.check();
     }
 
     /// The next assertion that the peer did not show.
@@ -65,11 +79,18 @@ impl LeafWalk {
         loop {
             let row = self.shown.next_absent(self.next, self.rows_at_start)?;
             self.next = row + 1;
+            self.check();
             let position = Row::try_from(row).ok().and_then(|row| store.position(row));
             let sealed = position.and_then(|at| bodies.sealed_at(at));
+            // A record may be damaged: its row is passed over, the rest is still of use.
             if sealed.is_some() {
                 return sealed;
             }
         }
+    }
+
+    /// No row from the start's end on is handed out.
+    fn check(&self) {
+        debug_assert!(self.next <= self.rows_at_start);
     }
 }

@@ -1,211 +1,244 @@
-//! Taking what a peer has in the order of its log, when most of it is lacking.
+//! Taking what a peer has in the order of its log, if most of it is missing here.
 //!
-//! In: answers to `Records`. Out: what to ask for. A peer's rows are named by a cursor, so that a
-//! pull that was cut off goes on where it was, and row ranges are asked for side by side, so that
-//! it does not wait for a round trip each time.
+//! In: answers to `Records`. Out: which rows to ask for. A peer's rows are named by a cursor, so a
+//! pull that was cut off goes on where it was. Two row ranges are in flight at once, so that the
+//! pull does not wait for a round trip each time.
 //!
-//! Never: asks twice for what came, asks on when the peer's rows do not move.
+//! ```text
+//! first range: open, since nothing is known of the peer's rows
+//!   | its answer says the numbering, how many rows there are, how many fit in one answer
+//!   v
+//! closed ranges, two in flight --short answer--> the rest is a gap, asked for before the next
+//!   |              ^
+//!   |              +-- the peer numbers its rows anew: all over again
+//!   v
+//! last range: open, for what the peer took meanwhile --> over
+//! ```
+//!
+//! Never: asks again for rows that came, goes on while the peer's rows do not move, takes rows past
+//! the range that it asked for.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use super::calls::RECORDS_MAX;
 use super::messages::{RowCursor, RowRange, Span};
-use crate::base::Digest;
+use super::peer_fault::PeerFault;
+use super::stored_rows::StoredRows;
 
-/// A peer with so many times our assertions is pulled from: what we have of them costs less to get
-/// again than it costs to find out which.
+/// A peer with so many times our assertions is pulled from: to transfer again what we have of them
+/// costs less than to find out which those are.
 const PULL_RATIO: u64 = 8;
-/// So few are told by a sketch for less.
+/// So few differences cost less by a sketch than a megabyte of the log.
 const SKETCH_CHEAPER_MAX: u64 = 64;
+
+/// What a pull is expected to bring.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Scope {
+    /// All that is missing on either side: afterwards the sets are equal.
+    Everything,
+    /// Most of what is missing here: sketches show the rest.
+    Most,
+}
 
 /// One pull under way.
 #[derive(Debug)]
 pub(super) struct LogPull {
-    /// Where it begins, if the peer has that.
+    /// Where it begins, if the peer still numbers its rows so.
     start: RowCursor,
-    /// What its rows are counted by, once an answer told.
+    /// The peer's numbering; `None` before the first answer.
     numbering: Option<u64>,
-    /// From here on nothing was asked for; the last of all rows while an answer may bring any.
-    next: u64,
-    /// What was asked for and did not come, up to which row.
-    gaps: BTreeMap<u64, u64>,
-    /// RowSet that fit in an answer, about; all, as long as that is not known.
-    share: u64,
+    /// The first row that was not asked for; `None` while an open range is in flight, whose answer
+    /// says where the next one begins.
+    next: Option<u64>,
+    /// Ranges of which only a part came, by their first row: they go before `next`.
+    gaps: BTreeMap<u64, Option<u64>>,
+    /// About how many rows fit in an answer; `None` before one was cut off by its size. Ranges of
+    /// this length come whole, so that two of them in flight do not overlap.
+    rows_per_answer: Option<u64>,
+    /// Ranges in flight by call: an answer has to lie within its own.
     asked: BTreeMap<u32, RowRange>,
-    /// The first rows of answers whose assertions are looked at.
-    opened: BTreeMap<u32, u64>,
-    /// Answers that are not all stored, by their first row: where each ends, and how many
-    /// assertions had come with it, once they are known.
-    ends: BTreeMap<u64, (u64, Option<u64>)>,
-    /// What came before is stored or will be, whatever happens.
-    reached: RowCursor,
-    /// Assertions that came, and those that were stored.
-    came: u64,
-    stored: u64,
-    /// How many rows the peer says it has, and the last of which an answer came.
-    rows: u64,
+    /// How many rows the peer says it has; `None` before the first answer.
+    rows: Option<u64>,
+    /// The row that follows the last one that came, for the progress.
     front: u64,
-    /// Whether the peer's rows from the first on are all that we lack, and it lacks nothing.
-    is_all: bool,
+    /// What comes after the pull: nothing, or a comparison.
+    scope: Scope,
+    /// How far it is stored, for the pull after a cut.
+    stored: StoredRows,
 }
 
 impl LogPull {
-    /// From a row on, where the peer has it.
-    pub(super) fn new(start: RowCursor, is_all: bool) -> LogPull {
+    /// A pull from a row on, if the peer has it.
+    pub(super) fn new(start: RowCursor, scope: Scope) -> LogPull {
         LogPull {
             start,
             numbering: None,
-            next: start.row,
+            next: Some(start.row),
             gaps: BTreeMap::new(),
-            share: u64::MAX,
+            rows_per_answer: None,
             asked: BTreeMap::new(),
-            opened: BTreeMap::new(),
-            ends: BTreeMap::new(),
-            reached: start,
-            came: 0,
-            stored: 0,
-            rows: u64::MAX,
+            rows: None,
             front: 0,
-            is_all,
+            scope,
+            stored: StoredRows::new(start),
         }
     }
 
-    /// Whether sets of these sizes are better pulled than compared.
+    /// Whether a pull costs less than a comparison of sets of these sizes.
     pub(super) fn is_cheaper(ours: u64, theirs: u64) -> bool {
         ours.saturating_mul(PULL_RATIO) <= theirs && theirs - ours > SKETCH_CHEAPER_MAX
     }
 
-    /// What to ask for with a call; `None` while nothing more is known to ask for.
+    /// The range to ask for with a call; `None` while no more rows are known.
     pub(super) fn ask(&mut self, number: u32) -> Option<RowRange> {
         let numbering = self.numbering.unwrap_or(self.start.numbering);
         let (row, until) = match self.gaps.pop_first() {
             Some(gap) => gap,
-            None if self.next >= self.rows => return None,
-            None => {
-                let end = self.next.saturating_add(self.share);
-                // What the peer took in meanwhile comes with the last of what it had.
-                let until = if end < self.rows { end } else { u64::MAX };
-                (std::mem::replace(&mut self.next, until), until)
-            }
+            None => self.take_next()?,
         };
         let range = RowRange { from: RowCursor { numbering, row }, until };
         self.asked.insert(number, range);
+        self.check();
         Some(range)
     }
 
-    /// Takes an answer's span; a row known from an earlier pull is where it goes on. `Err`: the
-    /// peer does not move on.
+    fn take_next(&mut self) -> Option<(u64, Option<u64>)> {
+        let row = self.next?;
+        if self.rows.is_some_and(|rows| row >= rows) {
+            return None;
+        }
+        let end = self.rows_per_answer.and_then(|count| row.checked_add(count));
+        // The last range is open: what the peer took in meanwhile comes with it.
+        let until = end.filter(|end| self.rows.is_some_and(|rows| *end < rows));
+        self.next = until;
+        Some((row, until))
+    }
+
+    /// Takes the rows that an answer covers. `known` is the row up to which an earlier pull stored
+    /// them.
     pub(super) fn handle_span(
         &mut self,
         number: u32,
         span: Span,
         known: Option<u64>,
-    ) -> Result<(), String> {
+    ) -> Result<(), PeerFault> {
         let Some(asked) = self.asked.remove(&number) else { return Ok(()) };
         let RowCursor { numbering, row } = span.from;
         let is_first = self.numbering.is_none();
         if self.numbering.is_some_and(|current| current != asked.from.numbering) {
-            // The peer numbered its rows anew, and another answer told so.
+            // The peer numbered its rows anew, and another answer said so.
             return Ok(());
         }
         let is_same = numbering == asked.from.numbering;
-        if is_same && row != asked.from.row {
-            let wanted = asked.from.row;
-            return Err(format!("the peer gave records from row {row}, asked for {wanted}"));
+        if is_same {
+            check_within(asked, span)?;
         }
-        if is_same && span.next > asked.until {
-            return Err(format!("the peer gave records past row {}, which ends them", asked.until));
-        }
+        // Without progress the same rows would be asked for again and again.
         if span.next <= row && row < span.rows {
-            return Err(format!("the peer stays at row {row} of {}", span.rows));
+            return Err(PeerFault::StaysAtRow { row, rows: span.rows });
         }
         let mut next = span.next;
         if is_first || !is_same {
-            (self.numbering, self.reached) = (Some(numbering), span.from);
-            (self.next, self.share) = (u64::MAX, u64::MAX);
-            self.gaps.clear();
-            self.ends.clear();
-            self.opened.clear();
+            self.restart(span.from);
+            // The rows of an earlier pull are not asked for again.
             next = next.max(known.unwrap_or(0));
         }
-        let until = if is_same { asked.until } else { u64::MAX };
-        self.note_share(span.next - row.min(span.next), span.next, until);
-        if self.next == u64::MAX && until == u64::MAX {
-            self.next = next;
-        } else if next < until && next < span.rows {
-            self.gaps.insert(next, until);
-        } else {
-            self.next = self.next.max(next);
-        }
-        (self.rows, self.front) = (span.rows, self.front.max(next));
-        self.ends.insert(row, (next, None));
-        self.opened.insert(number, row);
+        let until = asked.until.filter(|_| is_same);
+        self.note_rows_per_answer(span.next.saturating_sub(row), span.next, until);
+        self.note_came(next, until, span.rows);
+        (self.rows, self.front) = (Some(span.rows), self.front.max(next));
+        self.stored.begin(number, row, next);
+        self.check();
         Ok(())
     }
 
-    /// Learns how many rows to ask for at a time, from an answer of so many.
-    fn note_share(&mut self, count: u64, next: u64, until: u64) {
-        let share = self.share;
-        self.share = match next.cmp(&until) {
-            Ordering::Equal if count >= share => share.saturating_add(share / 32 + 1),
-            Ordering::Equal => share,
-            // Room to grow, since what does not fit costs one more call.
-            _ if share == u64::MAX => (count - count / 8).max(1),
-            // It may have ended with a segment.
-            _ => (count - count / 8).max(share / 2).max(1),
-        };
+    /// The peer's rows have a numbering that is not the one asked for.
+    fn restart(&mut self, from: RowCursor) {
+        self.numbering = Some(from.numbering);
+        (self.next, self.rows_per_answer) = (None, None);
+        self.gaps.clear();
+        self.stored.restart(from);
     }
 
-    /// So many assertions came with an answer.
-    pub(super) fn handle_records(&mut self, number: u32, count: usize) {
-        self.came += count as u64;
-        let row = self.opened.remove(&number);
-        if let Some((_, came)) = row.and_then(|row| self.ends.get_mut(&row)) {
-            *came = Some(self.came);
+    /// All in front of `next` came, of a range that ends at `until`.
+    fn note_came(&mut self, next: u64, until: Option<u64>, rows: u64) {
+        let is_short = until.is_none_or(|until| next < until) && next < rows;
+        match self.next {
+            None if until.is_none() => self.next = Some(next),
+            _ if is_short => {
+                self.gaps.insert(next, until);
+            }
+            Some(before) => self.next = Some(before.max(next)),
+            None => {}
         }
-        self.advance();
+    }
+
+    /// Learns how many rows to ask for at a time, from an answer of so many.
+    fn note_rows_per_answer(&mut self, count: u64, next: u64, until: Option<u64>) {
+        // An eighth less, since a range that does not come whole costs one more call.
+        let fitting = count - count / 8;
+        self.rows_per_answer = Some(match self.rows_per_answer {
+            // The range came whole: more may fit.
+            Some(most) if Some(next) == until && count >= most => {
+                most.saturating_add(most / 32 + 1)
+            }
+            Some(most) if Some(next) == until => most,
+            // No less than half at once: the answer may have ended with a segment of the log.
+            Some(most) => fitting.max(most / 2).max(1),
+            None => fitting.max(1),
+        });
+    }
+
+    /// So many assertions came with the answer to a call.
+    pub(super) fn handle_records(&mut self, number: u32, count: usize) {
+        self.stored.handle_records(number, count);
     }
 
     /// One more is stored.
     pub(super) fn handle_stored(&mut self) {
-        self.stored += 1;
-        self.advance();
+        self.stored.handle_stored();
     }
 
-    fn advance(&mut self) {
-        while let Some(entry) = self.ends.first_entry() {
-            let (next, came) = *entry.get();
-            let follows = *entry.key() <= self.reached.row;
-            if !follows || came.is_none_or(|came| came > self.stored) {
-                break;
-            }
-            entry.remove();
-            self.reached.row = self.reached.row.max(next);
-        }
-    }
-
-    /// RowSet still to come, by what the peer says.
-    pub(super) fn left(&self) -> u64 {
-        self.numbering.map_or(0, |_| self.rows.saturating_sub(self.front))
+    /// Rows still to come, by what the peer says.
+    pub(super) fn remaining(&self) -> u64 {
+        self.rows.map_or(0, |rows| rows.saturating_sub(self.front))
     }
 
     /// Whether the peer's last row came.
     pub(super) fn is_over(&self) -> bool {
-        self.asked.is_empty() && self.gaps.is_empty() && self.next >= self.rows
+        let is_last = self.next.zip(self.rows).is_some_and(|(next, rows)| next >= rows);
+        self.asked.is_empty() && self.gaps.is_empty() && is_last
     }
 
-    /// Whether the sets are level after it, by what the peer said.
-    pub(super) fn is_all(&self) -> bool {
-        self.is_all
+    /// Whether the sets are equal after it, by what the peer said.
+    pub(super) fn is_everything(&self) -> bool {
+        self.scope == Scope::Everything
     }
 
-    /// Where another pull may go on.
+    /// Where another pull may go on; `None` before an answer named the peer's numbering.
     pub(super) fn reached(&self) -> RowCursor {
-        self.reached
+        self.stored.reached()
+    }
+
+    /// The bound of calls holds, and whenever the next row is unknown an answer will say it:
+    /// without one the pull would wait for ever.
+    fn check(&self) {
+        debug_assert!(self.asked.len() <= RECORDS_MAX + 1);
+        let mut asked = self.asked.values();
+        debug_assert!(self.next.is_some() || asked.any(|range| range.until.is_none()));
+        let gap = self.gaps.last_key_value();
+        debug_assert!(gap.is_none_or(|(from, until)| until.is_none_or(|until| *from < until)));
     }
 }
 
-/// What stands for a root where 8 bytes of it do.
-pub fn short_root(root: &Digest) -> u64 {
-    u64::from_le_bytes(*root.0.first_chunk().expect("a digest has 32 bytes"))
+/// Whether an answer of the numbering that was asked for begins and ends where it should.
+fn check_within(asked: RowRange, span: Span) -> Result<(), PeerFault> {
+    let (row, wanted) = (span.from.row, asked.from.row);
+    if row != wanted {
+        return Err(PeerFault::OtherRow { row, wanted });
+    }
+    match asked.until.filter(|until| span.next > *until) {
+        Some(until) => Err(PeerFault::PastRow(until)),
+        None => Ok(()),
+    }
 }

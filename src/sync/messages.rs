@@ -1,21 +1,10 @@
-//! What a session asks of its peer, what comes back, and what it all came to.
+//! What a session asks of its peer, and what comes back.
 //!
-//! In: nothing. Out: plain value types. Never: knows how they travel.
+//! In: nothing. Out: plain value types. Never: knows how they travel, judges what they say.
 
-use super::collision_check::{DecodedSum, PeerHistory};
-use crate::base::{Digest, NodeId};
+use crate::base::Digest;
 use crate::model::Sealed;
 use crate::sketch::{Cell, LowCounts, Part, ShortId};
-
-/// How a session finds out what differs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Strategy {
-    /// By sketches, if the peer has them and they tell; whether they do, what they told before
-    /// shows.
-    Sketches(PeerHistory),
-    /// By the five standard calls alone. The peer's roots may be of another kind of tree.
-    Leaves,
-}
 
 /// What a session asks of the peer.
 #[derive(Clone, Debug)]
@@ -47,48 +36,49 @@ pub enum Request {
     Give(Vec<Sealed>),
 }
 
-/// Which cells of the peer's sketch are wanted.
+/// A request for cells of the peer's sketch.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SketchRequest {
-    /// The first of them.
+    /// The first cell; those before it are here already.
     pub from: usize,
-    /// How many; nothing where low counts are given.
+    /// How many cells; 0 if `low_counts` say it.
     pub cells: usize,
     /// How many assertions we hold.
     pub count: u64,
-    /// Low bits of the counts of our cells: the peer then answers as many cells as the difference
-    /// asks for, less those before `from`.
+    /// Low bits of the counts of our cells. The peer estimates the difference by them and answers
+    /// as many cells as that takes, less those before `from`.
     pub low_counts: LowCounts,
-    /// The first 8 bytes of our root.
+    /// The first 8 bytes of our root, by which the peer may know what we lack; 0 if not sent.
     pub root: u64,
-    /// Of the whole set, or of a part.
+    /// The part whose sketch is asked for; `None` for the whole set.
     pub part: Option<Part>,
 }
 
-/// A row of a peer. RowSet are numbered anew when a peer makes its index anew.
+/// A row of a peer. A peer that rebuilds its index numbers its rows anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RowCursor {
-    /// Tells numberings apart; 0: of none yet.
+    /// The number that the peer drew for its index; 0 before any answer named one, as a field of
+    /// the message that is not set reads.
     pub numbering: u64,
-    /// The row.
+    /// Position in the order of the peer's log.
     pub row: u64,
 }
 
-/// Which of the peer's rows are wanted.
+/// A request for rows of the peer's log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RowRange {
-    /// The first.
+    /// The first row.
     pub from: RowCursor,
-    /// All before this one, as far as one answer takes them.
-    pub until: u64,
+    /// The row that ends the range; `None` for as many as one answer takes.
+    pub until: Option<u64>,
 }
 
-/// Which of the peer's rows an answer is of.
+/// The rows that an answer covers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Span {
-    /// The first, readable or not.
+    /// The first row, whether or not its record is readable.
     pub from: RowCursor,
-    /// The row to go on with.
+    /// The row that follows the last one.
     pub next: u64,
     /// How many rows the peer has.
     pub rows: u64,
@@ -101,26 +91,26 @@ pub struct Records {
     pub span: Span,
     /// Those whose bytes are an assertion.
     pub good: Vec<Sealed>,
-    /// How many are none, or carried a false signature.
+    /// How many records were no assertion, or carried a false signature.
     pub bad: u64,
 }
 
 /// The cells, and the set they were read from.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SketchReply {
-    /// The first of them.
+    /// The index of the first cell.
     pub from: usize,
     /// The peer's cells.
     pub cells: Vec<Cell>,
     /// How many assertions it held at that moment.
     pub count: u64,
-    /// About how many assertions only one of us has, where counts told.
+    /// About how many assertions only one of us has, if the request carried low counts.
     pub estimate: u64,
-    /// What tells about how much differs, with the first cells; empty from an older peer.
+    /// With the first cells of the whole set: counts by which we estimate an order of magnitude.
     pub hint: Vec<u8>,
     /// Where the rows begin that are all we lack, if the peer had our root once.
     pub since: Option<RowCursor>,
-    /// The part that was asked for, if the peer knows parts.
+    /// The part that was asked for; `None` if the peer has no parts, or this one is too large.
     pub part: Option<Part>,
 }
 
@@ -129,7 +119,7 @@ pub struct SketchReply {
 pub enum Reply {
     /// To [`Request::Roots`].
     Roots {
-        /// Does the peer call the sets equal?
+        /// Whether the peer calls the sets equal.
         matched: bool,
         /// How many assertions it says it holds.
         count: u64,
@@ -138,7 +128,7 @@ pub enum Reply {
     Leaves {
         /// Some or all of its leaves.
         leaves: Vec<Digest>,
-        /// Are there more than one page holds?
+        /// Whether there are more than one page holds.
         truncated: bool,
     },
     /// To [`Request::Sketch`].
@@ -151,9 +141,9 @@ pub enum Reply {
     Unsupported,
     /// To [`Request::Give`].
     Given {
-        /// How many it took, those it had included.
+        /// How many it took, including those that it had.
         taken: u64,
-        /// Empty when it took all, else why not.
+        /// Empty if it took all, else why not.
         refusal: String,
     },
     /// To [`Request::Fetch`] and [`Request::FetchShort`]: the assertions whose bytes hash to what
@@ -166,77 +156,13 @@ pub enum Reply {
     },
     /// To [`Request::Gossip`].
     Gossiped {
-        /// Empty when the peer took it, else why not.
+        /// Empty if the peer took it, else why not.
         refusal: String,
     },
 }
 
-impl SessionReport {
-    /// The sketches showed no difference although the roots differ.
-    pub fn is_blind(&self) -> bool {
-        self.decoded == Some((0, 0)) && !self.checked_collisions
-    }
-}
-
-/// What a session gave and took, for `POST /v1/admin/sync`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SessionReport {
-    /// The peer's identity, where it told it.
-    pub node_id: Option<NodeId>,
-    /// Assertions taken from the peer and stored.
-    pub received: u64,
-    /// Assertions the peer took from us.
-    pub sent: u64,
-    /// gRPC message bytes received, with their 5-byte prefixes.
-    pub bytes_in: u64,
-    /// gRPC message bytes sent, with their 5-byte prefixes.
-    pub bytes_out: u64,
-    /// Of both: bytes of assertions.
-    pub body_bytes: u64,
-    /// How many assertions the peer held at the start.
-    pub peer_count: u64,
-    /// Requests that had to be answered before the difference was known.
-    pub rounds: u64,
-    /// Milliseconds from first request to last answer.
-    pub ms: u64,
-    /// The peer has no sketches.
-    pub lacks_sketch: bool,
-    /// What the sketches told, if they did, of sets whose roots differ.
-    pub decoded: Option<DecodedSum>,
-    /// What they hide was found out as well.
-    pub checked_collisions: bool,
-    /// The peer's answers were false, or led nowhere; [`SessionReport::error`] says how.
-    pub is_useless: bool,
-    /// Why the session ended early or did less than all.
-    pub error: Option<String>,
-}
-
-/// How far a session is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// What it does: compare, pull, sketch, exchange, collisions, walk, push, or end.
-    pub phase: &'static str,
-    /// Assertions taken from the peer and stored.
-    pub received: u64,
-    /// Assertions the peer took from us.
-    pub sent: u64,
-    /// Assertions known to be wanted from the peer; in a pull the peer's rows still to come.
-    pub to_receive: u64,
-    /// Assertions known to be wanted by the peer.
-    pub to_send: u64,
-    /// gRPC message bytes received, with their 5-byte prefixes.
-    pub bytes_in: u64,
-    /// gRPC message bytes sent, with their 5-byte prefixes.
-    pub bytes_out: u64,
-}
-
-/// What one call cost: gRPC message bytes with their 5-byte prefixes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WireBytes {
-    /// To the peer.
-    pub sent: u64,
-    /// From the peer.
-    pub received: u64,
-    /// Of both: bytes of assertions.
-    pub body: u64,
+/// The first 8 bytes of a root: enough to look a root up among those that a node remembers, since a
+/// false match only costs a pull that brings nothing new.
+pub fn short_root(root: &Digest) -> u64 {
+    u64::from_le_bytes(*root.0.first_chunk().expect("a digest has 32 bytes"))
 }

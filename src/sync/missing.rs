@@ -1,19 +1,23 @@
 //! Assertions that the peer has and this node lacks.
 //!
-//! In: hashes and short ids, as sketches, buckets and leaves tell them. Out: which to ask for in
-//! the next call. Never: asks for more in one call than fits in the commit queue four times.
+//! In: hashes and short ids, as sketches, buckets and leaves list them. Out: those for the next
+//! call. A hash leaves the queue when it is asked for; if the peer does not give it, the session
+//! puts it back or drops it.
+//!
+//! Never: hands out more than [`FETCH_MAX`] for one call, looks whether an id came meanwhile.
 
 use std::collections::VecDeque;
 
-use super::FETCH_MAX;
+use super::calls::FETCH_MAX;
 use crate::base::Digest;
 use crate::sketch::ShortId;
 
 /// What to ask the peer for.
 #[derive(Debug, Default)]
 pub(super) struct Missing {
+    /// From leaves and buckets: whole hashes, which name one assertion each.
     hashes: VecDeque<Digest>,
-    /// Where a sketch told, their first 8 bytes are all that is known.
+    /// From sketches: the first 8 bytes of a hash are all that a sketch decodes to.
     short_ids: VecDeque<ShortId>,
 }
 
@@ -34,13 +38,13 @@ impl Missing {
         self.short_ids.extend(ids);
     }
 
-    /// Hashes for one call; none, where none is wanted.
+    /// Hashes for one call; none if none is missing.
     pub(super) fn take(&mut self) -> Vec<Digest> {
         let count = self.hashes.len().min(FETCH_MAX);
         self.hashes.drain(..count).collect()
     }
 
-    /// As [`Missing::take`], short ids.
+    /// Short ids for one call; none if none is missing.
     pub(super) fn take_short(&mut self) -> Vec<ShortId> {
         let count = self.short_ids.len().min(FETCH_MAX);
         self.short_ids.drain(..count).collect()
@@ -54,12 +58,12 @@ impl Missing {
         self.short_ids.len()
     }
 
-    /// What sketches told does not count any more.
+    /// Drops what sketches decoded to: the leaves are going to list it again.
     pub(super) fn abandon_short(&mut self) {
         self.short_ids.clear();
     }
 
-    /// Nothing is wanted any more.
+    /// Drops everything: the session ends.
     pub(super) fn abandon(&mut self) {
         self.hashes.clear();
         self.short_ids.clear();

@@ -1,43 +1,91 @@
-//! Comparing sets part by part, where more differs than the sketch of the whole tells.
+//! Comparing sets part by part, if more differs than the sketch of the whole decodes.
 //!
-//! In: about how much differs. Out: questions for one part after the other, two of them in flight
-//! at once, while what the parts before told is exchanged. Hashes are random, so that all parts of
-//! a size differ by about as much: what the first ones told says how many cells the next ones take.
-//! Our own side of a part is read in slices, while the peer reads its own.
+//! In: about how much differs, answers for parts. Out: requests for one part after the other, two
+//! of them in flight at once, and the ids of each. Hashes are random, so all parts of a size differ
+//! by about as much: what the first ones decoded to says how many cells the next ones take. Our
+//! side of a part is read in slices, while the peer reads its own.
 //!
-//! Never: has more than two parts in memory, goes on while what was told is not exchanged.
+//! ```text
+//! todo --begin_next--> ToAsk --poll_request--> Asked --handle_reply--> Answered
+//!   ^                    ^                                                |
+//!   |                    |                                    our side is read, too
+//!   |                    |                                                v
+//!   |                    +----- more cells are needed ----------- compared: decoded --> done
+//!   +--- four quarters, since too much differs -------------------+
+//! ```
+//!
+//! Never: has more than two parts in memory, begins a part while [`WAITING_MAX`] ids wait for their
+//! exchange, compares a part twice.
 
 use std::collections::VecDeque;
 
-use super::messages::SketchReply;
+use super::messages::{SketchReply, SketchRequest};
 use super::sketch_comparison::{ComparisonResult, SketchComparison};
-use super::{CallPurpose, Output, Request, Session, SessionPhase};
 use crate::base::limits;
-use crate::sketch::{Estimate, Part};
+use crate::sketch::{Estimate, Part, ShortId};
 use crate::store::Store;
 
-/// PartComparisons under way at once: while one is exchanged, the next is read and sent.
-const PARTS_MAX: usize = 2;
-/// Ids that may wait for their exchange when another part is asked for.
+/// Parts in flight at once: while one is exchanged, the next is read and sent.
+pub(super) const PARTS_MAX: usize = 2;
+/// Ids that may wait for their exchange when another part begins.
 const WAITING_MAX: usize = limits::PART_DIFFERENCES as usize;
-/// What an estimate of the whole is off by, at most, for what is to be expected of a part.
+/// The error of an estimate of the whole, for what is to be expected of a part: twice the 1 % that
+/// it is off by for the most part.
 const ERROR: f64 = 0.02;
+/// The whole set, in the units of [`PartComparisons::covered`].
+const WHOLE: u64 = 1 << 32;
 
-/// PartComparisons under way.
+/// Where a part is.
+#[derive(Debug)]
+enum Stage {
+    /// The next request for it is due.
+    ToAsk,
+    /// A request is in flight.
+    Asked,
+    /// The answer came, and waits until our side is read.
+    Answered(SketchReply),
+}
+
+/// Parts under way.
 #[derive(Debug)]
 pub(super) struct PartComparisons {
+    /// Parts that were not begun.
     todo: VecDeque<Part>,
-    under_way: Vec<(SketchComparison, bool)>,
-    /// How much differs in all of the set, by what is known so far.
+    /// Parts with sketches in memory, up to a megabyte each.
+    under_way: Vec<(SketchComparison, Stage)>,
+    /// How much differs in all of the set, by what is known so far: the measure for the next part.
     expected: u64,
-    /// What the parts that are done told, and how much of the set they are, in units of 2^-32.
+    /// Ids that the finished parts decoded to.
     decoded: u64,
+    /// How much of the set the finished parts are, in units of 2^-32: parts that were split have
+    /// other sizes.
     covered: u64,
+    /// How many parts are finished. One alone says little about all.
     done: u32,
 }
 
+/// What the answer for a part came to, for the session.
+#[derive(Debug)]
+pub(super) enum PartResult {
+    /// The ids of a part.
+    Decoded {
+        /// The ids that only one of the sets has.
+        ids: Vec<ShortId>,
+        /// How much differs in all of the set, if two parts or more are finished.
+        total: Option<u64>,
+    },
+    /// Parts do not decode, or cost too many cells: the leaves have to show the difference.
+    GiveUp,
+    /// No sets have such cells.
+    Nonsense,
+}
+
+/// A part of our set is too large to be sketched.
+#[derive(Debug)]
+pub(super) struct PartTooLarge;
+
 impl PartComparisons {
-    /// Of sets with so many members at most, in which about so much differs.
+    /// All parts of sets with so many members at most, in which about so much differs.
     pub(super) fn new(expected: u64, members: u64) -> PartComparisons {
         let by_members = members.div_ceil(limits::PART_MEMBERS_MAX / 2);
         let count = expected.div_ceil(limits::PART_DIFFERENCES).max(by_members);
@@ -49,122 +97,120 @@ impl PartComparisons {
         self.todo.is_empty() && self.under_way.is_empty()
     }
 
-    /// An answer came.
-    pub(super) fn hold(&mut self, part: Part, reply: SketchReply) {
-        let mut comparisons = self.under_way.iter_mut().map(|(comparison, _)| comparison);
-        if let Some(comparison) = comparisons.find(|it| it.part() == Some(part)) {
-            comparison.hold(reply);
+    /// Begins another part, unless enough are under way or so many ids wait for their exchange.
+    pub(super) fn begin_next(&mut self, waiting: usize, store: &Store) -> Result<(), PartTooLarge> {
+        let is_due = self.under_way.len() < PARTS_MAX && waiting < WAITING_MAX;
+        if let Some(part) = self.todo.pop_front_if(|_| is_due) {
+            let expected = self.expected_in(part);
+            let comparison =
+                SketchComparison::of_part(part, expected, store).ok_or(PartTooLarge)?;
+            self.under_way.push((comparison, Stage::ToAsk));
+        }
+        self.check();
+        Ok(())
+    }
+
+    /// The next request, with the part that it is for.
+    pub(super) fn poll_request(&mut self, store: &Store) -> Option<SketchRequest> {
+        let mut due = self.under_way.iter_mut();
+        let (comparison, stage) = due.find(|(_, stage)| matches!(stage, Stage::ToAsk))?;
+        *stage = Stage::Asked;
+        // Roots are of whole sets: a part's request carries none.
+        Some(comparison.request(store, 0))
+    }
+
+    /// Reads a slice of our side; false if all of it was read before.
+    pub(super) fn read_on(&mut self, store: &Store) -> bool {
+        self.under_way.iter_mut().any(|(comparison, _)| comparison.read_on(store))
+    }
+
+    /// An answer came. One for a part that is not under way any more is passed over.
+    pub(super) fn handle_reply(&mut self, part: Part, reply: SketchReply) {
+        let mut parts = self.under_way.iter_mut();
+        if let Some((_, stage)) = parts.find(|(it, _)| it.part() == Some(part)) {
+            *stage = Stage::Answered(reply);
+        }
+        self.check();
+    }
+
+    /// Compares what came with what is read; `None` if nothing is left to compare. `is_costly` says
+    /// that no more cells may be asked for.
+    pub(super) fn poll_result(&mut self, store: &Store, is_costly: bool) -> Option<PartResult> {
+        loop {
+            let (at, result) = self.next_result(store)?;
+            let ended = match result {
+                ComparisonResult::Ask | ComparisonResult::TooMuch(_) if is_costly => {
+                    Some(PartResult::GiveUp)
+                }
+                ComparisonResult::Ask => {
+                    self.under_way[at].1 = Stage::ToAsk;
+                    None
+                }
+                ComparisonResult::Decoded(ids) => {
+                    let (comparison, _) = self.under_way.swap_remove(at);
+                    self.note_done(comparison.part().expect("of a part"), ids.len());
+                    let total = (self.done > 1).then_some(self.expected);
+                    self.check();
+                    Some(PartResult::Decoded { ids, total })
+                }
+                ComparisonResult::TooMuch(_) => self.split(at),
+                ComparisonResult::Nonsense => Some(PartResult::Nonsense),
+                ComparisonResult::GiveUp => Some(PartResult::GiveUp),
+            };
+            if ended.is_some() {
+                return ended;
+            }
+            self.check();
         }
     }
 
-    /// How much is to be expected to differ in a part; where that is very much, a part of it is
-    /// found out first.
-    fn expected(&self, part: Part) -> Estimate {
+    fn next_result(&mut self, store: &Store) -> Option<(usize, ComparisonResult)> {
+        for (at, (comparison, stage)) in self.under_way.iter_mut().enumerate() {
+            if let Stage::Answered(_) = stage
+                && comparison.is_read()
+                && let Stage::Answered(reply) = std::mem::replace(stage, Stage::Asked)
+            {
+                return Some((at, comparison.handle_reply(&reply, store)));
+            }
+        }
+        None
+    }
+
+    /// A part differs in more than its sketch decodes.
+    fn split(&mut self, at: usize) -> Option<PartResult> {
+        let (comparison, _) = self.under_way.swap_remove(at);
+        // The other parts differ in as much: they are to be asked for with more cells at once.
+        self.expected = self.expected.saturating_mul(2);
+        let quarters = comparison.part().and_then(Part::split);
+        let is_split = quarters.is_some();
+        self.todo.extend(quarters.into_iter().flatten());
+        (!is_split).then_some(PartResult::GiveUp)
+    }
+
+    /// How much is to be expected to differ in a part.
+    fn expected_in(&self, part: Part) -> Estimate {
+        // Where that is very much, two parts' worth is asked for: the peer may have claimed it.
         let differing = (self.expected >> part.bits).min(2 * limits::PART_DIFFERENCES);
         let (here, others) = (differing.max(1) as f64, self.decoded.max(1) as f64);
+        // Counts of random ids have the deviation of their root, here and in what it is taken from.
         let error = if self.covered > 0 { (1.0 / others).sqrt() } else { ERROR };
         Estimate { differing, error: (1.0 / here + error * error).sqrt() }
     }
 
-    fn note(&mut self, part: Part, decoded: usize) {
+    fn note_done(&mut self, part: Part, decoded: usize) {
         self.decoded += decoded as u64;
         self.done += 1;
-        self.covered += 1 << (32 - part.bits);
+        self.covered += WHOLE >> part.bits;
         self.expected = ((u128::from(self.decoded) << 32) / u128::from(self.covered)) as u64;
     }
-}
 
-impl Session {
-    /// The next question, or a slice of our own side.
-    pub(super) fn poll_parts(&mut self, store: &Store) -> Option<Output> {
-        let waiting = self.missing.short_ids() + self.exchange.len();
-        let parts = self.compare.parts.as_mut()?;
-        let has_capacity = parts.under_way.len() < PARTS_MAX && waiting < WAITING_MAX;
-        if let Some(part) = parts.todo.pop_front_if(|_| has_capacity) {
-            match SketchComparison::of_part(part, parts.expected(part), store) {
-                Some(comparison) => parts.under_way.push((comparison, true)),
-                None => {
-                    self.fall_back_to_leaves();
-                    return None;
-                }
-            }
-        }
-        let asking = parts.under_way.iter_mut().find(|(_, is_asking)| *is_asking);
-        if let Some((comparison, is_asking)) = asking {
-            *is_asking = false;
-            let request = comparison.request(store, 0);
-            let asked = CallPurpose::Sketch(comparison.part());
-            return Some(self.call(asked, Request::Sketch(request)));
-        }
-        if self.compare.has_yielded {
-            return None;
-        }
-        self.compare.has_yielded =
-            parts.under_way.iter_mut().any(|(comparison, _)| comparison.read_on(store));
-        self.compare.has_yielded.then_some(Output::Yield)
-    }
-
-    /// The peer's cells of a part came, or our own side of it is read.
-    pub(super) fn handle_part_replies(&mut self, store: &Store) {
-        loop {
-            let Some(parts) = self.compare.parts.as_mut() else { return };
-            let mut released = parts.under_way.iter_mut().enumerate().filter_map(|(at, under)| {
-                let reply = under.0.release()?;
-                Some((at, under.0.handle_reply(&reply, store)))
-            });
-            let Some((at, step)) = released.next() else { return };
-            self.handle_part_result(at, step, store);
-        }
-    }
-
-    fn handle_part_result(&mut self, at: usize, step: ComparisonResult, store: &Store) {
-        let is_costly = self.compare.is_costly();
-        let parts = self.compare.parts.as_mut().expect("one of its parts");
-        match step {
-            ComparisonResult::Ask | ComparisonResult::TooMuch(_) if is_costly => {
-                self.fall_back_to_leaves()
-            }
-            ComparisonResult::Ask => parts.under_way[at].1 = true,
-            ComparisonResult::Known(ids) => {
-                let (comparison, _) = parts.under_way.swap_remove(at);
-                parts.note(comparison.part().expect("of a part"), ids.len());
-                // Two parts of thousands tell about all.
-                let expected = parts.expected;
-                let is_doubtful = parts.done > 1 && self.verdict.is_overstated(expected);
-                self.assign_ids(ids, store);
-                if is_doubtful {
-                    self.recount(expected);
-                }
-            }
-            ComparisonResult::TooMuch(_) => {
-                let (comparison, _) = parts.under_way.swap_remove(at);
-                parts.expected = parts.expected.saturating_mul(2);
-                match comparison.part().and_then(Part::split) {
-                    Some(quarters) => parts.todo.extend(quarters),
-                    None => self.fall_back_to_leaves(),
-                }
-            }
-            ComparisonResult::Nonsense => {
-                self.reject("the peer's cells are not those of a sketch".into())
-            }
-            ComparisonResult::GiveUp => self.fall_back_to_leaves(),
-        }
-    }
-
-    /// Asks the peer whether the sets changed since it said how much differs; not for ever.
-    pub(super) fn recount(&mut self, differing: u64) {
-        if !self.sizes.may_recount() {
-            return self.fall_back_to_leaves();
-        }
-        self.phase = SessionPhase::Recount(differing);
-    }
-
-    /// Goes on with the parts of the sets.
-    pub(super) fn compare_parts(&mut self, estimate: u64, store: &Store) {
-        self.verdict.set_claims_large(true);
-        let members = store.len().max(self.sizes.theirs);
-        let estimate = estimate.clamp(limits::SKETCH_DIFFERENCES_MAX, 1 << 40);
-        self.compare.parts = Some(PartComparisons::new(estimate, members));
-        self.phase = SessionPhase::Exchange;
+    /// Parts are disjoint, and all together the whole: none was lost or done twice.
+    fn check(&self) {
+        debug_assert!(self.under_way.len() <= PARTS_MAX);
+        let parts = self.under_way.iter().filter_map(|(it, _)| it.part());
+        let under_way: u64 = parts.map(|part| WHOLE >> part.bits).sum();
+        debug_assert!(self.covered + under_way <= WHOLE);
+        debug_assert!(!self.is_over() || self.covered == WHOLE);
+        debug_assert!(self.decoded == 0 || self.covered > 0);
     }
 }

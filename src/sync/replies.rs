@@ -1,12 +1,22 @@
-//! What a session makes of the peer's answers.
+//! What becomes of the peer's answers.
 //!
-//! Never: believes that an answer is as long, as new or as true as it should be.
+//! In: one answer of the kind that was asked for. Out: what is missing on either side, assertions
+//! for the disk, the next phase, faults.
+//!
+//! Never: believes that an answer is as long, as new or as true as it should be, asks for anything,
+//! stores anything.
 
 use std::collections::BTreeSet;
 
-use super::log_pull::LogPull;
+use super::calls::CallPurpose;
+use super::collision_check::CollisionCheck;
+use super::exchange::CallSet;
+use super::log_pull::{LogPull, Scope};
+use super::messages::{Records, RowCursor, SketchReply, Span};
+use super::part_comparisons::{PartComparisons, PartResult};
+use super::peer_fault::PeerFault;
+use super::session::{AfterExchange, Session, SessionPhase};
 use super::sketch_comparison::ComparisonResult;
-use super::{GIVES_MAX, PUSHES_MAX, Records, RowCursor, Session, SessionPhase, SketchReply, Span};
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
 use crate::model::Sealed;
@@ -14,7 +24,7 @@ use crate::sketch::{Part, ShortId};
 use crate::store::Store;
 
 impl Session {
-    /// How to find out what differs.
+    /// Chooses how to find out what differs.
     pub(super) fn handle_roots(&mut self, matched: bool, count: u64) {
         self.report.rounds += 1;
         self.sizes.theirs = count;
@@ -22,7 +32,9 @@ impl Session {
         self.phase = match &self.compare.whole {
             _ if matched => SessionPhase::Over,
             Some(_) if LogPull::is_cheaper(self.sizes.ours, count) => {
-                self.pull = Some(LogPull::new(RowCursor::default(), self.sizes.ours == 0));
+                // An empty node lacks everything and has nothing to give: no comparison follows.
+                let scope = if self.sizes.ours == 0 { Scope::Everything } else { Scope::Most };
+                self.pull = Some(LogPull::new(RowCursor::default(), scope));
                 SessionPhase::Pull
             }
             Some(_) => SessionPhase::Sketch,
@@ -30,43 +42,70 @@ impl Session {
         };
     }
 
-    /// Less differs than the peer said. The truth if others gave either side the rest meanwhile:
-    /// then so many assertions came to one of them that this session did not bring.
+    /// The peer has no such call.
+    pub(super) fn handle_unsupported(&mut self, purpose: &CallPurpose) {
+        match purpose {
+            CallPurpose::Records if self.phase == SessionPhase::Pull => {
+                self.phase = SessionPhase::Sketch;
+            }
+            CallPurpose::Records => {}
+            CallPurpose::Sketch(_) => {
+                self.report.lacks_sketch = true;
+                self.start_walk();
+            }
+            CallPurpose::Digests => self.check_by_leaves(),
+            _ => self.reject(PeerFault::OtherKind),
+        }
+    }
+
+    /// The peer's count after all that it named was exchanged.
+    ///
+    /// Fewer differ than the peer said. That is true if other nodes gave either side the rest
+    /// meanwhile: then so many assertions came to one of them that this session did not bring.
     pub(super) fn handle_recount(&mut self, count: u64, store: &Store) {
         let SessionPhase::Recount(differing) = self.phase else { return };
         let brought = (self.report.received, self.report.sent);
         // The peer may say any number of assertions, twice.
         let came = self.sizes.grown((store.len(), count), brought);
         if differing.saturating_add(came) < limits::SKETCH_DIFFERENCES_MAX / 2 {
-            return self.reject(format!("the peer hides that only some {differing} differ"));
+            return self.reject(PeerFault::Overstates(differing));
         }
-        self.verdict.set_claims_large(false);
-        // A sketch of the whole tells the rest for less than parts do.
-        self.compare.is_anew = self.compare.parts.take().is_some_and(|parts| !parts.is_over());
-        let is_left =
-            self.compare.is_anew || self.missing.short_ids() > 0 || !self.exchange.is_empty();
-        self.phase = if is_left { SessionPhase::Exchange } else { SessionPhase::Over };
+        self.verdict.excuse_large_claim();
+        // A sketch of the whole shows the rest for fewer bytes than parts do.
+        let has_parts_left = self.compare.parts.take().is_some_and(|parts| !parts.is_over());
+        let is_left = self.missing.short_ids() > 0 || !self.exchange.is_empty();
+        self.phase = match (has_parts_left, is_left) {
+            (true, _) => SessionPhase::Exchange(AfterExchange::CompareAgain),
+            (false, true) => SessionPhase::Exchange(AfterExchange::End),
+            (false, false) => SessionPhase::Over,
+        };
     }
 
-    /// The peer had our root once: its rows from there on are all that we lack. Only the first
-    /// question tells our root. A second answer of this kind would send the session from the
-    /// sketch to the rows and back for ever.
+    /// The peer had our root once: its rows from there on are all that we lack.
     pub(super) fn handle_since(&mut self, since: RowCursor) {
+        // Only the first request carries our root. A second answer of this kind would send the
+        // session from the sketch to the rows and back for ever.
         if self.pull.is_some() {
-            return self.reject("the peer tells of rows since a root it was not told".into());
+            return self.reject(PeerFault::RowsSinceNoRoot);
         }
         self.report.rounds += 1;
-        self.pull = Some(LogPull::new(since, true));
+        self.pull = Some(LogPull::new(since, Scope::Everything));
         self.phase = SessionPhase::Pull;
     }
 
-    /// The peer took some of what it was given, which cannot be more.
-    pub(super) fn handle_given(&mut self, given: u64, taken: u64, refusal: &str) {
+    /// The peer took some of what it was given.
+    pub(super) fn handle_given(&mut self, given: u64, taken: u64, refusal: String) {
         if taken > given {
-            return self.reject(format!("the peer took {taken} of {given} assertions"));
+            return self.reject(PeerFault::TookTooMany { taken, given });
         }
         self.report.sent += taken;
-        self.note_refusal(taken, refusal);
+        if !refusal.is_empty() {
+            self.note(&PeerFault::Refuses(refusal.clone()));
+        }
+        // A peer whose disk is full is not given the whole difference.
+        if self.exchange.is_refused_by(taken) {
+            self.reject(PeerFault::TakesNothing(refusal));
+        }
     }
 
     pub(super) fn handle_leaves(
@@ -77,9 +116,7 @@ impl Session {
         bodies: &dyn Bodies,
     ) {
         if leaves.len() > limits::LEAVES_MAX {
-            let allowed = limits::LEAVES_MAX;
-            return self
-                .reject(format!("{} leaves in one answer, {allowed} allowed", leaves.len()));
+            return self.reject(PeerFault::TooManyLeaves(leaves.len()));
         }
         let mut news = 0;
         for leaf in leaves {
@@ -92,32 +129,34 @@ impl Session {
                 }
             }
         }
-        let known = self.known();
-        if !truncated || known >= self.sizes.theirs {
+        let (known, count) = (self.known(), self.sizes.theirs);
+        if !truncated || known >= count {
             self.phase = SessionPhase::Drain;
         } else if news == 0 {
-            self.note(format!("the peer shows {known} of its {} leaves", self.sizes.theirs));
+            // `GetLeaves` has no cursor. A peer that always shows its first page, as the standard
+            // allows, would be asked for ever.
+            self.note(&PeerFault::HidesLeaves { known, count });
             self.phase = SessionPhase::Drain;
             self.walk.give_nothing();
         }
     }
 
-    /// How many of the peer's leaves we have heard of.
+    /// How many of the peer's leaves were shown.
     pub(super) fn known(&self) -> u64 {
         self.walk.known(self.verdict.fetched()) + self.missing.hashes() as u64
     }
 
-    /// Where an answer comes from is known before its assertions are: the next can be asked for.
+    /// The rows of an answer are known before its assertions are: the next can be asked for.
     pub(super) fn handle_records_span(&mut self, number: u32, span: Span) {
         let known = self.pulled.get(&span.from.numbering).copied();
         let pull = self.pull.as_mut().filter(|_| self.phase == SessionPhase::Pull);
-        let taken = pull.map_or(Ok(()), |pull| pull.handle_span(number, span, known));
-        if let Err(reason) = taken {
-            self.reject(reason);
+        if let Some(Err(fault)) = pull.map(|pull| pull.handle_span(number, span, known)) {
+            self.reject(fault);
         }
     }
 
-    /// A peer that gives nothing new for long is compared with instead.
+    /// Assertions of the peer's log. A peer that gives nothing new in too many answers is compared
+    /// with instead.
     pub(super) fn handle_records(
         &mut self,
         number: u32,
@@ -126,14 +165,13 @@ impl Session {
         bodies: &dyn Bodies,
     ) {
         self.note_false(records.bad);
-        let Some(pull) = self.pull.as_mut().filter(|_| self.phase == SessionPhase::Pull) else {
-            return;
-        };
+        let pull = self.pull.as_mut().filter(|_| self.phase == SessionPhase::Pull);
+        let Some(pull) = pull else { return };
         pull.handle_records(number, records.good.len());
         let is_over = pull.is_over();
         let is_known = |sealed: &Sealed| store.find_row(&sealed.digest(), bodies).is_some();
-        let is_useless = records.good.iter().all(is_known);
-        if is_useless && !is_over {
+        // The last rows may be all known: it is where the peer's set ends.
+        if records.good.iter().all(is_known) && !is_over {
             self.verdict.note_useless();
         }
         records.good.into_iter().for_each(|sealed| self.intake.push(sealed));
@@ -146,78 +184,161 @@ impl Session {
         if bad > 0 {
             self.verdict.note_useless();
             self.report.is_useless = true;
-            self.note(format!(
-                "{bad} assertions of the peer did not match their hash or signature"
-            ));
+            self.note(&PeerFault::FalseAssertions(bad));
         }
     }
 
-    /// A peer that takes nothing, for its disk is full or for whatever reason, is not given all.
-    pub(super) fn note_refusal(&mut self, taken: u64, refusal: &str) {
-        if !refusal.is_empty() {
-            self.note(format!("the peer refused an assertion: {refusal}"));
-        }
-        let most = if self.exchange.takes_many { GIVES_MAX } else { PUSHES_MAX };
-        if self.exchange.is_refused_by(taken, most) {
-            self.reject(format!("the peer takes nothing: {refusal}"));
-        }
-    }
-
-    /// What the sketches tell, or how to ask on. Where they do not tell, the leaves do.
+    /// Cells of a part, or of the whole set.
     pub(super) fn handle_cells(&mut self, part: Option<Part>, reply: SketchReply, store: &Store) {
         self.compare.note_cells(reply.cells.len());
         if let Some(part) = part {
-            // One that was given up meanwhile is passed over.
-            return self.compare.parts.as_mut().map_or((), |parts| parts.hold(part, reply));
+            // Parts may have been given up meanwhile: then the answer is passed over.
+            if let Some(parts) = &mut self.compare.parts {
+                parts.handle_reply(part, reply);
+            }
+            return;
         }
         let comparison = self.compare.whole.as_mut().expect("this phase has one");
         match comparison.handle_reply(&reply, store) {
             ComparisonResult::Ask if self.compare.is_costly() => self.fall_back_to_leaves(),
             ComparisonResult::Ask => {}
             ComparisonResult::TooMuch(estimate) => self.compare_parts(estimate, store),
-            ComparisonResult::Nonsense => {
-                self.reject("the peer's cells are not those of a sketch".into());
-            }
+            ComparisonResult::Nonsense => self.reject(PeerFault::NoSketch),
             ComparisonResult::GiveUp => self.fall_back_to_leaves(),
-            ComparisonResult::Known(ids) => {
+            ComparisonResult::Decoded(ids) => {
                 self.report.decoded = Some((0, 0));
                 self.assign_ids(ids, store);
-                self.phase = SessionPhase::Exchange;
+                self.phase = SessionPhase::Exchange(AfterExchange::End);
             }
         }
     }
 
-    /// Whose each is, the own index tells.
-    pub(super) fn assign_ids(&mut self, ids: Vec<ShortId>, store: &Store) {
+    /// Goes on with parts of the sets.
+    fn compare_parts(&mut self, estimate: u64, store: &Store) {
+        self.verdict.note_large_claim();
+        let members = store.len().max(self.sizes.theirs);
+        // The peer may claim any number: a part per 5,000 of 2^40 is as many parts as there are.
+        let estimate = estimate.clamp(limits::SKETCH_DIFFERENCES_MAX, 1 << 40);
+        self.compare.parts = Some(PartComparisons::new(estimate, members));
+        self.phase = SessionPhase::Exchange(AfterExchange::End);
+    }
+
+    /// Cells of parts came, or our own side of one is read.
+    pub(super) fn handle_part_results(&mut self, store: &Store) {
+        loop {
+            let is_costly = self.compare.is_costly();
+            let parts = self.compare.parts.as_mut();
+            let Some(result) = parts.and_then(|parts| parts.poll_result(store, is_costly)) else {
+                return;
+            };
+            match result {
+                PartResult::Decoded { ids, total } => {
+                    self.assign_ids(ids, store);
+                    // Two parts of thousands say enough about all of them.
+                    if let Some(total) = total.filter(|total| self.verdict.is_overstated(*total)) {
+                        self.recount(total);
+                    }
+                }
+                PartResult::GiveUp => self.fall_back_to_leaves(),
+                PartResult::Nonsense => self.reject(PeerFault::NoSketch),
+            }
+        }
+    }
+
+    /// Asks the peer whether the sets changed since it said how much differs; not for ever.
+    fn recount(&mut self, differing: u64) {
+        if !self.sizes.may_recount() {
+            return self.fall_back_to_leaves();
+        }
+        self.phase = SessionPhase::Recount(differing);
+    }
+
+    /// An id that our index has is missing there, any other is missing here.
+    fn assign_ids(&mut self, ids: Vec<ShortId>, store: &Store) {
         self.compare.note_ids(ids.len());
         for id in ids {
             let (count, sum) = self.report.decoded.unwrap_or_default();
             self.report.decoded = Some((count + 1, sum.wrapping_add(id)));
             match store.find_short(id) {
                 Some(row) => self.exchange.push(row),
-                // Our sketch has it, the peer's has not: of the peer it cannot be had.
+                // A damaged record: our sketch has it, the peer never had it and cannot give it.
                 None if store.is_lost(id) => {}
                 None => self.missing.push_short(id),
             }
         }
     }
 
-    /// Sketches do not tell: the leaves have to.
+    /// Sketches do not show the difference that the peer says there is: its leaves have to.
     pub(super) fn fall_back_to_leaves(&mut self) {
         self.verdict.note_difference_owed();
         self.start_walk();
     }
 
-    /// The leaves tell everything, what is known already included.
-    pub(super) fn start_walk(&mut self) {
+    /// The leaves show everything, including what is known already.
+    fn start_walk(&mut self) {
         self.compare.parts = None;
         self.missing.abandon_short();
         self.exchange.abandon();
         self.phase = SessionPhase::Walk;
     }
 
-    /// Fewer than asked for is normal (an answer has a size limit) as long as something came: what
-    /// is left is asked for again. `Err`: what the peer will not give.
+    /// The peer's digests came.
+    pub(super) fn handle_digests(&mut self, digests: Vec<ShortId>) {
+        if let Some(check) = &mut self.compare.collisions {
+            check.handle_digests(digests);
+        }
+        self.verdict.note_difference_owed();
+    }
+
+    /// The peer has no digests. Its leaves are walked if they are one page, or if nothing has
+    /// changed since the last session, so that only a collision can be the reason.
+    fn check_by_leaves(&mut self) {
+        let is_steady = self.compare.history.is_of_root(&self.sizes.root);
+        if is_steady || self.sizes.theirs <= limits::LEAVES_MAX as u64 {
+            self.fall_back_to_leaves();
+        } else {
+            self.phase = SessionPhase::Over;
+        }
+    }
+
+    /// The hashes that the peer has in a bucket.
+    pub(super) fn handle_bucket(
+        &mut self,
+        part: Part,
+        leaves: &[Digest],
+        store: &Store,
+        bodies: &dyn Bodies,
+    ) {
+        match CollisionCheck::compare_bucket(part, leaves, store) {
+            Err(fault) => self.reject(fault),
+            Ok((missing, lacking)) => {
+                let rows = lacking.iter().filter_map(|hash| store.find_row(hash, bodies));
+                rows.for_each(|row| self.exchange.push(row));
+                self.missing.extend(missing);
+            }
+        }
+    }
+
+    /// Assertions that were asked for by hash.
+    pub(super) fn handle_fetched_by_hash(
+        &mut self,
+        wanted: Vec<Digest>,
+        good: Vec<Sealed>,
+        bad: u64,
+    ) {
+        match self.handle_fetched(wanted, good, bad, Sealed::digest) {
+            Ok(left) => self.missing.extend(left),
+            // Two of them may share a short id, by which the peer finds one: ask by whole hashes.
+            Err(lacking) if self.exchange.calls() == CallSet::Extended => {
+                self.exchange.set_calls(CallSet::Standard);
+                self.missing.extend(lacking);
+            }
+            Err(lacking) => self.walk.note_unobtainable(lacking),
+        }
+    }
+
+    /// Assertions that were asked for. `Ok` has those to ask for again: an answer has a size limit,
+    /// so fewer than asked for is normal as long as one came. `Err` has what the peer withholds.
     pub(super) fn handle_fetched<K: Ord>(
         &mut self,
         wanted: Vec<K>,
@@ -228,6 +349,7 @@ impl Session {
         let mut wanted: BTreeSet<K> = wanted.into_iter().collect();
         let before = wanted.len();
         for sealed in good {
+            // Only what was asked for is taken: a peer must not fill the disk with anything else.
             if wanted.remove(&key(&sealed)) {
                 self.verdict.note_fetched();
                 self.intake.push(sealed);
@@ -238,13 +360,13 @@ impl Session {
             return Ok(wanted);
         }
         let lacking = wanted.len();
-        self.note(format!("the peer names {lacking} assertions that it does not give"));
+        self.note(&PeerFault::Withholds(lacking));
         if bad == 0 {
             self.verdict.note_useless();
         }
         self.verdict.note_withheld(lacking);
         if self.verdict.is_exhausted() {
-            self.reject("the peer does not give what its leaves promise".into());
+            self.reject(PeerFault::GivesNothing);
         }
         Err(wanted)
     }

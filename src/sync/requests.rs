@@ -1,11 +1,21 @@
 //! What a session asks for next, phase by phase.
 //!
-//! Never: has more calls under way than is bounded, asks while what came before waits for the disk.
+//! In: the phase, what the machines hold. Out: one call, a yield, or nothing while answers are
+//! waited for. A phase that has nothing left to ask goes over into the next one.
+//!
+//! Never: has more calls in flight than `calls` allows, asks while what came before waits
+//! for the disk, looks at an answer.
 
+use super::calls::{CallPurpose, FETCH_MAX, FETCHES_MAX, GIVES_MAX, RECORDS_MAX};
+use super::collision_check::CollisionCheck;
+use super::compare::Slice;
+use super::exchange::CallSet;
+use super::messages::{Request, short_root};
 use super::part_comparisons::PartComparisons;
+use super::peer_fault::PeerFault;
+use super::session::{AfterExchange, Output, Session, SessionPhase};
+use super::set_sizes::SetSizes;
 use super::sketch_comparison::SketchComparison;
-use super::{CallPurpose, Output, Request, Session, SessionPhase};
-use super::{FETCH_MAX, FETCHES_MAX, GIVES_MAX, PUSHES_MAX, RECORDS_MAX};
 use crate::base::limits;
 use crate::journal::Bodies;
 use crate::model::Sealed;
@@ -13,8 +23,46 @@ use crate::sketch::short_id;
 use crate::store::Store;
 
 impl Session {
-    /// The next records are asked for while those before are looked at, and stored.
-    pub(super) fn poll_pull(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+    /// What the phase asks for.
+    pub(super) fn poll_phase(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        match self.phase {
+            SessionPhase::Compare if self.calls.is_empty() => {
+                let SetSizes { root, ours: count, .. } = self.sizes;
+                Some(self.call(CallPurpose::Roots, Request::Roots { root, count }))
+            }
+            SessionPhase::Sketch if self.calls.is_empty() => Some(self.ask_for_cells(store)),
+            SessionPhase::Recount(_) if self.calls.is_empty() => {
+                // The root is still the first one: the peer compares it to nothing we need.
+                let (root, count) = (self.sizes.root, store.len());
+                Some(self.call(CallPurpose::Recount, Request::Roots { root, count }))
+            }
+            SessionPhase::Compare | SessionPhase::Sketch | SessionPhase::Recount(_) => None,
+            SessionPhase::Pull => self.poll_pull(store, bodies),
+            SessionPhase::Exchange(_) => self.poll_exchange(store, bodies),
+            SessionPhase::CollisionCheck => self.poll_collisions(store, bodies),
+            SessionPhase::Walk | SessionPhase::Drain => self.poll_walk(store, bodies),
+            SessionPhase::Push => self.poll_push(store, bodies),
+            SessionPhase::Over if self.calls.is_empty() && self.intake.is_idle() => {
+                self.report.is_useless |= self.verdict.withheld_everything();
+                Some(Output::Done)
+            }
+            // The disk answers each offer, and the caller each call, if only with a failure.
+            SessionPhase::Over => None,
+        }
+    }
+
+    fn ask_for_cells(&mut self, store: &Store) -> Output {
+        let comparison = self.compare.whole.as_ref().expect("this phase has one");
+        // A root that the peer had once makes it answer with rows since then. After a pull or a
+        // recount those rows were pulled already.
+        let is_first = self.pull.is_none() && self.sizes.is_first_count();
+        let root = if is_first { short_root(&self.sizes.root) } else { 0 };
+        let request = comparison.request(store, root);
+        self.call(CallPurpose::Sketch(None), Request::Sketch(request))
+    }
+
+    /// The next records are asked for while those before are hashed and stored.
+    fn poll_pull(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
         let pull = self.pull.as_mut().expect("this phase has one");
         if !pull.is_over() {
             let unanswered = self.calls.unanswered();
@@ -25,25 +73,25 @@ impl Session {
             let range = pull.ask(self.calls.next())?;
             return Some(self.call(CallPurpose::Records, Request::Records(range)));
         }
-        let is_all = pull.is_all();
+        let is_everything = pull.is_everything();
+        // A comparison before all is stored would find what is on its way to be missing.
         if !self.calls.is_empty() || !self.intake.is_idle() {
             return None;
         }
-        self.phase = if is_all { SessionPhase::Over } else { SessionPhase::Sketch };
-        self.poll_output(store, bodies)
+        self.phase = if is_everything { SessionPhase::Over } else { SessionPhase::Sketch };
+        self.poll_phase(store, bodies)
     }
 
-    /// Both directions at once.
-    pub(super) fn poll_exchange(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        self.handle_part_replies(store);
-        if self.phase != SessionPhase::Exchange {
-            return self.poll_output(store, bodies);
-        }
+    /// Both directions at once, while parts are compared.
+    fn poll_exchange(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        self.handle_part_results(store);
+        let SessionPhase::Exchange(then) = self.phase else {
+            return self.poll_phase(store, bodies);
+        };
         if self.missing.short_ids() > 0 && self.may_fetch() {
             let wanted = self.missing.take_short();
-            return Some(
-                self.call(CallPurpose::FetchShort(wanted.clone()), Request::FetchShort(wanted)),
-            );
+            let purpose = CallPurpose::FetchShort(wanted.clone());
+            return Some(self.call(purpose, Request::FetchShort(wanted)));
         }
         if let Some(output) = self.poll_give(store, bodies) {
             return Some(output);
@@ -51,28 +99,85 @@ impl Session {
         if let Some(output) = self.poll_parts(store) {
             return Some(output);
         }
-        if self.phase != SessionPhase::Exchange {
-            return self.poll_output(store, bodies);
+        if !matches!(self.phase, SessionPhase::Exchange(_)) {
+            return self.poll_phase(store, bodies);
         }
         let is_over = self.compare.parts.as_ref().is_none_or(PartComparisons::is_over);
         if !is_over || !self.calls.is_empty() || self.missing.short_ids() > 0 {
             return None;
         }
-        if self.compare.is_anew {
-            if !self.intake.is_idle() {
-                return None;
+        match then {
+            AfterExchange::CompareAgain => {
+                // What is not stored yet would differ once more.
+                if !self.intake.is_idle() {
+                    return None;
+                }
+                self.compare.whole = Some(SketchComparison::default());
+                self.phase = SessionPhase::Sketch;
             }
-            self.compare.is_anew = false;
-            self.compare.whole = Some(SketchComparison::default());
-            self.phase = SessionPhase::Sketch;
-            return self.poll_output(store, bodies);
+            AfterExchange::End => self.end_exchange(),
         }
-        self.end_exchange();
-        self.poll_output(store, bodies)
+        self.poll_phase(store, bodies)
     }
 
-    /// Gives the peer what it is known to lack, if not too much is under way.
-    pub(super) fn poll_give(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+    /// All that the sketches decoded to is exchanged.
+    fn end_exchange(&mut self) {
+        let is_doubtful = self.compare.history.is_doubtful(self.report.decoded);
+        if is_doubtful && self.report.error.is_none() && self.compare.collisions.is_none() {
+            self.compare.collisions = Some(CollisionCheck::default());
+            self.phase = SessionPhase::CollisionCheck;
+        } else {
+            self.phase = SessionPhase::Over;
+            self.judge();
+        }
+    }
+
+    /// The next request for a part, or a slice of our own side.
+    fn poll_parts(&mut self, store: &Store) -> Option<Output> {
+        let waiting = self.missing.short_ids() + self.exchange.len();
+        let parts = self.compare.parts.as_mut()?;
+        if parts.begin_next(waiting, store).is_err() {
+            self.fall_back_to_leaves();
+            return None;
+        }
+        if let Some(request) = parts.poll_request(store) {
+            return Some(self.call(CallPurpose::Sketch(request.part), Request::Sketch(request)));
+        }
+        if self.compare.slice == Slice::Ready && parts.read_on(store) {
+            self.compare.slice = Slice::Yielded;
+            return Some(Output::Yield);
+        }
+        None
+    }
+
+    fn poll_collisions(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        if let Some(output) = self.poll_fetch().or_else(|| self.poll_give(store, bodies)) {
+            return Some(output);
+        }
+        let check = self.compare.collisions.as_mut().expect("this phase has one");
+        if check.begin() {
+            return Some(self.call(CallPurpose::Digests, Request::Digests));
+        }
+        if check.is_reading() && self.compare.slice == Slice::Ready {
+            check.read_on(store);
+            self.compare.slice = Slice::Yielded;
+            return Some(Output::Yield);
+        }
+        // One bucket after the other: what the last one showed is exchanged first.
+        if !self.calls.is_empty() || self.missing.hashes() > 0 || check.is_reading() {
+            return None;
+        }
+        if let Some(part) = check.next_bucket() {
+            return Some(self.call(CallPurpose::LeavesOf(part), Request::LeavesOf(part)));
+        }
+        self.report.checked_collisions = true;
+        self.phase = SessionPhase::Over;
+        self.judge_leaves(store);
+        self.poll_phase(store, bodies)
+    }
+
+    /// Gives the peer what it is known to lack, if not too many calls do so already.
+    fn poll_give(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
         if self.exchange.is_empty() || self.calls.gives() >= GIVES_MAX {
             return None;
         }
@@ -80,14 +185,15 @@ impl Session {
         Some(self.give(given))
     }
 
-    /// Asks for what is known to be missing by its hash, if not too much is under way.
-    pub(super) fn poll_fetch(&mut self) -> Option<Output> {
+    /// Asks for what is known to be missing by its hash, if not too many calls do so already.
+    fn poll_fetch(&mut self) -> Option<Output> {
         if self.missing.hashes() == 0 || !self.may_fetch() {
             return None;
         }
         let wanted = self.missing.take();
-        // Where short ids are in doubt, whole hashes are asked for.
-        let request = if self.exchange.takes_many && self.compare.buckets.is_none() {
+        // Short ids take a quarter of the bytes. Where they may collide, whole hashes are named.
+        let is_unique = self.compare.collisions.is_none();
+        let request = if self.exchange.calls() == CallSet::Extended && is_unique {
             Request::FetchShort(wanted.iter().map(short_id).collect())
         } else {
             Request::Fetch(wanted.clone())
@@ -95,14 +201,15 @@ impl Session {
         Some(self.call(CallPurpose::Fetch(wanted), request))
     }
 
-    /// Those whose assertions are not all stored yet count as well, in units of a full one.
+    /// Assertions that are not stored yet count as fetches, in units of a full one: a slow disk
+    /// would otherwise let them pile up here.
     fn may_fetch(&self) -> bool {
         let unstored = self.intake.len().div_ceil(FETCH_MAX);
         self.calls.len() - self.calls.gives() + unstored < FETCHES_MAX
     }
 
-    /// Assertions that fit in one message: those known to be lacked, or those not seen.
-    pub(super) fn next_batch(&mut self, store: &Store, bodies: &dyn Bodies) -> Vec<Sealed> {
+    /// Assertions that fit in one message: those that the peer is known to lack, or did not show.
+    fn next_batch(&mut self, store: &Store, bodies: &dyn Bodies) -> Vec<Sealed> {
         let (mut given, mut bytes) = (Vec::new(), 0);
         while given.len() < FETCH_MAX && bytes < limits::GIVE_BYTES_MAX {
             let sealed = if self.phase == SessionPhase::Push {
@@ -117,10 +224,11 @@ impl Session {
         given
     }
 
-    pub(super) fn poll_walk(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+    fn poll_walk(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
         if let Some(output) = self.poll_fetch() {
             return Some(output);
         }
+        // One page at a time: its hashes are all that a walk holds.
         if self.missing.hashes() > 0 || !self.calls.is_empty() {
             return None;
         }
@@ -131,44 +239,52 @@ impl Session {
         self.poll_push(store, bodies)
     }
 
-    /// What the peer's leaves did not show: many in one call where the peer takes them so.
-    pub(super) fn poll_push(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
-        let most = if self.exchange.takes_many { GIVES_MAX } else { PUSHES_MAX };
-        if self.calls.len() >= most {
+    /// Gives what the peer's leaves did not show.
+    fn poll_push(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        let calls = self.exchange.calls();
+        if self.calls.len() >= calls.gives_max() {
             return None;
         }
-        if self.exchange.takes_many {
-            let given = self.next_batch(store, bodies);
-            if !given.is_empty() {
-                return Some(self.give(given));
+        match calls {
+            CallSet::Extended => {
+                let given = self.next_batch(store, bodies);
+                if !given.is_empty() {
+                    return Some(self.give(given));
+                }
             }
-        } else if let Some(sealed) = self.walk.next_unshown(store, bodies) {
-            return Some(self.call(CallPurpose::Gossip, Request::Gossip(sealed)));
+            CallSet::Standard => {
+                if let Some(sealed) = self.walk.next_unshown(store, bodies) {
+                    return Some(self.call(CallPurpose::Gossip, Request::Gossip(sealed)));
+                }
+            }
         }
         if !self.calls.is_empty() {
             return None;
         }
         self.phase = SessionPhase::Over;
         self.judge_leaves(store);
+        // Leaves are whole hashes.
         self.report.checked_collisions = true;
-        self.poll_output(store, bodies)
+        self.poll_phase(store, bodies)
     }
 
     /// The leaves must bear out what the peer said of the sets before.
-    pub(super) fn judge_leaves(&mut self, store: &Store) {
+    fn judge_leaves(&mut self, store: &Store) {
         let count = self.sizes.ours;
         // In buckets only those leaves are seen that differ.
         let has_seen_all = self.report.checked_collisions || self.known() == count;
+        // A set that grew meanwhile may have got the difference from a third node.
         let is_steady = store.len() == count && has_seen_all;
-        let owes = self.verdict.failed_to_show_difference(self.report.sent);
-        if owes && is_steady && self.sizes.theirs >= count {
-            self.reject("the peer says that the sets differ, and shows no difference".into());
+        let has_failed = self.verdict.failed_to_show_difference(self.report.sent);
+        if has_failed && is_steady && self.sizes.theirs >= count {
+            self.reject(PeerFault::ShowsNoDifference);
         }
         self.judge();
     }
 
-    /// What differs must bear out what the peer said of it.
-    pub(super) fn judge(&mut self) {
+    /// What differs must bear out what the peer said of it. If it does not, the peer's set may have
+    /// changed: it is asked before it is accused.
+    fn judge(&mut self) {
         let differing = self.verdict.fetched() + self.report.sent;
         if self.verdict.is_overstated(differing) {
             self.phase = SessionPhase::Recount(differing);
@@ -179,7 +295,7 @@ impl Session {
         self.call(CallPurpose::Give(given.len() as u64), Request::Give(given))
     }
 
-    pub(super) fn call(&mut self, asked: CallPurpose, request: Request) -> Output {
-        Output::Call(self.calls.begin(asked), request)
+    fn call(&mut self, purpose: CallPurpose, request: Request) -> Output {
+        Output::Call(self.calls.begin(purpose), request)
     }
 }

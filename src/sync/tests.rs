@@ -1,4 +1,4 @@
-//! One session against peers of all kinds: honest, fuller, emptier, lying.
+//! One session against peers of all kinds: honest, fuller, emptier, Byzantine.
 
 mod byzantine;
 mod collision_check;
@@ -7,14 +7,15 @@ mod part_comparisons;
 
 use std::collections::VecDeque;
 
+use super::calls::{FETCH_MAX, PUSHES_MAX};
 use super::intake::OFFERS_MAX;
 use super::row_set::RowSet;
 use super::*;
-use crate::base::{HlcClock, NodeId, Wall};
-use crate::journal::{Committed, Position};
-use crate::model::{Draft, Object};
-use crate::sketch::Cell;
-use crate::store::BucketScan;
+use crate::base::{Digest, HlcClock, NodeId, Wall, limits};
+use crate::journal::{Bodies, Committed, Position};
+use crate::model::{Draft, Object, Sealed};
+use crate::sketch::{Cell, short_id};
+use crate::store::{BucketScan, Store};
 
 /// A node's store with its bodies in memory.
 struct Node {
@@ -85,7 +86,7 @@ struct Honest {
     has_parts: bool,
     has_digests: bool,
     buckets: usize,
-    /// Gifts that it had.
+    /// Assertions given to it that it had.
     repeated: usize,
     leaf_pages: usize,
     record_pages: usize,
@@ -174,6 +175,11 @@ impl Peer for Honest {
     }
 }
 
+/// What a session hears of an assertion that is in the store now.
+fn stored(is_new: bool) -> Stored {
+    if is_new { Stored::New } else { Stored::Known }
+}
+
 /// Runs a session to its end; answers come in the order of the calls.
 fn run(node: &mut Node, peer: &mut dyn Peer) -> SessionReport {
     run_after(PeerHistory::default(), node, peer)
@@ -197,7 +203,7 @@ fn run_session(node: &mut Node, peer: &mut dyn Peer, mut session: Session) -> Se
             }
             Some(Output::Offer(number, sealed)) => {
                 let fresh = node.add(sealed);
-                session.handle_stored(number, Ok(fresh));
+                session.handle_stored(number, stored(fresh));
             }
             None => {
                 let (number, request) = calls.pop_front().expect("a session that waits has asked");
@@ -235,7 +241,7 @@ fn what_waits_for_the_disk_is_bounded() {
                     } else {
                         let next = offers.pop_front();
                         let (number, sealed) = next.expect("it waits for something");
-                        session.handle_stored(number, Ok(target.add(sealed)));
+                        session.handle_stored(number, stored(target.add(sealed)));
                     }
                 }
             }
@@ -253,7 +259,7 @@ fn equal_sets_take_one_round() {
 }
 
 #[test]
-fn a_difference_both_ways_is_levelled() {
+fn a_difference_both_ways_is_exchanged() {
     for (page, fetch) in [(10_000, 1000), (7, 1000), (7, 2)] {
         let mut node = Node::with(0..60);
         let mut peer = Honest::new(Node::with(20..100));
@@ -267,7 +273,7 @@ fn a_difference_both_ways_is_levelled() {
 }
 
 #[test]
-fn sketches_tell_what_differs_without_a_look_at_the_leaves() {
+fn sketches_show_what_differs_without_a_look_at_the_leaves() {
     for (ours, theirs) in [(1, 0), (0, 1), (3, 5), (300, 200), (0, 4000)] {
         let mut node = Node::with(0..1000 + ours);
         let mut peer = Honest::sketching(Node::with((0..1000).chain(5000..5000 + theirs)));
@@ -281,7 +287,7 @@ fn sketches_tell_what_differs_without_a_look_at_the_leaves() {
     }
 }
 
-/// Tells from where its cells were asked and how many it gave.
+/// Notes from where its cells were asked and how many it gave.
 struct Watched {
     peer: Honest,
     given: Vec<(usize, usize)>,
@@ -313,7 +319,7 @@ fn the_first_cells_travel_once() {
 }
 
 #[test]
-fn too_much_for_the_sketch_is_told_part_by_part_or_by_the_leaves() {
+fn too_many_for_the_sketch_are_found_part_by_part_or_by_the_leaves() {
     for has_parts in [true, false] {
         let mut node = Node::with((0..8_000).chain(90_000..90_300));
         let mut peer = Honest { has_parts, ..Honest::sketching(Node::with(0..58_000)) };
@@ -360,7 +366,7 @@ fn sketches_that_show_nothing_are_reported_as_blind() {
 }
 
 #[test]
-fn an_empty_side_is_filled_whichever_it_is() {
+fn an_empty_side_gets_everything_whichever_it_is() {
     let mut empty = Node::with([]);
     let mut full = Honest::new(Node::with(0..3000));
     full.page = 1000;

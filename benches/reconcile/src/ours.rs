@@ -131,7 +131,7 @@ impl Pair {
                 Output::Call(number, request) => (number, request),
                 Output::Offer(number, _) => {
                     // Stored, to all appearances.
-                    session.handle_stored(number, Ok(true));
+                    session.handle_stored(number, Stored::New);
                     continue;
                 }
                 Output::Yield => {

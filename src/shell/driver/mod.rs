@@ -38,8 +38,7 @@ use crate::shell::runtime::semaphore::Semaphore;
 use crate::sketch::ShortId;
 use crate::store::{BucketScan, Root, Spill};
 use crate::sync::{
-    PeerHistory, Reply, Request, SessionReport, SketchReply, SketchRequest, Span, Strategy,
-    WireBytes,
+    PeerHistory, Reply, Request, SketchReply, SketchRequest, Span, Strategy, WireBytes,
 };
 
 /// Member hashes of the Merkle tree read again before sockets are served: about 2 ms of reading.
@@ -82,7 +81,7 @@ pub enum Errand {
     /// Let others go on first, then [`Driver::take_turn`].
     Turn,
     /// The session is over.
-    Done(SessionReport),
+    Done(crate::sync::SessionReport),
 }
 
 /// Hears of every flush, for the metrics.

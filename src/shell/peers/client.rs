@@ -222,6 +222,8 @@ async fn records(
     call: (SessionId, u32),
     bytes: &mut WireBytes,
 ) -> Result<Reply, String> {
+    // An open range ends behind the last row there can be.
+    let until = until.unwrap_or(u64::MAX);
     let request = edge::RecordsRequest { from: from.row, numbering: from.numbering, until };
     let answer: edge::RecordsResponse =
         match try_call(peer, EDGE_SERVICE, "Records", &request, bytes).await {

@@ -133,7 +133,7 @@ impl EdgeService {
         let request: pb::RecordsRequest = decode(call)?;
         let from = RowCursor { numbering: request.numbering, row: request.from };
         // 0 is what a caller says that knows of no end.
-        let until = if request.until == 0 { u64::MAX } else { request.until };
+        let until = Some(request.until).filter(|until| *until > 0);
         let wanted = RowRange { from, until };
         let reads = self.reads.clone();
         Ok(large(limits::GRPC_MESSAGE_BYTES_MAX, move |room| async move {

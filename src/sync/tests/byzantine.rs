@@ -146,7 +146,7 @@ fn a_peer_that_sends_from_the_sketch_to_its_rows_and_back_is_left() {
 
 /// One kind of false answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum FalseAnswer {
+enum Kind {
     /// The same set, said to be another.
     Different,
     /// The same, and that all buckets of it are others.
@@ -172,7 +172,7 @@ enum FalseAnswer {
 /// Gives one kind of false answer; honest in all else, with the set that the node holds.
 struct Byzantine {
     peer: Honest,
-    kind: FalseAnswer,
+    kind: Kind,
     asked: u64,
     /// Bytes both ways, without headers.
     bytes: usize,
@@ -196,7 +196,7 @@ fn unheard_of(first: Digest) -> Reply {
 impl Byzantine {
     fn log_on(&self, row: u64) -> Reply {
         let first = RowCursor { numbering: 1, row: 0 };
-        let wanted = RowRange { from: first, until: u64::MAX };
+        let wanted = RowRange { from: first, until: None };
         let given = answer_records(&self.peer.node.store, wanted, &self.peer.node.bodies);
         let from = RowCursor { numbering: 7, row };
         let span = Span { from, next: row + given.span.next, rows: u64::MAX };
@@ -233,73 +233,64 @@ impl Byzantine {
         };
         let of = |from, cells, count| SketchReply { from, cells, count, ..SketchReply::default() };
         let count = match self.kind {
-            FalseAnswer::Full => 0,
-            FalseAnswer::Log => 1_000_000,
+            Kind::Full => 0,
+            Kind::Log => 1_000_000,
             _ => self.peer.node.store.len(),
         };
         Some(match (self.kind, request) {
             (_, Request::Roots { .. }) => Reply::Roots { matched: false, count },
-            (FalseAnswer::Digests | FalseAnswer::Buckets, Request::Digests) => {
+            (Kind::Digests | Kind::Buckets, Request::Digests) => {
                 Reply::Digests((1..=limits::BUCKETS as u64).collect())
             }
-            (FalseAnswer::Buckets, Request::LeavesOf(part)) => unheard_of(part.start()),
-            (FalseAnswer::Buckets, Request::Give(given)) => {
+            (Kind::Buckets, Request::LeavesOf(part)) => unheard_of(part.start()),
+            (Kind::Buckets, Request::Give(given)) => {
                 Reply::Given { taken: given.len() as u64, refusal: String::new() }
             }
-            (FalseAnswer::Cells, Request::Sketch(request)) => {
+            (Kind::Cells, Request::Sketch(request)) => {
                 let cells =
                     if request.low_counts.packed.is_empty() { request.cells } else { 62_000 };
                 let cells = cells.min(limits::SKETCH_CELLS_MAX - request.from) as u64;
                 Reply::Sketch(of(request.from, (0..cells).map(cell).collect(), count))
             }
-            (FalseAnswer::Parts, Request::Sketch(request)) if request.part.is_some() => {
+            (Kind::Parts, Request::Sketch(request)) if request.part.is_some() => {
                 let cells = (0..request.cells as u64).map(cell).collect();
                 let part = request.part;
                 Reply::Sketch(SketchReply { part, ..of(request.from, cells, count) })
             }
-            (FalseAnswer::TooMuch, Request::Sketch(SketchRequest { part: Some(_), .. })) => {
+            (Kind::TooMuch, Request::Sketch(SketchRequest { part: Some(_), .. })) => {
                 return None;
             }
-            (FalseAnswer::TooMuch | FalseAnswer::Parts, Request::Sketch(request))
-                if request.cells == 0 =>
-            {
+            (Kind::TooMuch | Kind::Parts, Request::Sketch(request)) if request.cells == 0 => {
                 let large = SketchReply { estimate: u64::MAX, ..SketchReply::default() };
                 Reply::Sketch(SketchReply { from: request.from, count, ..large })
             }
-            (
-                FalseAnswer::TooMuch | FalseAnswer::Parts | FalseAnswer::Bodies,
-                Request::Sketch(request),
-            ) => {
+            (Kind::TooMuch | Kind::Parts | Kind::Bodies, Request::Sketch(request)) => {
                 let cells = (0..24).map(cell).collect();
                 Reply::Sketch(of(request.from, cells, count))
             }
-            (FalseAnswer::Restless, Request::Sketch(request)) => {
+            (Kind::Restless, Request::Sketch(request)) => {
                 let cells =
                     if request.low_counts.packed.is_empty() { request.cells } else { 60_000 };
                 let cells = (0..cells as u64).map(cell).collect();
                 Reply::Sketch(of(request.from, cells, count + self.asked))
             }
-            (FalseAnswer::Bodies, Request::Leaves) => {
+            (Kind::Bodies, Request::Leaves) => {
                 let leaves = (0..9000_u64).map(|number| Digest::of(&number.to_le_bytes()));
                 Reply::Leaves { leaves: leaves.collect(), truncated: false }
             }
-            (FalseAnswer::Bodies, Request::Fetch(wanted)) => {
+            (Kind::Bodies, Request::Fetch(wanted)) => {
                 Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
             }
-            (FalseAnswer::Bodies, Request::FetchShort(wanted)) => {
+            (Kind::Bodies, Request::FetchShort(wanted)) => {
                 Reply::Fetched { good: Vec::new(), bad: wanted.len() as u64 }
             }
-            (FalseAnswer::Log, Request::Records(wanted)) => self.log_on(wanted.from.row),
-            (FalseAnswer::Full, Request::Sketch(request)) => {
+            (Kind::Log, Request::Records(wanted)) => self.log_on(wanted.from.row),
+            (Kind::Full, Request::Sketch(request)) => {
                 Reply::Sketch(answer_sketch(&Node::with([]).store, request))
             }
-            (FalseAnswer::Full, Request::Leaves) => {
-                Reply::Leaves { leaves: Vec::new(), truncated: false }
-            }
-            (FalseAnswer::Full, Request::Give(_)) => {
-                Reply::Given { taken: 0, refusal: "full".into() }
-            }
-            (FalseAnswer::Full, Request::Gossip(_)) => Reply::Gossiped { refusal: "full".into() },
+            (Kind::Full, Request::Leaves) => Reply::Leaves { leaves: Vec::new(), truncated: false },
+            (Kind::Full, Request::Give(_)) => Reply::Given { taken: 0, refusal: "full".into() },
+            (Kind::Full, Request::Gossip(_)) => Reply::Gossiped { refusal: "full".into() },
             _ => return None,
         })
     }
@@ -327,16 +318,16 @@ fn false_answers_cost_no_more_than_honest_ones_and_are_noticed() {
         bodies + limits::SKETCH_CELLS_MAX * 12 + bytes as usize * 34
     };
     let kinds = [
-        FalseAnswer::Digests,
-        FalseAnswer::Parts,
-        FalseAnswer::Buckets,
-        FalseAnswer::Different,
-        FalseAnswer::Cells,
-        FalseAnswer::TooMuch,
-        FalseAnswer::Restless,
-        FalseAnswer::Bodies,
-        FalseAnswer::Log,
-        FalseAnswer::Full,
+        Kind::Digests,
+        Kind::Parts,
+        Kind::Buckets,
+        Kind::Different,
+        Kind::Cells,
+        Kind::TooMuch,
+        Kind::Restless,
+        Kind::Bodies,
+        Kind::Log,
+        Kind::Full,
     ];
     for kind in kinds {
         let mut peer = Byzantine {

@@ -4,17 +4,17 @@
 use super::*;
 
 /// A member whose hash begins with `front` and ends with `end`.
-fn twin(front: u64, end: u8) -> Sealed {
+fn colliding(front: u64, end: u8) -> Sealed {
     let mut digest = Digest([end; 32]);
     digest.0[..8].copy_from_slice(&front.to_be_bytes());
     Sealed::recovered(digest, claim(u64::from(end)).bytes().clone())
 }
 
-/// Runs sessions as a node does, each after the one before, until the sets are level.
-fn level(node: &mut Node, peer: &mut Honest) -> Vec<SessionReport> {
+/// Runs sessions as a node does, each after the one before, until the sets are equal.
+fn converge(node: &mut Node, peer: &mut Honest) -> Vec<SessionReport> {
     let (mut past, mut reports) = (PeerHistory::default(), Vec::new());
     while node.root() != peer.node.root() {
-        assert!(reports.len() < 30, "never level: {:?}", reports.last());
+        assert!(reports.len() < 30, "never equal: {:?}", reports.last());
         let root = node.root();
         let report = run_after(past, node, peer);
         past = past.and(&report, root);
@@ -26,13 +26,13 @@ fn level(node: &mut Node, peer: &mut Honest) -> Vec<SessionReport> {
 #[test]
 fn members_that_share_a_short_id_cost_a_second_session_and_some_buckets() {
     const FRONT: u64 = 0x1234_5678_9abc_def0;
-    let twins = || [twin(FRONT, 1), twin(FRONT, 2)];
+    let pair = || [colliding(FRONT, 1), colliding(FRONT, 2)];
     // Whose the first is, and the second; 0: of both.
     for owners in [[1, 2], [1, 1], [2, 2], [0, 2], [0, 1], [1, 0]] {
         for has_digests in [true, false] {
             let mut node = Node::with(0..3000);
             let mut peer = Honest { has_digests, ..Honest::sketching(Node::with(0..3000)) };
-            for (owner, sealed) in owners.into_iter().zip(twins()) {
+            for (owner, sealed) in owners.into_iter().zip(pair()) {
                 if owner != 2 {
                     assert!(node.add(sealed.clone()));
                 }
@@ -40,8 +40,8 @@ fn members_that_share_a_short_id_cost_a_second_session_and_some_buckets() {
                     assert!(peer.node.add(sealed));
                 }
             }
-            let reports = level(&mut node, &mut peer);
-            let last = reports.last().expect("they were not level");
+            let reports = converge(&mut node, &mut peer);
+            let last = reports.last().expect("they were not equal");
             assert!(reports.len() <= 2 && last.error.is_none(), "{owners:?}: {reports:?}");
             let is_walked = reports.len() == 2 && !has_digests;
             assert_eq!(peer.leaf_pages, usize::from(is_walked), "{owners:?}");
@@ -55,9 +55,9 @@ fn members_that_share_a_short_id_cost_a_second_session_and_some_buckets() {
 fn who_writes_on_and_on_hides_a_pair_for_some_sessions_only() {
     let mut node = Node::with(0..2000);
     let mut peer = Honest::sketching(Node::with(0..2000));
-    assert!(node.add(twin(77, 1)) && peer.node.add(twin(77, 2)));
+    assert!(node.add(colliding(77, 1)) && peer.node.add(colliding(77, 2)));
     let mut past = PeerHistory::default();
-    let is_level = (0..30).position(|session| {
+    let equal_after = (0..30).position(|session| {
         peer.node.add(claim(5000 + session));
         let root = node.root();
         let report = run_after(past, &mut node, &mut peer);
@@ -65,7 +65,7 @@ fn who_writes_on_and_on_hides_a_pair_for_some_sessions_only() {
         assert_eq!(report.error, None);
         node.root() == peer.node.root()
     });
-    assert_eq!((is_level, peer.leaf_pages), (Some(16), 0));
+    assert_eq!((equal_after, peer.leaf_pages), (Some(16), 0));
 }
 
 #[test]
@@ -74,9 +74,9 @@ fn many_pairs_are_found_over_several_sessions() {
     let mut peer = Honest::sketching(Node::with(0..2000));
     for number in 0..100_u64 {
         let front = number << 56 | number << 52 | 9;
-        assert!(node.add(twin(front, 1)) && peer.node.add(twin(front, 2)));
+        assert!(node.add(colliding(front, 1)) && peer.node.add(colliding(front, 2)));
     }
-    let reports = level(&mut node, &mut peer);
+    let reports = converge(&mut node, &mut peer);
     assert_eq!((reports.len(), peer.buckets, peer.leaf_pages), (4, 100, 0));
 }
 
@@ -85,7 +85,7 @@ fn a_peer_without_digests_is_walked_through_only_if_nothing_else_can_be_the_reas
     let mut node = Node::with(0..11_000);
     let peer = Honest { has_digests: false, ..Honest::sketching(Node::with(0..11_000)) };
     let mut peer = Honest { page: 20_000, ..peer };
-    assert!(node.add(twin(77, 1)) && peer.node.add(twin(77, 2)));
+    assert!(node.add(colliding(77, 1)) && peer.node.add(colliding(77, 2)));
     let root = node.root();
     let first = run(&mut node, &mut peer);
     assert!(first.is_blind());

@@ -2,8 +2,12 @@
 //!
 //! Never: looks at how it travels.
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::sync::calls::RECORDS_MAX;
 use crate::sync::intake::{OFFERS_BYTES_MAX, WAITING_BYTES_MAX, WAITING_MAX};
+use crate::sync::log_pull::{LogPull, Scope};
 
 #[test]
 fn who_lacks_most_takes_the_log_as_it_is() {
@@ -77,7 +81,7 @@ fn a_pull_that_was_cut_off_goes_on_where_it_was() {
     assert_eq!(node.root(), peer.peer.node.root());
 }
 
-/// How far a session goes that nobody stores anything for: assertions that it offers, those that
+/// How far a session goes for which the disk stores nothing: assertions that it offers, those that
 /// wait, and the most that came in one answer.
 fn pull_without_disk(peer: &mut Honest) -> (usize, usize, usize) {
     let node = Node::with(0..0);
@@ -157,7 +161,7 @@ impl Backwards {
                 Some(Output::Offer(number, sealed)) => {
                     let known = session.pulled().map_or(0, |cursor| cursor.row);
                     let new = node.add(sealed);
-                    session.handle_stored(number, Ok(new));
+                    session.handle_stored(number, stored(new));
                     let rows = node.store.rows();
                     assert!(known <= rows, "{known} of {rows} are said to be stored");
                 }
@@ -198,7 +202,7 @@ fn row_ranges_are_asked_for_side_by_side_and_come_in_any_order() {
     rows.sort_unstable();
     rows.dedup();
     assert_eq!(rows.len(), pull.asked.len(), "nothing is asked for twice: {:?}", pull.asked);
-    assert!(pull.asked.iter().any(|range| range.until < 20_000));
+    assert!(pull.asked.iter().any(|range| range.until.is_some()));
 }
 
 /// Gives rows past those that were asked for.
@@ -208,7 +212,7 @@ impl Peer for Endless {
     fn reply(&mut self, request: Request) -> Result<Reply, String> {
         self.0.reply(match request {
             Request::Records(wanted) => {
-                Request::Records(RowRange { until: u64::MAX, from: wanted.from })
+                Request::Records(RowRange { until: None, from: wanted.from })
             }
             other => other,
         })
@@ -259,14 +263,15 @@ fn a_peer_that_numbers_its_rows_anew_is_pulled_from_its_first_row() {
 }
 
 #[test]
-fn a_share_is_learnt_from_whole_answers_and_survives_the_end_of_a_segment() {
-    let mut pull = LogPull::new(RowCursor::default(), true);
+fn rows_per_answer_are_learnt_from_whole_answers_and_survive_the_end_of_a_segment() {
+    let mut pull = LogPull::new(RowCursor::default(), Scope::Everything);
     let rows = 1_000_000;
     let mut give = |number: u32, most: u64| {
         let RowRange { from, until } = pull.ask(number).expect("rows are left");
-        let next = until.min(from.row + most).min(rows);
+        let next = until.unwrap_or(rows).min(from.row + most).min(rows);
         let span = Span { from: RowCursor { numbering: 7, row: from.row }, next, rows };
         pull.handle_span(number, span, None).expect("it moves on");
+        pull.handle_records(number, 0);
         next - from.row
     };
     let counts: Vec<u64> = (0..20).map(|number| give(number, 3000)).collect();
@@ -291,8 +296,12 @@ fn what_was_refused_does_not_count_as_stored() {
             }
             Output::Offer(number, sealed) => {
                 offered += 1;
-                let fate = if offered > 500 { Err("full".into()) } else { Ok(node.add(sealed)) };
-                session.handle_stored(number, fate);
+                let outcome = if offered > 500 {
+                    Stored::Failed("full".into())
+                } else {
+                    stored(node.add(sealed))
+                };
+                session.handle_stored(number, outcome);
             }
             Output::Done => break,
             Output::Yield => session.handle_resumed(),

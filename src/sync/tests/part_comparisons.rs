@@ -1,7 +1,9 @@
-//! Sets of which more differs than the sketch tells. Never: lets a call wait for a slice.
+//! Sets of which more differs than the sketch decodes. Never: lets a call wait for a slice.
 
 use super::*;
+use crate::sync::exchange::CallSet;
 use crate::sync::part_comparisons::PartComparisons;
+use crate::sync::session::{AfterExchange, SessionPhase};
 
 /// Two nodes that differ in so much, both ways.
 fn pair(differing: u64) -> (Node, Honest) {
@@ -16,13 +18,13 @@ fn session(node: &mut Node, peer: &Honest, expected: u64) -> Session {
         Session::new(node.root(), node.store.len(), Strategy::Sketches(PeerHistory::default()));
     session.sizes.theirs = peer.node.store.len();
     session.compare.parts = Some(PartComparisons::new(expected, 1000));
-    session.phase = SessionPhase::Exchange;
-    session.exchange.takes_many = true;
+    session.phase = SessionPhase::Exchange(AfterExchange::End);
+    session.exchange.set_calls(CallSet::Extended);
     session
 }
 
 #[test]
-fn parts_that_differ_in_more_than_was_said_are_split_until_they_tell() {
+fn parts_that_differ_in_more_than_was_said_are_split_until_they_decode() {
     for (expected, differing) in [(600, 600), (600, 3000), (1, 8000), (30_000, 3000)] {
         let (mut node, mut peer) = pair(differing);
         let session = session(&mut node, &peer, expected);
@@ -39,7 +41,7 @@ fn parts_that_differ_in_more_than_was_said_are_split_until_they_tell() {
 fn two_parts_are_under_way_and_our_own_side_is_read_in_slices() {
     let (mut node, mut peer) = pair(24_000);
     let mut session = session(&mut node, &peer, 24_000);
-    let (mut calls, mut turns, mut most) = (VecDeque::new(), 0, 0);
+    let (mut calls, mut slices, mut most) = (VecDeque::new(), 0, 0);
     loop {
         match session.poll_output(&node.store, &node.bodies) {
             Some(Output::Done) => break,
@@ -50,11 +52,11 @@ fn two_parts_are_under_way_and_our_own_side_is_read_in_slices() {
                     true
                 }));
                 session.handle_resumed();
-                turns += 1;
+                slices += 1;
             }
             Some(Output::Call(number, request)) => calls.push_back((number, request)),
             Some(Output::Offer(number, sealed)) => {
-                session.handle_stored(number, Ok(node.add(sealed)));
+                session.handle_stored(number, stored(node.add(sealed)));
             }
             None => {
                 let is_part = |(_, request): &&(u32, Request)| {
@@ -69,7 +71,7 @@ fn two_parts_are_under_way_and_our_own_side_is_read_in_slices() {
     }
     assert_eq!(node.root(), peer.node.root());
     assert_eq!(most, 2);
-    assert!((4..20).contains(&turns), "{turns} turns for 12,000 of our own");
+    assert!((4..20).contains(&slices), "{slices} slices for 12,000 of our own");
 }
 
 #[test]
@@ -94,17 +96,17 @@ fn a_peer_that_has_no_cells_for_a_part_is_walked_through() {
     assert_eq!((node.root(), peer.0.leaf_pages), (peer.0.node.root(), 1));
 }
 
-/// A third node fills the peer while it is compared: between any two answers it has more.
+/// A third node gives to the peer while it is compared: between any two answers it has more.
 #[test]
-fn a_slow_peer_that_others_fill_is_not_accused() {
-    struct Filled {
+fn a_slow_peer_whose_set_grows_is_not_accused() {
+    struct Growing {
         peer: Honest,
         /// What others give it, and how much of that after each answer but the first few.
         left: std::ops::Range<u64>,
         step: usize,
         answers: u32,
     }
-    impl Peer for Filled {
+    impl Peer for Growing {
         fn reply(&mut self, request: Request) -> Result<Reply, String> {
             self.answers += 1;
             let is_part = matches!(&request, Request::Sketch(it) if it.part.is_some());
@@ -121,8 +123,8 @@ fn a_slow_peer_that_others_fill_is_not_accused() {
     for step in [15_000, 6_000] {
         let mut node = Node::with(0..ALL);
         let peer = Honest::sketching(Node::with(0..HELD));
-        // The last ones nobody else has.
-        let mut peer = Filled { peer, left: HELD..ALL - 500, step, answers: 0 };
+        // The last ones no other node has.
+        let mut peer = Growing { peer, left: HELD..ALL - 500, step, answers: 0 };
         let report = run(&mut node, &mut peer);
         assert_eq!((report.error, report.is_useless), (None, false), "{step}");
         assert_eq!(node.root(), peer.peer.node.root(), "{step}");
