@@ -3,7 +3,7 @@
 //! In: ids with their checks. Out: sums of them. A cell is the paper's coded symbol: "Practical
 //! Rateless Set Reconciliation" (Yang, Gilad, Alizadeh, SIGCOMM 2024), section 4.
 //!
-//! Never: keeps an id by itself, tells an id that was added twice from one that was not added.
+//! Never: keeps an id by itself, distinguishes an id that was added twice from one never added.
 
 use super::part::ShortId;
 

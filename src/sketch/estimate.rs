@@ -14,7 +14,7 @@ use super::index_sequence::density;
 use crate::base::limits;
 
 /// First cell of the hint's counts of 8 bits: of 300,000 differences some 2,300 lie in such a cell.
-/// Four deviations of that (4 * 48) are within the 256 values that 8 bits tell apart.
+/// Four deviations of that (4 * 48) are within the 256 values of 8 bits.
 const HINT_FROM: usize = 256;
 /// Counts in a hint: an order of magnitude, some 30 % off.
 const HINTS: usize = 20;

@@ -78,6 +78,7 @@ impl Calls {
     /// Begins a call; returns its number.
     pub(super) fn begin(&mut self, purpose: CallPurpose) -> u32 {
         let number = self.next;
+        // 2^32 calls of one assertion each transfer over a terabyte: no number comes twice.
         self.next += 1;
         self.in_flight.insert(number, purpose);
         self.check();
@@ -92,6 +93,7 @@ impl Calls {
     /// The answer to a call for records arrived, and is being hashed. False if it is no such call.
     pub(super) fn open(&mut self, number: u32) -> bool {
         match self.in_flight.get_mut(&number) {
+            // Once: a second span of the same answer changes nothing.
             Some(purpose @ CallPurpose::Records) => {
                 *purpose = CallPurpose::Opened;
                 true

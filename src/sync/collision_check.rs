@@ -83,6 +83,7 @@ impl CollisionCheck {
     /// The next bucket to list; `None` if that was all. Both sides' digests must be there.
     pub(super) fn next_bucket(&mut self) -> Option<Part> {
         if self.stage == Stage::Read {
+            // Once: the digests stay as they were read, so they would list the same buckets again.
             self.todo = self.ours.differing(&self.theirs).take(BUCKETS_MAX).collect();
             self.stage = Stage::Listing;
         }
@@ -97,6 +98,7 @@ impl CollisionCheck {
         theirs: &[Digest],
         store: &Store,
     ) -> Result<(Vec<Digest>, Vec<Digest>), PeerFault> {
+        // `binary_search` needs order, and hashes of other buckets would all seem to be missing.
         let is_of_bucket = theirs.iter().all(|leaf| part.has(leaf));
         if theirs.len() > limits::LEAVES_MAX || !is_of_bucket || !theirs.is_sorted() {
             return Err(PeerFault::NotOfBucket);

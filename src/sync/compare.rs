@@ -21,8 +21,8 @@ use crate::base::limits;
 
 /// Cells taken from a peer that decode to nothing, beyond [`CELLS_PER_ID`] for each decoded id.
 const CELLS_MAX: usize = 2 * limits::SKETCH_CELLS_MAX;
-/// Cells that an id may take: three times what an honest comparison does (1.36), since a part that
-/// is split was asked for in vain.
+/// Cells that an id may take: three times what an honest comparison takes (1.36), since the cells
+/// of a part that is split are asked for in vain.
 const CELLS_PER_ID: usize = 4;
 
 /// Whether a slice of our own side may be read.
@@ -73,6 +73,7 @@ impl Compare {
 
     /// Whether leaves would have shown the difference for less.
     pub(super) fn is_costly(&self) -> bool {
+        // Ids pay for their cells, so a large honest difference is never too costly.
         self.cells > CELLS_MAX + CELLS_PER_ID * self.ids
     }
 

@@ -69,6 +69,7 @@ impl Exchange {
     /// The peer took so many of one call. True if it took nothing of more calls in a row than may
     /// be in flight, so that it refused them one after the other and not all at once.
     pub(super) fn is_refused_by(&mut self, taken: u64) -> bool {
+        // One that it takes ends the count: a peer may refuse some by its own rules.
         self.refused = if taken > 0 { 0 } else { self.refused + 1 };
         self.check();
         self.refused > self.calls.gives_max()

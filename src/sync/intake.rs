@@ -36,8 +36,8 @@ pub(super) struct Intake {
     waiting: VecDeque<Sealed>,
     /// Bytes of `waiting`: a thousand large assertions are 500 MB, so a count alone bounds nothing.
     waiting_bytes: usize,
-    /// Bytes of each offered assertion by number. The disk takes them in an order of its own, so
-    /// the bytes to subtract are found by the number.
+    /// Bytes of each offered assertion by number. One that is here already is answered at once, out
+    /// of order, so the bytes to subtract are found by the number.
     offered: BTreeMap<u32, usize>,
     /// Sum of `offered`, which would take thousands of additions for each offer.
     offered_bytes: usize,

@@ -1,9 +1,9 @@
 //! Comparing sets part by part, if more differs than the sketch of the whole decodes.
 //!
-//! In: about how much differs, answers for parts. Out: requests for one part after the other, two
-//! of them in flight at once, and the ids of each. Hashes are random, so all parts of a size differ
-//! by about as much: what the first ones decoded to says how many cells the next ones take. Our
-//! side of a part is read in slices, while the peer reads its own.
+//! In: an estimate of the difference, answers for parts. Out: requests for one part after the
+//! other, two of them in flight at once, and the ids of each. Hashes are random, so all parts of a
+//! size differ by about as much: what the first ones decoded to says how many cells the next ones
+//! take. Our side of a part is read in slices, while the peer reads its own.
 //!
 //! ```text
 //! todo --begin_next--> ToAsk --poll_request--> Asked --handle_reply--> Answered
@@ -46,14 +46,14 @@ enum Stage {
     Answered(SketchReply),
 }
 
-/// Parts under way.
+/// A comparison of all parts of two sets.
 #[derive(Debug)]
 pub(super) struct PartComparisons {
     /// Parts that were not begun.
     todo: VecDeque<Part>,
     /// Parts with sketches in memory, up to a megabyte each.
     under_way: Vec<(SketchComparison, Stage)>,
-    /// How much differs in all of the set, by what is known so far: the measure for the next part.
+    /// Differing ids of the whole sets, by what is known so far: the measure for the next part.
     expected: u64,
     /// Ids that the finished parts decoded to.
     decoded: u64,
@@ -71,7 +71,7 @@ pub(super) enum PartResult {
     Decoded {
         /// The ids that only one of the sets has.
         ids: Vec<ShortId>,
-        /// How much differs in all of the set, if two parts or more are finished.
+        /// Differing ids of the whole sets by extrapolation, if two parts or more are finished.
         total: Option<u64>,
     },
     /// Parts do not decode, or cost too many cells: the leaves have to show the difference.
@@ -85,8 +85,9 @@ pub(super) enum PartResult {
 pub(super) struct PartTooLarge;
 
 impl PartComparisons {
-    /// All parts of sets with so many members at most, in which about so much differs.
+    /// All parts of sets with at most `members` members, of which about `expected` differ.
     pub(super) fn new(expected: u64, members: u64) -> PartComparisons {
+        // Twice as many as by the bound, since parts of random hashes are not of equal size.
         let by_members = members.div_ceil(limits::PART_MEMBERS_MAX / 2);
         let count = expected.div_ceil(limits::PART_DIFFERENCES).max(by_members);
         let todo = Part::all(count).collect();
@@ -97,8 +98,10 @@ impl PartComparisons {
         self.todo.is_empty() && self.under_way.is_empty()
     }
 
-    /// Begins another part, unless enough are under way or so many ids wait for their exchange.
+    /// Begins another part, if the bounds allow it. `waiting` ids wait for their exchange.
     pub(super) fn begin_next(&mut self, waiting: usize, store: &Store) -> Result<(), PartTooLarge> {
+        // What the parts before decoded to is exchanged first: it takes memory, and shows whether
+        // the peer has what its cells claim before more of them are asked for.
         let is_due = self.under_way.len() < PARTS_MAX && waiting < WAITING_MAX;
         if let Some(part) = self.todo.pop_front_if(|_| is_due) {
             let expected = self.expected_in(part);
@@ -147,6 +150,7 @@ impl PartComparisons {
                     None
                 }
                 ComparisonResult::Decoded(ids) => {
+                    // Its sketch, up to a megabyte, is of no more use.
                     let (comparison, _) = self.under_way.swap_remove(at);
                     self.note_done(comparison.part().expect("of a part"), ids.len());
                     let total = (self.done > 1).then_some(self.expected);
@@ -179,7 +183,7 @@ impl PartComparisons {
     /// A part differs in more than its sketch decodes.
     fn split(&mut self, at: usize) -> Option<PartResult> {
         let (comparison, _) = self.under_way.swap_remove(at);
-        // The other parts differ in as much: they are to be asked for with more cells at once.
+        // The other parts differ in as many: they are to be asked for with more cells at once.
         self.expected = self.expected.saturating_mul(2);
         let quarters = comparison.part().and_then(Part::split);
         let is_split = quarters.is_some();
@@ -187,9 +191,9 @@ impl PartComparisons {
         (!is_split).then_some(PartResult::GiveUp)
     }
 
-    /// How much is to be expected to differ in a part.
+    /// How many ids are expected to differ in a part.
     fn expected_in(&self, part: Part) -> Estimate {
-        // Where that is very much, two parts' worth is asked for: the peer may have claimed it.
+        // Two parts' worth at most: a larger number may be a false claim of the peer's.
         let differing = (self.expected >> part.bits).min(2 * limits::PART_DIFFERENCES);
         let (here, others) = (differing.max(1) as f64, self.decoded.max(1) as f64);
         // Counts of random ids have the deviation of their root, here and in what it is taken from.
@@ -201,6 +205,7 @@ impl PartComparisons {
         self.decoded += decoded as u64;
         self.done += 1;
         self.covered += WHOLE >> part.bits;
+        // Ids times 2^32 exceed 64 bits from 2^32 ids on.
         self.expected = ((u128::from(self.decoded) << 32) / u128::from(self.covered)) as u64;
     }
 

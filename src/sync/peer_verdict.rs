@@ -7,7 +7,7 @@
 //! ```text
 //! in use --more than USELESS_MAX useless answers--> exhausted: the session is rejected
 //!    |                                                 (there is no way back)
-//!    +-- says that much differs / must show a difference: judged when the session ends
+//!    +-- large claim, difference owed: judged when the session ends
 //! ```
 //!
 //! Never: counts a change of the peer's set against it, sees an answer, ends a session by itself.
@@ -32,7 +32,7 @@ pub(super) struct PeerVerdict {
     /// or it could ask for a walk through all leaves each time.
     owes_difference: bool,
     /// It says that more differs than sketches decode. Parts or leaves, which cost megabytes, have
-    /// to show about as much.
+    /// to bear it out.
     claims_large: bool,
 }
 
@@ -83,6 +83,7 @@ impl PeerVerdict {
 
     /// Whether the peer gave nothing of what it named. An honest one withholds hardly any.
     pub(super) fn withheld_everything(&self) -> bool {
+        // One that was given is enough: a record damaged there may be all that was withheld.
         self.withheld > 0 && self.fetched == 0
     }
 
@@ -91,7 +92,7 @@ impl PeerVerdict {
         self.owes_difference && self.fetched + sent == 0
     }
 
-    /// Whether the peer said that much differs, and so few differences do not bear it out.
+    /// Whether the peer made a large claim that so few differences do not bear out.
     pub(super) fn is_overstated(&self, differing: u64) -> bool {
         // An honest estimate of 45,000 is off by 1 %: half of it is no error of estimation.
         self.claims_large && differing < limits::SKETCH_DIFFERENCES_MAX / 2

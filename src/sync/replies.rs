@@ -93,7 +93,7 @@ impl Session {
         self.phase = SessionPhase::Pull;
     }
 
-    /// The peer took some of what it was given.
+    /// The peer took `taken` of the `given` assertions of a call.
     pub(super) fn handle_given(&mut self, given: u64, taken: u64, refusal: String) {
         if taken > given {
             return self.reject(PeerFault::TookTooMany { taken, given });
@@ -133,8 +133,8 @@ impl Session {
         if !truncated || known >= count {
             self.phase = SessionPhase::Drain;
         } else if news == 0 {
-            // `GetLeaves` has no cursor. A peer that always shows its first page, as the standard
-            // allows, would be asked for ever.
+            // `GetLeaves` has no cursor: a peer that always shows its first page would be asked for
+            // ever.
             self.note(&PeerFault::HidesLeaves { known, count });
             self.phase = SessionPhase::Drain;
             self.walk.give_nothing();
@@ -170,7 +170,7 @@ impl Session {
         pull.handle_records(number, records.good.len());
         let is_over = pull.is_over();
         let is_known = |sealed: &Sealed| store.find_row(&sealed.digest(), bodies).is_some();
-        // The last rows may be all known: it is where the peer's set ends.
+        // The last answer is excused, since no other follows it.
         if records.good.iter().all(is_known) && !is_over {
             self.verdict.note_useless();
         }
@@ -245,7 +245,7 @@ impl Session {
         }
     }
 
-    /// Asks the peer whether the sets changed since it said how much differs; not for ever.
+    /// Asks the peer whether the sets changed since it gave its estimate; not for ever.
     fn recount(&mut self, differing: u64) {
         if !self.sizes.may_recount() {
             return self.fall_back_to_leaves();

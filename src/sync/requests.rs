@@ -53,8 +53,8 @@ impl Session {
 
     fn ask_for_cells(&mut self, store: &Store) -> Output {
         let comparison = self.compare.whole.as_ref().expect("this phase has one");
-        // A root that the peer had once makes it answer with rows since then. After a pull or a
-        // recount those rows were pulled already.
+        // A root that the peer had once makes it answer with the rows since then. After a pull or a
+        // recount that would bring again what came since.
         let is_first = self.pull.is_none() && self.sizes.is_first_count();
         let root = if is_first { short_root(&self.sizes.root) } else { 0 };
         let request = comparison.request(store, root);

@@ -2,7 +2,7 @@
 //!
 //! In: our root and count, the peer's answers, what became of the assertions it gave. Out: one call
 //! or assertion at a time, and a report at the end. The session coordinates the machines of this
-//! module: each keeps its own state, the session says whose turn it is to ask. `requests` has what
+//! module: each keeps its own state, the session says which of them asks next. `requests` has what
 //! is asked in each phase, `replies` what becomes of the answers.
 //!
 //! | phase | asks for | then |
@@ -52,7 +52,7 @@ use crate::sketch::short_id;
 use crate::store::Store;
 
 /// Ids that a session holds at once, whatever the peer answers: those of two parts and what waits
-/// when they are begun, or a page of leaves.
+/// when they are begun, and pages of leaves. A pull holds none.
 const IDS_MAX: usize = limits::PART_DIFFERENCES as usize
     + PARTS_MAX * limits::SKETCH_CELLS_MAX
     + 2 * limits::LEAVES_MAX;
@@ -191,6 +191,7 @@ impl Session {
 
     /// An answer arrived. One to no call, or of another kind, ends the session.
     pub fn handle_reply(&mut self, number: u32, reply: Reply, store: &Store, bodies: &dyn Bodies) {
+        // The call ends whatever the answer is: a second answer is one to no call.
         match (self.calls.end(number), reply) {
             (Some(CallPurpose::Roots), Reply::Roots { matched, count }) => {
                 self.handle_roots(matched, count);
@@ -204,6 +205,7 @@ impl Session {
             ) => self.handle_since(since),
             (Some(CallPurpose::Sketch(part)), Reply::Sketch(reply)) => {
                 self.report.rounds += 1;
+                // A node that answers cells has all calls of `stemedb.edge.v1`.
                 self.exchange.set_calls(CallSet::Extended);
                 self.handle_cells(part, reply, store);
             }
@@ -259,6 +261,7 @@ impl Session {
 
     /// The assertion offered under this number is stored, or could not be.
     pub fn handle_stored(&mut self, number: u32, stored: Stored) {
+        // A number that was not offered, or was answered before, changes nothing.
         if self.intake.handle_stored(number) {
             self.report.received += u64::from(stored == Stored::New);
             match (stored, &mut self.pull) {
@@ -301,6 +304,7 @@ impl Session {
 
     /// How far it is.
     pub fn progress(&self) -> Progress {
+        // After the pull its remaining rows are found by comparison, and counted there.
         let pulled = if self.phase == SessionPhase::Pull { self.pull.as_ref() } else { None };
         let known = self.missing.hashes() + self.missing.short_ids();
         let waiting = self.intake.len();
@@ -336,6 +340,8 @@ impl Session {
 
     fn fail(&mut self, reason: String) {
         self.report.error.get_or_insert(reason);
+        // Calls and offers in flight stay: `Over` waits for them, so that the report counts what
+        // the disk still stores.
         self.phase = SessionPhase::Over;
         self.missing.abandon();
         self.exchange.abandon();

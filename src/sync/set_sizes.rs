@@ -32,6 +32,7 @@ impl SetSizes {
     /// How many assertions came to one of the sets, now of these sizes, not counting those that the
     /// session brought.
     pub(super) fn grown(&self, (ours, theirs): (u64, u64), (received, sent): (u64, u64)) -> u64 {
+        // `abs_diff`, since the peer may say fewer than before.
         let here = ours.abs_diff(self.ours).saturating_sub(received);
         let there = theirs.abs_diff(self.theirs).saturating_sub(sent);
         here.saturating_add(there)

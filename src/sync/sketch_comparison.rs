@@ -156,6 +156,7 @@ impl SketchComparison {
         if reply.from != self.next.from() {
             return ComparisonResult::Nonsense;
         }
+        // An answer from cell 0 on replaces what came before.
         let known = self.difference.take().filter(|_| reply.from > 0);
         let (sketch, count) = self.ours(store);
         let counts = (count, reply.count);
@@ -179,10 +180,12 @@ impl SketchComparison {
             // No cells in answer to low counts: the peer estimates more than its sketch decodes.
             Decoded::Part if reply.cells.is_empty() => ComparisonResult::TooMuch(reply.estimate),
             Decoded::Part if matches!(self.next, Next::First) => {
+                // A peer's count wraps as those of the cells do.
                 self.hint = store.sketch().estimate_by_hint(reply.count as u32, &reply.hint);
                 self.ask(Next::AsManyAsNeeded { from: length })
             }
             Decoded::Part if length < most => {
+                // The estimate was a little short: the rest is asked for in small steps.
                 self.ask(Next::Cells { from: length, cells: (length / 16).max(FIRST_CELLS) })
             }
             Decoded::Nonsense => ComparisonResult::Nonsense,

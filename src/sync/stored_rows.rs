@@ -1,14 +1,15 @@
 //! How far a pull is stored: up to which row all assertions of the peer are on our disk.
 //!
 //! In: answers by their rows, how many assertions each brought, how many are stored. Out: the row
-//! where another pull may go on. The disk stores assertions in the order in which they came, so a
-//! count of them says which answers are stored whole.
+//! where another pull may go on. Assertions are counted, not named, since the disk stores them in
+//! about the order in which they came.
 //!
 //! ```text
 //! begin -> opened --handle_records--> waiting for the disk --stored--> reached
 //! ```
 //!
-//! Never: says that a row is stored before all rows in front of it are, looks at an assertion.
+//! Never: names a row before as many assertions are stored as came up to it, goes back, looks at an
+//! assertion.
 
 use std::collections::BTreeMap;
 
@@ -63,6 +64,7 @@ impl StoredRows {
 
     /// So many assertions came with the answer to a call.
     pub(super) fn handle_records(&mut self, number: u32, count: usize) {
+        // Counted before anything of this answer is offered.
         self.received += count as u64;
         let row = self.opened.remove(&number);
         if let Some(answer) = row.and_then(|row| self.unstored.get_mut(&row)) {

@@ -36,6 +36,7 @@ pub struct PeerHistory {
 impl PeerHistory {
     /// The history after one more session, which began with this root.
     pub fn and(self, report: &SessionReport, root: Digest) -> PeerHistory {
+        // A session that compared whole hashes leaves no doubt, one that decoded nothing no sum.
         let Some(decoded) = report.decoded.filter(|_| !report.checked_collisions) else {
             return PeerHistory::default();
         };
