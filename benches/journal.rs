@@ -95,23 +95,26 @@ fn ours(dir: &Path, records: &[Sealed], writers: usize) -> (f64, f64) {
     let start = Instant::now();
     let mut offer = |queue: &mut CommitQueue| {
         if let Some(sealed) = waiting.next().filter(|_| start.elapsed() < ROUND) {
-            queue.offer(Moment::ZERO, sealed, Ticket(0)).expect("room in the queue");
+            queue.enqueue(sealed, Ticket(0)).expect("room in the queue");
         }
     };
     (0..writers).for_each(|_| offer(&mut queue));
     let mut count = 0;
-    while let Some(output) = queue.poll_output() {
-        match output {
-            Output::Work(work) => {
-                disk.submit(work);
-                let report = futures_lite::future::block_on(disk.report()).expect("a good disk");
-                queue.handle_done(Moment::ZERO, report.done);
+    while !queue.is_empty() {
+        queue.handle_timeout(Moment::ZERO);
+        while let Some(output) = queue.poll_output() {
+            match output {
+                Output::Work(work) => {
+                    disk.submit(work);
+                    let report = futures_lite::future::block_on(disk.report());
+                    queue.handle_done(Moment::ZERO, report.expect("a good disk").done);
+                }
+                Output::Committed(..) => {
+                    count += 1;
+                    offer(&mut queue);
+                }
+                Output::Refused(..) => panic!("the disk is full"),
             }
-            Output::Committed(..) => {
-                count += 1;
-                offer(&mut queue);
-            }
-            Output::Refused(..) => panic!("the disk is full"),
         }
     }
     let rate = f64::from(count) / start.elapsed().as_secs_f64();

@@ -38,12 +38,12 @@ fn main() {
         let mut recovered = None;
         rows[2].push(timed(|| {
             let taken = recover(&log, false, |committed| {
-                store.place(&committed, &reader);
+                store.apply(&committed, &reader);
                 if let Some(mut spill) = store.spill() {
                     store.adopt(checkpoint.spill(&mut spill).expect("written"));
                 }
             });
-            store.settle();
+            store.update_sketch();
             if let Some(mut rest) = store.spill_all() {
                 store.adopt(checkpoint.spill(&mut rest).expect("written"));
             }
@@ -122,8 +122,9 @@ fn write(dir: &Path) {
         let mut draft = Draft::new(subject, predicate, Object::Text(text));
         draft.timestamp = Some(number);
         let sealed = draft.check(&mut clock, Wall(0)).expect("a good draft").seal();
-        queue.offer(Moment(number), sealed, Ticket(number)).expect("room");
+        queue.enqueue(sealed, Ticket(number)).expect("room");
         if number % 1000 == 999 || number + 1 == RECORDS {
+            queue.handle_timeout(Moment(number));
             drain(&mut queue, &disk);
         }
     }

@@ -103,6 +103,7 @@ fn measure(shape: &str, count: u64) {
         }
         inserting += start.elapsed().as_nanos() as u64;
     }
+    store.update_sketch();
     let start = Instant::now();
     while store.root_step(usize::MAX, store.rows()).is_none() {}
     let root = start.elapsed();

@@ -245,7 +245,7 @@ impl Replica {
         let taken = match self.store.is_behind() {
             true if self.is_unindexed => Err(journal::Refusal::Index),
             true => Err(journal::Refusal::Busy),
-            false => self.queue.gather(sealed, ticket),
+            false => self.queue.enqueue(sealed, ticket),
         };
         let Err(refusal) = taken else {
             if standing == Standing::Damaged {
@@ -292,7 +292,7 @@ impl Replica {
                 }
             }
         }
-        self.store.settle();
+        self.store.update_sketch();
         if self.queue.is_empty() {
             // Those that the disk had no room for.
             self.mending.clear();
@@ -304,7 +304,7 @@ impl Replica {
     fn commit(&mut self, committed: &Committed, tickets: &Tickets, bodies: &dyn Bodies) {
         let digest = committed.sealed().digest();
         let applied = if self.mending.remove(&digest) {
-            self.store.place(committed, bodies)
+            self.store.apply(committed, bodies)
         } else {
             // It was not here when it was taken, and the queue lets nobody else bring it meanwhile.
             Applied::New(self.store.append(committed))

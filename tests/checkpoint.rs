@@ -18,7 +18,7 @@ use stemedb_edge::shell::disk::{
     Checkpoint, Reader, Recovered, recover, recover_from, segment_path,
 };
 use stemedb_edge::sketch::SketchKey;
-use stemedb_edge::store::Store;
+use stemedb_edge::store::{Applied, Store};
 
 const RECORDS: u64 = 3000;
 /// Rows of a run; the last one is shorter.
@@ -88,6 +88,7 @@ impl Folder {
                 store.adopt(checkpoint.spill(&mut spill).expect("written"));
             }
         });
+        store.update_sketch();
         let mut rest = store.spill_all().expect("some rows are left");
         store.adopt(checkpoint.spill(&mut rest).expect("written"));
         (recovered.expect("a good log"), store)
@@ -131,7 +132,8 @@ fn a_kept_index_is_the_index_and_goes_on_where_it_was() {
     let mut read = 0;
     let resumed = recover_from(&log, true, Some(whole), |committed: Committed| {
         read += 1;
-        assert!(again.apply(&committed, &reader), "a new one");
+        let applied = again.apply(&committed, &reader);
+        assert!(matches!(applied, Applied::New(_)), "a new one");
     });
     let resumed = resumed.expect("a good log");
     assert_eq!(read, 100, "what was known is not read");

@@ -44,7 +44,8 @@ fn write(folder: &Path, tail: Position, used: u64, claims: impl Iterator<Item = 
     let disk = Disk::start(&directory, tail).expect("a writable directory");
     let mut queue = CommitQueue::new(Config::default(), tail, used);
     for number in claims {
-        queue.offer(Moment::ZERO, claim(number), Ticket(number)).expect("room");
+        queue.enqueue(claim(number), Ticket(number)).expect("room");
+        queue.handle_timeout(Moment::ZERO);
         while let Some(output) = queue.poll_output() {
             if let Output::Work(work) = output {
                 disk.submit(work);

@@ -57,7 +57,7 @@ fn record_run() -> Run {
             draft.timestamp = Some(ticket);
             let sealed = draft.check(&mut clock, Wall(0)).expect("a good draft").seal();
             records.push(sealed.digest());
-            queue.offer(now, sealed, Ticket(ticket)).expect("room");
+            queue.enqueue(sealed, Ticket(ticket)).expect("room");
         }
         drain(&mut queue, now, &mut run, records);
     }

@@ -35,7 +35,8 @@ fn claim(number: u64) -> Sealed {
 
 /// Offers one claim and waits for its fate.
 fn offer(queue: &mut CommitQueue, disk: &Disk, sealed: Sealed) -> bool {
-    queue.offer(Moment::ZERO, sealed, Ticket(0)).expect("room in the queue");
+    queue.enqueue(sealed, Ticket(0)).expect("room in the queue");
+    queue.handle_timeout(Moment::ZERO);
     let mut kept = false;
     while let Some(output) = queue.poll_output() {
         match output {
@@ -101,7 +102,8 @@ fn a_failed_write_and_a_failed_flush_are_the_end() {
         let directory = Directory::open(&folder.0).expect("an unlocked directory");
         let disk = Disk::start(&directory, Position::first_of(0)).expect("it opens");
         let mut queue = CommitQueue::new(Config::default(), Position::first_of(0), 0);
-        queue.offer(Moment::ZERO, claim(1), Ticket(1)).expect("room");
+        queue.enqueue(claim(1), Ticket(1)).expect("room");
+        queue.handle_timeout(Moment::ZERO);
         let Some(Output::Work(work)) = queue.poll_output() else { panic!("a write") };
         disk.submit(work);
         let fault = futures_lite::future::block_on(disk.report()).expect_err("it fails");
@@ -228,8 +230,9 @@ fn a_small_budget_is_not_exceeded_by_preallocation() {
     let config = Config { bytes_max: Some(limits::LOG_BYTES_MIN), ..Config::default() };
     let mut queue = CommitQueue::new(config, Position::first_of(0), 0);
     let mut number = 0;
-    while queue.offer(Moment::ZERO, claim(number), Ticket(0)).is_ok() {
+    while queue.enqueue(claim(number), Ticket(0)).is_ok() {
         number += 1;
+        queue.handle_timeout(Moment::ZERO);
         while let Some(output) = queue.poll_output() {
             if let Output::Work(work) = output {
                 disk.submit(work);

@@ -14,7 +14,7 @@ use crate::base::{Digest, HlcClock, NodeId, Wall, limits};
 use crate::journal::{Bodies, Committed, Position};
 use crate::model::{Draft, Object, Sealed};
 use crate::sketch::{Cell, Part};
-use crate::store::{BucketScan, Store};
+use crate::store::{Applied, BucketScan, Store};
 use crate::sync::{
     Output, PeerHistory, Records, Reply, Request, RowCursor, RowRange, Session, SessionReport,
     SketchReply, SketchRequest, Span, Stored, Strategy, answer_records, answer_sketch,
@@ -98,7 +98,9 @@ impl SetNode {
     fn add(&mut self, sealed: Sealed) -> bool {
         let position = Position(self.bodies.0.len() as u64 * STRIDE);
         self.bodies.0.push(sealed.clone());
-        self.store.apply(&Committed::recovered(position, sealed), &self.bodies)
+        let applied = self.store.apply(&Committed::recovered(position, sealed), &self.bodies);
+        self.store.update_sketch();
+        matches!(applied, Applied::New(_))
     }
 
     fn root(&mut self) -> Digest {

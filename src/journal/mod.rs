@@ -203,17 +203,10 @@ impl CommitQueue {
         }
     }
 
-    /// Takes an assertion; its ticket comes back with its fate. One that is on its way already
-    /// takes the ticket along.
-    pub fn offer(&mut self, now: Moment, sealed: Sealed, ticket: Ticket) -> Result<(), Refusal> {
-        self.gather(sealed, ticket)?;
-        self.start(now);
-        Ok(())
-    }
-
-    /// As [`CommitQueue::offer`], of one among many: the first does not set out alone. After the
-    /// last comes [`CommitQueue::handle_timeout`].
-    pub fn gather(&mut self, sealed: Sealed, ticket: Ticket) -> Result<(), Refusal> {
+    /// Takes an assertion; its ticket comes back with its fate. One that is in the queue already
+    /// takes the ticket along. [`CommitQueue::handle_timeout`] starts the write: by then all that
+    /// arrived together is in one batch.
+    pub fn enqueue(&mut self, sealed: Sealed, ticket: Ticket) -> Result<(), Refusal> {
         let digest = sealed.digest();
         if let Some(number) = self.numbers.get(&digest) {
             let place = usize::try_from(number - self.first).expect("no more than wait");

@@ -15,7 +15,9 @@ fn queue(config: Config) -> CommitQueue {
 }
 
 fn offer(queue: &mut CommitQueue, now: u64, text: &str, ticket: u64) -> Result<(), Refusal> {
-    queue.offer(Moment(now), sealed(text), Ticket(ticket))
+    queue.enqueue(sealed(text), Ticket(ticket))?;
+    queue.handle_timeout(Moment(now));
+    Ok(())
 }
 
 fn batch(queue: &mut CommitQueue) -> Batch {
@@ -59,7 +61,7 @@ fn what_gathers_during_a_flush_is_the_next_batch() {
 fn what_gathers_sets_out_together_and_at_once() {
     let mut queue = queue(Config::default());
     for (ticket, text) in ["a", "b", "a"].into_iter().enumerate() {
-        queue.gather(sealed(text), Ticket(ticket as u64)).expect("room");
+        queue.enqueue(sealed(text), Ticket(ticket as u64)).expect("room");
     }
     assert!(queue.poll_output().is_none());
     assert_eq!(queue.next_deadline(), Some(Moment::ZERO));

@@ -153,16 +153,9 @@ impl Store {
         self
     }
 
-    /// Takes in a committed assertion; false if it is known already.
-    pub fn apply(&mut self, committed: &Committed, bodies: &dyn Bodies) -> bool {
-        let applied = self.place(committed, bodies);
-        self.settle();
-        matches!(applied, Applied::New(_))
-    }
-
-    /// Takes in a committed assertion; one whose record was damaged gets this one. After the last
-    /// of some comes [`Store::settle`].
-    pub fn place(&mut self, committed: &Committed, bodies: &dyn Bodies) -> Applied {
+    /// Puts a committed assertion into the index; one whose record was damaged gets this record.
+    /// [`Store::update_sketch`] follows the last of a batch.
+    pub fn apply(&mut self, committed: &Committed, bodies: &dyn Bodies) -> Applied {
         let (sealed, at) = (committed.sealed(), committed.position());
         let digest = sealed.digest();
         self.end = self.end.max(Position(at.0 + frame_bytes(sealed.bytes().len()) as u64));
@@ -181,7 +174,7 @@ impl Store {
         Applied::New(self.append(committed))
     }
 
-    /// As [`Store::place`], of one that is [`Standing::Unknown`]; the answer is its row.
+    /// As [`Store::apply`], of one that is [`Standing::Unknown`]; returns its row.
     pub fn append(&mut self, committed: &Committed) -> Row {
         let (sealed, at) = (committed.sealed(), committed.position());
         let digest = sealed.digest();
@@ -195,13 +188,14 @@ impl Store {
         self.unsketched.push(short_id(&digest));
         self.rekeying.iter_mut().for_each(|rekeying| rekeying.note(&digest));
         if self.unsketched.len() >= SKETCHED_AT_ONCE {
-            self.settle();
+            self.update_sketch();
         }
         self.newest.push(&digest, at, names)
     }
 
-    /// All that came is in the sketch now.
-    pub fn settle(&mut self) {
+    /// Puts the rows added since the last call into the sketch: 64 at a time cost less than one by
+    /// one.
+    pub fn update_sketch(&mut self) {
         self.sketch.insert(&self.unsketched);
         self.unsketched.clear();
     }
@@ -216,7 +210,7 @@ impl Store {
     }
 
     /// Takes the record at a place out of index and tree, if it is one and cannot be read; the
-    /// answer names it. It keeps its row: [`Store::place`] gives that another record, when one
+    /// answer names it. It keeps its row: [`Store::apply`] gives that another record, when one
     /// comes.
     pub fn lose(&mut self, at: Position, bodies: &dyn Bodies) -> Option<Damage> {
         let row = self.row_at(at).filter(|row| !self.lost.contains_key(row))?;
@@ -323,7 +317,7 @@ impl Store {
         if self.frozen.is_some() || self.newest.len() == 0 {
             return None;
         }
-        self.settle();
+        self.update_sketch();
         let rest = Memtable::new(self.end_row());
         let memtable = Arc::new(std::mem::replace(&mut self.newest, rest));
         self.frozen = Some(memtable.clone());

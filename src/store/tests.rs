@@ -137,9 +137,10 @@ impl World {
         let position = Position(self.end);
         self.end += 400;
         self.bodies.sealed.insert(position.0, sealed.clone());
-        let is_new = self.store.apply(&Committed::recovered(position, sealed), &self.bodies);
+        let applied = self.store.apply(&Committed::recovered(position, sealed), &self.bodies);
+        self.store.update_sketch();
         self.work_on_runs();
-        is_new
+        matches!(applied, Applied::New(_))
     }
 
     /// An opaque record with a hash of our choice.
@@ -448,10 +449,10 @@ fn a_lost_record_is_in_nobodys_way_and_comes_back_to_its_row() {
         let again = Position(world.end + 400 * place as u64);
         world.bodies.sealed.insert(again.0, sealed.clone());
         let committed = Committed::recovered(again, sealed.clone());
-        let applied = world.store.place(&committed, &world.bodies);
+        let applied = world.store.apply(&committed, &world.bodies);
         assert_eq!(applied, Applied::Mended(at));
         assert_eq!(world.store.find(&sealed.digest(), &world.bodies), Some(again));
-        assert_eq!(world.store.place(&committed, &world.bodies), Applied::Known);
+        assert_eq!(world.store.apply(&committed, &world.bodies), Applied::Known);
         assert!(!world.store.is_damaged(&sealed.digest(), &world.bodies));
         assert_eq!((world.root(), world.store.len()), (root, 1000));
         assert_eq!(world.store.sketch().cells(0, 64), cells, "nobody is in it twice");
@@ -488,7 +489,7 @@ fn windows_cover_every_record_once() {
     world.end = Position::first_of(1).0;
     let again = Position(world.end);
     world.bodies.sealed.insert(again.0, moved.0.clone());
-    world.store.place(&Committed::recovered(again, moved.0), &world.bodies);
+    world.store.apply(&Committed::recovered(again, moved.0), &world.bodies);
     world.end += 400;
     world.add(claim("new", "p", 5000));
     for bytes in [1, 4000, 1 << 30] {

@@ -15,7 +15,7 @@ use crate::base::{Digest, HlcClock, NodeId, Wall, limits};
 use crate::journal::{Bodies, Committed, Position};
 use crate::model::{Draft, Object, Sealed};
 use crate::sketch::{Cell, short_id};
-use crate::store::{BucketScan, Store};
+use crate::store::{Applied, BucketScan, Store};
 
 /// A node's store with its bodies in memory.
 struct Node {
@@ -58,7 +58,9 @@ impl Node {
     fn add(&mut self, sealed: Sealed) -> bool {
         let position = Position(self.bodies.0.len() as u64 * STRIDE);
         self.bodies.0.push(sealed.clone());
-        self.store.apply(&Committed::recovered(position, sealed), &self.bodies)
+        let applied = self.store.apply(&Committed::recovered(position, sealed), &self.bodies);
+        self.store.update_sketch();
+        matches!(applied, Applied::New(_))
     }
 
     fn root(&mut self) -> Digest {

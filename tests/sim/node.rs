@@ -136,6 +136,7 @@ impl Node {
                 store.adopt(index(&spill));
             }
         }
+        store.update_sketch();
         let config = cluster::Config {
             swim: swim::Config { probe_interval: Duration::from_secs(1) },
             shards: SHARDS,

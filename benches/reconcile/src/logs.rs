@@ -30,7 +30,7 @@ pub fn append(dir: &Path, common: u64, numbers: Range<u64>, share: Share) {
         let sealed = claim(number, spare, &mut clock);
         bytes += sealed.bytes().len();
         count += 1;
-        queue.offer(Moment(number), sealed, Ticket(number)).expect("room");
+        queue.enqueue(sealed, Ticket(number)).expect("room");
         if count.is_multiple_of(1000) {
             drain(&mut queue, &disk);
         }
@@ -51,6 +51,7 @@ fn claim(number: u64, characters: usize, clock: &mut HlcClock) -> Sealed {
 }
 
 fn drain(queue: &mut CommitQueue, disk: &Disk) {
+    queue.handle_timeout(Moment::ZERO);
     while let Some(output) = queue.poll_output() {
         if let Output::Work(work) = output {
             disk.submit(work);

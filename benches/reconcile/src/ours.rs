@@ -68,7 +68,7 @@ impl Side {
         let at = Position(32 + number * FRAME_BYTES);
         let sealed = self.bodies.sealed_at(at).expect("every position has one");
         let committed = Committed::recovered(at, sealed);
-        assert!(self.store.apply(&committed, &self.bodies));
+        self.store.append(&committed);
     }
 }
 
@@ -107,6 +107,7 @@ impl Pair {
             }
         }
         self.next = self.common + differences;
+        [&mut self.one, &mut self.two].map(|side| side.store.update_sketch());
     }
 
     /// The first asks the second.

@@ -47,7 +47,7 @@ fn world(rows: u64, value: &str) -> ScanWorld {
         let sealed = world.sealed_at(at).expect("every position has a body");
         world.store.append(&Committed::recovered(at, sealed));
     }
-    world.store.settle();
+    world.store.update_sketch();
     world
 }
 

@@ -48,14 +48,14 @@ pub(crate) fn rebuild(
     let known = store.len();
     let mut rest = None;
     let mut recovered = disk::recover_from(log, true, whole, |committed| {
-        store.place(&committed, &reader);
+        store.apply(&committed, &reader);
         if let Some(mut spill) = store.spill() {
             // Whether the log is whole shows at its end.
             spill.state = None;
             rest = write_run(checkpoint, &mut store, spill);
         }
     })?;
-    store.settle();
+    store.update_sketch();
     if store.unspilled() > limits::RUN_ROWS_MAX {
         let many = io::Error::other("it cannot be written, and the log is too long to do without");
         return Err(Fault::new("rebuilding", &checkpoint.directory(), many));

@@ -241,6 +241,7 @@ impl Peer for Renumbered {
                 let position = Position(index as u64 * STRIDE);
                 anew.apply(&Committed::recovered(position, sealed.clone()), bodies);
             }
+            anew.update_sketch();
             *store = anew;
             self.before = usize::MAX;
         }

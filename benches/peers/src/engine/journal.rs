@@ -52,7 +52,7 @@ fn open(dir: &Path) -> (Journal, Disk) {
     let directory = Directory::open(dir).expect("a writable directory");
     let checkpoint = Checkpoint::new(dir, SketchKey::new(None));
     let log = Log(directory.log().to_owned());
-    let (whole, mut store) = match checkpoint.load() {
+    let (whole, mut store) = match checkpoint.load().fitting() {
         Some((whole, store)) => (Some(whole), store),
         None => (None, Store::new(1)),
     };
@@ -62,6 +62,7 @@ fn open(dir: &Path) -> (Journal, Disk) {
             store.adopt(checkpoint.spill(&mut spill).expect("a good disk"));
         }
     });
+    store.update_sketch();
     let recovered = recovered.expect("a good disk");
     let disk = Disk::start(&directory, recovered.tail).expect("a writable directory");
     let queue = CommitQueue::new(Config::default(), recovered.tail, recovered.bytes);
@@ -84,7 +85,7 @@ impl Journal {
         let sealed = Sealed::recovered(Digest(record.key), record.body);
         let standing = self.store.standing(&sealed.digest(), &self.log);
         assert_eq!(standing, Standing::Unknown, "every record is another one");
-        let taken = self.queue.gather(sealed, Ticket(ticket as u64));
+        let taken = self.queue.enqueue(sealed, Ticket(ticket as u64));
         taken.expect("the queue has room for all writers");
     }
 
@@ -104,7 +105,7 @@ impl Journal {
                 Output::Refused(refusal, _) => panic!("{refusal}"),
             }
         }
-        self.store.settle();
+        self.store.update_sketch();
         self.spill();
     }
 
