@@ -132,8 +132,8 @@ impl Replica {
         }
     }
 
-    /// Somebody offers an assertion; its fate goes to the ticket. It sets out at the next
-    /// [`Replica::handle_timeout`], with whatever else was offered until then.
+    /// Takes an assertion; its fate goes to the ticket. [`Replica::start_write`] hands it to the
+    /// disk, with whatever else was offered until then.
     pub fn handle_offer(
         &mut self,
         ticket: Ticket,
@@ -190,9 +190,20 @@ impl Replica {
         is_all
     }
 
+    /// Whether [`Replica::start_write`] would hand something to the disk now.
+    pub fn wants_write(&self, now: Moment) -> bool {
+        self.queue.wants_write(now)
+    }
+
+    /// Hands what waits in the commit queue to the disk, if that has no work.
+    pub fn start_write(&mut self, now: Moment) {
+        self.queue.handle_timeout(now);
+        self.outbox.extend(self.queue.poll_work().map(Output::Disk));
+    }
+
     /// Time passed; safe to call early or late.
     pub fn handle_timeout(&mut self, now: Moment, bodies: &dyn Bodies) {
-        self.write(now);
+        self.start_write(now);
         self.drain_sessions(now, bodies);
         self.cluster.handle_timeout(now);
         self.pump_cluster();
@@ -234,7 +245,7 @@ impl Replica {
     }
 
     /// Tries to take an assertion; `None` while its flush is waited for, which begins with
-    /// [`Replica::write`].
+    /// [`Replica::start_write`].
     fn take(&mut self, ticket: Ticket, sealed: Sealed, bodies: &dyn Bodies) -> Option<Fate> {
         let digest = sealed.digest();
         let standing = self.store.standing(&digest, bodies);
@@ -263,11 +274,6 @@ impl Replica {
         for id in ids {
             self.drain_session(now, id, bodies);
         }
-    }
-
-    fn write(&mut self, now: Moment) {
-        self.queue.handle_timeout(now);
-        self.outbox.extend(self.queue.poll_work().map(Output::Disk));
     }
 
     /// Moves what the queue has for others, for so many assertions; true if that was all.

@@ -204,8 +204,8 @@ impl CommitQueue {
     }
 
     /// Takes an assertion; its ticket comes back with its fate. One that is in the queue already
-    /// takes the ticket along. [`CommitQueue::handle_timeout`] starts the write: by then all that
-    /// arrived together is in one batch.
+    /// takes the ticket along. [`CommitQueue::handle_timeout`] starts the write as soon as
+    /// [`CommitQueue::wants_write`], after whatever else arrives together: one batch, one flush.
     pub fn enqueue(&mut self, sealed: Sealed, ticket: Ticket) -> Result<(), Refusal> {
         let digest = sealed.digest();
         if let Some(number) = self.numbers.get(&digest) {
@@ -260,15 +260,21 @@ impl CommitQueue {
         self.start(now);
     }
 
-    /// When [`CommitQueue::handle_timeout`] wants to be called; at once where some gathered.
-    pub fn next_deadline(&self) -> Option<Moment> {
-        let is_idle = self.flying.is_none() && !self.flushing;
+    /// Whether [`CommitQueue::handle_timeout`] would start a write now.
+    pub fn wants_write(&self, now: Moment) -> bool {
         let is_batched = self.config.durability == Durability::Batched;
-        match self.waiting() > 0 {
-            _ if !is_idle => None,
-            true if !is_batched => Some(Moment::ZERO),
-            is_waiting => (is_waiting || self.unflushed).then_some(self.flush_not_before),
-        }
+        self.is_idle() && self.waiting() > 0 && !(is_batched && now < self.flush_not_before)
+    }
+
+    /// When [`CommitQueue::handle_timeout`] wants to be called, if no write is started before.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let is_batched = self.config.durability == Durability::Batched && self.waiting() > 0;
+        (self.is_idle() && (is_batched || self.unflushed)).then_some(self.flush_not_before)
+    }
+
+    /// Whether the disk has no work of this queue.
+    fn is_idle(&self) -> bool {
+        self.flying.is_none() && !self.flushing
     }
 
     /// The next thing to do or tell, work first; drain until `None`.
@@ -345,7 +351,7 @@ impl CommitQueue {
     }
 
     fn start(&mut self, now: Moment) {
-        if self.flying.is_some() || self.flushing {
+        if !self.is_idle() {
             return;
         }
         let early = now < self.flush_not_before;

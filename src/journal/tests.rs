@@ -64,10 +64,10 @@ fn what_gathers_sets_out_together_and_at_once() {
         queue.enqueue(sealed(text), Ticket(ticket as u64)).expect("room");
     }
     assert!(queue.poll_output().is_none());
-    assert_eq!(queue.next_deadline(), Some(Moment::ZERO));
+    assert!(queue.wants_write(Moment(5)) && queue.next_deadline().is_none());
     queue.handle_timeout(Moment(5));
     assert_eq!(batch(&mut queue).records.len(), 2);
-    assert_eq!(queue.next_deadline(), None);
+    assert!(!queue.wants_write(Moment(5)) && queue.next_deadline().is_none());
     queue.handle_done(Moment(6), Done::Well);
     assert_eq!(committed(&mut queue).1, [0, 2]);
     assert_eq!(committed(&mut queue).1, [1]);
@@ -85,6 +85,7 @@ fn batched_flushes_keep_their_distance() {
     assert!(queue.poll_output().is_none());
     let deadline = queue.next_deadline().expect("something waits");
     assert_eq!(deadline, Moment(1_005_000));
+    assert!(!queue.wants_write(Moment(1_000_200)) && queue.wants_write(deadline));
     queue.handle_timeout(deadline);
     assert!(batch(&mut queue).flush);
 }

@@ -121,7 +121,7 @@ impl Replica {
                 }
             }
         }
-        self.write(now);
+        self.start_write(now);
     }
 }
 

@@ -465,7 +465,8 @@ impl World {
     fn set_timer(&mut self, of: usize) {
         let member = &mut self.members[of];
         let Some(node) = &member.node else { return };
-        let Some(deadline) = node.replica.next_deadline() else { return };
+        let is_due = node.replica.wants_write(Moment(self.now)).then_some(Moment::ZERO);
+        let Some(deadline) = is_due.or(node.replica.next_deadline()) else { return };
         let at = deadline.0.max(self.now + 1);
         if at < member.timer {
             member.timer = at;

@@ -8,18 +8,17 @@
 pub mod bulk;
 pub mod clocks;
 pub mod scans;
+mod schedule;
 pub mod verify;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::poll_fn;
-use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::rc::{Rc, Weak};
+use std::task::Waker;
 use std::time::Instant;
 
 use async_channel::Sender;
-use futures_lite::future;
 
 use crate::base::{Client, Digest, Moment, NodeId, Wall, limits};
 use crate::cluster;
@@ -33,7 +32,7 @@ use crate::shell::driver::scans::{Running, Scans};
 use crate::shell::driver::verify::{Body, Opened, Verifier};
 use crate::shell::runtime::clock::wall;
 use crate::shell::runtime::pending::PendingAnswers;
-use crate::shell::runtime::reactor::{Timer, yield_now};
+use crate::shell::runtime::reactor::{self, RoundEnd, yield_now};
 use crate::shell::runtime::semaphore::Semaphore;
 use crate::sketch::ShortId;
 use crate::store::{BucketScan, Root, Spill};
@@ -104,6 +103,8 @@ pub struct Driver {
     observer: RefCell<Option<FlushObserver>>,
     cluster: RefCell<Option<ClusterObserver>>,
     started: Instant,
+    /// The disk has no work, and assertions wait for it.
+    wants_write: Cell<bool>,
     deadline: Cell<Option<Moment>>,
     deadline_waker: Cell<Option<Waker>>,
 }
@@ -115,7 +116,7 @@ impl Driver {
         (disk, indexer, reader): (Disk, Indexer, Reader),
         verifier: Verifier,
     ) -> Rc<Driver> {
-        Rc::new(Driver {
+        let driver = Rc::new(Driver {
             replica: RefCell::new(replica),
             disk,
             indexer,
@@ -128,9 +129,13 @@ impl Driver {
             observer: RefCell::default(),
             cluster: RefCell::default(),
             started: Instant::now(),
+            wants_write: Cell::new(false),
             deadline: Cell::new(None),
             deadline_waker: Cell::new(None),
-        })
+        });
+        let listener: Weak<dyn RoundEnd> = Rc::downgrade(&driver) as _;
+        reactor::current().expect("the reactor was made at the start").observe_round_ends(listener);
+        driver
     }
 
     /// Has every write and flush reported to `observer`.
@@ -162,10 +167,12 @@ impl Driver {
     /// Changes the node, and carries out what it then wants.
     pub fn update<T>(&self, change: impl FnOnce(&mut Replica, Moment, &dyn Bodies) -> T) -> T {
         let mut replica = self.replica.borrow_mut();
-        let result = change(&mut replica, self.now(), &self.reader);
+        let now = self.now();
+        let result = change(&mut replica, now, &self.reader);
         while let Some(output) = replica.poll_output() {
             self.carry_out(output);
         }
+        self.wants_write.set(replica.wants_write(now));
         let deadline = replica.next_deadline();
         if deadline != self.deadline.replace(deadline)
             && let Some(waker) = self.deadline_waker.take()
@@ -382,35 +389,6 @@ impl Driver {
         }
     }
 
-    /// Calls the replica when its deadlines come.
-    pub async fn run_deadlines(&self) {
-        loop {
-            let deadline = self.deadline.get();
-            let moved = self.deadline_moved(deadline);
-            let Some(due) = deadline else {
-                moved.await;
-                continue;
-            };
-            if due > self.now() {
-                future::or(Timer::after(due.since(self.now())), moved).await;
-            }
-            if due <= self.now() {
-                self.update(|replica, now, bodies| replica.handle_timeout(now, bodies));
-            }
-        }
-    }
-
-    async fn deadline_moved(&self, from: Option<Moment>) {
-        poll_fn(|context| {
-            if self.deadline.get() != from {
-                return Poll::Ready(());
-            }
-            self.deadline_waker.set(Some(context.waker().clone()));
-            Poll::Pending
-        })
-        .await;
-    }
-
     /// Tells the replica of each run that is written, and of those that cannot be.
     pub async fn run_indexer(&self) {
         loop {
@@ -448,3 +426,6 @@ impl Driver {
         self.replica.borrow_mut().spill_rest()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -40,6 +40,12 @@ pub fn current() -> io::Result<Rc<Reactor>> {
     })
 }
 
+/// Work that all tasks of a round share: the reactor does it before it waits.
+pub trait RoundEnd {
+    /// All tasks that were ready have run.
+    fn handle_round_end(&self);
+}
+
 /// The poller, timers, and the sources that wait for events.
 pub struct Reactor {
     poller: RefCell<Poller>,
@@ -52,6 +58,8 @@ pub struct Reactor {
     next_timer: Cell<u64>,
     /// Tasks that go on in the next round, whose wait returns at once then.
     yielded: RefCell<Vec<Waker>>,
+    /// Listeners to the ends of rounds; gone ones are left out at the next registration.
+    round_ends: RefCell<Vec<Weak<dyn RoundEnd>>>,
     /// Waits so far.
     rounds: Cell<u64>,
     /// When the last one ended.
@@ -166,6 +174,7 @@ impl Reactor {
             timers: RefCell::default(),
             next_timer: Cell::new(0),
             yielded: RefCell::default(),
+            round_ends: RefCell::default(),
             rounds: Cell::new(0),
             now: Cell::new(Instant::now()),
         })
@@ -212,6 +221,13 @@ impl Reactor {
         self.yielded.borrow_mut().push(waker);
     }
 
+    /// Has the end of each round reported to `listener` for as long as that lives.
+    pub fn observe_round_ends(&self, listener: Weak<dyn RoundEnd>) {
+        let mut listeners = self.round_ends.borrow_mut();
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.push(listener);
+    }
+
     /// Runs the executor and `future` until the future is done.
     pub fn block_on<T>(&self, executor: &LocalExecutor<'_>, future: impl Future<Output = T>) -> T {
         let waker = Waker::from(self.wake.clone());
@@ -229,6 +245,9 @@ impl Reactor {
 
     /// One wait, and the wakes that come of it.
     fn wait(&self) {
+        for listener in self.round_ends.borrow().iter().filter_map(Weak::upgrade) {
+            listener.handle_round_end();
+        }
         self.rounds.set(self.rounds.get() + 1);
         self.wake.parked.store(true, Ordering::SeqCst);
         let is_awaited = !self.yielded.borrow().is_empty();

@@ -1,0 +1,54 @@
+//! When the replica is called without an input: at its deadlines, and at the end of a round of the
+//! reactor that left assertions to write.
+//!
+//! Never: decides what is due; the replica says so.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use futures_lite::future;
+
+use super::Driver;
+use crate::base::Moment;
+use crate::shell::runtime::reactor::{RoundEnd, Timer};
+
+/// What the tasks of one round of the reactor offered is one batch: a write for each alone would
+/// cost a flush each.
+impl RoundEnd for Driver {
+    fn handle_round_end(&self) {
+        if self.wants_write.get() {
+            self.update(|replica, now, _| replica.start_write(now));
+        }
+    }
+}
+
+impl Driver {
+    /// Calls the replica when its deadlines come.
+    pub async fn run_deadlines(&self) {
+        loop {
+            let deadline = self.deadline.get();
+            let moved = self.deadline_moved(deadline);
+            let Some(due) = deadline else {
+                moved.await;
+                continue;
+            };
+            if due > self.now() {
+                future::or(Timer::after(due.since(self.now())), moved).await;
+            }
+            if due <= self.now() {
+                self.update(|replica, now, bodies| replica.handle_timeout(now, bodies));
+            }
+        }
+    }
+
+    async fn deadline_moved(&self, from: Option<Moment>) {
+        poll_fn(|context| {
+            if self.deadline.get() != from {
+                return Poll::Ready(());
+            }
+            self.deadline_waker.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+}
