@@ -11,14 +11,36 @@ use std::process::Command;
 use std::time::Instant;
 
 use stemedb_edge::base::stream::Sink;
-use stemedb_edge::base::{Digest, HlcClock, NodeId, Wall};
-use stemedb_edge::journal::{Bodies, Committed, Position};
+use stemedb_edge::base::{Digest, HlcClock, Moment, NodeId, Ticket, Wall, limits};
+use stemedb_edge::journal::{Bodies, CommitQueue, Committed, Config, Done, Output, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::shell::runtime::memory;
 use stemedb_edge::store::{Pages, Run, Spill, Store};
 
 /// What a record of 300 bytes takes in the log.
 const FRAME_BYTES: u64 = 344;
+
+/// Records in a segment.
+const SEGMENT_RECORDS: u64 = (limits::SEGMENT_BYTES_MAX - 32) / FRAME_BYTES;
+
+/// Where a record of this number lies.
+fn position(number: u64) -> Position {
+    let first = Position::first_of(number / SEGMENT_RECORDS);
+    Position(first.0 + number % SEGMENT_RECORDS * FRAME_BYTES)
+}
+
+/// A record that was written there.
+fn written(at: Position, sealed: Sealed) -> Committed {
+    let mut queue = CommitQueue::new(Config::default(), at, 0);
+    queue.enqueue(sealed, Ticket(0)).expect("an empty queue");
+    queue.handle_timeout(Moment::ZERO);
+    queue.poll_work().expect("an idle disk");
+    queue.handle_done(Moment::ZERO, Done::Well);
+    match queue.poll_output() {
+        Some(Output::Committed(committed, _)) => committed,
+        _ => panic!("it is written"),
+    }
+}
 const SHAPES: [&str; 5] =
     ["package index", "one subject", "subject each", "two per subject", "predicate each"];
 
@@ -81,9 +103,9 @@ fn committed(shape: &str, number: u64, clock: &mut HlcClock) -> Committed {
     let mut draft = Draft::new(subject, predicate, Object::Boolean(true));
     draft.timestamp = Some(1);
     let bytes = draft.check(clock, Wall(0)).expect("a good draft").seal().bytes().clone();
-    let position = Position(32 + number * FRAME_BYTES);
+    let position = position(number);
     let digest = Imagined.digest_at(position).expect("every position has one");
-    Committed::recovered(position, Sealed::recovered(digest, bytes))
+    written(position, Sealed::recovered(digest, bytes))
 }
 
 fn measure(shape: &str, count: u64) {
@@ -111,7 +133,7 @@ fn measure(shape: &str, count: u64) {
     let grown = memory::resident() - before;
     let start = Instant::now();
     for number in (0..count).step_by((count / 100_000).max(1) as usize) {
-        let digest = Imagined.digest_at(Position(32 + number * FRAME_BYTES)).expect("there");
+        let digest = Imagined.digest_at(position(number)).expect("there");
         black_box(store.find(&digest, &Imagined));
     }
     let found = start.elapsed().as_nanos() as u64 / count.min(100_000);

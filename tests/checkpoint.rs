@@ -323,15 +323,18 @@ fn an_index_with_a_lost_record_is_not_kept() {
     let lost = place.take(1000).find_map(|at| store.lose(at, &reader));
     assert!(lost.is_some(), "it was one of the first");
     assert!(folder.manifest().exists());
-    let sealed = claim(RECORDS);
     folder.append(1, &frames(RECORDS..RECORDS + 1));
-    store.apply(&Committed::recovered(recovered.tail, sealed), &reader);
+    let tail = recovered.tail;
+    let resumed = recover_from(&folder.log(), true, Some(recovered), |committed| {
+        store.apply(&committed, &reader);
+    });
+    assert_eq!(resumed.expect("a readable log").records, RECORDS + 1);
     let mut spill = store.spill_all().expect("a row");
     assert!(spill.state.is_none(), "it is not whole");
     let run = folder.checkpoint().spill(&mut spill).expect("no fault");
     store.adopt(run);
     assert!(!folder.manifest().exists(), "the one that was there speaks of a record that is none");
-    assert_eq!(store.find(&claim(RECORDS).digest(), &reader), Some(recovered.tail));
+    assert_eq!(store.find(&claim(RECORDS).digest(), &reader), Some(tail));
 }
 
 /// The node that saves it was started under another key, and changed it since.

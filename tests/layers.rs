@@ -153,6 +153,16 @@ fn nothing_below_the_shell_touches_the_world() {
     complain(wrong);
 }
 
+#[test]
+fn nothing_but_recovery_says_that_a_record_was_in_the_log() {
+    let word = "Committed::recovered(";
+    let names_it = |source: &Source| source.code.contains(word) && !source.is_test();
+    let named = modules().into_iter().filter(|(_, source)| names_it(source));
+    let named = named.map(|(module, _)| module.join("::"));
+    let in_the_node: Vec<String> = named.filter(|module| !module.starts_with("fuzz")).collect();
+    assert_eq!(in_the_node, ["shell::disk::recovery"]);
+}
+
 fn words_of_the_world(source: &Source) -> Vec<String> {
     let mut wrong = Vec::new();
     for (number, line) in source.code_lines() {

@@ -44,7 +44,9 @@ impl Position {
     }
 }
 
-/// An assertion that is in the log, as durable as the setting promises.
+/// An assertion that is in the log, as durable as the setting promises. Only the queue makes one,
+/// after its write, and recovery, which read it back: the index can hold nothing that a power cut
+/// takes away.
 #[derive(Clone, Debug)]
 pub struct Committed {
     position: Position,
@@ -52,8 +54,8 @@ pub struct Committed {
 }
 
 impl Committed {
-    /// What recovery read back from the log.
-    pub fn recovered(position: Position, sealed: Sealed) -> Committed {
+    /// What recovery read back from the log; `tests/layers.rs` lets no other module call this.
+    pub(crate) fn recovered(position: Position, sealed: Sealed) -> Committed {
         Committed { position, sealed }
     }
 
@@ -411,7 +413,7 @@ impl CommitQueue {
         self.used += bytes as u64;
         self.tail = Position(position.0 + bytes as u64);
         self.flying = Some(Flight { position, records: records.len() });
-        let ahead = self.config.bytes_max.map_or(u64::MAX, |max| max.saturating_sub(self.used));
+        let ahead = self.config.bytes_max.map(|max| max.saturating_sub(self.used));
         let batch = Batch { position, records, bytes, flush, ahead };
         self.work = Some(Work::Write(batch));
     }

@@ -26,8 +26,9 @@ pub struct Batch {
     pub bytes: usize,
     /// Whether the answer waits for a flush.
     pub flush: bool,
-    /// Bytes that the budget leaves behind the frames: no more need be preallocated.
-    pub ahead: u64,
+    /// Bytes that the budget leaves behind the frames: preallocation beyond them would make the log
+    /// larger than the operator allows. `None`: there is no budget.
+    pub ahead: Option<u64>,
 }
 
 impl Batch {

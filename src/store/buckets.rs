@@ -5,7 +5,6 @@
 
 use super::Store;
 use super::hashes::LeafScan;
-use super::row::Row;
 use crate::base::Digest;
 use crate::base::limits::BUCKETS;
 use crate::sketch::{Part, ShortId, short_id};
@@ -20,7 +19,7 @@ impl BucketScan {
     pub fn step(&mut self, budget: usize, store: &Store) -> bool {
         let mut left = budget;
         while self.0.len() < BUCKETS && left > 0 {
-            let list = |prefix: &Digest, depth| store.hashes_under(prefix, depth, Row::MAX);
+            let list = |prefix: &Digest, depth| store.hashes_under(prefix, depth, store.end_row());
             let (digest, listed) = store.tree.bucket_digest(self.0.len(), list);
             self.0.push(short_id(&digest));
             left = left.saturating_sub(listed);

@@ -9,7 +9,7 @@
 
 use super::Store;
 use super::holder::Holder;
-use super::row::{NAMED_MAX, Name, Row, fingerprint};
+use super::row::{Column, NAMED_MAX, Name, Row, fingerprint};
 use super::section::Places;
 use crate::journal::Position;
 
@@ -36,7 +36,7 @@ enum Wanted {
     /// Rows of a name; those that have not the other one as well may be left out.
     Named {
         name: Name,
-        is_subject: bool,
+        column: Column,
         other: Option<Name>,
     },
     Nothing,
@@ -54,7 +54,7 @@ impl Store {
         Candidates {
             subject: subject.map(named),
             predicate: predicate.map(named),
-            before: before.unwrap_or(Row::MAX).min(self.end_row()),
+            before: before.map_or(self.end_row(), |before| before.min(self.end_row())),
             found: Vec::new(),
             chosen: None,
             places: None,
@@ -84,13 +84,13 @@ impl Candidates {
                     return Some(newest);
                 }
                 Wanted::Nothing => self.before = holder.first(),
-                Wanted::Named { name, is_subject, other } => {
-                    self.found = holder.named(name, is_subject, self.before);
+                Wanted::Named { name, column, other } => {
+                    self.found = holder.named(name, column, self.before);
                     let is_over = self.found.len() < NAMED_MAX;
                     self.before = if is_over { holder.first() } else { self.found[0] };
                     // Once in each table or run, so that a step stays short though all may go.
                     if let Some(other) = other.filter(|_| is_over) {
-                        holder.keep_named(&mut self.found, other, !is_subject);
+                        holder.keep_named(&mut self.found, other, column.other());
                     }
                 }
             }
@@ -103,14 +103,15 @@ impl Candidates {
         if let Some((_, wanted)) = self.chosen.filter(|(known, _)| *known == first) {
             return wanted;
         }
-        let named = |name, is_subject, other| Wanted::Named { name, is_subject, other };
+        use Column::{Predicate, Subject};
+        let named = |name, column, other| Wanted::Named { name, column, other };
         let wanted = match (self.subject, self.predicate) {
             (None, None) => Wanted::All,
-            (Some(subject), None) => named(subject, true, None),
-            (None, Some(predicate)) => named(predicate, false, None),
+            (Some(subject), None) => named(subject, Subject, None),
+            (None, Some(predicate)) => named(predicate, Predicate, None),
             (Some(subject), Some(predicate)) => match holder.rarer(subject, predicate) {
-                Some(true) => named(subject, true, Some(predicate)),
-                Some(false) => named(predicate, false, Some(subject)),
+                Some(Subject) => named(subject, Subject, Some(predicate)),
+                Some(Predicate) => named(predicate, Predicate, Some(subject)),
                 None => Wanted::Nothing,
             },
         };

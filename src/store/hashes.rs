@@ -115,7 +115,7 @@ impl LeafScan {
                 self.next = prefix;
                 return false;
             }
-            let mut hashes = store.hashes_under(&prefix, depth, Row::MAX);
+            let mut hashes = store.hashes_under(&prefix, depth, store.end_row());
             left = left.saturating_sub(hashes.len().max(1));
             hashes.retain(|hash| {
                 self.after.is_none_or(|after| *hash > after)
@@ -179,7 +179,7 @@ impl PartScan {
                 self.next = prefix;
                 break;
             }
-            let hashes = store.hashes_under(&prefix, depth, Row::MAX);
+            let hashes = store.hashes_under(&prefix, depth, store.end_row());
             left = left.saturating_sub(hashes.len().max(1));
             let of_part = hashes.iter().filter(|hash| self.part.has(hash));
             let ids: Vec<ShortId> = of_part.map(short_id).collect();

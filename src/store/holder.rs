@@ -3,7 +3,7 @@
 //! In: a row's number, a name. Out: what that table or run says. Never: adds a rule of its own.
 
 use super::memtable::Memtable;
-use super::row::{Name, Row};
+use super::row::{Column, Name, Row};
 use super::run::Run;
 use super::section::Places;
 use crate::journal::Position;
@@ -45,29 +45,29 @@ impl Holder<'_> {
         }
     }
 
-    /// By which of two names a row that has both is found with fewer looks: whether it is the
-    /// subject. `None`: no row has both.
-    pub(super) fn rarer(&self, subject: Name, predicate: Name) -> Option<bool> {
+    /// The column by whose name a row that has both names is found with fewer looks. `None`: no row
+    /// has both.
+    pub(super) fn rarer(&self, subject: Name, predicate: Name) -> Option<Column> {
         match self {
             Holder::Table(table) => table.rarer(subject, predicate),
             Holder::Run(run) => run.rarer(subject, predicate),
         }
     }
 
-    pub(super) fn named(&self, name: Name, is_subject: bool, before: Row) -> Vec<Row> {
+    pub(super) fn named(&self, name: Name, column: Column, before: Row) -> Vec<Row> {
         match self {
-            Holder::Table(table) => table.named(name, is_subject, before),
-            Holder::Run(run) => run.named(name, is_subject, before),
+            Holder::Table(table) => table.named(name, column, before),
+            Holder::Run(run) => run.named(name, column, before),
         }
     }
 
     /// May take out of rows that are here, ascending, those that have not this name.
-    pub(super) fn keep_named(&self, rows: &mut Vec<Row>, name: Name, is_subject: bool) {
+    pub(super) fn keep_named(&self, rows: &mut Vec<Row>, name: Name, column: Column) {
         match self {
             // In memory rows of a name are a list: to walk it may take longer than to read the
             // bodies.
             Holder::Table(_) => {}
-            Holder::Run(run) => run.keep_named(rows, name, is_subject),
+            Holder::Run(run) => run.keep_named(rows, name, column),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! or predicates begin alike. Never: holds a body.
 
 use super::chains::{Chains, NONE};
-use super::row::{NAMED_MAX, Name, Row};
+use super::row::{Column, NAMED_MAX, Name, Row};
 use super::rows::Rows;
 use crate::base::Digest;
 use crate::journal::Position;
@@ -34,8 +34,11 @@ impl By {
         if self == By::Hash { 1 << 17 } else { 1 << 16 }
     }
 
-    fn name(is_subject: bool) -> By {
-        if is_subject { By::Subject } else { By::Predicate }
+    fn name(column: Column) -> By {
+        match column {
+            Column::Subject => By::Subject,
+            Column::Predicate => By::Predicate,
+        }
     }
 }
 
@@ -51,17 +54,17 @@ struct Entry {
 const NAMELESS: u32 = NONE - 1;
 
 impl Entry {
-    fn name(&self, is_subject: bool) -> Option<Name> {
+    fn name(&self, column: Column) -> Option<Name> {
         let is_named = self.before[By::Subject as usize] != NAMELESS;
-        is_named.then_some(self.names[usize::from(!is_subject)])
+        is_named.then_some(self.names[column as usize])
     }
 
     /// The front of the key by which it is chained.
     fn front(&self, by: By) -> Option<u32> {
         match by {
             By::Hash => Some(front(&self.digest)),
-            By::Subject => self.name(true).map(|name| name.0),
-            By::Predicate => self.name(false).map(|name| name.0),
+            By::Subject => self.name(Column::Subject).map(|name| name.0),
+            By::Predicate => self.name(Column::Predicate).map(|name| name.0),
         }
     }
 }
@@ -167,28 +170,30 @@ impl Memtable {
         }
     }
 
-    /// Which of two names has fewer rows: whether it is the subject. `None`: one has none.
-    pub(super) fn rarer(&self, subject: Name, predicate: Name) -> Option<bool> {
-        let mut subjects = self.places(subject, true);
-        let mut predicates = self.places(predicate, false);
+    /// The column of the name that has fewer rows. `None`: one has none.
+    pub(super) fn rarer(&self, subject: Name, predicate: Name) -> Option<Column> {
+        let mut subjects = self.places(subject, Column::Subject);
+        let mut predicates = self.places(predicate, Column::Predicate);
         for step in 0..COUNTED_MAX {
             match (subjects.next(), predicates.next()) {
                 (Some(_), Some(_)) => {}
-                (subject, _) => return (step > 0).then_some(subject.is_none()),
+                _ if step == 0 => return None,
+                (None, _) => break,
+                (Some(_), None) => return Some(Column::Predicate),
             }
         }
-        Some(true)
+        Some(Column::Subject)
     }
 
     /// The newest rows of a name before a row, [`NAMED_MAX`] at most, in ascending order.
-    pub(super) fn named(&self, name: Name, is_subject: bool, before: Row) -> Vec<Row> {
+    pub(super) fn named(&self, name: Name, column: Column, before: Row) -> Vec<Row> {
         let before = before - self.first;
-        let is_named = |place: &u32| self.entry(*place).name(is_subject) == Some(name);
+        let is_named = |place: &u32| self.entry(*place).name(column) == Some(name);
         // Mostly it is the row up to which an earlier look came: the walk goes on there.
         let known = Some(before).filter(|place| (*place as usize) < self.len()).filter(is_named);
         let places = match known {
-            Some(place) => self.chain(By::name(is_subject), place),
-            None => self.chain(By::name(is_subject), self.newest(name, is_subject)),
+            Some(place) => self.chain(By::name(column), place),
+            None => self.chain(By::name(column), self.newest(name, column)),
         };
         let mut rows: Vec<Row> = places
             .filter(|place| *place < before)
@@ -206,8 +211,8 @@ impl Memtable {
     }
 
     /// All names of a kind with their rows, sorted by both.
-    pub(super) fn names(&self, is_subject: bool) -> Vec<(Name, Row)> {
-        self.sorted(By::name(is_subject), |entry| entry.name(is_subject))
+    pub(super) fn names(&self, column: Column) -> Vec<(Name, Row)> {
+        self.sorted(By::name(column), |entry| entry.name(column))
     }
 
     /// Heap bytes, the allocator's own not counted.
@@ -231,14 +236,14 @@ impl Memtable {
         all
     }
 
-    fn newest(&self, name: Name, is_subject: bool) -> u32 {
-        self.chains[By::name(is_subject) as usize].newest(name.0)
+    fn newest(&self, name: Name, column: Column) -> u32 {
+        self.chains[By::name(column) as usize].newest(name.0)
     }
 
     /// Places of rows with a name, newest first.
-    fn places(&self, name: Name, is_subject: bool) -> impl Iterator<Item = u32> {
-        let chain = self.chain(By::name(is_subject), self.newest(name, is_subject));
-        chain.filter(move |place| self.entry(*place).name(is_subject) == Some(name))
+    fn places(&self, name: Name, column: Column) -> impl Iterator<Item = u32> {
+        let chain = self.chain(By::name(column), self.newest(name, column));
+        chain.filter(move |place| self.entry(*place).name(column) == Some(name))
     }
 
     /// Places of a chain from one on, newest first.

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::row::{Row, fingerprint};
+use super::row::{Column, Row, fingerprint};
 use super::run::Run;
 use super::section::{HASHES, Kind, NAMES, Section, place_of, put_place, put_position};
 use crate::base::Digest;
@@ -29,8 +29,8 @@ impl Run {
         match kind {
             Kind::Hashes => self.gather_hashes(&mut pages, bodies)?,
             Kind::Positions => self.gather_positions(&mut pages, bodies)?,
-            Kind::Subjects => self.gather_names(&mut pages, true, bodies)?,
-            Kind::Predicates => self.gather_names(&mut pages, false, bodies)?,
+            Kind::Subjects => self.gather_names(&mut pages, Column::Subject, bodies)?,
+            Kind::Predicates => self.gather_names(&mut pages, Column::Predicate, bodies)?,
         }
         let whole = pages.into_iter().map(|(index, mut entries)| {
             if kind != Kind::Positions {
@@ -57,15 +57,15 @@ impl Run {
         })
     }
 
-    fn gather_names(&self, pages: &mut Pages, is_subject: bool, bodies: &dyn Bodies) -> Option<()> {
+    fn gather_names(&self, pages: &mut Pages, column: Column, bodies: &dyn Bodies) -> Option<()> {
         self.each_position(&mut |row, at| {
             let Some(sealed) = bodies.sealed_at(at) else { return };
             let Some((subject, predicate)) = sealed.name_bytes() else { return };
-            let name = fingerprint(self.seed(), if is_subject { subject } else { predicate });
+            let name = fingerprint(self.seed(), [subject, predicate][column as usize]);
             let mut entry = vec![0; NAMES.width];
             entry[..4].copy_from_slice(&name.0.to_be_bytes());
             put_place(&mut entry[4..], row - self.first());
-            add(pages, self.section(is_subject), entry);
+            add(pages, self.section(column), entry);
         })
     }
 

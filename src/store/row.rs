@@ -11,6 +11,26 @@ pub type Row = u32;
 /// Rows of one name that are looked up at a time.
 pub(super) const NAMED_MAX: usize = 256;
 
+/// Which of an assertion's two names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Column {
+    Subject,
+    Predicate,
+}
+
+impl Column {
+    /// Both, in the order in which arrays by column and the file of a run have them.
+    pub(super) const ALL: [Column; 2] = [Column::Subject, Column::Predicate];
+
+    /// The other one.
+    pub(super) fn other(self) -> Column {
+        match self {
+            Column::Subject => Column::Predicate,
+            Column::Predicate => Column::Subject,
+        }
+    }
+}
+
 /// 32 bits that stand for a name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Name(pub(super) u32);

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use super::filter::Filter;
 use super::format::{HEAD_BYTES, MAGIC, TRAILER_BYTES, VERSION};
-use super::row::{NAMED_MAX, Name, Row};
+use super::row::{Column, NAMED_MAX, Name, Row};
 use super::section::{HASHES, Kind, NAMES, PLACES, Places, Section, place_of};
 use crate::base::Digest;
 use crate::base::stream::Source;
@@ -187,27 +187,31 @@ impl Run {
         });
     }
 
-    /// By which of two names a row that has both is found with fewer looks, and whether that is the
-    /// subject; `None`: no row has both. Mostly no page is read for it.
-    pub(super) fn rarer(&self, subject: Name, predicate: Name) -> Option<bool> {
-        if !self.may_have(subject, true) || !self.may_have(predicate, false) {
+    /// The column by whose name a row that has both names is found with fewer looks; `None`: no row
+    /// has both. Mostly no page is read for it.
+    pub(super) fn rarer(&self, subject: Name, predicate: Name) -> Option<Column> {
+        use Column::{Predicate, Subject};
+        if !self.may_have(subject, Subject) || !self.may_have(predicate, Predicate) {
             return None;
         }
-        let (subjects, predicates) = (self.bounds(subject, true), self.bounds(predicate, false));
-        if subjects.end <= predicates.start || predicates.end < subjects.start {
-            return Some(subjects.start <= predicates.start);
-        }
-        let subjects = self.count(subject, true);
-        Some(subjects <= FEW || subjects <= self.count(predicate, false))
+        let (subjects, predicates) =
+            (self.bounds(subject, Subject), self.bounds(predicate, Predicate));
+        let is_subject = if subjects.end <= predicates.start || predicates.end < subjects.start {
+            subjects.start <= predicates.start
+        } else {
+            let subjects = self.count(subject, Subject);
+            subjects <= FEW || subjects <= self.count(predicate, Predicate)
+        };
+        Some(if is_subject { Subject } else { Predicate })
     }
 
-    fn may_have(&self, name: Name, is_subject: bool) -> bool {
-        self.name_filters[usize::from(!is_subject)].may_have(name.mixed())
+    fn may_have(&self, name: Name, column: Column) -> bool {
+        self.name_filters[column as usize].may_have(name.mixed())
     }
 
     /// How many rows have a name: as many as `start` and no more than `end`, by what is in memory.
-    fn bounds(&self, name: Name, is_subject: bool) -> Range<usize> {
-        let section = self.section(is_subject);
+    fn bounds(&self, name: Name, column: Column) -> Range<usize> {
+        let section = self.section(column);
         let [least, end] = keys(name).map(|key| section.page_before(key));
         // So many pages begin with it; all of them but the last have nothing else.
         let pages = end - least;
@@ -215,25 +219,25 @@ impl Run {
     }
 
     /// How many rows have a name.
-    fn count(&self, name: Name, is_subject: bool) -> usize {
+    fn count(&self, name: Name, column: Column) -> usize {
         let mut kept = None;
-        let [least, end] = keys(name).map(|key| self.seek(is_subject, key, &mut kept));
+        let [least, end] = keys(name).map(|key| self.seek(column, key, &mut kept));
         end - least
     }
 
     /// The newest of them before a row, [`NAMED_MAX`] at most, in ascending order.
-    pub(super) fn named(&self, name: Name, is_subject: bool, before: Row) -> Vec<Row> {
+    pub(super) fn named(&self, name: Name, column: Column, before: Row) -> Vec<Row> {
         let mut rows = Vec::new();
-        if !self.may_have(name, is_subject) {
+        if !self.may_have(name, column) {
             return rows;
         }
-        let section = self.section(is_subject);
+        let section = self.section(column);
         let least = name.entry(0);
         let end = name.entry(before - self.first);
         let mut pages = section.page_before(end);
         // Each page that may have some, the last one first.
         while let Some(index) = pages.checked_sub(1) {
-            let page = self.page(Kind::named(is_subject), index);
+            let page = self.page(Kind::of(column), index);
             let (from, to) = (section.shape.less(&page, least), section.shape.less(&page, end));
             let newest = page[from * NAMES.width..to * NAMES.width].rchunks_exact(NAMES.width);
             let places = newest.map(|entry| self.first + place_of(&entry[4..]));
@@ -249,8 +253,8 @@ impl Run {
 
     /// Takes out of rows that are here, ascending, those that have not this name, unless nearly as
     /// many pages would have to be read as there are rows.
-    pub(super) fn keep_named(&self, rows: &mut Vec<Row>, name: Name, is_subject: bool) {
-        let section = self.section(is_subject);
+    pub(super) fn keep_named(&self, rows: &mut Vec<Row>, name: Name, column: Column) {
+        let section = self.section(column);
         let key = |row: Row| name.entry(row - self.first);
         let Some((first, last)) = rows.first().zip(rows.last()) else { return };
         let [from, to] = [key(*first), key(*last) + 1].map(|key| section.page_before(key));
@@ -259,8 +263,8 @@ impl Run {
         }
         let mut kept = None;
         rows.retain(|row| {
-            let entry = self.seek(is_subject, key(*row), &mut kept);
-            self.seek(is_subject, key(*row) + 1, &mut kept) > entry
+            let entry = self.seek(column, key(*row), &mut kept);
+            self.seek(column, key(*row) + 1, &mut kept) > entry
         });
     }
 
@@ -272,16 +276,16 @@ impl Run {
         sections.iter().sum::<usize>() + filters + self.hash_filter.bytes()
     }
 
-    pub(super) fn section(&self, is_subject: bool) -> &Section {
-        &self.names[usize::from(!is_subject)]
+    pub(super) fn section(&self, column: Column) -> &Section {
+        &self.names[column as usize]
     }
 
     pub(super) fn section_of(&self, kind: Kind) -> &Section {
         match kind {
             Kind::Hashes => &self.hashes,
             Kind::Positions => &self.places,
-            Kind::Subjects => self.section(true),
-            Kind::Predicates => self.section(false),
+            Kind::Subjects => self.section(Column::Subject),
+            Kind::Predicates => self.section(Column::Predicate),
         }
     }
 
@@ -308,8 +312,8 @@ impl Run {
     }
 
     /// The number of the first entry whose key is no less; its page is kept for the next look.
-    fn seek(&self, is_subject: bool, key: u64, kept: &mut Option<(usize, Vec<u8>)>) -> usize {
-        let (kind, section) = (Kind::named(is_subject), self.section(is_subject));
+    fn seek(&self, column: Column, key: u64, kept: &mut Option<(usize, Vec<u8>)>) -> usize {
+        let (kind, section) = (Kind::of(column), self.section(column));
         let Some(index) = section.page_before(key).checked_sub(1) else { return 0 };
         let known = kept.take().filter(|(known, _)| *known == index);
         let (_, page) = kept.insert(known.unwrap_or_else(|| (index, self.page(kind, index))));

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::row::{Name, Row};
+use super::row::{Column, Name, Row};
 use crate::base::stream::{Sink, Source};
 use crate::journal::Position;
 use crate::journal::record::ALIGNMENT;
@@ -57,9 +57,12 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// That of names.
-    pub(super) fn named(is_subject: bool) -> Kind {
-        if is_subject { Kind::Subjects } else { Kind::Predicates }
+    /// That of a column's names.
+    pub(super) fn of(column: Column) -> Kind {
+        match column {
+            Column::Subject => Kind::Subjects,
+            Column::Predicate => Kind::Predicates,
+        }
     }
 }
 

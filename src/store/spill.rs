@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::filter::Filter;
 use super::format::{HEAD_BYTES, MAGIC, VERSION};
 use super::memtable::Memtable;
-use super::row::{Name, Row};
+use super::row::{Column, Name, Row};
 use super::run::Run;
 use super::section::{
     HASHES, Kind, NAMES, PLACES, Section, name_of, place_of, put_place, put_position,
@@ -46,7 +46,7 @@ impl Spill {
 
     /// Writes the run; its name comes out.
     pub fn write(&self, sink: &mut Sink) -> Digest {
-        let names = [self.names(true), self.names(false)];
+        let names = Column::ALL.map(|column| self.names(column));
         let mut head = Vec::with_capacity(HEAD_BYTES as usize);
         head.extend_from_slice(&MAGIC);
         let counts =
@@ -129,10 +129,10 @@ impl Spill {
         old.chain(new.map(|row| self.memtable.position(row)))
     }
 
-    fn names(&self, is_subject: bool) -> Vec<(Name, Row)> {
-        let mut names = self.memtable.names(is_subject);
+    fn names(&self, column: Column) -> Vec<(Name, Row)> {
+        let mut names = self.memtable.names(column);
         if let Some(run) = &self.onto {
-            run.entries(Kind::named(is_subject), 0, |entry| {
+            run.entries(Kind::of(column), 0, |entry| {
                 names.push((name_of(entry), run.first() + place_of(&entry[4..])));
                 true
             });

@@ -10,7 +10,7 @@ use stemedb_edge::base::{ClusterId, Digest, Hlc, Moment, NodeId, Ticket, Wall, l
 use stemedb_edge::cluster::gossip::Origin;
 use stemedb_edge::cluster::identity::{self, Tag};
 use stemedb_edge::cluster::{self, Cluster, Target};
-use stemedb_edge::journal::{self, Bodies, CommitQueue, Committed};
+use stemedb_edge::journal::{self, Bodies, CommitQueue, Committed, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::replica::{Fate, Output, Replica, SessionId};
 use stemedb_edge::store::{BucketScan, Root, Store};
@@ -127,11 +127,25 @@ const REPAIR_PAUSE: Duration = Duration::from_secs(2);
 /// Few, so that most of what a node knows is in runs.
 const SPILL_ROWS: usize = 16;
 
+/// A record that recovery read back: written where it is, by a queue that has nothing else.
+fn committed(at: Position, sealed: &Sealed) -> Committed {
+    let mut queue = CommitQueue::new(journal::Config::default(), at, 0);
+    queue.enqueue(sealed.clone(), Ticket(0)).expect("an empty queue");
+    queue.handle_timeout(Moment::ZERO);
+    queue.poll_work().expect("an idle disk");
+    queue.handle_done(Moment::ZERO, journal::Done::Well);
+    let Some(journal::Output::Committed(committed, _)) = queue.poll_output() else {
+        panic!("it is written");
+    };
+    assert_eq!(committed.position(), at);
+    committed
+}
+
 impl Node {
     pub(crate) fn start(now: Moment, start: Start, disk: &Disk) -> Node {
         let mut store = Store::new(7).spilling_after(SPILL_ROWS);
         for (at, sealed) in disk.records() {
-            store.apply(&Committed::recovered(at, sealed.clone()), disk);
+            store.apply(&committed(at, sealed), disk);
             if let Some(spill) = store.spill() {
                 store.adopt(index(&spill));
             }

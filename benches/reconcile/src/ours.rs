@@ -10,8 +10,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use prost::Message;
-use stemedb_edge::base::{Digest, HlcClock, NodeId, Wall, limits};
-use stemedb_edge::journal::{Bodies, Committed, Position};
+use stemedb_edge::base::{Digest, HlcClock, Moment, NodeId, Ticket, Wall, limits};
+use stemedb_edge::journal::{self, Bodies, CommitQueue, Committed, Config, Done, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::sketch::ShortId;
 use stemedb_edge::store::Store;
@@ -26,6 +26,28 @@ use super::set::{self, Share};
 /// What a record of 300 bytes takes in the log.
 const FRAME_BYTES: u64 = 344;
 
+/// Records in a segment.
+const SEGMENT_RECORDS: u64 = (limits::SEGMENT_BYTES_MAX - 32) / FRAME_BYTES;
+
+/// Where a record of this number lies.
+fn position(number: u64) -> Position {
+    let first = Position::first_of(number / SEGMENT_RECORDS);
+    Position(first.0 + number % SEGMENT_RECORDS * FRAME_BYTES)
+}
+
+/// A record that was written there.
+fn committed(at: Position, sealed: Sealed) -> Committed {
+    let mut queue = CommitQueue::new(Config::default(), at, 0);
+    queue.enqueue(sealed, Ticket(0)).expect("an empty queue");
+    queue.handle_timeout(Moment::ZERO);
+    queue.poll_work().expect("an idle disk");
+    queue.handle_done(Moment::ZERO, Done::Well);
+    match queue.poll_output() {
+        Some(journal::Output::Committed(committed, _)) => committed,
+        _ => panic!("it is written"),
+    }
+}
+
 /// The hash of a record is made of its position, its body is always the same; counts how often
 /// somebody wants one.
 struct Imagined {
@@ -37,7 +59,8 @@ struct Imagined {
 impl Bodies for Imagined {
     fn digest_at(&self, at: Position) -> Option<Digest> {
         self.read.set(self.read.get() + 1);
-        Some(set::digest(self.seed, at.0 / FRAME_BYTES))
+        let number = at.segment() * SEGMENT_RECORDS + at.offset() / FRAME_BYTES;
+        Some(set::digest(self.seed, number))
     }
 
     fn sealed_at(&self, at: Position) -> Option<Sealed> {
@@ -65,10 +88,9 @@ impl Side {
     }
 
     fn add(&mut self, number: u64) {
-        let at = Position(32 + number * FRAME_BYTES);
+        let at = position(number);
         let sealed = self.bodies.sealed_at(at).expect("every position has one");
-        let committed = Committed::recovered(at, sealed);
-        self.store.append(&committed);
+        self.store.append(&committed(at, sealed));
     }
 }
 
@@ -107,7 +129,8 @@ impl Pair {
             }
         }
         self.next = self.common + differences;
-        [&mut self.one, &mut self.two].map(|side| side.store.update_sketch());
+        self.one.store.update_sketch();
+        self.two.store.update_sketch();
     }
 
     /// The first asks the second.

@@ -41,12 +41,12 @@ pub fn copy(log: &Path, to: &Path) -> Result<Copied, Fault> {
             // Another file system, or one without links.
             Err(_) => {
                 copied.copied += 1;
-                copied.bytes += copy_file(&from, &into, u64::MAX)?;
+                copied.bytes += copy_file(&from, &into, None)?;
             }
         }
     }
     let end = whole_until(log, *open)?;
-    copied.bytes += copy_file(&segment_path(log, *open), &segment_path(to, *open), end)?;
+    copied.bytes += copy_file(&segment_path(log, *open), &segment_path(to, *open), Some(end))?;
     copied.copied += 1;
     copied.tail = Some(Position(Position::first_of(*open).0 - Position::first_of(0).0 + end));
     sync_directory(to)?;
@@ -59,10 +59,13 @@ fn length(path: &Path) -> Result<u64, Fault> {
 }
 
 /// The first `end` bytes of a file, or all it has.
-fn copy_file(from: &Path, into: &Path, end: u64) -> Result<u64, Fault> {
-    let source = File::open(from).map_err(|error| Fault::new("reading", from, error))?;
+fn copy_file(from: &Path, into: &Path, end: Option<u64>) -> Result<u64, Fault> {
+    let mut source = File::open(from).map_err(|error| Fault::new("reading", from, error))?;
     let copied = File::create_new(into).and_then(|mut file| {
-        let bytes = io::copy(&mut source.take(end), &mut file)?;
+        let bytes = match end {
+            Some(end) => io::copy(&mut source.take(end), &mut file)?,
+            None => io::copy(&mut source, &mut file)?,
+        };
         file.sync_all()?;
         Ok(bytes)
     });

@@ -96,7 +96,12 @@ impl Writer {
         done
     }
 
-    fn put(&mut self, position: Position, frames: &[u8], ahead: u64) -> Result<(), Failure> {
+    fn put(
+        &mut self,
+        position: Position,
+        frames: &[u8],
+        ahead: Option<u64>,
+    ) -> Result<(), Failure> {
         let number = position.segment();
         if self.open.as_ref().is_none_or(|open| open.number != number) {
             self.close()?;
@@ -151,7 +156,7 @@ impl Open {
         let created = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
         let file = created.map_err(|error| Failure::of(Fault::new("creating", &path, error)))?;
         let mut open = Open { number, path, file, allocated: 0, dirty: true, is_torn: false };
-        open.write(0, &segment_head(number, before), 0).inspect_err(|_| {
+        open.write(0, &segment_head(number, before), Some(0)).inspect_err(|_| {
             // The next try begins it anew where it stays behind.
             let _ = fs::remove_file(&open.path);
         })?;
@@ -159,7 +164,7 @@ impl Open {
         Ok(open)
     }
 
-    fn write(&mut self, offset: u64, bytes: &[u8], ahead: u64) -> Result<(), Failure> {
+    fn write(&mut self, offset: u64, bytes: &[u8], ahead: Option<u64>) -> Result<(), Failure> {
         if self.is_torn {
             self.cut(offset)?;
             // Were the new frames on the disk before that, a power cut would leave a mixture.
@@ -178,7 +183,8 @@ impl Open {
         let end = offset + bytes.len() as u64;
         if end > self.allocated {
             self.allocated = end;
-            self.grow(end.saturating_add(ahead), bytes.len() >= LARGE_BYTES)?;
+            let most = ahead.map_or(limits::SEGMENT_BYTES_MAX, |ahead| end.saturating_add(ahead));
+            self.grow(most, bytes.len() >= LARGE_BYTES)?;
         }
         Ok(())
     }
@@ -265,9 +271,9 @@ mod tests {
         let mut writer = Writer::open(&log, Position::first_of(0)).expect("a log");
         let mut position = Position::first_of(0);
         for (bytes, ahead, length) in [
-            (48, u64::MAX, PREALLOCATED_BYTES),
-            (PREALLOCATED_BYTES as usize, u64::MAX, 2 * PREALLOCATED_BYTES),
-            (PREALLOCATED_BYTES as usize, 80, 2 * PREALLOCATED_BYTES + 160),
+            (48, None, PREALLOCATED_BYTES),
+            (PREALLOCATED_BYTES as usize, None, 2 * PREALLOCATED_BYTES),
+            (PREALLOCATED_BYTES as usize, Some(80), 2 * PREALLOCATED_BYTES + 160),
         ] {
             writer.put(position, &vec![7; bytes], ahead).expect("a good disk");
             position.0 += bytes as u64;

@@ -80,8 +80,10 @@ impl Scrubber {
     async fn pass(&self, limiter: &RateLimiter, window_bytes: u64) -> io::Result<u64> {
         let (mut next, mut bytes) = (0, 0);
         loop {
-            let window =
-                self.driver.read(|replica, _| replica.store().window(next..Row::MAX, window_bytes));
+            let window = self.driver.read(|replica, _| {
+                let store = replica.store();
+                store.window(next..store.rows() as Row, window_bytes)
+            });
             let Some(window) = window else { break };
             next = window.next;
             let read = self.read(window).await?;

@@ -67,8 +67,8 @@ impl Stage {
             assert_eq!(run.find(&sealed.digest()), Some(row));
             assert_eq!(run.position(row), *at);
             let (subject, predicate) = sealed.name_bytes().expect("names");
-            for (is_subject, name) in [(true, subject), (false, predicate)] {
-                let rows = run.named(fingerprint(SEED, name), is_subject, row + 1);
+            for (column, name) in row::Column::ALL.into_iter().zip([subject, predicate]) {
+                let rows = run.named(fingerprint(SEED, name), column, row + 1);
                 assert_eq!(rows.last(), Some(&row));
             }
         }
