@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::evidence::Evidence;
+use super::fault::{Cause, Fault};
+use super::layout::{find_segments, segment_path, sync_directory};
+use super::reader::Reader;
 use super::recovery::{Recovered, closed_bytes, read_segment};
-use super::{Fault, Reader, find_segments, segment_path, sync_directory};
 use crate::base::stream::{Sink, Source};
 use crate::base::{Digest, limits};
 use crate::journal::{Bodies, Position};
@@ -51,14 +53,14 @@ impl RunFile {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, at: u64, page: &[u8]) -> io::Result<()> {
+    fn write(&self, at: u64, page: &[u8]) -> Result<(), Cause> {
         let file = File::options().write(true).open(&self.path)?;
         file.write_all_at(page, at)?;
         file.sync_data()?;
         let mut written = vec![0; page.len()];
         self.file.read_exact_at(&mut written, at)?;
         let is_it = written == page;
-        is_it.then_some(()).ok_or_else(|| io::Error::other("it is not what was written"))
+        is_it.then_some(()).ok_or(Cause::Unreadable)
     }
 }
 
@@ -202,10 +204,8 @@ impl Checkpoint {
             |sink| Ok(spill.write(sink)),
             |name| self.run_path(name),
         )?;
-        self.open(&name).ok_or_else(|| {
-            let unreadable = io::Error::other("it is not what was written");
-            Fault::new("reading", &self.run_path(&name), unreadable)
-        })
+        let run = self.open(&name);
+        run.ok_or_else(|| Fault::new("reading", &self.run_path(&name), Cause::Unreadable))
     }
 
     /// Keeps what a start needs beside the runs.
@@ -231,7 +231,7 @@ impl Checkpoint {
     fn replace<T>(
         &self,
         new: &Path,
-        put: impl FnOnce(&mut Sink) -> io::Result<T>,
+        put: impl FnOnce(&mut Sink) -> Result<T, Cause>,
         path: impl FnOnce(&T) -> PathBuf,
     ) -> Result<(T, PathBuf), Fault> {
         let written = write_whole(new, put).map_err(|error| {
@@ -245,11 +245,11 @@ impl Checkpoint {
         Ok((written, path))
     }
 
-    fn put_head(&self, key: SketchKey, sink: &mut Sink) -> io::Result<()> {
+    fn put_head(&self, key: SketchKey, sink: &mut Sink) -> Result<(), Cause> {
         sink.put(&MAGIC);
         sink.put_u32(VERSION);
         sink.put(&key.name().0);
-        let numbers = find_segments(&self.log()).map_err(|fault| fault.source)?;
+        let numbers = find_segments(&self.log()).map_err(|fault| fault.cause)?;
         sink.put_u32(numbers.len() as u32);
         for number in numbers {
             Stamp::of(&self.log(), number)?.save(sink);
@@ -416,7 +416,10 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-fn write_whole<T>(path: &Path, put: impl FnOnce(&mut Sink) -> io::Result<T>) -> io::Result<T> {
+fn write_whole<T>(
+    path: &Path,
+    put: impl FnOnce(&mut Sink) -> Result<T, Cause>,
+) -> Result<T, Cause> {
     let mut file = BufWriter::new(File::create(path)?);
     let mut outcome = Ok(());
     let mut take = |bytes: &[u8]| {
@@ -426,6 +429,6 @@ fn write_whole<T>(path: &Path, put: impl FnOnce(&mut Sink) -> io::Result<T>) -> 
     };
     let written = put(&mut Sink::new(&mut take))?;
     outcome?;
-    file.into_inner()?.sync_all()?;
+    file.into_inner().map_err(io::Error::from)?.sync_all()?;
     Ok(written)
 }

@@ -8,9 +8,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::directory::sync_directory;
+use super::fault::Fault;
+use super::layout::{find_segments, segment_path, sync_directory};
 use super::recovery::whole_until;
-use super::{Fault, find_segments, segment_path};
 use crate::journal::Position;
 
 /// What was copied.

@@ -12,7 +12,8 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::failure::obstacle;
-use super::{Fault, segment_path};
+use super::fault::{Cause, Fault};
+use super::layout::{segment_path, sync_directory};
 use crate::base::{ClusterId, NodeId};
 
 /// A data directory that this process holds.
@@ -33,14 +34,12 @@ impl Directory {
             if error != Errno::WOULDBLOCK {
                 return Err(Fault::new("locking", &lock_path, error));
             }
-            let holder = holder(path).unwrap_or_else(|| "another process".to_owned());
-            let held = io::Error::other(format!("{holder} is using this data directory"));
-            return Err(Fault::new("locking", &lock_path, held));
+            return Err(Fault::new("locking", &lock_path, Cause::InUse { holder: holder(path) }));
         }
         // Whoever made a segment had come past this, and such flushes take most of a start's time.
         if !segment_path(&log, 0).exists()
             && let Err(fault) = sync_directory(path)
-            && obstacle(&fault.source).is_none()
+            && fault.obstacle().is_none()
         {
             return Err(fault);
         }
@@ -58,13 +57,13 @@ impl Directory {
         for (path, file) in &self.held {
             let file_id = |found: Metadata| (found.dev(), found.ino());
             let ours = file.metadata().map(file_id);
-            let why = match fs::metadata(path).map(file_id) {
-                Ok(there) if ours.is_ok_and(|ours| ours != there) => "it is another one now",
-                Err(error) if error.kind() == io::ErrorKind::NotFound => "it was removed",
+            let cause = match fs::metadata(path).map(file_id) {
+                Ok(there) if ours.is_ok_and(|ours| ours != there) => Cause::Replaced,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Cause::Removed,
                 // An error says nothing of the name.
                 _ => continue,
             };
-            return Err(Fault::new("looking for", path, io::Error::other(why)));
+            return Err(Fault::new("looking for", path, cause));
         }
         Ok(())
     }
@@ -106,12 +105,6 @@ pub fn holder(path: &Path) -> Option<String> {
     Some(format!("process {}", line.get(4)?))
 }
 
-/// Makes names created in a directory durable.
-pub fn sync_directory(path: &Path) -> Result<(), Fault> {
-    let sync = File::open(path).and_then(|directory| directory.sync_all());
-    sync.map_err(|error| Fault::new("syncing", path, error))
-}
-
 /// The node's id: the configured one, else the one kept in the directory, else a new one.
 pub fn node_id(path: &Path, configured: Option<NodeId>) -> Result<NodeId, Fault> {
     if let Some(id) = configured {
@@ -119,13 +112,9 @@ pub fn node_id(path: &Path, configured: Option<NodeId>) -> Result<NodeId, Fault>
     }
     let file = path.join(NODE_ID);
     match fs::read_to_string(&file) {
-        Ok(text) => NodeId::parse(text.trim()).filter(|id| *id != NodeId::NONE).ok_or_else(|| {
-            let what = format!(
-                "{:?} is no node id, it takes 32 hex digits that are not all zeros",
-                text.trim()
-            );
-            Fault::new("reading", &file, io::Error::other(what))
-        }),
+        Ok(text) => NodeId::parse(text.trim())
+            .filter(|id| *id != NodeId::NONE)
+            .ok_or_else(|| Fault::new("reading", &file, Cause::BadNodeId(text.trim().to_owned()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let id = random_id()?;
             keep_or_warn(path, NODE_ID, &NodeId(id).to_string())?;
@@ -152,10 +141,8 @@ pub fn cluster_id(path: &Path) -> Result<Option<ClusterId>, Fault> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Fault::new("reading", &file, error)),
     };
-    let id = ClusterId::parse(text.trim()).ok_or_else(|| {
-        let takes = "is no cluster id, it takes 32 hex digits that are not all zeros";
-        Fault::new("reading", &file, io::Error::other(format!("{:?} {takes}", text.trim())))
-    });
+    let id = ClusterId::parse(text.trim())
+        .ok_or_else(|| Fault::new("reading", &file, Cause::BadClusterId(text.trim().to_owned())));
     id.map(Some)
 }
 
@@ -174,7 +161,7 @@ const CLUSTER_ID: &str = "cluster-id";
 
 /// A directory that takes nothing keeps no id, and the node goes on with it.
 fn keep_or_warn(path: &Path, name: &str, id: &str) -> Result<(), Fault> {
-    keep(path, name, id).or_else(|fault| match obstacle(&fault.source) {
+    keep(path, name, id).or_else(|fault| match fault.obstacle() {
         Some(_) => {
             log::warn!("{fault}: the {name} {id} is of this life only");
             Ok(())

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::Fault;
+use super::fault::{Cause, Fault};
 use crate::journal::Obstacle;
 
 /// Why a write was not made.
@@ -31,10 +31,20 @@ pub fn obstacle(error: &io::Error) -> Option<Obstacle> {
     }
 }
 
+impl Fault {
+    /// The obstacle that it speaks of.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        match &self.cause {
+            Cause::System(error) => obstacle(error),
+            _ => None,
+        }
+    }
+}
+
 impl Failure {
     /// Of anything but a flush.
     pub fn of(fault: Fault) -> Failure {
-        match obstacle(&fault.source) {
+        match fault.obstacle() {
             Some(obstacle) => Failure::Hindered(obstacle, fault),
             None => Failure::Broken(fault),
         }

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 
-use super::{Checkpoint, Fault};
+use super::checkpoint::Checkpoint;
+use super::fault::Fault;
 use crate::store::{Run, Spill};
 
 /// What sorting and writing need.

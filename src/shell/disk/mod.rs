@@ -1,193 +1,38 @@
-//! The log on disk: one thread that writes and flushes, a reader beside it, recovery before it.
+//! The log on disk: one thread that writes and flushes, a reader beside it, recovery before it; and
+//! the index that is kept beside the log.
 //!
-//! In: [`Work`], one piece at a time. Out: [`Done`] for each, or a fault, after which nothing may
-//! be written any more: what the page cache holds after a failed flush, nobody knows. Never:
-//! retries a flush, answers before it.
+//! In: [`crate::journal::Work`], one piece at a time. Out: [`crate::journal::Done`] for each, or a
+//! fault, after which nothing may be written any more. Never: retries a flush, answers before it.
 
 mod checkpoint;
 mod copy;
 mod directory;
 mod evidence;
 mod failure;
+mod fault;
 mod indexer;
+mod layout;
+mod lost;
 mod reader;
 mod recovery;
 mod reread;
 mod segment;
 #[cfg(test)]
 mod stage;
-
-use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
-
-use async_channel::{Receiver, Sender};
+mod thread;
 
 pub use checkpoint::{Checkpoint, Kept};
 pub use copy::{Copied, copy};
 pub use directory::{
     Directory, cluster_id, holder, keep_cluster_id, node_id, random_id, set_cluster_id,
-    sync_directory,
 };
-pub use evidence::{Evidence, find_missing, list_missing};
+pub use evidence::Evidence;
 pub use failure::{Failure, obstacle};
+pub use fault::{Cause, Fault};
 pub use indexer::Indexer;
+pub use layout::{find_segments, segment_path, sync_directory};
+pub use lost::{find_missing, list_missing};
 pub use reader::Reader;
 pub use recovery::{Recovered, recover, recover_from};
 pub use reread::{Reread, reread};
-pub use segment::{find as find_segments, path as segment_path};
-
-use crate::journal::{Done, Obstacle, Position, Work};
-use failure::Lines;
-use segment::Writer;
-
-/// What a write loop needs, with room for the formatting of an error.
-const STACK_BYTES: usize = 128 << 10;
-
-/// The world failed us while doing something with a file.
-#[derive(Debug)]
-pub struct Fault {
-    /// What was being done, as in "syncing".
-    pub doing: &'static str,
-    /// With which file or directory.
-    pub path: PathBuf,
-    /// How it failed.
-    pub source: io::Error,
-}
-
-impl Fault {
-    /// What went wrong with `path`.
-    pub fn new(doing: &'static str, path: &Path, source: impl Into<io::Error>) -> Fault {
-        Fault { doing, path: path.to_owned(), source: source.into() }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} {}: {}", self.doing, self.path.display(), self.source)
-    }
-}
-
-impl std::error::Error for Fault {}
-
-/// What the disk thread reports of one piece of work.
-#[derive(Debug)]
-pub struct Report {
-    /// What became of it.
-    pub done: Done,
-    /// Records written.
-    pub records: usize,
-    /// Bytes written.
-    pub bytes: usize,
-    /// How long the flush took, where there was one.
-    pub flush: Option<Duration>,
-    /// What was in the way of the work that is undone.
-    pub hindrance: Option<Hindrance>,
-}
-
-/// An obstacle, and how it showed.
-pub type Hindrance = (Obstacle, Fault);
-
-/// The thread that writes.
-pub struct Disk {
-    work: Sender<Work>,
-    reports: Receiver<Result<Report, Fault>>,
-    thread: Cell<Option<JoinHandle<()>>>,
-    obstacle: Option<Obstacle>,
-    lines: RefCell<Lines>,
-}
-
-impl Disk {
-    /// Starts writing at `tail` of the log in `directory`.
-    pub fn start(directory: &Directory, tail: Position) -> Result<Disk, Fault> {
-        let mut lines = Lines::default();
-        let (mut writer, obstacle) = match Writer::open(directory.log(), tail) {
-            Ok(writer) => (writer, None),
-            Err(Failure::Hindered(obstacle, fault)) => {
-                lines.hindered(obstacle, &fault);
-                (Writer::new(directory.log(), tail), Some(obstacle))
-            }
-            Err(Failure::Broken(fault)) => return Err(fault),
-        };
-        let (work, inbox) = async_channel::bounded::<Work>(1);
-        let (outbox, reports) = async_channel::bounded(1);
-        let builder = thread::Builder::new().name("disk".into()).stack_size(STACK_BYTES);
-        let spawned = builder.spawn(move || {
-            while let Ok(work) = inbox.recv_blocking() {
-                let report = carry_out(&mut writer, &work);
-                let failed = report.is_err();
-                if outbox.send_blocking(report).is_err() || failed {
-                    return;
-                }
-            }
-            // Nobody is left to tell; recovery would find the same without the trimming.
-            if let Err(failure) = writer.close() {
-                log::error!("disk: {}", failure.fault());
-            }
-        });
-        let thread = spawned.map_err(|error| Fault::new("starting", Path::new("disk"), error))?;
-        let (thread, lines) = (Cell::new(Some(thread)), RefCell::new(lines));
-        Ok(Disk { work, reports, thread, obstacle, lines })
-    }
-
-    /// What was in the way of writing when it was started.
-    pub fn obstacle(&self) -> Option<Obstacle> {
-        self.obstacle
-    }
-
-    /// Hands over a piece of work; the queue has one under way at most.
-    pub fn submit(&self, work: Work) {
-        self.work.try_send(work).expect("one piece of work at a time, for a thread that lives");
-    }
-
-    /// What became of the piece under way.
-    pub async fn report(&self) -> Result<Report, Fault> {
-        let report = self.reports.recv().await.expect("the thread reports before it ends")?;
-        match &report.hindrance {
-            Some((obstacle, fault)) => self.lines.borrow_mut().hindered(*obstacle, fault),
-            None if report.records > 0 => self.lines.borrow_mut().well(),
-            None => {}
-        }
-        Ok(report)
-    }
-
-    /// Flushes, trims the last segment and waits for the thread.
-    pub fn stop(&self) {
-        self.work.close();
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has taken the process with it.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn carry_out(writer: &mut Writer, work: &Work) -> Result<Report, Fault> {
-    let mut report =
-        Report { done: Done::Well, records: 0, bytes: 0, flush: None, hindrance: None };
-    let flush = match work {
-        Work::Flush => true,
-        Work::Write(batch) => {
-            match writer.write(batch) {
-                Ok(()) => {}
-                Err(Failure::Hindered(obstacle, fault)) => {
-                    report.done = Done::Undone(obstacle);
-                    report.hindrance = Some((obstacle, fault));
-                    return Ok(report);
-                }
-                Err(Failure::Broken(fault)) => return Err(fault),
-            }
-            report.records = batch.records.len();
-            report.bytes = batch.bytes;
-            batch.flush
-        }
-    };
-    if flush {
-        let start = Instant::now();
-        writer.flush()?;
-        report.flush = Some(start.elapsed());
-    }
-    Ok(report)
-}
+pub use thread::{Disk, Hindrance, Report};

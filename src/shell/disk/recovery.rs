@@ -14,8 +14,9 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::failure::Failure;
+use super::fault::{Cause, Fault};
+use super::layout::{find_segments, segment_path};
 use super::segment::end_before;
-use super::{Fault, find_segments, segment_path};
 use crate::base::{Digest, limits};
 use crate::journal::damage::Damage;
 use crate::journal::record::{self, BadHead, Found};
@@ -197,9 +198,7 @@ fn read_head(log: &Path, number: u64) -> Result<Head, Fault> {
         Ok(before) => Ok(Head::Good { before }),
         Err(BadHead::Damaged) if record::last_written(&head).is_none() => Ok(Head::Blank),
         Err(BadHead::Damaged) => Ok(Head::Damaged),
-        Err(bad @ BadHead::Newer { .. }) => {
-            Err(Fault::new("reading", &path, io::Error::other(bad.to_string())))
-        }
+        Err(bad @ BadHead::Newer { .. }) => Err(Fault::new("reading", &path, Cause::Newer(bad))),
     }
 }
 

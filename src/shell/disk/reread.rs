@@ -16,8 +16,8 @@ use std::path::Path;
 #[cfg(target_os = "linux")]
 use rustix::fs::{Advice, OFlags, fadvise};
 
+use super::layout::segment_path;
 use super::reader::read_frame;
-use super::segment_path;
 use crate::journal::Position;
 use crate::journal::damage::Damage;
 use crate::journal::record::{

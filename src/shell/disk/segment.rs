@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, FallocateFlags, access, fallocate};
 
-use super::Fault;
-use super::directory::sync_directory;
 use super::failure::{Failure, obstacle};
+use super::fault::{Cause, Fault};
+use super::layout::{segment_path, sync_directory};
 use crate::base::limits;
 use crate::journal::record::{SEGMENT_HEAD_BYTES, segment_head};
 use crate::journal::{Batch, Position};
@@ -26,25 +26,6 @@ const LARGE_BYTES: usize = 256 << 10;
 /// Room for frames that is kept after a large batch, and after any other.
 const FRAMES_KEPT: usize = 512 << 10;
 const FEW_BYTES: usize = 32 << 10;
-
-/// The file of segment `number`.
-pub fn path(log: &Path, number: u64) -> PathBuf {
-    log.join(format!("{number:010}.seg"))
-}
-
-/// The segments there are, ascending; other files are left alone.
-pub fn find(log: &Path) -> Result<Vec<u64>, Fault> {
-    let fault = |error| Fault::new("listing", log, error);
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir(log).map_err(fault)? {
-        let name = entry.map_err(fault)?.file_name();
-        let stem = name.to_str().and_then(|name| name.strip_suffix(".seg"));
-        numbers
-            .extend(stem.filter(|stem| stem.len() == 10).and_then(|stem| stem.parse::<u64>().ok()));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
-}
 
 /// The end of the log.
 pub(super) struct Writer {
@@ -143,7 +124,7 @@ fn is_begun(at: Position) -> bool {
 impl Open {
     /// The segment in which the log ends, at this offset.
     fn existing(log: &Path, number: u64, end: u64) -> Result<Open, Failure> {
-        let path = path(log, number);
+        let path = segment_path(log, number);
         let fault = |error| Failure::of(Fault::new("opening", &path, error));
         let file = OpenOptions::new().write(true).open(&path).map_err(fault)?;
         let length = file.metadata().map_err(fault)?.len();
@@ -152,7 +133,7 @@ impl Open {
 
     /// A new segment with its head.
     fn create(log: &Path, number: u64, before: u32) -> Result<Open, Failure> {
-        let path = path(log, number);
+        let path = segment_path(log, number);
         let created = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
         let file = created.map_err(|error| Failure::of(Fault::new("creating", &path, error)))?;
         let mut open = Open { number, path, file, allocated: 0, dirty: true, is_torn: false };
@@ -193,8 +174,7 @@ impl Open {
     fn check_name(&self) -> Result<(), Failure> {
         match self.file.metadata() {
             Ok(found) if found.nlink() == 0 => {
-                let removed = io::Error::other("the file was removed");
-                Err(Failure::Broken(Fault::new("writing", &self.path, removed)))
+                Err(Failure::Broken(Fault::new("writing", &self.path, Cause::Unlinked)))
             }
             _ => Ok(()),
         }
@@ -277,11 +257,11 @@ mod tests {
         ] {
             writer.put(position, &vec![7; bytes], ahead).expect("a good disk");
             position.0 += bytes as u64;
-            let file = fs::read(path(&log, 0)).expect("it is there");
+            let file = fs::read(segment_path(&log, 0)).expect("it is there");
             assert_eq!(file.len() as u64, length, "after {bytes} bytes");
             assert!(file[position.offset() as usize..].iter().all(|byte| *byte == 0));
         }
         writer.close().expect("a good disk");
-        assert_eq!(fs::read(path(&log, 0)).expect("it is there").len() as u64, position.0);
+        assert_eq!(fs::read(segment_path(&log, 0)).expect("it is there").len() as u64, position.0);
     }
 }

@@ -10,7 +10,7 @@ use crate::cluster::Cluster;
 use crate::journal::{CommitQueue, Position};
 use crate::model::Object;
 use crate::shell::disk::{Checkpoint, Directory};
-use crate::sketch::Key;
+use crate::sketch::SketchKey;
 use crate::store::Store;
 use crate::swim::{self, State, Update};
 
@@ -34,7 +34,7 @@ fn driver(folder: &std::path::Path) -> Rc<Driver> {
     };
     let queue = CommitQueue::new(journal::Config::default(), tail, 0);
     let replica = Replica::new(Cluster::new(config, me, 1, Moment::ZERO), queue, Store::new(1));
-    let indexer = Indexer::new(Checkpoint::new(folder, Key::new(None)));
+    let indexer = Indexer::new(Checkpoint::new(folder, SketchKey::new(None)));
     let reader = Reader::new(directory.log());
     Driver::new(replica, (disk, indexer, reader), Verifier::new(true))
 }

@@ -6,12 +6,11 @@
 //!
 //! Never: forgets what the index knew before it is written down.
 
-use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::base::limits;
-use crate::shell::disk::{self, Checkpoint, Fault, Kept, Reader, Recovered};
+use crate::shell::disk::{self, Cause, Checkpoint, Fault, Kept, Reader, Recovered};
 use crate::sketch::SketchKey;
 use crate::store::{Spill, Store};
 
@@ -57,8 +56,7 @@ pub(crate) fn rebuild(
     })?;
     store.update_sketch();
     if store.unspilled() > limits::RUN_ROWS_MAX {
-        let many = io::Error::other("it cannot be written, and the log is too long to do without");
-        return Err(Fault::new("rebuilding", &checkpoint.directory(), many));
+        return Err(Fault::new("rebuilding", &checkpoint.directory(), Cause::IndexTooLarge));
     }
     let is_written_down = checkpoint.find_lost(evidence, (&store, &reader), &mut recovered);
     tell(&recovered, (store.len(), known), begun.elapsed());
