@@ -171,7 +171,7 @@ impl Replica {
     }
 
     /// The disk finished a piece of work, and may have the next at once. After that comes
-    /// [`Replica::handle_landed`].
+    /// [`Replica::handle_completed`].
     pub fn handle_disk(&mut self, now: Moment, done: journal::Done) {
         self.queue.handle_done(now, done);
         self.outbox.extend(self.queue.poll_work().map(Output::Disk));
@@ -184,7 +184,7 @@ impl Replica {
 
     /// Of what the disk wrote, so many assertions more are here now. False: there are others, for
     /// which to call again soon.
-    pub fn handle_landed(&mut self, now: Moment, most: usize, bodies: &dyn Bodies) -> bool {
+    pub fn handle_completed(&mut self, now: Moment, most: usize, bodies: &dyn Bodies) -> bool {
         let is_all = self.pump_queue(most, bodies);
         self.drain_sessions(now, bodies);
         is_all

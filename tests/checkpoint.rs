@@ -292,14 +292,14 @@ fn what_the_log_lost_is_known_by_name_from_the_index() {
         assert!(is_written_down && here < RECORDS, "{name}: {here}");
         // A head holds no record.
         let (heads, records): (Vec<Damage>, Vec<Damage>) =
-            found.damages_told.iter().partition(|damage| damage.is_head());
+            found.damages_listed.iter().partition(|damage| damage.is_head());
         let count = found.damages - heads.len() as u64;
         assert_eq!(here + count, RECORDS, "{name}: each is one damage");
         assert!(records.iter().all(|it| it.digest.is_some()), "{name}: each has its name");
         // The index is made anew now; what it knew is not forgotten.
         folder.checkpoint().keep_only(&[]).expect("removed");
         let again = lost(&folder).0;
-        let named = again.damages_told.iter().filter(|it| it.digest.is_some()).count();
+        let named = again.damages_listed.iter().filter(|it| it.digest.is_some()).count();
         assert!(named + 1 >= records.len(), "{name}: {named} of {}", records.len());
         assert!(again.damages >= count, "{name}: a stretch may be told as well");
         assert_eq!(check::check(&folder.0).code, check::DAMAGED, "{name}");
@@ -320,7 +320,7 @@ fn an_index_with_a_lost_record_is_not_kept() {
     folder.flip(folder.segment(1), 5000);
     let reader = Reader::new(&folder.log());
     let place = (0..limits::SEGMENT_BYTES_MAX).step_by(8).map(|at| Position((64 << 20) + at));
-    let lost = place.take(1000).find_map(|at| store.lose(at, &reader));
+    let lost = place.take(1000).find_map(|at| store.quarantine(at, &reader));
     assert!(lost.is_some(), "it was one of the first");
     assert!(folder.manifest().exists());
     folder.append(1, &frames(RECORDS..RECORDS + 1));

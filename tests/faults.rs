@@ -197,7 +197,7 @@ fn a_segment_that_vanished_is_noticed() {
         let (found, recovered) = folder.recover(true);
         assert_eq!(found, claims((0..15).filter(|number| number / 5 != lost)));
         assert_eq!(recovered.damages, 1, "{recovered:?}");
-        assert_eq!(recovered.damages_told[0].at.segment(), lost);
+        assert_eq!(recovered.damages_listed[0].at.segment(), lost);
     }
 }
 

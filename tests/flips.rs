@@ -94,7 +94,7 @@ impl Log {
         assert_eq!(found, expected, "record {record}, bit {bit}");
         let noticed = recovered.damages + u64::from(recovered.torn_bytes > 0);
         assert_eq!(noticed, 1, "record {record}, bit {bit}: {recovered:?}");
-        let told = recovered.damages_told.iter();
+        let told = recovered.damages_listed.iter();
         assert!(
             told.clone().all(|damage| damage.digest == Some(self.digests[record])),
             "record {record}, bit {bit}: {recovered:?} does not name it"
@@ -182,7 +182,7 @@ fn every_flipped_bit_of_a_head_is_noticed_and_costs_no_record() {
             assert_eq!(found, digests, "segment {number}, bit {bit}");
             assert_eq!(recovered.damages, 1, "segment {number}, bit {bit}");
             let head = Position(number as u64 * limits::SEGMENT_BYTES_MAX);
-            assert_eq!(recovered.damages_told[0].at, head, "segment {number}, bit {bit}");
+            assert_eq!(recovered.damages_listed[0].at, head, "segment {number}, bit {bit}");
         }
         fs::write(segment_path(&folder.log(), number as u64), bytes).expect("written");
     }

@@ -93,7 +93,7 @@ impl Scan<'_> {
         self.counts.repeated = (records - self.seen.len()) as u64;
         let (seen, mut counts) = (self.seen, self.counts);
         let is_here = |digest: &Digest| seen.binary_search(&front(digest)).is_ok();
-        let named = recovered.damages_told.iter().filter_map(|damage| damage.digest);
+        let named = recovered.damages_listed.iter().filter_map(|damage| damage.digest);
         let named: BTreeSet<Digest> = named.collect();
         let is_told = |digest: &Digest| is_here(digest) || named.contains(digest);
         let find = |see: &mut dyn FnMut(&Digest, Position)| {
@@ -156,7 +156,7 @@ impl Counts {
     ) -> Verdict {
         let mut text = self.lines;
         let mut healed = 0;
-        for damage in &recovered.damages_told {
+        for damage in &recovered.damages_listed {
             let (segment, offset) = (damage.at.segment(), damage.at.offset());
             let bytes = damage.bytes;
             let _ = write!(text, "segment {segment} offset {offset}: {bytes} bytes are damaged");

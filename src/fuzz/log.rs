@@ -132,7 +132,7 @@ fn read(log: &Path, repair: bool) -> Option<(Recovered, Vec<FoundRow>)> {
     assert_eq!(recovered.records, rows.len() as u64);
     assert!(rows.is_sorted_by(|one, next| one.0 < next.0));
     assert!(rows.last().is_none_or(|(at, _)| *at < recovered.tail.0));
-    assert!(recovered.damages >= recovered.damages_told.len() as u64);
+    assert!(recovered.damages >= recovered.damages_listed.len() as u64);
     Some((recovered, rows))
 }
 

@@ -1,9 +1,13 @@
 //! What of the log is damaged, and what became of it.
 //!
 //! In: damage, as recovery, a read or the scrubber found it; records that came; peers that this
-//! node levelled with. Out: which records to ask for, and when each damage is made good: its record
-//! is in the log again, or, where nobody can tell which records it held, this node has levelled
-//! with a peer since.
+//! node converged with. Out: which records to ask for, and when each damage is repaired:
+//!
+//! ```text
+//! with a digest      open -> repaired   its record is in the log again
+//! without            open -> repaired   this node has converged with a peer since
+//! a segment's head   open -> repaired   a start has written it anew
+//! ```
 //!
 //! Never: keeps more than [`limits::DAMAGES_MAX`] one by one, calls a record back that is not.
 
@@ -50,86 +54,100 @@ impl fmt::Display for Damage {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct OpenDamage {
     damage: Damage,
-    /// Counts up, so that a session knows what it began after.
+    /// How much was found before it: a session repairs only what its mark covers, for the peer may
+    /// have been compared before the rest was damaged.
     number: u64,
 }
 
 /// All damage known.
 #[derive(Debug, Default)]
 pub struct Damages {
-    entries: Vec<Entry>,
-    untold: u64,
+    /// What is not repaired and can be named, to be asked for and shown.
+    open: Vec<OpenDamage>,
+    /// How much more there is: a log that lost a disk's worth of records must not fill memory.
+    unlisted: u64,
+    /// All since the start; the next one's number, too.
     found: u64,
-    healed: u64,
+    /// How many of them were repaired; with the open ones these are all that were found.
+    repaired: u64,
 }
 
 impl Damages {
     /// Whether one more can be kept.
-    pub fn has_room(&self) -> bool {
-        self.entries.len() < limits::DAMAGES_MAX
+    pub fn has_capacity(&self) -> bool {
+        self.open.len() < limits::DAMAGES_MAX
     }
 
-    /// Takes in damage, if there is room and it is not known.
+    /// Adds damage, if there is capacity and it is not known.
     pub fn add(&mut self, damage: Damage) -> bool {
-        let is_new = self.has_room() && self.entries.iter().all(|it| it.damage.at != damage.at);
+        let is_new = self.has_capacity() && self.open.iter().all(|it| it.damage.at != damage.at);
         if is_new {
-            self.entries.push(Entry { damage, number: self.found });
+            self.open.push(OpenDamage { damage, number: self.found });
             self.found += 1;
         }
+        self.check();
         is_new
     }
 
-    /// Takes in damage of which nothing is known but that it is there.
-    pub fn add_untold(&mut self, count: u64) {
-        self.untold += count;
+    /// Adds damage of which only the count is known.
+    pub fn add_unlisted(&mut self, count: u64) {
+        self.unlisted += count;
         self.found += count;
+        self.check();
     }
 
     /// A record is in the log again; it may have been damaged more than once, copies included.
     pub fn handle_stored(&mut self, digest: &Digest) -> Vec<Damage> {
-        let is_it = |entry: &Entry| entry.damage.digest == Some(*digest);
-        std::iter::from_fn(|| self.heal(is_it)).collect()
+        let is_it = |entry: &OpenDamage| entry.damage.digest == Some(*digest);
+        let repaired = std::iter::from_fn(|| self.close(is_it)).collect();
+        self.check();
+        repaired
     }
 
-    /// The record of this place is in the log again, under whatever name.
-    pub fn handle_mended(&mut self, at: Position) -> Option<Damage> {
-        self.heal(|entry| entry.damage.at == at)
+    /// The record at this position is in the log again, under whatever digest.
+    pub fn handle_repaired(&mut self, at: Position) -> Option<Damage> {
+        let repaired = self.close(|entry| entry.damage.at == at);
+        self.check();
+        repaired
     }
 
-    /// To be given to [`Damages::handle_level`] when a session that begins now ends well.
+    /// To be given to [`Damages::handle_converged`] when a session that begins now ends well.
     pub fn mark(&self) -> u64 {
         self.found
     }
 
-    /// This node and a peer have levelled since the mark: nameless damage from before is made good.
-    pub fn handle_level(&mut self, mark: u64) -> Vec<Damage> {
+    /// This node and a peer have converged since the mark, which repairs damage without a digest
+    /// from before it. What else that damage held is in no other way to be found out.
+    pub fn handle_converged(&mut self, mark: u64) -> Vec<Damage> {
         if mark == 0 {
             return Vec::new();
         }
-        self.healed += std::mem::take(&mut self.untold);
-        let is_over = |entry: &Entry| {
-            let Entry { damage, number } = entry;
+        self.repaired += std::mem::take(&mut self.unlisted);
+        let is_over = |entry: &OpenDamage| {
+            let OpenDamage { damage, number } = entry;
             damage.digest.is_none() && !damage.is_head() && *number < mark
         };
-        std::iter::from_fn(|| self.heal(is_over)).collect()
+        let repaired = std::iter::from_fn(|| self.close(is_over)).collect();
+        self.check();
+        repaired
     }
 
     /// Records to ask for.
     pub fn wanted(&self) -> Vec<Digest> {
-        let names: BTreeSet<Digest> = self.told().filter_map(|damage| damage.digest).collect();
+        let names: BTreeSet<Digest> = self.listed().filter_map(|damage| damage.digest).collect();
         names.into_iter().collect()
     }
 
-    /// What is not made good, as far as it is kept one by one.
-    pub fn told(&self) -> impl Iterator<Item = &Damage> {
-        self.entries.iter().map(|entry| &entry.damage)
+    /// What is not repaired, as far as it is kept one by one.
+    pub fn listed(&self) -> impl Iterator<Item = &Damage> {
+        self.open.iter().map(|entry| &entry.damage)
     }
 
-    /// How many are not made good.
+    /// How many are not repaired.
     pub fn open(&self) -> u64 {
-        self.entries.len() as u64 + self.untold
+        self.open.len() as u64 + self.unlisted
     }
 
     /// How many were found since the start.
@@ -137,15 +155,21 @@ impl Damages {
         self.found
     }
 
-    /// How many of them were made good.
-    pub fn healed(&self) -> u64 {
-        self.healed
+    /// How many of them were repaired.
+    pub fn repaired(&self) -> u64 {
+        self.repaired
     }
 
-    fn heal(&mut self, is_it: impl FnMut(&Entry) -> bool) -> Option<Damage> {
-        let place = self.entries.iter().position(is_it)?;
-        self.healed += 1;
-        Some(self.entries.remove(place).damage)
+    fn close(&mut self, is_it: impl FnMut(&OpenDamage) -> bool) -> Option<Damage> {
+        let index = self.open.iter().position(is_it)?;
+        self.repaired += 1;
+        Some(self.open.remove(index).damage)
+    }
+
+    /// What holds between any two calls.
+    fn check(&self) {
+        debug_assert!(self.open.len() <= limits::DAMAGES_MAX);
+        debug_assert_eq!(self.open() + self.repaired, self.found, "each is open or repaired");
     }
 }
 
@@ -159,23 +183,23 @@ mod tests {
     }
 
     #[test]
-    fn a_named_record_is_back_when_it_is_back_and_a_nameless_one_by_levelling() {
+    fn damage_with_a_digest_ends_with_its_record_and_other_damage_by_convergence() {
         let mut damages = Damages::default();
         assert!(damages.add(damage(32, Some(1))) && damages.add(damage(96, None)));
         assert!(!damages.add(damage(32, None)), "known already");
-        damages.add_untold(5);
+        damages.add_unlisted(5);
         let mark = damages.mark();
         damages.add(damage(160, None));
         assert_eq!((damages.wanted(), damages.open()), (vec![Digest([1; 32])], 8));
-        assert_eq!(damages.handle_level(0), []);
-        assert_eq!(damages.handle_level(mark), [damage(96, None)], "the last came too late");
+        assert_eq!(damages.handle_converged(0), []);
+        assert_eq!(damages.handle_converged(mark), [damage(96, None)], "the last came too late");
         assert_eq!(damages.handle_stored(&Digest([2; 32])), []);
         assert!(damages.add(damage(224, Some(1))), "its copy");
         assert_eq!(damages.wanted(), [Digest([1; 32])]);
         let both = [damage(32, Some(1)), damage(224, Some(1))];
         assert_eq!(damages.handle_stored(&Digest([1; 32])), both);
-        assert_eq!(damages.handle_mended(Position(160)), Some(damage(160, None)));
-        assert_eq!((damages.open(), damages.found(), damages.healed()), (0, 9, 9));
+        assert_eq!(damages.handle_repaired(Position(160)), Some(damage(160, None)));
+        assert_eq!((damages.open(), damages.found(), damages.repaired()), (0, 9, 9));
     }
 
     #[test]

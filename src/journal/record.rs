@@ -20,6 +20,8 @@ pub const VERSION: u32 = 1;
 
 const MAGIC: [u8; 8] = *b"STEMEDGE";
 
+// A head of 40 bytes and this padding keep every frame's start a multiple of 8, so that a search
+// for the next frame behind damage looks at one offset in eight.
 /// Bytes that a payload takes in the log, head and padding included.
 pub fn frame_bytes(payload: usize) -> usize {
     (FRAME_HEAD_BYTES + payload).next_multiple_of(ALIGNMENT)
@@ -31,12 +33,14 @@ pub fn encode(digest: &Digest, payload: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&checksum(length, digest, payload).to_le_bytes());
+    // Here although it is the payload's hash: a look-up by hash reads 40 bytes and hashes nothing.
     out.extend_from_slice(&digest.0);
     out.extend_from_slice(payload);
     out.resize(start + frame_bytes(payload.len()), 0);
 }
 
 fn checksum(length: u32, digest: &Digest, payload: &[u8]) -> u32 {
+    // Over the length, too: a flipped bit in it would show other bytes as the payload.
     let sum = crc32c::crc32c(&length.to_le_bytes());
     let sum = crc32c::crc32c_append(sum, &digest.0);
     crc32c::crc32c_append(sum, payload)
@@ -61,6 +65,7 @@ impl Head {
             sum: number(4),
             digest: Digest::from_slice(&bytes[8..]).expect("40 less 8 is 32"),
         };
+        // Zeros are no head: they are what a file is grown by ahead of its frames.
         (1..=limits::ASSERTION_BYTES_MAX).contains(&head.payload_bytes()).then_some(head)
     }
 
@@ -124,7 +129,7 @@ impl fmt::Display for BadHead {
     }
 }
 
-/// Holds the head of segment `number` against what must stand there; answers where the segment
+/// Compares the head of segment `number` with what must stand there; returns where the segment
 /// before it ended.
 pub fn check_segment_head(bytes: &[u8], number: u64) -> Result<u32, BadHead> {
     let head = bytes.first_chunk::<SEGMENT_HEAD_BYTES>().ok_or(BadHead::Damaged)?;
@@ -132,6 +137,7 @@ pub fn check_segment_head(bytes: &[u8], number: u64) -> Result<u32, BadHead> {
     if *head == segment_head(number, before) {
         return Ok(before);
     }
+    // A version that is only damaged must not stop the start: the checksum has to vouch for it.
     let sum = u32::from_le_bytes([head[28], head[29], head[30], head[31]]);
     let version = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
     if head[..8] == MAGIC && sum == crc32c::crc32c(&head[..28]) && version > VERSION {
@@ -140,7 +146,7 @@ pub fn check_segment_head(bytes: &[u8], number: u64) -> Result<u32, BadHead> {
     Err(BadHead::Damaged)
 }
 
-/// What stands at one place of a segment.
+/// What stands at one offset of a segment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Found {
     /// A record; the next frame starts at `next`.
@@ -187,12 +193,13 @@ pub fn last_written(bytes: &[u8]) -> Option<usize> {
     bytes.iter().rposition(|byte| *byte != 0).map(|last| last + 1)
 }
 
-/// The first place in `from..to` (multiples of [`ALIGNMENT`]) where a whole frame starts whose
+/// The first offset in `from..to` (multiples of [`ALIGNMENT`]) where a whole frame starts whose
 /// payload hashes to its digest.
 pub fn find(bytes: &[u8], from: usize, to: usize) -> Option<usize> {
-    let mut places = (from..to.min(bytes.len())).step_by(ALIGNMENT);
-    places.find(|place| {
-        let rest = &bytes[*place..];
+    let mut offsets = (from..to.min(bytes.len())).step_by(ALIGNMENT);
+    offsets.find(|offset| {
+        let rest = &bytes[*offset..];
+        // Most of what is searched is zeros, for which a checksum would be a waste.
         rest[..ALIGNMENT.min(rest.len())] != [0; ALIGNMENT]
             && decode(rest).is_some_and(|(digest, payload)| Digest::of(&rest[payload]) == digest)
     })
@@ -205,6 +212,7 @@ pub fn pieces(damaged: &[u8]) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let mut at = 0;
     while at < damaged.len() {
+        // The lengths are not trusted: they must lead exactly to the end, which damage rarely does.
         let head = damaged[at..].first_chunk().and_then(Head::read);
         let Some(head) =
             head.filter(|head| frame_bytes(head.payload_bytes()) <= damaged.len() - at)
@@ -229,6 +237,7 @@ pub fn name(frame: &[u8]) -> Option<Digest> {
         let hash = Digest::of(&payload[..length]);
         (differing_bits(&hash, &claimed) <= NEAR_BITS).then_some(hash)
     };
+    // One bit of damage is in one of the three: digest, length or payload.
     let fits = |head: &Head| frame_bytes(head.payload_bytes()) == frame.len();
     match Head::read(head).filter(fits) {
         Some(head) => near(head.payload_bytes()).or(Some(claimed)),
@@ -329,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_tail_is_told_from_damage_before_the_tail() {
+    fn an_unfinished_tail_is_not_damage() {
         let good = segment(&[b"one", b"second"]);
         let start = SEGMENT_HEAD_BYTES + frame_bytes(3);
         for cut in start + 1..start + FRAME_HEAD_BYTES + 6 {
@@ -359,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_told_from_damage() {
+    fn a_newer_format_is_not_damage() {
         let mut head = segment_head(3, 96);
         head[8] = 2;
         let sum = crc32c::crc32c(&head[..28]);

@@ -1,6 +1,7 @@
 //! Why the log does not take an assertion.
 //!
-//! In: nothing. Out: the reason, and a sentence for whoever offered it. Never: knows a status.
+//! In: nothing. Out: the reason, and a sentence for the client or peer that offered it. Never:
+//! knows a status.
 
 use std::fmt;
 
@@ -9,7 +10,7 @@ use super::Obstacle;
 /// Why an assertion was not taken; nothing changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// More waits for the disk than the node holds in memory: try again soon.
+    /// More waits for the disk than the node holds in memory: a later try may succeed.
     Busy,
     /// The log is as large as the operator allows.
     Budget {

@@ -1,7 +1,7 @@
 //! Group commit against an imagined disk.
 
 use super::*;
-use crate::base::{HlcClock, NodeId, Wall};
+use crate::base::{HlcClock, Moment, NodeId, Ticket, Wall};
 use crate::model::{Draft, Object};
 
 fn sealed(text: &str) -> Sealed {
@@ -37,16 +37,16 @@ fn committed(queue: &mut CommitQueue) -> (Committed, Vec<u64>) {
 }
 
 #[test]
-fn what_gathers_during_a_flush_is_the_next_batch() {
+fn what_arrives_during_a_flush_is_the_next_batch() {
     let mut queue = queue(Config::default());
-    offer(&mut queue, 0, "a", 1).expect("room");
+    offer(&mut queue, 0, "a", 1).expect("space");
     let first = batch(&mut queue);
     assert_eq!(
         (first.records.len(), first.flush, first.position),
         (1, true, Position::first_of(0))
     );
-    offer(&mut queue, 0, "b", 2).expect("room");
-    offer(&mut queue, 0, "c", 3).expect("room");
+    offer(&mut queue, 0, "b", 2).expect("space");
+    offer(&mut queue, 0, "c", 3).expect("space");
     offer(&mut queue, 0, "a", 4).expect("joins the one under way");
     assert!(queue.poll_output().is_none(), "one batch at a time");
     queue.handle_done(Moment(0), Done::Well);
@@ -58,10 +58,10 @@ fn what_gathers_during_a_flush_is_the_next_batch() {
 }
 
 #[test]
-fn what_gathers_sets_out_together_and_at_once() {
+fn what_arrives_together_is_one_batch_that_waits_for_no_deadline() {
     let mut queue = queue(Config::default());
     for (ticket, text) in ["a", "b", "a"].into_iter().enumerate() {
-        queue.enqueue(sealed(text), Ticket(ticket as u64)).expect("room");
+        queue.enqueue(sealed(text), Ticket(ticket as u64)).expect("space");
     }
     assert!(queue.poll_output().is_none());
     assert!(queue.wants_write(Moment(5)) && queue.next_deadline().is_none());
@@ -77,11 +77,11 @@ fn what_gathers_sets_out_together_and_at_once() {
 #[test]
 fn batched_flushes_keep_their_distance() {
     let mut queue = queue(Config { durability: Durability::Batched, ..Config::default() });
-    offer(&mut queue, 1_000_000, "a", 1).expect("room");
+    offer(&mut queue, 1_000_000, "a", 1).expect("space");
     batch(&mut queue);
     queue.handle_done(Moment(1_000_100), Done::Well);
     committed(&mut queue);
-    offer(&mut queue, 1_000_200, "b", 2).expect("room");
+    offer(&mut queue, 1_000_200, "b", 2).expect("space");
     assert!(queue.poll_output().is_none());
     let deadline = queue.next_deadline().expect("something waits");
     assert_eq!(deadline, Moment(1_005_000));
@@ -93,7 +93,7 @@ fn batched_flushes_keep_their_distance() {
 #[test]
 fn eventual_answers_after_the_write_and_flushes_within_a_second() {
     let mut queue = queue(Config { durability: Durability::Eventual, ..Config::default() });
-    offer(&mut queue, 10, "a", 1).expect("room");
+    offer(&mut queue, 10, "a", 1).expect("space");
     assert!(!batch(&mut queue).flush);
     queue.handle_done(Moment(20), Done::Well);
     committed(&mut queue);
@@ -108,11 +108,11 @@ fn eventual_answers_after_the_write_and_flushes_within_a_second() {
 #[test]
 fn a_full_disk_leaves_the_flush_that_is_owed() {
     let mut queue = queue(Config { durability: Durability::Eventual, ..Config::default() });
-    offer(&mut queue, 10, "a", 1).expect("room");
+    offer(&mut queue, 10, "a", 1).expect("space");
     batch(&mut queue);
     queue.handle_done(Moment(20), Done::Well);
     committed(&mut queue);
-    offer(&mut queue, 1_000_010, "b", 2).expect("room");
+    offer(&mut queue, 1_000_010, "b", 2).expect("space");
     assert!(batch(&mut queue).flush);
     queue.handle_done(Moment(1_000_020), Done::Undone(Obstacle::NoSpace));
     let owed = std::iter::from_fn(|| queue.poll_output());
@@ -120,15 +120,15 @@ fn a_full_disk_leaves_the_flush_that_is_owed() {
 }
 
 #[test]
-fn a_full_disk_refuses_what_flew_and_the_log_stays_as_it_was() {
+fn a_full_disk_refuses_the_batch_and_the_log_stays_as_it_was() {
     let mut queue = queue(Config::default());
-    offer(&mut queue, 0, "a", 1).expect("room");
+    offer(&mut queue, 0, "a", 1).expect("space");
     let first = batch(&mut queue);
     queue.handle_done(Moment(0), Done::Undone(Obstacle::NoSpace));
     let Some(Output::Refused(refusal, tickets)) = queue.poll_output() else { panic!("a refusal") };
     assert_eq!((refusal, tickets), (Refusal::Disk(Obstacle::NoSpace), Tickets::of(Ticket(1))));
     assert_eq!((queue.log_bytes(), queue.len()), (0, 0));
-    offer(&mut queue, 0, "a", 2).expect("room again");
+    offer(&mut queue, 0, "a", 2).expect("space again");
     let again = batch(&mut queue);
     assert_eq!(again.position, first.position);
     let frames = [first, again].map(|batch| {
@@ -137,7 +137,7 @@ fn a_full_disk_refuses_what_flew_and_the_log_stays_as_it_was() {
         assert_eq!(frames.len(), batch.bytes);
         frames
     });
-    assert_eq!(frames[0], frames[1], "the same bytes at the same place");
+    assert_eq!(frames[0], frames[1], "the same bytes at the same position");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn the_queue_is_bounded() {
     assert_eq!(
         taken as usize,
         limits::COMMIT_QUEUE_MAX + 1,
-        "those that wait and the one that flies"
+        "those that wait and the one in flight"
     );
 }
 
@@ -180,7 +180,7 @@ fn a_batch_ends_with_its_segment() {
     let tail = Position(limits::SEGMENT_BYTES_MAX - frame - 8);
     let mut queue = CommitQueue::new(Config::default(), tail, 0);
     for (ticket, text) in ["a", "b", "c"].iter().enumerate() {
-        offer(&mut queue, 0, text, ticket as u64).expect("room");
+        offer(&mut queue, 0, text, ticket as u64).expect("space");
     }
     assert_eq!(batch(&mut queue).position, tail);
     queue.handle_done(Moment(0), Done::Well);
@@ -189,25 +189,25 @@ fn a_batch_ends_with_its_segment() {
 }
 
 #[test]
-fn the_next_batch_sets_out_before_what_landed_is_told_and_nobody_brings_that_again() {
+fn the_next_batch_starts_before_the_last_is_answered_and_a_repeated_offer_joins() {
     let mut queue = queue(Config::default());
     let count = 2 * limits::BATCH_RECORDS_MAX as u64;
     for ticket in 0..=count {
-        offer(&mut queue, 0, &ticket.to_string(), ticket).expect("room");
+        offer(&mut queue, 0, &ticket.to_string(), ticket).expect("space");
     }
-    assert_eq!(batch(&mut queue).records.len(), 1, "who comes first does not wait");
+    assert_eq!(batch(&mut queue).records.len(), 1, "the first does not wait");
     queue.handle_done(Moment(0), Done::Well);
     let second = batch(&mut queue);
     assert_eq!(second.records.len(), limits::BATCH_RECORDS_MAX);
-    offer(&mut queue, 0, "0", 9999).expect("it is not told yet");
+    offer(&mut queue, 0, "0", 9999).expect("it is not answered yet");
     let (first, tickets) = committed(&mut queue);
     assert_eq!((first.sealed().digest(), tickets), (sealed("0").digest(), vec![0, 9999]));
     queue.handle_done(Moment(0), Done::Well);
     let third = batch(&mut queue);
     assert_eq!(third.position.0, second.position.0 + second.bytes as u64);
-    // Whoever does not ask what landed is told all of it, in order, when more lands.
+    // What was completed and not polled keeps its order when more is.
     queue.handle_done(Moment(0), Done::Well);
-    let told: Vec<u64> = (0..count).map(|_| committed(&mut queue).1[0]).collect();
-    assert!(told.into_iter().eq(1..=count));
+    let answered: Vec<u64> = (0..count).map(|_| committed(&mut queue).1[0]).collect();
+    assert!(answered.into_iter().eq(1..=count));
     assert!(queue.poll_output().is_none() && queue.is_empty());
 }

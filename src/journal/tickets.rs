@@ -1,12 +1,13 @@
-//! Who waits for one assertion.
+//! The tickets of those that wait for one assertion.
 //!
 //! In: tickets, one after the other. Out: the same in that order. Never: is empty.
 
-use crate::base::Ticket;
+use crate::base::{Ticket, limits};
 
-/// Who waits for an assertion, first comer first; one for the most part, which takes no allocation.
+/// The tickets of those that wait for an assertion, the first offer first: that one created it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tickets {
+    /// Apart from the others: nearly every assertion has one ticket, which takes no allocation.
     first: Ticket,
     others: Vec<Ticket>,
 }
@@ -18,6 +19,7 @@ impl Tickets {
 
     pub(super) fn push(&mut self, ticket: Ticket) {
         self.others.push(ticket);
+        debug_assert!(self.count() <= limits::COMMIT_QUEUE_MAX, "the queue refuses more");
     }
 
     /// How many there are; never none.
@@ -25,7 +27,7 @@ impl Tickets {
         1 + self.others.len()
     }
 
-    /// Each of them.
+    /// In the order of the offers.
     pub fn iter(&self) -> impl Iterator<Item = Ticket> {
         std::iter::once(self.first).chain(self.others.iter().copied())
     }

@@ -1,7 +1,6 @@
 //! Work for the disk, and what becomes of it.
 //!
-//! In: records that set out together. Out: their frames, for whoever writes them. Never: knows who
-//! waits for them.
+//! In: the records of one batch. Out: their frames, for the disk thread. Never: knows a ticket.
 
 use super::{Position, record};
 use crate::model::Sealed;
@@ -18,11 +17,11 @@ pub enum Work {
 /// Records to write in one go.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// Where the first frame goes. At the first place of a segment, its file is new.
+    /// Where the first frame goes. At the first position of a segment, its file is new.
     pub position: Position,
-    /// The records.
+    /// Shared with the queue: their bytes are reference-counted.
     pub records: Vec<Sealed>,
-    /// What their frames take.
+    /// What their frames take, so that the buffer is made in one piece.
     pub bytes: usize,
     /// Whether the answer waits for a flush.
     pub flush: bool,
@@ -32,7 +31,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Appends the frames to `out`: for whoever writes them, so that nobody else need wait for it.
+    /// Appends the frames to `out`. The disk thread calls it: copies and checksums of a large batch
+    /// would keep the state thread from its sockets.
     pub fn frames(&self, out: &mut Vec<u8>) {
         out.reserve(self.bytes);
         for sealed in &self.records {
@@ -53,7 +53,7 @@ pub enum Done {
 /// Why the disk takes nothing for now. What is in the log stays readable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Obstacle {
-    /// The file system, a quota or a limit on the size of files leaves no room.
+    /// The file system, a quota or a limit on the size of files leaves no space.
     NoSpace,
     /// The file system or the file is read-only for this process.
     ReadOnly,
@@ -71,6 +71,6 @@ impl Obstacle {
         }
     }
 
-    /// All there are.
+    /// For metrics, which show each with 0 or 1.
     pub const ALL: [Obstacle; 3] = [Obstacle::NoSpace, Obstacle::ReadOnly, Obstacle::NoDescriptors];
 }

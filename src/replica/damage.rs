@@ -26,28 +26,28 @@ impl Replica {
         for damage in told {
             self.damages.add(*damage);
             if damage.digest.is_some_and(|digest| self.store.find(&digest, bodies).is_some()) {
-                self.damages.handle_mended(damage.at);
+                self.damages.handle_repaired(damage.at);
                 continue;
             }
             if self.damages.open() <= limits::DAMAGES_LISTED_MAX as u64 {
                 self.outbox.push_back(Output::Damaged(*damage));
             }
             if damage.is_head() && heads_are_anew {
-                self.outbox.extend(self.damages.handle_mended(damage.at).map(Output::Healed));
+                self.outbox.extend(self.damages.handle_repaired(damage.at).map(Output::Healed));
             }
         }
-        self.damages.add_untold(count - told.len() as u64);
+        self.damages.add_unlisted(count - told.len() as u64);
     }
 
     /// What lies at a place seems not to be what was written.
     pub fn handle_damage(&mut self, at: Position, bodies: &dyn Bodies) {
-        if !self.damages.has_room() {
+        if !self.damages.has_capacity() {
             return;
         }
         let lost = match at.offset() {
             // No record begins there. The next start makes the head anew.
             0 => Some(Damage::head(at.segment())),
-            _ => self.store.lose(at, bodies),
+            _ => self.store.quarantine(at, bodies),
         };
         if let Some(damage) = lost.filter(|damage| self.damages.add(*damage)) {
             self.outbox.push_back(Output::Damaged(damage));
@@ -61,13 +61,13 @@ impl Replica {
 
     /// Whether an assertion was here and cannot be read now.
     pub fn is_damaged(&self, digest: &Digest, bodies: &dyn Bodies) -> bool {
-        self.damages.told().any(|damage| damage.digest == Some(*digest))
+        self.damages.listed().any(|damage| damage.digest == Some(*digest))
             || self.store.is_damaged(digest, bodies)
     }
 
     pub(super) fn note_stored(&mut self, applied: Applied, digest: &Digest) {
-        if let Applied::Mended(before) = applied {
-            self.outbox.extend(self.damages.handle_mended(before).map(Output::Healed));
+        if let Applied::Repaired(before) = applied {
+            self.outbox.extend(self.damages.handle_repaired(before).map(Output::Healed));
         }
         let healed = self.damages.handle_stored(digest);
         self.outbox.extend(healed.into_iter().map(Output::Healed));
@@ -76,7 +76,7 @@ impl Replica {
     /// A session that ended well has brought all that its peer has.
     pub(super) fn note_level(&mut self, report: &SessionReport, mark: u64) {
         if report.error.is_none() && !report.is_blind() {
-            let healed = self.damages.handle_level(mark);
+            let healed = self.damages.handle_converged(mark);
             self.outbox.extend(healed.into_iter().map(Output::Healed));
         }
     }
@@ -132,7 +132,7 @@ mod tests {
         let (named, nameless) = (damage(8048, Some(claim(2).digest())), damage(8096, None));
         replica.handle_fenced((&[old, head, named, nameless], 7), true, &bodies);
         assert_eq!(told(&mut replica), (vec![head, named, nameless], vec![head]));
-        assert_eq!((replica.damages().open(), replica.damages().healed()), (5, 2));
+        assert_eq!((replica.damages().open(), replica.damages().repaired()), (5, 2));
         assert_eq!(replica.damages().wanted(), [claim(2).digest()]);
 
         let mark = replica.damages().mark();
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(told(&mut replica), (vec![], vec![nameless]));
         store(&mut replica, &mut bodies, 2);
         assert_eq!(told(&mut replica), (vec![], vec![named]));
-        assert_eq!((replica.damages().open(), replica.damages().healed()), (0, 7));
+        assert_eq!((replica.damages().open(), replica.damages().repaired()), (0, 7));
     }
 
     #[test]

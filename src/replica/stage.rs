@@ -66,6 +66,6 @@ pub(super) fn store_sealed(replica: &mut Replica, bodies: &mut Memory, it: Seale
     let at = at.expect("it is new here");
     bodies.0.insert(at.0, it);
     replica.handle_disk(Moment::ZERO, Done::Well);
-    while !replica.handle_landed(Moment::ZERO, 3, bodies) {}
+    while !replica.handle_completed(Moment::ZERO, 3, bodies) {}
     at
 }

@@ -59,7 +59,7 @@ pub enum Applied {
     /// It is new.
     New(Row),
     /// It was here, but its record was damaged: it has a new one. The damaged one lies here.
-    Mended(Position),
+    Repaired(Position),
     /// It was here.
     Known,
 }
@@ -169,7 +169,7 @@ impl Store {
                 self.root = None;
             }
             self.moved.insert(row, at);
-            return Applied::Mended(before);
+            return Applied::Repaired(before);
         }
         Applied::New(self.append(committed))
     }
@@ -212,7 +212,7 @@ impl Store {
     /// Takes the record at a place out of index and tree, if it is one and cannot be read; the
     /// answer names it. It keeps its row: [`Store::apply`] gives that another record, when one
     /// comes.
-    pub fn lose(&mut self, at: Position, bodies: &dyn Bodies) -> Option<Damage> {
+    pub fn quarantine(&mut self, at: Position, bodies: &dyn Bodies) -> Option<Damage> {
         let row = self.row_at(at).filter(|row| !self.lost.contains_key(row))?;
         if bodies.sealed_at(at).is_some() {
             return None;

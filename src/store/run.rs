@@ -32,7 +32,7 @@ pub trait Pages: fmt::Debug + Send + Sync {
     fn with_log(&self, see: &mut dyn FnMut(&dyn Bodies));
     /// A page is not what was written and cannot be made again from the log: the index is of no
     /// use any more. Does not return.
-    fn give_up(&self) -> !;
+    fn abandon(&self) -> !;
 }
 
 /// A run.
@@ -331,7 +331,7 @@ impl Run {
                 self.pages.restore(section.at + (first * section.shape.width) as u64, &page);
             }
         });
-        self.read_page(section, index).unwrap_or_else(|| self.pages.give_up())
+        self.read_page(section, index).unwrap_or_else(|| self.pages.abandon())
     }
 
     pub(super) fn read_page(&self, section: &Section, index: usize) -> Option<Vec<u8>> {

@@ -70,7 +70,7 @@ impl Pages for RunFile {
         see(&Memory { sealed: self.log.clone(), ..Memory::default() });
     }
 
-    fn give_up(&self) -> ! {
+    fn abandon(&self) -> ! {
         panic!("a page is not what was written")
     }
 }
@@ -418,7 +418,7 @@ fn thousand() -> (World, Vec<(Sealed, Position)>) {
 fn a_lost_record_is_in_nobodys_way_and_comes_back_to_its_row() {
     let (mut world, all) = thousand();
     let (root, cells) = (world.root(), world.store.sketch().cells(0, 64));
-    assert_eq!(world.store.lose(all[7].1, &world.bodies), None, "it reads well");
+    assert_eq!(world.store.quarantine(all[7].1, &world.bodies), None, "it reads well");
     for (place, head) in [(5, "right"), (444, "wrong"), (999, "none")] {
         let (sealed, at) = all[place].clone();
         let head = match head {
@@ -429,9 +429,9 @@ fn a_lost_record_is_in_nobodys_way_and_comes_back_to_its_row() {
         world.bodies.sealed.remove(&at.0);
         world.bodies.heads.extend(head.map(|head| (at.0, head)));
         let bytes = if place == 999 { 40 } else { 400 };
-        let damage = world.store.lose(at, &world.bodies).expect("it cannot be read");
+        let damage = world.store.quarantine(at, &world.bodies).expect("it cannot be read");
         assert_eq!(damage, Damage { at, bytes, digest: Some(sealed.digest()) });
-        assert_eq!(world.store.lose(at, &world.bodies), None, "once");
+        assert_eq!(world.store.quarantine(at, &world.bodies), None, "once");
 
         let without: BTreeSet<Digest> = all
             .iter()
@@ -450,7 +450,7 @@ fn a_lost_record_is_in_nobodys_way_and_comes_back_to_its_row() {
         world.bodies.sealed.insert(again.0, sealed.clone());
         let committed = Committed::recovered(again, sealed.clone());
         let applied = world.store.apply(&committed, &world.bodies);
-        assert_eq!(applied, Applied::Mended(at));
+        assert_eq!(applied, Applied::Repaired(at));
         assert_eq!(world.store.find(&sealed.digest(), &world.bodies), Some(again));
         assert_eq!(world.store.apply(&committed, &world.bodies), Applied::Known);
         assert!(!world.store.is_damaged(&sealed.digest(), &world.bodies));
@@ -484,7 +484,7 @@ fn windows_cover_every_record_once() {
     let (moved, lost) = (all[20].clone(), all[30].1);
     for at in [moved.1, lost] {
         world.bodies.sealed.remove(&at.0);
-        world.store.lose(at, &world.bodies);
+        world.store.quarantine(at, &world.bodies);
     }
     world.end = Position::first_of(1).0;
     let again = Position(world.end);
@@ -495,12 +495,12 @@ fn windows_cover_every_record_once() {
     for bytes in [1, 4000, 1 << 30] {
         let (mut next, mut places) = (0, Vec::new());
         while let Some(window) = world.store.window(next..Row::MAX, bytes) {
-            let (first, last) = (window.places[0], window.places[window.places.len() - 1]);
+            let (first, last) = (window.positions[0], window.positions[window.positions.len() - 1]);
             assert!(window.next > next && last.0 - first.0 <= bytes);
-            assert!(window.places.is_sorted() && first.segment() == last.segment());
+            assert!(window.positions.is_sorted() && first.segment() == last.segment());
             assert!(window.end.is_none_or(|end| last < end && end.segment() == last.segment()));
             next = window.next;
-            places.extend(window.places);
+            places.extend(window.positions);
         }
         let mut expected: Vec<Position> = all.iter().map(|(_, at)| *at).collect();
         expected.retain(|at| ![moved.1, lost].contains(at));
@@ -527,7 +527,7 @@ fn a_sketch_under_another_key_has_every_row_once_whatever_comes_while_it_is_made
     assert!(!world.store.runs().is_empty() && world.store.newest.len() > 0);
     for at in [places[5], places[900]] {
         world.bodies.sealed.remove(&at.0);
-        world.store.lose(at, &world.bodies).expect("it cannot be read");
+        world.store.quarantine(at, &world.bodies).expect("it cannot be read");
     }
     let key = SketchKey::new(Some(&crate::base::Secret::new("another").expect("a secret")));
     world.store.begin_rekey(key);

@@ -14,7 +14,7 @@ use crate::journal::record::frame_bytes;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Window {
     /// Where they start; ascending, in one segment.
-    pub places: Vec<Position>,
+    pub positions: Vec<Position>,
     /// Where the last one ends, if that is known.
     pub end: Option<Position>,
     /// The row to go on with.
@@ -24,13 +24,13 @@ pub struct Window {
 impl Window {
     /// Takes one more place in, if it follows and is near; else it may tell where the last ends.
     fn takes(&mut self, at: Position, bytes: u64) -> bool {
-        let Some((first, last)) = self.places.first().zip(self.places.last()) else {
-            self.places.push(at);
+        let Some((first, last)) = self.positions.first().zip(self.positions.last()) else {
+            self.positions.push(at);
             return true;
         };
         let follows = *last < at && at.segment() == first.segment();
         if follows && at.0 - first.0 <= bytes {
-            self.places.push(at);
+            self.positions.push(at);
             return true;
         }
         let is_next =
@@ -58,7 +58,7 @@ impl Store {
     /// Records of some rows from the first on, within about so many bytes (one at least); `None`
     /// if none of them is left.
     pub fn window(&self, rows: Range<Row>, bytes: u64) -> Option<Window> {
-        let mut window = Window { places: Vec::new(), end: None, next: rows.start };
+        let mut window = Window { positions: Vec::new(), end: None, next: rows.start };
         let end = rows.end.min(self.end_row());
         while window.next < end {
             for place in self.holder(window.next).positions(window.next) {
@@ -73,6 +73,6 @@ impl Store {
                 window.next += 1;
             }
         }
-        (!window.places.is_empty()).then_some(window)
+        (!window.positions.is_empty()).then_some(window)
     }
 }

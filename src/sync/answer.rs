@@ -121,7 +121,7 @@ impl RecordsAnswering {
             self.records.span.next = self.until;
             return true;
         };
-        let good = bodies.sealed_at_all(&window.places);
+        let good = bodies.sealed_at_all(&window.positions);
         self.bytes +=
             good.iter().map(|sealed| frame_bytes(sealed.bytes().len()) as u64).sum::<u64>();
         self.records.good.extend(good);

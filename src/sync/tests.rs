@@ -413,7 +413,7 @@ fn a_record_that_is_lost_here_is_not_asked_of_a_peer_that_never_had_it() {
     let mut node = Node::with((0..1000).chain([9_000, 9_001]));
     let last = Position((node.bodies.0.len() as u64 - 1) * STRIDE);
     node.bodies.0.pop();
-    assert!(node.store.lose(last, &node.bodies).is_some());
+    assert!(node.store.quarantine(last, &node.bodies).is_some());
     let mut peer = Honest::sketching(Node::with(0..1000));
     let report = run(&mut node, &mut peer);
     assert_eq!((report.sent, report.received, report.error), (1, 0, None));

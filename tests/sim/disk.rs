@@ -164,7 +164,7 @@ impl Pages for RunFile {
 
     fn with_log(&self, _: &mut dyn FnMut(&dyn Bodies)) {}
 
-    fn give_up(&self) -> ! {
+    fn abandon(&self) -> ! {
         panic!("a page is not what was written")
     }
 }

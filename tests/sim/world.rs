@@ -315,7 +315,7 @@ impl World {
                     self.with(node, |node, _| node.replica.handle_disk(now, done));
                     self.with(
                         node,
-                        |node, disk| while !node.replica.handle_landed(now, 5, disk) {},
+                        |node, disk| while !node.replica.handle_completed(now, 5, disk) {},
                     );
                 }
             }

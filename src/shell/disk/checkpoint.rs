@@ -94,7 +94,7 @@ impl Pages for RunFile {
     }
 
     /// The next start makes the index anew from the log.
-    fn give_up(&self) -> ! {
+    fn abandon(&self) -> ! {
         let path = self.path.display();
         log::error!("{path} is not what was written: restart to make it anew from the log");
         if let Err(fault) = self.checkpoint.forget() {
@@ -382,7 +382,7 @@ impl Checkpoint {
             strangers += u64::from(!is_known);
         });
         found.is_ok_and(|found| {
-            let is_whole = found.damages_told.iter().all(|damage| damage.at >= tail);
+            let is_whole = found.damages_listed.iter().all(|damage| damage.at >= tail);
             strangers == 0 && is_whole && found.tail >= tail
         })
     }

@@ -59,7 +59,7 @@ impl Checkpoint {
         let evidence = evidence.filter(|it| store.rows_before(it.end) < it.count);
         let list = list(self.data());
         let named: BTreeSet<Digest> =
-            recovered.damages_told.iter().filter_map(|damage| damage.digest).collect();
+            recovered.damages_listed.iter().filter_map(|damage| damage.digest).collect();
         let is_here =
             |digest: &Digest| named.contains(digest) || store.find(digest, bodies).is_some();
         let find = |see: &mut dyn FnMut(&Digest, Position)| {
@@ -117,8 +117,8 @@ impl Lost {
 
     fn join(self, recovered: &mut Recovered) {
         recovered.damages += self.count;
-        let room = limits::DAMAGES_MAX - recovered.damages_told.len();
-        recovered.damages_told.extend(self.told.into_iter().take(room));
+        let room = limits::DAMAGES_MAX - recovered.damages_listed.len();
+        recovered.damages_listed.extend(self.told.into_iter().take(room));
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Recovered {
     /// Damaged records before the tail; a stretch that nobody can tell records in is one.
     pub damages: u64,
     /// The first [`limits::DAMAGES_MAX`] of them.
-    pub damages_told: Vec<Damage>,
+    pub damages_listed: Vec<Damage>,
     /// Nobody may write to the log at the moment: heads stay damaged that would be made anew.
     pub is_unrepaired: bool,
 }
@@ -45,14 +45,14 @@ pub struct Recovered {
 impl Recovered {
     /// A log that is whole up to `tail`.
     pub(super) fn until(tail: Position, bytes: u64, records: u64) -> Recovered {
-        let damages_told = Vec::new();
+        let damages_listed = Vec::new();
         Recovered {
             records,
             bytes,
             tail,
             torn_bytes: 0,
             damages: 0,
-            damages_told,
+            damages_listed,
             is_unrepaired: false,
         }
     }
@@ -64,18 +64,18 @@ impl Recovered {
     /// Forgets damage before `end` of which nobody can tell which records it held: somebody else
     /// names these.
     pub(super) fn forget_nameless(&mut self, end: Position) {
-        let told = self.damages_told.len();
-        self.damages_told.retain(|damage| {
+        let told = self.damages_listed.len();
+        self.damages_listed.retain(|damage| {
             let is_named = damage.digest.is_some() || damage.is_head();
             is_named || damage.at.0 + damage.bytes > end.0
         });
-        self.damages -= (told - self.damages_told.len()) as u64;
+        self.damages -= (told - self.damages_listed.len()) as u64;
     }
 
     fn damage(&mut self, at: Position, bytes: u64, digest: Option<Digest>) {
         self.damages += 1;
-        if self.damages_told.len() < limits::DAMAGES_MAX {
-            self.damages_told.push(Damage { at, bytes, digest });
+        if self.damages_listed.len() < limits::DAMAGES_MAX {
+            self.damages_listed.push(Damage { at, bytes, digest });
         }
     }
 }

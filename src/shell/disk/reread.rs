@@ -39,14 +39,14 @@ pub struct Reread {
 
 /// Reads the records of a window.
 pub fn reread(log: &Path, window: &Window) -> io::Result<Reread> {
-    let (Some(first), Some(last)) = (window.places.first(), window.places.last()) else {
+    let (Some(first), Some(last)) = (window.positions.first(), window.positions.last()) else {
         return Ok(Reread::default());
     };
     let path = segment_path(log, first.segment());
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Reread { bytes: 0, unreadable: window.places.clone() });
+            return Ok(Reread { bytes: 0, unreadable: window.positions.clone() });
         }
         Err(error) => return Err(error),
     };
@@ -62,7 +62,7 @@ pub fn reread(log: &Path, window: &Window) -> io::Result<Reread> {
         frame.is_some_and(|frame| decode(frame).is_some()) || is_whole_alone(&file, at.offset())
     };
     let mut unreadable: Vec<Position> =
-        window.places.iter().filter(|at| !is_whole(at)).copied().collect();
+        window.positions.iter().filter(|at| !is_whole(at)).copied().collect();
     if start == 0 && !has_head(&file, bytes, first.segment()) {
         unreadable.push(Damage::head(first.segment()).at);
     }
@@ -147,28 +147,28 @@ mod tests {
     fn what_is_no_longer_whole_is_found_wherever_it_lies() {
         let log = Stage::new("reread");
         let mut bytes = segment_head(0, 0).to_vec();
-        let mut places = Vec::new();
+        let mut positions = Vec::new();
         for size in [1, 100_000, 30, 3, 500] {
-            places.push(Position(bytes.len() as u64));
+            positions.push(Position(bytes.len() as u64));
             let payload = vec![7; size];
             encode(&Digest::of(&payload), &payload, &mut bytes);
         }
         let path = segment_path(&log, 0);
         let seen = |bytes: &[u8], end: Option<Position>| {
             fs::write(&path, bytes).expect("a writable segment");
-            let window = Window { places: places.clone(), end, next: 0 };
+            let window = Window { positions: positions.clone(), end, next: 0 };
             reread(&log, &window).expect("a readable segment").unreadable
         };
         let end = Some(Position(bytes.len() as u64));
         for end in [None, end] {
             assert_eq!(seen(&bytes, end), []);
-            for (place, at) in places.iter().enumerate() {
+            for (index, at) in positions.iter().enumerate() {
                 let mut flipped = bytes.clone();
                 flipped[at.offset() as usize + FRAME_HEAD_BYTES] ^= 8;
-                assert_eq!(seen(&flipped, end), [places[place]]);
+                assert_eq!(seen(&flipped, end), [positions[index]]);
             }
-            let cut = places[3].offset() as usize + 41;
-            assert_eq!(seen(&bytes[..cut], end), places[3..]);
+            let cut = positions[3].offset() as usize + 41;
+            assert_eq!(seen(&bytes[..cut], end), positions[3..]);
         }
         for at in [0, 9, 31] {
             let mut flipped = bytes.clone();
@@ -176,8 +176,8 @@ mod tests {
             assert_eq!(seen(&flipped, end), [Position(0)], "byte {at} of the head");
         }
         fs::remove_file(&path).expect("it was there");
-        let window = Window { places: places.clone(), end, next: 0 };
+        let window = Window { positions: positions.clone(), end, next: 0 };
         let gone = reread(&log, &window).expect("nothing is there");
-        assert_eq!(gone, Reread { bytes: 0, unreadable: places });
+        assert_eq!(gone, Reread { bytes: 0, unreadable: positions });
     }
 }

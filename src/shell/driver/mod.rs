@@ -43,7 +43,7 @@ use crate::sync::{
 /// Member hashes of the Merkle tree read again before sockets are served: about 2 ms of reading.
 const ROOT_STEP: usize = 4096;
 /// Assertions taken into the index before sockets are served again: half a millisecond.
-const LANDED_STEP: usize = 256;
+const COMPLETED_STEP: usize = 256;
 
 /// Why an assertion was not taken; nothing changed.
 #[derive(Clone, PartialEq, Debug)]
@@ -379,7 +379,7 @@ impl Driver {
                     }
                     self.update(|replica, now, _| replica.handle_disk(now, report.done));
                     while !self.update(|replica, now, bodies| {
-                        replica.handle_landed(now, LANDED_STEP, bodies)
+                        replica.handle_completed(now, COMPLETED_STEP, bodies)
                     }) {
                         yield_now().await;
                     }

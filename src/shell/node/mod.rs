@@ -271,7 +271,7 @@ fn drive(
     let mut replica = Replica::new(cluster, queue, store);
     disk.obstacle().into_iter().for_each(|obstacle| replica.handle_obstacle(obstacle));
     replica.resume_clock(clock::wall(), written, &reader);
-    let fenced = (&recovered.damages_told[..], recovered.damages);
+    let fenced = (&recovered.damages_listed[..], recovered.damages);
     replica.handle_fenced(fenced, !recovered.is_unrepaired, &reader);
     let indexer = Indexer::new(checkpoint);
     rest.into_iter().for_each(|spill| indexer.submit(spill));

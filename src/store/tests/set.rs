@@ -71,7 +71,7 @@ fn a_root_is_of_the_rows_there_were_when_it_was_begun() {
     assert_eq!(world.store.root_step(8, world.store.rows()), None);
     let lost = world.store.position(77).expect("a row");
     let lost = (lost, world.bodies.sealed.remove(&lost.0).expect("it reads well").digest());
-    assert!(world.store.lose(lost.0, &world.bodies).is_some() && here.remove(&lost.1));
+    assert!(world.store.quarantine(lost.0, &world.bodies).is_some() && here.remove(&lost.1));
     assert_eq!(world.root(), naive_root(&sorted(&here), 0));
 }
 

@@ -95,8 +95,8 @@ impl DamageReadings {
         DamageReadings {
             open: damages.open(),
             found: damages.found(),
-            repaired: damages.healed(),
-            listed: damages.told().take(limits::DAMAGES_LISTED_MAX).copied().collect(),
+            repaired: damages.repaired(),
+            listed: damages.listed().take(limits::DAMAGES_LISTED_MAX).copied().collect(),
         }
     }
 }
