@@ -10,7 +10,7 @@
 use super::Store;
 use super::holder::Holder;
 use super::row::{Column, NAMED_MAX, Name, Row, fingerprint};
-use super::section::Places;
+use super::section::PositionPage;
 use crate::journal::Position;
 
 /// A walk over candidates, newest first. It may name rows that have another subject or predicate
@@ -25,8 +25,8 @@ pub struct Candidates {
     found: Vec<Row>,
     /// By which name the table or run that begins with this row is looked through.
     chosen: Option<(Row, Wanted)>,
-    /// The page that told the last place: rows of one name are near one another for the most part.
-    places: Option<Places>,
+    /// The page with the last position: rows of one name are near one another for the most part.
+    page: Option<PositionPage>,
 }
 
 /// What is looked for in a table or a run.
@@ -57,7 +57,7 @@ impl Store {
             before: before.map_or(self.end_row(), |before| before.min(self.end_row())),
             found: Vec::new(),
             chosen: None,
-            places: None,
+            page: None,
         }
     }
 
@@ -67,7 +67,7 @@ impl Store {
             let row = candidates.next(self)?;
             if !self.lost.contains_key(&row) {
                 let moved = self.moved.get(&row).copied();
-                return Some((row, moved.unwrap_or_else(|| candidates.place(row, self))));
+                return Some((row, moved.unwrap_or_else(|| candidates.position(row, self))));
             }
         }
     }
@@ -120,13 +120,13 @@ impl Candidates {
     }
 
     /// Where a row was appended.
-    fn place(&mut self, row: Row, store: &Store) -> Position {
-        if let Some(at) = self.places.as_ref().and_then(|places| places.of(row)) {
+    fn position(&mut self, row: Row, store: &Store) -> Position {
+        if let Some(at) = self.page.as_ref().and_then(|page| page.of(row)) {
             return at;
         }
         let holder = store.holder(row);
-        self.places = holder.places(row);
-        let read = self.places.as_ref().and_then(|places| places.of(row));
+        self.page = holder.position_page(row);
+        let read = self.page.as_ref().and_then(|page| page.of(row));
         read.unwrap_or_else(|| holder.position(row))
     }
 }

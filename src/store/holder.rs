@@ -5,7 +5,7 @@
 use super::memtable::Memtable;
 use super::row::{Column, Name, Row};
 use super::run::Run;
-use super::section::Places;
+use super::section::PositionPage;
 use crate::journal::Position;
 
 /// What holds a row.
@@ -33,15 +33,15 @@ impl Holder<'_> {
     pub(super) fn positions(&self, row: Row) -> Vec<Position> {
         match self {
             Holder::Table(table) => table.positions(row),
-            Holder::Run(run) => run.places(row).since(row),
+            Holder::Run(run) => run.position_page(row).since(row),
         }
     }
 
-    /// A page with the place of this row, where that has to be read.
-    pub(super) fn places(&self, row: Row) -> Option<Places> {
+    /// A page with the position of this row, where that has to be read.
+    pub(super) fn position_page(&self, row: Row) -> Option<PositionPage> {
         match self {
             Holder::Table(_) => None,
-            Holder::Run(run) => Some(run.places(row)),
+            Holder::Run(run) => Some(run.position_page(row)),
         }
     }
 

@@ -1,19 +1,19 @@
 //! The newest rows, in memory until there are enough of them for a run.
 //!
-//! In: rows in ascending order, each with its hash, its place and its names. Out: the same as a
+//! In: rows in ascending order, each with its hash, its slot and its names. Out: the same as a
 //! [`super::run::Run`] gives, for the rows it has; found by chains of rows whose hashes, subjects
 //! or predicates begin alike. Never: holds a body.
 
 use super::chains::{Chains, NONE};
+use super::positions::RowPositions;
 use super::row::{Column, NAMED_MAX, Name, Row};
-use super::rows::Rows;
 use crate::base::Digest;
 use crate::journal::Position;
 
 /// Rows per allocation, so that growth copies nothing.
 const CHUNK: usize = 512;
 /// Positions told at a time.
-const PLACES_MAX: Row = 512;
+const POSITIONS_MAX: Row = 512;
 /// Two names are held against each other by so many of their rows at most.
 const COUNTED_MAX: usize = 1 << 14;
 
@@ -44,7 +44,7 @@ impl By {
 
 /// A row, with the one before it in each of its chains.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct TableRow {
     digest: Digest,
     names: [Name; 2],
     before: [u32; By::ALL.len()],
@@ -53,7 +53,7 @@ struct Entry {
 /// Before a row that has no names.
 const NAMELESS: u32 = NONE - 1;
 
-impl Entry {
+impl TableRow {
     fn name(&self, column: Column) -> Option<Name> {
         let is_named = self.before[By::Subject as usize] != NAMELESS;
         is_named.then_some(self.names[column as usize])
@@ -73,8 +73,8 @@ impl Entry {
 #[derive(Debug)]
 pub(super) struct Memtable {
     first: Row,
-    entries: Vec<Vec<Entry>>,
-    rows: Rows,
+    entries: Vec<Vec<TableRow>>,
+    positions: RowPositions,
     chains: [Chains; By::ALL.len()],
 }
 
@@ -82,7 +82,7 @@ impl Memtable {
     /// None yet; the first will have this number.
     pub(super) fn new(first: Row) -> Memtable {
         let chains = By::ALL.map(|by| Chains::new(by.chains()));
-        Memtable { first, entries: Vec::new(), rows: Rows::default(), chains }
+        Memtable { first, entries: Vec::new(), positions: RowPositions::default(), chains }
     }
 
     /// Takes in the next row; subject and predicate, where it has them.
@@ -92,26 +92,26 @@ impl Memtable {
                 self.link_all(by);
             }
         }
-        let place = self.rows.push(at);
+        let slot = self.positions.push(at);
         let before = if names.is_some() { NONE } else { NAMELESS };
         let names = names.unwrap_or([Name(0); 2]);
-        let mut entry = Entry { digest: *digest, names, before: [before; By::ALL.len()] };
+        let mut entry = TableRow { digest: *digest, names, before: [before; By::ALL.len()] };
         for by in By::ALL {
             if let Some(front) = entry.front(by) {
-                entry.before[by as usize] = self.chains[by as usize].link(front, place);
+                entry.before[by as usize] = self.chains[by as usize].link(front, slot);
             }
         }
         if self.entries.last().is_none_or(|chunk| chunk.len() == CHUNK) {
             self.entries.push(Vec::with_capacity(CHUNK));
         }
         self.entries.last_mut().expect("just made").push(entry);
-        self.first + place
+        self.first + slot
     }
 
     fn link_all(&mut self, by: By) {
-        for (entry, place) in self.entries.iter_mut().flatten().zip(0..) {
+        for (entry, slot) in self.entries.iter_mut().flatten().zip(0..) {
             if let Some(front) = entry.front(by) {
-                entry.before[by as usize] = self.chains[by as usize].link(front, place);
+                entry.before[by as usize] = self.chains[by as usize].link(front, slot);
             }
         }
     }
@@ -123,7 +123,7 @@ impl Memtable {
 
     /// How many rows there are.
     pub(super) fn len(&self) -> usize {
-        self.rows.len()
+        self.positions.len()
     }
 
     /// The row with this hash.
@@ -138,8 +138,8 @@ impl Memtable {
 
     fn find_where(&self, digest: &Digest, is_it: impl Fn(&Digest) -> bool) -> Option<Row> {
         let newest = self.chains[By::Hash as usize].newest(front(digest));
-        let mut places = self.chain(By::Hash, newest);
-        places.find(|place| is_it(&self.entry(*place).digest)).map(|place| self.first + place)
+        let mut slots = self.chain(By::Hash, newest);
+        slots.find(|slot| is_it(&self.entry(*slot).digest)).map(|slot| self.first + slot)
     }
 
     /// The hash of a row that is here.
@@ -149,22 +149,22 @@ impl Memtable {
 
     /// Where a row that is here was appended.
     pub(super) fn position(&self, row: Row) -> Position {
-        self.rows.position(row - self.first).expect("a row of this table")
+        self.positions.position(row - self.first).expect("a row of this table")
     }
 
     /// The same of it and of some that follow.
     pub(super) fn positions(&self, row: Row) -> Vec<Position> {
         let end = self.first + self.len() as Row;
-        (row..end.min(row + PLACES_MAX)).map(|row| self.position(row)).collect()
+        (row..end.min(row + POSITIONS_MAX)).map(|row| self.position(row)).collect()
     }
 
     /// Shows all hashes that agree with one in so many bits.
     pub(super) fn under(&self, prefix: &Digest, depth: usize, see: &mut dyn FnMut(Row, &Digest)) {
         for newest in self.chains[By::Hash as usize].under(front(prefix), depth) {
-            for place in self.chain(By::Hash, *newest) {
-                let digest = &self.entry(place).digest;
+            for slot in self.chain(By::Hash, *newest) {
+                let digest = &self.entry(slot).digest;
                 if digest.agrees(prefix, depth) {
-                    see(self.first + place, digest);
+                    see(self.first + slot, digest);
                 }
             }
         }
@@ -172,8 +172,8 @@ impl Memtable {
 
     /// The column of the name that has fewer rows. `None`: one has none.
     pub(super) fn rarer(&self, subject: Name, predicate: Name) -> Option<Column> {
-        let mut subjects = self.places(subject, Column::Subject);
-        let mut predicates = self.places(predicate, Column::Predicate);
+        let mut subjects = self.slots(subject, Column::Subject);
+        let mut predicates = self.slots(predicate, Column::Predicate);
         for step in 0..COUNTED_MAX {
             match (subjects.next(), predicates.next()) {
                 (Some(_), Some(_)) => {}
@@ -188,18 +188,18 @@ impl Memtable {
     /// The newest rows of a name before a row, [`NAMED_MAX`] at most, in ascending order.
     pub(super) fn named(&self, name: Name, column: Column, before: Row) -> Vec<Row> {
         let before = before - self.first;
-        let is_named = |place: &u32| self.entry(*place).name(column) == Some(name);
+        let is_named = |slot: &u32| self.entry(*slot).name(column) == Some(name);
         // Mostly it is the row up to which an earlier look came: the walk goes on there.
-        let known = Some(before).filter(|place| (*place as usize) < self.len()).filter(is_named);
-        let places = match known {
-            Some(place) => self.chain(By::name(column), place),
+        let known = Some(before).filter(|slot| (*slot as usize) < self.len()).filter(is_named);
+        let slots = match known {
+            Some(slot) => self.chain(By::name(column), slot),
             None => self.chain(By::name(column), self.newest(name, column)),
         };
-        let mut rows: Vec<Row> = places
-            .filter(|place| *place < before)
+        let mut rows: Vec<Row> = slots
+            .filter(|slot| *slot < before)
             .filter(is_named)
             .take(NAMED_MAX)
-            .map(|place| self.first + place)
+            .map(|slot| self.first + slot)
             .collect();
         rows.reverse();
         rows
@@ -217,19 +217,19 @@ impl Memtable {
 
     /// Heap bytes, the allocator's own not counted.
     pub(super) fn bytes(&self) -> usize {
-        self.entries.len() * CHUNK * size_of::<Entry>()
-            + self.rows.bytes()
+        self.entries.len() * CHUNK * size_of::<TableRow>()
+            + self.positions.bytes()
             + self.chains.iter().map(Chains::bytes).sum::<usize>()
     }
 
     /// Chains are in the order of their keys: each is sorted for itself.
-    fn sorted<K: Ord>(&self, by: By, key: impl Fn(&Entry) -> Option<K>) -> Vec<(K, Row)> {
+    fn sorted<K: Ord>(&self, by: By, key: impl Fn(&TableRow) -> Option<K>) -> Vec<(K, Row)> {
         let mut all = Vec::with_capacity(self.len());
         for newest in self.chains[by as usize].under(0, 0) {
             let start = all.len();
-            all.extend(self.chain(by, *newest).filter_map(|place| {
-                let key = key(self.entry(place))?;
-                Some((key, self.first + place))
+            all.extend(self.chain(by, *newest).filter_map(|slot| {
+                let key = key(self.entry(slot))?;
+                Some((key, self.first + slot))
             }));
             all[start..].sort_unstable();
         }
@@ -241,20 +241,20 @@ impl Memtable {
     }
 
     /// Places of rows with a name, newest first.
-    fn places(&self, name: Name, column: Column) -> impl Iterator<Item = u32> {
+    fn slots(&self, name: Name, column: Column) -> impl Iterator<Item = u32> {
         let chain = self.chain(By::name(column), self.newest(name, column));
-        chain.filter(move |place| self.entry(*place).name(column) == Some(name))
+        chain.filter(move |slot| self.entry(*slot).name(column) == Some(name))
     }
 
     /// Places of a chain from one on, newest first.
     fn chain(&self, by: By, newest: u32) -> impl Iterator<Item = u32> {
-        let some = |place: u32| Some(place).filter(|place| *place != NONE);
-        let before = move |place: &u32| some(self.entry(*place).before[by as usize]);
+        let some = |slot: u32| Some(slot).filter(|slot| *slot != NONE);
+        let before = move |slot: &u32| some(self.entry(*slot).before[by as usize]);
         std::iter::successors(some(newest), before)
     }
 
-    fn entry(&self, place: u32) -> &Entry {
-        &self.entries[place as usize / CHUNK][place as usize % CHUNK]
+    fn entry(&self, slot: u32) -> &TableRow {
+        &self.entries[slot as usize / CHUNK][slot as usize % CHUNK]
     }
 }
 

@@ -15,10 +15,10 @@ mod format;
 mod hashes;
 mod holder;
 mod memtable;
+mod positions;
 mod rebuild;
 mod rekey;
 mod row;
-mod rows;
 mod run;
 mod section;
 mod spill;
@@ -160,7 +160,7 @@ impl Store {
         let digest = sealed.digest();
         self.end = self.end.max(Position(at.0 + frame_bytes(sealed.bytes().len()) as u64));
         if let Some(row) = self.row_of(&digest) {
-            let before = self.place_of(row);
+            let before = self.recorded_at(row);
             if !self.lost.contains_key(&row) && bodies.digest_at(before) == Some(digest) {
                 return Applied::Known;
             }
@@ -209,7 +209,7 @@ impl Store {
         }
     }
 
-    /// Takes the record at a place out of index and tree, if it is one and cannot be read; the
+    /// Takes the record at a position out of index and tree, if it is one and cannot be read; the
     /// answer names it. It keeps its row: [`Store::apply`] gives that another record, when one
     /// comes.
     pub fn quarantine(&mut self, at: Position, bodies: &dyn Bodies) -> Option<Damage> {
@@ -221,7 +221,7 @@ impl Store {
         self.tree.remove(&digest);
         self.root = None;
         self.lost.insert(row, digest);
-        let next = (row + 1 < self.end_row()).then(|| self.place_of(row + 1));
+        let next = (row + 1 < self.end_row()).then(|| self.recorded_at(row + 1));
         let gap = next.and_then(|next| next.0.checked_sub(at.0));
         let bytes = gap.unwrap_or(FRAME_HEAD_BYTES as u64);
         Some(Damage { at, bytes, digest: Some(digest) })
@@ -273,7 +273,7 @@ impl Store {
 
     /// Where a row lies; `None` while its record is lost.
     pub fn position(&self, row: Row) -> Option<Position> {
-        (row < self.end_row() && !self.lost.contains_key(&row)).then(|| self.place_of(row))
+        (row < self.end_row() && !self.lost.contains_key(&row)).then(|| self.recorded_at(row))
     }
 
     /// How many assertions there are, those whose record is lost not counted.
@@ -386,9 +386,9 @@ impl Store {
         Holder::Run(&self.runs[index - 1])
     }
 
-    /// The row whose record is at a place.
+    /// The row whose record is at a position.
     fn row_at(&self, at: Position) -> Option<Row> {
-        if let Some((row, _)) = self.moved.iter().find(|(_, place)| **place == at) {
+        if let Some((row, _)) = self.moved.iter().find(|(_, moved)| **moved == at) {
             return Some(*row);
         }
         let low = self.rows_before(at) as Row;
@@ -404,7 +404,7 @@ impl Store {
     }
 
     /// Where a row's record is, or was.
-    fn place_of(&self, row: Row) -> Position {
+    fn recorded_at(&self, row: Row) -> Position {
         self.moved.get(&row).copied().unwrap_or_else(|| self.holder(row).position(row))
     }
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::row::{Column, Row, fingerprint};
 use super::run::Run;
-use super::section::{HASHES, Kind, NAMES, Section, place_of, put_place, put_position};
+use super::section::{HASHES, Kind, NAMES, Section, index_of, put_index, put_position};
 use crate::base::Digest;
 use crate::journal::record::frame_bytes;
 use crate::journal::{Bodies, Position};
@@ -24,13 +24,13 @@ impl Run {
     pub(super) fn rebuild(&self, kind: Kind, bodies: &dyn Bodies) -> Option<Vec<(usize, Vec<u8>)>> {
         let section = self.section_of(kind);
         let bad =
-            (0..section.fences.len()).filter(|index| self.read_page(section, *index).is_none());
+            (0..section.separators.len()).filter(|index| self.read_page(section, *index).is_none());
         let mut pages: Pages = bad.map(|index| (index, Vec::new())).collect();
         match kind {
-            Kind::Hashes => self.gather_hashes(&mut pages, bodies)?,
-            Kind::Positions => self.gather_positions(&mut pages, bodies)?,
-            Kind::Subjects => self.gather_names(&mut pages, Column::Subject, bodies)?,
-            Kind::Predicates => self.gather_names(&mut pages, Column::Predicate, bodies)?,
+            Kind::Hashes => self.collect_hashes(&mut pages, bodies)?,
+            Kind::Positions => self.collect_positions(&mut pages, bodies)?,
+            Kind::Subjects => self.collect_names(&mut pages, Column::Subject, bodies)?,
+            Kind::Predicates => self.collect_names(&mut pages, Column::Predicate, bodies)?,
         }
         let whole = pages.into_iter().map(|(index, mut entries)| {
             if kind != Kind::Positions {
@@ -46,25 +46,25 @@ impl Run {
     }
 
     /// Hashes stand in the heads of the records, whose positions another section has.
-    fn gather_hashes(&self, pages: &mut Pages, bodies: &dyn Bodies) -> Option<()> {
+    fn collect_hashes(&self, pages: &mut Pages, bodies: &dyn Bodies) -> Option<()> {
         self.each_position(&mut |row, at| {
             // A head that cannot be read may belong to another page.
             let Some(digest) = bodies.digest_at(at) else { return };
             let mut entry = vec![0; HASHES.width];
             entry[..32].copy_from_slice(&digest.0);
-            put_place(&mut entry[32..], row - self.first());
+            put_index(&mut entry[32..], row - self.first());
             add(pages, self.section_of(Kind::Hashes), entry);
         })
     }
 
-    fn gather_names(&self, pages: &mut Pages, column: Column, bodies: &dyn Bodies) -> Option<()> {
+    fn collect_names(&self, pages: &mut Pages, column: Column, bodies: &dyn Bodies) -> Option<()> {
         self.each_position(&mut |row, at| {
             let Some(sealed) = bodies.sealed_at(at) else { return };
             let Some((subject, predicate)) = sealed.name_bytes() else { return };
             let name = fingerprint(self.seed(), [subject, predicate][column as usize]);
             let mut entry = vec![0; NAMES.width];
             entry[..4].copy_from_slice(&name.0.to_be_bytes());
-            put_place(&mut entry[4..], row - self.first());
+            put_index(&mut entry[4..], row - self.first());
             add(pages, self.section(column), entry);
         })
     }
@@ -72,9 +72,9 @@ impl Run {
     /// Shows where each row was appended; `None` if a page of that cannot be read.
     fn each_position(&self, see: &mut dyn FnMut(Row, Position)) -> Option<()> {
         let section = self.section_of(Kind::Positions);
-        for index in 0..section.fences.len() {
-            let places = self.read_positions(index)?;
-            for (row, at) in (places.first..).zip(places.since(places.first)) {
+        for index in 0..section.separators.len() {
+            let page = self.read_positions(index)?;
+            for (row, at) in (page.first..).zip(page.since(page.first)) {
                 see(row, at);
             }
         }
@@ -83,15 +83,16 @@ impl Run {
 
     /// Positions are where the log has the hashes, whose rows another section has. Walks from the
     /// segment of the whole page before on; where there is none, from ever earlier segments.
-    fn gather_positions(&self, pages: &mut Pages, bodies: &dyn Bodies) -> Option<()> {
+    fn collect_positions(&self, pages: &mut Pages, bodies: &dyn Bodies) -> Option<()> {
         let section = self.section_of(Kind::Positions);
         let page_of = |row: Row| (row - self.first()) as usize / section.shape.per_page;
         let wanted = self.rows_by_hash(&|row| pages.contains_key(&page_of(row)))?;
         let mut found: BTreeMap<Row, Position> = BTreeMap::new();
         let first_bad = *pages.keys().next()?;
         let before = first_bad.checked_sub(1).and_then(|index| self.read_positions(index));
-        let after = (first_bad + 1..section.fences.len()).find_map(|it| self.read_positions(it));
-        let known = before.or(after).and_then(|places| places.of(places.first));
+        let after =
+            (first_bad + 1..section.separators.len()).find_map(|it| self.read_positions(it));
+        let known = before.or(after).and_then(|page| page.of(page.first));
         let mut start = known.map_or(0, Position::segment);
         loop {
             walk(Position::first_of(start), bodies, &mut |at, digest| {
@@ -118,9 +119,9 @@ impl Run {
     fn rows_by_hash(&self, is_wanted: &dyn Fn(Row) -> bool) -> Option<BTreeMap<Digest, Row>> {
         let section = self.section_of(Kind::Hashes);
         let mut rows = BTreeMap::new();
-        for index in 0..section.fences.len() {
+        for index in 0..section.separators.len() {
             for entry in self.read_page(section, index)?.chunks_exact(HASHES.width) {
-                let row = self.first() + place_of(&entry[32..]);
+                let row = self.first() + index_of(&entry[32..]);
                 if is_wanted(row) {
                     rows.insert(Digest(*entry.first_chunk()?), row);
                 }

@@ -36,9 +36,9 @@ impl Column {
 pub(super) struct Name(pub(super) u32);
 
 impl Name {
-    /// The key of its entry for a row, which is counted from the run's first.
-    pub(super) fn entry(self, place: Row) -> u64 {
-        u64::from(self.0) << 32 | u64::from(place)
+    /// The key of its entry for a row, whose index is counted from the run's first.
+    pub(super) fn entry(self, index: Row) -> u64 {
+        u64::from(self.0) << 32 | u64::from(index)
     }
 
     /// As 64 bits that all depend on all of it.

@@ -1,8 +1,8 @@
 //! A sorted run: the index of some hundred thousand rows in a file, a summary of it in memory
 //! (`docs/journal-format.md`, section "The index").
 //!
-//! In: the pages of a file that [`super::Spill`] wrote, read by place. Out: rows by hash, by
-//! subject and by predicate, and their places. The summary has the first key and the checksum of
+//! In: the pages of a file that [`super::Spill`] wrote, read by offset. Out: rows by hash, by
+//! subject and by predicate, and their positions. The summary has the first key and the checksum of
 //! every page, and a filter per index, so that a look reads one page of one run for the most part.
 //!
 //! Never: opens a file, changes what is written, takes a page for what its checksum denies.
@@ -13,7 +13,7 @@ use std::ops::Range;
 use super::filter::Filter;
 use super::format::{HEAD_BYTES, MAGIC, TRAILER_BYTES, VERSION};
 use super::row::{Column, NAMED_MAX, Name, Row};
-use super::section::{HASHES, Kind, NAMES, PLACES, Places, Section, place_of};
+use super::section::{HASHES, Kind, NAMES, POSITIONS, PositionPage, Section, index_of};
 use crate::base::Digest;
 use crate::base::stream::Source;
 use crate::journal::{Bodies, Position};
@@ -44,7 +44,7 @@ pub struct Run {
     seed: u64,
     first: Row,
     hashes: Section,
-    places: Section,
+    positions: Section,
     names: [Section; 2],
     hash_filter: Filter,
     name_filters: [Filter; 2],
@@ -85,14 +85,14 @@ impl Run {
         source: &mut Source,
     ) -> Option<Run> {
         let hashes = Section::load(HASHES, HEAD_BYTES, count as usize, source)?;
-        let places = Section::load(PLACES, hashes.end(), count as usize, source)?;
-        let subjects = Section::load(NAMES, places.end(), subjects as usize, source)?;
+        let positions = Section::load(POSITIONS, hashes.end(), count as usize, source)?;
+        let subjects = Section::load(NAMES, positions.end(), subjects as usize, source)?;
         let predicates = Section::load(NAMES, subjects.end(), predicates as usize, source)?;
         let hash_filter = Filter::load(source)?;
         let name_filters = [Filter::load(source)?, Filter::load(source)?];
         let names = [subjects, predicates];
         let seed = 0;
-        Some(Run { pages, name, seed, first, hashes, places, names, hash_filter, name_filters })
+        Some(Run { pages, name, seed, first, hashes, positions, names, hash_filter, name_filters })
     }
 
     /// As it is, of the store with this seed.
@@ -160,20 +160,20 @@ impl Run {
 
     /// Where a row that is here was appended.
     pub(super) fn position(&self, row: Row) -> Position {
-        self.places(row).of(row).expect("a row of this page")
+        self.position_page(row).of(row).expect("a row of this page")
     }
 
     /// The same of all rows on its page.
-    pub(super) fn places(&self, row: Row) -> Places {
-        let index = (row - self.first) as usize / PLACES.per_page;
-        let first = self.first + (index * PLACES.per_page) as Row;
-        Places { first, page: self.page(Kind::Positions, index) }
+    pub(super) fn position_page(&self, row: Row) -> PositionPage {
+        let index = (row - self.first) as usize / POSITIONS.per_page;
+        let first = self.first + (index * POSITIONS.per_page) as Row;
+        PositionPage { first, page: self.page(Kind::Positions, index) }
     }
 
     /// The positions on a page, if that can be read.
-    pub(super) fn read_positions(&self, index: usize) -> Option<Places> {
-        let first = self.first + (index * PLACES.per_page) as Row;
-        Some(Places { first, page: self.read_page(&self.places, index)? })
+    pub(super) fn read_positions(&self, index: usize) -> Option<PositionPage> {
+        let first = self.first + (index * POSITIONS.per_page) as Row;
+        Some(PositionPage { first, page: self.read_page(&self.positions, index)? })
     }
 
     /// Shows all hashes that agree with one in so many bits.
@@ -240,8 +240,8 @@ impl Run {
             let page = self.page(Kind::of(column), index);
             let (from, to) = (section.shape.less(&page, least), section.shape.less(&page, end));
             let newest = page[from * NAMES.width..to * NAMES.width].rchunks_exact(NAMES.width);
-            let places = newest.map(|entry| self.first + place_of(&entry[4..]));
-            rows.extend(places.take(NAMED_MAX - rows.len()));
+            let rows_here = newest.map(|entry| self.first + index_of(&entry[4..]));
+            rows.extend(rows_here.take(NAMED_MAX - rows.len()));
             if from > 0 || rows.len() == NAMED_MAX {
                 break;
             }
@@ -271,7 +271,7 @@ impl Run {
     /// Heap bytes.
     pub(super) fn bytes(&self) -> usize {
         let [subjects, predicates] = &self.names;
-        let sections = [&self.hashes, &self.places, subjects, predicates].map(Section::bytes);
+        let sections = [&self.hashes, &self.positions, subjects, predicates].map(Section::bytes);
         let filters = self.name_filters.iter().map(Filter::bytes).sum::<usize>();
         sections.iter().sum::<usize>() + filters + self.hash_filter.bytes()
     }
@@ -283,7 +283,7 @@ impl Run {
     pub(super) fn section_of(&self, kind: Kind) -> &Section {
         match kind {
             Kind::Hashes => &self.hashes,
-            Kind::Positions => &self.places,
+            Kind::Positions => &self.positions,
             Kind::Subjects => self.section(Column::Subject),
             Kind::Predicates => self.section(Column::Predicate),
         }
@@ -293,7 +293,7 @@ impl Run {
     pub(super) fn hashes_from(&self, id: u64, see: &mut dyn FnMut(Row, &Digest) -> bool) {
         self.entries(Kind::Hashes, id, |entry| {
             let hash = Digest(*entry.first_chunk().expect("a hash is 32 bytes"));
-            see(self.first + place_of(&entry[32..]), &hash)
+            see(self.first + index_of(&entry[32..]), &hash)
         });
     }
 
@@ -301,7 +301,7 @@ impl Run {
     pub(super) fn entries(&self, kind: Kind, key: u64, mut see: impl FnMut(&[u8]) -> bool) {
         let section = self.section_of(kind);
         let first = section.page_before(key).saturating_sub(1);
-        for index in first..section.fences.len() {
+        for index in first..section.separators.len() {
             let page = self.page(kind, index);
             let entries = page.chunks_exact(section.shape.width);
             let mut wanted = entries.filter(|entry| (section.shape.key)(entry) >= key);
@@ -346,20 +346,20 @@ impl Run {
     /// Whether every page can be read and is what was written.
     pub fn is_whole(&self) -> bool {
         let [subjects, predicates] = &self.names;
-        [&self.hashes, &self.places, subjects, predicates].into_iter().all(|section| {
-            (0..section.fences.len()).all(|index| self.read_page(section, index).is_some())
+        [&self.hashes, &self.positions, subjects, predicates].into_iter().all(|section| {
+            (0..section.separators.len()).all(|index| self.read_page(section, index).is_some())
         })
     }
 
     /// Shows the hash of every row, in ascending order, and where its record was appended.
     pub fn records(&self, see: &mut dyn FnMut(&Digest, Position)) {
-        let mut places = Vec::with_capacity(self.len());
-        while places.len() < self.len() {
-            let next = self.first + places.len() as Row;
-            places.extend(self.places(next).since(next));
+        let mut positions = Vec::with_capacity(self.len());
+        while positions.len() < self.len() {
+            let next = self.first + positions.len() as Row;
+            positions.extend(self.position_page(next).since(next));
         }
         self.hashes_from(0, &mut |row, hash| {
-            see(hash, places[(row - self.first) as usize]);
+            see(hash, positions[(row - self.first) as usize]);
             true
         });
     }
@@ -367,6 +367,6 @@ impl Run {
 
 /// The least key of an entry of a name, and one above them all.
 fn keys(name: Name) -> [u64; 2] {
-    // A row's place in a run has 24 bits.
+    // A row's index in a run has 24 bits.
     [name.entry(0), name.entry(Row::MAX)]
 }

@@ -10,11 +10,11 @@ use crate::base::stream::{Sink, Source};
 use crate::journal::Position;
 use crate::journal::record::ALIGNMENT;
 
-/// A hash and the row's place in the run (3 bytes).
+/// A hash and the row's index in the run (3 bytes).
 pub(super) const HASHES: Shape = Shape { width: 35, per_page: 128, key: hash_key };
-/// A position in units of 8 bytes (5 bytes), by place.
-pub(super) const PLACES: Shape = Shape { width: 5, per_page: 512, key: |_| 0 };
-/// A name's fingerprint and the row's place in the run (3 bytes).
+/// A position in units of 8 bytes (5 bytes), by index.
+pub(super) const POSITIONS: Shape = Shape { width: 5, per_page: 512, key: |_| 0 };
+/// A name's fingerprint and the row's index in the run (3 bytes).
 pub(super) const NAMES: Shape = Shape { width: 7, per_page: 512, key: name_key };
 
 /// How entries of one kind are laid out: sorted by key, in pages.
@@ -74,7 +74,7 @@ pub(super) struct Section {
     pub(super) at: u64,
     pub(super) count: usize,
     /// Each page's first key.
-    pub(super) fences: Vec<u64>,
+    pub(super) separators: Vec<u64>,
     /// CRC-32C of each page.
     pub(super) checksums: Vec<u32>,
 }
@@ -82,8 +82,8 @@ pub(super) struct Section {
 impl Section {
     fn new(shape: Shape, at: u64, count: usize) -> Section {
         let pages = count.div_ceil(shape.per_page);
-        let (fences, checksums) = (Vec::with_capacity(pages), Vec::with_capacity(pages));
-        Section { shape, at, count, fences, checksums }
+        let (separators, checksums) = (Vec::with_capacity(pages), Vec::with_capacity(pages));
+        Section { shape, at, count, separators, checksums }
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -101,7 +101,7 @@ impl Section {
         let mut entries = entries.peekable();
         while let Some(entry) = entries.next() {
             if page.is_empty() {
-                section.fences.push((shape.key)(&entry));
+                section.separators.push((shape.key)(&entry));
             }
             page.extend_from_slice(&entry);
             section.count += 1;
@@ -117,11 +117,11 @@ impl Section {
 
     /// The number after that of the last page that begins with a lesser key; 0: there is none.
     pub(super) fn page_before(&self, key: u64) -> usize {
-        self.fences.partition_point(|fence| *fence < key)
+        self.separators.partition_point(|separator| *separator < key)
     }
 
     pub(super) fn save(&self, sink: &mut Sink) {
-        self.fences.iter().for_each(|fence| sink.put_u64(*fence));
+        self.separators.iter().for_each(|separator| sink.put_u64(*separator));
         self.checksums.iter().for_each(|checksum| sink.put_u32(*checksum));
     }
 
@@ -134,7 +134,7 @@ impl Section {
         let mut section = Section::new(shape, at, count);
         let pages = count.div_ceil(shape.per_page);
         for _ in 0..pages {
-            section.fences.push(source.u64()?);
+            section.separators.push(source.u64()?);
         }
         for _ in 0..pages {
             section.checksums.push(source.u32()?);
@@ -143,41 +143,41 @@ impl Section {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.fences.capacity() * 8 + self.checksums.capacity() * 4
+        self.separators.capacity() * 8 + self.checksums.capacity() * 4
     }
 }
 
 /// A page of positions.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
+pub(super) struct PositionPage {
     /// The row of its first entry.
     pub(super) first: Row,
     pub(super) page: Vec<u8>,
 }
 
-impl Places {
+impl PositionPage {
     /// Where a row was appended, if it is here.
     pub(super) fn of(&self, row: Row) -> Option<Position> {
-        let at = row.checked_sub(self.first)? as usize * PLACES.width;
-        self.page.get(at..at + PLACES.width).map(position_of)
+        let at = row.checked_sub(self.first)? as usize * POSITIONS.width;
+        self.page.get(at..at + POSITIONS.width).map(position_of)
     }
 
     /// The same of a row that is here, and of those behind it.
     pub(super) fn since(&self, row: Row) -> Vec<Position> {
-        let at = (row - self.first) as usize * PLACES.width;
-        self.page[at..].chunks_exact(PLACES.width).map(position_of).collect()
+        let at = (row - self.first) as usize * POSITIONS.width;
+        self.page[at..].chunks_exact(POSITIONS.width).map(position_of).collect()
     }
 }
 
-fn position_of(place: &[u8]) -> Position {
+fn position_of(bytes: &[u8]) -> Position {
     let mut units = [0; 8];
-    units[..PLACES.width].copy_from_slice(place);
+    units[..POSITIONS.width].copy_from_slice(bytes);
     Position(u64::from_le_bytes(units) * ALIGNMENT as u64)
 }
 
 pub(super) fn put_position(into: &mut [u8], at: Position) {
     let units = (at.0 / ALIGNMENT as u64).to_le_bytes();
-    into.copy_from_slice(&units[..PLACES.width]);
+    into.copy_from_slice(&units[..POSITIONS.width]);
 }
 
 pub(super) fn hash_key(entry: &[u8]) -> u64 {
@@ -185,18 +185,18 @@ pub(super) fn hash_key(entry: &[u8]) -> u64 {
 }
 
 pub(super) fn name_key(entry: &[u8]) -> u64 {
-    name_of(entry).entry(place_of(&entry[4..]))
+    name_of(entry).entry(index_of(&entry[4..]))
 }
 
 pub(super) fn name_of(entry: &[u8]) -> Name {
     Name(u32::from_be_bytes(*entry.first_chunk().expect("a fingerprint is 4 bytes")))
 }
 
-pub(super) fn place_of(bytes: &[u8]) -> Row {
+pub(super) fn index_of(bytes: &[u8]) -> Row {
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0])
 }
 
-pub(super) fn put_place(into: &mut [u8], place: Row) {
-    debug_assert!(place < 1 << 24);
-    into.copy_from_slice(&place.to_le_bytes()[..3]);
+pub(super) fn put_index(into: &mut [u8], index: Row) {
+    debug_assert!(index < 1 << 24);
+    into.copy_from_slice(&index.to_le_bytes()[..3]);
 }

@@ -11,7 +11,7 @@ use super::memtable::Memtable;
 use super::row::{Column, Name, Row};
 use super::run::Run;
 use super::section::{
-    HASHES, Kind, NAMES, PLACES, Section, name_of, place_of, put_place, put_position,
+    HASHES, Kind, NAMES, POSITIONS, Section, index_of, name_of, put_index, put_position,
 };
 use super::state::State;
 use crate::base::Digest;
@@ -67,23 +67,23 @@ impl Spill {
             let entries = hashes.iter().map(|(hash, row)| {
                 let mut entry = [0; HASHES.width];
                 entry[..32].copy_from_slice(&hash.0);
-                put_place(&mut entry[32..], row - self.first());
+                put_index(&mut entry[32..], row - self.first());
                 entry
             });
             sections.push(Section::write(HASHES, &mut end, entries, sink));
         }
-        let places = self.places().map(|at| {
-            let mut entry = [0; PLACES.width];
+        let positions = self.positions().map(|at| {
+            let mut entry = [0; POSITIONS.width];
             put_position(&mut entry, at);
             entry
         });
-        sections.push(Section::write(PLACES, &mut end, places, sink));
+        sections.push(Section::write(POSITIONS, &mut end, positions, sink));
         for names in names {
             filters.push(filter_of(&names));
             let entries = names.iter().map(|(name, row)| {
                 let mut entry = [0; NAMES.width];
                 entry[..4].copy_from_slice(&name.0.to_be_bytes());
-                put_place(&mut entry[4..], row - self.first());
+                put_index(&mut entry[4..], row - self.first());
                 entry
             });
             sections.push(Section::write(NAMES, &mut end, entries, sink));
@@ -114,11 +114,12 @@ impl Spill {
         hashes
     }
 
-    fn places(&self) -> impl Iterator<Item = Position> {
+    fn positions(&self) -> impl Iterator<Item = Position> {
         let old = self.onto.iter().flat_map(|run| {
             let mut next = run.first();
             let page = move || {
-                let page = run.rows().contains(&next).then(|| run.places(next).since(next))?;
+                let page =
+                    run.rows().contains(&next).then(|| run.position_page(next).since(next))?;
                 next += page.len() as Row;
                 Some(page)
             };
@@ -133,7 +134,7 @@ impl Spill {
         let mut names = self.memtable.names(column);
         if let Some(run) = &self.onto {
             run.entries(Kind::of(column), 0, |entry| {
-                names.push((name_of(entry), run.first() + place_of(&entry[4..])));
+                names.push((name_of(entry), run.first() + index_of(&entry[4..])));
                 true
             });
             names.sort_unstable();

@@ -288,10 +288,10 @@ fn what_is_no_whole_run_is_not_opened() {
     let summary = file.len() - 40;
     let at = u64::from_le_bytes(*file[summary..].first_chunk().expect("8 bytes")) as usize;
     assert!(open(file.clone()).is_some());
-    for place in (0..28).chain(at..file.len()).step_by(3) {
+    for index in (0..28).chain(at..file.len()).step_by(3) {
         let mut bad = file.clone();
-        bad[place] ^= 4;
-        assert!(open(bad).is_none(), "byte {place}");
+        bad[index] ^= 4;
+        assert!(open(bad).is_none(), "byte {index}");
     }
     for length in [0, 10, 60, at, file.len() - 1] {
         assert!(open(file[..length].to_vec()).is_none(), "{length} bytes");
@@ -419,8 +419,8 @@ fn a_lost_record_is_in_nobodys_way_and_comes_back_to_its_row() {
     let (mut world, all) = thousand();
     let (root, cells) = (world.root(), world.store.sketch().cells(0, 64));
     assert_eq!(world.store.quarantine(all[7].1, &world.bodies), None, "it reads well");
-    for (place, head) in [(5, "right"), (444, "wrong"), (999, "none")] {
-        let (sealed, at) = all[place].clone();
+    for (index, head) in [(5, "right"), (444, "wrong"), (999, "none")] {
+        let (sealed, at) = all[index].clone();
         let head = match head {
             "right" => Some(sealed.digest()),
             "wrong" => Some(Digest([0x5a; 32])),
@@ -428,7 +428,7 @@ fn a_lost_record_is_in_nobodys_way_and_comes_back_to_its_row() {
         };
         world.bodies.sealed.remove(&at.0);
         world.bodies.heads.extend(head.map(|head| (at.0, head)));
-        let bytes = if place == 999 { 40 } else { 400 };
+        let bytes = if index == 999 { 40 } else { 400 };
         let damage = world.store.quarantine(at, &world.bodies).expect("it cannot be read");
         assert_eq!(damage, Damage { at, bytes, digest: Some(sealed.digest()) });
         assert_eq!(world.store.quarantine(at, &world.bodies), None, "once");
@@ -443,10 +443,10 @@ fn a_lost_record_is_in_nobodys_way_and_comes_back_to_its_row() {
         assert_eq!(world.store.leaves(None, 2000), sorted(&without));
         assert_eq!(world.store.find(&sealed.digest(), &world.bodies), None);
         assert!(world.store.is_damaged(&sealed.digest(), &world.bodies));
-        assert!(!world.rows(None, Some("p"), None).contains(&(place as Row)));
+        assert!(!world.rows(None, Some("p"), None).contains(&(index as Row)));
         assert_eq!(world.rows(None, None, None).len(), 999);
 
-        let again = Position(world.end + 400 * place as u64);
+        let again = Position(world.end + 400 * index as u64);
         world.bodies.sealed.insert(again.0, sealed.clone());
         let committed = Committed::recovered(again, sealed.clone());
         let applied = world.store.apply(&committed, &world.bodies);
@@ -456,7 +456,7 @@ fn a_lost_record_is_in_nobodys_way_and_comes_back_to_its_row() {
         assert!(!world.store.is_damaged(&sealed.digest(), &world.bodies));
         assert_eq!((world.root(), world.store.len()), (root, 1000));
         assert_eq!(world.store.sketch().cells(0, 64), cells, "nobody is in it twice");
-        assert!(world.rows(Some(&format!("s{}", place / 4)), None, None).contains(&(place as Row)));
+        assert!(world.rows(Some(&format!("s{}", index / 4)), None, None).contains(&(index as Row)));
     }
 }
 
@@ -493,20 +493,20 @@ fn windows_cover_every_record_once() {
     world.end += 400;
     world.add(claim("new", "p", 5000));
     for bytes in [1, 4000, 1 << 30] {
-        let (mut next, mut places) = (0, Vec::new());
+        let (mut next, mut positions) = (0, Vec::new());
         while let Some(window) = world.store.window(next..Row::MAX, bytes) {
             let (first, last) = (window.positions[0], window.positions[window.positions.len() - 1]);
             assert!(window.next > next && last.0 - first.0 <= bytes);
             assert!(window.positions.is_sorted() && first.segment() == last.segment());
             assert!(window.end.is_none_or(|end| last < end && end.segment() == last.segment()));
             next = window.next;
-            places.extend(window.positions);
+            positions.extend(window.positions);
         }
         let mut expected: Vec<Position> = all.iter().map(|(_, at)| *at).collect();
         expected.retain(|at| ![moved.1, lost].contains(at));
         expected.extend([again, Position(again.0 + 400)]);
-        places.sort_unstable();
-        assert_eq!(places, expected);
+        positions.sort_unstable();
+        assert_eq!(positions, expected);
     }
     assert_eq!(Store::new(1).window(0..9, 1000), None);
 }
@@ -522,10 +522,10 @@ fn a_sketch_under_another_key_has_every_row_once_whatever_comes_while_it_is_made
         world.add(sealed);
         at
     };
-    let places: Vec<Position> = (0..1000).map(|number| add(&mut world, number)).collect();
+    let positions: Vec<Position> = (0..1000).map(|number| add(&mut world, number)).collect();
     world.finish_writing();
     assert!(!world.store.runs().is_empty() && world.store.newest.len() > 0);
-    for at in [places[5], places[900]] {
+    for at in [positions[5], positions[900]] {
         world.bodies.sealed.remove(&at.0);
         world.store.quarantine(at, &world.bodies).expect("it cannot be read");
     }

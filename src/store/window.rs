@@ -1,6 +1,6 @@
 //! Records that lie together in the log, for whoever reads many of them.
 //!
-//! In: a row to begin with. Out: places. Never: reads a record.
+//! In: a row to begin with. Out: positions. Never: reads a record.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Takes one more place in, if it follows and is near; else it may tell where the last ends.
+    /// Adds a position, if it follows and is near; else it may show where the last record ends.
     fn takes(&mut self, at: Position, bytes: u64) -> bool {
         let Some((first, last)) = self.positions.first().zip(self.positions.last()) else {
             self.positions.push(at);
@@ -41,7 +41,7 @@ impl Window {
 }
 
 impl Store {
-    /// How many rows were appended before a place.
+    /// How many rows were appended before a position.
     pub fn rows_before(&self, at: Position) -> u64 {
         let (mut low, mut high) = (0, self.end_row());
         while low < high {
@@ -61,12 +61,12 @@ impl Store {
         let mut window = Window { positions: Vec::new(), end: None, next: rows.start };
         let end = rows.end.min(self.end_row());
         while window.next < end {
-            for place in self.holder(window.next).positions(window.next) {
+            for appended in self.holder(window.next).positions(window.next) {
                 let row = window.next;
                 if row >= end {
                     break;
                 }
-                let at = self.moved.get(&row).copied().unwrap_or(place);
+                let at = self.moved.get(&row).copied().unwrap_or(appended);
                 if !self.lost.contains_key(&row) && !window.takes(at, bytes) {
                     return Some(window);
                 }

@@ -53,7 +53,7 @@ impl Stage {
     fn spoilt(&self, kind: Kind, is_spoilt: impl Fn(usize) -> bool) -> Vec<u8> {
         let (run, mut file) = (self.run(self.file.clone()), self.file.clone());
         let section = run.section_of(kind);
-        for index in (0..section.fences.len()).filter(|index| is_spoilt(*index)) {
+        for index in (0..section.separators.len()).filter(|index| is_spoilt(*index)) {
             let bytes = section.shape.per_page * section.shape.width;
             file[section.at as usize + index * bytes + 3] ^= 0x40;
         }

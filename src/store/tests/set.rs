@@ -120,9 +120,9 @@ fn the_sketches_of_parts_add_up_to_that_of_all() {
     let parts: Vec<Sketch> = parts.map(sketched).collect();
     assert_eq!(parts.iter().map(Sketch::members).sum::<u32>(), whole.members());
     assert!(parts.iter().all(|part| part.members() > 100 && part.len() == 3000));
-    for place in 0..2000 {
-        let ids = |sketch: &Sketch| sketch.cells(place, 1)[0].ids;
-        assert_eq!(parts.iter().map(ids).fold(0, |sum, ids| sum ^ ids), ids(whole), "{place}");
+    for index in 0..2000 {
+        let ids = |sketch: &Sketch| sketch.cells(index, 1)[0].ids;
+        assert_eq!(parts.iter().map(ids).fold(0, |sum, ids| sum ^ ids), ids(whole), "{index}");
     }
 }
 

@@ -50,7 +50,7 @@ fn one_subject_with_one_predicate_is_found_with_few_pages() {
         read[kind(number)] += READ.get();
         told[kind(number)] += rows.len();
     }
-    // A page of each name and one of places. Where a few rows have either name, that is all that
+    // A page of each name and one of positions. Where a few rows have either name, that is all that
     // memory tells: they are counted, each on a page. Rows of a name lie on two pages now and then,
     // and one in a hundred strangers passes a filter.
     let [many, own, shared] = read.map(|pages| pages as f64 / 8000.0);

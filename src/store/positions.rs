@@ -25,30 +25,30 @@ struct Chunk {
 
 /// Positions by row.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(super) struct RowPositions {
     chunks: Vec<Box<Chunk>>,
     far: BTreeMap<Row, u64>,
     last: u64,
     count: usize,
 }
 
-impl Rows {
+impl RowPositions {
     /// Appends a row.
     pub(super) fn push(&mut self, position: Position) -> Row {
         debug_assert!(position.0.is_multiple_of(ALIGNMENT as u64));
         let row = Row::try_from(self.count).expect("limits::ROWS_MAX fits a row");
-        let place = self.count % CHUNK;
-        if place == 0 {
+        let slot = self.count % CHUNK;
+        if slot == 0 {
             let empty = Chunk { anchors: [0; CHUNK / ANCHORED], distances: [0; CHUNK] };
             self.chunks.push(Box::new(empty));
         }
         let chunk = self.chunks.last_mut().expect("just made");
-        if place.is_multiple_of(ANCHORED) {
-            chunk.anchors[place / ANCHORED] = position.0;
+        if slot.is_multiple_of(ANCHORED) {
+            chunk.anchors[slot / ANCHORED] = position.0;
         } else {
             let distance = position.0.checked_sub(self.last).map(|bytes| bytes / ALIGNMENT as u64);
             let near = distance.and_then(|distance| u16::try_from(distance).ok());
-            chunk.distances[place] = near.filter(|near| *near != FAR).unwrap_or_else(|| {
+            chunk.distances[slot] = near.filter(|near| *near != FAR).unwrap_or_else(|| {
                 self.far.insert(row, position.0);
                 FAR
             });
@@ -65,12 +65,12 @@ impl Rows {
             return None;
         }
         let chunk = &self.chunks[index / CHUNK];
-        let place = index % CHUNK;
-        let anchor = place / ANCHORED;
+        let slot = index % CHUNK;
+        let anchor = slot / ANCHORED;
         let mut at = chunk.anchors[anchor];
-        for step in anchor * ANCHORED + 1..=place {
+        for step in anchor * ANCHORED + 1..=slot {
             match chunk.distances[step] {
-                FAR => at = self.far[&(row - (place - step) as Row)],
+                FAR => at = self.far[&(row - (slot - step) as Row)],
                 near => at += u64::from(near) * ALIGNMENT as u64,
             }
         }
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn every_row_keeps_its_position_near_or_far() {
         let mut random = fastrand::Rng::with_seed(3);
-        let mut rows = Rows::default();
+        let mut rows = RowPositions::default();
         let mut expected = Vec::new();
         let mut at = 32;
         for _ in 0..3 * CHUNK + 5 {
