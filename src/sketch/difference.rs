@@ -89,6 +89,20 @@ impl Difference {
 
     /// Decodes what can be.
     pub fn decode(&mut self) -> Decoded {
+        let is_sensible = self.peel();
+        self.check();
+        // All cells: a set of ids whose sums cancel in the first ones shows in a later one.
+        let is_empty = self.cells.iter().all(|cell| *cell == Cell::default());
+        match (is_sensible, is_empty) {
+            (false, _) => Decoded::Nonsense,
+            (true, true) => Decoded::All,
+            (true, false) => Decoded::Part,
+        }
+    }
+
+    /// Takes ids out of cells that hold them alone, until there is none. False if more come out
+    /// than two sets can have.
+    fn peel(&mut self) -> bool {
         // Popped from the first cell on. Late cells are sparse and give their ids away first; early
         // ones become single by them and are pushed again.
         let mut open: Vec<usize> = (0..self.cells.len()).rev().collect();
@@ -100,7 +114,7 @@ impl Difference {
             // Honest sets take some 1.36 cells an id, so more ids than cells are made up. Each id
             // costs as many steps as it has cells: this bounds the work.
             if self.found.len() >= self.cells.len() {
-                return Decoded::Nonsense;
+                return false;
             }
             self.found.push(cell.ids);
             let (check, end) = (self.key.check(cell.ids), self.cells.len());
@@ -109,10 +123,7 @@ impl Difference {
                 open.push(other);
             }
         }
-        self.check();
-        // All cells: a set of ids whose sums cancel in the first ones shows in a later one.
-        let is_empty = self.cells.iter().all(|cell| *cell == Cell::default());
-        if is_empty { Decoded::All } else { Decoded::Part }
+        true
     }
 
     /// Whether one id is all there is in a cell.

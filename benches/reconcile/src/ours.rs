@@ -15,10 +15,12 @@ use stemedb_edge::journal::{self, Bodies, CommitQueue, Committed, Config, Done, 
 use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::sketch::ShortId;
 use stemedb_edge::store::Store;
-use stemedb_edge::sync::{Output, PeerHistory, Reply, Request, Session, Strategy, answer_sketch};
-use stemedb_edge::wire::sketches;
+use stemedb_edge::sync::{
+    Output, PeerHistory, Reply, Request, Session, Stored, Strategy, answer_sketch,
+};
 use stemedb_edge::wire::frame::PREFIX_BYTES;
 use stemedb_edge::wire::pb::sync as pb;
+use stemedb_edge::wire::sketches;
 
 use super::Cost;
 use super::set::{self, Share};
@@ -48,8 +50,8 @@ fn committed(at: Position, sealed: Sealed) -> Committed {
     }
 }
 
-/// The hash of a record is made of its position, its body is always the same; counts how often
-/// somebody wants one.
+/// The hash of a record is made of its position, its body is always the same; counts how often one
+/// is read.
 struct Imagined {
     seed: u64,
     body: Sealed,
@@ -141,8 +143,8 @@ impl Pair {
         cost
     }
 
-    /// A function of its own, so that callgrind can tell it from the building. What is traded
-    /// between parts goes by uncounted.
+    /// A function of its own, so that callgrind can tell it from the building. What is
+    /// exchanged between parts is not counted.
     #[inline(never)]
     fn trade(&self) -> Cost {
         let (one, two) = (&self.one, &self.two);
@@ -172,8 +174,8 @@ impl Pair {
                     in_parts |= request.part.is_some();
                     let reply = answer_sketch(&two.store, &request);
                     let asked = sketches::sketch_request(request).encode_to_vec();
-                    let told = sketches::sketch_response(&reply).encode_to_vec();
-                    cost.bytes += (asked.len() + told.len() + 2 * PREFIX_BYTES) as u64;
+                    let answered = sketches::sketch_response(&reply).encode_to_vec();
+                    cost.bytes += (asked.len() + answered.len() + 2 * PREFIX_BYTES) as u64;
                     cost.rounds += 1;
                     Reply::Sketch(reply)
                 }
@@ -192,12 +194,12 @@ impl Pair {
             is_blind |= session.report().is_blind();
         }
         assert!(!is_blind, "the sketches show nothing");
-        let traded = session.report().received + session.report().sent;
+        let exchanged = session.report().received + session.report().sent;
         if in_parts {
             // A part's sketch is made of its members.
             cost.touched += one.store.len() + two.store.len();
         }
-        cost.found = Some(if in_parts { traded } else { self.next - self.common });
+        cost.found = Some(if in_parts { exchanged } else { self.next - self.common });
         black_box(cost)
     }
 }
