@@ -25,7 +25,7 @@ const SPARE_CELLS: f64 = 24.0;
 
 /// Which sketch the cells are of.
 #[derive(Debug)]
-enum Source {
+enum CellSource {
     /// The store's own, of the whole set.
     Whole,
     /// One of a part, which is made for this answer.
@@ -40,7 +40,7 @@ pub struct Answering {
     /// What the peer asked for.
     request: SketchRequest,
     /// What is read for it, slice by slice.
-    source: Source,
+    source: CellSource,
 }
 
 impl Answering {
@@ -53,10 +53,9 @@ impl Answering {
         };
         let most = limits::PART_MEMBERS_MAX;
         let source = match request.part {
-            None => Source::Whole,
-            Some(part) => {
-                PartScan::new(store, part, cells, most).map_or(Source::TooLarge, Source::Part)
-            }
+            None => CellSource::Whole,
+            Some(part) => PartScan::new(store, part, cells, most)
+                .map_or(CellSource::TooLarge, CellSource::Part),
         };
         Answering { request, source }
     }
@@ -64,10 +63,10 @@ impl Answering {
     /// Reads about `budget` members of the part, if it is one; the answer when all are read.
     pub fn step(&mut self, budget: usize, store: &Store) -> Option<SketchReply> {
         let (sketch, count) = match &mut self.source {
-            Source::Whole => (store.sketch(), store.len()),
+            CellSource::Whole => (store.sketch(), store.len()),
             // The part is not named in the answer, by which the peer knows.
-            Source::TooLarge => return Some(SketchReply::default()),
-            Source::Part(part) => {
+            CellSource::TooLarge => return Some(SketchReply::default()),
+            CellSource::Part(part) => {
                 part.step(budget, store).then_some(())?;
                 (part.sketch(), u64::from(part.sketch().members()))
             }

@@ -26,7 +26,7 @@ const STEP: usize = 4096;
 
 /// How far the check is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Stage {
+enum CheckStage {
     /// The peer was not asked for its digests.
     #[default]
     Unasked,
@@ -42,7 +42,7 @@ enum Stage {
 #[derive(Debug, Default)]
 pub(super) struct CollisionCheck {
     /// What is done next.
-    stage: Stage,
+    stage: CheckStage,
     /// Our digests, collected in slices: those that the tree lacks cost a list of hashes each.
     ours: BucketScan,
     /// The peer's digests; 32 KB.
@@ -54,22 +54,22 @@ pub(super) struct CollisionCheck {
 impl CollisionCheck {
     /// Begins, if it has not; true if the peer is to be asked for its digests now.
     pub(super) fn begin(&mut self) -> bool {
-        let is_first = self.stage == Stage::Unasked;
+        let is_first = self.stage == CheckStage::Unasked;
         if is_first {
-            self.stage = Stage::Reading;
+            self.stage = CheckStage::Reading;
         }
         is_first
     }
 
     /// Whether digests of our own are left to be collected.
     pub(super) fn is_reading(&self) -> bool {
-        self.stage == Stage::Reading
+        self.stage == CheckStage::Reading
     }
 
     /// Collects some more of our digests.
     pub(super) fn read_on(&mut self, store: &Store) {
         if self.ours.step(STEP, store) {
-            self.stage = Stage::Read;
+            self.stage = CheckStage::Read;
         }
         self.check();
     }
@@ -82,10 +82,10 @@ impl CollisionCheck {
 
     /// The next bucket to list; `None` if that was all. Both sides' digests must be there.
     pub(super) fn next_bucket(&mut self) -> Option<Part> {
-        if self.stage == Stage::Read {
+        if self.stage == CheckStage::Read {
             // Once: the digests stay as they were read, so they would list the same buckets again.
             self.todo = self.ours.differing(&self.theirs).take(BUCKETS_MAX).collect();
-            self.stage = Stage::Listing;
+            self.stage = CheckStage::Listing;
         }
         self.check();
         self.todo.pop_front()
@@ -115,9 +115,9 @@ impl CollisionCheck {
 
     /// Nothing is known before it was asked for, and no more buckets are listed than are allowed.
     fn check(&self) {
-        let is_unasked = self.stage == Stage::Unasked;
+        let is_unasked = self.stage == CheckStage::Unasked;
         debug_assert!(!is_unasked || self.theirs.is_empty());
-        debug_assert!(self.stage == Stage::Listing || self.todo.is_empty());
+        debug_assert!(self.stage == CheckStage::Listing || self.todo.is_empty());
         debug_assert!(self.todo.len() <= BUCKETS_MAX);
     }
 }

@@ -37,7 +37,7 @@ const WHOLE: u64 = 1 << 32;
 
 /// Where a part is.
 #[derive(Debug)]
-enum Stage {
+enum PartStage {
     /// The next request for it is due.
     ToAsk,
     /// A request is in flight.
@@ -52,7 +52,7 @@ pub(super) struct PartComparisons {
     /// Parts that were not begun.
     todo: VecDeque<Part>,
     /// Parts with sketches in memory, up to a megabyte each.
-    under_way: Vec<(SketchComparison, Stage)>,
+    under_way: Vec<(SketchComparison, PartStage)>,
     /// Differing ids of the whole sets, by what is known so far: the measure for the next part.
     expected: u64,
     /// Ids that the finished parts decoded to.
@@ -107,7 +107,7 @@ impl PartComparisons {
             let expected = self.expected_in(part);
             let comparison =
                 SketchComparison::of_part(part, expected, store).ok_or(PartTooLarge)?;
-            self.under_way.push((comparison, Stage::ToAsk));
+            self.under_way.push((comparison, PartStage::ToAsk));
         }
         self.check();
         Ok(())
@@ -116,8 +116,8 @@ impl PartComparisons {
     /// The next request, with the part that it is for.
     pub(super) fn poll_request(&mut self, store: &Store) -> Option<SketchRequest> {
         let mut due = self.under_way.iter_mut();
-        let (comparison, stage) = due.find(|(_, stage)| matches!(stage, Stage::ToAsk))?;
-        *stage = Stage::Asked;
+        let (comparison, stage) = due.find(|(_, stage)| matches!(stage, PartStage::ToAsk))?;
+        *stage = PartStage::Asked;
         // Roots are of whole sets: a part's request carries none.
         Some(comparison.request(store, 0))
     }
@@ -131,7 +131,7 @@ impl PartComparisons {
     pub(super) fn handle_reply(&mut self, part: Part, reply: SketchReply) {
         let mut parts = self.under_way.iter_mut();
         if let Some((_, stage)) = parts.find(|(it, _)| it.part() == Some(part)) {
-            *stage = Stage::Answered(reply);
+            *stage = PartStage::Answered(reply);
         }
         self.check();
     }
@@ -146,7 +146,7 @@ impl PartComparisons {
                     Some(PartResult::GiveUp)
                 }
                 ComparisonResult::Ask => {
-                    self.under_way[at].1 = Stage::ToAsk;
+                    self.under_way[at].1 = PartStage::ToAsk;
                     None
                 }
                 ComparisonResult::Decoded(ids) => {
@@ -170,9 +170,9 @@ impl PartComparisons {
 
     fn next_result(&mut self, store: &Store) -> Option<(usize, ComparisonResult)> {
         for (at, (comparison, stage)) in self.under_way.iter_mut().enumerate() {
-            if let Stage::Answered(_) = stage
+            if let PartStage::Answered(_) = stage
                 && comparison.is_read()
-                && let Stage::Answered(reply) = std::mem::replace(stage, Stage::Asked)
+                && let PartStage::Answered(reply) = std::mem::replace(stage, PartStage::Asked)
             {
                 return Some((at, comparison.handle_reply(&reply, store)));
             }
