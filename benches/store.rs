@@ -110,7 +110,7 @@ fn committed(shape: &str, number: u64, clock: &mut HlcClock) -> Committed {
 
 fn measure(shape: &str, count: u64) {
     let mut clock = HlcClock::new(NodeId::NONE);
-    memory::be_thrifty();
+    memory::tune_allocator();
     black_box(committed(shape, 0, &mut clock));
     memory::trim();
     let before = memory::resident();

@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::base::ClusterId;
 use crate::shell::disk::{Directory, Fault, cluster_id, set_cluster_id};
 
-/// Has the directory belong to the cluster; what to tell of it.
+/// Has the directory belong to the cluster; what to print about it.
 pub fn adopt(dir: &Path, cluster: ClusterId) -> Result<String, Fault> {
     if !dir.join("log").is_dir() {
         let missing = io::Error::other("there is no data directory of a node");

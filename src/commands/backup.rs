@@ -15,7 +15,7 @@ use crate::shell::disk::{
     Copied, Fault, cluster_id, copy, recover, set_cluster_id, sync_directory,
 };
 
-/// Copies the data directory `dir` to `target`; what to tell of it, and whether that is all.
+/// Copies the data directory `dir` to `target`; what to print about it, and whether that is all.
 pub fn back_up(dir: &Path, target: &Path) -> Result<Verdict, Fault> {
     let mut scan = Scan::begin(dir);
     make_empty(target)?;
@@ -33,7 +33,7 @@ pub fn back_up(dir: &Path, target: &Path) -> Result<Verdict, Fault> {
     }
     let recovered = recover(&log, false, |committed| scan.see(&committed))?;
     let verdict = scan.finish(&recovered, Some(target))?;
-    Ok(Verdict { text: tell(dir, target, &copied) + &verdict.text, ..verdict })
+    Ok(Verdict { text: summary(dir, target, &copied) + &verdict.text, ..verdict })
 }
 
 fn make_empty(target: &Path) -> Result<(), Fault> {
@@ -45,7 +45,7 @@ fn make_empty(target: &Path) -> Result<(), Fault> {
     }
 }
 
-fn tell(dir: &Path, target: &Path, copied: &Copied) -> String {
+fn summary(dir: &Path, target: &Path, copied: &Copied) -> String {
     let Copied { linked, copied, bytes, tail } = copied;
     let mut text = format!(
         "{}: {} segments, {linked} of them linked; {bytes} bytes",

@@ -1,6 +1,6 @@
 //! `stemedb-edge check DIR`: is everything in a data directory what was written?
 //!
-//! In: a directory. Out: a summary, each damage with its place, an exit code. Works beside a
+//! In: a directory. Out: a summary, each damage with its position, an exit code. Works beside a
 //! running node. Never: writes, locks, or stops at the first damage.
 
 use std::collections::BTreeSet;
@@ -52,7 +52,7 @@ pub fn check(dir: &Path) -> Verdict {
     verdict.unwrap_or_else(|fault| Verdict { text: format!("{fault}\n"), code: UNREADABLE })
 }
 
-/// A check under way, for whoever reads the log anyway.
+/// A check under way, for callers that read the log anyway.
 pub(super) struct Scan<'a> {
     dir: &'a Path,
     evidence: Option<Evidence>,
@@ -81,7 +81,7 @@ impl Scan<'_> {
     }
 
     /// After the last one. Records that are lost are listed in the directory `copy`, where the log
-    /// was read from one: nothing else there would tell of them.
+    /// was read from one: nothing else there would name them.
     pub(super) fn finish(
         mut self,
         recovered: &Recovered,
@@ -95,9 +95,9 @@ impl Scan<'_> {
         let is_here = |digest: &Digest| seen.binary_search(&front(digest)).is_ok();
         let named = recovered.damages_listed.iter().filter_map(|damage| damage.digest);
         let named: BTreeSet<Digest> = named.collect();
-        let is_told = |digest: &Digest| is_here(digest) || named.contains(digest);
+        let is_named = |digest: &Digest| is_here(digest) || named.contains(digest);
         let find = |see: &mut dyn FnMut(&Digest, Position)| {
-            let found = disk::find_missing(self.dir, self.evidence.as_ref(), &is_told, see);
+            let found = disk::find_missing(self.dir, self.evidence.as_ref(), &is_named, see);
             found.map_err(|error| Fault::new("reading what was lost in", self.dir, error))
         };
         find(&mut |digest, at| counts.lost(digest, at))?;
@@ -155,14 +155,14 @@ impl Counts {
         is_here: impl Fn(&Digest) -> bool,
     ) -> Verdict {
         let mut text = self.lines;
-        let mut healed = 0;
+        let mut repaired = 0;
         for damage in &recovered.damages_listed {
             let (segment, offset) = (damage.at.segment(), damage.at.offset());
             let bytes = damage.bytes;
             let _ = write!(text, "segment {segment} offset {offset}: {bytes} bytes are damaged");
             if let Some(digest) = damage.digest {
                 let again = if is_here(&digest) { ", which is here again" } else { "" };
-                healed += u64::from(is_here(&digest));
+                repaired += u64::from(is_here(&digest));
                 let _ = write!(text, ", of record {digest}{again}");
             }
             text.push('\n');
@@ -178,7 +178,7 @@ impl Counts {
         }
         let _ = writeln!(
             text,
-            "{}: {} records in {} bytes, {} opaque, {} repeated; {} damaged, {healed} of \
+            "{}: {} records in {} bytes, {} opaque, {} repeated; {} damaged, {repaired} of \
              them made good; {} with a false hash; {} lost",
             dir.display(),
             recovered.records,
@@ -189,7 +189,7 @@ impl Counts {
             self.false_hashes,
             self.lost
         );
-        let whole = recovered.damages == healed && self.false_hashes == 0 && self.lost == 0;
+        let whole = recovered.damages == repaired && self.false_hashes == 0 && self.lost == 0;
         Verdict { text, code: if whole { WHOLE } else { DAMAGED } }
     }
 }

@@ -39,7 +39,7 @@ const CLAIMS: [(&str, &str, &str, f64, u8); 6] = [
     ("gateway-7", "firmware", "2.4.0", 0.6, 4),
 ];
 
-/// A child that ends with whoever started it, however that ends.
+/// A child that ends with the process that started it, however that ends.
 struct Process(Child);
 
 impl Process {
@@ -69,7 +69,7 @@ struct Node {
 
 /// All of it; ends with what it started.
 struct Demo {
-    place: PathBuf,
+    folder: PathBuf,
     nodes: Vec<Node>,
     lines: Sender<(&'static str, String)>,
     log: Receiver<(&'static str, String)>,
@@ -131,16 +131,16 @@ async fn show(log: &Receiver<(&'static str, String)>) {
 
 impl Demo {
     fn prepare() -> io::Result<Demo> {
-        let place = std::env::temp_dir().join(format!("stemedb-demo-{}", std::process::id()));
-        fs::create_dir_all(&place)?;
+        let folder = std::env::temp_dir().join(format!("stemedb-demo-{}", std::process::id()));
+        fs::create_dir_all(&folder)?;
         let (lines, log) = async_channel::bounded(LINES_MAX);
-        Ok(Demo { place, nodes: Vec::new(), lines, log })
+        Ok(Demo { folder, nodes: Vec::new(), lines, log })
     }
 
     async fn walk(&mut self) -> Result<(), String> {
         say("Three nodes, of which b and c know nothing but the address of a:");
         for name in NAMES {
-            let data = self.place.join(name);
+            let data = self.folder.join(name);
             let seed = self.nodes.first().map(|node| node.rpc.clone());
             let node = start(name, data, seed, &self.lines).await?;
             say(&format!(
@@ -153,7 +153,7 @@ impl Demo {
             self.nodes.push(node);
         }
         self.all_see("Alive", 3).await?;
-        say("Each of them knows all three. Claims go in through the gateways of each in turn:");
+        say("Each of them knows all three. Claims go in through the gateways, one after another:");
         for (number, claim) in CLAIMS.iter().enumerate() {
             self.claim(&self.nodes[number % 3], claim).await?;
         }
@@ -242,7 +242,7 @@ impl Demo {
 impl Drop for Demo {
     fn drop(&mut self) {
         self.nodes.clear();
-        let _ = fs::remove_dir_all(&self.place);
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -291,18 +291,18 @@ async fn start(
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     let log = BufReader::new(child.stderr.take().expect("it is piped"));
     let process = Process(child);
-    let (tell, told) = async_channel::bounded(1);
+    let (found, ready) = async_channel::bounded(1);
     let lines = lines.clone();
     thread::spawn(move || {
         for line in log.lines().map_while(Result::ok) {
             if line.contains(": listening ") {
-                let _ = tell.try_send(line.clone());
+                let _ = found.try_send(line.clone());
             }
-            // Lines that nobody has read yet are more than enough.
+            // A line that waits unread is enough.
             let _ = lines.try_send((name, line));
         }
     });
-    let line = told.recv().await.map_err(|_| format!("{name} did not start"))?;
+    let line = ready.recv().await.map_err(|_| format!("{name} did not start"))?;
     let value = |key: &str| {
         let mut words = line.split_whitespace();
         let found = words.find_map(|word| word.strip_prefix(key)?.strip_prefix('='));

@@ -25,7 +25,7 @@ use crate::wire::json::answer;
 
 /// Why an export ends early.
 enum End {
-    /// Nobody takes the lines.
+    /// The output takes no more lines.
     Output(io::Error),
     /// The directory cannot be read.
     Directory(String),
@@ -52,7 +52,7 @@ pub fn run(export: &Export) -> ExitCode {
         Ok(None) if lines.long == 0 => (None, 0),
         Ok(None) => (None, 1),
         Ok(Some(why)) => (Some(format!("this is not all: {why}")), 1),
-        // Whoever closed the output has read enough.
+        // The process that closed the output has read enough.
         Err(End::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => (None, 0),
         Err(End::Output(error)) => (Some(format!("writing: {error}")), 1),
         Err(End::Directory(why)) => (Some(why), 2),
@@ -195,7 +195,7 @@ fn entries(page: &str) -> impl Iterator<Item = &str> {
 /// The bytes of the object that a text begins with; `None` if it has no end.
 fn object_length(text: &str) -> Option<usize> {
     let (mut depth, mut in_string, mut escaped) = (0, false, false);
-    for (place, byte) in text.bytes().enumerate() {
+    for (index, byte) in text.bytes().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
@@ -204,7 +204,7 @@ fn object_length(text: &str) -> Option<usize> {
             b'}' if !in_string => {
                 depth -= 1;
                 if depth == 0 {
-                    return Some(place + 1);
+                    return Some(index + 1);
                 }
             }
             _ => {}

@@ -86,18 +86,18 @@ mod tests {
     use super::*;
 
     /// A directory that is removed with its content.
-    struct Place(std::path::PathBuf);
+    struct TestFolder(std::path::PathBuf);
 
-    impl Place {
-        fn new(name: &str) -> Place {
+    impl TestFolder {
+        fn new(name: &str) -> TestFolder {
             let name = format!("stemedb-keygen-{}-{name}", std::process::id());
             let path = std::env::temp_dir().join(name);
             std::fs::create_dir_all(&path).expect("a temporary directory");
-            Place(path)
+            TestFolder(path)
         }
     }
 
-    impl Drop for Place {
+    impl Drop for TestFolder {
         fn drop(&mut self) {
             let _ = std::fs::remove_dir_all(&self.0);
         }
@@ -105,31 +105,31 @@ mod tests {
 
     #[test]
     fn a_made_key_is_private_and_reads_back() {
-        let place = Place::new("made");
-        let file = place.0.join("agent.key");
+        let folder = TestFolder::new("made");
+        let file = folder.0.join("agent.key");
         let agent_id = make(&file).expect("a new key");
         let key = read(&file).expect("the key just made");
         assert_eq!(key.signer.agent_id(), agent_id);
         assert!(!key.is_open_to_others);
         let mode = std::fs::metadata(&file).expect("is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_ne!(make(&place.0.join("other.key")).expect("another key"), agent_id);
+        assert_ne!(make(&folder.0.join("other.key")).expect("another key"), agent_id);
     }
 
     #[test]
     fn a_key_is_never_overwritten() {
-        let place = Place::new("kept");
-        let file = place.0.join("agent.key");
+        let folder = TestFolder::new("kept");
+        let file = folder.0.join("agent.key");
         std::fs::write(&file, "precious").expect("a file");
         assert!(make(&file).is_err_and(|line| line.contains("never overwritten")));
         assert_eq!(std::fs::read(&file).expect("is there"), b"precious");
-        assert!(make(&place.0.join("no/such/place")).is_err_and(|line| line.contains("making")));
+        assert!(make(&folder.0.join("no/such/folder")).is_err_and(|line| line.contains("making")));
     }
 
     #[test]
-    fn what_is_no_key_is_refused_and_loose_modes_are_told() {
-        let place = Place::new("read");
-        let file = place.0.join("agent.key");
+    fn what_is_no_key_is_refused_and_loose_modes_are_reported() {
+        let folder = TestFolder::new("read");
+        let file = folder.0.join("agent.key");
         let good = "ab".repeat(32);
         for bad in ["", "ab", &good[1..], &format!("{good}00"), &"z".repeat(64), &good.repeat(9)] {
             std::fs::write(&file, bad).expect("a file");
@@ -140,7 +140,7 @@ mod tests {
         std::fs::write(&file, format!("  {good}\n")).expect("a file");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("ours");
         assert!(read(&file).expect("a key").is_open_to_others);
-        assert!(read(&place.0.join("none")).is_err_and(|line| line.contains("reading the key")));
-        assert!(read(&place.0).is_err_and(|line| line.contains("reading the key")));
+        assert!(read(&folder.0.join("none")).is_err_and(|line| line.contains("reading the key")));
+        assert!(read(&folder.0).is_err_and(|line| line.contains("reading the key")));
     }
 }

@@ -146,11 +146,11 @@ async fn look(at: &str, key: Option<&Secret>) -> Result<(String, bool), String> 
     let ranges: Ranges = client::get(at, "/v1/admin/ranges", key).await?;
     let mut rows = Vec::new();
     for member in &cluster.members {
-        // The node itself is asked where it answered; it may tell others another address.
+        // The node itself is asked where it answered; it may advertise another address.
         let is_it = member.node_id == cluster.node_id;
         let address = if is_it { at } else { &member.api_addr };
         let is_there = is_it || member.state == "Alive" || member.state == "Suspect";
-        // Health asks for no key, and a member may be anybody: the key is for the node asked.
+        // Health asks for no key, and a member may be a stranger: the key is for the node asked.
         let key = key.filter(|_| is_it);
         let health = match is_there {
             true => client::get::<Health>(address, "/v1/health", key).await,
@@ -166,9 +166,9 @@ async fn look(at: &str, key: Option<&Secret>) -> Result<(String, bool), String> 
 fn table(cluster: &Cluster, ranges: &Ranges, rows: &[(&Member, Result<Health, String>)]) -> String {
     let mut held: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for range in &ranges.ranges {
-        for (place, node) in range.replicas.iter().enumerate() {
+        for (index, node) in range.replicas.iter().enumerate() {
             let (first, all) = held.entry(node).or_default();
-            *first += u64::from(place == 0);
+            *first += u64::from(index == 0);
             *all += 1;
         }
     }
@@ -195,7 +195,7 @@ fn table(cluster: &Cluster, ranges: &Ranges, rows: &[(&Member, Result<Health, St
             root.to_owned(),
         ]);
     }
-    // Members tell their own versions and addresses.
+    // Members report their own versions and addresses.
     lines.iter_mut().flatten().for_each(|cell| *cell = foreign::shown(cell));
     let mut text = String::new();
     let widths: Vec<usize> = (0..lines[0].len())

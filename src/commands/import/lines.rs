@@ -89,8 +89,8 @@ impl<R: Read> Lines<R> {
             };
             let feed = chunk.iter().position(|&byte| byte == b'\n');
             let text = &chunk[..feed.unwrap_or(chunk.len())];
-            let room = limits::HTTP_BODY_BYTES_MAX.saturating_sub(body.len());
-            body.extend_from_slice(&text[..text.len().min(room)]);
+            let space = limits::HTTP_BODY_BYTES_MAX.saturating_sub(body.len());
+            body.extend_from_slice(&text[..text.len().min(space)]);
             let used = feed.map_or(chunk.len(), |feed| feed + 1);
             length += used as u64;
             self.input.consume(used);

@@ -40,10 +40,10 @@ use tally::{Fate, Tally};
 const BATCH_BYTES: usize = 16 << 10;
 /// Batches that wait for a sender.
 const BATCHES_MAX: usize = 4;
-/// Room for a line's parse tree, doubled.
+/// Memory for a line's parse tree, doubled.
 const READER_STACK_BYTES: usize = 1 << 20;
-/// Lines dealt out that no sender has taken yet.
-const DEALT_MAX: usize = 16;
+/// Lines handed out that no sender has taken yet.
+const HANDED_OUT_MAX: usize = 16;
 /// Bytes taken from the input by one read.
 const INPUT_BYTES: usize = 64 << 10;
 /// How often the bar is drawn.
@@ -60,7 +60,7 @@ enum End {
     Node(String),
     /// The input broke off.
     Input(String),
-    /// Somebody asked to stop.
+    /// A signal asked to stop.
     Signal(Signal),
 }
 
@@ -106,10 +106,10 @@ struct Job {
     host: String,
     api_key: Option<Secret>,
     total: Option<u64>,
-    dealt: Sender<Line>,
+    handed_out: Sender<Line>,
     lines: Receiver<Line>,
     tally: RefCell<Tally>,
-    /// Lines that have no fate yet, and the first that nobody took.
+    /// Lines that have no fate yet, and the first that no sender took.
     in_flight: RefCell<BTreeSet<u64>>,
     next: Cell<u64>,
     taken_bytes: Cell<u64>,
@@ -140,13 +140,13 @@ impl Job {
         let addresses = resolve(&import.to)?;
         let api_key = import.api_key.as_ref();
         let api_key = api_key.map(|key| secrets::load(key, "STEMEDB_ROOT_API_KEY")).transpose()?;
-        let (dealt, lines) = async_channel::bounded(DEALT_MAX);
+        let (handed_out, lines) = async_channel::bounded(HANDED_OUT_MAX);
         let job = Job {
             addresses,
             host: import.to.to_string(),
             api_key,
             total,
-            dealt,
+            handed_out,
             lines,
             tally: RefCell::default(),
             in_flight: RefCell::default(),
@@ -159,13 +159,13 @@ impl Job {
         Ok((job, Input { reader, signer }))
     }
 
-    /// Deals the lines of each batch out to whoever is free, until the input or the import ends.
+    /// Hands the lines of each batch to the next free sender, until the input or the import ends.
     async fn deal(&self, batches: Receiver<io::Result<Vec<Line>>>) {
         while let Ok(batch) = batches.recv().await {
             match batch {
                 Ok(batch) => {
                     for line in batch {
-                        if self.dealt.send(line).await.is_err() {
+                        if self.handed_out.send(line).await.is_err() {
                             return;
                         }
                     }
@@ -173,7 +173,7 @@ impl Job {
                 Err(error) => self.stop(End::Input(format!("reading the input: {error}"))),
             }
         }
-        self.dealt.close();
+        self.handed_out.close();
     }
 
     /// The next line, or `None` at the end, whatever kind of end it is.
@@ -193,7 +193,7 @@ impl Job {
     /// Ends the import; the first reason counts.
     fn stop(&self, end: End) {
         self.end.borrow_mut().get_or_insert(end);
-        self.dealt.close();
+        self.handed_out.close();
     }
 
     fn is_stopped(&self) -> bool {
@@ -244,7 +244,7 @@ fn carry_out(job: &Rc<Job>, input: Input, concurrency: usize) -> End {
     };
     let executor = LocalExecutor::new();
     let sending = async {
-        // A first connection tells at once whether there is a node at all.
+        // A first connection shows at once whether there is a node at all.
         let first = match post::connect(&job.addresses).await {
             Ok(link) => link,
             Err(why) => return job.stop(End::Node(format!("{}: {why}", job.host))),
@@ -304,8 +304,8 @@ async fn draw_bar(job: &Job) {
     }
 }
 
-/// The thread ends by itself: at the end of the input, or when nobody takes its lines any more. A
-/// read that blocks for ever ends with the process.
+/// The thread ends by itself: at the end of the input, or when no sender takes its lines any more.
+/// A read that blocks for ever ends with the process.
 fn spawn_reader(input: Input) -> io::Result<Receiver<io::Result<Vec<Line>>>> {
     let (sender, batches) = async_channel::bounded(BATCHES_MAX);
     let thread = thread::Builder::new().name("reader".into()).stack_size(READER_STACK_BYTES);

@@ -119,8 +119,8 @@ impl Job {
             request = request.header(API_KEY, key.expose());
         }
         let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
-        let has_room = |bytes| bytes <= ANSWER_BYTES_MAX;
-        match within(ANSWER_MAX, link.exchange(request, has_room)).await {
+        let fits = |bytes| bytes <= ANSWER_BYTES_MAX;
+        match within(ANSWER_MAX, link.exchange(request, fits)).await {
             Some(answered) => answered
                 .map(|(head, body)| (head.status, body))
                 .map_err(|failure| failure.to_string()),

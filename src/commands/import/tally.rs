@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Line numbers kept per reason.
 const NUMBERS_MAX: usize = 5;
-/// Reasons told apart; error codes are few, so that more of them come from no node of ours.
+/// Reasons counted apart; error codes are few, so that more of them come from no node of ours.
 const REASONS_MAX: usize = 32;
 /// Letters of a reason that are shown.
 const MESSAGE_LETTERS_MAX: usize = 200;
@@ -54,11 +54,11 @@ impl Reason {
         self.count += 1;
         // The node sees one line; its number in the input is ours to say.
         let message = message.strip_prefix("line 1 ").unwrap_or(message);
-        let place = self.numbers.partition_point(|&kept| kept < number);
-        if place == 0 {
+        let index = self.numbers.partition_point(|&kept| kept < number);
+        if index == 0 {
             self.message = printable(message);
         }
-        self.numbers.insert(place, number);
+        self.numbers.insert(index, number);
         self.numbers.truncate(NUMBERS_MAX);
     }
 }
@@ -81,8 +81,9 @@ impl Tally {
             Fate::Refused { code, message } => {
                 self.refused += 1;
                 let code = printable(&code);
-                let is_room = self.reasons.len() < REASONS_MAX || self.reasons.contains_key(&code);
-                let code = if is_room { code } else { "other".to_string() };
+                let is_counted =
+                    self.reasons.len() < REASONS_MAX || self.reasons.contains_key(&code);
+                let code = if is_counted { code } else { "other".to_string() };
                 self.reasons.entry(code).or_default().add(number, &message);
             }
         }
@@ -96,7 +97,7 @@ impl Tally {
         self.refused
     }
 
-    /// One line that fits a terminal: how far, how fast, how much was refused.
+    /// One line that fits a terminal: how far, how fast, how many were refused.
     pub(super) fn bar(&self, done: u64, total: Option<u64>, elapsed: Duration) -> String {
         let lines = self.lines();
         let rate = lines as f64 / elapsed.as_secs_f64().max(0.001);
@@ -143,8 +144,8 @@ impl fmt::Display for Tally {
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -187,7 +187,7 @@ impl Slots {
         bytes: usize,
         part: impl Fn(&Line) -> usize,
     ) {
-        let is_own = whole(self).has_room(bytes);
+        let is_own = whole(self).fits(bytes);
         self.evict_slow(|line| {
             let is_eligible = !is_own || Rc::ptr_eq(line.client(), claimant.client());
             is_eligible && !std::ptr::eq(line, claimant) && part(line) > 0

@@ -66,7 +66,7 @@ use crate::wire::metrics::GrpcCount;
 
 /// The start failed.
 const EXIT_START: u8 = 1;
-/// A write or a flush failed: nobody knows what the page cache holds, a restart recovers.
+/// A write or a flush failed: what the page cache holds is unknown, a restart recovers.
 const EXIT_DISK: u8 = 74;
 /// How often the names of the data directory are looked up; costs three calls of the system.
 const NAMES_INTERVAL: Duration = Duration::from_millis(500);
@@ -75,7 +75,7 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Runs a node until it is asked to stop or its disk fails.
 pub fn run(settings: &Settings) -> ExitCode {
-    memory::be_thrifty();
+    memory::tune_allocator();
     // The signals first: threads inherit that they are blocked.
     let prepared = Signals::new(Signal::ALL).map_err(text).and_then(|signals| {
         let level = reload::log_level(settings)?;
@@ -123,7 +123,7 @@ struct Node {
     api: TcpListener,
     gateway: TcpListener,
     rpc: TcpListener,
-    place: Whereabouts,
+    own_addresses: Whereabouts,
     /// Of API and gateway.
     policies: [Policy; 2],
     checkpoint: Checkpoint,
@@ -147,7 +147,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
     let bound = |listener: &TcpListener| listener.local_addr().map_err(text);
     let (api_bound, gateway_bound, rpc_bound) = (bound(&api)?, bound(&gateway)?, bound(&rpc)?);
     let cluster = cluster_id::known(settings).map_err(|fault| fault.to_string())?;
-    let (me, place) = introduction(settings, node, (rpc_bound, api_bound));
+    let (me, own_addresses) = introduction(settings, node, (rpc_bound, api_bound));
     let reloads = async_channel::bounded(1);
     let log = directory.log().to_owned();
     let written = clocks::warn_at_start(clock::wall(), &log);
@@ -190,24 +190,24 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
         api,
         gateway,
         rpc,
-        place,
+        own_addresses,
         policies,
         checkpoint,
         directory,
     }))
 }
 
-/// How others hear of this node at first, and what is known of its place.
+/// What this node says of itself at first, and what is known of its addresses.
 fn introduction(
     settings: &Settings,
     node: NodeId,
     (rpc_bound, api_bound): (SocketAddr, SocketAddr),
 ) -> (Update, Whereabouts) {
-    let place = addresses::at_start(
+    let own_addresses = addresses::at_start(
         (settings.advertise_rpc_addr.as_ref(), rpc_bound),
         (settings.advertise_api_addr.as_ref(), api_bound),
     );
-    let (rpc_addr, api_addr) = place.advertised();
+    let (rpc_addr, api_addr) = own_addresses.advertised();
     let me = Update {
         node,
         rpc_addr,
@@ -217,12 +217,12 @@ fn introduction(
         // Higher than in any life before.
         incarnation: clock::wall().0,
     };
-    (me, place)
+    (me, own_addresses)
 }
 
 /// What a listener lets through. The name that gateways forward to is one of the node's own.
 fn policy(settings: &Settings, bound: SocketAddr) -> Policy {
-    let advertised = settings.advertise_api_addr.as_ref().map(|told| told.host.as_str());
+    let advertised = settings.advertise_api_addr.as_ref().map(|address| address.host.as_str());
     Policy {
         hosts: Hosts::new(settings.allowed_hosts.as_deref(), advertised, bound.ip()),
         cors: Cors { origins: settings.allowed_origins.clone() },
@@ -296,7 +296,7 @@ impl Node {
         membership.find_seeds(&settings.seeds);
         tasks.spawn(run_driver(self.driver.clone()));
         tasks.spawn(trim_after_bursts());
-        tasks.spawn(log_limit::tell_left_out());
+        tasks.spawn(log_limit::log_left_out());
         let scrubbed = self.scrubber.done();
         keep_whole(self.healer, pool.clone(), self.scrubber, settings.scrub_rate, &tasks);
         let (stop, stopped) = async_channel::bounded::<()>(1);
@@ -306,7 +306,7 @@ impl Node {
         let services: Vec<Box<dyn grpc::Service>> = vec![Box::new(sync), Box::new(edge)];
         let grpc = grpc::Server::new(services, key, grpc::Bounds::of(&self.capacity));
         cluster_id::follow(&self.driver, &pool, settings.data_dir.clone());
-        grpc.identify_by(addresses::follow(&self.driver, self.place, &pool, &tasks));
+        grpc.identify_by(addresses::follow(&self.driver, self.own_addresses, &pool, &tasks));
         grpc.observe_settings(membership.clone().hearer());
         let keyed = (self.driver.clone(), pool.clone(), grpc.clone(), holders.clone());
         let reload = Reload::new(settings, self.api_key_check.clone(), keyed);

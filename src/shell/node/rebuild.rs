@@ -2,7 +2,7 @@
 //!
 //! In: log and index of a data directory. Out: the store, what recovery found, and records that the
 //! index or an earlier start knows of and that are not in the log. The index is a cache: what goes
-//! wrong with it is told, and the log is read.
+//! wrong with it is logged, and the log is read.
 //!
 //! Never: forgets what the index knew before it is written down.
 
@@ -26,7 +26,7 @@ pub(crate) struct Rebuilt {
 }
 
 /// Rebuilds everything from the log, or what came since the index was last kept.
-/// So many `rows` gather in memory before they become a file.
+/// So many `rows` stay in memory before they become a file.
 pub(crate) fn rebuild(
     log: &Path,
     key: SketchKey,
@@ -59,7 +59,7 @@ pub(crate) fn rebuild(
         return Err(Fault::new("rebuilding", &checkpoint.directory(), Cause::IndexTooLarge));
     }
     let is_written_down = checkpoint.find_lost(evidence, (&store, &reader), &mut recovered);
-    tell(&recovered, (store.len(), known), begun.elapsed());
+    log_result(&recovered, (store.len(), known), begun.elapsed());
     if is_written_down && (recovered.damages > 0 || known == 0) {
         complain(checkpoint.keep_only(&store.runs()));
     }
@@ -96,7 +96,7 @@ fn complain(done: Result<(), Fault>) {
     }
 }
 
-fn tell(recovered: &Recovered, (all, known): (u64, u64), took: Duration) {
+fn log_result(recovered: &Recovered, (all, known): (u64, u64), took: Duration) {
     log::info!(
         "recovered assertions={all} records={} bytes={} in {} ms, {known} by the kept index",
         recovered.records,
@@ -107,6 +107,6 @@ fn tell(recovered: &Recovered, (all, known): (u64, u64), took: Duration) {
         log::warn!("cut off {} bytes of an unfinished write", recovered.torn_bytes);
     }
     if recovered.damages > 0 {
-        log::warn!("{} damaged records are fenced off, old ones included", recovered.damages);
+        log::warn!("{} damaged records are quarantined, old ones included", recovered.damages);
     }
 }

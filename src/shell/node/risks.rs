@@ -5,26 +5,27 @@
 
 use crate::config::Settings;
 
-/// Tells each risk, at the start.
+/// Logs each risk, at the start.
 pub(crate) fn warn(settings: &Settings) {
     if settings.skip_signatures {
         log::warn!(
-            "STEMEDB_UNSAFE_SKIP_SIGNATURES: no signature is verified, anybody can write in \
-             anybody's name"
+            "STEMEDB_UNSAFE_SKIP_SIGNATURES: no signature is verified, every client can write in \
+             every agent's name"
         );
     }
     for (what, address) in [("API", settings.bind_addr), ("gateway", settings.gateway_addr)] {
         if settings.api_key.is_none() && !address.ip().is_loopback() {
             log::warn!(
-                "the {what} at {address} is open to everybody who reaches it: STEMEDB_AUTH_ENABLED \
-                 closes it"
+                "the {what} at {address} is open to every client that reaches it: \
+                 STEMEDB_AUTH_ENABLED closes it"
             );
         }
     }
     if settings.cluster_key.is_none() && !settings.rpc_addr.ip().is_loopback() {
         let address = settings.rpc_addr;
         log::warn!(
-            "gRPC at {address} is open to everybody who reaches it: STEMEDB_CLUSTER_KEY closes it"
+            "gRPC at {address} is open to every client that reaches it: STEMEDB_CLUSTER_KEY closes \
+             it"
         );
     }
 }

@@ -1,8 +1,8 @@
-//! A bound on bytes that many hold together.
+//! A bound on bytes that several holders have together.
 //!
-//! In: what each holds, or wants to hold. Out: a refusal for the one that would pass the bound, or
-//! a wait for its turn, first come first served. Never: lets a waiting one starve, counts a byte
-//! after it is held.
+//! In: what each holds, or wants to hold. Out: a refusal for the holder that would pass the bound,
+//! or a wait, first come first served. Never: lets a waiting holder starve, counts a byte after it
+//! is held.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -16,19 +16,19 @@ pub(crate) struct Budget {
     max: usize,
     whole: Option<Rc<Budget>>,
     queue: RefCell<VecDeque<Waiting>>,
-    next_place: Cell<u64>,
-    /// Hears of the first one that waits.
+    next_number: Cell<u64>,
+    /// Of the task that is woken when a holder begins to wait.
     watcher: RefCell<Option<Waker>>,
 }
 
-/// A holder that waits for room.
+/// A holder that waits for free bytes.
 #[derive(Debug)]
 struct Waiting {
-    place: u64,
+    number: u64,
     waker: Option<Waker>,
 }
 
-/// The budget has no room for what was asked; nothing changed.
+/// The budget has fewer free bytes than were asked for; nothing changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
@@ -44,8 +44,8 @@ impl Budget {
     }
 
     fn with(max: usize, whole: Option<Rc<Budget>>) -> Rc<Budget> {
-        let (used, queue, next_place, watcher) = Default::default();
-        Rc::new(Budget { used, max, whole, queue, next_place, watcher })
+        let (used, queue, next_number, watcher) = Default::default();
+        Rc::new(Budget { used, max, whole, queue, next_number, watcher })
     }
 
     #[cfg(test)]
@@ -58,7 +58,7 @@ impl Budget {
         self.max
     }
 
-    /// Whether a holder waits for room.
+    /// Whether a holder waits for free bytes.
     pub(crate) fn is_awaited(&self) -> bool {
         !self.queue.borrow().is_empty()
     }
@@ -69,11 +69,11 @@ impl Budget {
     }
 
     /// Whether `more` bytes fit now.
-    pub(crate) fn has_room(&self, more: usize) -> bool {
-        self.has_own_room(more) && self.whole.as_ref().is_none_or(|whole| whole.has_room(more))
+    pub(crate) fn fits(&self, more: usize) -> bool {
+        self.fits_own(more) && self.whole.as_ref().is_none_or(|whole| whole.fits(more))
     }
 
-    fn has_own_room(&self, more: usize) -> bool {
+    fn fits_own(&self, more: usize) -> bool {
         more <= self.max - self.used.get().min(self.max)
     }
 
@@ -95,32 +95,32 @@ impl Budget {
     }
 }
 
-/// A place in the queue of a budget; left when dropped.
+/// An entry in the queue of a budget; dropping it leaves the queue.
 #[derive(Debug)]
-struct Place {
+struct Queued {
     budget: Rc<Budget>,
     number: u64,
 }
 
-impl Place {
-    fn take(budget: &Rc<Budget>) -> Place {
-        let number = budget.next_place.get();
-        budget.next_place.set(number + 1);
-        budget.queue.borrow_mut().push_back(Waiting { place: number, waker: None });
+impl Queued {
+    fn enter(budget: &Rc<Budget>) -> Queued {
+        let number = budget.next_number.get();
+        budget.next_number.set(number + 1);
+        budget.queue.borrow_mut().push_back(Waiting { number, waker: None });
         if let Some(watcher) = budget.watcher.take() {
             watcher.wake();
         }
-        Place { budget: budget.clone(), number }
+        Queued { budget: budget.clone(), number }
     }
 
-    /// Ready while this place is the first and there is room for so much more.
+    /// Ready while this entry is the first and `more` bytes are free.
     fn poll(&self, more: usize, context: &Context<'_>) -> Poll<()> {
         let mut queue = self.budget.queue.borrow_mut();
-        let is_first = queue.front().is_some_and(|first| first.place == self.number);
-        if is_first && self.budget.has_own_room(more) {
+        let is_first = queue.front().is_some_and(|first| first.number == self.number);
+        if is_first && self.budget.fits_own(more) {
             return Poll::Ready(());
         }
-        let own = queue.iter_mut().find(|waiting| waiting.place == self.number);
+        let own = queue.iter_mut().find(|waiting| waiting.number == self.number);
         if let Some(own) = own {
             own.waker = Some(context.waker().clone());
         }
@@ -128,9 +128,9 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Queued {
     fn drop(&mut self) {
-        self.budget.queue.borrow_mut().retain(|waiting| waiting.place != self.number);
+        self.budget.queue.borrow_mut().retain(|waiting| waiting.number != self.number);
         self.budget.wake_first();
     }
 }
@@ -140,16 +140,16 @@ impl Drop for Place {
 pub(crate) struct Share {
     budget: Rc<Budget>,
     bytes: usize,
-    /// Its places in the queues of its budget and, once it is the first there, of the whole: so
-    /// that one client has one place in the queue that all share.
-    /// Most never wait, and a share is moved around with what it is for.
-    places: Option<Box<(Place, Option<Place>)>>,
+    /// Its entries in the queues of its budget and, once it is the first there, of the whole: so
+    /// one client has one entry in the queue that all clients share. Boxed, since most shares never
+    /// wait and a share moves with what it is for.
+    queued: Option<Box<(Queued, Option<Queued>)>>,
 }
 
 impl Share {
     /// A part of nothing yet.
     pub(crate) fn new(budget: &Rc<Budget>) -> Share {
-        Share { budget: budget.clone(), bytes: 0, places: None }
+        Share { budget: budget.clone(), bytes: 0, queued: None }
     }
 
     /// How large the part is.
@@ -159,7 +159,7 @@ impl Share {
 
     /// Makes the part `bytes` large.
     pub(crate) fn resize(&mut self, bytes: usize) -> Result<(), Full> {
-        if bytes > self.bytes && !self.budget.has_room(bytes - self.bytes) {
+        if bytes > self.bytes && !self.budget.fits(bytes - self.bytes) {
             return Err(Full);
         }
         self.budget.change(self.bytes, bytes);
@@ -167,8 +167,8 @@ impl Share {
         Ok(())
     }
 
-    /// Makes the part `bytes` large once there is room, after those that came before. `Full`: there
-    /// never is.
+    /// Makes the part `bytes` large once as many are free, after the holders that came before.
+    /// `Full`: there never are.
     pub(crate) fn poll_resize(
         &mut self,
         bytes: usize,
@@ -177,27 +177,28 @@ impl Share {
         if bytes > self.budget.max {
             return Poll::Ready(Err(Full));
         }
-        let may_grow = self.places.is_none() && self.try_resize(bytes).is_ok();
+        let may_grow = self.queued.is_none() && self.try_resize(bytes).is_ok();
         if may_grow || bytes <= self.bytes && self.resize(bytes).is_ok() {
             return Poll::Ready(Ok(()));
         }
         // Two that hold something and wait for more would wait for each other.
         debug_assert!(self.bytes == 0, "all is asked for at once");
         let more = bytes - self.bytes;
-        let places = self.places.get_or_insert_with(|| Box::new((Place::take(&self.budget), None)));
-        let (own, of_whole) = &mut **places;
+        let queued =
+            self.queued.get_or_insert_with(|| Box::new((Queued::enter(&self.budget), None)));
+        let (own, of_whole) = &mut **queued;
         ready!(own.poll(more, context));
         if let Some(whole) = &self.budget.whole {
-            let place = of_whole.get_or_insert_with(|| Place::take(whole));
-            ready!(place.poll(more, context));
+            let entry = of_whole.get_or_insert_with(|| Queued::enter(whole));
+            ready!(entry.poll(more, context));
         }
         self.budget.change(self.bytes, bytes);
         self.bytes = bytes;
-        self.places = None;
+        self.queued = None;
         Poll::Ready(Ok(()))
     }
 
-    /// Makes the part `bytes` large if there is room and no other share waits for some.
+    /// Makes the part `bytes` large if as many are free and no other share waits.
     pub(crate) fn try_resize(&mut self, bytes: usize) -> Result<(), Full> {
         if self.is_preceded() { Err(Full) } else { self.resize(bytes) }
     }

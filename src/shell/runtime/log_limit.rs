@@ -55,7 +55,7 @@ fn write(level: Level, most: u64, (target, peer, reason): Cause<'_>, line: fmt::
 }
 
 /// Writes how many lines were left out, when their minute is over; never ends.
-pub(crate) async fn tell_left_out() {
+pub(crate) async fn log_left_out() {
     loop {
         Timer::after(FLUSH_INTERVAL).await;
         let over = KINDS.with_borrow_mut(|kinds| kinds.take_over(Instant::now()));

@@ -1,12 +1,12 @@
 //! The log on standard error, written by a thread of its own.
 //!
-//! In: records of the `log` facade, panics. Out: one line each, whatever is in it. Whoever logs
-//! puts the line into a queue and goes on. The thread may wait as long as it likes: for a pipe that
-//! nobody reads, a terminal stopped by Ctrl-S, a file on a disk that hangs. (To look before each
-//! write whether it would wait does not tell for terminals and files, and `O_NONBLOCK` would hold
+//! In: records of the `log` facade, panics. Out: one line each, whatever is in it. A caller puts
+//! the line into a queue and goes on. The thread may wait as long as it likes: for a pipe that no
+//! process reads, a terminal stopped by Ctrl-S, a file on a disk that hangs. (To ask before each
+//! write whether it would wait gives no answer for terminals and files, and `O_NONBLOCK` would hold
 //! for other programs that share the descriptor.)
 //!
-//! Never: makes the one who logs wait, drops a line without counting it, lets a text that it is
+//! Never: makes a caller wait, drops a line without counting it, lets a text that it is
 //! given start a line or move a cursor.
 
 use std::io;
@@ -36,7 +36,7 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 #[derive(Default)]
 struct Queue {
     text: String,
-    /// Lines that found no room. While there are some, none gets in after them, so that the notice
+    /// Lines that did not fit. While there are some, none gets in after them, so that the notice
     /// of the loss stands where it happened.
     dropped: u64,
     /// The thread writes what it took.
@@ -44,10 +44,10 @@ struct Queue {
 }
 
 impl Queue {
-    /// Takes a line, if there is room.
+    /// Takes a line, if it fits.
     fn push(&mut self, line: &str) -> bool {
-        let has_room = self.text.len() + line.len() <= limits::LOG_QUEUE_BYTES;
-        if self.dropped > 0 || !has_room {
+        let fits = self.text.len() + line.len() <= limits::LOG_QUEUE_BYTES;
+        if self.dropped > 0 || !fits {
             self.dropped += 1;
             return false;
         }
@@ -114,7 +114,7 @@ impl Logger {
         let _ = self.written.wait_timeout_while(self.lock(), limits::LOG_DRAIN_MAX, busy);
     }
 
-    /// What waits to be written, and how many lines found no room after it.
+    /// What waits to be written, and how many lines did not fit after it.
     fn next_batch(&self) -> (String, u64) {
         let mut queue = self.lock();
         queue.is_writing = false;
@@ -127,7 +127,7 @@ impl Logger {
         (std::mem::take(&mut queue.text), std::mem::take(&mut queue.dropped))
     }
 
-    /// The thread's work: each line with one call, as other programs may write to the same place.
+    /// The thread's work: each line with one call, as other programs may write to the same file.
     fn write_all(&self) -> ! {
         let mut lost = 0;
         // The end of the last line that was written in part, as to a disk that was full.
@@ -189,7 +189,7 @@ pub fn set_level(level: LevelFilter) {
 /// Writes an error whatever the level is, and waits until it is out, for a time that is bounded.
 pub fn last_words(module: &str, text: &str) {
     if let Some(logger) = LOGGER.get() {
-        // A burst before it must not take its room.
+        // A burst before it must not fill the queue.
         logger.drain();
         logger.put(&logger.line(Level::Error, module, text));
         logger.drain();
@@ -217,7 +217,7 @@ fn note_panic(info: &PanicHookInfo<'_>) {
 }
 
 /// Whether a descriptor is what systemd.exec(5) says journald reads: `DEVICE:INODE`. The variable
-/// alone does not tell, as it is inherited by programs whose output goes elsewhere.
+/// alone is no proof, as it is inherited by programs whose output goes elsewhere.
 fn is_open_at(stream: &str, descriptor: impl AsFd) -> bool {
     let Ok(stat) = fstat(descriptor) else { return false };
     stream == format!("{}:{}", stat.st_dev, stat.st_ino)
@@ -276,20 +276,22 @@ mod tests {
     const VARIABLE: &str = "STEMEDB_TEST_PANIC";
 
     #[test]
-    fn a_panic_is_told_and_ends_whether_or_not_somebody_reads() {
+    fn a_panic_is_logged_before_the_end() {
         if std::env::var_os(VARIABLE).is_some() {
             start(LevelFilter::Off, Format::Text).expect("a thread");
-            // More than a pipe has room for.
+            // More than a pipe holds.
             for _ in 0..2 {
                 last_words("test", &"x".repeat(60_000));
             }
             panic!("made up\nfor the test");
         }
-        let name =
-            "shell::runtime::logger::tests::a_panic_is_told_and_ends_whether_or_not_somebody_reads";
+        let name = "shell::runtime::logger::tests::a_panic_is_logged_before_the_end";
         let text = run_again(name, true);
-        let told = text.lines().find(|line| line.contains(" ERROR panic: "));
-        assert!(told.is_some_and(|line| line.ends_with(": made up\\nfor the test")), "{told:?}");
+        let logged = text.lines().find(|line| line.contains(" ERROR panic: "));
+        assert!(
+            logged.is_some_and(|line| line.ends_with(": made up\\nfor the test")),
+            "{logged:?}"
+        );
         assert_eq!(run_again(name, false), "");
     }
 }

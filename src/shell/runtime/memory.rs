@@ -1,10 +1,10 @@
-//! The allocator's habits, and how much memory the process takes.
+//! The settings of the allocator, and how much memory the process takes.
 //!
 //! In: nothing. Out: settings of the C allocator, resident bytes, bytes that may be used. glibc
 //! keeps what bursts leave behind in arenas; on a small device it has to give it back. musl does so
 //! by itself.
 //!
-//! Never: allocates to find out how much is resident.
+//! Never: allocates to find out how many bytes are resident.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -17,9 +17,9 @@ const TRIM_BYTES: libc::c_int = 128 << 10;
 #[cfg(target_env = "gnu")]
 const MAP_BYTES: libc::c_int = 128 << 10;
 
-/// Tells the allocator to use one arena and to keep little; call it before the first thread.
+/// Sets the allocator to one arena and to small caches; call it before the first thread.
 #[allow(unsafe_code)]
-pub fn be_thrifty() {
+pub fn tune_allocator() {
     #[cfg(target_env = "gnu")]
     for (what, value) in [
         (libc::M_ARENA_MAX, 1),
@@ -45,7 +45,7 @@ pub fn trim() {
 /// Resident memory beyond the least there was that is worth a look for free pages.
 const TRIM_GROWTH_BYTES: u64 = 1 << 20;
 
-/// Tells when free memory should go back to the system.
+/// Decides when free memory should go back to the system.
 #[derive(Debug)]
 pub struct Trimmer {
     /// The least that was ever resident. What a burst left behind must not become the new least: a
@@ -68,7 +68,7 @@ impl Trimmer {
 }
 
 /// Bytes of memory that this process may use: the least of what its cgroup and those above it allow
-/// and what the machine has. `None` where the system tells neither.
+/// and what the machine has. `None` where the system shows neither.
 pub fn available() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limits = groups.lines().flat_map(|line| limit_files(line).collect::<Vec<_>>());
@@ -104,7 +104,7 @@ fn total() -> Option<u64> {
     Some(kib?.parse::<u64>().ok()? << 10)
 }
 
-/// Resident bytes of this process; 0 where the system does not tell.
+/// Resident bytes of this process; 0 where the system does not show them.
 pub fn resident() -> u64 {
     let mut text = [0; 128];
     let count = File::open("/proc/self/statm").and_then(|mut file| file.read(&mut text));

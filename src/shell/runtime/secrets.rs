@@ -35,7 +35,7 @@ pub(crate) fn load_again(path: &Path, variable: &str) -> Result<Secret, String> 
     secret_in(file)
 }
 
-/// Opens a file that is read again. A pipe in its place was for the start alone: to open it now
+/// Opens a file that is read again. A pipe was for the start alone: to open it now
 /// would wait for a writer.
 pub(crate) fn open_again(path: &Path) -> Result<File, String> {
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
@@ -86,7 +86,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("stemedb-secret-{}", std::process::id()));
         let source = SecretSource::File(path.clone());
         let read_back = |text: &str| {
-            std::fs::write(&path, text).expect("a writable place");
+            std::fs::write(&path, text).expect("a writable folder");
             load(&source, "STEMEDB_CLUSTER_KEY")
         };
         assert_eq!(read_back("hush\n"), Secret::new("hush").map_err(|unfit| unfit.to_string()));

@@ -1,6 +1,7 @@
-//! Where a connection comes from, as far as places are shared out by it.
+//! Where a connection comes from, as far as capacity is shared out by it.
 //!
-//! In: addresses. Out: the host behind one. Never: tells two addresses of one host's network apart.
+//! In: addresses. Out: the host behind one. Never: distinguishes two addresses of one
+//! host's network.
 
 use std::net::IpAddr;
 

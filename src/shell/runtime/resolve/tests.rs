@@ -271,7 +271,7 @@ fn the_search_list_is_walked_past_names_that_do_not_exist_or_fail() {
     assert_eq!(servers.asked().len(), 2 * 4);
     assert_eq!(servers.look_up("seed.example.", pod), v4(3));
     assert_eq!(servers.asked().len(), 2);
-    let why = servers.look_up("none", pod).expect_err("nobody has it");
+    let why = servers.look_up("none", pod).expect_err("no server has it");
     assert!(why.contains("none.ns.svc.cluster.local") && why.ends_with(" none"), "{why}");
 }
 
