@@ -5,68 +5,37 @@
 //!
 //! Never: holds more than a few lines, ends because of a bad one.
 
+mod input;
+mod job;
 mod lines;
 mod post;
 mod sign;
 mod tally;
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use async_channel::{Receiver, Sender};
 use async_executor::LocalExecutor;
 use futures_lite::future;
 
-use crate::base::Secret;
 use crate::commands::keygen;
 use crate::config::{Endpoint, Import};
-use crate::model::signature::Signer;
-use crate::shell::runtime::clock;
 use crate::shell::runtime::reactor::{self, Timer};
 use crate::shell::runtime::resolve;
 use crate::shell::runtime::secrets;
 use crate::shell::runtime::signals::{Signal, Signals};
-use lines::{Line, Lines};
-use tally::{Fate, Tally};
+use input::Input;
+use job::{End, Job};
 
-/// Bytes of lines that travel together from the reading thread.
-const BATCH_BYTES: usize = 16 << 10;
-/// Batches that wait for a sender.
-const BATCHES_MAX: usize = 4;
-/// Memory for a line's parse tree, doubled.
-const READER_STACK_BYTES: usize = 1 << 20;
-/// Lines handed out that no sender has taken yet.
-const HANDED_OUT_MAX: usize = 16;
-/// Bytes taken from the input by one read.
-const INPUT_BYTES: usize = 64 << 10;
 /// How often the bar is drawn.
 const BAR_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Why the program ends.
-#[derive(Debug)]
-enum End {
-    /// The input is at its end.
-    Done,
-    /// Nothing was sent: key, file or host cannot be used.
-    Unusable(String),
-    /// The node is out of reach, full or no node.
-    Node(String),
-    /// The input broke off.
-    Input(String),
-    /// A signal asked to stop.
-    Signal(Signal),
-}
-
 /// Imports, reports on standard output, and says by its exit code how it went.
 pub fn run(import: &Import) -> ExitCode {
-    let (end, job) = match Job::prepare(import) {
+    let (end, job) = match prepare(import) {
         Err(why) => (End::Unusable(why), None),
         Ok((job, input)) => {
             let job = Rc::new(job);
@@ -77,7 +46,7 @@ pub fn run(import: &Import) -> ExitCode {
     if let Some(job) = job.filter(|job| job.next.get() > 1 || matches!(end, End::Done)) {
         // A closed output is no reason to change the exit code.
         let _ = write!(io::stdout(), "{}", job.tally.borrow());
-        job.say_how_far(&end);
+        say_how_far(&job, &end);
     }
     match end {
         End::Done if refused == 0 => ExitCode::SUCCESS,
@@ -95,136 +64,33 @@ fn fail(why: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+fn prepare(import: &Import) -> Result<(Job, Input), String> {
+    let signer = import.key.as_deref().map(keygen::read).transpose()?.map(|key| {
+        if key.is_open_to_others {
+            complain("warning: others may read the key, chmod 600 keeps it yours");
+        }
+        key.signer
+    });
+    let (reader, total) = input::open(import)?;
+    let addresses = resolve(&import.to)?;
+    let api_key = import.api_key.as_ref();
+    let api_key = api_key.map(|key| secrets::load(key, "STEMEDB_ROOT_API_KEY")).transpose()?;
+    let job = Job::new((addresses, import.to.to_string()), api_key, total);
+    Ok((job, Input { reader, signer }))
+}
+
+/// After an early end, where to go on from.
+fn say_how_far(job: &Job, end: &End) {
+    if matches!(end, End::Done) {
+        return;
+    }
+    let first_open = job.in_flight.borrow().first().copied().unwrap_or(job.next.get());
+    complain(&format!("stopped; line {first_open} is the first without an answer"));
+}
+
 /// A line on standard error; one that is closed is no reason to stop.
 fn complain(what: &str) {
     let _ = writeln!(io::stderr(), "stemedb-edge: {what}");
-}
-
-/// What the tasks of one import share.
-struct Job {
-    addresses: Vec<SocketAddr>,
-    host: String,
-    api_key: Option<Secret>,
-    total: Option<u64>,
-    handed_out: Sender<Line>,
-    lines: Receiver<Line>,
-    tally: RefCell<Tally>,
-    /// Lines that have no fate yet, and the first that no sender took.
-    in_flight: RefCell<BTreeSet<u64>>,
-    next: Cell<u64>,
-    taken_bytes: Cell<u64>,
-    last_answer: Cell<Instant>,
-    /// Why a request has to be made again, while it has.
-    trouble: RefCell<Option<String>>,
-    end: RefCell<Option<End>>,
-}
-
-/// The input, through a buffer that shows what is there already.
-type Reader = BufReader<Box<dyn Read + Send>>;
-
-/// What the reading thread takes with it.
-struct Input {
-    reader: Reader,
-    signer: Option<Signer>,
-}
-
-impl Job {
-    fn prepare(import: &Import) -> Result<(Job, Input), String> {
-        let signer = import.key.as_deref().map(keygen::read).transpose()?.map(|key| {
-            if key.is_open_to_others {
-                complain("warning: others may read the key, chmod 600 keeps it yours");
-            }
-            key.signer
-        });
-        let (reader, total) = open(import)?;
-        let addresses = resolve(&import.to)?;
-        let api_key = import.api_key.as_ref();
-        let api_key = api_key.map(|key| secrets::load(key, "STEMEDB_ROOT_API_KEY")).transpose()?;
-        let (handed_out, lines) = async_channel::bounded(HANDED_OUT_MAX);
-        let job = Job {
-            addresses,
-            host: import.to.to_string(),
-            api_key,
-            total,
-            handed_out,
-            lines,
-            tally: RefCell::default(),
-            in_flight: RefCell::default(),
-            next: Cell::new(1),
-            taken_bytes: Cell::new(0),
-            last_answer: Cell::new(Instant::now()),
-            trouble: RefCell::default(),
-            end: RefCell::default(),
-        };
-        Ok((job, Input { reader, signer }))
-    }
-
-    /// Hands the lines of each batch to the next free sender, until the input or the import ends.
-    async fn deal(&self, batches: Receiver<io::Result<Vec<Line>>>) {
-        while let Ok(batch) = batches.recv().await {
-            match batch {
-                Ok(batch) => {
-                    for line in batch {
-                        if self.handed_out.send(line).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-                Err(error) => self.stop(End::Input(format!("reading the input: {error}"))),
-            }
-        }
-        self.handed_out.close();
-    }
-
-    /// The next line, or `None` at the end, whatever kind of end it is.
-    async fn next_line(&self) -> Option<Line> {
-        let line = self.lines.recv().await.ok().filter(|_| !self.is_stopped())?;
-        self.in_flight.borrow_mut().insert(line.number);
-        self.next.set(line.number + 1);
-        self.taken_bytes.set(line.end);
-        Some(line)
-    }
-
-    fn settle(&self, number: u64, fate: Fate) {
-        self.in_flight.borrow_mut().remove(&number);
-        self.tally.borrow_mut().add(number, fate);
-    }
-
-    /// Ends the import; the first reason counts.
-    fn stop(&self, end: End) {
-        self.end.borrow_mut().get_or_insert(end);
-        self.handed_out.close();
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.end.borrow().is_some()
-    }
-
-    /// After an early end, where to go on from.
-    fn say_how_far(&self, end: &End) {
-        if matches!(end, End::Done) {
-            return;
-        }
-        let first_open = self.in_flight.borrow().first().copied().unwrap_or(self.next.get());
-        complain(&format!("stopped; line {first_open} is the first without an answer"));
-    }
-}
-
-/// The input, and its length where that is known.
-fn open(import: &Import) -> Result<(Reader, Option<u64>), String> {
-    let Some(path) = &import.file else {
-        return Ok((BufReader::with_capacity(INPUT_BYTES, Box::new(io::stdin())), None));
-    };
-    let fail = |error: io::Error| format!("reading {}: {error}", path.display());
-    let file = File::open(path).map_err(fail)?;
-    let metadata = file.metadata().map_err(fail)?;
-    let total = metadata.is_file().then_some(metadata.len());
-    let mut reader: Reader = BufReader::with_capacity(INPUT_BYTES, Box::new(file));
-    if reader.fill_buf().map_err(fail)?.starts_with(&[0x1f, 0x8b]) {
-        let path = path.display();
-        return Err(format!("{path} is compressed: zcat {path} | stemedb-edge import -"));
-    }
-    Ok((reader, total))
 }
 
 fn resolve(to: &Endpoint) -> Result<Vec<SocketAddr>, String> {
@@ -249,7 +115,7 @@ fn carry_out(job: &Rc<Job>, input: Input, concurrency: usize) -> End {
             Ok(link) => link,
             Err(why) => return job.stop(End::Node(format!("{}: {why}", job.host))),
         };
-        let batches = match spawn_reader(input) {
+        let batches = match input::spawn_reader(input) {
             Ok(batches) => batches,
             Err(error) => {
                 return job.stop(End::Unusable(format!("starting a thread: {error}")));
@@ -264,12 +130,12 @@ fn carry_out(job: &Rc<Job>, input: Input, concurrency: usize) -> End {
                 sender.await;
             }
         };
-        let dealing = async {
-            job.deal(batches).await;
+        let handing_out = async {
+            job.hand_out(batches).await;
             future::pending().await
         };
-        // The senders decide: after a stop the dealer may still wait for an input that is silent.
-        future::or(sending, dealing).await;
+        // The senders decide: after a stop the other task may still wait for a silent input.
+        future::or(sending, handing_out).await;
     };
     let waiting = async {
         match signals.next().await {
@@ -301,45 +167,5 @@ async fn draw_bar(job: &Job) {
             None => String::new(),
         };
         let _ = write!(io::stderr(), "\r{bar}{trouble}\x1b[K");
-    }
-}
-
-/// The thread ends by itself: at the end of the input, or when no sender takes its lines any more.
-/// A read that blocks for ever ends with the process.
-fn spawn_reader(input: Input) -> io::Result<Receiver<io::Result<Vec<Line>>>> {
-    let (sender, batches) = async_channel::bounded(BATCHES_MAX);
-    let thread = thread::Builder::new().name("reader".into()).stack_size(READER_STACK_BYTES);
-    thread.spawn(move || read_lines(input, &sender))?;
-    Ok(batches)
-}
-
-fn read_lines(input: Input, batches: &Sender<io::Result<Vec<Line>>>) {
-    let mut lines = Lines::new(input.reader);
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    loop {
-        let line = match lines.next() {
-            Ok(Some(line)) => line,
-            other => {
-                let _ = batches.send_blocking(Ok(batch));
-                if let Err(error) = other {
-                    let _ = batches.send_blocking(Err(error));
-                }
-                return;
-            }
-        };
-        let body = match &input.signer {
-            Some(signer) => line.body.and_then(|body| sign::signed(body, signer, clock::wall())),
-            None => line.body,
-        };
-        let line = Line { body, ..line };
-        bytes += line.body.as_ref().map_or(0, Vec::len);
-        batch.push(line);
-        // What a slow input has brought goes out before the next read blocks.
-        if bytes >= BATCH_BYTES || !lines.is_next_here() {
-            if batches.send_blocking(Ok(std::mem::take(&mut batch))).is_err() {
-                return;
-            }
-            bytes = 0;
-        }
     }
 }

@@ -12,7 +12,8 @@ use http_body_util::Full;
 use hyper::{Request, StatusCode, header};
 use nanoserde::DeJson;
 
-use super::{End, Fate, Job};
+use super::job::{End, Job};
+use super::tally::Fate;
 use crate::shell::http::client::Link;
 use crate::shell::runtime::reactor::Timer;
 use crate::wire::http::API_KEY;
