@@ -12,9 +12,9 @@ mod signalfd;
 mod sigwait;
 
 use std::io;
-use std::mem::MaybeUninit;
 
 use async_channel::Sender;
+use nix::sys::signal::{SigSet, Signal as Native};
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 use signalfd::Receiver;
@@ -38,22 +38,22 @@ impl Signal {
     /// All of them.
     pub const ALL: &[Signal] = &[Signal::Interrupt, Signal::Terminate, Signal::HangUp];
 
+    fn native(self) -> Native {
+        match self {
+            Signal::HangUp => Native::SIGHUP,
+            Signal::Interrupt => Native::SIGINT,
+            Signal::Terminate => Native::SIGTERM,
+        }
+    }
+
     /// Its number, which is the same on all systems.
     pub fn number(self) -> u8 {
-        match self {
-            Signal::HangUp => 1,
-            Signal::Interrupt => 2,
-            Signal::Terminate => 15,
-        }
+        self.native() as u8
     }
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        match self {
-            Signal::HangUp => "SIGHUP",
-            Signal::Interrupt => "SIGINT",
-            Signal::Terminate => "SIGTERM",
-        }
+        self.native().as_str()
     }
 }
 
@@ -63,15 +63,17 @@ pub struct Signals(Receiver);
 impl Signals {
     /// Takes the signals over. Threads inherit this, so it comes before the first is made.
     pub fn new(taken: &[Signal]) -> io::Result<Signals> {
-        Ok(Signals(Receiver::new(&block(taken)?)?))
+        let set: SigSet = taken.iter().map(|signal| signal.native()).collect();
+        set.thread_block()?;
+        Ok(Signals(Receiver::new(set)?))
     }
 
     /// The next signal.
     pub async fn next(&self) -> io::Result<Signal> {
         loop {
-            let number = self.0.next().await?;
+            let native = self.0.next().await?;
             let mut all = Signal::ALL.iter();
-            if let Some(signal) = all.find(|it| u32::from(it.number()) == number) {
+            if let Some(signal) = all.find(|it| it.native() == native) {
                 return Ok(*signal);
             }
         }
@@ -91,23 +93,6 @@ impl Signals {
     }
 }
 
-/// Blocks some signals for this thread and those that it makes.
-#[allow(unsafe_code)]
-fn block(taken: &[Signal]) -> io::Result<libc::sigset_t> {
-    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `sigemptyset` initialises the set that the other calls read; none keeps the pointer.
-    unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        for signal in taken {
-            libc::sigaddset(set.as_mut_ptr(), signal.number().into());
-        }
-        match libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) {
-            0 => Ok(set.assume_init()),
-            error => Err(io::Error::from_raw_os_error(error)),
-        }
-    }
-}
-
 // A signal that a test raises for its own thread reaches no thread in sigwait; the outside tests
 // send signals to whole processes.
 #[cfg(all(test, target_os = "linux", not(feature = "portable")))]
@@ -118,15 +103,13 @@ mod tests {
     use crate::shell::runtime::reactor;
 
     #[test]
-    #[allow(unsafe_code)]
     fn a_signal_of_this_thread_is_an_event() {
         let signals = Signals::new(Signal::ALL).expect("this thread may block signals");
         let (reloads, asked) = async_channel::bounded(1);
         let reactor = reactor::current().expect("a reactor");
-        for signal in [libc::SIGHUP, libc::SIGTERM] {
-            // SAFETY: `raise` takes a number and touches no memory of ours. It signals this thread
-            // alone, so that the test's other threads, which block nothing, live on.
-            assert_eq!(unsafe { libc::raise(signal) }, 0);
+        for signal in [Native::SIGHUP, Native::SIGTERM] {
+            // For this thread alone: the other threads of the test block nothing and live on.
+            nix::sys::signal::raise(signal).expect("a signal");
         }
         let signal = reactor.block_on(&LocalExecutor::new(), signals.next_stop(&reloads));
         assert_eq!(signal.expect("readable"), Signal::Terminate);
