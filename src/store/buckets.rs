@@ -1,7 +1,7 @@
 //! The buckets of the Merkle tree: a digest of each, and the hashes in one.
 //!
-//! In: how much may be listed in one go. Out: what tells two sets apart bucket by bucket, whatever
-//! short ids their members have. Never: waits for a root, lists a bucket whose digest is known.
+//! In: how much may be listed in one go. Out: digests that differ where two sets do, whatever short
+//! ids their members have. Never: waits for a root, lists a bucket whose digest is known.
 
 use super::Store;
 use super::hashes::LeafScan;
@@ -9,7 +9,7 @@ use crate::base::Digest;
 use crate::base::limits::BUCKETS;
 use crate::sketch::{Part, ShortId, short_id};
 
-/// The digests of all buckets, being collected. Each is of the bucket as it was when its turn came.
+/// The digests of all buckets, being collected. Each is of the bucket as it was when it was listed.
 #[derive(Debug, Default)]
 pub struct BucketScan(Vec<ShortId>);
 
@@ -19,8 +19,11 @@ impl BucketScan {
     pub fn step(&mut self, budget: usize, store: &Store) -> bool {
         let mut left = budget;
         while self.0.len() < BUCKETS && left > 0 {
+            // Not of the nodes alone: rows that a root under way leaves out count here.
             let list = |prefix: &Digest, depth| store.hashes_under(prefix, depth, store.end_row());
             let (digest, listed) = store.tree.bucket_digest(self.0.len(), list);
+            // 8 bytes of it: 4096 of them make an answer of 32 KB, and 2^-64 is enough to find out
+            // which buckets to list.
             self.0.push(short_id(&digest));
             left = left.saturating_sub(listed);
         }

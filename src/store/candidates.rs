@@ -14,16 +14,18 @@ use super::section::PositionPage;
 use crate::journal::Position;
 
 /// A walk over candidates, newest first. It may name rows that have another subject or predicate
-/// (fingerprints are short): whoever reads the bodies decides. Rows added since are not seen.
+/// (fingerprints are short): the query that reads the bodies decides. Rows added since are not in
+/// it.
 #[derive(Clone, Debug)]
 pub struct Candidates {
     subject: Option<Name>,
     predicate: Option<Name>,
     /// All rows from this one on were looked up.
     before: Row,
-    /// Those that were found and not told yet, in ascending order.
+    /// Rows that were found and not returned yet, ascending: the last is the next.
     found: Vec<Row>,
-    /// By which name the table or run that begins with this row is looked through.
+    /// By which name the table or run that begins with this row is looked through. Kept, for the
+    /// choice reads pages.
     chosen: Option<(Row, Wanted)>,
     /// The page with the last position: rows of one name are near one another for the most part.
     page: Option<PositionPage>,
@@ -33,7 +35,8 @@ pub struct Candidates {
 #[derive(Clone, Copy, Debug)]
 enum Wanted {
     All,
-    /// Rows of a name; those that have not the other one as well may be left out.
+    /// Rows of a name; those that have not the other one as well may be left out, which saves their
+    /// bodies' reads.
     Named {
         name: Name,
         column: Column,
@@ -86,6 +89,7 @@ impl Candidates {
                 Wanted::Nothing => self.before = holder.first(),
                 Wanted::Named { name, column, other } => {
                     self.found = holder.named(name, column, self.before);
+                    // Fewer than asked for: there are no more of them here.
                     let is_over = self.found.len() < NAMED_MAX;
                     self.before = if is_over { holder.first() } else { self.found[0] };
                     // Once in each table or run, so that a step stays short though all may go.

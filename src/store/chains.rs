@@ -9,15 +9,17 @@
 
 use std::ops::Range;
 
-/// Stands for no row.
+/// Stands for no row. An `Option` would take eight bytes where a row has three of these.
 pub(super) const NONE: u32 = u32::MAX;
-/// Chains while there are hardly any rows.
+/// Chains of the first rows: an idle node's index takes a few KB.
 const CHAINS_MIN: usize = 1 << 8;
 
 /// The newest row of each chain.
 #[derive(Debug)]
 pub(super) struct Chains {
+    /// A power of two of them, so that the front bits of a key are its chain's number.
     heads: Vec<u32>,
+    /// As many as rows at a spill: more would be memory without shorter chains.
     most: usize,
 }
 
@@ -35,6 +37,7 @@ impl Chains {
             // Four times as many, so that few rows are linked more than once.
             self.heads = vec![NONE; (4 * count).clamp(CHAINS_MIN, self.most)];
         }
+        self.check();
         is_due
     }
 
@@ -62,7 +65,14 @@ impl Chains {
         size_of_val(&*self.heads)
     }
 
+    /// What holds between any two calls.
+    fn check(&self) {
+        let count = self.heads.len();
+        debug_assert!(count == 0 || count.is_power_of_two() && count <= self.most);
+    }
+
     fn chain(&self, front: u32) -> usize {
+        // The front bits, not the last: chains in the order of their keys make sorting cheap.
         front as usize >> (32 - self.heads.len().trailing_zeros())
     }
 }

@@ -3,7 +3,7 @@
 //! In: keys of 64 well-mixed bits. Out: no for nearly all others, never no for one of them. A
 //! split block Bloom filter (Putze, Sanders, Singler: "Cache-, Hash- and Space-Efficient Bloom
 //! Filters", 2007, as the Parquet format has it): eight bits of one block of 32 bytes per key, so
-//! that a look costs one cache miss. With 10 bits a key 1 in 100 strangers gets a maybe, with 16
+//! that a look costs one cache miss. With 10 bits a key 1 in 100 other keys gets a maybe, with 16
 //! bits 1 in 1000.
 //!
 //! Never: forgets a key.
@@ -23,12 +23,12 @@ const SALTS: [u32; WORDS] = [
     0x5c6b_fb31,
 ];
 
-/// The filter.
+/// Blocks of one cache line's half each.
 #[derive(Debug)]
 pub(super) struct Filter(Box<[[u32; WORDS]]>);
 
 impl Filter {
-    /// Without keys yet, with room for so many at so many bits.
+    /// Without keys yet, of the size for so many at so many bits.
     pub(super) fn new(keys: usize, key_bits: usize) -> Filter {
         let blocks = (keys * key_bits).div_ceil(WORDS * 32).max(1);
         Filter(vec![[0; WORDS]; blocks].into_boxed_slice())
@@ -46,6 +46,8 @@ impl Filter {
     }
 
     fn block(&self, key: u64) -> usize {
+        // The key's high half picks the block, so that the low half is free for the bits; without a
+        // division (Lemire, "Fast Random Integer Generation in an Interval", 2019).
         (((key >> 32) * self.0.len() as u64) >> 32) as usize
     }
 
@@ -79,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_is_found_and_few_strangers() {
+    fn every_key_is_found_and_few_others() {
         let mut random = fastrand::Rng::with_seed(1);
         for (count, bits, most) in
             [(0, 10, 0), (1, 10, 9), (100, 10, 300), (20_000, 10, 300), (20_000, 16, 40)]
@@ -88,8 +90,8 @@ mod tests {
             let mut filter = Filter::new(keys.len(), bits);
             keys.iter().for_each(|key| filter.insert(*key));
             assert!(keys.iter().all(|key| filter.may_have(*key)), "{count} keys");
-            let strangers = (0..10_000).filter(|_| filter.may_have(random.u64(..))).count();
-            assert!(strangers <= most, "{strangers} of 10,000 strangers beside {count} keys");
+            let others = (0..10_000).filter(|_| filter.may_have(random.u64(..))).count();
+            assert!(others <= most, "{others} of 10,000 others beside {count} keys");
         }
     }
 }

@@ -22,6 +22,7 @@ impl Store {
         let list = |prefix: &Digest, depth, end| self.hashes_under(prefix, depth, end);
         self.root = tree.root(budget, end, list).or(self.root);
         self.tree = tree;
+        self.check();
         self.root.filter(|root| root.rows >= rows)
     }
 
@@ -53,6 +54,7 @@ impl Store {
         } else {
             self.rekeying = Some(rekeying);
         }
+        self.check();
         is_whole
     }
 
@@ -83,11 +85,14 @@ impl Store {
 /// Hashes in ascending order, being listed. What comes or goes meanwhile may be among them or not.
 #[derive(Debug)]
 pub struct LeafScan {
-    /// The bucket to go on with.
+    /// The bucket to go on with. A prefix, for the buckets that have hashes change meanwhile.
     next: Digest,
+    /// Hashes up to this one are on pages that were sent before.
     after: Option<Digest>,
     part: Option<Part>,
+    /// What one answer holds.
     max: usize,
+    /// May be more than `max`: a bucket is listed whole, for it is in no order.
     leaves: Vec<Digest>,
 }
 
@@ -107,6 +112,7 @@ impl LeafScan {
     pub fn step(&mut self, budget: usize, store: &Store) -> bool {
         let (mut left, from) = (budget, self.next);
         for (prefix, depth) in store.tree.buckets_from(&from) {
+            // A part smaller than a bucket begins within one, whose prefix is before it.
             let is_beyond = |part: Part| prefix > part.start() && !part.has(&prefix);
             if self.leaves.len() >= self.max || self.part.is_some_and(is_beyond) {
                 return true;
@@ -116,6 +122,7 @@ impl LeafScan {
                 return false;
             }
             let mut hashes = store.hashes_under(&prefix, depth, store.end_row());
+            // Of an empty bucket, too: all buckets may be lost ones'.
             left = left.saturating_sub(hashes.len().max(1));
             hashes.retain(|hash| {
                 self.after.is_none_or(|after| *hash > after)
@@ -145,8 +152,9 @@ impl LeafScan {
 pub struct PartScan {
     part: Part,
     sketch: Sketch,
-    /// The bucket to go on with.
+    /// The bucket to go on with. A prefix, for the buckets that have hashes change meanwhile.
     next: Digest,
+    /// The part's last bucket is in. `next` cannot say so: the last part ends where no digest is.
     is_over: bool,
 }
 
@@ -158,7 +166,7 @@ impl PartScan {
         (store.tree.len_of(part) <= most).then_some(scan)
     }
 
-    /// Which.
+    /// The part that it is of.
     pub fn part(&self) -> Part {
         self.part
     }
@@ -193,7 +201,7 @@ impl PartScan {
         &self.sketch
     }
 
-    /// Whether that is all.
+    /// Whether all members of the part are in it.
     pub fn is_over(&self) -> bool {
         self.is_over
     }

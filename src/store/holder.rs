@@ -37,7 +37,7 @@ impl Holder<'_> {
         }
     }
 
-    /// A page with the position of this row, where that has to be read.
+    /// The page with the position of this row, where that has to be read; the caller keeps it.
     pub(super) fn position_page(&self, row: Row) -> Option<PositionPage> {
         match self {
             Holder::Table(_) => None,

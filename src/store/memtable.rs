@@ -12,9 +12,9 @@ use crate::journal::Position;
 
 /// Rows per allocation, so that growth copies nothing.
 const CHUNK: usize = 512;
-/// Positions told at a time.
+/// Positions listed at a time, as many as a page of a run has.
 const POSITIONS_MAX: Row = 512;
-/// Two names are held against each other by so many of their rows at most.
+/// Two names are compared by so many of their rows at most: past that either is a long query.
 const COUNTED_MAX: usize = 1 << 14;
 
 /// What the rows are chained by.
@@ -50,7 +50,7 @@ struct TableRow {
     before: [u32; By::ALL.len()],
 }
 
-/// Before a row that has no names.
+/// Before a row that has no names. A flag beside it would take four bytes a row, by alignment.
 const NAMELESS: u32 = NONE - 1;
 
 impl TableRow {
@@ -72,14 +72,17 @@ impl TableRow {
 /// The rows.
 #[derive(Debug)]
 pub(super) struct Memtable {
+    /// The number of the row in slot 0.
     first: Row,
+    /// In chunks: one list would be copied as it grows, with twice its memory meanwhile.
     entries: Vec<Vec<TableRow>>,
+    /// Apart, for they take two bytes a row there and eight here.
     positions: RowPositions,
     chains: [Chains; By::ALL.len()],
 }
 
 impl Memtable {
-    /// None yet; the first will have this number.
+    /// Without rows yet; the first will have this number.
     pub(super) fn new(first: Row) -> Memtable {
         let chains = By::ALL.map(|by| Chains::new(by.chains()));
         Memtable { first, entries: Vec::new(), positions: RowPositions::default(), chains }
@@ -105,6 +108,7 @@ impl Memtable {
             self.entries.push(Vec::with_capacity(CHUNK));
         }
         self.entries.last_mut().expect("just made").push(entry);
+        self.check();
         self.first + slot
     }
 
@@ -152,7 +156,7 @@ impl Memtable {
         self.positions.position(row - self.first).expect("a row of this table")
     }
 
-    /// The same of it and of some that follow.
+    /// The same of it and of those that follow, [`POSITIONS_MAX`] at most.
     pub(super) fn positions(&self, row: Row) -> Vec<Position> {
         let end = self.first + self.len() as Row;
         (row..end.min(row + POSITIONS_MAX)).map(|row| self.position(row)).collect()
@@ -189,7 +193,8 @@ impl Memtable {
     pub(super) fn named(&self, name: Name, column: Column, before: Row) -> Vec<Row> {
         let before = before - self.first;
         let is_named = |slot: &u32| self.entry(*slot).name(column) == Some(name);
-        // Mostly it is the row up to which an earlier look came: the walk goes on there.
+        // Mostly it is the row up to which an earlier look came: the walk goes on there. From the
+        // newest on, a name with n rows would be walked n / 256 times.
         let known = Some(before).filter(|slot| (*slot as usize) < self.len()).filter(is_named);
         let slots = match known {
             Some(slot) => self.chain(By::name(column), slot),
@@ -251,6 +256,13 @@ impl Memtable {
         let some = |slot: u32| Some(slot).filter(|slot| *slot != NONE);
         let before = move |slot: &u32| some(self.entry(*slot).before[by as usize]);
         std::iter::successors(some(newest), before)
+    }
+
+    /// What holds between any two calls.
+    fn check(&self) {
+        debug_assert_eq!(self.entries.len(), self.len().div_ceil(CHUNK), "chunks are full");
+        let last = self.entries.last().map_or(0, Vec::len);
+        debug_assert_eq!(last, self.len() - self.entries.len().saturating_sub(1) * CHUNK);
     }
 
     fn entry(&self, slot: u32) -> &TableRow {

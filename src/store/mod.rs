@@ -1,9 +1,17 @@
 //! What is known: an index by hash, subject and predicate, and the Merkle tree over the set.
 //!
-//! In: committed assertions, one [`Store::apply`] each, whatever way they came. Out: positions in
-//! the log, and now and then a [`Spill`]: the newest rows are in memory (`memtable`), all others
-//! in files (`run`) that somebody else writes, of which a summary is kept here. Names and bodies
-//! stay in the log and are read through [`Bodies`].
+//! In: committed assertions, one [`Store::apply`] or [`Store::append`] each. Out: positions in the
+//! log, and a [`Spill`] for each [`limits::SPILL_ROWS`] of them: the newest rows are in memory
+//! (`memtable`), all others in files (`run`) that the index thread writes, of which a summary is
+//! kept here. Names and bodies stay in the log and are read through [`Bodies`].
+//!
+//! ```text
+//!          append           spill             adopt
+//! a row  ---------> newest ------> frozen ------------> run
+//!
+//!                    quarantine         apply
+//! its record: here ------------> lost -------> moved
+//! ```
 //!
 //! Never: keeps a body or a name, opens a file.
 
@@ -50,7 +58,8 @@ pub use tree::Root;
 use tree::Tree;
 pub use window::Window;
 
-/// Members that the sketch takes in at a time.
+/// Members added to the sketch at a time. One by one each waits for the cache lines of its cells;
+/// together those of several are fetched at once.
 const SKETCHED_AT_ONCE: usize = 64;
 
 /// What became of a committed assertion.
@@ -58,7 +67,8 @@ const SKETCHED_AT_ONCE: usize = 64;
 pub enum Applied {
     /// It is new.
     New(Row),
-    /// It was here, but its record was damaged: it has a new one. The damaged one lies here.
+    /// It was here, but its record was damaged: it has a new one. This is the damaged one's
+    /// position.
     Repaired(Position),
     /// It was here.
     Known,
@@ -67,7 +77,7 @@ pub enum Applied {
 /// Whether an assertion is here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
-    /// It is, and can be read as far as its record's head tells.
+    /// It is, and can be read as far as its record's head says.
     Here,
     /// It was, and its record cannot be read.
     Damaged,
@@ -91,28 +101,36 @@ pub struct MemoryUse {
 /// The index of one node.
 #[derive(Debug)]
 pub struct Store {
+    /// Of fingerprints. It is random and stays with the runs, whose entries are made of it.
     seed: u64,
     /// Rows in memory after which they are to become a run.
     spill_after: usize,
-    /// The oldest rows first; each goes on where the one before it ends.
+    /// The oldest rows first; each goes on where the one before it ends, so that a row's number
+    /// names its run.
     runs: Vec<Arc<Run>>,
-    /// Rows that are being written to a run.
+    /// Rows that are being written to a run. The index thread reads them meanwhile, and so do
+    /// queries.
     frozen: Option<Arc<Memtable>>,
     newest: Memtable,
-    /// Rows whose record cannot be read, with their hash.
+    /// Rows whose record cannot be read, with their hash: the record no longer says it, and runs
+    /// are never changed.
     lost: BTreeMap<Row, Digest>,
-    /// Rows whose record was written anew.
+    /// Rows whose record was written anew. Their runs have the old position.
     moved: BTreeMap<Row, Position>,
     tree: Tree,
-    /// The last root that was computed, if no row of its set went or came back since.
+    /// The last root that was computed, if no row of its set went or came back since. Most sessions
+    /// ask for a root that is known.
     root: Option<Root>,
-    /// Of all members but those that wait for others.
+    /// Of all members but the unsketched ones; lost ones stay in it.
     sketch: Sketch,
+    /// Members that wait until there are enough of them for one insertion.
     unsketched: Vec<ShortId>,
-    /// The sketch under another key, while it is made.
+    /// The sketch under another key, while it is made: a new cluster key must not stop the node for
+    /// as long as all hashes take.
     rekeying: Option<Rekeying>,
+    /// Records without names that this build can read; health shows how many.
     opaque: u64,
-    /// Where the last record that was applied ends.
+    /// Where the last record that was applied ends: a start reads the log from there.
     end: Position,
 }
 
@@ -122,8 +140,8 @@ impl Store {
         Store::with_key(seed, SketchKey::new(None))
     }
 
-    /// An empty store. The seed keeps strangers from making names that share a fingerprint, the key
-    /// from making members that spoil the sketch.
+    /// An empty store. Without the seed a client could make names that share a fingerprint, without
+    /// the key members that cancel each other in the sketch.
     pub fn with_key(seed: u64, key: SketchKey) -> Store {
         Store::with_sketch(seed, Sketch::new(key))
     }
@@ -158,17 +176,20 @@ impl Store {
     pub fn apply(&mut self, committed: &Committed, bodies: &dyn Bodies) -> Applied {
         let (sealed, at) = (committed.sealed(), committed.position());
         let digest = sealed.digest();
+        // Known or not: a start that read from before it would apply it once more.
         self.end = self.end.max(Position(at.0 + frame_bytes(sealed.bytes().len()) as u64));
         if let Some(row) = self.row_of(&digest) {
             let before = self.recorded_at(row);
             if !self.lost.contains_key(&row) && bodies.digest_at(before) == Some(digest) {
                 return Applied::Known;
             }
+            // It may be that no reader has found the old one damaged before this one came.
             if self.lost.remove(&row).is_some() {
                 self.tree.restore(&digest);
                 self.root = None;
             }
             self.moved.insert(row, at);
+            self.check();
             return Applied::Repaired(before);
         }
         Applied::New(self.append(committed))
@@ -187,10 +208,12 @@ impl Store {
         self.tree.insert(&digest);
         self.unsketched.push(short_id(&digest));
         self.rekeying.iter_mut().for_each(|rekeying| rekeying.note(&digest));
+        let row = self.newest.push(&digest, at, names);
         if self.unsketched.len() >= SKETCHED_AT_ONCE {
             self.update_sketch();
         }
-        self.newest.push(&digest, at, names)
+        self.check();
+        row
     }
 
     /// Puts the rows added since the last call into the sketch: 64 at a time cost less than one by
@@ -198,6 +221,7 @@ impl Store {
     pub fn update_sketch(&mut self) {
         self.sketch.insert(&self.unsketched);
         self.unsketched.clear();
+        self.check();
     }
 
     /// Whether an assertion is here.
@@ -209,21 +233,25 @@ impl Store {
         }
     }
 
-    /// Takes the record at a position out of index and tree, if it is one and cannot be read; the
-    /// answer names it. It keeps its row: [`Store::apply`] gives that another record, when one
+    /// Takes the record at a position out of index and tree, if it is one and cannot be read;
+    /// returns what it was. It keeps its row: [`Store::apply`] gives that another record, when one
     /// comes.
     pub fn quarantine(&mut self, at: Position, bodies: &dyn Bodies) -> Option<Damage> {
         let row = self.row_at(at).filter(|row| !self.lost.contains_key(row))?;
+        // The reader that reported it may have met a passing error.
         if bodies.sealed_at(at).is_some() {
             return None;
         }
+        // Of the index, not of the record: its head may be what is damaged.
         let digest = self.digest_of(row);
         self.tree.remove(&digest);
         self.root = None;
         self.lost.insert(row, digest);
         let next = (row + 1 < self.end_row()).then(|| self.recorded_at(row + 1));
         let gap = next.and_then(|next| next.0.checked_sub(at.0));
+        // Of the last record only the head is sure.
         let bytes = gap.unwrap_or(FRAME_HEAD_BYTES as u64);
+        self.check();
         Some(Damage { at, bytes, digest: Some(digest) })
     }
 
@@ -233,7 +261,7 @@ impl Store {
             .is_some_and(|row| self.position(row).and_then(|at| bodies.sealed_at(at)).is_none())
     }
 
-    /// Where an assertion lies.
+    /// The position of an assertion whose record says that it is there.
     pub fn find(&self, digest: &Digest, bodies: &dyn Bodies) -> Option<Position> {
         self.position(self.find_row(digest, bodies)?)
     }
@@ -267,11 +295,11 @@ impl Store {
 
     /// The sketch of the set.
     pub fn sketch(&self) -> &Sketch {
-        debug_assert!(self.unsketched.is_empty(), "settled before it is looked at");
+        debug_assert!(self.unsketched.is_empty(), "it is updated before it is looked at");
         &self.sketch
     }
 
-    /// Where a row lies; `None` while its record is lost.
+    /// The position of a row's record; `None` while that is lost.
     pub fn position(&self, row: Row) -> Option<Position> {
         (row < self.end_row() && !self.lost.contains_key(&row)).then(|| self.recorded_at(row))
     }
@@ -301,63 +329,15 @@ impl Store {
         }
     }
 
-    /// Whether rows have to become a run before more of them are taken in.
-    pub fn is_behind(&self) -> bool {
-        self.frozen.is_some() && self.newest.len() >= 2 * self.spill_after
-    }
-
-    /// Rows that are to become a run now, if there are enough of them; what comes of them is told
-    /// to [`Store::adopt`].
-    pub fn spill(&mut self) -> Option<Spill> {
-        (self.newest.len() >= self.spill_after).then(|| self.spill_all()).flatten()
-    }
-
-    /// As [`Store::spill`], however few there are.
-    pub fn spill_all(&mut self) -> Option<Spill> {
-        if self.frozen.is_some() || self.newest.len() == 0 {
-            return None;
-        }
-        self.update_sketch();
-        let rest = Memtable::new(self.end_row());
-        let memtable = Arc::new(std::mem::replace(&mut self.newest, rest));
-        self.frozen = Some(memtable.clone());
-        let is_small = |run: &&Arc<Run>| run.len() + memtable.len() <= self.spill_after;
-        let onto = self.runs.last().filter(is_small).cloned();
-        let kept = self.runs.len() - usize::from(onto.is_some());
-        let runs = self.runs[..kept].iter().map(|run| run.name()).collect();
-        let state = self.is_sound().then(|| State::of(self, runs));
-        Some(Spill { memtable, onto, state })
-    }
-
-    /// What a start needs beside the runs, if the store is sound and all of it is in runs.
-    pub fn state(&self) -> Option<State> {
-        let is_all = self.frozen.is_none() && self.newest.len() == 0;
-        (is_all && self.is_sound()).then(|| State::of(self, self.runs()))
-    }
-
-    /// The rows that were spilled are in a file, those of an older run among them, perhaps.
-    pub fn adopt(&mut self, run: Run) {
-        let spilled = self.frozen.take().expect("it was spilled");
-        debug_assert_eq!(run.first() + run.len() as Row, spilled.first() + spilled.len() as Row);
-        if self.runs.last().is_some_and(|last| last.first() == run.first()) {
-            self.runs.pop();
-        }
-        self.runs.push(Arc::new(run.with_seed(self.seed)));
-    }
-
-    /// Whether every record is where it was appended: only of such a store a [`State`] is kept.
-    fn is_sound(&self) -> bool {
-        self.lost.is_empty() && self.moved.is_empty()
-    }
-
     /// How many rows there are, lost ones included.
     pub fn rows(&self) -> u64 {
         u64::from(self.end_row())
     }
 
-    /// Tells this numbering of rows from that of an index made anew, and of other nodes'.
+    /// Distinguishes this numbering of rows from that of an index made anew, and of other nodes': a
+    /// peer that goes on with a row of another numbering would leave assertions out.
     pub fn numbering(&self) -> u64 {
-        // It gives nothing of the seed away.
+        // Peers see it. A hash, for the seed itself would let them make colliding names.
         let name = Digest::of(&[&b"stemedb-edge numbering"[..], &self.seed.to_le_bytes()].concat());
         short_id(&name).max(1)
     }
@@ -373,6 +353,7 @@ impl Store {
 
     /// The row of a hash, lost or not.
     fn row_of(&self, digest: &Digest) -> Option<Row> {
+        // The newest first: what is asked for again was written lately, and memory costs no read.
         let found = self.tables().find_map(|table| table.find(digest));
         found.or_else(|| self.runs.iter().rev().find_map(|run| run.find(digest)))
     }
@@ -391,6 +372,7 @@ impl Store {
         if let Some((row, _)) = self.moved.iter().find(|(_, moved)| **moved == at) {
             return Some(*row);
         }
+        // Rows are appended in log order, so that positions ascend with rows.
         let low = self.rows_before(at) as Row;
         let is_it = low < self.end_row() && self.holder(low).position(low) == at;
         (is_it && !self.moved.contains_key(&low)).then_some(low)
@@ -406,6 +388,23 @@ impl Store {
     /// Where a row's record is, or was.
     fn recorded_at(&self, row: Row) -> Position {
         self.moved.get(&row).copied().unwrap_or_else(|| self.holder(row).position(row))
+    }
+
+    /// What holds between any two calls.
+    fn check(&self) {
+        let end = self.end_row();
+        let frozen = self.frozen.as_deref().unwrap_or(&self.newest);
+        let in_runs = self.runs.last().map_or(0, |run| run.rows().end);
+        debug_assert_eq!(in_runs, frozen.first(), "memory goes on where the runs end");
+        debug_assert!(
+            self.frozen.is_none() || frozen.first() + frozen.len() as Row == self.newest.first(),
+            "the newest rows go on where the frozen ones end"
+        );
+        let counted = self.tree.len() + self.lost.len() as u64;
+        debug_assert_eq!(counted, u64::from(end), "each row is in the tree or lost");
+        debug_assert!(self.moved.last_key_value().is_none_or(|(row, _)| *row < end));
+        debug_assert!(self.root.is_none_or(|root| root.rows <= u64::from(end)));
+        debug_assert!(self.unsketched.len() < SKETCHED_AT_ONCE && self.opaque <= u64::from(end));
     }
 }
 

@@ -14,7 +14,7 @@ use crate::journal::record::ALIGNMENT;
 const ANCHORED: usize = 32;
 /// Rows per allocation, so that growth copies nothing and wastes little.
 const CHUNK: usize = 4096;
-/// Stands for a distance that does not fit.
+/// Stands for a distance that does not fit: a segment ended, or a body is over 512 KiB.
 const FAR: u16 = u16::MAX;
 
 #[derive(Debug)]
@@ -26,8 +26,11 @@ struct Chunk {
 /// Positions by row.
 #[derive(Debug, Default)]
 pub(super) struct RowPositions {
+    /// Boxed, so that growth moves pointers.
     chunks: Vec<Box<Chunk>>,
+    /// Positions behind a [`FAR`].
     far: BTreeMap<Row, u64>,
+    /// The last position: distances are counted from it.
     last: u64,
     count: usize,
 }
@@ -55,10 +58,11 @@ impl RowPositions {
         }
         self.last = position.0;
         self.count += 1;
+        self.check();
         row
     }
 
-    /// Where a row lies; ascending.
+    /// The position of a row that is here.
     pub(super) fn position(&self, row: Row) -> Option<Position> {
         let index = row as usize;
         if index >= self.count {
@@ -80,6 +84,12 @@ impl RowPositions {
     /// How many rows there are.
     pub(super) fn len(&self) -> usize {
         self.count
+    }
+
+    /// What holds between any two calls.
+    fn check(&self) {
+        debug_assert_eq!(self.chunks.len(), self.count.div_ceil(CHUNK), "chunks are full");
+        debug_assert!(self.far.len() <= self.count);
     }
 
     /// Heap bytes.

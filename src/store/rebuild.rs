@@ -4,8 +4,14 @@
 //! the checksums in the summary say so. One section at a time; the pages of the others have to be
 //! whole.
 //!
-//! Never: gives a page that its checksum denies, reads more of the log than the run stands for
-//! where the pages beside the bad one say how much that is.
+//! ```text
+//! hashes       <- positions, and the heads of the records there
+//! names        <- positions, and the bodies of the records there
+//! positions    <- hashes, and a walk over the log that meets them
+//! ```
+//!
+//! Never: returns a page that its checksum denies, reads more of the log than the run stands for
+//! where the pages beside the bad one say where that begins.
 
 use std::collections::BTreeMap;
 
@@ -34,6 +40,7 @@ impl Run {
         }
         let whole = pages.into_iter().map(|(index, mut entries)| {
             if kind != Kind::Positions {
+                // The writer's order, or the checksum would deny a page with all of its entries.
                 let key = section.shape.key;
                 // Hashes with one key are in their own order.
                 entries
@@ -105,6 +112,7 @@ impl Run {
             if found.len() == wanted.len() || start == 0 {
                 break;
             }
+            // Anew, for a record that stands twice has its row by the first of them.
             (start, found) = (start - 1, BTreeMap::new());
         }
         for (row, at) in found {
@@ -140,8 +148,8 @@ fn add(pages: &mut Pages, section: &Section, entry: Vec<u8>) {
     }
 }
 
-/// Shows every record from a position on, segment by segment, until told to stop or there is no
-/// more.
+/// Shows every record from a position on, segment by segment, until `see` returns false or there is
+/// no more.
 fn walk(from: Position, bodies: &dyn Bodies, see: &mut dyn FnMut(Position, &Digest) -> bool) {
     let mut at = from;
     loop {
@@ -153,6 +161,7 @@ fn walk(from: Position, bodies: &dyn Bodies, see: &mut dyn FnMut(Position, &Dige
                 at = Position(at.0 + frame_bytes(sealed.bytes().len()) as u64);
             }
             None if at == Position::first_of(at.segment()) => return,
+            // A segment's end, or damage: the rest of it is lost to this walk, and the count tells.
             None => at = Position::first_of(at.segment() + 1),
         }
     }

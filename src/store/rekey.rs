@@ -1,7 +1,7 @@
 //! The sketch under another key, made in slices while the store is in use.
 //!
-//! In: the new key; who can list the ids whose hashes begin alike, and how many may be listed in
-//! one go. Out: the sketch of all rows. Never: leaves a row out or has one twice.
+//! In: the new key; a function that lists the ids whose hashes begin alike, and how many it may
+//! list in one go. Out: the sketch of all rows. Never: leaves a row out or has one twice.
 
 use super::tree::{DEPTH, bucket, prefix_of};
 use crate::base::{Digest, limits};
@@ -11,12 +11,13 @@ use crate::sketch::{ShortId, Sketch, SketchKey, short_id};
 #[derive(Debug)]
 pub(super) struct Rekeying {
     sketch: Sketch,
-    /// The bucket to go on with: rows of those before it are in.
+    /// The bucket to go on with: rows of those before it are in, and a new row of them has to be
+    /// added, as no listing will meet it.
     next: usize,
 }
 
 impl Rekeying {
-    /// Of nothing yet.
+    /// Without rows yet.
     pub(super) fn new(key: SketchKey) -> Rekeying {
         Rekeying { sketch: Sketch::new(key), next: 0 }
     }
@@ -41,6 +42,7 @@ impl Rekeying {
             self.next += 1;
             left = left.saturating_sub(ids.len().max(1));
         }
+        debug_assert!(self.next <= limits::BUCKETS);
         self.next == limits::BUCKETS
     }
 

@@ -1,14 +1,14 @@
 //! Numbers of assertions and of names.
 //!
-//! In: a name and the store's seed. Out: 32 bits that stand for it. Never: tells two names apart
-//! for sure; the body does.
+//! In: a name and the store's seed. Out: 32 bits that stand for it. Never: distinguishes two
+//! names for sure; the body does.
 
 use std::hash::{DefaultHasher, Hasher};
 
 /// Number of an assertion in the order it was applied.
 pub type Row = u32;
 
-/// Rows of one name that are looked up at a time.
+/// Rows of one name that are looked up at a time: the memory that a query holds between two slices.
 pub(super) const NAMED_MAX: usize = 256;
 
 /// Which of an assertion's two names.
@@ -50,6 +50,8 @@ impl Name {
 
 /// What stands for a name in the store with this seed.
 pub(super) fn fingerprint(seed: u64, name: &[u8]) -> Name {
+    // SipHash, and the seed at both ends: names are a client's choice, and a thousand with one
+    // fingerprint would make each query for one of them read the bodies of all.
     let mut hasher = DefaultHasher::new();
     hasher.write_u64(seed);
     hasher.write(name);

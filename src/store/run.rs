@@ -24,9 +24,9 @@ const FEW: usize = 4;
 
 /// Reads the file of a run; more than one thread may.
 pub trait Pages: fmt::Debug + Send + Sync {
-    /// Fills the buffer from an offset on; false: it cannot be read.
+    /// Reads from an offset on, as much as fits; false: it cannot be read.
     fn read(&self, at: u64, into: &mut [u8]) -> bool;
-    /// Has a page again that could not be read: `read` gives these bytes from now on.
+    /// A page that could not be read was made again: `read` returns these bytes from now on.
     fn restore(&self, at: u64, page: &[u8]);
     /// Shows the log that the run is an index of.
     fn with_log(&self, see: &mut dyn FnMut(&dyn Bodies));
@@ -38,14 +38,19 @@ pub trait Pages: fmt::Debug + Send + Sync {
 /// A run.
 #[derive(Debug)]
 pub struct Run {
+    /// The file, which the shell opened.
     pages: Box<dyn Pages>,
+    /// Of the file, and what its pages' checksums are trusted by.
     name: Digest,
     /// That of the store, of which fingerprints of names are made.
     seed: u64,
     first: Row,
     hashes: Section,
     positions: Section,
+    /// By [`Column`].
     names: [Section; 2],
+    /// Filters keep a look-up from runs that have nothing: with a hundred runs it would read a
+    /// hundred pages.
     hash_filter: Filter,
     name_filters: [Filter; 2],
 }
@@ -63,6 +68,7 @@ impl Run {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&head).update(&summary_bytes);
         let name = Digest(hasher.finalize().into());
+        // The name covers the summary, which has the checksum of every page.
         if name.0 != trailer[8..] || head[..8] != MAGIC || head[8..12] != VERSION.to_le_bytes() {
             return None;
         }
@@ -104,7 +110,7 @@ impl Run {
         self.seed
     }
 
-    /// What tells this run from all others: the digest of its head and summary.
+    /// The digest of its head and summary: no two runs have the same.
     pub fn name(&self) -> Digest {
         self.name
     }
@@ -138,6 +144,7 @@ impl Run {
             return None;
         }
         let mut found = None;
+        // Keys are the first 8 bytes of hashes: several may have the same.
         self.hashes_from(id, &mut |row, hash| {
             let is_candidate = short_id(hash) == id;
             found = Some(row).filter(|_| is_candidate && is_it(hash));
@@ -196,6 +203,7 @@ impl Run {
         }
         let (subjects, predicates) =
             (self.bounds(subject, Subject), self.bounds(predicate, Predicate));
+        // Separators in memory decide where the names differ by a page of rows.
         let is_subject = if subjects.end <= predicates.start || predicates.end < subjects.start {
             subjects.start <= predicates.start
         } else {
@@ -258,6 +266,7 @@ impl Run {
         let key = |row: Row| name.entry(row - self.first);
         let Some((first, last)) = rows.first().zip(rows.last()) else { return };
         let [from, to] = [key(*first), key(*last) + 1].map(|key| section.page_before(key));
+        // A body is one read, like a page.
         if rows.len() < 2 * (to - from + 1) {
             return;
         }
@@ -289,7 +298,8 @@ impl Run {
         }
     }
 
-    /// Shows hashes from the first one on whose first 8 bytes are no less, until told to stop.
+    /// Shows hashes from the first one on whose first 8 bytes are no less, until `see` returns
+    /// false.
     pub(super) fn hashes_from(&self, id: u64, see: &mut dyn FnMut(Row, &Digest) -> bool) {
         self.entries(Kind::Hashes, id, |entry| {
             let hash = Digest(*entry.first_chunk().expect("a hash is 32 bytes"));
@@ -297,9 +307,10 @@ impl Run {
         });
     }
 
-    /// Shows entries from the first one on whose key is no less, until told to stop.
+    /// Shows entries from the first one on whose key is no less, until `see` returns false.
     pub(super) fn entries(&self, kind: Kind, key: u64, mut see: impl FnMut(&[u8]) -> bool) {
         let section = self.section_of(kind);
+        // Entries of one key may begin on the page before the first that begins with it.
         let first = section.page_before(key).saturating_sub(1);
         for index in first..section.separators.len() {
             let page = self.page(kind, index);
@@ -325,6 +336,7 @@ impl Run {
         if let Some(page) = self.read_page(section, index) {
             return page;
         }
+        // All bad pages of the section: what broke one often broke its neighbours.
         self.pages.with_log(&mut |log| {
             for (index, page) in self.rebuild(kind, log).unwrap_or_default() {
                 let first = index * section.shape.per_page;

@@ -73,9 +73,10 @@ pub(super) struct Section {
     /// Where its pages begin in the file.
     pub(super) at: u64,
     pub(super) count: usize,
-    /// Each page's first key.
+    /// Each page's first key: a search reads one page.
     pub(super) separators: Vec<u64>,
-    /// CRC-32C of each page.
+    /// CRC-32C of each page. Here and not in the pages, so that an old page in the place of a new
+    /// one does not pass.
     pub(super) checksums: Vec<u32>,
 }
 
@@ -112,6 +113,8 @@ impl Section {
             }
         }
         *end = section.end();
+        debug_assert_eq!(section.separators.len(), section.checksums.len());
+        debug_assert_eq!(section.checksums.len(), section.count.div_ceil(shape.per_page));
         section
     }
 

@@ -1,10 +1,11 @@
 //! Rows on their way to a file.
 //!
-//! In: a memtable, and perhaps the run before it, which is written again with it. Out: the file of
-//! a run (`docs/journal-format.md`, section "The index"). Never: reads a record.
+//! In: a memtable, and the run before it where that is small, which is written again with it. Out:
+//! the file of a run (`docs/journal-format.md`, section "The index"). Never: reads a record.
 
 use std::sync::Arc;
 
+use super::Store;
 use super::filter::Filter;
 use super::format::{HEAD_BYTES, MAGIC, VERSION};
 use super::memtable::Memtable;
@@ -14,13 +15,13 @@ use super::section::{
     HASHES, Kind, NAMES, POSITIONS, Section, index_of, name_of, put_index, put_position,
 };
 use super::state::State;
-use crate::base::Digest;
 use crate::base::stream::Sink;
+use crate::base::{Digest, limits};
 use crate::journal::Position;
 use crate::sketch::short_id;
 
 /// Each new assertion is looked for in the filters of all runs: of a hundred, one in ten of these
-/// looks reads a page in vain.
+/// looks reads a page that has no answer.
 const HASH_BITS: usize = 16;
 /// Names are looked for by queries only.
 const NAME_BITS: usize = 10;
@@ -28,11 +29,57 @@ const NAME_BITS: usize = 10;
 /// Rows that are to become a run.
 #[derive(Debug)]
 pub struct Spill {
+    /// Shared with the store, which serves its rows until the run does.
     pub(super) memtable: Arc<Memtable>,
     /// A run that is to be written again with them.
     pub(super) onto: Option<Arc<Run>>,
     /// The store with them, if it is sound.
     pub state: Option<State>,
+}
+
+impl Store {
+    /// Whether rows have to become a run before more of them are taken in.
+    pub fn is_behind(&self) -> bool {
+        self.frozen.is_some() && self.newest.len() >= 2 * self.spill_after
+    }
+
+    /// Rows that are to become a run now, if there are enough of them; the run goes to
+    /// [`Store::adopt`].
+    pub fn spill(&mut self) -> Option<Spill> {
+        (self.newest.len() >= self.spill_after).then(|| self.spill_all()).flatten()
+    }
+
+    /// As [`Store::spill`], however few there are.
+    pub fn spill_all(&mut self) -> Option<Spill> {
+        if self.frozen.is_some() || self.newest.len() == 0 {
+            return None;
+        }
+        self.update_sketch();
+        let rest = Memtable::new(self.end_row());
+        let memtable = Arc::new(std::mem::replace(&mut self.newest, rest));
+        self.frozen = Some(memtable.clone());
+        // A node that restarts often would have a run for each start, and every look-up asks every
+        // run's filter: small ones become one.
+        let is_small = |run: &&Arc<Run>| run.len() + memtable.len() <= self.spill_after;
+        let onto = self.runs.last().filter(is_small).cloned();
+        let kept = self.runs.len() - usize::from(onto.is_some());
+        let runs = self.runs[..kept].iter().map(|run| run.name()).collect();
+        let state = self.is_sound().then(|| State::of(self, runs));
+        self.check();
+        Some(Spill { memtable, onto, state })
+    }
+
+    /// The rows that were spilled are in a file, those of an older run among them, perhaps.
+    pub fn adopt(&mut self, run: Run) {
+        // Dropped here, on the state thread, once the run answers for its rows.
+        let spilled = self.frozen.take().expect("it was spilled");
+        debug_assert_eq!(run.first() + run.len() as Row, spilled.first() + spilled.len() as Row);
+        if self.runs.last().is_some_and(|last| last.first() == run.first()) {
+            self.runs.pop();
+        }
+        self.runs.push(Arc::new(run.with_seed(self.seed)));
+        self.check();
+    }
 }
 
 impl Spill {
@@ -46,6 +93,7 @@ impl Spill {
 
     /// Writes the run; its name comes out.
     pub fn write(&self, sink: &mut Sink) -> Digest {
+        self.check();
         let names = Column::ALL.map(|column| self.names(column));
         let mut head = Vec::with_capacity(HEAD_BYTES as usize);
         head.extend_from_slice(&MAGIC);
@@ -59,6 +107,7 @@ impl Spill {
         let mut end = HEAD_BYTES;
         let mut sections = Vec::new();
         let mut filters = Vec::new();
+        // A block, for these take 40 bytes a row: they go before the names are sorted.
         {
             let hashes = self.hashes();
             let mut filter = Filter::new(hashes.len(), HASH_BITS);
@@ -100,6 +149,13 @@ impl Spill {
         sink.put_u64(end);
         sink.put(&name.0);
         name
+    }
+
+    /// What holds as long as it lives.
+    fn check(&self) {
+        let before = self.onto.as_ref().map_or(self.memtable.first(), |run| run.rows().end);
+        debug_assert_eq!(before, self.memtable.first(), "rows go on where the run ends");
+        debug_assert!(self.len() <= limits::RUN_ROWS_MAX, "entries have three bytes for a row");
     }
 
     fn hashes(&self) -> Vec<(Digest, Row)> {

@@ -18,10 +18,13 @@ use crate::sketch::{Sketch, SketchKey};
 /// All of a store but its rows.
 #[derive(Debug)]
 pub struct State {
+    /// Fingerprints in the runs are made of it.
     seed: u64,
     opaque: u64,
+    /// The start reads the log from here.
     end: Position,
-    /// The runs' names; of a spill's state, those that stay as they are.
+    /// The runs' names; of a spill's state, those that stay as they are. A start that finds others
+    /// does without the index.
     runs: Vec<Digest>,
     tree: Tree,
     sketch: Sketch,
@@ -30,7 +33,7 @@ pub struct State {
 impl State {
     pub(super) fn of(store: &Store, runs: Vec<Digest>) -> State {
         let mut tree = store.tree.clone();
-        tree.settle();
+        tree.add_pending();
         tree.sum_up();
         State {
             seed: store.seed,
@@ -83,8 +86,8 @@ impl State {
         self.sketch.save(sink);
     }
 
-    /// What was written out. The bytes have to be the very ones: what they say is taken at its
-    /// word. `None` if they end too early.
+    /// What was written out. The caller has checked their digest: what they say is not judged here.
+    /// `None` if they end too early.
     pub fn load(key: SketchKey, source: &mut Source) -> Option<State> {
         Some(State {
             seed: source.u64()?,
@@ -103,8 +106,8 @@ impl State {
             (run.first() == rows).then_some(())?;
             rows += run.len() as Row;
         }
-        let is_his = runs.iter().map(Run::name).eq(self.runs) && u64::from(rows) == self.tree.len();
-        is_his.then(|| Store {
+        let fits = runs.iter().map(Run::name).eq(self.runs) && u64::from(rows) == self.tree.len();
+        fits.then(|| Store {
             runs: runs.into_iter().map(|run| Arc::new(run.with_seed(self.seed))).collect(),
             newest: Memtable::new(rows),
             tree: self.tree,
@@ -116,6 +119,18 @@ impl State {
 }
 
 impl Store {
+    /// What a start needs beside the runs, if the store is sound and all of it is in runs.
+    pub fn state(&self) -> Option<State> {
+        let is_all = self.frozen.is_none() && self.newest.len() == 0;
+        (is_all && self.is_sound()).then(|| State::of(self, self.runs()))
+    }
+
+    /// Whether every record is where it was appended: only of such a store a [`State`] is kept. The
+    /// others are few and short-lived, and a start that reads the log finds the same.
+    pub(super) fn is_sound(&self) -> bool {
+        self.lost.is_empty() && self.moved.is_empty()
+    }
+
     /// How many rows are in no run.
     pub fn unspilled(&self) -> usize {
         self.tables().map(Memtable::len).sum()

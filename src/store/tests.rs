@@ -311,7 +311,7 @@ fn a_page_that_is_not_what_was_written_is_not_taken() {
 }
 
 #[test]
-fn whoever_writes_faster_than_runs_are_written_has_to_wait() {
+fn writes_that_are_faster_than_runs_have_to_wait() {
     let mut world = World::new();
     for (count, hash) in hashes(4, 1000, 0).iter().enumerate() {
         let at = Position(world.end + 400 * count as u64);
@@ -415,7 +415,7 @@ fn thousand() -> (World, Vec<(Sealed, Position)>) {
 }
 
 #[test]
-fn a_lost_record_is_in_nobodys_way_and_comes_back_to_its_row() {
+fn a_lost_record_is_left_out_and_comes_back_to_its_row() {
     let (mut world, all) = thousand();
     let (root, cells) = (world.root(), world.store.sketch().cells(0, 64));
     assert_eq!(world.store.quarantine(all[7].1, &world.bodies), None, "it reads well");
@@ -455,13 +455,13 @@ fn a_lost_record_is_in_nobodys_way_and_comes_back_to_its_row() {
         assert_eq!(world.store.apply(&committed, &world.bodies), Applied::Known);
         assert!(!world.store.is_damaged(&sealed.digest(), &world.bodies));
         assert_eq!((world.root(), world.store.len()), (root, 1000));
-        assert_eq!(world.store.sketch().cells(0, 64), cells, "nobody is in it twice");
+        assert_eq!(world.store.sketch().cells(0, 64), cells, "no member is in it twice");
         assert!(world.rows(Some(&format!("s{}", index / 4)), None, None).contains(&(index as Row)));
     }
 }
 
 #[test]
-fn a_record_that_comes_again_mends_the_damaged_one_before_anybody_noticed() {
+fn a_record_that_comes_again_repairs_one_whose_damage_no_reader_has_met() {
     let (mut world, all) = thousand();
     let (root, cells) = (world.root(), world.store.sketch().cells(0, 64));
     let (sealed, at) = all[321].clone();

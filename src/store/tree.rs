@@ -1,6 +1,6 @@
 //! The Merkle tree over the set of hashes, down to 4096 buckets.
 //!
-//! In: hashes that come and go, and whoever can list those that begin alike. Out: the root, as
+//! In: hashes that come and go, and a function that lists those that begin alike. Out: the root, as
 //! `docs/wire.md` defines it. How many hashes each node has below it and the digests of those that
 //! did not change are kept; buckets that changed are listed again, in slices, and what is above
 //! them is summed up when a root is begun. A root is that of the rows there were then: what comes
@@ -17,6 +17,7 @@ use crate::sketch::Part;
 /// Bits that name a bucket: with ten million hashes one has some 2,400, which are listed and
 /// digested in a tenth of a millisecond; all nodes take 300 KB.
 pub(super) const DEPTH: usize = BUCKETS.trailing_zeros() as usize;
+
 /// A Merkle root, and the set that it is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Root {
@@ -30,7 +31,8 @@ pub struct Root {
 
 /// Hashes of a full page.
 pub(super) const PAGE_MAX: usize = 64;
-/// In front of a page's hashes.
+/// In front of a page's hashes. Different tags, as in RFC 6962, section 2.1: otherwise two digests
+/// could pass for two hashes of a page.
 const PAGE_TAG: u8 = 0;
 /// In front of two children's digests.
 const INNER_TAG: u8 = 1;
@@ -38,41 +40,45 @@ const INNER_TAG: u8 = 1;
 /// The nodes, numbered as in a heap: the root is 1, the children of `n` are `2n` and `2n + 1`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tree {
+    /// Hashes below each node: a node with at most [`PAGE_MAX`] is a leaf page, whatever its depth.
     counts: Vec<u32>,
     /// 32 bytes for each node.
     digests: Vec<u8>,
     /// One bit per node: its digest is known.
     known: Vec<u64>,
-    /// One bit per bucket: it changed, and the nodes above it do not know yet.
+    /// One bit per bucket: it changed, and the nodes above it do not know yet. An import changes a
+    /// bucket a thousand times between two roots; the twelve nodes above it change once.
     changed: Vec<u64>,
-    /// How many hashes there are.
+    /// How many hashes there are, pending ones included.
     all: u64,
-    /// While a root is under way, how many hashes came to each bucket since it was begun.
-    fresh: Vec<u32>,
-    /// The row before which all count for the root under way.
+    /// While a root is under way, how many hashes came to each bucket since it was begun. Under
+    /// load a root that counted them would never be done.
+    pending: Vec<u32>,
+    /// The row before which all count for the root under way; `None`: none is.
     end: Option<Row>,
 }
 
-/// Hashes that may still be listed in this slice; the first bucket is listed whatever it has.
+/// Hashes that may still be listed in this slice; the first bucket is listed whatever it has, for
+/// else a bucket larger than the budget would never be.
 struct Budget {
     left: usize,
-    is_fresh: bool,
+    is_unused: bool,
 }
 
 impl Budget {
     fn spend(&mut self, count: usize) -> Option<()> {
         match self.left.checked_sub(count) {
             Some(left) => self.left = left,
-            None if self.is_fresh => self.left = 0,
+            None if self.is_unused => self.left = 0,
             None => return None,
         }
-        self.is_fresh = false;
+        self.is_unused = false;
         Some(())
     }
 }
 
 impl Tree {
-    /// Of no hash; its memory is touched by the first ones.
+    /// Of no hash. Zeroed memory of the system: it becomes resident with the first hashes.
     pub(super) fn new() -> Tree {
         Tree {
             counts: vec![0; 2 * BUCKETS],
@@ -80,7 +86,7 @@ impl Tree {
             known: vec![0; 2 * BUCKETS / 64],
             changed: vec![0; BUCKETS / 64],
             all: 0,
-            fresh: vec![0; BUCKETS],
+            pending: vec![0; BUCKETS],
             end: None,
         }
     }
@@ -89,7 +95,7 @@ impl Tree {
     pub(super) fn insert(&mut self, hash: &Digest) {
         self.all += 1;
         if self.end.is_some() {
-            self.fresh[bucket(hash)] += 1;
+            self.pending[bucket(hash)] += 1;
         } else {
             self.change(bucket(hash), |count| count + 1);
         }
@@ -97,27 +103,27 @@ impl Tree {
 
     /// The hash of an old row came back. A root under way is begun anew.
     pub(super) fn restore(&mut self, hash: &Digest) {
-        self.settle();
+        self.add_pending();
         self.all += 1;
         self.change(bucket(hash), |count| count + 1);
     }
 
     /// The hash of a row went. A root under way is begun anew.
     pub(super) fn remove(&mut self, hash: &Digest) {
-        self.settle();
+        self.add_pending();
         self.all -= 1;
         self.change(bucket(hash), |count| count - 1);
     }
 
-    /// Takes in what came while a root was under way.
-    pub(super) fn settle(&mut self) {
+    /// Counts what came while a root was under way, which ends that.
+    pub(super) fn add_pending(&mut self) {
         if self.end.take().is_none() {
             return;
         }
         for bucket in 0..BUCKETS {
-            let fresh = std::mem::take(&mut self.fresh[bucket]);
-            if fresh > 0 {
-                self.change(bucket, |count| count + fresh);
+            let pending = std::mem::take(&mut self.pending[bucket]);
+            if pending > 0 {
+                self.change(bucket, |count| count + pending);
             }
         }
     }
@@ -143,6 +149,15 @@ impl Tree {
                 }
             }
         }
+        self.check();
+    }
+
+    /// What holds when the tree is summed up.
+    fn check(&self) {
+        let counted = u64::from(self.counts[1]);
+        debug_assert!(counted <= self.all && (self.end.is_some() || counted == self.all));
+        let halves = self.counts[2] + self.counts[3];
+        debug_assert_eq!(self.counts[1], halves, "a node has what its children have");
     }
 
     /// How many hashes there are.
@@ -152,10 +167,11 @@ impl Tree {
 
     /// How many hashes there are in a part, those of its whole bucket where it is less.
     pub(super) fn len_of(&self, part: Part) -> u64 {
+        // It may be too many then: what it is for is a bound.
         let below = DEPTH.saturating_sub(part.bits as usize);
         let first = bucket(&part.start());
         let buckets = first..first + (1 << below);
-        buckets.map(|bucket| u64::from(self.counts[BUCKETS + bucket] + self.fresh[bucket])).sum()
+        buckets.map(|bucket| u64::from(self.counts[BUCKETS + bucket] + self.pending[bucket])).sum()
     }
 
     /// Goes on with a root, or begins one of all rows, which end at `end`; `None`: call again.
@@ -169,11 +185,11 @@ impl Tree {
     ) -> Option<Root> {
         let end = *self.end.get_or_insert(end);
         self.sum_up();
-        let mut budget = Budget { left: budget, is_fresh: true };
+        let mut budget = Budget { left: budget, is_unused: true };
         let list = |prefix: &Digest, depth| list(prefix, depth, end);
         let digest = self.refresh(1, 0, &Digest::ZERO, &mut budget, &list)?;
         let root = Root { digest, rows: u64::from(end), count: u64::from(self.counts[1]) };
-        self.settle();
+        self.add_pending();
         Some(root)
     }
 
@@ -194,6 +210,7 @@ impl Tree {
             return Digest::from_slice(&self.digests[node * 32..][..32]);
         }
         let digest = if count <= PAGE_MAX || depth == DEPTH {
+            // What was digested before stays known: the next call goes on from here.
             budget.spend(count)?;
             let mut hashes = list(prefix, depth);
             hashes.sort_unstable();
@@ -218,8 +235,8 @@ impl Tree {
         list: impl Fn(&Digest, usize) -> Vec<Digest>,
     ) -> (Digest, usize) {
         let node = BUCKETS + bucket;
-        let count = self.counts[node] + self.fresh[bucket];
-        let is_known = self.fresh[bucket] == 0 && self.known[node / 64] >> (node % 64) & 1 == 1;
+        let count = self.counts[node] + self.pending[bucket];
+        let is_known = self.pending[bucket] == 0 && self.known[node / 64] >> (node % 64) & 1 == 1;
         if count == 0 || is_known {
             let known = Digest::from_slice(&self.digests[node * 32..][..32]);
             return (known.filter(|_| count > 0).unwrap_or(Digest::ZERO), 1);
@@ -231,7 +248,7 @@ impl Tree {
 
     /// Buckets that have hashes, from that of `hash` on: a prefix and its bits for each.
     pub(super) fn buckets_from(&self, hash: &Digest) -> impl Iterator<Item = (Digest, usize)> {
-        let count = |bucket: &usize| self.counts[BUCKETS + bucket] + self.fresh[*bucket];
+        let count = |bucket: &usize| self.counts[BUCKETS + bucket] + self.pending[*bucket];
         let used = (bucket(hash)..BUCKETS).filter(move |bucket| count(bucket) > 0);
         used.map(|bucket| (prefix_of(bucket), DEPTH))
     }
@@ -252,6 +269,7 @@ impl Tree {
         for known in &mut tree.known {
             *known = source.u64()?;
         }
+        // It was summed up with no root under way, so that all of it is counted.
         tree.all = u64::from(tree.counts[1]);
         source.fill(&mut tree.digests)?;
         Some(tree)
@@ -260,7 +278,7 @@ impl Tree {
     /// Heap bytes, once hashes have touched them.
     pub(super) fn bytes(&self) -> usize {
         let words = self.known.len() + self.changed.len();
-        (self.counts.len() + self.fresh.len()) * 4 + self.digests.len() + words * 8
+        (self.counts.len() + self.pending.len()) * 4 + self.digests.len() + words * 8
     }
 }
 

@@ -1,4 +1,4 @@
-//! Records that lie together in the log, for whoever reads many of them.
+//! Records that lie together in the log, for full syncs and the scrubber.
 //!
 //! In: a row to begin with. Out: positions. Never: reads a record.
 
@@ -10,12 +10,12 @@ use crate::base::limits;
 use crate::journal::Position;
 use crate::journal::record::frame_bytes;
 
-/// Records that lie together, for whoever reads them in one go.
+/// Records that lie together, to be read in one go.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Window {
     /// Where they start; ascending, in one segment.
     pub positions: Vec<Position>,
-    /// Where the last one ends, if that is known.
+    /// Where the last one ends, if that is known: its reader then asks for no more bytes than that.
     pub end: Option<Position>,
     /// The row to go on with.
     pub next: Row,

@@ -1,6 +1,6 @@
 //! Pages of a run that cannot be read, made again from the log.
 //!
-//! In: runs with pages that were spoilt. Out: the runs as they were. Never: opens a file.
+//! In: runs with pages that were damaged. Out: the runs as they were. Never: opens a file.
 
 use super::*;
 use crate::store::run::Run;
@@ -49,11 +49,11 @@ impl Stage {
         open_beside(file, self.log.clone()).expect("its summary is whole").with_seed(SEED)
     }
 
-    /// The file with some pages of a section spoilt.
-    fn spoilt(&self, kind: Kind, is_spoilt: impl Fn(usize) -> bool) -> Vec<u8> {
+    /// The file with some pages of a section damaged.
+    fn damaged(&self, kind: Kind, is_damaged: impl Fn(usize) -> bool) -> Vec<u8> {
         let (run, mut file) = (self.run(self.file.clone()), self.file.clone());
         let section = run.section_of(kind);
-        for index in (0..section.separators.len()).filter(|index| is_spoilt(*index)) {
+        for index in (0..section.separators.len()).filter(|index| is_damaged(*index)) {
             let bytes = section.shape.per_page * section.shape.width;
             file[section.at as usize + index * bytes + 3] ^= 0x40;
         }
@@ -80,7 +80,7 @@ fn a_page_that_cannot_be_read_is_made_again_from_the_log() {
     let stage = Stage::new();
     for kind in KINDS {
         for choice in 0..4 {
-            let file = stage.spoilt(kind, |index| match choice {
+            let file = stage.damaged(kind, |index| match choice {
                 0 => index == 0,
                 1 => index % 3 == 1,
                 2 => index > 1,
@@ -100,11 +100,11 @@ fn a_page_is_not_made_again_from_a_log_that_lacks_one_of_its_records() {
     let (_, at) = stage.claims[900];
     stage.log.remove(&at.0);
     for kind in KINDS {
-        let run = stage.run(stage.spoilt(kind, |_| true));
+        let run = stage.run(stage.damaged(kind, |_| true));
         let log = Memory { sealed: stage.log.clone(), ..Memory::default() };
         assert_eq!(run.rebuild(kind, &log), None, "{kind:?}");
     }
-    let run = stage.run(stage.spoilt(Kind::Hashes, |_| true));
+    let run = stage.run(stage.damaged(Kind::Hashes, |_| true));
     let log = Memory { heads: [(at.0, stage.claims[900].0.digest())].into(), ..Memory::default() };
     let log = Memory { sealed: stage.log.clone(), ..log };
     assert!(run.rebuild(Kind::Hashes, &log).is_some(), "its head is enough");

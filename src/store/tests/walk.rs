@@ -38,7 +38,7 @@ fn one_subject_with_one_predicate_is_found_with_few_pages() {
         world.add(claim(&subject(number), &predicate(number), number));
     }
     assert_eq!((world.store.runs.len(), world.store.newest.len()), (6, 1000));
-    let (mut read, mut told) = ([0; 3], [0; 3]);
+    let (mut read, mut listed) = ([0; 3], [0; 3]);
     for number in 0..24_000 {
         READ.set(0);
         let (subject, predicate) = (subject(number), predicate(number));
@@ -48,12 +48,12 @@ fn one_subject_with_one_predicate_is_found_with_few_pages() {
         assert!(rows.contains(&(number as Row)) && rows.len() <= 10, "{rows:?}");
         assert!(READ.get() <= 16, "{} pages for claim {number}", READ.get());
         read[kind(number)] += READ.get();
-        told[kind(number)] += rows.len();
+        listed[kind(number)] += rows.len();
     }
     // A page of each name and one of positions. Where a few rows have either name, that is all that
-    // memory tells: they are counted, each on a page. Rows of a name lie on two pages now and then,
-    // and one in a hundred strangers passes a filter.
+    // memory says: they are counted, each on a page. Rows of a name lie on two pages now and then,
+    // and one in a hundred other names passes a filter.
     let [many, own, shared] = read.map(|pages| pages as f64 / 8000.0);
     assert!(many < 3.5 && own < 4.5 && shared < 5.5, "{many}, {own} and {shared} pages");
-    assert_eq!(told, [80_000, 8000, 8000], "rows whose bodies are read");
+    assert_eq!(listed, [80_000, 8000, 8000], "rows whose bodies are read");
 }
