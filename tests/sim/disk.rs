@@ -90,7 +90,7 @@ impl Disk {
         Some(Position(at))
     }
 
-    /// What a recovery fences off.
+    /// What a recovery quarantines.
     pub(crate) fn damages(&self) -> Vec<Damage> {
         let one = |(at, digest): (&u64, &Digest)| Damage {
             at: Position(*at),

@@ -33,6 +33,7 @@ const EXIT_DISK: i32 = 74;
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     data: PathBuf,
+    /// A sketch that was made under another key is of no use to a start.
     key: SketchKey,
 }
 
@@ -42,7 +43,7 @@ struct RunFile {
     file: File,
     path: PathBuf,
     checkpoint: Checkpoint,
-    /// Pages that were made again and that the file does not take, by their place in it; as many
+    /// Pages that were made again and that the file does not take, by their offset in it; as many
     /// as [`limits::INDEX_PAGES_KEPT_MAX`].
     kept: Mutex<BTreeMap<u64, Vec<u8>>>,
 }
@@ -106,7 +107,7 @@ impl Pages for RunFile {
     }
 }
 
-/// A segment file as it was: nobody writes to one without leaving a mark here.
+/// A segment file as it was: a write changes its length or its time.
 #[derive(PartialEq, Eq)]
 struct Stamp {
     number: u64,
@@ -235,7 +236,7 @@ impl Checkpoint {
         path: impl FnOnce(&T) -> PathBuf,
     ) -> Result<(T, PathBuf), Fault> {
         let written = write_whole(new, put).map_err(|error| {
-            // What is left of it is of no use to anybody.
+            // What is left of it is of no use.
             let _ = fs::remove_file(new);
             Fault::new("writing", new, error)
         })?;
@@ -257,8 +258,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Removes what a start would take in, if there is something: it tells of records that cannot
-    /// be read any more.
+    /// Removes what a start would take in, if there is something: it names records that cannot be
+    /// read any more.
     pub fn forget(&self) -> Result<(), Fault> {
         match fs::remove_file(self.manifest()) {
             Ok(()) => sync_directory(&self.directory()),
@@ -376,14 +377,14 @@ impl Checkpoint {
     /// says.
     fn knows_segment(&self, store: &Store, tail: Position) -> bool {
         let reader = Reader::new(&self.log());
-        let mut strangers = 0;
+        let mut unknown = 0;
         let found = read_segment(&self.log(), tail.segment(), |at, digest| {
             let is_known = at >= tail || store.find(digest, &reader) == Some(at);
-            strangers += u64::from(!is_known);
+            unknown += u64::from(!is_known);
         });
         found.is_ok_and(|found| {
             let is_whole = found.damages_listed.iter().all(|damage| damage.at >= tail);
-            strangers == 0 && is_whole && found.tail >= tail
+            unknown == 0 && is_whole && found.tail >= tail
         })
     }
 

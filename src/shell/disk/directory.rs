@@ -36,7 +36,8 @@ impl Directory {
             }
             return Err(Fault::new("locking", &lock_path, Cause::InUse { holder: holder(path) }));
         }
-        // Whoever made a segment had come past this, and such flushes take most of a start's time.
+        // The start that made a segment had come past this, and such flushes take most of a start's
+        // time.
         if !segment_path(&log, 0).exists()
             && let Err(fault) = sync_directory(path)
             && fault.obstacle().is_none()
@@ -52,7 +53,8 @@ impl Directory {
         Ok(Directory { log, held })
     }
 
-    /// Whether its names still lead to what this process writes to: otherwise nobody will find it.
+    /// Whether its names still lead to what this process writes to: otherwise the next start will
+    /// not find it.
     pub fn check_names(&self) -> Result<(), Fault> {
         for (path, file) in &self.held {
             let file_id = |found: Metadata| (found.dev(), found.ino());
@@ -92,8 +94,8 @@ fn open_lock(path: &Path) -> Result<(File, PathBuf), Fault> {
     Ok((file, shown))
 }
 
-/// Who holds the directory at `path`, as the kernel's table of locks tells; asking takes no lock,
-/// so it gets in no node's way.
+/// Who holds the directory at `path`, as the kernel's table of locks says. No lock is taken for
+/// it, which would make a node's start fail.
 pub fn holder(path: &Path) -> Option<String> {
     let lock = fs::metadata(path.join("lock")).or_else(|_| fs::metadata(path)).ok()?;
     let table = fs::read_to_string("/proc/locks").ok()?;
@@ -124,7 +126,7 @@ pub fn node_id(path: &Path, configured: Option<NodeId>) -> Result<NodeId, Fault>
     }
 }
 
-/// An id that nobody else has.
+/// A random id.
 pub fn random_id() -> Result<[u8; 16], Fault> {
     let mut id = [0; 16];
     File::open("/dev/urandom")
@@ -146,7 +148,7 @@ pub fn cluster_id(path: &Path) -> Result<Option<ClusterId>, Fault> {
     id.map(Some)
 }
 
-/// Keeps the id of the node's cluster, in the place of the one that is kept.
+/// Keeps the id of the node's cluster, instead of the one that is kept.
 pub fn keep_cluster_id(path: &Path, id: ClusterId) -> Result<(), Fault> {
     keep_or_warn(path, CLUSTER_ID, &id.to_string())
 }

@@ -10,9 +10,9 @@ use crate::store::Run;
 /// What an index says of a log.
 #[derive(Debug)]
 pub struct Evidence {
-    /// It knows every record before this place.
+    /// It knows every record before this position.
     pub(super) end: Position,
-    /// So many.
+    /// How many these are.
     pub(super) count: u64,
     /// Those that can be opened.
     runs: Vec<Option<Run>>,
@@ -23,7 +23,8 @@ impl Evidence {
         Evidence { end, count, runs }
     }
 
-    /// Shows the records that are not here; false: there may be others that nobody can tell.
+    /// Shows the records that are not here; false: there may be others, in a run that cannot be
+    /// read.
     pub(super) fn missing(
         &self,
         is_here: &dyn Fn(&Digest) -> bool,

@@ -1,8 +1,8 @@
 //! What a failed call on a file says of the disk: the one judgment that the node acts by.
 //!
 //! In: an error of the system. Out: an obstacle that may pass, after which the log is as it was; or
-//! the end, after which nothing may be written. Never: an obstacle out of a failed flush, for after
-//! one nobody knows what the page cache holds.
+//! the end, after which nothing may be written. Never: an obstacle out of a failed flush, for it is
+//! unknown then what the page cache holds.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ pub enum Failure {
     Broken(Fault),
 }
 
-/// The obstacle that an error speaks of; `None`: the disk is broken, or nobody knows.
+/// The obstacle that an error speaks of; `None`: the disk is broken, or may be.
 pub fn obstacle(error: &io::Error) -> Option<Obstacle> {
     match Errno::from_io_error(error)? {
         Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Some(Obstacle::NoSpace),
@@ -64,20 +64,22 @@ const LINE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Log lines on what the disk refuses.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
-    /// What was told last, and when.
-    told: Option<(Obstacle, Instant)>,
-    /// Nothing was told since that it is over.
+pub(super) struct ObstacleLog {
+    /// What was logged last, and when.
+    logged: Option<(Obstacle, Instant)>,
+    /// It was not logged since that it is over.
     is_open: bool,
 }
 
-impl Lines {
+impl ObstacleLog {
     /// The disk refused something.
     pub(super) fn hindered(&mut self, obstacle: Obstacle, fault: &Fault) {
-        if self.told.is_some_and(|(told, at)| told == obstacle && at.elapsed() < LINE_INTERVAL) {
+        let is_it =
+            |(logged, at): (Obstacle, Instant)| logged == obstacle && at.elapsed() < LINE_INTERVAL;
+        if self.logged.is_some_and(is_it) {
             return;
         }
-        self.told = Some((obstacle, Instant::now()));
+        self.logged = Some((obstacle, Instant::now()));
         self.is_open = true;
         match obstacle {
             Obstacle::NoSpace => {

@@ -1,6 +1,6 @@
 //! The thread that writes the index of older rows to files.
 //!
-//! In: rows, one [`Spill`] at a time. Out: the run that they became. Whatever is in the way is told
+//! In: rows, one [`Spill`] at a time. Out: the run that they became. An obstacle is reported
 //! once and waited for: the rows are in memory and in the log all the while. Never: keeps the
 //! writing of the log waiting.
 
@@ -19,8 +19,8 @@ use crate::store::{Run, Spill};
 const STACK_BYTES: usize = 256 << 10;
 /// Between two tries.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
-/// Of one spill, two things are told at most: that it cannot be written, and the run.
-const TOLD_MAX: usize = 2;
+/// Of one spill there are two reports at most: that it cannot be written, and the run.
+const REPORTS_MAX: usize = 2;
 
 /// What became of rows. After a fault comes another, when it is over.
 type Written = Result<Run, Fault>;
@@ -28,6 +28,7 @@ type Written = Result<Run, Fault>;
 /// Writes runs; its thread is started by the first one.
 pub struct Indexer {
     checkpoint: Checkpoint,
+    /// Kept for the thread, which starts with the first spill.
     outbox: Sender<Written>,
     written: Receiver<Written>,
     thread: OnceCell<Sender<Spill>>,
@@ -37,7 +38,7 @@ pub struct Indexer {
 impl Indexer {
     /// Into this index directory.
     pub fn new(checkpoint: Checkpoint) -> Indexer {
-        let (outbox, written) = async_channel::bounded(TOLD_MAX);
+        let (outbox, written) = async_channel::bounded(REPORTS_MAX);
         let (thread, handle) = (OnceCell::new(), RefCell::default());
         Indexer { checkpoint, outbox, written, thread, handle }
     }
@@ -76,12 +77,12 @@ impl Indexer {
         let closed = inbox.clone();
         let spawned = builder.spawn(move || {
             while let Ok(mut spill) = inbox.recv_blocking() {
-                let mut is_told = false;
+                let mut is_reported = false;
                 let run = loop {
                     match checkpoint.spill(&mut spill) {
                         Ok(run) => break run,
-                        Err(fault) if !is_told => {
-                            is_told = true;
+                        Err(fault) if !is_reported => {
+                            is_reported = true;
                             let _ = outbox.send_blocking(Err(fault));
                         }
                         Err(_) => {}
@@ -91,7 +92,7 @@ impl Indexer {
                     }
                     thread::park_timeout(RETRY_PAUSE);
                 };
-                // Its memory goes before its rows are told to be elsewhere.
+                // Its memory goes before the report, after which the store may freeze as many rows.
                 drop(spill);
                 if outbox.send_blocking(Ok(run)).is_err() {
                     return;

@@ -22,7 +22,7 @@ use crate::journal::{Bodies, Position};
 use crate::store::Store;
 
 /// Shows every record that an index or an earlier start knows of and that is not here. False: an
-/// index knew others that cannot be told.
+/// index knew others that cannot be listed.
 pub fn find_missing(
     dir: &Path,
     evidence: Option<&Evidence>,
@@ -103,22 +103,23 @@ impl Checkpoint {
 #[derive(Default)]
 struct Lost {
     count: u64,
-    told: Vec<Damage>,
+    /// The first [`limits::DAMAGES_MAX`] of them.
+    listed: Vec<Damage>,
 }
 
 impl Lost {
     fn add(&mut self, digest: &Digest, at: Position) {
         self.count += 1;
-        if self.told.len() < limits::DAMAGES_MAX {
+        if self.listed.len() < limits::DAMAGES_MAX {
             let bytes = FRAME_HEAD_BYTES as u64;
-            self.told.push(Damage { at, bytes, digest: Some(*digest) });
+            self.listed.push(Damage { at, bytes, digest: Some(*digest) });
         }
     }
 
     fn join(self, recovered: &mut Recovered) {
         recovered.damages += self.count;
-        let room = limits::DAMAGES_MAX - recovered.damages_listed.len();
-        recovered.damages_listed.extend(self.told.into_iter().take(room));
+        let capacity = limits::DAMAGES_MAX - recovered.damages_listed.len();
+        recovered.damages_listed.extend(self.listed.into_iter().take(capacity));
     }
 }
 
@@ -142,7 +143,7 @@ fn read_line(line: &str) -> Option<(Digest, Position)> {
     Some((hash, Position(at.parse().ok()?)))
 }
 
-/// Writes the list beside the old one, durably, and has it take that one's place.
+/// Writes the list beside the old one and renames it, so that a crash leaves one of them whole.
 fn write_list(
     list: &Path,
     find: impl FnOnce(&mut dyn FnMut(&Digest, Position)) -> Result<bool, Fault>,

@@ -1,7 +1,7 @@
 //! Reading records back by position.
 //!
-//! In: positions. Out: digests and records whose checksum stands; word of those whose does not, to
-//! whoever watches. Never: serves bytes that are not what was written.
+//! In: positions. Out: digests and records whose checksum is right; to the repairer, positions of
+//! those whose is not. Never: serves bytes that are not what was written.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -28,6 +28,7 @@ const OPEN_MAX: usize = 64;
 /// Reads the segments of one log; each file is opened when it is first asked for.
 pub struct Reader {
     log: PathBuf,
+    /// Those used last at the end: nearly every read is of the same segment as the one before.
     files: RefCell<Vec<(u64, Rc<File>)>>,
     unreadable: Option<Sender<Position>>,
 }
@@ -38,12 +39,12 @@ impl Reader {
         Reader { log: log.to_owned(), files: RefCell::default(), unreadable: None }
     }
 
-    /// As [`Reader::new`]; places where no whole record stands are told.
+    /// As [`Reader::new`]; positions where no whole record stands go to `unreadable`.
     pub fn watched(log: &Path, unreadable: Sender<Position>) -> Reader {
         Reader { unreadable: Some(unreadable), ..Reader::new(log) }
     }
 
-    /// The file of a segment; the one used longest ago makes room.
+    /// The file of a segment; the one used longest ago is closed for it.
     fn file(&self, number: u64) -> Option<Rc<File>> {
         let mut files = self.files.borrow_mut();
         if let Some((_, file)) = files.last().filter(|(open, _)| *open == number) {
@@ -65,7 +66,7 @@ impl Reader {
 }
 
 impl Reader {
-    /// Opens a segment; where no descriptor is left, others of its own make room.
+    /// Opens a segment; where no descriptor is left, others of its own are closed for it.
     fn open(&self, number: u64, files: &mut Vec<(u64, Rc<File>)>) -> Option<File> {
         loop {
             match File::open(segment_path(&self.log, number)) {
@@ -101,8 +102,8 @@ impl Bodies for Reader {
     }
 
     /// Reads them in one go.
-    fn sealed_at_all(&self, places: &[Position]) -> Vec<Sealed> {
-        let span = places.first().zip(places.last());
+    fn sealed_at_all(&self, positions: &[Position]) -> Vec<Sealed> {
+        let span = positions.first().zip(positions.last());
         let bytes = span.and_then(|(first, last)| {
             let length = last.0.checked_sub(first.0)? + GUESS_BYTES as u64;
             let mut bytes = vec![0; usize::try_from(length).ok()?];
@@ -110,13 +111,13 @@ impl Bodies for Reader {
             bytes.truncate(count);
             Some((first.0, Bytes::from(bytes)))
         });
-        let sealed = places.iter().map(|at| {
+        let sealed = positions.iter().map(|at| {
             let (start, bytes) = bytes.as_ref()?;
             let frame = bytes.slice_ref(bytes.get(usize::try_from(at.0 - start).ok()?..)?);
             let (digest, payload) = record::decode(&frame)?;
             Some(Sealed::recovered(digest, frame.slice(payload)))
         });
-        let pairs = sealed.zip(places);
+        let pairs = sealed.zip(positions);
         pairs.filter_map(|(sealed, at)| sealed.or_else(|| self.sealed_at(*at))).collect()
     }
 
@@ -171,47 +172,53 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_read_is_told_as_far_as_there_is_room() {
+    fn what_cannot_be_read_is_reported_as_far_as_the_channel_takes_it() {
         let log = Stage::new("reader");
         let mut bytes = record::segment_head(0, 0).to_vec();
-        let mut places = Vec::new();
+        let mut positions = Vec::new();
         for payload in [&b"one"[..], b"two", b"three", b"four"] {
-            places.push(Position(bytes.len() as u64));
+            positions.push(Position(bytes.len() as u64));
             record::encode(&Digest::of(payload), payload, &mut bytes);
         }
-        places[1..].iter().for_each(|at| bytes[at.offset() as usize + FRAME_HEAD_BYTES] ^= 1);
+        positions[1..].iter().for_each(|at| bytes[at.offset() as usize + FRAME_HEAD_BYTES] ^= 1);
         fs::write(segment_path(&log, 0), &bytes).expect("a writable segment");
-        let (unreadable, told) = async_channel::bounded(2);
+        let (unreadable, found) = async_channel::bounded(2);
         let reader = Reader::watched(&log, unreadable);
-        assert!(reader.sealed_at(places[0]).is_some());
-        for (at, payload) in places[1..].iter().zip([&b"two"[..], b"three", b"four"]) {
+        assert!(reader.sealed_at(positions[0]).is_some());
+        for (at, payload) in positions[1..].iter().zip([&b"two"[..], b"three", b"four"]) {
             assert!(reader.sealed_at(*at).is_none());
             assert_eq!(reader.name_at(*at), Some(Digest::of(payload)));
         }
         assert!(reader.sealed_at(Position::first_of(7)).is_none(), "no such file, no word of it");
-        assert_eq!(std::iter::from_fn(|| told.try_recv().ok()).collect::<Vec<_>>(), places[1..3]);
+        assert_eq!(
+            std::iter::from_fn(|| found.try_recv().ok()).collect::<Vec<_>>(),
+            positions[1..3]
+        );
     }
 
     #[test]
     fn many_are_read_as_one_by_one() {
         let log = Stage::new("reader-all");
         let mut bytes = record::segment_head(0, 0).to_vec();
-        let (mut places, mut payloads) = (Vec::new(), Vec::new());
+        let (mut positions, mut payloads) = (Vec::new(), Vec::new());
         for length in [3, 5000, 70, 1, 900, 2000] {
             let payload = vec![length as u8; length];
-            places.push(Position(bytes.len() as u64));
+            positions.push(Position(bytes.len() as u64));
             record::encode(&Digest::of(&payload), &payload, &mut bytes);
             payloads.push(payload);
         }
-        bytes[places[2].offset() as usize + FRAME_HEAD_BYTES] ^= 1;
+        bytes[positions[2].offset() as usize + FRAME_HEAD_BYTES] ^= 1;
         payloads.remove(2);
         fs::write(segment_path(&log, 0), &bytes).expect("a writable segment");
-        let (unreadable, told) = async_channel::bounded(9);
+        let (unreadable, found) = async_channel::bounded(9);
         let reader = Reader::watched(&log, unreadable);
-        let read = reader.sealed_at_all(&places);
+        let read = reader.sealed_at_all(&positions);
         let read: Vec<_> = read.iter().map(|sealed| sealed.bytes().to_vec()).collect();
         assert_eq!(read, payloads, "the last reaches further than the guess");
-        assert_eq!(std::iter::from_fn(|| told.try_recv().ok()).collect::<Vec<_>>(), [places[2]]);
+        assert_eq!(
+            std::iter::from_fn(|| found.try_recv().ok()).collect::<Vec<_>>(),
+            [positions[2]]
+        );
         assert!(reader.sealed_at_all(&[]).is_empty());
         assert!(reader.sealed_at_all(&[Position::first_of(7)]).is_empty());
     }

@@ -1,9 +1,9 @@
 //! Rebuilding everything from the log alone.
 //!
 //! In: the segment files. Out: every record that is whole, in log order, where the log ends, and
-//! what was wrong with the rest. An unfinished tail is cut off; damage before the tail is fenced
-//! off, counted and reported, and stops nothing. Never: holds more of a segment in memory than a
-//! window of it.
+//! what was wrong with the rest. An unfinished tail is cut off; damage before the tail is
+//! quarantined: left out, counted and reported. It stops nothing. Never: holds more of a segment in
+//! memory than a window of it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -34,11 +34,11 @@ pub struct Recovered {
     pub tail: Position,
     /// Bytes of an unfinished last write, cut off.
     pub torn_bytes: u64,
-    /// Damaged records before the tail; a stretch that nobody can tell records in is one.
+    /// Damaged records before the tail; a range in which no record can be recognised is one.
     pub damages: u64,
     /// The first [`limits::DAMAGES_MAX`] of them.
     pub damages_listed: Vec<Damage>,
-    /// Nobody may write to the log at the moment: heads stay damaged that would be made anew.
+    /// The log cannot be written to at the moment: heads stay damaged that would be made anew.
     pub is_unrepaired: bool,
 }
 
@@ -61,15 +61,15 @@ impl Recovered {
         Recovered::until(Position::first_of(0), 0, 0)
     }
 
-    /// Forgets damage before `end` of which nobody can tell which records it held: somebody else
-    /// names these.
+    /// Forgets damage before `end` that has no digest: the index knows which records it held, and
+    /// names them.
     pub(super) fn forget_nameless(&mut self, end: Position) {
-        let told = self.damages_listed.len();
+        let before = self.damages_listed.len();
         self.damages_listed.retain(|damage| {
             let is_named = damage.digest.is_some() || damage.is_head();
             is_named || damage.at.0 + damage.bytes > end.0
         });
-        self.damages -= (told - self.damages_listed.len()) as u64;
+        self.damages -= (before - self.damages_listed.len()) as u64;
     }
 
     fn damage(&mut self, at: Position, bytes: u64, digest: Option<Digest>) {
@@ -156,15 +156,15 @@ pub(super) fn whole_until(log: &Path, number: u64) -> Result<u64, Fault> {
     Ok(read_segment(log, number, |_, _| ())?.tail.offset())
 }
 
-/// Reads one segment as if it were the last; tells each whole record's place and name.
+/// Reads one segment as if it were the last; shows each whole record's position and digest.
 pub(super) fn read_segment(
     log: &Path,
     number: u64,
     mut take: impl FnMut(Position, &Digest),
 ) -> Result<Recovered, Fault> {
     let mut recovered = Recovered::until(Position::first_of(number), 0, 0);
-    let mut tell = |record: Committed| take(record.position(), &record.sealed().digest());
-    Segment::open(log, number)?.scan(true, None, &mut recovered, &mut tell)?;
+    let mut show = |record: Committed| take(record.position(), &record.sealed().digest());
+    Segment::open(log, number)?.scan(true, None, &mut recovered, &mut show)?;
     Ok(recovered)
 }
 
@@ -239,7 +239,9 @@ struct Segment {
     path: PathBuf,
     file: File,
     length: usize,
+    /// The offset of the window.
     start: usize,
+    /// Shared with the records that were handed out: its memory is used again once they are gone.
     window: Bytes,
 }
 
@@ -284,26 +286,26 @@ impl Segment {
         let (mut at, mut torn) = (from, None);
         loop {
             let view = self.view(at)?;
-            let place = Position(base + at as u64);
+            let position = Position(base + at as u64);
             if let Some((digest, payload)) = record::decode(&view) {
                 let frame = record::frame_bytes(payload.len());
                 let padding = &view[payload.end..frame.min(view.len())];
                 if padding.iter().any(|byte| *byte != 0) {
-                    // The record is whole: what is damaged belongs to nobody.
-                    let behind = Position(place.0 + payload.end as u64);
+                    // The record is whole: what is damaged is no record's.
+                    let behind = Position(position.0 + payload.end as u64);
                     recovered.damage(behind, padding.len() as u64, Some(digest));
                 }
                 at += frame;
                 let sealed = Sealed::recovered(digest, view.slice(payload));
                 drop(view);
-                take(Committed::recovered(place, sealed));
+                take(Committed::recovered(position, sealed));
                 recovered.records += 1;
                 continue;
             }
             drop(view);
             match self.look_ahead(at)? {
                 Found::Damage { resume } => {
-                    self.fence(at, resume, recovered)?;
+                    self.quarantine(at, resume, recovered)?;
                     at = resume;
                 }
                 Found::Torn { end } if last => {
@@ -316,7 +318,7 @@ impl Segment {
                     let closed_at = closed_at.map_or(0, |closed_at| closed_at as usize);
                     let end = written.next_multiple_of(record::ALIGNMENT).max(closed_at);
                     if end > at {
-                        self.fence(at, end, recovered)?;
+                        self.quarantine(at, end, recovered)?;
                         at = end;
                     }
                     break;
@@ -328,22 +330,27 @@ impl Segment {
         Ok(torn)
     }
 
-    /// Tells damage, record by record as far as what is left of them says.
-    fn fence(&mut self, at: usize, end: usize, recovered: &mut Recovered) -> Result<(), Fault> {
-        let place = Position(self.number * limits::SEGMENT_BYTES_MAX + at as u64);
+    /// Reports damage, record by record as far as what is left of them says.
+    fn quarantine(
+        &mut self,
+        at: usize,
+        end: usize,
+        recovered: &mut Recovered,
+    ) -> Result<(), Fault> {
+        let position = Position(self.number * limits::SEGMENT_BYTES_MAX + at as u64);
         let view = self.view(at)?;
         let Some(damaged) = view.get(..end - at).filter(|it| it.len() <= FRAME_BYTES_MAX) else {
-            recovered.damage(place, (end - at) as u64, None);
+            recovered.damage(position, (end - at) as u64, None);
             return Ok(());
         };
         for piece in record::pieces(damaged) {
-            let at = Position(place.0 + piece.start as u64);
+            let at = Position(position.0 + piece.start as u64);
             recovered.damage(at, piece.len() as u64, record::name(&damaged[piece]));
         }
         Ok(())
     }
 
-    /// What follows a place where no record starts; as [`record::scan`], a window at a time.
+    /// What follows an offset where no record starts; as [`record::scan`], a window at a time.
     fn look_ahead(&mut self, at: usize) -> Result<Found, Fault> {
         let mut end = None;
         let mut from = at;

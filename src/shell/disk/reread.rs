@@ -1,4 +1,4 @@
-//! Records read again that nobody asked for.
+//! Records read again for the scrubber.
 //!
 //! In: where records of one segment lie. Out: which of them are no longer whole, and how much was
 //! read. It is the disk that is read, past the page cache, where the file system lets one: what is
@@ -33,7 +33,7 @@ const DIRECT_BYTES: usize = 4096;
 pub struct Reread {
     /// Bytes read.
     pub bytes: u64,
-    /// Places where no whole record stands; a segment's first byte stands for its head.
+    /// Positions where no whole record stands; a segment's first byte stands for its head.
     pub unreadable: Vec<Position>,
 }
 
@@ -111,8 +111,8 @@ fn read_cached(
     Ok(0..count)
 }
 
-/// Reads one record, of the disk: what the page cache has of it is let go, so that nobody is served
-/// from there what is gone from the disk.
+/// Reads one record, of the disk: what the page cache has of it is let go, so that no reader is
+/// served from there what is gone from the disk.
 fn is_whole_alone(file: &File, offset: u64) -> bool {
     let whole = || {
         let (head, payload) = read_frame(file, offset)?;

@@ -23,16 +23,20 @@ use crate::journal::{Batch, Position};
 const PREALLOCATED_BYTES: u64 = 1 << 20;
 /// Batches from here on are large.
 const LARGE_BYTES: usize = 256 << 10;
-/// Room for frames that is kept after a large batch, and after any other.
+/// Capacity for frames that is kept after a large batch, and after any other.
 const FRAMES_KEPT: usize = 512 << 10;
 const FEW_BYTES: usize = 32 << 10;
 
 /// The end of the log.
 pub(super) struct Writer {
     log: PathBuf,
+    /// The segment that is written to, if it could be opened yet.
     open: Option<Open>,
+    /// Where the last good write ended: a closing cuts the zeros behind it, and the next segment's
+    /// head says it.
     tail: Position,
-    /// The frames of a batch; room for a large one is kept from one to the next.
+    /// The frames of a batch. Its memory is kept from one to the next: an import would map and
+    /// unmap a megabyte for each.
     frames: Vec<u8>,
 }
 
@@ -40,7 +44,9 @@ struct Open {
     number: u64,
     path: PathBuf,
     file: File,
+    /// Up to here the file has blocks: a flush of frames before it changes no metadata.
     allocated: u64,
+    /// Something was written since the last flush.
     dirty: bool,
     /// Behind the log's end may lie what is left of a write that failed or was cut off. The next
     /// write removes it first: a frame of it behind shorter new ones would pass for damage.
@@ -54,14 +60,14 @@ impl Writer {
         if is_begun(tail) {
             writer.open = Some(Open::existing(log, tail.segment(), tail.offset())?);
         } else {
-            // What the first write will find out is told now.
+            // A start says at once what the first write would find out.
             let allowed = access(log, Access::WRITE_OK | Access::EXEC_OK);
             allowed.map_err(|errno| Failure::of(Fault::new("writing to", log, errno)))?;
         }
         Ok(writer)
     }
 
-    /// As [`Writer::open`], of a log that nobody may write to at the moment.
+    /// As [`Writer::open`], of a log that cannot be written to at the moment.
     pub(super) fn new(log: &Path, tail: Position) -> Writer {
         Writer { log: log.to_owned(), open: None, tail, frames: Vec::new() }
     }
@@ -116,7 +122,7 @@ impl Writer {
     }
 }
 
-/// Whether a segment has records before this place: at its first one, its file is made anew.
+/// Whether a segment has records before this position: at its first one, its file is made anew.
 fn is_begun(at: Position) -> bool {
     at != Position::first_of(at.segment())
 }
@@ -156,7 +162,7 @@ impl Open {
             self.is_torn = true;
             let failure = Failure::of(Fault::new("writing", &self.path, error));
             if let Failure::Hindered(..) = failure {
-                // A full btrfs has no room for that either: then the next write begins with it.
+                // A full btrfs has no space for that either: then the next write begins with it.
                 let _ = self.cut(offset);
             }
             return Err(failure);
@@ -190,7 +196,8 @@ impl Open {
         Ok(())
     }
 
-    /// Room behind the frames, as far as there is any: without it the next write itself tells.
+    /// Preallocates behind the frames, as far as there is space: without it the next write itself
+    /// fails.
     fn grow(&mut self, most: u64, is_large: bool) -> Result<(), Failure> {
         let step = self.allocated.next_multiple_of(PREALLOCATED_BYTES);
         let target = step.min(most).min(limits::SEGMENT_BYTES_MAX);
@@ -200,7 +207,8 @@ impl Open {
             match reserved.map_err(io::Error::from) {
                 Ok(()) => self.allocated = target,
                 Err(error) if obstacle(&error).is_some() => return Ok(()),
-                // Not every file system can do so. What is wrong with the disk, zeros tell as well.
+                // Not every file system can do so. Zeros show as well what is wrong
+                // with the disk.
                 Err(_) => {}
             }
         }

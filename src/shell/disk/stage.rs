@@ -1,4 +1,4 @@
-//! A log directory for tests, gone with whoever made it.
+//! A log directory for tests, removed when it is dropped.
 //!
 //! Never: part of the node.
 

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use async_channel::{Receiver, Sender};
 
 use super::directory::Directory;
-use super::failure::{Failure, Lines};
+use super::failure::{Failure, ObstacleLog};
 use super::fault::Fault;
 use super::segment::Writer;
 use crate::journal::{Done, Obstacle, Position, Work};
 
-/// What a write loop needs, with room for the formatting of an error.
+/// What a write loop needs, and the formatting of an error.
 const STACK_BYTES: usize = 128 << 10;
 
 /// What the disk thread reports of one piece of work.
@@ -39,17 +39,19 @@ pub type Hindrance = (Obstacle, Fault);
 
 /// The thread that writes.
 pub struct Disk {
+    /// For one piece: the queue has one under way at most.
     work: Sender<Work>,
     reports: Receiver<Result<Report, Fault>>,
     thread: Cell<Option<JoinHandle<()>>>,
+    /// Found at the start, before the first write.
     obstacle: Option<Obstacle>,
-    lines: RefCell<Lines>,
+    lines: RefCell<ObstacleLog>,
 }
 
 impl Disk {
     /// Starts writing at `tail` of the log in `directory`.
     pub fn start(directory: &Directory, tail: Position) -> Result<Disk, Fault> {
-        let mut lines = Lines::default();
+        let mut lines = ObstacleLog::default();
         let (mut writer, obstacle) = match Writer::open(directory.log(), tail) {
             Ok(writer) => (writer, None),
             Err(Failure::Hindered(obstacle, fault)) => {
@@ -69,7 +71,7 @@ impl Disk {
                     return;
                 }
             }
-            // Nobody is left to tell; recovery would find the same without the trimming.
+            // The node has gone; recovery finds the same without the trimming.
             if let Err(failure) = writer.close() {
                 log::error!("disk: {}", failure.fault());
             }

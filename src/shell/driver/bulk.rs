@@ -5,7 +5,7 @@
 //! at its sockets again, so that a disk that takes 20 ms for a read delays a ping by one read,
 //! however many peers ask.
 //!
-//! Never: reads more than the answer has room for, decides what an answer is.
+//! Never: reads more than fits into the answer, decides what an answer is.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -68,9 +68,14 @@ impl BulkReads {
     }
 
     /// The assertions of these names that are here, in order, until one more would not fit into
-    /// `room` bytes; each counts with `overhead` besides.
-    pub async fn find_all(&self, ids: Vec<impl Id>, room: usize, overhead: usize) -> Vec<Sealed> {
-        let (mut found, mut left, mut next) = (Vec::new(), room, 0);
+    /// `capacity` bytes; each counts with `overhead` besides.
+    pub async fn find_all(
+        &self,
+        ids: Vec<impl Id>,
+        capacity: usize,
+        overhead: usize,
+    ) -> Vec<Sealed> {
+        let (mut found, mut left, mut next) = (Vec::new(), capacity, 0);
         self.slice_by_slice(|replica, bodies| {
             let begun = Instant::now();
             for _ in 0..SLICE_BODIES {
@@ -103,10 +108,10 @@ impl BulkReads {
         found
     }
 
-    /// The records of some rows, as many as fit into `room` bytes, one at least.
-    pub async fn records(&self, wanted: RowRange, room: usize) -> Records {
+    /// The records of some rows, as many as fit into `capacity` bytes, one at least.
+    pub async fn records(&self, wanted: RowRange, capacity: usize) -> Records {
         // The last record may begin within the bytes and end beyond them.
-        let bytes = room.saturating_sub(2 * limits::ASSERTION_BYTES_MAX) as u64;
+        let bytes = capacity.saturating_sub(2 * limits::ASSERTION_BYTES_MAX) as u64;
         let bytes = bytes.clamp(1, limits::RECORDS_BYTES);
         let mut answering =
             self.driver.read(|replica, _| RecordsAnswering::new(replica.store(), wanted, bytes));

@@ -50,7 +50,7 @@ const COMPLETED_STEP: usize = 256;
 pub enum Refusal {
     /// It breaks a rule, or is signed wrongly.
     Invalid(Invalid),
-    /// The log has no room for it now.
+    /// The log does not take it now.
     Log(journal::Refusal),
 }
 
@@ -220,7 +220,7 @@ impl Driver {
         self.offer(sealed.map_err(Refusal::Invalid)?, Origin::Here).await
     }
 
-    /// Takes an assertion that somebody sealed already.
+    /// Takes an assertion that is sealed already.
     pub async fn offer(&self, sealed: Sealed, origin: Origin) -> Result<Asserted, Refusal> {
         if !self.verifier.passes(&sealed) {
             self.verifier.verify(&sealed).await.map_err(Refusal::Invalid)?;
@@ -389,7 +389,7 @@ impl Driver {
         }
     }
 
-    /// Tells the replica of each run that is written, and of those that cannot be.
+    /// Reports each run that is written to the replica, and those that cannot be.
     pub async fn run_indexer(&self) {
         loop {
             match self.indexer.written().await {

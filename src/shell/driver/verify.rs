@@ -1,7 +1,7 @@
 //! The thread that judges what comes from outside, where that takes long.
 //!
 //! In: signed assertions, or bodies that a peer gave, many at once. Out: a verdict on each.
-//! Signatures that gather while one batch is judged are the next batch, so that a busy node pays
+//! Signatures that arrive while one batch is judged are the next batch, so that a busy node pays
 //! the price of batches and an idle one waits for nothing. The thread starts with the first work
 //! there is.
 //!
@@ -92,7 +92,7 @@ impl Verifier {
         let jobs = match self.jobs.get() {
             Some(jobs) => jobs,
             None => {
-                let started = start(self.skip).expect("the system has room for one more thread");
+                let started = start(self.skip).expect("the system starts one more thread");
                 self.jobs.get_or_init(|| started)
             }
         };

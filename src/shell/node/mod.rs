@@ -43,7 +43,7 @@ use crate::shell::peers::cluster_id;
 use crate::shell::peers::key_holders::KeyHolders;
 use crate::shell::peers::membership::Membership;
 use crate::shell::peers::pool::Pool;
-use crate::shell::repair::fetch::Healer;
+use crate::shell::repair::fetch::Repairer;
 use crate::shell::repair::scrub::{Scrubbed, Scrubber};
 use crate::shell::runtime::clock;
 use crate::shell::runtime::log_limit;
@@ -116,7 +116,7 @@ struct Node {
     /// Asks to reload, and who is asked.
     reloads: (Sender<()>, Receiver<()>),
     driver: Rc<Driver>,
-    healer: Healer,
+    healer: Repairer,
     scrubber: Scrubber,
     cluster_key: Option<Secret>,
     api_key_check: ApiKeyCheck,
@@ -176,7 +176,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
     log::info!("listening api={api_bound} gateway={gateway_bound} rpc={rpc_bound} node={node}");
     risks::warn(settings);
     let scrubber = Scrubber::new(driver.clone(), directory.log(), unreadable);
-    let healer = Healer::new(driver.clone(), unread, checkpoint.clone());
+    let healer = Repairer::new(driver.clone(), unread, checkpoint.clone());
     Ok(Some(Node {
         capacity,
         memory,
@@ -373,7 +373,7 @@ fn keep_rest(code: ExitCode, driver: &Driver, checkpoint: &Checkpoint) {
 
 /// Heals what readers and, if it may read so many bytes a second, the scrubber find damaged.
 fn keep_whole(
-    healer: Healer,
+    healer: Repairer,
     pool: Rc<Pool>,
     scrubber: Scrubber,
     scrub_rate: Option<u64>,

@@ -1,10 +1,10 @@
 //! Members that may be handed a client's API key.
 //!
 //! In: pings that carried the cluster key. Out: whether an address is that of a member that showed
-//! it. Without a cluster key anybody may call itself a member, so only this host is trusted (gRPC
+//! it. Without a cluster key any host may call itself a member, so only this host is trusted (gRPC
 //! listens on loopback alone then, if there are API keys at all).
 //!
-//! Never: takes somebody else's word for a member's address.
+//! Never: takes another member's word for a member's address.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::swim::Update;
 /// Where the members are that showed the cluster key.
 pub struct KeyHolders {
     has_key: bool,
-    /// HTTP API addresses, as each told its own.
+    /// HTTP API addresses, as each gave its own.
     shown: RefCell<BTreeMap<NodeId, String>>,
 }
 
@@ -40,7 +40,7 @@ impl KeyHolders {
         shown.insert(*node, api_addr.clone());
     }
 
-    /// The cluster has another key from now on, which nobody has shown.
+    /// The cluster has another key from now on, which no member has shown.
     pub fn forget_all(&self) {
         self.shown.borrow_mut().clear();
     }

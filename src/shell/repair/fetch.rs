@@ -1,6 +1,7 @@
-//! Damaged records brought back: by their names, from whoever has them, until none is missing.
+//! Damaged records brought back: by their digests, from members that have them, until none is
+//! missing.
 //!
-//! In: places that did not read well, as readers find them. Out: calls of `FetchAssertions`, and
+//! In: positions that did not read well, as readers find them. Out: calls of `FetchAssertions`, and
 //! what comes offered like anything else. What has no name comes by anti-entropy.
 //!
 //! Never: stores what does not hash to the name that was asked for, asks without a pause.
@@ -27,16 +28,16 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Brings back what is damaged.
-pub struct Healer {
+pub struct Repairer {
     driver: Rc<Driver>,
     found: Receiver<Position>,
     checkpoint: Checkpoint,
 }
 
-impl Healer {
+impl Repairer {
     /// For the node behind `driver`, whose readers send what they `found` unreadable.
-    pub fn new(driver: Rc<Driver>, found: Receiver<Position>, checkpoint: Checkpoint) -> Healer {
-        Healer { driver, found, checkpoint }
+    pub fn new(driver: Rc<Driver>, found: Receiver<Position>, checkpoint: Checkpoint) -> Repairer {
+        Repairer { driver, found, checkpoint }
     }
 
     /// Runs as long as the node.
@@ -77,7 +78,7 @@ impl Healer {
                 .driver
                 .read(|replica, _| (replica.damages().wanted(), replica.queue().obstacle()));
             if obstacle.is_some() {
-                // One tells whether the disk takes records again.
+                // One shows whether the disk takes records again.
                 wanted.truncate(1);
             }
             if wanted.is_empty() {
@@ -91,12 +92,12 @@ impl Healer {
                     if let (Some(why), None) = (&refusal, obstacle) {
                         log_limit::warn(
                             (module_path!(), "", "refused repairs"),
-                            format_args!("healing: {why}"),
+                            format_args!("repairing: {why}"),
                         );
                     }
                 }
                 Ok(_) => {}
-                Err(why) => log::debug!("healing from {}: {why}", target.rpc_addr),
+                Err(why) => log::debug!("repairing from {}: {why}", target.rpc_addr),
             }
         }
     }

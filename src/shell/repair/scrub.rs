@@ -1,8 +1,8 @@
 //! The scrubber: every record read again, slowly, for as long as the node runs.
 //!
-//! In: where records lie, a rate. Out: places that do not read well, to whoever heals them. A
-//! thread of its own reads and checks, so that nobody waits for a slow disk; it starts when there
-//! is something to read.
+//! In: where records lie, a rate. Out: positions that do not read well, to the repairer. A
+//! thread of its own reads and checks, so that no request waits for a slow disk; it starts when
+//! there is something to read.
 //!
 //! Never: reads faster than the rate, goes over a small log more often than over a whole segment.
 
@@ -91,7 +91,7 @@ impl Scrubber {
             let found = found + read.unreadable.len() as u64;
             self.done.set(Scrubbed { bytes: before + read.bytes, passes, found });
             for at in read.unreadable {
-                // Who heals runs as long as the node.
+                // The repairer runs as long as the node.
                 let _ = self.unreadable.send(at).await;
             }
             bytes += read.bytes;
@@ -121,7 +121,7 @@ fn start(log: PathBuf) -> io::Result<Sender<Job>> {
     let builder = thread::Builder::new().name("scrub".into()).stack_size(STACK_BYTES);
     builder.spawn(move || {
         while let Ok((window, answer)) = inbox.recv_blocking() {
-            // Whoever asked may have stopped.
+            // The scrubber may have stopped.
             let _ = answer.try_send(reread(&log, &window));
         }
     })?;
