@@ -82,6 +82,7 @@ impl Damages {
 
     /// Adds damage, if there is capacity and it is not known.
     pub fn add(&mut self, damage: Damage) -> bool {
+        // By position: several readers may meet the same record.
         let is_new = self.has_capacity() && self.open.iter().all(|it| it.damage.at != damage.at);
         if is_new {
             self.open.push(OpenDamage { damage, number: self.found });
@@ -121,6 +122,7 @@ impl Damages {
     /// This node and a peer have converged since the mark, which repairs damage without a digest
     /// from before it. What else that damage held is in no other way to be found out.
     pub fn handle_converged(&mut self, mark: u64) -> Vec<Damage> {
+        // The session began before any damage was known.
         if mark == 0 {
             return Vec::new();
         }
@@ -136,6 +138,7 @@ impl Damages {
 
     /// Records to ask for.
     pub fn wanted(&self) -> Vec<Digest> {
+        // A set, for copies of a record have one digest.
         let names: BTreeSet<Digest> = self.listed().filter_map(|damage| damage.digest).collect();
         names.into_iter().collect()
     }

@@ -127,6 +127,7 @@ impl CommitQueue {
             return Ok(());
         }
         let bytes = record::frame_bytes(sealed.bytes().len());
+        // Before the bounds of the queue: "try again" would be false advice for a log that is full.
         if let Some(bytes_max) = self.config.bytes_max
             && self.used_with(bytes) > bytes_max
         {
@@ -160,6 +161,7 @@ impl CommitQueue {
                 self.unflushed |= self.config.durability == Durability::Eventual;
                 self.refuse_batch(batch, obstacle);
             }
+            // A flush that fails is a fault, which ends the process: it is not reported here.
             (None, _) => self.flushing = false,
         }
         self.start(now);
@@ -201,6 +203,7 @@ impl CommitQueue {
         self.completed.records = self.completed.records.checked_sub(1)?;
         let QueuedRecord { sealed, tickets } = self.pop();
         let position = self.completed.position;
+        // Frames of a batch follow one another, so that one position is enough for all.
         self.completed.position.0 += record::frame_bytes(sealed.bytes().len()) as u64;
         Some(Output::Committed(Committed { position, sealed }, tickets))
     }
@@ -271,6 +274,7 @@ impl CommitQueue {
         }
         let early = now < self.flush_not_before;
         if self.waiting() == 0 {
+            // No write will bring the flush that is owed.
             if self.unflushed && !early {
                 self.unflushed = false;
                 self.flushing = true;
@@ -286,6 +290,7 @@ impl CommitQueue {
                 true
             }
             Durability::Eventual if self.unflushed => {
+                // A write that comes when the flush is due brings it along.
                 self.unflushed = early;
                 !early
             }
@@ -300,6 +305,7 @@ impl CommitQueue {
 
     /// Sends off what waits, as far as one batch and one segment go.
     fn send_batch(&mut self, flush: bool) {
+        // Copies of handles; the bodies are shared with the queue, which answers with them.
         let mut records = Vec::with_capacity(self.waiting().min(limits::BATCH_RECORDS_MAX));
         let mut bytes = 0;
         let waiting = self.records.iter().skip(self.completed.records);

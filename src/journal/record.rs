@@ -134,6 +134,7 @@ impl fmt::Display for BadHead {
 pub fn check_segment_head(bytes: &[u8], number: u64) -> Result<u32, BadHead> {
     let head = bytes.first_chunk::<SEGMENT_HEAD_BYTES>().ok_or(BadHead::Damaged)?;
     let before = u32::from_le_bytes([head[24], head[25], head[26], head[27]]);
+    // Byte for byte: no bit of a head may be other than it was written.
     if *head == segment_head(number, before) {
         return Ok(before);
     }

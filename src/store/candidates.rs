@@ -57,6 +57,7 @@ impl Store {
         Candidates {
             subject: subject.map(named),
             predicate: predicate.map(named),
+            // A cursor comes from a client and may name a row that was never here.
             before: before.map_or(self.end_row(), |before| before.min(self.end_row())),
             found: Vec::new(),
             chosen: None,
@@ -109,6 +110,7 @@ impl Candidates {
         }
         use Column::{Predicate, Subject};
         let named = |name, column, other| Wanted::Named { name, column, other };
+        // Of two names the rarer one: a predicate may stand in every row.
         let wanted = match (self.subject, self.predicate) {
             (None, None) => Wanted::All,
             (Some(subject), None) => named(subject, Subject, None),
@@ -131,6 +133,7 @@ impl Candidates {
         let holder = store.holder(row);
         self.page = holder.position_page(row);
         let read = self.page.as_ref().and_then(|page| page.of(row));
+        // Rows in memory have no page.
         read.unwrap_or_else(|| holder.position(row))
     }
 }

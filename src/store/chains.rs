@@ -56,6 +56,8 @@ impl Chains {
     /// chains are in the order of their keys.
     pub(super) fn under(&self, front: u32, bits: usize) -> &[u32] {
         let free = u32::MAX.checked_shr(bits as u32).unwrap_or(0);
+        // With fewer bits than a chain has these are several, with more one that has other keys as
+        // well.
         let Range { start, end } = front & !free..front | free;
         if self.heads.is_empty() { &[] } else { &self.heads[self.chain(start)..=self.chain(end)] }
     }

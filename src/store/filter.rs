@@ -53,6 +53,7 @@ impl Filter {
 
     /// Writes it out.
     pub(super) fn save(&self, sink: &mut Sink) {
+        // In little-endian words: a directory may move to a machine of the other byte order.
         sink.put_u32(self.0.len() as u32);
         self.0.iter().flatten().for_each(|word| sink.put_u32(*word));
     }

@@ -17,6 +17,7 @@ impl Store {
         if let Some(root) = self.root.filter(|root| root.rows >= rows) {
             return Some(root);
         }
+        // Apart while it works, for it lists rows of the store that it is a part of.
         let mut tree = std::mem::take(&mut self.tree);
         let end = self.end_row();
         let list = |prefix: &Digest, depth, end| self.hashes_under(prefix, depth, end);
@@ -63,6 +64,7 @@ impl Store {
     pub(super) fn hashes_under(&self, prefix: &Digest, depth: usize, end: Row) -> Vec<Digest> {
         let mut hashes = Vec::new();
         self.rows_under(prefix, depth, &mut |row: Row, hash: &Digest| {
+            // Hardly a node has lost records: the look-up is for those that have.
             if row < end && (self.lost.is_empty() || !self.lost.contains_key(&row)) {
                 hashes.push(*hash);
             }
@@ -128,6 +130,7 @@ impl LeafScan {
                 self.after.is_none_or(|after| *hash > after)
                     && self.part.is_none_or(|part| part.has(hash))
             });
+            // Memory and runs each list their own.
             hashes.sort_unstable();
             self.leaves.append(&mut hashes);
         }
@@ -161,6 +164,7 @@ pub struct PartScan {
 impl PartScan {
     /// The first cells of a part's sketch; `None` if it has more than `most` members.
     pub fn new(store: &Store, part: Part, cells: usize, most: u64) -> Option<PartScan> {
+        // Counted before anything is listed: a part that is too large costs nothing.
         let sketch = Sketch::of_cells(store.sketch.key(), cells);
         let scan = PartScan { part, sketch, next: part.start(), is_over: false };
         (store.tree.len_of(part) <= most).then_some(scan)

@@ -91,6 +91,7 @@ impl Memtable {
     /// Takes in the next row; subject and predicate, where it has them.
     pub(super) fn push(&mut self, digest: &Digest, at: Position, names: Option<[Name; 2]>) -> Row {
         for by in By::ALL {
+            // Before the new row is linked, for that links all rows again.
             if self.chains[by as usize].grows(self.len()) {
                 self.link_all(by);
             }
@@ -176,6 +177,7 @@ impl Memtable {
 
     /// The column of the name that has fewer rows. `None`: one has none.
     pub(super) fn rarer(&self, subject: Name, predicate: Name) -> Option<Column> {
+        // Side by side, so that the walk is as long as the shorter list.
         let mut subjects = self.slots(subject, Column::Subject);
         let mut predicates = self.slots(predicate, Column::Predicate);
         for step in 0..COUNTED_MAX {

@@ -31,6 +31,7 @@ impl Run {
         let section = self.section_of(kind);
         let bad =
             (0..section.separators.len()).filter(|index| self.read_page(section, *index).is_none());
+        // One walk over the log serves all bad pages of the section.
         let mut pages: Pages = bad.map(|index| (index, Vec::new())).collect();
         match kind {
             Kind::Hashes => self.collect_hashes(&mut pages, bodies)?,
@@ -67,6 +68,7 @@ impl Run {
     fn collect_names(&self, pages: &mut Pages, column: Column, bodies: &dyn Bodies) -> Option<()> {
         self.each_position(&mut |row, at| {
             let Some(sealed) = bodies.sealed_at(at) else { return };
+            // An opaque record had no names when the run was written, either.
             let Some((subject, predicate)) = sealed.name_bytes() else { return };
             let name = fingerprint(self.seed(), [subject, predicate][column as usize]);
             let mut entry = vec![0; NAMES.width];
@@ -96,6 +98,7 @@ impl Run {
         let wanted = self.rows_by_hash(&|row| pages.contains_key(&page_of(row)))?;
         let mut found: BTreeMap<Row, Position> = BTreeMap::new();
         let first_bad = *pages.keys().next()?;
+        // A whole page says in which segment to begin; without one it is the first of the log.
         let before = first_bad.checked_sub(1).and_then(|index| self.read_positions(index));
         let after =
             (first_bad + 1..section.separators.len()).find_map(|it| self.read_positions(it));

@@ -24,6 +24,7 @@ impl Rekeying {
 
     /// A row came meanwhile.
     pub(super) fn note(&mut self, digest: &Digest) {
+        // A later bucket is listed with the new row in it.
         if bucket(digest) < self.next {
             self.sketch.insert(&[short_id(digest)]);
         }

@@ -43,6 +43,7 @@ impl Name {
 
     /// As 64 bits that all depend on all of it.
     pub(super) fn mixed(self) -> u64 {
+        // Fibonacci hashing (Knuth, "The Art of Computer Programming", volume 3, section 6.4).
         let spread = u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         spread ^ spread >> 32
     }

@@ -62,6 +62,7 @@ impl Run {
         let (mut head, mut trailer) = ([0; HEAD_BYTES as usize], [0; TRAILER_BYTES as usize]);
         (pages.read(0, &mut head) && pages.read(at, &mut trailer)).then_some(())?;
         let summary = u64::from_le_bytes(*trailer.first_chunk()?);
+        // The length is the file's own: no more is allocated than the file has.
         let bytes = at.checked_sub(summary)?;
         let mut summary_bytes = vec![0; usize::try_from(bytes).ok()?];
         pages.read(summary, &mut summary_bytes).then_some(())?;
@@ -155,6 +156,7 @@ impl Run {
 
     /// The hash of a row that is here; looks through all of them.
     pub(super) fn digest(&self, row: Row) -> Digest {
+        // Damage alone asks for it. A section by row would be 32 bytes a row once more.
         let mut found = Digest::ZERO;
         self.hashes_from(0, &mut |other, hash| {
             if other == row {
@@ -365,6 +367,7 @@ impl Run {
 
     /// Shows the hash of every row, in ascending order, and where its record was appended.
     pub fn records(&self, see: &mut dyn FnMut(&Digest, Position)) {
+        // All of them, for hashes are in another order: eight bytes for each row of one run.
         let mut positions = Vec::with_capacity(self.len());
         while positions.len() < self.len() {
             let next = self.first + positions.len() as Row;

@@ -173,6 +173,7 @@ impl PositionPage {
 }
 
 fn position_of(bytes: &[u8]) -> Position {
+    // Five bytes of units of 8 reach 8 TiB of log.
     let mut units = [0; 8];
     units[..POSITIONS.width].copy_from_slice(bytes);
     Position(u64::from_le_bytes(units) * ALIGNMENT as u64)
@@ -184,6 +185,7 @@ pub(super) fn put_position(into: &mut [u8], at: Position) {
 }
 
 pub(super) fn hash_key(entry: &[u8]) -> u64 {
+    // Big-endian, so that keys have the order of hashes.
     u64::from_be_bytes(*entry.first_chunk().expect("a hash is 32 bytes"))
 }
 

@@ -94,6 +94,7 @@ impl Spill {
     /// Writes the run; its name comes out.
     pub fn write(&self, sink: &mut Sink) -> Digest {
         self.check();
+        // Before the first byte is written: the head has their counts.
         let names = Column::ALL.map(|column| self.names(column));
         let mut head = Vec::with_capacity(HEAD_BYTES as usize);
         head.extend_from_slice(&MAGIC);
@@ -172,6 +173,7 @@ impl Spill {
 
     fn positions(&self) -> impl Iterator<Item = Position> {
         let old = self.onto.iter().flat_map(|run| {
+            // A page at a time: all positions of the largest run are 128 MB.
             let mut next = run.first();
             let page = move || {
                 let page =
@@ -201,6 +203,7 @@ impl Spill {
 
 fn filter_of(names: &[(Name, Row)]) -> Filter {
     let distinct = || names.chunk_by(|one, other| one.0 == other.0).map(|rows| rows[0].0);
+    // A name counts once, however many rows have it.
     let mut filter = Filter::new(distinct().count(), NAME_BITS);
     distinct().for_each(|name| filter.insert(name.mixed()));
     filter

@@ -131,6 +131,7 @@ impl Tree {
     fn change(&mut self, bucket: usize, by: impl Fn(u32) -> u32) {
         let node = BUCKETS + bucket;
         self.counts[node] = by(self.counts[node]);
+        // Unknown until its hashes are listed again.
         self.known[node / 64] &= !(1 << (node % 64));
         self.changed[bucket / 64] |= 1 << (bucket % 64);
     }
@@ -236,6 +237,7 @@ impl Tree {
     ) -> (Digest, usize) {
         let node = BUCKETS + bucket;
         let count = self.counts[node] + self.pending[bucket];
+        // A root under way leaves out what is pending; the listing below does not.
         let is_known = self.pending[bucket] == 0 && self.known[node / 64] >> (node % 64) & 1 == 1;
         if count == 0 || is_known {
             let known = Digest::from_slice(&self.digests[node * 32..][..32]);

@@ -28,11 +28,13 @@ impl Window {
             self.positions.push(at);
             return true;
         };
+        // A record that was written anew lies elsewhere: another window begins with it.
         let follows = *last < at && at.segment() == first.segment();
         if follows && at.0 - first.0 <= bytes {
             self.positions.push(at);
             return true;
         }
+        // Behind a larger gap there is damage of any length, which is not to be read with this.
         let is_next =
             at.0.saturating_sub(last.0) <= frame_bytes(limits::ASSERTION_BYTES_MAX) as u64;
         self.end = Some(at).filter(|_| follows && is_next);
