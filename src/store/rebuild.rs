@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use super::row::{Column, Row, fingerprint};
 use super::run::Run;
-use super::section::{HASHES, Kind, NAMES, Section, index_of, put_index, put_position};
+use super::section::{HASHES, NAMES, Section, SectionKind, index_of, put_index, put_position};
 use crate::base::Digest;
 use crate::journal::record::frame_bytes;
 use crate::journal::{Bodies, Position};
@@ -27,20 +27,24 @@ type Pages = BTreeMap<usize, Vec<Vec<u8>>>;
 
 impl Run {
     /// The bad pages of a section, each with its number; `None` if one cannot be made again.
-    pub(super) fn rebuild(&self, kind: Kind, bodies: &dyn Bodies) -> Option<Vec<(usize, Vec<u8>)>> {
+    pub(super) fn rebuild(
+        &self,
+        kind: SectionKind,
+        bodies: &dyn Bodies,
+    ) -> Option<Vec<(usize, Vec<u8>)>> {
         let section = self.section_of(kind);
         let bad =
             (0..section.separators.len()).filter(|index| self.read_page(section, *index).is_none());
         // One walk over the log serves all bad pages of the section.
         let mut pages: Pages = bad.map(|index| (index, Vec::new())).collect();
         match kind {
-            Kind::Hashes => self.collect_hashes(&mut pages, bodies)?,
-            Kind::Positions => self.collect_positions(&mut pages, bodies)?,
-            Kind::Subjects => self.collect_names(&mut pages, Column::Subject, bodies)?,
-            Kind::Predicates => self.collect_names(&mut pages, Column::Predicate, bodies)?,
+            SectionKind::Hashes => self.collect_hashes(&mut pages, bodies)?,
+            SectionKind::Positions => self.collect_positions(&mut pages, bodies)?,
+            SectionKind::Subjects => self.collect_names(&mut pages, Column::Subject, bodies)?,
+            SectionKind::Predicates => self.collect_names(&mut pages, Column::Predicate, bodies)?,
         }
         let whole = pages.into_iter().map(|(index, mut entries)| {
-            if kind != Kind::Positions {
+            if kind != SectionKind::Positions {
                 // The writer's order, or the checksum would deny a page with all of its entries.
                 let key = section.shape.key;
                 // Hashes with one key are in their own order.
@@ -61,7 +65,7 @@ impl Run {
             let mut entry = vec![0; HASHES.width];
             entry[..32].copy_from_slice(&digest.0);
             put_index(&mut entry[32..], row - self.first());
-            add(pages, self.section_of(Kind::Hashes), entry);
+            add(pages, self.section_of(SectionKind::Hashes), entry);
         })
     }
 
@@ -80,7 +84,7 @@ impl Run {
 
     /// Shows where each row was appended; `None` if a page of that cannot be read.
     fn each_position(&self, see: &mut dyn FnMut(Row, Position)) -> Option<()> {
-        let section = self.section_of(Kind::Positions);
+        let section = self.section_of(SectionKind::Positions);
         for index in 0..section.separators.len() {
             let page = self.read_positions(index)?;
             for (row, at) in (page.first..).zip(page.since(page.first)) {
@@ -93,7 +97,7 @@ impl Run {
     /// Positions are where the log has the hashes, whose rows another section has. Walks from the
     /// segment of the whole page before on; where there is none, from ever earlier segments.
     fn collect_positions(&self, pages: &mut Pages, bodies: &dyn Bodies) -> Option<()> {
-        let section = self.section_of(Kind::Positions);
+        let section = self.section_of(SectionKind::Positions);
         let page_of = |row: Row| (row - self.first()) as usize / section.shape.per_page;
         let wanted = self.rows_by_hash(&|row| pages.contains_key(&page_of(row)))?;
         let mut found: BTreeMap<Row, Position> = BTreeMap::new();
@@ -128,7 +132,7 @@ impl Run {
 
     /// The rows that are wanted, by their hashes; `None` if a page of these cannot be read.
     fn rows_by_hash(&self, is_wanted: &dyn Fn(Row) -> bool) -> Option<BTreeMap<Digest, Row>> {
-        let section = self.section_of(Kind::Hashes);
+        let section = self.section_of(SectionKind::Hashes);
         let mut rows = BTreeMap::new();
         for index in 0..section.separators.len() {
             for entry in self.read_page(section, index)?.chunks_exact(HASHES.width) {

@@ -13,7 +13,7 @@ use std::ops::Range;
 use super::filter::Filter;
 use super::format::{HEAD_BYTES, MAGIC, TRAILER_BYTES, VERSION};
 use super::row::{Column, NAMED_MAX, Name, Row};
-use super::section::{HASHES, Kind, NAMES, POSITIONS, PositionPage, Section, index_of};
+use super::section::{HASHES, NAMES, POSITIONS, PositionPage, Section, SectionKind, index_of};
 use crate::base::Digest;
 use crate::base::stream::Source;
 use crate::journal::{Bodies, Position};
@@ -176,7 +176,7 @@ impl Run {
     pub(super) fn position_page(&self, row: Row) -> PositionPage {
         let index = (row - self.first) as usize / POSITIONS.per_page;
         let first = self.first + (index * POSITIONS.per_page) as Row;
-        PositionPage { first, page: self.page(Kind::Positions, index) }
+        PositionPage { first, page: self.page(SectionKind::Positions, index) }
     }
 
     /// The positions on a page, if that can be read.
@@ -247,7 +247,7 @@ impl Run {
         let mut pages = section.page_before(end);
         // Each page that may have some, the last one first.
         while let Some(index) = pages.checked_sub(1) {
-            let page = self.page(Kind::of(column), index);
+            let page = self.page(SectionKind::of(column), index);
             let (from, to) = (section.shape.less(&page, least), section.shape.less(&page, end));
             let newest = page[from * NAMES.width..to * NAMES.width].rchunks_exact(NAMES.width);
             let rows_here = newest.map(|entry| self.first + index_of(&entry[4..]));
@@ -291,26 +291,26 @@ impl Run {
         &self.names[column as usize]
     }
 
-    pub(super) fn section_of(&self, kind: Kind) -> &Section {
+    pub(super) fn section_of(&self, kind: SectionKind) -> &Section {
         match kind {
-            Kind::Hashes => &self.hashes,
-            Kind::Positions => &self.positions,
-            Kind::Subjects => self.section(Column::Subject),
-            Kind::Predicates => self.section(Column::Predicate),
+            SectionKind::Hashes => &self.hashes,
+            SectionKind::Positions => &self.positions,
+            SectionKind::Subjects => self.section(Column::Subject),
+            SectionKind::Predicates => self.section(Column::Predicate),
         }
     }
 
     /// Shows hashes from the first one on whose first 8 bytes are no less, until `see` returns
     /// false.
     pub(super) fn hashes_from(&self, id: u64, see: &mut dyn FnMut(Row, &Digest) -> bool) {
-        self.entries(Kind::Hashes, id, |entry| {
+        self.entries(SectionKind::Hashes, id, |entry| {
             let hash = Digest(*entry.first_chunk().expect("a hash is 32 bytes"));
             see(self.first + index_of(&entry[32..]), &hash)
         });
     }
 
     /// Shows entries from the first one on whose key is no less, until `see` returns false.
-    pub(super) fn entries(&self, kind: Kind, key: u64, mut see: impl FnMut(&[u8]) -> bool) {
+    pub(super) fn entries(&self, kind: SectionKind, key: u64, mut see: impl FnMut(&[u8]) -> bool) {
         let section = self.section_of(kind);
         // Entries of one key may begin on the page before the first that begins with it.
         let first = section.page_before(key).saturating_sub(1);
@@ -326,14 +326,14 @@ impl Run {
 
     /// The number of the first entry whose key is no less; its page is kept for the next look.
     fn seek(&self, column: Column, key: u64, kept: &mut Option<(usize, Vec<u8>)>) -> usize {
-        let (kind, section) = (Kind::of(column), self.section(column));
+        let (kind, section) = (SectionKind::of(column), self.section(column));
         let Some(index) = section.page_before(key).checked_sub(1) else { return 0 };
         let known = kept.take().filter(|(known, _)| *known == index);
         let (_, page) = kept.insert(known.unwrap_or_else(|| (index, self.page(kind, index))));
         index * section.shape.per_page + section.shape.less(page, key)
     }
 
-    fn page(&self, kind: Kind, index: usize) -> Vec<u8> {
+    fn page(&self, kind: SectionKind, index: usize) -> Vec<u8> {
         let section = self.section_of(kind);
         if let Some(page) = self.read_page(section, index) {
             return page;

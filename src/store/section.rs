@@ -49,19 +49,19 @@ impl fmt::Debug for Shape {
 
 /// Which of a run's sections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(super) enum SectionKind {
     Hashes,
     Positions,
     Subjects,
     Predicates,
 }
 
-impl Kind {
+impl SectionKind {
     /// That of a column's names.
-    pub(super) fn of(column: Column) -> Kind {
+    pub(super) fn of(column: Column) -> SectionKind {
         match column {
-            Column::Subject => Kind::Subjects,
-            Column::Predicate => Kind::Predicates,
+            Column::Subject => SectionKind::Subjects,
+            Column::Predicate => SectionKind::Predicates,
         }
     }
 }

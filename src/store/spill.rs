@@ -12,7 +12,7 @@ use super::memtable::Memtable;
 use super::row::{Column, Name, Row};
 use super::run::Run;
 use super::section::{
-    HASHES, Kind, NAMES, POSITIONS, Section, index_of, name_of, put_index, put_position,
+    HASHES, NAMES, POSITIONS, Section, SectionKind, index_of, name_of, put_index, put_position,
 };
 use super::state::State;
 use crate::base::stream::Sink;
@@ -191,7 +191,7 @@ impl Spill {
     fn names(&self, column: Column) -> Vec<(Name, Row)> {
         let mut names = self.memtable.names(column);
         if let Some(run) = &self.onto {
-            run.entries(Kind::of(column), 0, |entry| {
+            run.entries(SectionKind::of(column), 0, |entry| {
                 names.push((name_of(entry), run.first() + index_of(&entry[4..])));
                 true
             });

@@ -14,7 +14,7 @@ use crate::journal::Obstacle;
 
 /// Why a write was not made.
 #[derive(Debug)]
-pub enum Failure {
+pub enum WriteFailure {
     /// Nothing of it counts; a later try may succeed.
     Hindered(Obstacle, Fault),
     /// Nothing may be written any more.
@@ -41,19 +41,19 @@ impl Fault {
     }
 }
 
-impl Failure {
+impl WriteFailure {
     /// Of anything but a flush.
-    pub fn of(fault: Fault) -> Failure {
+    pub fn of(fault: Fault) -> WriteFailure {
         match fault.obstacle() {
-            Some(obstacle) => Failure::Hindered(obstacle, fault),
-            None => Failure::Broken(fault),
+            Some(obstacle) => WriteFailure::Hindered(obstacle, fault),
+            None => WriteFailure::Broken(fault),
         }
     }
 
     /// What went wrong with which file.
     pub fn fault(&self) -> &Fault {
         match self {
-            Failure::Hindered(_, fault) | Failure::Broken(fault) => fault,
+            WriteFailure::Hindered(_, fault) | WriteFailure::Broken(fault) => fault,
         }
     }
 }

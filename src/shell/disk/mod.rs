@@ -12,13 +12,13 @@ mod failure;
 mod fault;
 mod indexer;
 mod layout;
+#[cfg(test)]
+mod log_folder;
 mod lost;
 mod reader;
 mod recovery;
 mod reread;
 mod segment;
-#[cfg(test)]
-mod stage;
 mod thread;
 
 pub use checkpoint::{Checkpoint, Kept};
@@ -27,7 +27,7 @@ pub use directory::{
     Directory, cluster_id, holder, keep_cluster_id, node_id, random_id, set_cluster_id,
 };
 pub use evidence::Evidence;
-pub use failure::{Failure, obstacle};
+pub use failure::{WriteFailure, obstacle};
 pub use fault::{Cause, Fault};
 pub use indexer::Indexer;
 pub use layout::{find_segments, segment_path, sync_directory};

@@ -168,12 +168,12 @@ pub(super) fn read_frame(file: &File, offset: u64) -> Option<(Head, Bytes)> {
 mod tests {
     use std::fs;
 
-    use super::super::stage::Stage;
+    use super::super::log_folder::LogFolder;
     use super::*;
 
     #[test]
     fn what_cannot_be_read_is_reported_as_far_as_the_channel_takes_it() {
-        let log = Stage::new("reader");
+        let log = LogFolder::new("reader");
         let mut bytes = record::segment_head(0, 0).to_vec();
         let mut positions = Vec::new();
         for payload in [&b"one"[..], b"two", b"three", b"four"] {
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn many_are_read_as_one_by_one() {
-        let log = Stage::new("reader-all");
+        let log = LogFolder::new("reader-all");
         let mut bytes = record::segment_head(0, 0).to_vec();
         let (mut positions, mut payloads) = (Vec::new(), Vec::new());
         for length in [3, 5000, 70, 1, 900, 2000] {

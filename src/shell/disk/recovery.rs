@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use rustix::io::Errno;
 
-use super::failure::Failure;
+use super::failure::WriteFailure;
 use super::fault::{Cause, Fault};
 use super::layout::{find_segments, segment_path};
 use super::segment::end_before;
@@ -127,14 +127,14 @@ pub fn recover_from(
         let torn = segment.scan(last, closed_at, &mut recovered, &mut take)?;
         let anew = head.before().is_none().then_some(before);
         if repair && (anew.is_some() || torn.is_some()) {
-            match segment.wipe(anew, recovered.tail.offset(), torn).map_err(Failure::of) {
+            match segment.wipe(anew, recovered.tail.offset(), torn).map_err(WriteFailure::of) {
                 Ok(()) => {}
                 // The first write that succeeds removes an unfinished one.
-                Err(Failure::Hindered(_, fault)) => {
+                Err(WriteFailure::Hindered(_, fault)) => {
                     log::warn!("{fault}: the log is read as it is");
                     recovered.is_unrepaired = true;
                 }
-                Err(Failure::Broken(fault)) => return Err(fault),
+                Err(WriteFailure::Broken(fault)) => return Err(fault),
             }
         }
     }

@@ -138,14 +138,14 @@ fn drop_cached(_: &File, _: u64, _: u64) {}
 mod tests {
     use std::fs;
 
-    use super::super::stage::Stage;
+    use super::super::log_folder::LogFolder;
     use super::*;
     use crate::base::Digest;
     use crate::journal::record::{encode, segment_head};
 
     #[test]
     fn what_is_no_longer_whole_is_found_wherever_it_lies() {
-        let log = Stage::new("reread");
+        let log = LogFolder::new("reread");
         let mut bytes = segment_head(0, 0).to_vec();
         let mut positions = Vec::new();
         for size in [1, 100_000, 30, 3, 500] {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, FallocateFlags, access, fallocate};
 
-use super::failure::{Failure, obstacle};
+use super::failure::{WriteFailure, obstacle};
 use super::fault::{Cause, Fault};
 use super::layout::{segment_path, sync_directory};
 use crate::base::limits;
@@ -31,7 +31,7 @@ const FEW_BYTES: usize = 32 << 10;
 pub(super) struct Writer {
     log: PathBuf,
     /// The segment that is written to, if it could be opened yet.
-    open: Option<Open>,
+    open: Option<OpenSegment>,
     /// Where the last good write ended: a closing cuts the zeros behind it, and the next segment's
     /// head says it.
     tail: Position,
@@ -40,7 +40,7 @@ pub(super) struct Writer {
     frames: Vec<u8>,
 }
 
-struct Open {
+struct OpenSegment {
     number: u64,
     path: PathBuf,
     file: File,
@@ -55,14 +55,14 @@ struct Open {
 
 impl Writer {
     /// Goes on at `tail`.
-    pub(super) fn open(log: &Path, tail: Position) -> Result<Writer, Failure> {
+    pub(super) fn open(log: &Path, tail: Position) -> Result<Writer, WriteFailure> {
         let mut writer = Writer::new(log, tail);
         if is_begun(tail) {
-            writer.open = Some(Open::existing(log, tail.segment(), tail.offset())?);
+            writer.open = Some(OpenSegment::existing(log, tail.segment(), tail.offset())?);
         } else {
             // A start says at once what the first write would find out.
             let allowed = access(log, Access::WRITE_OK | Access::EXEC_OK);
-            allowed.map_err(|errno| Failure::of(Fault::new("writing to", log, errno)))?;
+            allowed.map_err(|errno| WriteFailure::of(Fault::new("writing to", log, errno)))?;
         }
         Ok(writer)
     }
@@ -73,7 +73,7 @@ impl Writer {
     }
 
     /// Writes frames at the tail. If it fails, the log is as it was.
-    pub(super) fn write(&mut self, batch: &Batch) -> Result<(), Failure> {
+    pub(super) fn write(&mut self, batch: &Batch) -> Result<(), WriteFailure> {
         let mut frames = std::mem::take(&mut self.frames);
         batch.frames(&mut frames);
         let done = self.put(batch.position, &frames, batch.ahead);
@@ -88,13 +88,13 @@ impl Writer {
         position: Position,
         frames: &[u8],
         ahead: Option<u64>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), WriteFailure> {
         let number = position.segment();
         if self.open.as_ref().is_none_or(|open| open.number != number) {
             self.close()?;
             self.open = Some(match is_begun(position) {
-                true => Open::existing(&self.log, number, position.offset())?,
-                false => Open::create(&self.log, number, end_before(number, self.tail))?,
+                true => OpenSegment::existing(&self.log, number, position.offset())?,
+                false => OpenSegment::create(&self.log, number, end_before(number, self.tail))?,
             });
         }
         let open = self.open.as_mut().expect("just opened");
@@ -106,16 +106,16 @@ impl Writer {
 
     /// Makes what was written durable.
     pub(super) fn flush(&mut self) -> Result<(), Fault> {
-        self.open.as_mut().map_or(Ok(()), Open::flush)
+        self.open.as_mut().map_or(Ok(()), OpenSegment::flush)
     }
 
     /// Flushes the open segment and gives back the zeros behind its last frame.
-    pub(super) fn close(&mut self) -> Result<(), Failure> {
+    pub(super) fn close(&mut self) -> Result<(), WriteFailure> {
         let Some(open) = &mut self.open else { return Ok(()) };
         let is_last = self.tail.segment() == open.number;
         let cut = if is_last { open.cut(self.tail.offset()) } else { Ok(()) };
         // What was answered for is flushed, whatever becomes of the zeros.
-        open.flush().map_err(Failure::Broken)?;
+        open.flush().map_err(WriteFailure::Broken)?;
         cut?;
         self.open = None;
         Ok(())
@@ -127,41 +127,50 @@ fn is_begun(at: Position) -> bool {
     at != Position::first_of(at.segment())
 }
 
-impl Open {
+impl OpenSegment {
     /// The segment in which the log ends, at this offset.
-    fn existing(log: &Path, number: u64, end: u64) -> Result<Open, Failure> {
+    fn existing(log: &Path, number: u64, end: u64) -> Result<OpenSegment, WriteFailure> {
         let path = segment_path(log, number);
-        let fault = |error| Failure::of(Fault::new("opening", &path, error));
+        let fault = |error| WriteFailure::of(Fault::new("opening", &path, error));
         let file = OpenOptions::new().write(true).open(&path).map_err(fault)?;
         let length = file.metadata().map_err(fault)?.len();
-        Ok(Open { number, file, allocated: length, dirty: false, is_torn: length > end, path })
+        Ok(OpenSegment {
+            number,
+            file,
+            allocated: length,
+            dirty: false,
+            is_torn: length > end,
+            path,
+        })
     }
 
     /// A new segment with its head.
-    fn create(log: &Path, number: u64, before: u32) -> Result<Open, Failure> {
+    fn create(log: &Path, number: u64, before: u32) -> Result<OpenSegment, WriteFailure> {
         let path = segment_path(log, number);
         let created = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
-        let file = created.map_err(|error| Failure::of(Fault::new("creating", &path, error)))?;
-        let mut open = Open { number, path, file, allocated: 0, dirty: true, is_torn: false };
+        let file =
+            created.map_err(|error| WriteFailure::of(Fault::new("creating", &path, error)))?;
+        let mut open =
+            OpenSegment { number, path, file, allocated: 0, dirty: true, is_torn: false };
         open.write(0, &segment_head(number, before), Some(0)).inspect_err(|_| {
             // The next try begins it anew where it stays behind.
             let _ = fs::remove_file(&open.path);
         })?;
-        sync_directory(log).map_err(Failure::Broken)?;
+        sync_directory(log).map_err(WriteFailure::Broken)?;
         Ok(open)
     }
 
-    fn write(&mut self, offset: u64, bytes: &[u8], ahead: Option<u64>) -> Result<(), Failure> {
+    fn write(&mut self, offset: u64, bytes: &[u8], ahead: Option<u64>) -> Result<(), WriteFailure> {
         if self.is_torn {
             self.cut(offset)?;
             // Were the new frames on the disk before that, a power cut would leave a mixture.
-            self.flush().map_err(Failure::Broken)?;
+            self.flush().map_err(WriteFailure::Broken)?;
         }
         self.dirty = true;
         if let Err(error) = self.file.write_all_at(bytes, offset) {
             self.is_torn = true;
-            let failure = Failure::of(Fault::new("writing", &self.path, error));
-            if let Failure::Hindered(..) = failure {
+            let failure = WriteFailure::of(Fault::new("writing", &self.path, error));
+            if let WriteFailure::Hindered(..) = failure {
                 // A full btrfs has no space for that either: then the next write begins with it.
                 let _ = self.cut(offset);
             }
@@ -177,19 +186,19 @@ impl Open {
     }
 
     /// What is written to a file without a name is gone when it is closed.
-    fn check_name(&self) -> Result<(), Failure> {
+    fn check_name(&self) -> Result<(), WriteFailure> {
         match self.file.metadata() {
             Ok(found) if found.nlink() == 0 => {
-                Err(Failure::Broken(Fault::new("writing", &self.path, Cause::Unlinked)))
+                Err(WriteFailure::Broken(Fault::new("writing", &self.path, Cause::Unlinked)))
             }
             _ => Ok(()),
         }
     }
 
     /// Removes all behind an offset.
-    fn cut(&mut self, offset: u64) -> Result<(), Failure> {
+    fn cut(&mut self, offset: u64) -> Result<(), WriteFailure> {
         let cut = self.file.set_len(offset);
-        cut.map_err(|error| Failure::of(Fault::new("cutting", &self.path, error)))?;
+        cut.map_err(|error| WriteFailure::of(Fault::new("cutting", &self.path, error)))?;
         self.dirty = true;
         self.allocated = offset;
         self.is_torn = false;
@@ -198,7 +207,7 @@ impl Open {
 
     /// Preallocates behind the frames, as far as there is space: without it the next write itself
     /// fails.
-    fn grow(&mut self, most: u64, is_large: bool) -> Result<(), Failure> {
+    fn grow(&mut self, most: u64, is_large: bool) -> Result<(), WriteFailure> {
         let step = self.allocated.next_multiple_of(PREALLOCATED_BYTES);
         let target = step.min(most).min(limits::SEGMENT_BYTES_MAX);
         if is_large && self.allocated < target {
@@ -220,7 +229,7 @@ impl Open {
                 Ok(()) => self.allocated += count,
                 Err(error) if obstacle(&error).is_some() => return Ok(()),
                 Err(error) => {
-                    return Err(Failure::Broken(Fault::new("growing", &self.path, error)));
+                    return Err(WriteFailure::Broken(Fault::new("growing", &self.path, error)));
                 }
             }
         }
@@ -250,12 +259,12 @@ const _: () = assert!(SEGMENT_HEAD_BYTES.is_multiple_of(8));
 
 #[cfg(test)]
 mod tests {
-    use super::super::stage::Stage;
+    use super::super::log_folder::LogFolder;
     use super::*;
 
     #[test]
     fn a_file_grows_ahead_of_small_and_of_large_batches() {
-        let log = Stage::new("grow");
+        let log = LogFolder::new("grow");
         let mut writer = Writer::open(&log, Position::first_of(0)).expect("a log");
         let mut position = Position::first_of(0);
         for (bytes, ahead, length) in [

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use async_channel::{Receiver, Sender};
 
 use super::directory::Directory;
-use super::failure::{Failure, ObstacleLog};
+use super::failure::{ObstacleLog, WriteFailure};
 use super::fault::Fault;
 use super::segment::Writer;
 use crate::journal::{Done, Obstacle, Position, Work};
@@ -54,11 +54,11 @@ impl Disk {
         let mut lines = ObstacleLog::default();
         let (mut writer, obstacle) = match Writer::open(directory.log(), tail) {
             Ok(writer) => (writer, None),
-            Err(Failure::Hindered(obstacle, fault)) => {
+            Err(WriteFailure::Hindered(obstacle, fault)) => {
                 lines.hindered(obstacle, &fault);
                 (Writer::new(directory.log(), tail), Some(obstacle))
             }
-            Err(Failure::Broken(fault)) => return Err(fault),
+            Err(WriteFailure::Broken(fault)) => return Err(fault),
         };
         let (work, inbox) = async_channel::bounded::<Work>(1);
         let (outbox, reports) = async_channel::bounded(1);
@@ -120,12 +120,12 @@ fn carry_out(writer: &mut Writer, work: &Work) -> Result<Report, Fault> {
         Work::Write(batch) => {
             match writer.write(batch) {
                 Ok(()) => {}
-                Err(Failure::Hindered(obstacle, fault)) => {
+                Err(WriteFailure::Hindered(obstacle, fault)) => {
                     report.done = Done::Undone(obstacle);
                     report.hindrance = Some((obstacle, fault));
                     return Ok(report);
                 }
-                Err(Failure::Broken(fault)) => return Err(fault),
+                Err(WriteFailure::Broken(fault)) => return Err(fault),
             }
             report.records = batch.records.len();
             report.bytes = batch.bytes;

@@ -4,21 +4,22 @@
 
 use super::*;
 use crate::store::run::Run;
-use crate::store::section::Kind;
+use crate::store::section::SectionKind;
 
 const SEED: u64 = 9;
-const KINDS: [Kind; 4] = [Kind::Hashes, Kind::Positions, Kind::Subjects, Kind::Predicates];
+const KINDS: [SectionKind; 4] =
+    [SectionKind::Hashes, SectionKind::Positions, SectionKind::Subjects, SectionKind::Predicates];
 
 /// A log over two segments, in which every tenth record stands twice, and the file of its second
 /// run.
-struct Stage {
+struct RunAndLog {
     log: BTreeMap<u64, Sealed>,
     claims: Vec<(Sealed, Position)>,
     file: Vec<u8>,
 }
 
-impl Stage {
-    fn new() -> Stage {
+impl RunAndLog {
+    fn new() -> RunAndLog {
         let mut store = Store::new(SEED).spilling_after(1_800);
         let mut bodies = Memory::default();
         let (mut claims, mut at) = (Vec::new(), Position::first_of(0));
@@ -42,7 +43,7 @@ impl Stage {
         }
         assert_eq!(store.runs.len(), 2);
         claims.drain(..1_800);
-        Stage { log: bodies.sealed, claims, file }
+        RunAndLog { log: bodies.sealed, claims, file }
     }
 
     fn run(&self, file: Vec<u8>) -> Run {
@@ -50,7 +51,7 @@ impl Stage {
     }
 
     /// The file with some pages of a section damaged.
-    fn damaged(&self, kind: Kind, is_damaged: impl Fn(usize) -> bool) -> Vec<u8> {
+    fn damaged(&self, kind: SectionKind, is_damaged: impl Fn(usize) -> bool) -> Vec<u8> {
         let (run, mut file) = (self.run(self.file.clone()), self.file.clone());
         let section = run.section_of(kind);
         for index in (0..section.separators.len()).filter(|index| is_damaged(*index)) {
@@ -77,18 +78,18 @@ impl Stage {
 
 #[test]
 fn a_page_that_cannot_be_read_is_made_again_from_the_log() {
-    let stage = Stage::new();
+    let world = RunAndLog::new();
     for kind in KINDS {
         for choice in 0..4 {
-            let file = stage.damaged(kind, |index| match choice {
+            let file = world.damaged(kind, |index| match choice {
                 0 => index == 0,
                 1 => index % 3 == 1,
                 2 => index > 1,
                 _ => true,
             });
-            let run = stage.run(file);
+            let run = world.run(file);
             assert!(!run.is_whole());
-            stage.look_for_all(&run);
+            world.look_for_all(&run);
             assert!(run.is_whole(), "{kind:?}, choice {choice}: restored as it was");
         }
     }
@@ -96,16 +97,16 @@ fn a_page_that_cannot_be_read_is_made_again_from_the_log() {
 
 #[test]
 fn a_page_is_not_made_again_from_a_log_that_lacks_one_of_its_records() {
-    let mut stage = Stage::new();
-    let (_, at) = stage.claims[900];
-    stage.log.remove(&at.0);
+    let mut world = RunAndLog::new();
+    let (_, at) = world.claims[900];
+    world.log.remove(&at.0);
     for kind in KINDS {
-        let run = stage.run(stage.damaged(kind, |_| true));
-        let log = Memory { sealed: stage.log.clone(), ..Memory::default() };
+        let run = world.run(world.damaged(kind, |_| true));
+        let log = Memory { sealed: world.log.clone(), ..Memory::default() };
         assert_eq!(run.rebuild(kind, &log), None, "{kind:?}");
     }
-    let run = stage.run(stage.damaged(Kind::Hashes, |_| true));
-    let log = Memory { heads: [(at.0, stage.claims[900].0.digest())].into(), ..Memory::default() };
-    let log = Memory { sealed: stage.log.clone(), ..log };
-    assert!(run.rebuild(Kind::Hashes, &log).is_some(), "its head is enough");
+    let run = world.run(world.damaged(SectionKind::Hashes, |_| true));
+    let log = Memory { heads: [(at.0, world.claims[900].0.digest())].into(), ..Memory::default() };
+    let log = Memory { sealed: world.log.clone(), ..log };
+    assert!(run.rebuild(SectionKind::Hashes, &log).is_some(), "its head is enough");
 }

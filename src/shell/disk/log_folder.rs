@@ -6,17 +6,17 @@ use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-pub(super) struct Stage(PathBuf);
+pub(super) struct LogFolder(PathBuf);
 
-impl Stage {
-    pub(super) fn new(name: &str) -> Stage {
+impl LogFolder {
+    pub(super) fn new(name: &str) -> LogFolder {
         let path = std::env::temp_dir().join(format!("stemedb-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).expect("a temporary directory");
-        Stage(path)
+        LogFolder(path)
     }
 }
 
-impl Deref for Stage {
+impl Deref for LogFolder {
     type Target = Path;
 
     fn deref(&self) -> &Path {
@@ -24,7 +24,7 @@ impl Deref for Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for LogFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
