@@ -225,7 +225,7 @@ impl Cluster {
     /// Everybody to level with: all who take part, and seeds that have not answered yet.
     pub fn targets(&self) -> Vec<Target> {
         let present = self.swim.present().filter_map(|news| self.target(news.node));
-        let seeds = self.swim.lonely_seeds();
+        let seeds = self.swim.unmatched_seeds();
         let seeds = seeds.map(|rpc_addr| Target { node: None, rpc_addr: rpc_addr.to_owned() });
         present.chain(seeds).collect()
     }
@@ -277,7 +277,7 @@ impl Cluster {
         let swim = &self.swim;
         View {
             present: swim.present().map(|news| news.node).collect(),
-            is_whole: self.are_seeds_found && swim.lonely_seeds().next().is_none(),
+            is_whole: self.are_seeds_found && swim.unmatched_seeds().next().is_none(),
             is_first: self.are_seeds_found && swim.are_seeds_own(),
             unproven: swim.unproven(),
         }

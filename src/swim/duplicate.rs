@@ -56,7 +56,7 @@ impl Swim {
     }
 
     /// Somebody introduces itself under this node's id.
-    pub(super) fn hear_of_duplicate(&mut self, now: Moment, from: NodeId, update: Update) {
+    pub(super) fn check_duplicate(&mut self, now: Moment, from: NodeId, update: Update) {
         let is_known = |known: &Duplicate| known.address == update.rpc_addr;
         let is_somewhere = update.state == State::Alive && !update.rpc_addr.is_empty();
         if is_somewhere && !self.duplicate.as_ref().is_some_and(is_known) {
@@ -111,6 +111,6 @@ impl Swim {
         known.next_ping = now + known.pause();
         let address = known.address.clone();
         let updates = self.news_for(None);
-        self.ping(now, (Purpose::Tell, None), address, updates);
+        self.ping(now, (Purpose::Disseminate, None), address, updates);
     }
 }

@@ -39,8 +39,8 @@ impl Rank {
     }
 }
 
-/// Introductions in vain after which an operator is to hear of it.
-const VAIN_TOLD: u32 = 3;
+/// Introductions without an answer after which the operator is informed.
+const UNANSWERED_REPORTED: u32 = 3;
 
 /// Hearsay of one node.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub(super) struct Check {
     /// Where a ping is under way.
     asked: Option<String>,
     /// How often it introduced itself and did not answer.
-    vain: u32,
+    unanswered: u32,
 }
 
 /// All hearsay that waits for proof.
@@ -68,7 +68,7 @@ pub(super) struct Checks {
     unproven: usize,
     /// The rate: each check moves this on by its cost (the generic cell rate algorithm, ITU-T
     /// I.371).
-    paid_until: Moment,
+    theoretical_arrival: Moment,
     cost: u64,
 }
 
@@ -99,7 +99,7 @@ impl Checks {
     }
 
     /// Whether there is room for one more unknown node; the least of those that wait makes it.
-    fn make_room(&mut self, rank: Rank) -> bool {
+    fn reserve(&mut self, rank: Rank) -> bool {
         if self.unproven < limits::UNPROVEN_MAX {
             return true;
         }
@@ -127,7 +127,7 @@ impl Checks {
         let (_, due, node) = self.first(rank)?;
         let under_way = (self.about.len() - self.waiting.len()) as u64;
         let ahead = limits::CHECKS_BURST * self.cost * rank.share() / 3;
-        let paid = Moment(self.paid_until.0.saturating_sub(ahead));
+        let paid = Moment(self.theoretical_arrival.0.saturating_sub(ahead));
         (under_way < limits::CHECKS_MAX * rank.share() / 3).then_some((due.max(paid), node))
     }
 
@@ -158,7 +158,7 @@ impl Swim {
     pub(super) fn check(&mut self, now: Moment, update: Update, is_introduced: bool) {
         let node = update.node;
         let (mut rank, mut due, mut heard) = (Rank::Member, now, now);
-        let (mut is_newcomer, mut vain) = (false, 0);
+        let (mut is_newcomer, mut unanswered) = (false, 0);
         match self.members.get(&node) {
             Some(member) => {
                 let pause = self.config.probe_interval / CHECKS_OF_ONE;
@@ -175,14 +175,14 @@ impl Swim {
                 check.update = update;
                 return;
             }
-            (is_newcomer, vain) = (check.is_newcomer, check.vain);
+            (is_newcomer, unanswered) = (check.is_newcomer, check.unanswered);
             heard = if is_introduced { now } else { check.heard };
             due = if is_introduced { now } else { due.min(check.due) };
-        } else if rank != Rank::Member && !self.checks.make_room(rank) {
+        } else if rank != Rank::Member && !self.checks.reserve(rank) {
             self.stats.refused += 1;
             return;
         }
-        let check = Check { update, rank, is_newcomer, heard, due, asked: None, vain };
+        let check = Check { update, rank, is_newcomer, heard, due, asked: None, unanswered };
         self.checks.insert(node, check);
         self.start_checks(now);
     }
@@ -201,8 +201,8 @@ impl Swim {
         let (Some(suspicion), Some(member)) = (suspicion, self.members.get(&node)) else { return };
         if !self.checks.about.contains_key(&node) {
             let (update, due) = (member.news.clone(), suspicion.check_at());
-            let (rank, is_newcomer, asked, vain) = (Rank::Member, false, None, 0);
-            let check = Check { update, rank, is_newcomer, heard: now, due, asked, vain };
+            let (rank, is_newcomer, asked, unanswered) = (Rank::Member, false, None, 0);
+            let check = Check { update, rank, is_newcomer, heard: now, due, asked, unanswered };
             self.checks.insert(node, check);
         }
     }
@@ -218,7 +218,7 @@ impl Swim {
 
     fn start_check(&mut self, now: Moment, node: NodeId) {
         let Some(check) = self.checks.about.get(&node) else { return };
-        if self.is_moot(&check.update) {
+        if self.is_outdated(&check.update) {
             self.checks.remove(node);
             return;
         }
@@ -231,7 +231,7 @@ impl Swim {
     }
 
     /// Whether the update says nothing any more that is not known.
-    fn is_moot(&self, update: &Update) -> bool {
+    fn is_outdated(&self, update: &Update) -> bool {
         let Some(Member { news, .. }) = self.members.get(&update.node) else { return false };
         let is_far_behind = update.incarnation.saturating_add(STEPS_MAX) < news.incarnation;
         let suspicion = self.suspicions.get(&update.node).filter(|it| !it.is_seen());
@@ -245,8 +245,8 @@ impl Swim {
         self.checks.waiting.remove(&(check.rank, check.due, node));
         let updates = vec![self.me.clone(), check.update.clone()];
         if self.ping(now, (Purpose::Check, Some(node)), address.clone(), updates) {
-            let start = self.checks.paid_until.max(now);
-            self.checks.paid_until = Moment(start.0 + self.checks.cost);
+            let start = self.checks.theoretical_arrival.max(now);
+            self.checks.theoretical_arrival = Moment(start.0 + self.checks.cost);
             check.asked = Some(address);
         } else {
             check.asked = None;
@@ -271,26 +271,26 @@ impl Swim {
     /// A node answered: what it says of itself decides if it was pinged where it is known to be,
     /// or where it is after it did not answer there. True if that is settled, so that it is not
     /// hearsay any more.
-    pub(super) fn hear_answer(&mut self, now: Moment, address: &str, ack: &Ack) -> bool {
+    pub(super) fn take_answer(&mut self, now: Moment, address: &str, ack: &Ack) -> bool {
         let node = ack.node;
-        let word = self.word_of(ack);
-        let is_home = word.rpc_addr == address;
+        let own = self.own_update_of(ack);
+        let is_own_address = own.rpc_addr == address;
         let known = self.members.get(&node).map(|member| member.news.rpc_addr == address);
-        let is_checked = self.checks.is_asked(node, address) && is_home;
+        let is_checked = self.checks.is_asked(node, address) && is_own_address;
         match known {
-            None if is_home => self.meet(now, word),
+            None if is_own_address => self.add_member(now, own),
             // It is a member when it answers where it says that it is.
-            None => self.check(now, word, true),
-            Some(is_known_place) if is_known_place || is_checked => {
-                self.take_word(now, Update { rpc_addr: address.to_owned(), ..word.clone() });
+            None => self.check(now, own, true),
+            Some(is_known_address) if is_known_address || is_checked => {
+                self.apply_own_update(now, Update { rpc_addr: address.to_owned(), ..own.clone() });
                 self.probes.reached(node);
                 self.note_reached(node);
                 if let Some(suspicion) = self.suspicions.get_mut(&node) {
                     suspicion.is_silent = false;
                 }
                 self.checks.end(node, address);
-                if !is_home {
-                    self.check_elsewhere(now, word);
+                if !is_own_address {
+                    self.check_elsewhere(now, own);
                 }
             }
             Some(_) => return false,
@@ -299,12 +299,12 @@ impl Swim {
     }
 
     /// A member says that it is elsewhere, too.
-    fn check_elsewhere(&mut self, now: Moment, word: Update) {
-        let (node, address) = (word.node, word.rpc_addr.clone());
+    fn check_elsewhere(&mut self, now: Moment, own: Update) {
+        let (node, address) = (own.node, own.rpc_addr.clone());
         if !self.checks.about.contains_key(&node) {
-            let (rank, is_newcomer, asked, vain) = (Rank::Member, false, None, 0);
-            let (update, heard, due) = (word, now, now);
-            let check = Check { update, rank, is_newcomer, heard, due, asked, vain };
+            let (rank, is_newcomer, asked, unanswered) = (Rank::Member, false, None, 0);
+            let (update, heard, due) = (own, now, now);
+            let check = Check { update, rank, is_newcomer, heard, due, asked, unanswered };
             self.checks.insert(node, check);
             self.ask(now, node, address);
         }
@@ -312,13 +312,13 @@ impl Swim {
 
     /// What a node says of itself. One that sends no updates, as the standard allows, speaks by
     /// its answer.
-    fn word_of(&self, ack: &Ack) -> Update {
-        if let Some(word) = ack.updates.iter().find(|update| update.node == ack.node) {
-            let mut word = word.clone();
-            if word.rpc_addr.is_empty() {
-                word.rpc_addr.clone_from(&ack.addresses.0);
+    fn own_update_of(&self, ack: &Ack) -> Update {
+        if let Some(own) = ack.updates.iter().find(|update| update.node == ack.node) {
+            let mut own = own.clone();
+            if own.rpc_addr.is_empty() {
+                own.rpc_addr.clone_from(&ack.addresses.0);
             }
-            return word;
+            return own;
         }
         let (rpc_addr, api_addr) = ack.addresses.clone();
         let known = self.members.get(&ack.node).map(|member| &member.news);
@@ -333,47 +333,47 @@ impl Swim {
 
     /// Takes a member at its word. An incarnation far behind what is known is of a clock that was
     /// set back, or what is known was made up: it stands as well.
-    fn take_word(&mut self, now: Moment, word: Update) {
-        let node = word.node;
+    fn apply_own_update(&mut self, now: Moment, own: Update) {
+        let node = own.node;
         let Some(member) = self.members.get_mut(&node) else { return };
         let news = &member.news;
-        let is_possible = matches!(word.state, State::Alive | State::Left);
-        if word.incarnation > limits::INCARNATION_MAX || !is_possible {
+        let is_possible = matches!(own.state, State::Alive | State::Left);
+        if own.incarnation > limits::INCARNATION_MAX || !is_possible {
             self.stats.refused += 1;
             return;
         }
-        let is_far_behind = word.incarnation.saturating_add(STEPS_MAX) < news.incarnation;
-        let has_moved = news.rpc_addr != word.rpc_addr;
-        if !(word.beats(news) || is_far_behind || has_moved) {
+        let is_far_behind = own.incarnation.saturating_add(STEPS_MAX) < news.incarnation;
+        let has_moved = news.rpc_addr != own.rpc_addr;
+        if !(own.beats(news) || is_far_behind || has_moved) {
             return;
         }
         if has_moved {
-            let event = Event::Moved(node, word.rpc_addr.clone());
+            let event = Event::Moved(node, own.rpc_addr.clone());
             self.outbox.push_back(Output::Event(event));
         }
-        let (was, state) = (news.state, word.state);
-        member.news = word;
-        self.tell_of(now, node, Some(node));
+        let (was, state) = (news.state, own.state);
+        member.news = own;
+        self.disseminate(now, node, Some(node));
         self.enter(now, node, was, state);
     }
 
     /// An unknown node answered where it says that it is: a member, if there is room.
-    fn meet(&mut self, now: Moment, word: Update) {
-        let (node, address) = (word.node, word.rpc_addr.clone());
+    fn add_member(&mut self, now: Moment, own: Update) {
+        let (node, address) = (own.node, own.rpc_addr.clone());
         let is_newcomer = self.checks.remove(node).is_some_and(|check| check.is_newcomer);
-        let is_good = word.state == State::Alive && word.incarnation <= limits::INCARNATION_MAX;
+        let is_good = own.state == State::Alive && own.incarnation <= limits::INCARNATION_MAX;
         let has_room = self.members.len() < limits::MEMBERS_MAX;
         if !is_good || !(has_room || self.drop_longest_gone()) {
             self.stats.refused += 1;
             return;
         }
-        self.has_met = true;
-        self.members.insert(node, Member::new(word, now));
-        self.tell_of(now, node, Some(node));
+        self.has_had_members = true;
+        self.members.insert(node, Member::new(own, now));
+        self.disseminate(now, node, Some(node));
         self.enter(now, node, State::Left, State::Alive);
         if is_newcomer {
             let updates = self.everything_for(Some(node));
-            self.ping(now, (Purpose::Tell, None), address, updates);
+            self.ping(now, (Purpose::Disseminate, None), address, updates);
         }
     }
 
@@ -386,13 +386,13 @@ impl Swim {
         if node == self.me.node {
             // Nobody uses this node's id there; who believes it has to be told better.
             let Some(check) = self.checks.remove(node) else { return };
-            return self.object_to(now, &check.update);
+            return self.refute_update(now, &check.update);
         }
         let Some(member) = self.members.get(&node) else {
             let Some(mut check) = self.checks.about.remove(&node) else { return };
             // One that starts may refuse the first pings: it waits for its seeds.
-            check.vain += u32::from(check.rank == Rank::Introduced);
-            if check.rank == Rank::Introduced && check.vain == VAIN_TOLD {
+            check.unanswered += u32::from(check.rank == Rank::Introduced);
+            if check.rank == Rank::Introduced && check.unanswered == UNANSWERED_REPORTED {
                 let event = Event::Unanswered(node, check.update.rpc_addr.clone());
                 self.outbox.push_back(Output::Event(event));
             }
@@ -406,40 +406,40 @@ impl Swim {
             self.checks.about.insert(node, check);
             return;
         };
-        let is_known_place = member.news.rpc_addr == probe.address;
+        let is_known_address = member.news.rpc_addr == probe.address;
         let is_dead = member.news.state == State::Dead;
-        if let Some(suspicion) = self.suspicions.get_mut(&node).filter(|_| is_known_place) {
+        if let Some(suspicion) = self.suspicions.get_mut(&node).filter(|_| is_known_address) {
             suspicion.is_silent = true;
         }
         let said = self.checks.about.get(&node).map(|check| check.update.clone());
         let elsewhere = said.as_ref().filter(|update| {
             let is_elsewhere = update.rpc_addr != probe.address && !update.rpc_addr.is_empty();
-            is_known_place && update.state == State::Alive && is_elsewhere
+            is_known_address && update.state == State::Alive && is_elsewhere
         });
         if let Some(update) = elsewhere {
             return self.ask(now, node, update.rpc_addr.clone());
         }
         self.checks.remove(node);
-        if is_known_place && self.is_calling(now, node) {
+        if is_known_address && self.is_calling(now, node) {
             // Its own calls prove more than a ping that fails: nothing that is said of it does.
             self.note_unreachable(node);
-            if let Some(word) = said.filter(|word| is_dead && word.state == State::Alive) {
-                self.take_word(now, Update { rpc_addr: probe.address.clone(), ..word });
+            if let Some(own) = said.filter(|own| is_dead && own.state == State::Alive) {
+                self.apply_own_update(now, Update { rpc_addr: probe.address.clone(), ..own });
             }
             return;
         }
-        if is_known_place {
+        if is_known_address {
             self.note_silent(now, node);
         }
         let is_gone = |update: &Update| !update.state.is_present();
-        if let Some(update) = said.filter(|update| is_known_place && is_gone(update)) {
-            self.bear_out(now, probe, update.state, failure);
+        if let Some(update) = said.filter(|update| is_known_address && is_gone(update)) {
+            self.confirm_gone(now, probe, update.state, failure);
         }
     }
 
     /// A member is said to be gone, and does not answer. Where nothing spoke against it before,
     /// one silence is not enough.
-    fn bear_out(&mut self, now: Moment, probe: &Probe, state: State, failure: Failure) {
+    fn confirm_gone(&mut self, now: Moment, probe: &Probe, state: State, failure: Failure) {
         let Some(node) = probe.target.filter(|node| self.is_present(*node)) else { return };
         if failure == Failure::Refused || self.suspicions.contains_key(&node) {
             self.declare(now, node, state);

@@ -147,9 +147,10 @@ impl Member {
         let may_step = self.stepped.is_none_or(|at| now.since(at) >= pause);
         let is_step = update.incarnation == known.incarnation
             || may_step && update.incarnation == known.incarnation + 1;
-        let is_same_place = update.rpc_addr == known.rpc_addr && update.api_addr == known.api_addr;
+        let is_same_address =
+            update.rpc_addr == known.rpc_addr && update.api_addr == known.api_addr;
         let is_harmless = match update.state {
-            State::Alive => is_same_place,
+            State::Alive => is_same_address,
             State::Suspect => true,
             State::Dead | State::Left => is_silent,
         };

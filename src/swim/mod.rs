@@ -9,6 +9,7 @@
 //!
 //! Never: opens a connection, reads a clock, trusts that an update about itself is true.
 
+mod dissemination;
 mod duplicate;
 mod hearsay;
 mod member;
@@ -17,7 +18,6 @@ mod probe;
 mod reach;
 mod rumor;
 mod suspicion;
-mod tell;
 
 #[cfg(test)]
 mod tests;
@@ -151,7 +151,7 @@ pub struct Swim {
     random: Random,
     outbox: VecDeque<Output>,
     stats: Stats,
-    has_met: bool,
+    has_had_members: bool,
 }
 
 /// Local health is at most this bad.
@@ -161,7 +161,7 @@ const LOCAL_HEALTH_MAX: u32 = 8;
 /// its own answer stands: its clock was set back, or the other one was made up.
 const STEPS_MAX: u64 = 16;
 /// Members told in person that this node goes.
-const TOLD_OF_LEAVING: usize = 6;
+const LEAVE_FANOUT: usize = 6;
 
 impl Swim {
     /// A node alone. Its incarnation has to be higher than in its life before; Unix milliseconds
@@ -189,7 +189,7 @@ impl Swim {
             random,
             outbox: VecDeque::new(),
             stats: Stats::default(),
-            has_met: false,
+            has_had_members: false,
         }
     }
 
@@ -234,7 +234,7 @@ impl Swim {
             // Another node has the address now: the one that was meant is gone from there.
             Purpose::Judge => self.probe_failed(now, probe, Failure::Refused),
             Purpose::Check => self.check_failed(now, &probe, Failure::Refused),
-            Purpose::Tell | Purpose::Indirect => {}
+            Purpose::Disseminate | Purpose::Indirect => {}
         }
         self.start_checks(now);
     }
@@ -246,7 +246,7 @@ impl Swim {
             ack.addresses.0 = address.to_owned();
         }
         if ack.node != self.me.node {
-            if self.hear_answer(now, address, &ack) {
+            if self.take_answer(now, address, &ack) {
                 ack.updates.retain(|update| update.node != ack.node);
             }
             return self.take_news(now, ack);
@@ -274,7 +274,7 @@ impl Swim {
             self.take_updates(now, said.node, news);
         }
         if acked {
-            self.probes.end_all_like(number);
+            self.probes.end_by_relay(number);
         } else {
             self.handle_failed(now, number, Failure::Silent);
         }
@@ -295,7 +295,7 @@ impl Swim {
                 self.check_failed(now, &probe, failure);
                 self.start_checks(now);
             }
-            Purpose::Tell | Purpose::Indirect => {}
+            Purpose::Disseminate | Purpose::Indirect => {}
         }
     }
 
@@ -315,7 +315,7 @@ impl Swim {
         }
         (me.rpc_addr, me.api_addr) = (rpc_addr, api_addr);
         me.incarnation = (me.incarnation + 1).min(limits::INCARNATION_MAX);
-        self.tell_of(now, self.me.node, None);
+        self.disseminate(now, self.me.node, None);
     }
 
     /// A peer sent so many addresses that nobody here could dial.
@@ -327,14 +327,14 @@ impl Swim {
     pub fn handle_leave(&mut self, now: Moment) {
         self.me.state = State::Left;
         self.rumors.start(self.me.node, None);
-        for node in self.pick(TOLD_OF_LEAVING, None) {
+        for node in self.pick(LEAVE_FANOUT, None) {
             self.ping_member(now, node);
         }
     }
 
     /// Time passed; safe to call early or late.
     pub fn handle_timeout(&mut self, now: Moment) {
-        self.wake(now);
+        self.absorb_stall(now);
         for probe in self.probes.take_silent(now) {
             match probe.purpose {
                 Purpose::Check => self.check_failed(now, &probe, Failure::Silent),
@@ -350,8 +350,8 @@ impl Swim {
         self.declare_dead(now);
         self.ping_seeds(now);
         self.ping_duplicate(now);
-        if self.probes.next_turn <= now {
-            self.take_turn(now);
+        if self.probes.next_period <= now {
+            self.begin_period(now);
         }
         if self.next_burst.is_some_and(|due| due <= now) {
             self.burst(now);
@@ -361,9 +361,9 @@ impl Swim {
     /// When [`Swim::handle_timeout`] wants to be called next.
     pub fn next_deadline(&self) -> Option<Moment> {
         let deadlines = self.suspicions.values().map(|suspicion| suspicion.deadline);
-        // The dead have their turns too.
-        let turn = (!self.members.is_empty()).then_some(self.probes.next_turn);
-        let own = [turn, self.next_burst, self.seeds.deadline(), self.checks.deadline()];
+        // Dead members are revisited too.
+        let period = (!self.members.is_empty()).then_some(self.probes.next_period);
+        let own = [period, self.next_burst, self.seeds.deadline(), self.checks.deadline()];
         let duplicate = self.duplicate.as_ref().map(Duplicate::deadline);
         let own = own.into_iter().chain([duplicate]).flatten();
         deadlines.chain(self.probes.deadlines()).chain(own).min()
@@ -395,14 +395,14 @@ impl Swim {
     }
 
     /// Seeds at whose address nobody who takes part is known.
-    pub fn lonely_seeds(&self) -> impl Iterator<Item = &str> {
-        let lonely = self.seeds.iter().filter(|seed| !self.is_found(seed));
-        lonely.map(|seed| seed.address.as_str())
+    pub fn unmatched_seeds(&self) -> impl Iterator<Item = &str> {
+        let unmatched = self.seeds.iter().filter(|seed| !self.is_found(seed));
+        unmatched.map(|seed| seed.address.as_str())
     }
 
     /// Whether there was ever another member.
-    pub fn has_met(&self) -> bool {
-        self.has_met
+    pub fn has_had_members(&self) -> bool {
+        self.has_had_members
     }
 
     /// Counts since the start.

@@ -9,7 +9,7 @@ use super::{Event, LOCAL_HEALTH_MAX, Output, STEPS_MAX, Swim};
 use crate::base::{Moment, NodeId, limits};
 
 /// Members that ask a new suspect themselves, of all that hear of the suspicion.
-const OPINIONS: usize = 5;
+const SECOND_OPINIONS: usize = 5;
 
 impl Swim {
     /// Takes what `from` passes on: hearsay, what it says of itself included, since anybody may
@@ -25,9 +25,9 @@ impl Swim {
             if update.incarnation > limits::INCARNATION_MAX {
                 self.stats.refused += 1;
             } else if update.node == self.me.node && from == self.me.node {
-                self.hear_of_duplicate(now, from, update);
+                self.check_duplicate(now, from, update);
             } else if update.node == self.me.node {
-                self.hear_of_myself(now, update);
+                self.take_update_of_self(now, update);
             } else {
                 self.take_update(now, from, update);
             }
@@ -36,12 +36,12 @@ impl Swim {
     }
 
     /// Whoever is believed dead and lives says so by a higher incarnation (SWIM, section 4.2).
-    fn hear_of_myself(&mut self, now: Moment, update: Update) {
+    fn take_update_of_self(&mut self, now: Moment, update: Update) {
         if update.incarnation < self.me.incarnation || self.me.state == State::Left {
             return;
         }
         if update.state != State::Alive {
-            return self.object_to(now, &update);
+            return self.refute_update(now, &update);
         }
         // News of an earlier life, or another node with this id: the address tells.
         if !update.rpc_addr.is_empty() && update.rpc_addr != self.me.rpc_addr {
@@ -51,7 +51,7 @@ impl Swim {
 
     /// Objects to an update about this node. Those who ping it take it at its word where an
     /// incarnation is far from its own, so it need not run after one that was made up.
-    pub(super) fn object_to(&mut self, now: Moment, update: &Update) {
+    pub(super) fn refute_update(&mut self, now: Moment, update: &Update) {
         match update.incarnation.checked_sub(self.me.incarnation) {
             None => {}
             Some(ahead) if ahead > STEPS_MAX => self.stats.refused += 1,
@@ -72,7 +72,7 @@ impl Swim {
         self.me.incarnation = (incarnation + 1).min(limits::INCARNATION_MAX);
         self.me.lamport = self.me.lamport.saturating_add(1);
         self.stats.refuted += 1;
-        self.tell_of(now, self.me.node, None);
+        self.disseminate(now, self.me.node, None);
     }
 
     fn take_update(&mut self, now: Moment, from: NodeId, mut update: Update) {
@@ -97,16 +97,16 @@ impl Swim {
                 let suspicion = self.suspicions.get_mut(&node);
                 if suspicion.is_some_and(|suspicion| suspicion.confirm(update.lamport)) {
                     member.news.lamport = update.lamport;
-                    self.tell_of(now, node, Some(from));
+                    self.disseminate(now, node, Some(from));
                 }
             }
             Weight::Unproven => self.check(now, update, node == from),
-            Weight::Stands => self.let_stand(now, from, &update),
+            Weight::Stands => self.apply_update(now, from, &update),
         }
     }
 
     /// Believes an update about a member; where the member is stays as it told itself.
-    fn let_stand(&mut self, now: Moment, from: NodeId, update: &Update) {
+    fn apply_update(&mut self, now: Moment, from: NodeId, update: &Update) {
         let (node, state) = (update.node, update.state);
         let Some(Member { news, stepped, .. }) = self.members.get_mut(&node) else { return };
         if update.incarnation > news.incarnation {
@@ -114,11 +114,11 @@ impl Swim {
         }
         let was = news.state;
         (news.state, news.incarnation, news.lamport) = (state, update.incarnation, update.lamport);
-        self.tell_of(now, node, Some(from));
+        self.disseminate(now, node, Some(from));
         self.enter(now, node, was, state);
         if state == State::Suspect {
             self.check_suspect(now, node);
-            if self.random.below(self.probes.present()) < OPINIONS {
+            if self.random.below(self.probes.present()) < SECOND_OPINIONS {
                 self.probe(now, node);
             }
         }
@@ -131,8 +131,8 @@ impl Swim {
         if was != state {
             member.since = now;
             match (was.is_present(), state.is_present()) {
-                (true, false) => self.lose(node),
-                (false, true) => self.welcome(node),
+                (true, false) => self.mark_gone(node),
+                (false, true) => self.mark_present(node),
                 _ => {}
             }
             self.outbox.push_back(Output::Event(Event::Changed(node, Some(state))));
@@ -143,14 +143,14 @@ impl Swim {
         }
     }
 
-    fn lose(&mut self, node: NodeId) {
-        self.probes.forget(node);
+    fn mark_gone(&mut self, node: NodeId) {
+        self.probes.remove(node);
         self.checks.remove(node);
         self.gone.push(node);
     }
 
-    fn welcome(&mut self, node: NodeId) {
+    fn mark_present(&mut self, node: NodeId) {
         self.gone.retain(|gone| *gone != node);
-        self.probes.welcome(node, &mut self.random);
+        self.probes.add(node, &mut self.random);
     }
 }

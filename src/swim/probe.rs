@@ -14,7 +14,7 @@ use crate::base::{Moment, NodeId, Random, limits};
 /// Members asked to probe for us.
 const ASKED: usize = 3;
 /// One turn in so many also looks whether somebody dead is back, behind a partition that healed.
-const REVISIT_TURNS: u64 = 4;
+const REVISIT_PERIODS: u64 = 4;
 /// Seeds without a member are pinged at first after this pause, which doubles.
 const SEED_PAUSE_MIN: Duration = Duration::from_millis(500);
 const SEED_PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -23,7 +23,7 @@ const SEED_PAUSE_MAX: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
     /// To ask who is at an address, or to disseminate news; nobody is judged by it.
-    Tell,
+    Disseminate,
     /// To find out whether the target answers.
     Judge,
     /// The same, by another member.
@@ -53,8 +53,8 @@ struct Unreached {
 /// All probes of a node.
 #[derive(Debug)]
 pub(super) struct Probes {
-    pub(super) next_turn: Moment,
-    turns: u64,
+    pub(super) next_period: Moment,
+    periods: u64,
     next_number: CallNumber,
     open: BTreeMap<CallNumber, Probe>,
     unreached: Vec<Unreached>,
@@ -63,10 +63,10 @@ pub(super) struct Probes {
 }
 
 impl Probes {
-    pub(super) fn new(first_turn: Moment) -> Probes {
+    pub(super) fn new(first_period: Moment) -> Probes {
         Probes {
-            next_turn: first_turn,
-            turns: 0,
+            next_period: first_period,
+            periods: 0,
             next_number: 0,
             open: BTreeMap::new(),
             unreached: Vec::new(),
@@ -76,10 +76,10 @@ impl Probes {
     }
 
     /// A member to probe from now on, at any place of the round.
-    pub(super) fn welcome(&mut self, node: NodeId, random: &mut Random) {
-        let place = random.below(self.order.len() + 1);
-        self.order.insert(place, node);
-        self.at += usize::from(place < self.at);
+    pub(super) fn add(&mut self, node: NodeId, random: &mut Random) {
+        let slot = random.below(self.order.len() + 1);
+        self.order.insert(slot, node);
+        self.at += usize::from(slot < self.at);
     }
 
     /// How many there are to probe: all that take part.
@@ -88,10 +88,10 @@ impl Probes {
     }
 
     /// A member that is probed no more.
-    pub(super) fn forget(&mut self, node: NodeId) {
-        if let Some(place) = self.order.iter().position(|known| *known == node) {
-            self.order.remove(place);
-            self.at -= usize::from(place < self.at);
+    pub(super) fn remove(&mut self, node: NodeId) {
+        if let Some(slot) = self.order.iter().position(|known| *known == node) {
+            self.order.remove(slot);
+            self.at -= usize::from(slot < self.at);
         }
         self.reached(node);
     }
@@ -102,7 +102,7 @@ impl Probes {
     }
 
     /// Another member reached the target of this call.
-    pub(super) fn end_all_like(&mut self, number: CallNumber) {
+    pub(super) fn end_by_relay(&mut self, number: CallNumber) {
         if let Some(target) = self.end(number).and_then(|probe| probe.target) {
             self.reached(target);
         }
@@ -239,9 +239,9 @@ impl Seeds {
 
 impl Swim {
     /// Probes the next member, now and then also one that is believed dead.
-    pub(super) fn take_turn(&mut self, now: Moment) {
-        self.probes.next_turn = now + self.patience();
-        self.probes.turns += 1;
+    pub(super) fn begin_period(&mut self, now: Moment) {
+        self.probes.next_period = now + self.period();
+        self.probes.periods += 1;
         if let Some(target) = self.probes.next_target(&mut self.random) {
             self.stats.probes += 1;
             self.probe(now, target);
@@ -251,7 +251,7 @@ impl Swim {
             return;
         }
         self.forget(now);
-        if self.probes.turns.is_multiple_of(REVISIT_TURNS) && !self.gone.is_empty() {
+        if self.probes.periods.is_multiple_of(REVISIT_PERIODS) && !self.gone.is_empty() {
             let node = self.gone[self.random.below(self.gone.len())];
             if self.members.get(&node).is_some_and(|member| member.news.state == State::Dead) {
                 self.ping_member(now, node);
@@ -273,7 +273,7 @@ impl Swim {
         let Some(member) = self.members.get(&node) else { return };
         let address = member.news.rpc_addr.clone();
         let updates = self.news_for(Some(node));
-        let purpose = if judged.is_some() { Purpose::Judge } else { Purpose::Tell };
+        let purpose = if judged.is_some() { Purpose::Judge } else { Purpose::Disseminate };
         self.ping(now, (purpose, judged), address, updates);
     }
 
@@ -293,7 +293,7 @@ impl Swim {
         for seed in self.seeds.take_due(now, &mut self.random) {
             if seed.is_own || !self.is_found(&seed) {
                 let updates = self.news_for(None);
-                self.ping(now, (Purpose::Tell, None), seed.address, updates);
+                self.ping(now, (Purpose::Disseminate, None), seed.address, updates);
             }
         }
     }
@@ -318,7 +318,7 @@ impl Swim {
         if self.probes.unreached.iter().any(|unreached| unreached.target == target) {
             return;
         }
-        let timeout = self.patience() / 2;
+        let timeout = self.period() / 2;
         let deadline = now + timeout;
         self.probes.unreached.push(Unreached { target, deadline });
         self.probe(now, target);
@@ -350,7 +350,7 @@ impl Swim {
         }
         // A suspect is asked as often as there is time for, however slow this node is.
         let is_suspect = node.is_some_and(|node| self.suspicions.contains_key(&node));
-        let turn = if is_suspect { self.config.probe_interval } else { self.patience() };
+        let turn = if is_suspect { self.config.probe_interval } else { self.period() };
         let timeout = turn / 2;
         let (address, silent_at) = (rpc_addr.clone(), Some(now + timeout));
         let probe = Probe { target: node, address, purpose, silent_at };
@@ -362,7 +362,7 @@ impl Swim {
     }
 
     /// A turn's length; longer while this node itself is slow.
-    fn patience(&self) -> Duration {
+    fn period(&self) -> Duration {
         self.config.probe_interval * (1 + self.local_health)
     }
 

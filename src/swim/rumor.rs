@@ -44,19 +44,20 @@ impl Rumors {
     }
 
     /// Members of whom `to` is to hear: not itself, nor those of whom it told us.
-    pub(super) fn for_whom(&self, to: Option<NodeId>) -> impl Iterator<Item = NodeId> {
+    pub(super) fn for_peer(&self, to: Option<NodeId>) -> impl Iterator<Item = NodeId> {
         let nodes = self.by_need.iter().map(|(_, node)| *node);
-        let is_his = move |node| to.is_some() && (to == Some(node) || self.about[&node].from == to);
-        nodes.filter(move |node| !is_his(*node))
+        let is_known_to =
+            move |node| to.is_some() && (to == Some(node) || self.about[&node].from == to);
+        nodes.filter(move |node| !is_known_to(*node))
     }
 
     /// Whether there is news that nobody was told.
-    pub(super) fn has_untold(&self) -> bool {
-        self.by_need.first().is_some_and(|((told, _), _)| *told == 0)
+    pub(super) fn has_unsent(&self) -> bool {
+        self.by_need.first().is_some_and(|((sent, _), _)| *sent == 0)
     }
 
     /// `node` was told of once more; after `limit` times everybody has heard of it.
-    pub(super) fn count_told(&mut self, node: NodeId, limit: u32) {
+    pub(super) fn count_sent(&mut self, node: NodeId, limit: u32) {
         let Some(rumor) = self.about.get_mut(&node) else { return };
         self.by_need.remove(&(rumor.need, node));
         rumor.need.0 += 1;

@@ -95,7 +95,7 @@ impl Suspicion {
     }
 
     /// The member is known to be gone but for its word: nothing more has to confirm it.
-    fn settle(&mut self, length: Duration) {
+    fn cap(&mut self, length: Duration) {
         self.longest = self.longest.min(length.as_micros() as u64);
         self.shortest = self.longest.min(self.shortest);
         self.set_deadline();
@@ -132,18 +132,18 @@ impl Swim {
         if was == State::Alive {
             member.news.state = State::Suspect;
             member.news.lamport = lamport;
-            self.tell_of(now, target, None);
+            self.disseminate(now, target, None);
             self.enter(now, target, was, State::Suspect);
         }
         let Some(suspicion) = self.suspicions.get_mut(&target) else { return };
         if is_certain {
-            suspicion.settle(self.config.probe_interval);
+            suspicion.cap(self.config.probe_interval);
         }
         if suspicion.accuse(now, lamport) {
             if let Some(member) = self.members.get_mut(&target) {
                 member.news.lamport = lamport;
             }
-            self.tell_of(now, target, None);
+            self.disseminate(now, target, None);
         }
         if !is_certain {
             // It hears what is held against it, and may refute it, until it is called dead.
@@ -185,7 +185,7 @@ impl Swim {
         let was = std::mem::replace(&mut member.news.state, state);
         self.me.lamport = self.me.lamport.saturating_add(1);
         member.news.lamport = self.me.lamport;
-        self.tell_of(now, node, None);
+        self.disseminate(now, node, None);
         self.enter(now, node, was, state);
     }
 
@@ -217,7 +217,7 @@ impl Swim {
 
     /// This node did not run for a while: what reached it meanwhile is still to be read, so nobody
     /// is judged before it had time to.
-    pub(super) fn wake(&mut self, now: Moment) {
+    pub(super) fn absorb_stall(&mut self, now: Moment) {
         let interval = self.config.probe_interval;
         let is_late = |due: Moment| now.since(due) > interval / 4;
         if !self.next_deadline().is_some_and(is_late) {

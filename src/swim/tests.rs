@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::tell::{NEWS_BYTES_MAX, WELCOME_BYTES_MAX};
+use super::dissemination::{NEWS_BYTES_MAX, WELCOME_BYTES_MAX};
 use super::*;
 use crate::base::limits;
 
@@ -337,7 +337,7 @@ fn who_asks_without_a_name_learns_all_and_uses_nothing_up() {
 fn a_seed_is_found_by_who_answers_there() {
     let mut swim = Swim::new(config(), alive(0, 1), 1, Moment(0));
     swim.handle_seeds(Moment(0), vec!["10.0.0.7:18182".into()]);
-    assert_eq!(swim.lonely_seeds().count(), 1);
+    assert_eq!(swim.unmatched_seeds().count(), 1);
     let Some(Output::Ping { number, .. }) = swim.poll_output() else {
         panic!("a ping to the seed")
     };
@@ -345,7 +345,7 @@ fn a_seed_is_found_by_who_answers_there() {
     swim.handle_ack(Moment(1), number, Ack { node: id(1), addresses, updates });
     // It says that it has another address, and answers there.
     answer_all(&mut swim, Moment(2), |number| Some(alive(number, 1)));
-    assert_eq!(swim.lonely_seeds().count(), 0);
+    assert_eq!(swim.unmatched_seeds().count(), 0);
 }
 
 #[test]
@@ -424,7 +424,7 @@ fn two_nodes_alone_with_one_id_notice_it_and_when_it_is_over() {
             swim.duplicate().map(str::to_owned)
         };
         assert_eq!((at(&world, 0), at(&world, 4)), (Some(address(4)), Some(address(0))));
-        let seeds = world.nodes[4].as_ref().expect("it lives").lonely_seeds().count();
+        let seeds = world.nodes[4].as_ref().expect("it lives").unmatched_seeds().count();
         assert_eq!(seeds, 1, "nobody is found");
         world.nodes[4] = None;
         world.run_for(30 * SECOND);
@@ -439,7 +439,7 @@ fn a_seed_that_is_the_node_itself_is_found_and_told_once() {
     let mut swim = Swim::new(config(), alive(0, 1), 1, Moment(0));
     let mut now = Moment(0);
     swim.handle_seeds(now, vec![address(7)]);
-    assert_eq!(swim.lonely_seeds().count(), 1);
+    assert_eq!(swim.unmatched_seeds().count(), 1);
     let (mut told, mut asked) = (0, 0);
     for _ in 0..100 {
         while let Some(output) = swim.poll_output() {
@@ -458,7 +458,7 @@ fn a_seed_that_is_the_node_itself_is_found_and_told_once() {
         now = now + Duration::from_secs(1);
         swim.handle_timeout(now);
     }
-    assert_eq!((told, swim.lonely_seeds().count()), (1, 0));
+    assert_eq!((told, swim.unmatched_seeds().count()), (1, 0));
     assert!((6..12).contains(&asked), "its address may become another's: {asked} times");
 }
 

@@ -241,7 +241,9 @@ impl Api {
                 duplicate: swim.duplicate(),
                 root,
                 uptime_seconds,
-                has_joined: !self.context.has_seeds || swim.has_met() || swim.are_seeds_own(),
+                has_joined: !self.context.has_seeds
+                    || swim.has_had_members()
+                    || swim.are_seeds_own(),
                 clock,
             })
         })

@@ -113,7 +113,7 @@ impl Membership {
             // Names of services list more and more nodes while these start.
             let is_lonely = self.tell(|swim, now| {
                 swim.handle_seeds(now, all);
-                swim.lonely_seeds().next().is_some() || swim.present().next().is_none()
+                swim.unmatched_seeds().next().is_some() || swim.present().next().is_none()
             });
             self.driver.update(|replica, _, _| {
                 replica.handle_cluster(|cluster| cluster.handle_seeds_found(are_all_found));
@@ -152,8 +152,9 @@ impl Membership {
     }
 
     fn is_lonely(&self, address: &str) -> bool {
-        self.driver
-            .read(|replica, _| replica.cluster().swim().lonely_seeds().any(|seed| seed == address))
+        self.driver.read(|replica, _| {
+            replica.cluster().swim().unmatched_seeds().any(|seed| seed == address)
+        })
     }
 
     /// What has to be the same on all nodes, as it is on this one.

@@ -11,11 +11,11 @@ use crate::base::{Moment, NodeId};
 pub(super) const NEWS_BYTES_MAX: usize = 1200;
 /// Bytes of news in the answer to somebody who is new here.
 pub(super) const WELCOME_BYTES_MAX: usize = 256 << 10;
-/// Members told of news at once. Three each reach all but 6 % (Demers et al., 1987), the turns that
-/// follow the rest.
-const TOLD_AT_ONCE: usize = 3;
+/// Members told of news at once. Three each reach all but 6 % (Demers et al., 1987), the
+/// periods that follow the rest.
+const BURST_FANOUT: usize = 3;
 /// News of one part in so many of a probe interval is told together.
-const BURSTS: u32 = 10;
+const BURSTS_PER_INTERVAL: u32 = 10;
 
 impl Swim {
     /// News for a message to `to`, as a call on another's behalf carries it.
@@ -27,10 +27,10 @@ impl Swim {
         let accused = to.filter(is_accused).and_then(|node| self.members.get(&node));
         news.extend(accused.map(|member| member.news.clone()));
         let mut bytes: usize = news.iter().map(Update::wire_bytes).sum();
-        let mut told = Vec::new();
-        for node in self.rumors.for_whom(to) {
+        let mut sent = Vec::new();
+        for node in self.rumors.for_peer(to) {
             if node == self.me.node {
-                told.push(node);
+                sent.push(node);
                 continue;
             }
             let Some(member) = self.members.get(&node) else { continue };
@@ -39,10 +39,10 @@ impl Swim {
                 break;
             }
             news.push(member.news.clone());
-            told.push(node);
+            sent.push(node);
         }
         let limit = 3 * scale(self.members.len()).ceil() as u32;
-        told.into_iter().for_each(|node| self.rumors.count_told(node, limit));
+        sent.into_iter().for_each(|node| self.rumors.count_sent(node, limit));
         news
     }
 
@@ -62,24 +62,24 @@ impl Swim {
     }
 
     /// There is something new about `node`, which `from` told.
-    pub(super) fn tell_of(&mut self, now: Moment, node: NodeId, from: Option<NodeId>) {
+    pub(super) fn disseminate(&mut self, now: Moment, node: NodeId, from: Option<NodeId>) {
         self.rumors.start(node, from);
-        let pause = self.config.probe_interval / BURSTS;
+        let pause = self.config.probe_interval / BURSTS_PER_INTERVAL;
         self.next_burst.get_or_insert(now.max(self.last_burst + pause));
     }
 
     /// Tells a few now what else they would hear at some turn.
     pub(super) fn burst(&mut self, now: Moment) {
         self.next_burst = None;
-        if !self.rumors.has_untold() {
+        if !self.rumors.has_unsent() {
             return;
         }
         self.last_burst = now;
-        for node in self.pick(TOLD_AT_ONCE, None) {
+        for node in self.pick(BURST_FANOUT, None) {
             self.ping_member(now, node);
         }
-        if self.rumors.has_untold() {
-            self.next_burst = Some(now + self.config.probe_interval / BURSTS);
+        if self.rumors.has_unsent() {
+            self.next_burst = Some(now + self.config.probe_interval / BURSTS_PER_INTERVAL);
         }
     }
 }
