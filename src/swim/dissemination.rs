@@ -1,27 +1,29 @@
-//! What a message tells: this node itself, what is held against whom it goes to, and the news least
-//! told, within a byte budget. News that nobody was told yet goes to a few at once.
+//! What a message carries: this node itself, what its receiver is accused of, and the news sent
+//! least, within a byte budget (SWIM, section 4.1). Fresh news also goes to a few members at once.
 //!
-//! In: whom a message goes to. Out: updates. Never: tells anybody what he told us.
+//! In: the receiver of a message. Out: updates. Never: sends a member the news that came from it.
 
+use super::Swim;
 use super::member::{State, Update};
-use super::{Swim, scale};
+use super::rumor::gossip_scale;
 use crate::base::{Moment, NodeId};
 
 /// Bytes of news in an ordinary message.
 pub(super) const NEWS_BYTES_MAX: usize = 1200;
-/// Bytes of news in the answer to somebody who is new here.
+/// Bytes of the member list in the answer to a node that is new here.
 pub(super) const WELCOME_BYTES_MAX: usize = 256 << 10;
-/// Members told of news at once. Three each reach all but 6 % (Demers et al., 1987), the
-/// periods that follow the rest.
+/// Members that fresh news is sent to at once. Three each reach all but 6 % (Demers et al., 1987),
+/// the periods that follow the rest.
 const BURST_FANOUT: usize = 3;
-/// News of one part in so many of a probe interval is told together.
+/// News of one part in so many of a probe interval is sent together.
 const BURSTS_PER_INTERVAL: u32 = 10;
 
 impl Swim {
-    /// News for a message to `to`, as a call on another's behalf carries it.
-    pub fn news_for(&mut self, to: Option<NodeId>) -> Vec<Update> {
+    /// News for a message to `to`, without the invariants' check.
+    pub(super) fn news(&mut self, to: Option<NodeId>) -> Vec<Update> {
         let mut news = vec![self.me.clone()];
-        // What is held against somebody, it hears first of all, so that it can refute it.
+        // Lifeguard, section IV.C (buddy system): an accusation goes to the accused first of all,
+        // whatever the budget, so that it can refute it.
         let is_accused =
             |node: &NodeId| self.suspicions.contains_key(node) || self.gone.contains(node);
         let accused = to.filter(is_accused).and_then(|node| self.members.get(&node));
@@ -30,6 +32,7 @@ impl Swim {
         let mut sent = Vec::new();
         for node in self.rumors.for_peer(to) {
             if node == self.me.node {
+                // Every message begins with this node's own update already.
                 sent.push(node);
                 continue;
             }
@@ -41,13 +44,14 @@ impl Swim {
             news.push(member.news.clone());
             sent.push(node);
         }
-        let limit = 3 * scale(self.members.len()).ceil() as u32;
+        let limit = 3 * gossip_scale(self.members.len()).ceil() as u32;
         sent.into_iter().for_each(|node| self.rumors.count_sent(node, limit));
         news
     }
 
-    /// As much of all that is known as fits; who takes part comes first. Counts as telling nobody.
-    pub(super) fn everything_for(&self, to: Option<NodeId>) -> Vec<Update> {
+    /// All members that are known, as many as fit; those that take part come first. No rumor counts
+    /// as sent by it: a node that asks without a name, or again and again, would else use them up.
+    pub(super) fn member_list(&self, to: Option<NodeId>) -> Vec<Update> {
         let mut news = vec![self.me.clone()];
         let others = self.members.values().map(|member| &member.news);
         let is_due = |it: &&Update| Some(it.node) != to || it.state != State::Alive;
@@ -61,14 +65,15 @@ impl Swim {
         news
     }
 
-    /// There is something new about `node`, which `from` told.
+    /// There is something new about `node`, which `from` sent.
     pub(super) fn disseminate(&mut self, now: Moment, node: NodeId, from: Option<NodeId>) {
         self.rumors.start(node, from);
+        // A pause between bursts: the news of many members that change together shares messages.
         let pause = self.config.probe_interval / BURSTS_PER_INTERVAL;
         self.next_burst.get_or_insert(now.max(self.last_burst + pause));
     }
 
-    /// Tells a few now what else they would hear at some turn.
+    /// Sends a few members now what else they would get in some later period.
     pub(super) fn burst(&mut self, now: Moment) {
         self.next_burst = None;
         if !self.rumors.has_unsent() {

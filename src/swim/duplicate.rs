@@ -1,17 +1,20 @@
 //! Another live node under this node's id: a copied data directory, one id set for all replicas.
 //!
-//! In: answers under this node's id that another process gave (a node refuses its own calls), time.
-//! Out: pings that look whether it is still there, events. Whoever introduces itself under this id
-//! is pinged where it says that it is: a claim alone proves nothing.
+//! ```text
+//! none --answer under this id--> suspected --3 answers, a second apart--> certain
+//!   ^                               |                                       |
+//!   +------- 3 pings in a row without an answer under this id --------------+
+//! ```
 //!
-//! Never: takes the other one's word for anything.
+//! In: answers under this node's id that another process gave (a node refuses its own calls), time.
+//! Out: pings that look whether it is still there, what to report. A node that introduces itself
+//! under this id is pinged at the address that it gives: a claim alone proves nothing.
+//!
+//! Never: believes what the other one says.
 
 use std::time::Duration;
 
-use super::member::{State, Update};
-use super::probe::Purpose;
-use super::{Event, Output, Swim};
-use crate::base::{Moment, NodeId};
+use crate::base::Moment;
 
 /// Answers, a pause apart, before it is reported: one may be of the node's earlier life, which has
 /// not ended yet.
@@ -25,12 +28,16 @@ const UNANSWERED_MAX: u32 = 3;
 
 /// What is known of the other one.
 #[derive(Debug)]
-pub(super) struct Duplicate {
+struct Duplicate {
+    /// Where it answers: what distinguishes it from this node, since the id does not.
     address: String,
+    /// Answers that counted; [`ANSWERS_MIN`] make it certain.
     answers: u32,
+    /// Pings since the last answer.
     unanswered: u32,
-    /// An answer counts from then on.
+    /// An answer counts from then on: two within a pause may be of one dying process.
     counts_at: Moment,
+    /// When to look whether it is still there.
     next_ping: Moment,
 }
 
@@ -42,75 +49,111 @@ impl Duplicate {
     fn pause(&self) -> Duration {
         if self.is_certain() { PAUSE_REPORTED } else { PAUSE }
     }
-
-    pub(super) fn deadline(&self) -> Moment {
-        self.next_ping
-    }
 }
 
-impl Swim {
-    /// Where another live node answers under this node's id, if that is certain.
-    pub fn duplicate(&self) -> Option<&str> {
-        let certain = self.duplicate.as_ref().filter(|duplicate| duplicate.is_certain());
-        certain.map(|duplicate| duplicate.address.as_str())
+/// What an answer under this node's id leads to.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Finding {
+    /// Nothing new.
+    Known,
+    /// It may be an earlier life: members that mix the two up are to follow the later one.
+    Refute,
+    /// It is certain, at this address.
+    Certain(String),
+}
+
+/// What is due about the other one.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Due {
+    /// To ping it there.
+    Ping(String),
+    /// It is gone; `true`: it had been reported.
+    Gone(bool),
+}
+
+/// The other node with this id, if there is one. One is enough to know of.
+#[derive(Debug, Default)]
+pub(super) struct Duplicates(Option<Duplicate>);
+
+impl Duplicates {
+    /// Where it answers, if it is certain.
+    pub(super) fn certain(&self) -> Option<&str> {
+        let certain = self.0.as_ref().filter(|known| known.is_certain());
+        certain.map(|known| known.address.as_str())
     }
 
-    /// Somebody introduces itself under this node's id.
-    pub(super) fn check_duplicate(&mut self, now: Moment, from: NodeId, update: Update) {
-        let is_known = |known: &Duplicate| known.address == update.rpc_addr;
-        let is_somewhere = update.state == State::Alive && !update.rpc_addr.is_empty();
-        if is_somewhere && !self.duplicate.as_ref().is_some_and(is_known) {
-            self.check(now, update, from == self.me.node);
-        }
+    /// Whether one is known at that address.
+    pub(super) fn is_at(&self, address: &str) -> bool {
+        self.0.as_ref().is_some_and(|known| known.address == address)
     }
 
-    /// Another process answered under this node's id at that address. The first one is followed
-    /// until it is gone; one is enough to know of.
-    pub(super) fn note_duplicate(&mut self, now: Moment, address: &str) {
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.0.as_ref().map(|known| known.next_ping)
+    }
+
+    /// Another process answered under this node's id at that address. The first one that is certain
+    /// is followed until it is gone.
+    pub(super) fn handle_answer(&mut self, now: Moment, address: &str) -> Finding {
         let is_other = |known: &Duplicate| known.address != address && !known.is_certain();
-        if self.duplicate.as_ref().is_none_or(is_other) {
-            self.duplicate = Some(Duplicate {
-                address: address.to_owned(),
-                answers: 0,
-                unanswered: 0,
-                counts_at: now,
-                next_ping: now + PAUSE,
-            });
+        if self.0.as_ref().is_none_or(is_other) {
+            let (address, next_ping) = (address.to_owned(), now + PAUSE);
+            let (answers, unanswered, counts_at) = (0, 0, now);
+            self.0 = Some(Duplicate { address, answers, unanswered, counts_at, next_ping });
         }
-        let Some(known) = self.duplicate.as_mut().filter(|known| known.address == address) else {
-            return;
+        let Some(known) = self.0.as_mut().filter(|known| known.address == address) else {
+            return Finding::Known;
         };
         known.unanswered = 0;
         if now < known.counts_at {
-            return;
+            return Finding::Known;
         }
         known.answers = known.answers.saturating_add(1);
         known.counts_at = now + known.pause();
-        if known.is_certain() {
-            let event = Event::Duplicate(Some(known.address.clone()));
-            self.outbox.push_back(Output::Event(event));
-        } else {
-            // If it is an earlier life, whoever mixes the two up follows the later one.
-            self.refute(now, self.me.incarnation);
+        match known.is_certain() {
+            true => Finding::Certain(known.address.clone()),
+            false => Finding::Refute,
         }
     }
 
-    /// Looks whether the other one is still there.
-    pub(super) fn ping_duplicate(&mut self, now: Moment) {
-        let Some(known) = self.duplicate.as_mut().filter(|known| known.next_ping <= now) else {
-            return;
-        };
+    /// What is due now.
+    pub(super) fn handle_timeout(&mut self, now: Moment) -> Option<Due> {
+        let known = self.0.as_mut().filter(|known| known.next_ping <= now)?;
         if known.unanswered >= UNANSWERED_MAX {
-            let was_certain = self.duplicate.take().is_some_and(|known| known.is_certain());
-            if was_certain {
-                self.outbox.push_back(Output::Event(Event::Duplicate(None)));
-            }
-            return;
+            return self.0.take().map(|known| Due::Gone(known.is_certain()));
         }
         known.unanswered += 1;
         known.next_ping = now + known.pause();
-        let address = known.address.clone();
-        let updates = self.news_for(None);
-        self.ping(now, (Purpose::Disseminate, None), address, updates);
+        Some(Due::Ping(known.address.clone()))
+    }
+
+    /// The invariants.
+    pub(super) fn check(&self) {
+        let is_sane = |known: &Duplicate| known.unanswered <= UNANSWERED_MAX;
+        debug_assert!(self.0.as_ref().is_none_or(is_sane), "{self:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_answers_a_second_apart_are_certain_and_three_silences_end_it() {
+        let (mut known, mut now) = (Duplicates::default(), Moment::ZERO);
+        let mut findings = Vec::new();
+        for _ in 0..3 {
+            findings.push(known.handle_answer(now, "b:1"));
+            assert_eq!(known.handle_answer(now, "b:1"), Finding::Known, "of one moment");
+            now = now + PAUSE;
+        }
+        assert_eq!(findings, [Finding::Refute, Finding::Refute, Finding::Certain("b:1".into())]);
+        assert_eq!(known.handle_answer(now, "c:1"), Finding::Known, "one is enough");
+        let due = std::iter::from_fn(|| {
+            now = known.deadline()?;
+            known.check();
+            known.handle_timeout(now)
+        });
+        let due: Vec<Due> = due.collect();
+        assert_eq!((due.len(), due.last()), (4, Some(&Due::Gone(true))));
     }
 }

@@ -5,14 +5,18 @@
 
 use std::time::Duration;
 
-use super::STEPS_MAX;
 use crate::base::{Moment, NodeId};
+
+/// Steps that a member's incarnation may be ahead of what it says itself. Within them the higher
+/// one stands, and the member catches up; a few refutations may be under way at a time. Beyond them
+/// its own answer stands: its clock was set back, or the other one was made up.
+pub(super) const STEPS_MAX: u64 = 16;
 
 /// What is believed of a member, in the order in which it wins at equal incarnation (SWIM, section
 /// 4.2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum State {
-    /// It answers, or somebody says that it does.
+    /// It answers, or another member says that it does.
     Alive,
     /// It did not answer; it may still refute that.
     Suspect,
@@ -41,7 +45,8 @@ impl State {
         }
     }
 
-    /// Whether it takes part: is probed, holds shards, is gossiped to.
+    /// Whether it takes part: is probed, holds shards, is gossiped to. A suspect does, or each
+    /// false suspicion would move shards.
     pub fn is_present(self) -> bool {
         matches!(self, State::Alive | State::Suspect)
     }
@@ -50,17 +55,18 @@ impl State {
 /// News of one member, as it travels.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Update {
-    /// Whom it is about.
+    /// The member that it is about.
     pub node: NodeId,
-    /// Where its gRPC is.
+    /// The address of its gRPC.
     pub rpc_addr: String,
-    /// Where its HTTP API is.
+    /// The address of its HTTP API.
     pub api_addr: String,
     /// What is believed of it.
     pub state: State,
-    /// The Lamport time of whoever made the news.
+    /// The Lamport time of the node that made the news.
     pub lamport: u64,
-    /// The member's own count of its lives and refutations; only the member itself raises it.
+    /// The member's own count of its lives and refutations (SWIM, section 4.2). Only the member
+    /// raises it; what another node passes on moves it by a step at most.
     pub incarnation: u64,
 }
 
@@ -70,12 +76,13 @@ impl Update {
         self.rank() > other.rank()
     }
 
-    /// What decides which of two pieces of news stands.
+    /// What decides which of two pieces of news stands. The Lamport time has no part in it: two
+    /// nodes that suspect one member must not overwrite each other without end.
     pub(super) fn rank(&self) -> (u64, State) {
         (self.incarnation, self.state)
     }
 
-    /// About how many bytes it takes in a message.
+    /// About how many bytes it takes in a message: ids and numbers take 48 with their tags.
     pub fn wire_bytes(&self) -> usize {
         self.rpc_addr.len() + self.api_addr.len() + 48
     }
@@ -86,28 +93,30 @@ impl Update {
 pub struct Member {
     /// The latest that stands.
     pub news: Update,
-    /// When its state last changed.
+    /// When its state last changed: the dead are forgotten after a while.
     pub since: Moment,
-    /// When hearsay last raised its incarnation.
+    /// When hearsay last raised its incarnation: it may do so once in a probe interval, or a
+    /// stranger would climb to any number step by step.
     pub(super) stepped: Option<Moment>,
-    /// When it was last pinged to check hearsay.
+    /// When it was last pinged to verify hearsay, which bounds how often a stranger can cause that.
     pub(super) checked: Option<Moment>,
     /// Since when calls of this node fail; `None` if the last one was answered.
     pub(super) silent: Option<Moment>,
-    /// When it last called this node.
+    /// When it last called this node: with `silent` it shows that the member lives behind NAT.
     pub(super) called: Option<Moment>,
     /// Whether this node can call it; if not, it is alive by its own calls.
     pub is_reachable: bool,
 }
 
-/// What an update is worth that somebody else passes on.
+/// What an update is worth that another node passes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Weight {
     /// It says nothing new.
     Old,
     /// It accuses a suspect once more.
     Confirms,
-    /// It stands: whoever made it up gains nothing that the member cannot undo by one update.
+    /// It stands: a stranger that made it up gains nothing that the member cannot undo by one
+    /// update.
     Stands,
     /// It would do harm if it were made up: the member itself is asked first.
     Unproven,
@@ -151,6 +160,7 @@ impl Member {
             update.rpc_addr == known.rpc_addr && update.api_addr == known.api_addr;
         let is_harmless = match update.state {
             State::Alive => is_same_address,
+            // The member has its whole suspicion to refute it.
             State::Suspect => true,
             State::Dead | State::Left => is_silent,
         };

@@ -1,23 +1,35 @@
-//! Who is there: SWIM (Das, Gupta, Motivala, 2002) with Lifeguard's local health and suspicion
-//! (Dadgar, Phillips, Currey, 2017), over calls that are answered, fail or are silent.
+//! Which nodes are alive: SWIM (Das, Gupta, Motivala, "SWIM: Scalable Weakly-consistent
+//! Infection-style Process Group Membership Protocol", 2002) with Lifeguard's local health and
+//! suspicion (Dadgar, Phillips, Currey, 2018), over calls that are answered, fail or are silent.
 //!
 //! In: pings of others, ends of our own calls, lost connections, time. Out: calls to make, and
-//! events. Every message carries news of members, the least told first, within a byte budget.
+//! events. Every message carries news of members, the least sent first, within a byte budget.
 //!
 //! Over TCP a dead process shows at once: its connections end and its port refuses. Such a probe is
-//! evidence, not silence, and is told to others without waiting for the next turn.
+//! evidence, not silence, and is disseminated without waiting for the next period.
+//!
+//! `probe`, `seeds`, `suspicion`, `hearsay`, `rumor`, `duplicate`, `local_health`: machines of
+//! their own. What [`Swim`] does with them stands in `probing` (which member is pinged),
+//! `verdicts` (which is suspected or dead), `verification` (which hearsay is true), `news`,
+//! `dissemination` and `reach`.
 //!
 //! Never: opens a connection, reads a clock, trusts that an update about itself is true.
 
+mod calls;
 mod dissemination;
 mod duplicate;
 mod hearsay;
+mod local_health;
 mod member;
 mod news;
 mod probe;
+mod probing;
 mod reach;
 mod rumor;
+mod seeds;
 mod suspicion;
+mod verdicts;
+mod verification;
 
 #[cfg(test)]
 mod tests;
@@ -25,93 +37,25 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::base::exact::log2;
 use crate::base::{Moment, NodeId, Random, limits};
-use duplicate::Duplicate;
-use hearsay::Checks;
+pub use calls::{Ack, CallNumber, Event, Failure, Output};
+use duplicate::Duplicates;
+use hearsay::Hearsay;
+use local_health::LocalHealth;
 pub use member::{Member, State, Update};
-use probe::{Probes, Purpose, Seed, Seeds};
+use probe::{Probes, Purpose};
 use rumor::Rumors;
+use seeds::Seeds;
 use suspicion::Suspicion;
-
-/// Names one call; never used twice.
-pub type CallNumber = u64;
 
 /// How the machine is tuned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// Time from one probe to the next. Shorter finds failures sooner and costs more messages.
+    /// Time from one probe to the next: the protocol period of SWIM, section 3.1. A failure is
+    /// found within some two rounds, that is intervals times members; each node sends about two
+    /// messages an interval for it. It has to be several times the round trip: an answer is waited
+    /// for half of it.
     pub probe_interval: Duration,
-}
-
-/// What the node wants done.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Output {
-    /// `Ping` whoever is at this address.
-    Ping {
-        /// For [`Swim::handle_ack`] or [`Swim::handle_failed`].
-        number: CallNumber,
-        /// Where.
-        rpc_addr: String,
-        /// News to carry.
-        updates: Vec<Update>,
-        /// When an answer is of no use any more.
-        timeout: Duration,
-    },
-    /// Ask another member whether it reaches the target.
-    AskProbe {
-        /// For [`Swim::handle_probed`] or [`Swim::handle_failed`].
-        number: CallNumber,
-        /// Whom to ask.
-        via: String,
-        /// Who is to be reached, and where.
-        target: (NodeId, String),
-        /// News to carry.
-        updates: Vec<Update>,
-        /// When an answer is of no use any more.
-        timeout: Duration,
-    },
-    /// Something changed.
-    Event(Event),
-}
-
-/// Something that the rest of the node, or its operator, wants to hear of.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// A member has a new state; `None`: it is forgotten.
-    Changed(NodeId, Option<State>),
-    /// A member is at another address.
-    Moved(NodeId, String),
-    /// Another live node has this node's id and answers at that address; `None`: no more.
-    Duplicate(Option<String>),
-    /// The seed at that address is this node itself.
-    OwnSeed(String),
-    /// A member calls this node and cannot be called; `true`: it can be again.
-    Reachable(NodeId, bool),
-    /// A node that is no member introduced itself, and does not answer at that address.
-    Unanswered(NodeId, String),
-}
-
-/// How a call ended without an answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// Nothing came within the time.
-    Silent,
-    /// The connection was refused or reset, or the answer was of another node.
-    Refused,
-    /// The call came back to this process: the address is one of its own.
-    Own,
-}
-
-/// Who answered, and what it knows.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Ack {
-    /// Its id.
-    pub node: NodeId,
-    /// Its addresses: gRPC, HTTP API.
-    pub addresses: (String, String),
-    /// News it sent along.
-    pub updates: Vec<Update>,
 }
 
 /// Counts since the start, for `/metrics`.
@@ -123,7 +67,7 @@ pub struct Stats {
     pub failed: u64,
     /// Times this node had to refute its own death.
     pub refuted: u64,
-    /// What was refused of updates: what cannot be true, members for which there is no room.
+    /// What was refused of updates: what cannot be true, members beyond the bound.
     pub refused: u64,
 }
 
@@ -131,45 +75,51 @@ pub struct Stats {
 #[derive(Debug)]
 pub struct Swim {
     config: Config,
+    /// This node as others hear of it. Its incarnation and Lamport time live here alone.
     me: Update,
+    /// All others that are known, the dead included until they are forgotten: late news of a dead
+    /// member has to find it dead.
     members: BTreeMap<NodeId, Member>,
+    /// One for each member in [`State::Suspect`]; apart from `members` since few are suspected.
     suspicions: BTreeMap<NodeId, Suspicion>,
-    /// Members that are dead or left.
+    /// Members that are dead or left: revisits and forgetting need no walk over the living.
     gone: Vec<NodeId>,
-    checks: Checks,
+    /// What others say and what this node has yet to see for itself.
+    hearsay: Hearsay,
+    /// News that has to be sent some more times.
     rumors: Rumors,
-    /// When news was told at once, and when it is to be.
+    /// When fresh news was last sent at once: bursts keep a pause.
     last_burst: Moment,
+    /// When to send fresh news; `None` while there is none.
     next_burst: Option<Moment>,
     probes: Probes,
     seeds: Seeds,
-    /// Lifeguard's local health: 0 is well; each step makes this node slower to judge.
-    local_health: u32,
-    duplicate: Option<Duplicate>,
-    /// When this node first objected within a probe interval, and how often since.
-    refutations: (Moment, u32),
+    /// Whether this node is itself too slow to judge.
+    local_health: LocalHealth,
+    /// Another process under this node's id; no member, as it has no id of its own.
+    duplicates: Duplicates,
+    /// The order of probes and the choice of relays: seeded, so that a run can be repeated.
     random: Random,
     outbox: VecDeque<Output>,
     stats: Stats,
+    /// Whether there was ever another member: a node that lost all others differs from one that
+    /// never found any.
     has_had_members: bool,
 }
 
-/// Local health is at most this bad.
-const LOCAL_HEALTH_MAX: u32 = 8;
-/// Steps that a member's incarnation may be ahead of what it says itself. Within them the higher
-/// one stands, and the member catches up; a few refutations may be under way at a time. Beyond them
-/// its own answer stands: its clock was set back, or the other one was made up.
-const STEPS_MAX: u64 = 16;
-/// Members told in person that this node goes.
+/// How long the dead stay in the list, so that late news of them finds them dead.
+const FORGET_AFTER: Duration = Duration::from_secs(600);
+/// Members that are pinged with the news that this node leaves.
 const LEAVE_FANOUT: usize = 6;
 
 impl Swim {
     /// A node alone. Its incarnation has to be higher than in its life before; Unix milliseconds
     /// are.
     pub fn new(config: Config, mut me: Update, seed: u64, now: Moment) -> Swim {
-        // A clock that is beside itself leaves room for refutations all the same.
+        // A wall clock centuries ahead must leave space for refutations below the bound.
         me.incarnation = me.incarnation.min(limits::INCARNATION_MAX / 2);
         let mut random = Random::new(seed);
+        // Nodes that start together must not all probe at one moment of each interval.
         let first = now + config.probe_interval.mul_f64(random.fraction());
         Swim {
             config,
@@ -177,15 +127,14 @@ impl Swim {
             members: BTreeMap::new(),
             suspicions: BTreeMap::new(),
             gone: Vec::new(),
-            checks: Checks::new(config.probe_interval),
+            hearsay: Hearsay::new(config.probe_interval),
             rumors: Rumors::default(),
             last_burst: Moment::ZERO,
             next_burst: None,
             probes: Probes::new(first),
             seeds: Seeds::default(),
-            local_health: 0,
-            duplicate: None,
-            refutations: (Moment::ZERO, 0),
+            local_health: LocalHealth::new(),
+            duplicates: Duplicates::default(),
             random,
             outbox: VecDeque::new(),
             stats: Stats::default(),
@@ -197,51 +146,66 @@ impl Swim {
     pub fn handle_seeds(&mut self, now: Moment, addresses: Vec<String>) {
         self.seeds.replace(now, addresses);
         self.ping_seeds(now);
+        self.check();
     }
 
-    /// Somebody pinged with news. Out: news for the answer. A newcomer is told everything, once it
-    /// has answered a ping in turn.
+    /// Another node pinged, with news. Out: news for the answer. A newcomer is sent the member list
+    /// once it has answered a ping of this node.
     pub fn handle_ping(&mut self, now: Moment, updates: Vec<Update>) -> Vec<Update> {
-        // Who does not say who it is learns all, and takes no news from those who spread it.
-        let Some(said) = updates.first() else { return self.everything_for(None) };
+        // A caller that does not say which node it is gets the member list; no update names the
+        // node that could answer for its news.
+        let Some(said) = updates.first() else { return self.member_list(None) };
         let (node, rank) = (said.node, said.rank());
         self.note_call(now, said);
-        // Who says something of this node knows it already.
+        // A caller that says something of this node has its member list already.
         let is_newcomer = updates.iter().all(|update| update.node != self.me.node);
         self.take_updates(now, node, updates);
         if is_newcomer {
             self.note_newcomer(node);
         }
-        let mut news = self.news_for(Some(node));
-        // What stands against its own word it has to hear, whatever that is.
+        let mut news = self.news(Some(node));
+        // A higher incarnation that is believed of the caller goes back to it, accused or not: its
+        // clock was set back, and no member would follow it before it knows.
         let other = self.members.get(&node).map(|member| &member.news);
         let other = other.filter(|news| news.rank() > rank && news.state == State::Alive);
         news.extend(other.cloned());
+        self.check();
         news
     }
 
     /// A ping was answered.
     pub fn handle_ack(&mut self, now: Moment, number: CallNumber, ack: Ack) {
-        let Some(probe) = self.probes.end(number) else { return self.take_news(now, ack) };
-        if ack.node != self.me.node {
-            self.seeds.answered(&probe.address, ack.node);
+        match self.probes.end(number) {
+            Some(probe) => {
+                if ack.node != self.me.node {
+                    self.seeds.answered(&probe.address, ack.node);
+                }
+                let node = ack.node;
+                self.settle_answer(now, &probe.address, ack);
+                let is_it = probe.target == Some(node);
+                match probe.purpose {
+                    Purpose::Judge if is_it => self.local_health.improve(),
+                    // Another node has the address now: the one that was meant is gone from there.
+                    Purpose::Judge => self.probe_failed(now, probe, Failure::Refused),
+                    Purpose::Verify => self.verification_failed(now, &probe, Failure::Refused),
+                    Purpose::Disseminate | Purpose::Indirect => {}
+                }
+                self.start_verifications(now);
+            }
+            // An answer that came too late to prove anything still brings news.
+            None => self.take_news(now, ack),
         }
-        let node = ack.node;
-        self.handle_answer(now, &probe.address, ack);
-        let is_it = probe.target == Some(node);
-        match probe.purpose {
-            Purpose::Judge if is_it => self.local_health = self.local_health.saturating_sub(1),
-            // Another node has the address now: the one that was meant is gone from there.
-            Purpose::Judge => self.probe_failed(now, probe, Failure::Refused),
-            Purpose::Check => self.check_failed(now, &probe, Failure::Refused),
-            Purpose::Disseminate | Purpose::Indirect => {}
-        }
-        self.start_checks(now);
+        self.check();
     }
 
-    /// Whoever is at this address answered, to a ping of this node for whatever reason.
-    pub fn handle_answer(&mut self, now: Moment, address: &str, mut ack: Ack) {
-        // Who does not say where it is, is where it was found.
+    /// The node at this address answered a ping that another member asked this node for.
+    pub fn handle_answer(&mut self, now: Moment, address: &str, ack: Ack) {
+        self.settle_answer(now, address, ack);
+        self.check();
+    }
+
+    fn settle_answer(&mut self, now: Moment, address: &str, mut ack: Ack) {
+        // A node that gives no address is at the one where it was found.
         if ack.addresses.0.is_empty() {
             ack.addresses.0 = address.to_owned();
         }
@@ -251,11 +215,11 @@ impl Swim {
             }
             return self.take_news(now, ack);
         }
-        self.checks.end(ack.node, address);
+        // A node refuses its own calls, so another process answered under this node's id.
+        self.hearsay.end(ack.node, address);
         self.note_duplicate(now, address);
     }
 
-    /// An answer that came too late to prove anything still brings news.
     fn take_news(&mut self, now: Moment, ack: Ack) {
         if ack.node != self.me.node {
             self.take_updates(now, ack.node, ack.updates);
@@ -273,27 +237,32 @@ impl Swim {
         if let Some(said) = news.first() {
             self.take_updates(now, said.node, news);
         }
-        if acked {
-            self.probes.end_by_relay(number);
-        } else {
-            self.handle_failed(now, number, Failure::Silent);
+        match acked {
+            true => self.probes.end_by_relay(number),
+            false => self.end_call(now, number, Failure::Silent),
         }
+        self.check();
     }
 
     /// A call failed.
     pub fn handle_failed(&mut self, now: Moment, number: CallNumber, failure: Failure) {
+        self.end_call(now, number, failure);
+        self.check();
+    }
+
+    fn end_call(&mut self, now: Moment, number: CallNumber, failure: Failure) {
         let Some(probe) = self.probes.end(number) else { return };
         let is_own = failure == Failure::Own;
         if self.seeds.failed(&probe.address, is_own) {
             self.outbox.push_back(Output::Event(Event::OwnSeed(probe.address.clone())));
         }
-        // Whoever was meant is not there if this node is.
+        // If this node is at the address, the node that was meant is not.
         let failure = if is_own { Failure::Refused } else { failure };
         match probe.purpose {
             Purpose::Judge => self.probe_failed(now, probe, failure),
-            Purpose::Check => {
-                self.check_failed(now, &probe, failure);
-                self.start_checks(now);
+            Purpose::Verify => {
+                self.verification_failed(now, &probe, failure);
+                self.start_verifications(now);
             }
             Purpose::Disseminate | Purpose::Indirect => {}
         }
@@ -305,31 +274,35 @@ impl Swim {
         if let Some(target) = target {
             self.probe(now, target);
         }
+        self.check();
     }
 
     /// Others reach this node at these addresses from now on: gRPC, HTTP API. Empty is unknown.
     pub fn handle_addresses(&mut self, now: Moment, (rpc_addr, api_addr): (String, String)) {
         let me = &mut self.me;
-        if (&me.rpc_addr, &me.api_addr) == (&rpc_addr, &api_addr) || me.state == State::Left {
-            return;
+        let is_news = (&me.rpc_addr, &me.api_addr) != (&rpc_addr, &api_addr);
+        if is_news && me.state != State::Left {
+            (me.rpc_addr, me.api_addr) = (rpc_addr, api_addr);
+            // At equal incarnation the old addresses would stand.
+            me.incarnation = (me.incarnation + 1).min(limits::INCARNATION_MAX);
+            self.disseminate(now, self.me.node, None);
         }
-        (me.rpc_addr, me.api_addr) = (rpc_addr, api_addr);
-        me.incarnation = (me.incarnation + 1).min(limits::INCARNATION_MAX);
-        self.disseminate(now, self.me.node, None);
+        self.check();
     }
 
-    /// A peer sent so many addresses that nobody here could dial.
+    /// A peer sent so many addresses that this node could not dial.
     pub fn count_refused(&mut self, addresses: u64) {
         self.stats.refused += addresses;
     }
 
-    /// This node goes: says so to a few.
+    /// This node leaves, and pings a few members with that: silence would cost them a suspicion.
     pub fn handle_leave(&mut self, now: Moment) {
         self.me.state = State::Left;
         self.rumors.start(self.me.node, None);
         for node in self.pick(LEAVE_FANOUT, None) {
             self.ping_member(now, node);
         }
+        self.check();
     }
 
     /// Time passed; safe to call early or late.
@@ -337,14 +310,15 @@ impl Swim {
         self.absorb_stall(now);
         for probe in self.probes.take_silent(now) {
             match probe.purpose {
-                Purpose::Check => self.check_failed(now, &probe, Failure::Silent),
+                Purpose::Verify => self.verification_failed(now, &probe, Failure::Silent),
                 _ => self.probe_failed(now, probe, Failure::Silent),
             }
         }
-        self.start_checks(now);
+        self.start_verifications(now);
         for target in self.probes.take_unreached(now) {
             self.stats.failed += 1;
-            self.local_health = (self.local_health + 1).min(LOCAL_HEALTH_MAX);
+            // Lifeguard, section IV.A: each failed probe is a sign that this node is slow, too.
+            self.local_health.worsen();
             self.suspect(now, target, false);
         }
         self.declare_dead(now);
@@ -356,22 +330,29 @@ impl Swim {
         if self.next_burst.is_some_and(|due| due <= now) {
             self.burst(now);
         }
+        self.check();
     }
 
     /// When [`Swim::handle_timeout`] wants to be called next.
     pub fn next_deadline(&self) -> Option<Moment> {
         let deadlines = self.suspicions.values().map(|suspicion| suspicion.deadline);
-        // Dead members are revisited too.
+        // A cluster of dead members has periods too: they are revisited and forgotten.
         let period = (!self.members.is_empty()).then_some(self.probes.next_period);
-        let own = [period, self.next_burst, self.seeds.deadline(), self.checks.deadline()];
-        let duplicate = self.duplicate.as_ref().map(Duplicate::deadline);
-        let own = own.into_iter().chain([duplicate]).flatten();
+        let own = [period, self.next_burst, self.seeds.deadline(), self.hearsay.deadline()];
+        let own = own.into_iter().chain([self.duplicates.deadline()]).flatten();
         deadlines.chain(self.probes.deadlines()).chain(own).min()
     }
 
     /// The next thing to do; drain until `None` after every other call.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outbox.pop_front()
+    }
+
+    /// News for a ping to `to` on another member's behalf.
+    pub fn news_for(&mut self, to: Option<NodeId>) -> Vec<Update> {
+        let news = self.news(to);
+        self.check();
+        news
     }
 
     /// This node as others hear of it.
@@ -394,15 +375,31 @@ impl Swim {
         self.members.values().map(|member| &member.news).filter(|news| news.state.is_present())
     }
 
-    /// Seeds at whose address nobody who takes part is known.
+    /// Seeds at whose address no member that takes part is known.
     pub fn unmatched_seeds(&self) -> impl Iterator<Item = &str> {
         let unmatched = self.seeds.iter().filter(|seed| !self.is_found(seed));
         unmatched.map(|seed| seed.address.as_str())
     }
 
+    /// Whether a seed is at that address, or this node answered at a seed's.
+    pub fn is_seed(&self, node: NodeId, address: &str) -> bool {
+        self.seeds.iter().any(|seed| seed.address == address || seed.node == Some(node))
+    }
+
+    /// Whether there are seeds, and all of them are this node itself.
+    pub fn are_seeds_own(&self) -> bool {
+        let mut seeds = self.seeds.iter().peekable();
+        seeds.peek().is_some() && seeds.all(|seed| seed.is_own)
+    }
+
     /// Whether there was ever another member.
     pub fn has_had_members(&self) -> bool {
         self.has_had_members
+    }
+
+    /// Where another live node answers under this node's id, if that is certain.
+    pub fn duplicate(&self) -> Option<&str> {
+        self.duplicates.certain()
     }
 
     /// Counts since the start.
@@ -417,10 +414,10 @@ impl Swim {
 
     /// Nodes that others named and that have not answered this node: no members yet.
     pub fn unproven(&self) -> usize {
-        self.checks.unproven()
+        self.hearsay.unproven()
     }
 
-    /// News that is being told.
+    /// News that is still sent.
     pub fn rumors(&self) -> usize {
         self.rumors.len()
     }
@@ -429,15 +426,23 @@ impl Swim {
         self.members.get(&node).is_some_and(|member| member.news.state.is_present())
     }
 
-    /// Whether the seed is this node, or who is there, or was when it was last asked, takes part.
-    fn is_found(&self, seed: &Seed) -> bool {
-        seed.is_own
-            || seed.node.is_some_and(|node| self.is_present(node))
-            || self.present().any(|news| news.rpc_addr == seed.address)
+    /// The invariants; cheap, since the simulator runs them after every event.
+    fn check(&self) {
+        debug_assert!(self.members.len() <= limits::MEMBERS_MAX, "{} members", self.members.len());
+        debug_assert!(!self.members.contains_key(&self.me.node), "this node is no other one");
+        let (present, gone) = (self.probes.present(), self.gone.len());
+        debug_assert_eq!(present + gone, self.members.len(), "a member is present or gone");
+        debug_assert!(self.rumors.len() <= self.members.len() + 1, "a rumor without a member");
+        debug_assert!(self.me.incarnation <= limits::INCARNATION_MAX);
+        for (node, suspicion) in &self.suspicions {
+            let state = self.members.get(node).map(|member| member.news.state);
+            debug_assert_eq!(state, Some(State::Suspect), "a suspicion of {node}");
+            suspicion.check();
+        }
+        self.probes.check();
+        self.seeds.check();
+        self.hearsay.check();
+        self.local_health.check();
+        self.duplicates.check();
     }
-}
-
-/// What grows with the size of a cluster: rounds of gossip until everybody knows.
-fn scale(others: usize) -> f64 {
-    (log2((others + 1) as f64) / std::f64::consts::LOG2_10).max(1.0)
 }

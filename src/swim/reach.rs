@@ -1,5 +1,11 @@
 //! Members that call this node, and that this node cannot call: behind NAT or a firewall.
 //!
+//! ```text
+//! reachable ----own call fails, the member has called since----> unreachable
+//! unreachable --own call is answered--> reachable
+//! unreachable --no call within the gap--> suspected
+//! ```
+//!
 //! In: pings of members, calls to them that failed or were answered. Out: which members are alive
 //! by their own calls alone. Such a member is not suspected while its calls come; it is chosen for
 //! nothing that needs a dial. That is a view of this node: another one may well reach it.
@@ -8,18 +14,21 @@
 
 use std::time::Duration;
 
+use super::Swim;
+use super::calls::{Event, Output};
 use super::member::{State, Update};
-use super::{Event, Output, Swim};
 use crate::base::{Moment, NodeId};
 
 /// Rounds in which a member calls each other one at least once: its order is shuffled anew for each
-/// of them, so that a call may be the first of one and the next the last of the following.
+/// of them, so that a call may be the first of one and the next the last of the following (SWIM,
+/// section 4.3: at most 2n - 1 periods apart).
 const ROUNDS: u32 = 2;
 /// Probe intervals beyond these: the caller may be slow, or late.
 const SPARE: u32 = 4;
 
 impl Swim {
-    /// A member pings this node: by what it says of itself, its own life and address are meant.
+    /// A member pings this node. It counts as a sign of life only if it says that it is at the
+    /// address that is known: any process may write the member's id into a ping.
     pub(super) fn note_call(&mut self, now: Moment, said: &Update) {
         let Some(member) = self.members.get_mut(&said.node) else { return };
         let news = &member.news;
@@ -39,6 +48,8 @@ impl Swim {
     /// This node's own call to a member failed.
     pub(super) fn note_silent(&mut self, now: Moment, node: NodeId) {
         if let Some(member) = self.members.get_mut(&node) {
+            // The first failure stays: a call since then shows that the member lives and that only
+            // the way to it is closed.
             member.silent.get_or_insert(now);
         }
     }

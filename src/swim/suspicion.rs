@@ -1,52 +1,65 @@
-//! Suspects, and how long they have to refute that: shorter with each independent confirmation
-//! (Lifeguard, section IV.B).
+//! How long a suspect has to refute: Lifeguard, section IV.B. A suspicion begins at its longest and
+//! becomes shorter with each independent confirmation, by the logarithm of their number.
 //!
-//! In: silence and refusals, accusations by others, time. Out: members suspected, believed dead,
-//! forgotten. Never: takes time in which this node itself did not run for silence of others.
+//! ```text
+//! begun --confirm--> shorter    begun --extend--> not over before a new floor
+//! deadline passes: dead if this node found the member silent itself, else extended and asked
+//! ```
+//!
+//! In: accusations by their Lamport time, time. Out: a deadline. Never: counts one accusation
+//! twice, ends before its floor.
 
 use std::time::Duration;
 
-use super::member::State;
-use super::{Event, LOCAL_HEALTH_MAX, Output, Swim, scale};
+use super::rumor::gossip_scale;
+use crate::base::Moment;
 use crate::base::exact::log2;
-use crate::base::{Moment, NodeId};
 
-/// Confirmations that shorten a suspicion to its shortest.
+/// Confirmations that shorten a suspicion to its shortest: the K of Lifeguard, section IV.B.
 const CONFIRMATIONS: usize = 3;
 /// Probe intervals that the shortest suspicion takes in a cluster of ten; it grows as rounds of
 /// gossip do.
 const SHORTEST: f64 = 1.65;
-/// How many times the shortest a suspicion lasts that nobody confirms.
+/// A suspicion without confirmations lasts so many times the shortest: the ratio of Max to Min in
+/// Lifeguard, section IV.B.
 const SPAN: u64 = 5;
-/// Accusations of different members at one Lamport time would count as one, so each is a step of
-/// its own ahead of its maker's time.
-const ACCUSATION_STEP_MAX: usize = 1024;
-/// How long the dead stay in the list, so that late news of them finds them dead.
-pub(super) const FORGET_AFTER: Duration = Duration::from_secs(600);
 
 /// Why a member is suspected, and until when.
 #[derive(Clone, Debug)]
 pub(super) struct Suspicion {
+    /// The length is counted from here, however late a confirmation comes.
     began: Moment,
-    /// When those who said so of their own knowledge did, in Lamport time: that tells them apart.
+    /// Lamport times of the accusations that were made from own knowledge. They distinguish
+    /// accusers: updates do not name them, and one accusation comes by many paths.
     accusations: heapless::Vec<u64, { CONFIRMATIONS + 1 }>,
-    /// Whether one of them is this node's.
-    is_own: bool,
-    /// Whether a ping of this node's, by which it checked the hearsay, was not answered.
+    /// Whether one of them is this node's: without it the member is asked before it is dead.
+    pub(super) is_own: bool,
+    /// Whether a ping of this node's, by which it verified the hearsay, was not answered.
     pub(super) is_silent: bool,
-    /// Bounds of its length, in microseconds.
+    /// Microseconds that it lasts with all confirmations.
     shortest: u64,
+    /// Microseconds that it lasts with none.
     longest: u64,
-    /// Confirmations that bring it down to the shortest.
+    /// Confirmations that bring it down to the shortest: fewer in a cluster that has no more
+    /// members to confirm it.
     enough: usize,
-    /// However often it is confirmed, it is not over before.
+    /// However often it is confirmed, it is not over before: the member has to hear of it first.
     floor: Moment,
     /// When it is over.
     pub(super) deadline: Moment,
 }
 
 impl Suspicion {
-    fn new(began: Moment, lamport: u64, shortest: u64, enough: usize) -> Self {
+    /// One of a member of a cluster with so many `others`, of whom `present` take part.
+    pub(super) fn new(
+        began: Moment,
+        lamport: u64,
+        interval: Duration,
+        (others, present): (usize, usize),
+    ) -> Self {
+        // Neither the suspect nor this node can confirm it.
+        let enough = CONFIRMATIONS.min(present.saturating_sub(2));
+        let shortest = (interval.as_micros() as f64 * SHORTEST * gossip_scale(others)) as u64;
         let mut new = Suspicion {
             began,
             accusations: heapless::Vec::from_array([lamport]),
@@ -75,7 +88,7 @@ impl Suspicion {
 
     /// This node's own accusation counts once, and leaves time to refute it; false if it did, or
     /// enough are.
-    fn accuse(&mut self, now: Moment, lamport: u64) -> bool {
+    pub(super) fn accuse(&mut self, now: Moment, lamport: u64) -> bool {
         if std::mem::replace(&mut self.is_own, true) {
             return false;
         }
@@ -88,25 +101,27 @@ impl Suspicion {
         self.is_own || self.is_silent
     }
 
-    /// When this node checks for itself whether the member answers: late enough for a refutation to
-    /// have come, and before others can have declared it dead.
-    pub(super) fn check_at(&self) -> Moment {
+    /// When this node asks the member itself: late enough for a refutation to have come, and before
+    /// others can have declared it dead.
+    pub(super) fn verify_at(&self) -> Moment {
         Moment(self.began.0 + self.shortest / 2)
     }
 
-    /// The member is known to be gone but for its word: nothing more has to confirm it.
-    fn cap(&mut self, length: Duration) {
+    /// Its port is closed: a confirmation by others would add nothing, so none is waited for.
+    pub(super) fn cap(&mut self, length: Duration) {
         self.longest = self.longest.min(length.as_micros() as u64);
         self.shortest = self.longest.min(self.shortest);
         self.set_deadline();
     }
 
     /// It lasts as long as the shortest from `now` on.
-    fn extend(&mut self, now: Moment) {
+    pub(super) fn extend(&mut self, now: Moment) {
         self.floor = Moment(now.0 + self.shortest);
         self.set_deadline();
     }
 
+    /// Lifeguard, section IV.B: `max(Min, Max - (Max - Min) log(C + 1) / log(K + 1))`. The
+    /// logarithm is `base::exact`'s, so that a run is the same on every processor.
     fn set_deadline(&mut self) {
         let confirmations = (self.accusations.len() - 1) as f64;
         let part = match self.enough {
@@ -116,117 +131,11 @@ impl Suspicion {
         let length = self.longest as f64 - part * (self.longest - self.shortest) as f64;
         self.deadline = Moment(self.began.0 + length as u64).max(self.floor);
     }
-}
 
-impl Swim {
-    /// This node finds that a member does not answer. `is_certain`: its port is closed.
-    pub(super) fn suspect(&mut self, now: Moment, target: NodeId, is_certain: bool) {
-        if self.is_calling(now, target) {
-            return self.note_unreachable(target);
-        }
-        self.note_silent(now, target);
-        let Some(member) = self.members.get_mut(&target) else { return };
-        let step = 1 + self.random.below(ACCUSATION_STEP_MAX) as u64;
-        self.me.lamport = self.me.lamport.saturating_add(step);
-        let (was, lamport) = (member.news.state, self.me.lamport);
-        if was == State::Alive {
-            member.news.state = State::Suspect;
-            member.news.lamport = lamport;
-            self.disseminate(now, target, None);
-            self.enter(now, target, was, State::Suspect);
-        }
-        let Some(suspicion) = self.suspicions.get_mut(&target) else { return };
-        if is_certain {
-            suspicion.cap(self.config.probe_interval);
-        }
-        if suspicion.accuse(now, lamport) {
-            if let Some(member) = self.members.get_mut(&target) {
-                member.news.lamport = lamport;
-            }
-            self.disseminate(now, target, None);
-        }
-        if !is_certain {
-            // It hears what is held against it, and may refute it, until it is called dead.
-            self.probe(now, target);
-        }
-    }
-
-    /// A member is suspected from now on.
-    pub(super) fn begin_suspicion(&mut self, now: Moment, node: NodeId, lamport: u64) {
-        let enough = CONFIRMATIONS.min(self.probes.present().saturating_sub(2));
-        let interval = self.config.probe_interval.as_micros() as f64;
-        let shortest = (interval * SHORTEST * scale(self.members.len())) as u64;
-        self.suspicions.insert(node, Suspicion::new(now, lamport, shortest, enough));
-    }
-
-    /// Suspects whose time is over are dead; whom this node knows by hearsay only, it asks first.
-    pub(super) fn declare_dead(&mut self, now: Moment) {
-        let (mut over, mut heard_of) = (Vec::new(), Vec::new());
-        let due = self.suspicions.iter().filter(|(_, it)| it.deadline <= now);
-        let due: Vec<(NodeId, bool)> =
-            due.map(|(node, _)| (*node, self.is_calling(now, *node))).collect();
-        for (node, is_calling) in due {
-            let Some(suspicion) = self.suspicions.get_mut(&node) else { continue };
-            // One that calls has heard of it by now, or does at its next call, and refutes it.
-            if suspicion.is_own && !is_calling {
-                over.push(node);
-            } else {
-                suspicion.extend(now);
-                heard_of.push(node);
-            }
-        }
-        heard_of.into_iter().for_each(|node| self.probe(now, node));
-        over.into_iter().for_each(|node| self.declare(now, node, State::Dead));
-    }
-
-    /// A member is dead, or has left: this node found it gone itself.
-    pub(super) fn declare(&mut self, now: Moment, node: NodeId, state: State) {
-        let Some(member) = self.members.get_mut(&node) else { return };
-        let was = std::mem::replace(&mut member.news.state, state);
-        self.me.lamport = self.me.lamport.saturating_add(1);
-        member.news.lamport = self.me.lamport;
-        self.disseminate(now, node, None);
-        self.enter(now, node, was, state);
-    }
-
-    /// The dead of long ago are forgotten.
-    pub(super) fn forget(&mut self, now: Moment) {
-        let is_old = |node: &NodeId| {
-            self.members.get(node).is_none_or(|member| now.since(member.since) > FORGET_AFTER)
-        };
-        let (old, gone) = std::mem::take(&mut self.gone).into_iter().partition(is_old);
-        self.gone = gone;
-        Vec::into_iter(old).for_each(|node| self.drop_member(node));
-    }
-
-    /// Makes room for one more member by the one that is gone longest; false if nobody is gone.
-    pub(super) fn drop_longest_gone(&mut self) -> bool {
-        let since = |node: &NodeId| self.members.get(node).map(|member| member.since);
-        let Some(node) = self.gone.iter().copied().min_by_key(since) else { return false };
-        self.gone.retain(|gone| *gone != node);
-        self.drop_member(node);
-        true
-    }
-
-    fn drop_member(&mut self, node: NodeId) {
-        self.members.remove(&node);
-        self.checks.remove(node);
-        self.rumors.stop(node);
-        self.outbox.push_back(Output::Event(Event::Changed(node, None)));
-    }
-
-    /// This node did not run for a while: what reached it meanwhile is still to be read, so nobody
-    /// is judged before it had time to.
-    pub(super) fn absorb_stall(&mut self, now: Moment) {
-        let interval = self.config.probe_interval;
-        let is_late = |due: Moment| now.since(due) > interval / 4;
-        if !self.next_deadline().is_some_and(is_late) {
-            return;
-        }
-        self.local_health = (self.local_health + 1).min(LOCAL_HEALTH_MAX);
-        self.probes.postpone(now + interval / 2);
-        for suspicion in self.suspicions.values_mut() {
-            suspicion.extend(now);
-        }
+    /// The invariants.
+    pub(super) fn check(&self) {
+        debug_assert!(self.shortest <= self.longest, "{self:?}");
+        debug_assert!((1..=self.enough + 1).contains(&self.accusations.len()), "{self:?}");
+        debug_assert!(self.deadline >= self.floor && self.floor >= self.began, "{self:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Clusters of machines on a network that is told how to behave.
+//! Clusters of machines on a network that follows a plan.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -49,14 +49,14 @@ fn among(others: impl Iterator<Item = usize>) -> (Swim, Moment) {
     (swim, now)
 }
 
-/// Answers pings as `word` says, by the number of who is pinged; the others fail at once.
-fn answer_all(swim: &mut Swim, now: Moment, word: impl Fn(usize) -> Option<Update>) -> usize {
+/// Answers pings as `own_update` says, by the number of the node that is pinged; the others fail.
+fn answer_all(swim: &mut Swim, now: Moment, own_update: impl Fn(usize) -> Option<Update>) -> usize {
     let mut pings = 0;
     while let Some(output) = swim.poll_output() {
         let Output::Ping { number, rpc_addr, .. } = output else { continue };
         pings += 1;
         let digits = rpc_addr.trim_start_matches("node").split(':').next();
-        let said = digits.and_then(|digits| digits.parse().ok()).and_then(&word);
+        let said = digits.and_then(|digits| digits.parse().ok()).and_then(&own_update);
         match said {
             Some(said) => {
                 let addresses = (said.rpc_addr.clone(), said.api_addr.clone());
@@ -121,7 +121,7 @@ impl World {
         world
     }
 
-    /// All are told of the first.
+    /// All have the first as their seed.
     fn start(&mut self, number: usize, incarnation: u64) {
         let (seed, now) = (self.random.bits(), Moment(self.now));
         let mut swim = Swim::new(config(), alive(number, incarnation), seed, now);
@@ -253,10 +253,10 @@ impl World {
 }
 
 #[test]
-fn one_seed_is_enough_and_the_news_ends() {
+fn one_seed_is_enough_and_rumors_end() {
     let mut world = World::new(16, 1);
     world.run_for(60 * SECOND);
-    assert!(world.nodes.iter().flatten().all(|swim| swim.rumors() == 0), "all is told");
+    assert!(world.nodes.iter().flatten().all(|swim| swim.rumors() == 0), "all news has ended");
     assert_eq!((world.changes(State::Suspect), world.changes(State::Dead)), (0, 0));
 }
 
@@ -279,7 +279,7 @@ fn a_killed_member_is_suspected_at_the_next_call_and_dead_soon_after() {
 }
 
 #[test]
-fn a_silent_member_is_dead_for_all_and_nobody_else_is() {
+fn a_silent_member_is_dead_for_all_and_no_other_is() {
     let mut world = World::new(16, 2);
     world.refuses = false;
     world.nodes[7] = None;
@@ -294,7 +294,7 @@ fn a_suspect_that_lives_refutes_it() {
     let is_it = |news: &Update| news.node == id(5) && news.state == State::Suspect;
     while !world.nodes[..5].iter().flatten().any(|swim| swim.present().any(is_it)) {
         world.run_for(SECOND / 10);
-        assert!(world.now < 60 * SECOND, "nobody suspects a member that is cut off");
+        assert!(world.now < 60 * SECOND, "no suspicion of a member that is cut off");
     }
     world.link = |_, _| true;
     world.run_for(20 * SECOND);
@@ -325,7 +325,7 @@ fn two_that_lost_each_other_find_together_again() {
 }
 
 #[test]
-fn who_asks_without_a_name_learns_all_and_uses_nothing_up() {
+fn a_caller_without_an_id_gets_the_member_list_and_uses_no_rumor_up() {
     let (mut swim, now) = among(1..3);
     for _ in 0..100 {
         assert_eq!(swim.handle_ping(now, Vec::new()).len(), 3);
@@ -334,7 +334,7 @@ fn who_asks_without_a_name_learns_all_and_uses_nothing_up() {
 }
 
 #[test]
-fn a_seed_is_found_by_who_answers_there() {
+fn a_seed_is_matched_by_the_node_that_answers_there() {
     let mut swim = Swim::new(config(), alive(0, 1), 1, Moment(0));
     swim.handle_seeds(Moment(0), vec!["10.0.0.7:18182".into()]);
     assert_eq!(swim.unmatched_seeds().count(), 1);
@@ -349,7 +349,7 @@ fn a_seed_is_found_by_who_answers_there() {
 }
 
 #[test]
-fn a_cut_in_one_direction_between_two_kills_nobody() {
+fn a_cut_in_one_direction_between_two_kills_no_member() {
     let mut world = World::new(8, 5);
     world.link = |from, to| (from, to) != (1, 2);
     world.run_for(120 * SECOND);
@@ -357,7 +357,7 @@ fn a_cut_in_one_direction_between_two_kills_nobody() {
 }
 
 #[test]
-fn loss_and_stalls_kill_nobody() {
+fn loss_and_stalls_kill_no_member() {
     let mut world = World::new(16, 6);
     world.loss = 100;
     world.run_for(600 * SECOND);
@@ -403,7 +403,7 @@ fn two_live_nodes_with_one_id_are_reported() {
     }
 }
 
-/// One is the other's seed, and there is nobody else; whatever their incarnations.
+/// One is the other's seed, and there is no third node; whatever their incarnations.
 #[test]
 fn two_nodes_alone_with_one_id_notice_it_and_when_it_is_over() {
     for (first, second) in [(1, 5), (1 << 40, 5)] {
@@ -425,7 +425,7 @@ fn two_nodes_alone_with_one_id_notice_it_and_when_it_is_over() {
         };
         assert_eq!((at(&world, 0), at(&world, 4)), (Some(address(4)), Some(address(0))));
         let seeds = world.nodes[4].as_ref().expect("it lives").unmatched_seeds().count();
-        assert_eq!(seeds, 1, "nobody is found");
+        assert_eq!(seeds, 1, "no other node is found");
         world.nodes[4] = None;
         world.run_for(30 * SECOND);
         assert_eq!(at(&world, 0), None);
@@ -435,12 +435,12 @@ fn two_nodes_alone_with_one_id_notice_it_and_when_it_is_over() {
 }
 
 #[test]
-fn a_seed_that_is_the_node_itself_is_found_and_told_once() {
+fn a_seed_that_is_the_node_itself_is_reported_once() {
     let mut swim = Swim::new(config(), alive(0, 1), 1, Moment(0));
     let mut now = Moment(0);
     swim.handle_seeds(now, vec![address(7)]);
     assert_eq!(swim.unmatched_seeds().count(), 1);
-    let (mut told, mut asked) = (0, 0);
+    let (mut reported, mut asked) = (0, 0);
     for _ in 0..100 {
         while let Some(output) = swim.poll_output() {
             match output {
@@ -450,15 +450,15 @@ fn a_seed_that_is_the_node_itself_is_found_and_told_once() {
                 }
                 Output::Event(event) => {
                     assert_eq!(event, Event::OwnSeed(address(7)));
-                    told += 1;
+                    reported += 1;
                 }
-                Output::AskProbe { .. } => panic!("nobody is there to be asked"),
+                Output::AskProbe { .. } => panic!("no relay is there"),
             }
         }
         now = now + Duration::from_secs(1);
         swim.handle_timeout(now);
     }
-    assert_eq!((told, swim.unmatched_seeds().count()), (1, 0));
+    assert_eq!((reported, swim.unmatched_seeds().count()), (1, 0));
     assert!((6..12).contains(&asked), "its address may become another's: {asked} times");
 }
 
@@ -475,7 +475,7 @@ fn a_member_at_this_nodes_own_address_is_gone_from_there() {
 }
 
 #[test]
-fn an_address_that_is_found_late_is_told_and_one_that_is_not_known_is_no_member() {
+fn an_address_found_late_is_disseminated_and_a_node_without_one_is_no_member() {
     let nowhere = Update { rpc_addr: String::new(), api_addr: String::new(), ..alive(1, 1) };
     let (mut swim, now) = (Swim::new(config(), nowhere.clone(), 1, Moment(0)), Moment(0));
     let (mut other, _) = among(2..3);
@@ -497,7 +497,7 @@ fn an_address_that_is_found_late_is_told_and_one_that_is_not_known_is_no_member(
 }
 
 #[test]
-fn who_leaves_says_so() {
+fn a_node_that_leaves_is_left_and_not_dead() {
     let mut world = World::new(5, 9);
     let now = Moment(world.now);
     world.nodes[4].as_mut().expect("alive").handle_leave(now);

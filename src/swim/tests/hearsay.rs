@@ -1,4 +1,4 @@
-//! Made-up updates: what a stranger who reaches the port can and cannot do. Never: lets a stranger
+//! Made-up updates: what a stranger that reaches the port can and cannot do. Never: lets a stranger
 //! answer at a member's own address.
 
 use super::*;
@@ -24,7 +24,7 @@ fn forge(swim: &mut Swim, now: Moment, updates: Vec<Update>) {
 }
 
 #[test]
-fn a_death_that_somebody_made_up_is_checked_and_not_believed() {
+fn a_made_up_death_is_verified_and_not_believed() {
     for state in [State::Dead, State::Left] {
         for incarnation in [1, 2, 1000, limits::INCARNATION_MAX, u64::MAX] {
             let (mut swim, now) = one_of_three();
@@ -39,7 +39,7 @@ fn a_death_that_somebody_made_up_is_checked_and_not_believed() {
 }
 
 #[test]
-fn a_death_is_believed_of_who_does_not_answer() {
+fn a_death_is_believed_of_a_member_that_does_not_answer() {
     for (state, incarnation) in [(State::Dead, 1), (State::Left, 1), (State::Dead, 1 << 40)] {
         let (mut swim, now) = one_of_three();
         forge(&mut swim, now, vec![said(1, state, incarnation)]);
@@ -49,7 +49,7 @@ fn a_death_is_believed_of_who_does_not_answer() {
 }
 
 #[test]
-fn who_was_found_silent_is_dead_when_somebody_says_so() {
+fn a_member_found_silent_is_dead_when_another_says_so() {
     let (mut swim, mut now) = one_of_three();
     forge(&mut swim, now, vec![said(1, State::Suspect, 1)]);
     // All pings to it are silent from now on.
@@ -63,7 +63,7 @@ fn who_was_found_silent_is_dead_when_somebody_says_so() {
 }
 
 #[test]
-fn nobody_but_the_member_moves_its_incarnation_by_more_than_a_step() {
+fn hearsay_moves_an_incarnation_by_one_step_at_most() {
     let (mut swim, mut now) = one_of_three();
     let ladder = (2..2000).map(|incarnation| alive(1, incarnation)).collect();
     forge(&mut swim, now, ladder);
@@ -118,14 +118,14 @@ fn other_api_addresses_are_hearsay_too() {
 }
 
 #[test]
-fn who_was_dead_is_back_when_it_answers() {
+fn a_dead_member_is_back_when_it_answers() {
     let (mut swim, now) = one_of_three();
     forge(&mut swim, now, vec![said(1, State::Dead, 1)]);
     answer_all(&mut swim, now, |number| (number != 1).then(|| alive(number, 1)));
     let later = now + Duration::from_secs(1);
     forge(&mut swim, later, vec![alive(1, 2)]);
     answer_all(&mut swim, later, |number| (number != 1).then(|| alive(number, 1)));
-    assert_eq!(news(&swim, 1).state, State::Dead, "nobody answers for it");
+    assert_eq!(news(&swim, 1).state, State::Dead, "no node answers for it");
     let later = later + Duration::from_secs(1);
     forge(&mut swim, later, vec![alive(1, 2)]);
     answer_all(&mut swim, later, |number| {
@@ -140,7 +140,7 @@ fn who_was_dead_is_back_when_it_answers() {
 }
 
 #[test]
-fn a_node_objects_to_what_may_be_and_to_nothing_else() {
+fn a_node_refutes_what_may_be_and_nothing_else() {
     let (mut swim, now) = one_of_three();
     let me = swim.me().incarnation;
     forge(&mut swim, now, vec![said(0, State::Dead, u64::MAX), said(0, State::Dead, me + 17)]);
@@ -153,7 +153,7 @@ fn a_node_objects_to_what_may_be_and_to_nothing_else() {
     assert!(swim.stats().refuted <= u64::from(limits::REFUTATIONS_MAX));
     let wild = Update { incarnation: u64::MAX, ..alive(0, 1) };
     let swim = Swim::new(config(), wild, 1, now);
-    assert!(swim.me().incarnation < limits::INCARNATION_MAX, "room to refute it");
+    assert!(swim.me().incarnation < limits::INCARNATION_MAX, "space to refute it");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn lamport_times_far_ahead_move_no_clock() {
 }
 
 #[test]
-fn made_up_members_are_none_and_keep_nobody_out() {
+fn made_up_members_are_none_and_keep_no_node_out() {
     let (mut swim, mut now) = one_of_three();
     let mut pings = 0;
     for batch in 0..10 {
@@ -190,7 +190,7 @@ fn made_up_members_are_none_and_keep_nobody_out() {
     let most = limits::CHECKS_BURST + 2 * limits::CHECKS_PER_INTERVAL;
     assert!(pings as u64 <= most, "{pings} pings in a second");
     assert_eq!(swim.members().count(), 2);
-    assert!(swim.rumors() <= 2, "nothing made up is told");
+    assert!(swim.rumors() <= 2, "nothing made up is disseminated");
     // A node that dials and answers is a member at once.
     for _ in 0..20 {
         swim.handle_ping(now, vec![alive(50, 1)]);
@@ -217,7 +217,7 @@ fn a_newcomer_learns_two_hundred_at_once() {
 }
 
 #[test]
-fn who_did_not_answer_at_first_is_asked_again() {
+fn a_node_that_did_not_answer_at_first_is_asked_again() {
     let (mut swim, mut now) = one_of_three();
     forge(&mut swim, now, vec![alive(9, 1)]);
     answer_all(&mut swim, now, |number| (number != 9).then(|| alive(number, 1)));
@@ -229,9 +229,9 @@ fn who_did_not_answer_at_first_is_asked_again() {
 }
 
 #[test]
-fn everything_goes_to_who_asks_for_it_and_has_answered() {
+fn the_member_list_goes_to_a_newcomer_that_has_answered() {
     let (mut swim, now) = among(1..201);
-    let mut told = |introduced: Vec<Update>| {
+    let mut longest = |introduced: Vec<Update>| {
         let mut most = swim.handle_ping(now, introduced).len();
         while let Some(output) = swim.poll_output() {
             let Output::Ping { number, rpc_addr, updates, .. } = output else { continue };
@@ -244,8 +244,8 @@ fn everything_goes_to_who_asks_for_it_and_has_answered() {
         }
         most
     };
-    assert!(told(vec![alive(301, 1)]) > 200);
-    assert!(told(vec![alive(300, 1), alive(0, 1)]) < 40, "it only checks what it heard");
+    assert!(longest(vec![alive(301, 1)]) > 200);
+    assert!(longest(vec![alive(300, 1), alive(0, 1)]) < 40, "it only checks what it heard");
 }
 
 #[test]

@@ -20,7 +20,7 @@ impl World {
 }
 
 #[test]
-fn who_calls_is_alive_although_nobody_can_call_it() {
+fn a_member_that_calls_and_cannot_be_called_is_alive() {
     for (seed, refuses) in (0..20).flat_map(|seed| [(seed, true), (seed, false)]) {
         let mut world = World::new(4, seed);
         (world.dial, world.refuses) = (BEHIND_NAT, refuses);
@@ -28,11 +28,11 @@ fn who_calls_is_alive_although_nobody_can_call_it() {
         world.run_for(45 * SECOND);
         assert_eq!(world.reachable(3), [false; 3], "seed {seed} refuses {refuses}");
         assert_eq!(world.views(State::Alive), 4 * 3, "seed {seed} refuses {refuses}");
-        let told = world.events_since(start);
-        assert!(told <= 3 * 5, "seed {seed} refuses {refuses}: {:?}", world.events);
+        let events = world.events_since(start);
+        assert!(events <= 3 * 5, "seed {seed} refuses {refuses}: {:?}", world.events);
         // A port that refuses is evidence enough to be believed dead until the next call.
         assert!(refuses || world.changes(State::Dead) == 0, "seed {seed}");
-        // From then on there is nothing to tell.
+        // From then on there is no event.
         let start = world.now;
         world.run_for(300 * SECOND);
         assert_eq!(world.events_since(start), 0, "seed {seed} refuses {refuses}");
@@ -44,7 +44,7 @@ fn who_calls_is_alive_although_nobody_can_call_it() {
 }
 
 #[test]
-fn who_calls_no_more_is_dead_as_everybody() {
+fn a_member_that_stops_calling_is_dead() {
     for (seed, refuses) in (0..10).flat_map(|seed| [(seed, true), (seed, false)]) {
         let mut world = World::new(4, seed);
         (world.dial, world.refuses) = (BEHIND_NAT, refuses);
@@ -56,7 +56,7 @@ fn who_calls_no_more_is_dead_as_everybody() {
 }
 
 #[test]
-fn who_cannot_be_called_is_asked_for_nothing() {
+fn a_member_that_cannot_be_called_is_picked_for_nothing() {
     let mut world = World::new(4, 1);
     world.dial = BEHIND_NAT;
     world.run_for(60 * SECOND);
