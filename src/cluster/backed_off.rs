@@ -1,14 +1,21 @@
-//! Who gave useless answers, and how long to leave such a member alone.
+//! Members whose sessions were useless, and for how long rounds pass them by.
 //!
-//! In: how sessions of anti-entropy ended. Out: whether rounds pass a member by. Never: forgets
-//! somebody because it went and came back, keeps more than a cluster's members.
+//! ```text
+//! trusted --useless session--> backed off 1 min --over--> trusted, penalty kept
+//!    ^                           | useless again: 2, 4, 8 ... 64 min
+//!    +---- useful session -------+
+//! ```
+//!
+//! In: how sessions of anti-entropy ended. Out: whether rounds pass a member by. Never: forgets a
+//! member because it went and came back, keeps more than a cluster's members.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::{Moment, NodeId, limits};
 
-/// The first useless session costs so long; each one that follows twice as long.
+/// The first useless session costs so long; each one that follows twice as long. A Byzantine peer
+/// costs a round its bytes and time, and some come from a fault that the peer repairs.
 const FIRST: Duration = Duration::from_secs(60);
 /// After so many the time grows no longer: about an hour.
 const DOUBLINGS_MAX: u32 = 6;
@@ -20,60 +27,71 @@ pub struct Outcome {
     pub is_useless: bool,
     /// It did all that was to be done.
     pub is_whole: bool,
-    /// Assertions the peer held before, by what it said.
+    /// Assertions the peer held before, as it says.
     pub held: u64,
     /// Assertions it took.
     pub sent: u64,
 }
 
-/// Members by what they are worth.
+/// Members by how their sessions ended.
 #[derive(Debug, Default)]
 pub(super) struct BackedOff {
+    /// By node id, dead members included: a restart clears no penalty.
     records: BTreeMap<NodeId, Record>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Record {
-    /// Worthless sessions in a row.
-    strikes: u32,
+    /// Useless sessions in a row: the exponent of the next pause.
+    penalty: u32,
+    /// Rounds pass it by until then.
     until: Moment,
-    /// Assertions that it had after the last session, by what it said itself.
+    /// Assertions that it had after the last session, as it says: a count that halves again and
+    /// again is a peer that wants all of them again and again.
     held: u64,
 }
 
 impl BackedOff {
-    /// A session ended. One that was worth something makes up for all before.
+    /// A session ended. A useful one clears the penalty.
     ///
-    /// Who has less than half of what it had is given all again, and then left alone as well: a
-    /// disk is lost rarely, and a liar might want everything each time.
+    /// A peer that has less than half of what it had is given all again, and then backed off as
+    /// well: a disk is lost rarely, and a Byzantine peer might want everything each time.
     pub(super) fn handle_synced(&mut self, now: Moment, node: NodeId, outcome: Outcome) {
         if self.records.len() >= limits::MEMBERS_MAX && !self.records.contains_key(&node) {
+            // The one that is over first has the least to lose by it.
             let soonest = self.records.iter().min_by_key(|(_, record)| record.until);
             let soonest = soonest.map(|(node, _)| *node);
             soonest.and_then(|node| self.records.remove(&node));
         }
         let record = self.records.entry(node).or_default();
+        // Half, not all: what arrived by gossip during the last session counts twice in `held`.
         let has_shrunk = outcome.is_whole && outcome.held < record.held / 2;
         if outcome.is_whole {
             record.held = outcome.held.saturating_add(outcome.sent);
         }
         if !outcome.is_useless && !has_shrunk {
-            record.strikes = 0;
+            record.penalty = 0;
             record.until = Moment(0);
-            return;
+            return self.check();
         }
-        record.until = now + FIRST * (1 << record.strikes.min(DOUBLINGS_MAX));
-        record.strikes = record.strikes.saturating_add(1);
+        record.until = now + FIRST * (1 << record.penalty.min(DOUBLINGS_MAX));
+        record.penalty = record.penalty.saturating_add(1);
+        self.check();
     }
 
-    /// Whether to leave it alone now.
+    /// Whether rounds pass it by now.
     pub(super) fn has(&self, now: Moment, node: NodeId) -> bool {
         self.records.get(&node).is_some_and(|record| now < record.until)
     }
 
-    /// How many are left alone.
+    /// How many rounds pass by.
     pub(super) fn count(&self, now: Moment) -> usize {
         self.records.values().filter(|record| now < record.until).count()
+    }
+
+    /// The invariants.
+    fn check(&self) {
+        debug_assert!(self.records.len() <= limits::MEMBERS_MAX, "{} records", self.records.len());
     }
 }
 
@@ -92,36 +110,36 @@ mod tests {
     }
 
     #[test]
-    fn each_lie_costs_twice_the_one_before_up_to_an_hour() {
-        let (mut backed_off, liar) = (BackedOff::default(), node(1));
+    fn each_useless_session_costs_twice_the_one_before_up_to_an_hour() {
+        let (mut backed_off, byzantine) = (BackedOff::default(), node(1));
         let mut now = Moment(0);
         for minutes in [1, 2, 4, 8, 16, 32, 64, 64, 64] {
-            assert!(!backed_off.has(now, liar));
-            backed_off.handle_synced(now, liar, ended(true));
+            assert!(!backed_off.has(now, byzantine));
+            backed_off.handle_synced(now, byzantine, ended(true));
             let end = now + Duration::from_secs(60 * minutes);
-            assert!(backed_off.has(Moment(end.0 - 1), liar), "{minutes}");
+            assert!(backed_off.has(Moment(end.0 - 1), byzantine), "{minutes}");
             now = end;
         }
-        backed_off.handle_synced(now, liar, ended(true));
+        backed_off.handle_synced(now, byzantine, ended(true));
         assert_eq!((backed_off.count(now), backed_off.has(now, node(2))), (1, false));
-        backed_off.handle_synced(now, liar, ended(false));
-        assert_eq!((backed_off.count(now), backed_off.has(now, liar)), (0, false));
-        backed_off.handle_synced(now, liar, ended(true));
-        assert!(!backed_off.has(now + FIRST, liar), "it begins anew");
+        backed_off.handle_synced(now, byzantine, ended(false));
+        assert_eq!((backed_off.count(now), backed_off.has(now, byzantine)), (0, false));
+        backed_off.handle_synced(now, byzantine, ended(true));
+        assert!(!backed_off.has(now + FIRST, byzantine), "it begins anew");
     }
 
     #[test]
-    fn who_wants_everything_again_and_again_has_to_wait() {
-        let (mut backed_off, liar) = (BackedOff::default(), node(1));
+    fn a_peer_that_wants_everything_again_and_again_has_to_wait() {
+        let (mut backed_off, byzantine) = (BackedOff::default(), node(1));
         let gave = |held, sent| Outcome { is_useless: false, is_whole: true, held, sent };
-        backed_off.handle_synced(Moment(0), liar, gave(0, 1000));
-        assert!(!backed_off.has(Moment(0), liar), "it is new");
-        backed_off.handle_synced(Moment(1), liar, gave(600, 400));
-        assert!(!backed_off.has(Moment(1), liar), "it may have counted some twice");
-        backed_off.handle_synced(Moment(2), liar, gave(0, 1000));
-        assert!(backed_off.has(Moment(2), liar));
-        backed_off.handle_synced(Moment(3) + FIRST, liar, gave(499, 501));
-        assert!(backed_off.has(Moment(4) + FIRST * 2, liar));
+        backed_off.handle_synced(Moment(0), byzantine, gave(0, 1000));
+        assert!(!backed_off.has(Moment(0), byzantine), "it is new");
+        backed_off.handle_synced(Moment(1), byzantine, gave(600, 400));
+        assert!(!backed_off.has(Moment(1), byzantine), "it may have counted some twice");
+        backed_off.handle_synced(Moment(2), byzantine, gave(0, 1000));
+        assert!(backed_off.has(Moment(2), byzantine));
+        backed_off.handle_synced(Moment(3) + FIRST, byzantine, gave(499, 501));
+        assert!(backed_off.has(Moment(4) + FIRST * 2, byzantine));
     }
 
     #[test]

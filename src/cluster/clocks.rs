@@ -1,4 +1,5 @@
-//! The node's clock, and what the clocks of members say of it.
+//! The node's clock, and what the clocks of members say of it (Kulkarni et al., "Logical Physical
+//! Clocks and Consistent Snapshots in Globally Distributed Databases", 2014: HLC).
 //!
 //! In: the wall clock; readings that come with messages. Out: stamps, how far apart the clocks are,
 //! and what an operator should know of it. A reading that is far off moves nothing and refuses
@@ -23,7 +24,7 @@ pub enum ClockEvent {
     FarAhead(Hlc),
     /// A reading is further from this node's wall clock than clocks may drift.
     Skewed {
-        /// Whose it is; `None`: of a caller that is no member.
+        /// The member that it is of; `None`: a caller that is no member.
         peer: Option<NodeId>,
         /// Milliseconds by which it is ahead; negative: behind.
         ahead: i64,
@@ -81,8 +82,11 @@ impl ClockReading {
 /// since, while this node's wall clock may have been set.
 #[derive(Clone, Copy, Debug)]
 struct PeerReading {
+    /// Its milliseconds.
     time: u64,
+    /// When it came.
     at: Moment,
+    /// When the operator last read of it: a peer far off would else cost a line for each claim.
     warned: Option<Moment>,
 }
 
@@ -97,17 +101,21 @@ impl PeerReading {
 /// The node's clock, and what it knows of others.
 #[derive(Debug)]
 pub struct Clocks {
+    /// Stamps of this node, never behind one that it gave or took.
     hlc: HlcClock,
     /// By member; under [`NodeId::NONE`], which is none, the last one of any other caller.
     readings: BTreeMap<NodeId, PeerReading>,
-    /// When the log was last written, before the start.
+    /// When the log was last written, before the start: a wall clock before that is wrong. 0 from
+    /// the first write on, which is of this clock.
     written: Wall,
+    /// How often the HLC was set back, for `/metrics`.
     set_back: u64,
+    /// Drained after each call by the owner.
     events: Vec<ClockEvent>,
 }
 
 impl Clocks {
-    /// Those of `node`, of which nothing is known yet.
+    /// Those of a node that starts: nothing is known of its clock or of others.
     pub fn new(node: NodeId) -> Clocks {
         let (hlc, readings, written) = (HlcClock::new(node), BTreeMap::new(), Wall(0));
         Clocks { hlc, readings, written, set_back: 0, events: Vec::new() }
@@ -140,6 +148,7 @@ impl Clocks {
 
     /// Has `work` use the HLC.
     pub fn with_hlc<T>(&mut self, work: impl FnOnce(&mut HlcClock) -> T) -> T {
+        // Each use may set the HLC back, so each is looked at here and no caller can forget it.
         let result = work(&mut self.hlc);
         if let Some(set_back) = self.hlc.take_set_back() {
             self.set_back += 1;
@@ -151,6 +160,7 @@ impl Clocks {
     /// A message brought a reading of its sender's HLC.
     pub fn handle_reading(&mut self, now: Moment, remote: Hlc, wall: Wall, swim: &Swim) {
         self.with_hlc(|hlc| hlc.observe(remote, wall));
+        // A node id in a message is a claim: readings of made-up ids share one entry.
         let is_known =
             self.readings.contains_key(&remote.node) || swim.member(remote.node).is_some();
         let from = if is_known { remote.node } else { NodeId::NONE };
@@ -161,7 +171,7 @@ impl Clocks {
                 reading
             }
             None => {
-                // Those that were forgotten make room for it.
+                // Forgotten members are dropped here alone, where the map would grow.
                 let is_kept = |node| node == NodeId::NONE || swim.member(node).is_some();
                 self.readings.retain(|node, _| is_kept(*node));
                 self.readings.entry(from).or_insert(new)
@@ -174,6 +184,13 @@ impl Clocks {
             let peer = is_known.then_some(from);
             self.events.push(ClockEvent::Skewed { peer, ahead });
         }
+        self.check();
+    }
+
+    /// The invariants. One reading is of callers that are no members.
+    fn check(&self) {
+        debug_assert!(self.readings.len() <= limits::MEMBERS_MAX + 1);
+        debug_assert!(self.events.len() <= limits::MEMBERS_MAX, "events that are not drained");
     }
 
     /// What happened since this was last asked.
@@ -201,8 +218,10 @@ impl Clocks {
             let skewed = peers.iter().filter(|(_, ahead)| is_skewed(*ahead) && is_it(*ahead));
             skewed.count()
         };
-        // Of the members that are known and this node.
+        // Of this node and the members that sent a reading: one of two that disagree is wrong, and
+        // neither can know which.
         let is_most = |count: usize| 2 * count > peers.len() + 1;
+        // A board without a battery starts in 1970; the log and the build date say better.
         let is_early = wall < RELEASED || wall.is_before(self.written.0);
         if is_early || is_most(count(|ahead| ahead > 0)) {
             ClockStanding::Behind
@@ -296,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_two_is_wrong_and_nobody_knows_which() {
+    fn one_of_two_is_wrong_and_neither_knows_which() {
         let (swim, mut clocks) = (swim(1), Clocks::new(NodeId([1; 16])));
         clocks.handle_reading(Moment::ZERO, of(2, NOW.0 + YEAR), NOW, &swim);
         let reading = clocks.read(Moment::ZERO, NOW, &swim);

@@ -1,10 +1,10 @@
 //! New assertions go to others at once: to all in a small cluster, to a few at random in a larger
-//! one, each of whom passes them on (Demers et al., "Epidemic Algorithms for Replicated Database
-//! Maintenance", 1987: rumor mongering).
+//! one, each of which passes them on (Demers et al., "Epidemic Algorithms for Replicated Database
+//! Maintenance", 1987, section 1.4: rumor mongering).
 //!
-//! In: numbers of new assertions, ends of pushes, who takes part. Out: pushes. Bounded: what does
-//! not fit into a peer's queue, and what a failed push leaves waiting, is counted and left to
-//! anti-entropy.
+//! In: numbers of new assertions, ends of pushes, members that take part. Out: pushes. Bounded:
+//! what does not fit into a peer's queue, and what a failed push leaves waiting, is counted and
+//! left to anti-entropy.
 //!
 //! Never: holds a body, waits for an answer before it takes the next assertion.
 
@@ -18,20 +18,20 @@ pub type Row = u32;
 /// How an assertion came to this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
-    /// Somebody claimed it here.
+    /// A client claimed it here.
     Here,
     /// It was gossiped, by a member where that is known.
     Gossip(Option<NodeId>),
-    /// It was missing here: whoever has it has had it for a while.
+    /// It was missing here: the members that have it have had it for a while.
     AntiEntropy,
 }
 
 /// One assertion on its way to one peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Push {
-    /// To whom.
+    /// The member to push it to.
     pub to: NodeId,
-    /// Which assertion.
+    /// The assertion, as the caller numbers it.
     pub row: Row,
 }
 
@@ -42,28 +42,33 @@ pub struct Stats {
     pub pushed: u64,
     /// Pushes that failed.
     pub failed: u64,
-    /// Assertions that were not pushed to a peer, for want of room or after a failure.
+    /// Assertions that were not pushed to a peer, as its queue was full or a push failed.
     pub dropped: u64,
 }
 
+/// What one peer has yet to get.
 #[derive(Debug, Default)]
 struct Queue {
+    /// Row numbers, four bytes each: a body is read from the log when its push begins.
     waiting: VecDeque<Row>,
+    /// Pushes begun: a slow peer must hold no more calls and bodies than the bound.
     under_way: usize,
 }
 
 /// The broadcaster of one node.
 #[derive(Debug)]
 pub struct Gossip {
+    /// One for each member that takes part; there is none to drop into when a member is gone.
     queues: BTreeMap<NodeId, Queue>,
     /// Of them, those that this node cannot call: they fetch by anti-entropy what is new.
     unreachable: BTreeSet<NodeId>,
+    /// Which few members of a large cluster get an assertion from here.
     random: Random,
     stats: Stats,
 }
 
 impl Gossip {
-    /// Alone.
+    /// One of a node that knows no member.
     pub fn new(seed: u64) -> Gossip {
         let (random, stats) = (Random::new(seed), Stats::default());
         let (queues, unreachable) = Default::default();
@@ -82,6 +87,7 @@ impl Gossip {
         for node in present {
             self.queues.entry(*node).or_default();
         }
+        self.check();
     }
 
     /// An assertion is new here.
@@ -89,14 +95,16 @@ impl Gossip {
         let is_small = self.queues.len() <= limits::GOSSIP_FANOUT;
         let from = match origin {
             Origin::Here => None,
+            // Others have it already. A bootstrap of a million pushed to all would fill each queue.
             Origin::AntiEntropy => return,
             Origin::Gossip(Some(from)) if self.queues.contains_key(&from) => {
-                // In a small cluster it has told everybody itself.
+                // In a small cluster its sender pushed it to all members itself.
                 if is_small {
                     return;
                 }
                 Some(from)
             }
+            // Its pusher is no member here, so it may have reached this node alone.
             Origin::Gossip(_) => None,
         };
         let mut targets: Vec<NodeId> =
@@ -114,6 +122,7 @@ impl Gossip {
                 self.stats.dropped += 1;
             }
         }
+        self.check();
     }
 
     /// A push ended. A peer that fails gets what waits for it by anti-entropy.
@@ -124,13 +133,16 @@ impl Gossip {
         queue.under_way = queue.under_way.saturating_sub(1);
         if !is_taken {
             self.stats.dropped += queue.waiting.len() as u64;
+            // The peer is down or full: a push each would wait for its timeout.
             queue.waiting.clear();
         }
+        self.check();
     }
 
     /// The next push; drain until `None` after every other call.
     pub fn poll_output(&mut self) -> Option<Push> {
         let mut queues = self.queues.iter_mut();
+        // Each queue has calls of its own, so a member that is slow holds none of the others up.
         let is_ready = |queue: &Queue| {
             queue.under_way < limits::GOSSIP_UNDER_WAY_MAX && !queue.waiting.is_empty()
         };
@@ -140,9 +152,20 @@ impl Gossip {
         Some(Push { to: *to, row })
     }
 
-    /// Whether there is nobody to tell.
+    /// Whether there is no member to push to.
     pub fn is_alone(&self) -> bool {
         self.queues.is_empty()
+    }
+
+    /// The invariants.
+    fn check(&self) {
+        debug_assert!(self.queues.len() <= limits::MEMBERS_MAX, "{} queues", self.queues.len());
+        debug_assert!(self.unreachable.iter().all(|node| self.queues.contains_key(node)));
+        let is_bounded = |queue: &Queue| {
+            queue.waiting.len() <= limits::GOSSIP_QUEUE_MAX
+                && queue.under_way <= limits::GOSSIP_UNDER_WAY_MAX
+        };
+        debug_assert!(self.queues.values().all(is_bounded), "a queue beyond its bounds");
     }
 
     /// Pushes that wait.
@@ -175,25 +198,25 @@ mod tests {
     }
 
     #[test]
-    fn a_small_cluster_hears_from_the_door_and_from_nobody_else() {
+    fn in_a_small_cluster_only_the_node_of_the_client_pushes() {
         let mut gossip = among(limits::GOSSIP_FANOUT);
         gossip.handle_new(7, Origin::Here);
         assert_eq!(pushes(&mut gossip).len(), limits::GOSSIP_FANOUT);
         gossip.handle_new(8, Origin::Gossip(Some(node(1))));
         gossip.handle_new(9, Origin::AntiEntropy);
         assert_eq!(pushes(&mut gossip), []);
-        // Somebody who is no member told this node alone.
+        // A pusher that is no member pushed to this node alone.
         gossip.handle_new(10, Origin::Gossip(Some(node(99))));
         assert_eq!(pushes(&mut gossip).len(), limits::GOSSIP_FANOUT);
     }
 
     #[test]
-    fn in_a_large_cluster_everybody_passes_on_to_a_few_others() {
+    fn in_a_large_cluster_each_node_passes_on_to_a_few_others() {
         let mut gossip = among(50);
         gossip.handle_new(7, Origin::Gossip(Some(node(1))));
-        let told: BTreeSet<NodeId> = pushes(&mut gossip).iter().map(|push| push.to).collect();
-        assert_eq!(told.len(), limits::GOSSIP_FANOUT);
-        assert!(!told.contains(&node(1)));
+        let targets: BTreeSet<NodeId> = pushes(&mut gossip).iter().map(|push| push.to).collect();
+        assert_eq!(targets.len(), limits::GOSSIP_FANOUT);
+        assert!(!targets.contains(&node(1)));
     }
 
     #[test]
@@ -214,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_be_called_is_told_nothing() {
+    fn a_member_that_cannot_be_called_is_pushed_nothing() {
         let mut gossip = among(2);
         gossip.handle_members(&(1..=2).map(node).collect(), BTreeSet::from([node(1)]));
         gossip.handle_new(7, Origin::Here);
@@ -225,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_gone_is_told_no_more() {
+    fn a_member_that_is_gone_is_pushed_nothing() {
         let mut gossip = among(2);
         (0..100).for_each(|row| gossip.handle_new(row, Origin::Here));
         pushes(&mut gossip);

@@ -1,11 +1,11 @@
-//! What follows from who is there: whom new assertions go to, whom to level with, which node holds
-//! which shard.
+//! What follows from the membership: which members new assertions go to, which to reconcile with,
+//! which node holds which shard.
 //!
 //! In: what happens to the membership, new assertions, time. Out: calls to make, pushes, rounds of
 //! anti-entropy, news for the operator. Every node that sees the same members computes the same map
 //! of shards.
 //!
-//! Never: decides who is alive (`swim` does), reads a clock, opens a connection.
+//! Never: decides which member is alive (`swim` does), reads a clock, opens a connection.
 
 pub mod address;
 mod backed_off;
@@ -30,22 +30,24 @@ use shard::ShardMap;
 /// How the cluster is tuned; the same on all its nodes where shards are concerned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// For [`Swim`].
+    /// How failures are detected.
     pub swim: swim::Config,
-    /// Shards that subjects are dealt to.
+    /// Shards that subjects are assigned to. More of them spread subjects more evenly and make
+    /// moves smaller; it cannot change later, as no node would find what it stored before.
     pub shards: u32,
-    /// Nodes that hold a shard.
+    /// Nodes that hold a shard: one fewer may fail before a gateway finds none of them.
     pub replication_factor: u32,
-    /// About how often sets are compared; `None` is only when somebody asks.
+    /// About how often sets are compared; `None` is on request alone. What a push lost stays
+    /// missing for so long; a comparison of equal sets costs two small messages.
     pub sync_interval: Option<Duration>,
 }
 
-/// A member, and where its gRPC is.
+/// A member, and the address of its gRPC.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Target {
-    /// Who; `None` at the address of a seed that has not answered yet.
+    /// Its id; `None` at the address of a seed that has not answered yet.
     pub node: Option<NodeId>,
-    /// Where.
+    /// The address to dial.
     pub rpc_addr: String,
 }
 
@@ -56,18 +58,18 @@ pub enum Output {
     Swim(swim::Output),
     /// `Gossip` the assertion of a row to a member; its end goes to [`Cluster::handle_pushed`].
     Push {
-        /// To whom.
+        /// The member.
         to: NodeId,
-        /// Where.
+        /// The address of its gRPC.
         rpc_addr: String,
-        /// Which assertion.
+        /// The assertion's number in this node's log.
         row: Row,
     },
-    /// Level with these.
+    /// Reconcile with these, one after the other.
     Sync(Vec<Target>),
     /// The membership changed.
     Event(Event),
-    /// So many replicas of shards are held elsewhere than before.
+    /// So many replicas of shards moved to another node.
     Rebalanced(u64),
     /// This node says this of its cluster from now on.
     Tagged(Tag),
@@ -77,14 +79,17 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Cluster {
     config: Config,
+    /// Which members are alive; all else here follows from its events.
     swim: Swim,
     gossip: Gossip,
     rounds: Rounds,
     backed_off: BackedOff,
+    /// The map for the members of now: kept, so that a move can be counted and reported.
     map: ShardMap,
+    /// Replicas that moved since the start, for `/metrics`.
     moves: u64,
     identity: Identity,
-    /// Every seed's name was found.
+    /// Every seed's name was found. A name that is not found may stand for a node that has an id.
     are_seeds_found: bool,
     outbox: VecDeque<Output>,
 }
@@ -93,6 +98,7 @@ impl Cluster {
     /// A node alone, of a cluster of its own; `me` is how others hear of it.
     pub fn new(config: Config, me: Update, seed: u64, now: Moment) -> Cluster {
         let map = ShardMap::new(config.shards, config.replication_factor, [me.node]);
+        // Each machine draws from a sequence of its own: a change in one must not move the others.
         let mut random = Random::new(seed.wrapping_add(3));
         let own = [random.bits(), random.bits()].map(u64::to_be_bytes);
         let mut proposal = ClusterId([0; 16]);
@@ -118,7 +124,7 @@ impl Cluster {
         self
     }
 
-    /// Which cluster this node belongs to.
+    /// The cluster that this node belongs to.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -137,14 +143,15 @@ impl Cluster {
         tag: Option<Tag>,
     ) -> bool {
         let is_seed = self.swim.is_seed(node, address);
-        let is_ours = self.identify(|identity| identity.hear(now, node, tag, is_seed));
-        // Of a duplicate node id the membership hears in any case.
+        let is_ours = self.identify(|identity| identity.handle_tag(now, node, tag, is_seed));
+        // A duplicate of this node's id reaches the membership whatever its cluster: two nodes with
+        // one id harm both clusters.
         is_ours || node == self.swim.me().node
     }
 
-    /// Something happened to the membership: `tell` tells [`Swim`] what.
-    pub fn handle_membership<T>(&mut self, now: Moment, tell: impl FnOnce(&mut Swim) -> T) -> T {
-        let answer = tell(&mut self.swim);
+    /// Something happened to the membership: `event` applies it to [`Swim`].
+    pub fn handle_membership<T>(&mut self, now: Moment, event: impl FnOnce(&mut Swim) -> T) -> T {
+        let answer = event(&mut self.swim);
         self.settle(now);
         answer
     }
@@ -184,6 +191,7 @@ impl Cluster {
         let is_trusted = |node: &NodeId| !self.backed_off.has(now, *node) && is_reachable(node);
         let present = self.swim.present().map(|news| news.node).filter(is_trusted);
         let due = self.rounds.handle_timeout(now, present);
+        // A member that is back may still be backed off: coming back clears nothing.
         let due = due.into_iter().filter(is_trusted);
         let targets: Vec<Target> = due.filter_map(|node| self.target(node)).collect();
         if !targets.is_empty() {
@@ -202,17 +210,17 @@ impl Cluster {
         self.outbox.pop_front()
     }
 
-    /// Who is there.
+    /// The membership.
     pub fn swim(&self) -> &Swim {
         &self.swim
     }
 
-    /// What is told to whom.
+    /// The pushes of new assertions.
     pub fn gossip(&self) -> &Gossip {
         &self.gossip
     }
 
-    /// Which node holds which shard.
+    /// The map of shards.
     pub fn map(&self) -> &ShardMap {
         &self.map
     }
@@ -222,7 +230,7 @@ impl Cluster {
         self.moves
     }
 
-    /// Everybody to level with: all who take part, and seeds that have not answered yet.
+    /// All peers to reconcile with: members that take part, and seeds that have not answered yet.
     pub fn targets(&self) -> Vec<Target> {
         let present = self.swim.present().filter_map(|news| self.target(news.node));
         let seeds = self.swim.unmatched_seeds();
@@ -244,6 +252,7 @@ impl Cluster {
                 continue;
             };
             match &event {
+                // One of the two lacks what was written while they did not see each other.
                 Event::Changed(node, Some(State::Alive)) => self.rounds.handle_back(now, *node),
                 Event::Changed(node, _) => self.rounds.handle_gone(*node),
                 Event::Moved(..)
@@ -289,8 +298,10 @@ impl Cluster {
             |node: &NodeId| self.swim.member(*node).is_some_and(|member| !member.is_reachable);
         let unreachable = others.iter().copied().filter(is_unreachable).collect();
         self.gossip.handle_members(&others, unreachable);
+        // Suspects stay in the map: a false suspicion would move shards there and back.
         let live = others.into_iter().chain([self.swim.me().node]);
         let map = ShardMap::new(self.config.shards, self.config.replication_factor, live);
+        // Most events change no member that takes part, and an equal map has no moves.
         if map != self.map {
             let moved = map.moves_from(&self.map);
             self.moves += moved;
@@ -305,6 +316,7 @@ impl Cluster {
                 Some(Target { rpc_addr, .. }) => {
                     self.outbox.push_back(Output::Push { to: push.to, rpc_addr, row: push.row });
                 }
+                // It left between the choice and the push: its queue must not wait for an end.
                 None => self.gossip.handle_pushed(push.to, false),
             }
         }

@@ -1,29 +1,37 @@
-//! When to compare sets with whom: now and then with a few, and at once with who is back.
+//! When to compare sets with which member: each interval with a few, and at once with one that is
+//! back (Demers et al., "Epidemic Algorithms for Replicated Database Maintenance", 1987, section
+//! 1.3: anti-entropy).
 //!
-//! In: time, members that came back. Out: whom to level with. Never: names somebody twice at a
-//! time, lets nodes that started together ask at one time.
+//! In: time, members that came back. Out: members to reconcile with. Never: names a member twice at
+//! a time, lets nodes that started together ask at one time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::{Moment, NodeId, Random};
 
-/// Members compared with in one round; differences spread from there.
+/// Members compared with in one round; differences spread from there. All of them would make the
+/// cost of a round grow with the square of the cluster.
 const ROUND_PEERS: usize = 3;
-/// Those who see a member come back ask within this, not all at one time.
+/// Members that see another come back ask it within this, not all at one time.
 const BACK_JITTER: Duration = Duration::from_millis(200);
 
-/// The timetable of anti-entropy.
+/// The schedule of anti-entropy.
 #[derive(Debug)]
 pub(super) struct Rounds {
+    /// `None`: sets are compared on request alone.
     interval: Option<Duration>,
+    /// When the next round is due.
     next: Moment,
+    /// Members that are back, and when each is asked: they do not wait for the round, since a node
+    /// that was away lacks most.
     back: BTreeMap<NodeId, Moment>,
+    /// Which members a round names, and the jitter.
     random: Random,
 }
 
 impl Rounds {
-    /// A round about every `interval`; without one only when somebody asks.
+    /// A round about every `interval`; without one there are none.
     pub(super) fn new(interval: Option<Duration>, seed: u64, now: Moment) -> Rounds {
         let mut random = Random::new(seed);
         let next = now + jittered(interval.unwrap_or_default(), &mut random);
@@ -34,6 +42,7 @@ impl Rounds {
     pub(super) fn handle_back(&mut self, now: Moment, node: NodeId) {
         if self.interval.is_some() {
             let at = now + BACK_JITTER.mul_f64(self.random.fraction());
+            // One that comes back twice in a moment is asked once.
             self.back.entry(node).or_insert(at);
         }
     }
@@ -43,7 +52,7 @@ impl Rounds {
         self.back.remove(&node);
     }
 
-    /// Whom to level with now, of those `present`.
+    /// The members to reconcile with now, of those `present`.
     pub(super) fn handle_timeout(
         &mut self,
         now: Moment,
@@ -54,12 +63,21 @@ impl Rounds {
         self.back.retain(|node, _| !due.contains(node));
         if let Some(interval) = self.interval.filter(|_| self.next <= now) {
             self.next = now + jittered(interval, &mut self.random);
+            // Those that are back are asked already; a second session at a time finds nothing.
             let mut others: Vec<NodeId> = present.filter(|node| !due.contains(node)).collect();
             self.random.shuffle(&mut others);
             others.truncate(ROUND_PEERS);
             due.append(&mut others);
         }
+        self.check(now);
         due
+    }
+
+    /// The invariants, after what was due at `now` was taken.
+    fn check(&self, now: Moment) {
+        debug_assert!(self.interval.is_some() || self.back.is_empty(), "rounds are off");
+        debug_assert!(self.back.values().all(|at| *at > now), "a member stays due");
+        debug_assert!(self.interval.is_none() || self.next > now, "a round stays due");
     }
 
     /// When [`Rounds::handle_timeout`] wants to be called next.
@@ -70,6 +88,7 @@ impl Rounds {
 }
 
 fn jittered(interval: Duration, random: &mut Random) -> Duration {
+    // Nodes that one operator starts together would else compare all at one time for ever.
     interval.mul_f64(0.75 + 0.5 * random.fraction())
 }
 
@@ -82,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_asks_a_few_and_who_is_back_comes_at_once() {
+    fn a_round_asks_a_few_and_a_member_that_is_back_comes_at_once() {
         let mut rounds = Rounds::new(Some(Duration::from_secs(30)), 1, Moment(0));
         let first = rounds.next_deadline().expect("a round");
         assert!((22_500_000..37_500_000).contains(&first.0));
@@ -90,7 +109,7 @@ mod tests {
         rounds.handle_back(Moment(6), node(9));
         rounds.handle_back(Moment(6), node(8));
         rounds.handle_gone(node(8));
-        let at = rounds.next_deadline().expect("somebody is back");
+        let at = rounds.next_deadline().expect("a member is back");
         assert!(at < Moment(5) + BACK_JITTER);
         assert_eq!(rounds.handle_timeout(at, std::iter::empty()), [node(9)]);
         assert_eq!(rounds.next_deadline(), Some(first));

@@ -1,8 +1,8 @@
 //! Which nodes a subject belongs to, computed by every node alike from the list of live members.
 //!
-//! In: a subject; node ids. Out: a shard; its replicas. A subject is dealt to a shard by jump hash
-//! (Lamping, Veach, "A Fast, Minimal Memory, Consistent Hash Algorithm", 2014), a shard to nodes
-//! round robin over the sorted ids. Never: asks anybody.
+//! In: a subject; node ids. Out: a shard; its replicas. A subject is assigned to a shard by jump
+//! hash (Lamping, Veach, "A Fast, Minimal Memory, Consistent Hash Algorithm", 2014), a shard to
+//! nodes round robin over the sorted ids. Never: asks another node.
 
 use crate::base::{Digest, NodeId};
 
@@ -18,6 +18,7 @@ fn jump(mut key: u64, buckets: u32) -> u32 {
     let (mut bucket, mut next) = (0, 0);
     while next < u64::from(buckets) {
         bucket = next;
+        // The constants are the paper's: another generator would move subjects between shards.
         key = key.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(1);
         let stride = (1_u64 << 31) as f64 / ((key >> 33) + 1) as f64;
         next = ((bucket + 1) as f64 * stride) as u64;
@@ -25,11 +26,15 @@ fn jump(mut key: u64, buckets: u32) -> u32 {
     bucket as u32
 }
 
-/// Which nodes hold which shard.
+/// Which nodes hold which shard. Only what it is computed from: each shard's nodes take a few
+/// instructions, a table would take memory and could disagree with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ShardMap {
+    /// At least one; the same on all nodes, or gateways ask where claims are not.
     shards: u32,
+    /// Nodes that hold a shard, where there are so many.
     factor: u32,
+    /// Live nodes, sorted and each once: every node computes the same map of them.
     nodes: Vec<NodeId>,
 }
 
@@ -40,7 +45,15 @@ impl ShardMap {
         let mut nodes: Vec<NodeId> = nodes.into_iter().collect();
         nodes.sort_unstable();
         nodes.dedup();
-        ShardMap { shards, factor, nodes }
+        let new = ShardMap { shards, factor, nodes };
+        new.check();
+        new
+    }
+
+    /// The invariants.
+    fn check(&self) {
+        debug_assert!(self.shards > 0 && self.factor > 0, "{} x {}", self.shards, self.factor);
+        debug_assert!(self.nodes.is_sorted_by(|one, next| one < next), "{:?}", self.nodes);
     }
 
     /// How many shards there are.
@@ -56,6 +69,7 @@ impl ShardMap {
     /// The nodes that hold a shard, its first owner first.
     pub fn replicas(&self, shard: u32) -> impl Iterator<Item = NodeId> {
         let count = self.nodes.len();
+        // A cluster smaller than the factor holds every shard once on each node, not twice on one.
         let held = count.min(self.factor as usize);
         (0..held).map(move |step| self.nodes[(shard as usize + step) % count])
     }

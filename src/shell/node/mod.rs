@@ -19,7 +19,7 @@ use futures_lite::future;
 use self::rebuild::Rebuilt;
 use self::reload::Reload;
 use crate::base::{Capacity, ClusterId, Moment, NodeId, Secret, Wall, capacity, limits};
-use crate::cluster::address::Whereabouts;
+use crate::cluster::address::OwnAddresses;
 use crate::cluster::identity::Origin;
 use crate::cluster::{self, Cluster};
 use crate::config::Settings;
@@ -123,7 +123,7 @@ struct Node {
     api: TcpListener,
     gateway: TcpListener,
     rpc: TcpListener,
-    own_addresses: Whereabouts,
+    own_addresses: OwnAddresses,
     /// Of API and gateway.
     policies: [Policy; 2],
     checkpoint: Checkpoint,
@@ -202,7 +202,7 @@ fn introduction(
     settings: &Settings,
     node: NodeId,
     (rpc_bound, api_bound): (SocketAddr, SocketAddr),
-) -> (Update, Whereabouts) {
+) -> (Update, OwnAddresses) {
     let own_addresses = addresses::at_start(
         (settings.advertise_rpc_addr.as_ref(), rpc_bound),
         (settings.advertise_api_addr.as_ref(), api_bound),

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::cluster::address::{Advertised, Evidence, Listener, Whereabouts};
+use crate::cluster::address::{Advertised, Evidence, Listener, OwnAddresses};
 use crate::config::Endpoint;
 use crate::shell::driver::Driver;
 use crate::shell::grpc::identity::Identity;
@@ -27,23 +27,23 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) fn at_start(
     (rpc, rpc_bound): (Option<&Endpoint>, SocketAddr),
     (api, api_bound): (Option<&Endpoint>, SocketAddr),
-) -> Whereabouts {
+) -> OwnAddresses {
     let listener = |given: Option<&Endpoint>, bound| {
         let given = given.map(Endpoint::to_string);
         Listener { given, bound }
     };
-    Whereabouts::new(listener(rpc, rpc_bound), listener(api, api_bound), outgoing(rpc_bound))
+    OwnAddresses::new(listener(rpc, rpc_bound), listener(api, api_bound), outgoing(rpc_bound))
 }
 
 /// Follows the node's own address.
 struct Follower {
     driver: Rc<Driver>,
-    known: RefCell<Whereabouts>,
+    known: RefCell<OwnAddresses>,
 }
 
 impl Follower {
     /// Begins with what is known at the start.
-    fn new(driver: Rc<Driver>, known: Whereabouts, tasks: &Tasks) -> Rc<Follower> {
+    fn new(driver: Rc<Driver>, known: OwnAddresses, tasks: &Tasks) -> Rc<Follower> {
         let is_open = known.is_open();
         let follower = Rc::new(Follower { driver, known: RefCell::new(known) });
         if is_open {
@@ -64,7 +64,7 @@ impl Follower {
         self.update(|known| known.observe(ip, evidence, is_held));
     }
 
-    fn update(&self, change: impl FnOnce(&mut Whereabouts) -> bool) {
+    fn update(&self, change: impl FnOnce(&mut OwnAddresses) -> bool) {
         let mut known = self.known.borrow_mut();
         if !known.is_open() || !change(&mut known) {
             return;
@@ -83,7 +83,7 @@ impl Follower {
 /// Follows the node's own address, as its connections show it; what calls say of this process.
 pub(crate) fn follow(
     driver: &Rc<Driver>,
-    place: Whereabouts,
+    place: OwnAddresses,
     pool: &Pool,
     tasks: &Tasks,
 ) -> Rc<Identity> {
