@@ -1,19 +1,37 @@
-//! The switchboard: one method per thing that can happen to the node.
+//! The coordinator: one method for each event of the node.
 //!
-//! In: requests, flushes, peers' answers, time. Out: work for the disk, calls for the peers,
-//! answers for tickets. Each method calls one room and moves that room's outputs to the next room
-//! or the outbox.
+//! | event | methods, all `handle_` |
+//! |---|---|
+//! | a client or a peer offers an assertion | `offer`, after [`Replica::seal`] |
+//! | the disk: ready, done, refusing | [`Replica::start_write`], `disk`, `obstacle` |
+//! | a batch is to be indexed | `completed` |
+//! | rows became a run, or could not | `indexed`, `unindexed` |
+//! | a record is damaged | `quarantined`, `damage` |
+//! | a ping comes, a ping of this node ends | `ping`, `ack`, `probe_failed` |
+//! | a ping on another member's behalf ends | `probed`, `relayed` |
+//! | a connection ends, addresses are found | `lost`, `seeds`, `addresses`, `refused_addresses` |
+//! | this node leaves | `leave` |
+//! | a push ends | `pushed` |
+//! | anti-entropy begins, is answered, goes on | `sync`, `span`, `reply`, `yielded` |
+//! | a peer lists leaves | `leaves` (also [`Replica::root_step`], [`Replica::answer_sketch`]) |
+//! | a message brings a stamp | `stamp` |
+//! | time passes | `timeout` |
 //!
-//! Never: decides anything a room decides, reads a clock, does I/O of its own.
+//! In: these. Out: work for the disk, calls for the peers, answers for tickets. Each method calls
+//! one machine and moves its outputs to the next machine or the outbox.
+//!
+//! Never: decides what a machine decides, reads a clock, does I/O of its own.
 
 mod answers;
 mod clocks;
 mod damage;
-mod index;
-mod ranges;
-mod sessions;
 #[cfg(test)]
-mod stage;
+mod fixture;
+mod index;
+mod membership;
+mod ranges;
+mod run;
+mod sessions;
 mod walks;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,19 +44,14 @@ use crate::journal::damage::{Damage, Damages};
 use crate::journal::{self, Bodies, CommitQueue, Committed, Tickets};
 use crate::model::Sealed;
 use crate::store::{Applied, Spill, Standing, Store};
-use crate::swim::Swim;
-use crate::sync::{Request, Session, SessionReport};
+use crate::sync::{Request, SessionReport};
 pub use answers::LeafPage;
 use ranges::Ranges;
+pub use run::SessionId;
+use run::{Run, SESSION_TICKETS, SESSIONS};
 use walks::Walks;
 
-/// Names one run of anti-entropy.
-pub type SessionId = u64;
-
-/// Tickets from here on are those of assertions that sessions offer; the shell gives those below.
-const SESSION_TICKETS: u64 = 1 << 63;
-
-/// What became of an assertion that somebody offered.
+/// What became of an assertion that was offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
     /// New, and durable as the durability setting promises.
@@ -58,17 +71,17 @@ pub enum Output {
     Answer(Ticket, Fate),
     /// For the peer of a session; the answer comes back to [`Replica::handle_reply`].
     Call(SessionId, u32, Request),
-    /// Others may go on first; then call [`Replica::handle_turn`].
-    Turn(SessionId),
+    /// Other work may be done first; then call [`Replica::handle_yielded`].
+    Yield(SessionId),
     /// The session is over.
     Synced(SessionId, SessionReport),
-    /// For whoever talks to the cluster.
+    /// For the members of the cluster.
     Cluster(cluster::Output),
     /// A record is damaged and left out of index and tree.
     Damaged(Damage),
-    /// It is back.
-    Healed(Damage),
-    /// Something to say of clocks.
+    /// Its assertion is readable again, from another record.
+    Repaired(Damage),
+    /// For the operator: what is wrong with a clock.
     Clock(ClockEvent),
     /// Rows of the index that are to become a file; it goes to [`Replica::handle_indexed`].
     Spill(Spill),
@@ -88,22 +101,28 @@ pub struct Stats {
 /// The node without the world around it.
 #[derive(Debug)]
 pub struct Replica {
+    /// This node's id, for which every call asks.
     node: NodeId,
     clocks: Clocks,
+    /// What waits for the disk; the store learns of it when it is durable, not before.
     queue: CommitQueue,
     store: Store,
-    /// With what was known to be damaged when each began.
-    sessions: BTreeMap<SessionId, (Session, NodeId, u64)>,
+    /// Anti-entropy under way. One at a time in production; a map, since an answer may come for one
+    /// that is over.
+    sessions: BTreeMap<SessionId, Run>,
     next_session: SessionId,
-    /// Assertions on their way whose record here is damaged.
-    mending: BTreeSet<Digest>,
+    /// Assertions in the queue whose record here is damaged: their commit repairs a row, all others
+    /// append one.
+    repairing: BTreeSet<Digest>,
     walks: Walks,
     ranges: Ranges,
     cluster: Cluster,
-    /// Where the offers came from that are to be told of when they are durable.
+    /// The origins of offers that others are to hear of: a push begins when its assertion is
+    /// durable, long after its offer.
     origins: BTreeMap<Ticket, Origin>,
     damages: Damages,
-    /// Rows of the index cannot be written to a file.
+    /// Rows of the index cannot be written to a file. Claims are refused then, since what is not in
+    /// a file is in memory.
     is_unindexed: bool,
     outbox: VecDeque<Output>,
     stats: Stats,
@@ -120,7 +139,7 @@ impl Replica {
             store,
             sessions: BTreeMap::new(),
             next_session: 0,
-            mending: BTreeSet::new(),
+            repairing: BTreeSet::new(),
             walks: Walks::default(),
             ranges: Ranges::default(),
             cluster,
@@ -132,8 +151,9 @@ impl Replica {
         }
     }
 
-    /// Takes an assertion; its fate goes to the ticket. [`Replica::start_write`] hands it to the
-    /// disk, with whatever else was offered until then.
+    /// A client or a peer offers an assertion; its fate goes to the ticket.
+    /// [`Replica::start_write`] hands it to the disk, in one batch with what else was offered until
+    /// then.
     pub fn handle_offer(
         &mut self,
         ticket: Ticket,
@@ -141,6 +161,7 @@ impl Replica {
         bodies: &dyn Bodies,
     ) {
         debug_assert!(ticket.0 < SESSION_TICKETS);
+        // Alone, or from anti-entropy, no push follows: the origin need not be kept.
         match self.take(ticket, sealed, bodies) {
             Some(fate) => self.outbox.push_back(Output::Answer(ticket, fate)),
             None if origin != Origin::AntiEntropy && !self.cluster.gossip().is_alone() => {
@@ -148,26 +169,14 @@ impl Replica {
             }
             None => {}
         }
-    }
-
-    /// Something happened to the membership: `tell` says what.
-    pub fn handle_membership<T>(&mut self, now: Moment, tell: impl FnOnce(&mut Swim) -> T) -> T {
-        let answer = self.cluster.handle_membership(now, tell);
-        self.pump_cluster();
-        answer
-    }
-
-    /// Something else happened to the cluster: `tell` tells it what.
-    pub fn handle_cluster<T>(&mut self, tell: impl FnOnce(&mut Cluster) -> T) -> T {
-        let answer = tell(&mut self.cluster);
-        self.pump_cluster();
-        answer
+        self.check();
     }
 
     /// A push of a new assertion ended.
     pub fn handle_pushed(&mut self, to: NodeId, is_taken: bool) {
         self.cluster.handle_pushed(to, is_taken);
         self.pump_cluster();
+        self.check();
     }
 
     /// The disk finished a piece of work, and may have the next at once. After that comes
@@ -175,6 +184,7 @@ impl Replica {
     pub fn handle_disk(&mut self, now: Moment, done: journal::Done) {
         self.queue.handle_done(now, done);
         self.outbox.extend(self.queue.poll_work().map(Output::Disk));
+        self.check();
     }
 
     /// The disk is known to take nothing before anything was written.
@@ -182,11 +192,12 @@ impl Replica {
         self.queue.handle_obstacle(obstacle);
     }
 
-    /// Of what the disk wrote, so many assertions more are here now. False: there are others, for
-    /// which to call again soon.
+    /// Indexes `most` assertions of what the disk wrote and answers their tickets. False: there are
+    /// more, for which to call again after other work.
     pub fn handle_completed(&mut self, now: Moment, most: usize, bodies: &dyn Bodies) -> bool {
         let is_all = self.pump_queue(most, bodies);
         self.drain_sessions(now, bodies);
+        self.check();
         is_all
     }
 
@@ -199,14 +210,17 @@ impl Replica {
     pub fn start_write(&mut self, now: Moment) {
         self.queue.handle_timeout(now);
         self.outbox.extend(self.queue.poll_work().map(Output::Disk));
+        self.check();
     }
 
     /// Time passed; safe to call early or late.
     pub fn handle_timeout(&mut self, now: Moment, bodies: &dyn Bodies) {
         self.start_write(now);
+        // A session may have waited for the capacity that a batch on its way frees.
         self.drain_sessions(now, bodies);
         self.cluster.handle_timeout(now);
         self.pump_cluster();
+        self.check();
     }
 
     /// When [`Replica::handle_timeout`] wants to be called next.
@@ -224,12 +238,12 @@ impl Replica {
         self.node
     }
 
-    /// What is known.
+    /// The assertions that are here.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// Who is there.
+    /// The cluster as this node sees it.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
     }
@@ -253,6 +267,7 @@ impl Replica {
             self.stats.repeated += 1;
             return Some(Fate::Exists);
         }
+        // What no run holds is in memory: claims wait for the disk, or memory would follow the log.
         let taken = match self.store.is_behind() {
             true if self.is_unindexed => Err(journal::Refusal::Index),
             true => Err(journal::Refusal::Busy),
@@ -260,7 +275,7 @@ impl Replica {
         };
         let Err(refusal) = taken else {
             if standing == Standing::Damaged {
-                self.mending.insert(digest);
+                self.repairing.insert(digest);
             }
             return None;
         };
@@ -298,21 +313,22 @@ impl Replica {
                 }
             }
         }
+        // Once for the batch: rows put into the sketch together cost less than one by one.
         self.store.update_sketch();
         if self.queue.is_empty() {
-            // Those that the disk had no room for.
-            self.mending.clear();
+            // What the disk refused repairs nothing; offered again, it is looked at again.
+            self.repairing.clear();
         }
         is_all
     }
 
-    /// Who asked first created it, all others found it there.
+    /// The caller that offered it first created it, all others found it there.
     fn commit(&mut self, committed: &Committed, tickets: &Tickets, bodies: &dyn Bodies) {
         let digest = committed.sealed().digest();
-        let applied = if self.mending.remove(&digest) {
+        let applied = if self.repairing.remove(&digest) {
             self.store.apply(committed, bodies)
         } else {
-            // It was not here when it was taken, and the queue lets nobody else bring it meanwhile.
+            // It was not here when it was taken, and the queue holds one of each digest.
             Applied::New(self.store.append(committed))
         };
         self.spill();
@@ -320,6 +336,7 @@ impl Replica {
         self.stats.created += u64::from(fresh);
         self.clocks.handle_write();
         self.note_stored(applied, &digest);
+        // Offered by several callers, it is pushed once; the first is as good as any.
         let origins = tickets.iter().filter_map(|ticket| self.origins.remove(&ticket));
         if let (Some(origin), Applied::New(row)) = (origins.reduce(|first, _| first), applied) {
             self.cluster.handle_new(row as Row, origin);
@@ -330,6 +347,17 @@ impl Replica {
             self.answer(ticket, fate);
             fate = Fate::Exists;
         }
+    }
+
+    /// The invariants; those of each machine are its own.
+    fn check(&self) {
+        debug_assert!(self.next_session < SESSIONS, "session {}", self.next_session);
+        debug_assert!(self.sessions.keys().all(|id| *id < SESSIONS), "a session beyond a ticket");
+        // Anti-entropy offers are not pushed on.
+        let last = self.origins.last_key_value().map(|(ticket, _)| ticket.0);
+        debug_assert!(last.is_none_or(|last| last < SESSION_TICKETS), "the origin of a session");
+        let is_pending = self.repairing.is_empty() || !self.queue.is_empty();
+        debug_assert!(is_pending, "repairs of records that no batch holds");
     }
 
     fn pump_cluster(&mut self) {

@@ -149,8 +149,8 @@ impl Cluster {
         is_ours || node == self.swim.me().node
     }
 
-    /// Something happened to the membership: `event` applies it to [`Swim`].
-    pub fn handle_membership<T>(&mut self, now: Moment, event: impl FnOnce(&mut Swim) -> T) -> T {
+    /// An event of the membership: `event` applies it to [`Swim`], whose outputs are settled after.
+    pub(crate) fn with_swim<T>(&mut self, now: Moment, event: impl FnOnce(&mut Swim) -> T) -> T {
         let answer = event(&mut self.swim);
         self.settle(now);
         answer

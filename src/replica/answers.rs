@@ -1,6 +1,6 @@
 //! What peers ask of the set: its root, a sketch of it, its leaves.
 //!
-//! In: their questions, a budget of work. Out: answers, whole or to be gone on with. Never: changes
+//! In: their questions, a budget of work. Out: answers, whole or to be continued. Never: changes
 //! the set.
 
 use super::Replica;
@@ -13,7 +13,9 @@ use crate::sync::{Answering, RowCursor, SketchReply, SketchRequest};
 #[derive(Debug)]
 pub struct LeafPage {
     scan: LeafScan,
+    /// Leaves that the peer takes: fewer of them show the end of the set.
     count: usize,
+    /// Whether the set has more leaves than one page, as the answer says.
     truncated: bool,
     /// Whether it goes on where another page ended, so that it may be past the last leaf.
     is_continued: bool,
@@ -24,6 +26,7 @@ impl LeafPage {
     pub fn step(&mut self, budget: usize, store: &Store) -> bool {
         let is_over = self.scan.step(budget, store);
         if is_over && self.is_continued && self.scan.is_empty() {
+            // The walk ended with the page before: an empty page would look like an empty set.
             self.is_continued = false;
             self.scan = LeafScan::after(None, self.count);
             return false;
@@ -56,6 +59,8 @@ impl Replica {
         let count = self.store.len();
         let behind = self.ranges.rows_at(request.root).filter(|rows| *rows < self.store.rows());
         let is_first = request.from == 0 && request.part.is_none();
+        // A peer that had this node's own root of some time ago lacks rows from there on: their
+        // numbers say it all, and no cells need to travel.
         if let Some(row) = behind.filter(|_| is_first && request.low_counts.packed.is_empty()) {
             let since = Some(RowCursor { numbering: self.store.numbering(), row });
             return Ok(SketchReply { count, since, ..SketchReply::default() });
@@ -75,7 +80,7 @@ impl Replica {
         LeafPage { scan, count, truncated, is_continued: after.is_some() }
     }
 
-    /// A page is listed: its leaves, and whether the set holds more than that.
+    /// A page is listed. Out: its leaves, and whether the set holds more than that.
     pub fn end_leaves(&mut self, connection: u64, page: LeafPage) -> (Vec<Digest>, bool) {
         let leaves = page.scan.into_leaves();
         let reached_end = leaves.len() < page.count;
@@ -93,7 +98,7 @@ impl Replica {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stage::{Memory, replica, store};
+    use super::super::fixture::{Memory, replica, store};
     use super::*;
     use crate::base::Digest;
     use crate::sync::{RowRange, answer_records, short_root};
@@ -113,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_with_an_old_root_is_told_where_the_news_begin() {
+    fn a_peer_with_an_old_root_gets_the_row_where_news_begins() {
         let (mut replica, mut bodies) = (replica(), Memory::default());
         for number in 0..3 {
             store(&mut replica, &mut bodies, number);
@@ -132,7 +137,11 @@ mod tests {
         let latest = root(&mut replica);
         for stranger in [latest, Digest::of(b"another")] {
             let reply = at_once(&replica, first_question(&stranger));
-            assert_eq!((reply.since, reply.cells.len()), (None, 24), "nothing to tell by rows");
+            assert_eq!(
+                (reply.since, reply.cells.len()),
+                (None, 24),
+                "no rows stand for the difference"
+            );
         }
         let later = SketchRequest { from: 24, ..first_question(&old) };
         assert_eq!(at_once(&replica, later).since, None, "it began with cells");

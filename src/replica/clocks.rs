@@ -1,4 +1,4 @@
-//! Stamps: made, taken in, gone on after.
+//! Stamps: made, observed, continued after a restart.
 //!
 //! In: drafts, readings of other clocks, the log after a start. Out: sealed assertions and stamps.
 //! Never: reads a clock, lets an assertion wait for one.
@@ -13,7 +13,7 @@ use crate::model::{Draft, Invalid, Sealed};
 const RESUMED_ROWS: usize = 4096;
 
 impl Replica {
-    /// Goes on after the newest stamp of this node among its last assertions, so that stamps rise
+    /// Continues after the newest stamp of this node among its last assertions, so that stamps rise
     /// over a restart; `written` is when the log was last written, as its file says.
     pub fn resume_clock(&mut self, wall: Wall, written: Wall, bodies: &dyn Bodies) {
         self.clocks.handle_written(written);
@@ -26,6 +26,8 @@ impl Replica {
                 if self.clocks.resume(own.hlc, wall) {
                     break;
                 }
+                // Made by a clock that was wrong, or by another node in this one's name: stamps
+                // that went on after it would all lie in the future.
                 far.get_or_insert(own.hlc);
             }
         }
@@ -33,8 +35,9 @@ impl Replica {
         self.pump_clocks();
     }
 
-    /// Makes a sealed assertion of what somebody asks for: checks every rule, stamps the HLC.
+    /// Makes a sealed assertion of a client's draft: checks every rule, stamps the HLC.
     pub fn seal(&mut self, draft: Draft, wall: Wall) -> Result<Sealed, Invalid> {
+        // The client may say which hash it expects, and learns here that its bytes are others.
         let claimed = draft.hash;
         let checked = self.clocks.with_hlc(|hlc| draft.check(hlc, wall));
         self.pump_clocks();
@@ -71,7 +74,7 @@ impl Replica {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stage::{Memory, replica, store_sealed};
+    use super::super::fixture::{Memory, replica, store_sealed};
     use super::*;
     use crate::base::NodeId;
     use crate::cluster::clocks::ClockEvent;

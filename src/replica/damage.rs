@@ -1,10 +1,10 @@
-//! Damage found, and damage made good.
+//! Damage found, and damage repaired.
 //!
-//! In: what recovery fenced off, places that do not read well, records that came, sessions that
-//! ended. Out: what to tell of each. The healing itself is ordinary: a record that is missing is
-//! taken in like any other, whoever brings it.
+//! In: what recovery quarantined, positions that do not read well, records that came, sessions that
+//! ended. Out: what to report of each. The repair itself is ordinary: a record that is missing is
+//! taken like any other, from a client or a peer.
 //!
-//! Never: asks a peer, takes a place's word for what the record there was.
+//! Never: asks a peer, believes damaged bytes about what the record there was.
 
 use super::{Output, Replica};
 use crate::base::{Digest, limits};
@@ -14,16 +14,16 @@ use crate::store::Applied;
 use crate::sync::SessionReport;
 
 impl Replica {
-    /// Recovery fenced damage off: some of it named, all of it counted, and heads made anew or not.
-    /// The first [`limits::DAMAGES_LISTED_MAX`] are told, but for what was made good in an earlier
-    /// life.
-    pub fn handle_fenced(
+    /// Recovery quarantined damage: some of it listed, all of it counted, and heads made anew or
+    /// not. The first [`limits::DAMAGES_LISTED_MAX`] are reported, but for what was repaired in an
+    /// earlier life.
+    pub fn handle_quarantined(
         &mut self,
-        (told, count): (&[Damage], u64),
+        (listed, count): (&[Damage], u64),
         heads_are_anew: bool,
         bodies: &dyn Bodies,
     ) {
-        for damage in told {
+        for damage in listed {
             self.damages.add(*damage);
             if damage.digest.is_some_and(|digest| self.store.find(&digest, bodies).is_some()) {
                 self.damages.handle_repaired(damage.at);
@@ -33,14 +33,15 @@ impl Replica {
                 self.outbox.push_back(Output::Damaged(*damage));
             }
             if damage.is_head() && heads_are_anew {
-                self.outbox.extend(self.damages.handle_repaired(damage.at).map(Output::Healed));
+                self.outbox.extend(self.damages.handle_repaired(damage.at).map(Output::Repaired));
             }
         }
-        self.damages.add_unlisted(count - told.len() as u64);
+        self.damages.add_unlisted(count - listed.len() as u64);
     }
 
-    /// What lies at a place seems not to be what was written.
+    /// What lies at a position seems not to be what was written.
     pub fn handle_damage(&mut self, at: Position, bodies: &dyn Bodies) {
+        // Each report costs a read of the log, and a dying disk makes one for each record.
         if !self.damages.has_capacity() {
             return;
         }
@@ -67,84 +68,86 @@ impl Replica {
 
     pub(super) fn note_stored(&mut self, applied: Applied, digest: &Digest) {
         if let Applied::Repaired(before) = applied {
-            self.outbox.extend(self.damages.handle_repaired(before).map(Output::Healed));
+            self.outbox.extend(self.damages.handle_repaired(before).map(Output::Repaired));
         }
-        let healed = self.damages.handle_stored(digest);
-        self.outbox.extend(healed.into_iter().map(Output::Healed));
+        let repaired = self.damages.handle_stored(digest);
+        self.outbox.extend(repaired.into_iter().map(Output::Repaired));
     }
 
     /// A session that ended well has brought all that its peer has.
-    pub(super) fn note_level(&mut self, report: &SessionReport, mark: u64) {
+    pub(super) fn note_converged(&mut self, report: &SessionReport, mark: u64) {
         if report.error.is_none() && !report.is_blind() {
-            let healed = self.damages.handle_converged(mark);
-            self.outbox.extend(healed.into_iter().map(Output::Healed));
+            // Damage without a name: only a peer whose whole set came shows that nothing is
+            // missing.
+            let repaired = self.damages.handle_converged(mark);
+            self.outbox.extend(repaired.into_iter().map(Output::Repaired));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::stage::{Memory, claim, replica, store};
+    use super::super::fixture::{Memory, claim, replica, store};
     use super::*;
 
-    fn told(replica: &mut Replica) -> (Vec<Damage>, Vec<Damage>) {
-        let (mut damaged, mut healed) = (Vec::new(), Vec::new());
+    fn reported(replica: &mut Replica) -> (Vec<Damage>, Vec<Damage>) {
+        let (mut damaged, mut repaired) = (Vec::new(), Vec::new());
         while let Some(output) = replica.poll_output() {
             match output {
                 Output::Damaged(damage) => damaged.push(damage),
-                Output::Healed(damage) => healed.push(damage),
+                Output::Repaired(damage) => repaired.push(damage),
                 _ => {}
             }
         }
-        (damaged, healed)
+        (damaged, repaired)
     }
 
     #[test]
-    fn a_record_that_turns_unreadable_is_told_once_and_healed_by_its_copy() {
+    fn an_unreadable_record_is_reported_once_and_repaired_by_its_copy() {
         let (mut replica, mut bodies) = (replica(), Memory::default());
-        let places: Vec<Position> =
+        let positions: Vec<Position> =
             (0..5).map(|number| store(&mut replica, &mut bodies, number)).collect();
-        told(&mut replica);
-        replica.handle_damage(places[1], &bodies);
-        assert_eq!(told(&mut replica), (vec![], vec![]), "it reads well");
-        bodies.0.remove(&places[1].0);
-        let bytes = places[2].0 - places[1].0;
-        let damage = Damage { at: places[1], bytes, digest: Some(claim(1).digest()) };
-        replica.handle_damage(places[1], &bodies);
-        replica.handle_damage(places[1], &bodies);
-        assert_eq!(told(&mut replica), (vec![damage], vec![]));
+        reported(&mut replica);
+        replica.handle_damage(positions[1], &bodies);
+        assert_eq!(reported(&mut replica), (vec![], vec![]), "it reads well");
+        bodies.0.remove(&positions[1].0);
+        let bytes = positions[2].0 - positions[1].0;
+        let damage = Damage { at: positions[1], bytes, digest: Some(claim(1).digest()) };
+        replica.handle_damage(positions[1], &bodies);
+        replica.handle_damage(positions[1], &bodies);
+        assert_eq!(reported(&mut replica), (vec![damage], vec![]));
         assert!(replica.is_damaged(&claim(1).digest(), &bodies));
         assert_eq!((replica.store().len(), replica.damages().open()), (4, 1));
-        assert!(store(&mut replica, &mut bodies, 1) > places[4]);
-        assert_eq!(told(&mut replica), (vec![], vec![damage]));
+        assert!(store(&mut replica, &mut bodies, 1) > positions[4]);
+        assert_eq!(reported(&mut replica), (vec![], vec![damage]));
         assert_eq!((replica.store().len(), replica.damages().open()), (5, 0));
         assert!(!replica.is_damaged(&claim(1).digest(), &bodies));
     }
 
     #[test]
-    fn what_recovery_fenced_off_is_made_good_by_name_or_by_levelling() {
+    fn what_recovery_quarantined_is_repaired_by_name_or_by_convergence() {
         let (mut replica, mut bodies) = (replica(), Memory::default());
         store(&mut replica, &mut bodies, 1);
-        told(&mut replica);
+        reported(&mut replica);
         let damage = |at: u64, digest| Damage { at: Position(at), bytes: 48, digest };
         let old = damage(8000, Some(claim(1).digest()));
         let head = Damage { at: Position(0), bytes: 32, digest: None };
         let (named, nameless) = (damage(8048, Some(claim(2).digest())), damage(8096, None));
-        replica.handle_fenced((&[old, head, named, nameless], 7), true, &bodies);
-        assert_eq!(told(&mut replica), (vec![head, named, nameless], vec![head]));
+        replica.handle_quarantined((&[old, head, named, nameless], 7), true, &bodies);
+        assert_eq!(reported(&mut replica), (vec![head, named, nameless], vec![head]));
         assert_eq!((replica.damages().open(), replica.damages().repaired()), (5, 2));
         assert_eq!(replica.damages().wanted(), [claim(2).digest()]);
 
         let mark = replica.damages().mark();
         let failed = SessionReport { error: Some("gone".into()), ..SessionReport::default() };
         let blind = SessionReport { decoded: Some((0, 0)), ..SessionReport::default() };
-        replica.note_level(&failed, mark);
-        replica.note_level(&blind, mark);
-        assert_eq!(told(&mut replica), (vec![], vec![]), "these brought not all");
-        replica.note_level(&SessionReport::default(), mark);
-        assert_eq!(told(&mut replica), (vec![], vec![nameless]));
+        replica.note_converged(&failed, mark);
+        replica.note_converged(&blind, mark);
+        assert_eq!(reported(&mut replica), (vec![], vec![]), "these brought not all");
+        replica.note_converged(&SessionReport::default(), mark);
+        assert_eq!(reported(&mut replica), (vec![], vec![nameless]));
         store(&mut replica, &mut bodies, 2);
-        assert_eq!(told(&mut replica), (vec![], vec![named]));
+        assert_eq!(reported(&mut replica), (vec![], vec![named]));
         assert_eq!((replica.damages().open(), replica.damages().repaired()), (0, 7));
     }
 
@@ -152,13 +155,13 @@ mod tests {
     fn a_head_stays_damaged_until_it_is_made_anew() {
         let (mut replica, bodies) = (replica(), Memory::default());
         let heads = [Damage::head(0), Damage::head(3)];
-        replica.handle_fenced((&heads[..1], 1), false, &bodies);
+        replica.handle_quarantined((&heads[..1], 1), false, &bodies);
         replica.handle_damage(heads[1].at, &bodies);
         replica.handle_damage(heads[1].at, &bodies);
-        assert_eq!(told(&mut replica), (heads.to_vec(), vec![]));
+        assert_eq!(reported(&mut replica), (heads.to_vec(), vec![]));
         let mark = replica.damages().mark();
-        replica.note_level(&SessionReport::default(), mark);
-        assert_eq!(told(&mut replica), (vec![], vec![]), "no peer has this log's heads");
+        replica.note_converged(&SessionReport::default(), mark);
+        assert_eq!(reported(&mut replica), (vec![], vec![]), "no peer has this log's heads");
         assert_eq!(replica.damages().open(), 2);
     }
 }

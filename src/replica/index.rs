@@ -1,6 +1,6 @@
-//! What becomes of the index's older rows.
+//! The index's older rows: from memory into runs.
 //!
-//! In: runs that were written. Out: rows that are to become one. Never: lets a start take in the
+//! In: runs that were written. Out: rows that are to become one. Never: lets a start trust the
 //! index of a log with damage.
 
 use super::{Output, Replica};
@@ -11,6 +11,7 @@ impl Replica {
     pub fn handle_indexed(&mut self, run: Run) {
         self.store.adopt(run);
         self.is_unindexed = false;
+        // One file is written at a time; the next rows may be full already.
         self.spill();
     }
 
@@ -36,7 +37,7 @@ impl Replica {
         self.outbox.extend(spill.map(Output::Spill));
     }
 
-    /// What recovery fenced off, the next start has to find again.
+    /// What recovery quarantined, the next start has to find again.
     fn with_state(&self, mut spill: Spill) -> Spill {
         spill.state = spill.state.filter(|_| self.damages.found() == 0);
         spill

@@ -10,7 +10,7 @@ use crate::base::limits;
 use crate::store::Root;
 use crate::sync::{RowCursor, short_root};
 
-/// Roots and pulls.
+/// Roots that this node had, and pulls that it began.
 #[derive(Debug, Default)]
 pub(super) struct Ranges {
     /// Short roots of this node, with its rows at that time; the oldest first.
@@ -23,6 +23,7 @@ impl Ranges {
     pub(super) fn note_root(&mut self, root: &Root) {
         let Root { digest, rows, .. } = root;
         let (root, rows) = (short_root(digest), *rows);
+        // Rows that were known already leave the root as it is; the first count of rows is right.
         if self.roots.back().is_some_and(|(last, _)| *last == root) {
             return;
         }
@@ -30,6 +31,7 @@ impl Ranges {
             self.roots.pop_front();
         }
         self.roots.push_back((root, rows));
+        self.check();
     }
 
     pub(super) fn note_pulled(&mut self, cursor: RowCursor) {
@@ -38,6 +40,13 @@ impl Ranges {
             self.pulled.pop_first();
         }
         self.pulled.insert(cursor.numbering, cursor.row);
+        self.check();
+    }
+
+    /// The invariants.
+    fn check(&self) {
+        debug_assert!(self.roots.len() <= limits::ROOTS_KEPT, "{} roots", self.roots.len());
+        debug_assert!(self.pulled.len() <= limits::PULLS_KEPT, "{} pulls", self.pulled.len());
     }
 
     pub(super) fn pulled(&self) -> BTreeMap<u64, u64> {

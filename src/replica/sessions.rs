@@ -1,9 +1,10 @@
 //! Runs of anti-entropy.
 //!
-//! In: a peer, its answers, what became of the assertions it gave. Out: calls for the peer, offers,
-//! a report. Never: knows how sets are compared.
+//! In: a peer, its answers, what became of the assertions that came from it. Out: calls for the
+//! peer, offers, a report. Never: knows how sets are compared.
 
-use super::{Fate, Output, Replica, SESSION_TICKETS, SessionId};
+use super::run::{Run, SESSIONS, SessionId, offer_of, ticket_of};
+use super::{Fate, Output, Replica};
 use crate::base::{Moment, NodeId, Ticket};
 use crate::cluster::Outcome;
 use crate::journal::Bodies;
@@ -26,8 +27,10 @@ impl Replica {
         let id = self.next_session;
         self.next_session = (id + 1) % SESSIONS;
         let session = Session::new(root.digest, root.count, strategy);
+        // A pull of a million rows may outlast many connections.
         let session = session.resuming(self.ranges.pulled());
-        self.sessions.insert(id, (session, peer, self.damages.mark()));
+        let run = Run { session, peer, mark: self.damages.mark() };
+        self.sessions.insert(id, run);
         self.drain_session(now, id, bodies);
         id
     }
@@ -42,9 +45,9 @@ impl Replica {
         bodies: &dyn Bodies,
     ) {
         let (id, number) = call;
-        if let Some((session, _, mark)) = self.sessions.get_mut(&id) {
+        if let Some(Run { session, mark, .. }) = self.sessions.get_mut(&id) {
             if matches!(reply, Ok(Reply::Roots { count, .. }) if count < self.store.len()) {
-                // Who has less cannot have brought what was damaged here.
+                // A peer that has less cannot have brought what was damaged here.
                 *mark = 0;
             }
             session.count_bytes(bytes);
@@ -52,6 +55,7 @@ impl Replica {
                 Ok(reply) => session.handle_reply(number, reply, &self.store, bodies),
                 Err(reason) => session.handle_failed(number, reason),
             }
+            // A pull that breaks off is resumed by the next session from here.
             if let Some(cursor) = session.pulled() {
                 self.ranges.note_pulled(cursor);
             }
@@ -59,7 +63,7 @@ impl Replica {
         }
     }
 
-    /// An answer with records arrived; its assertions come by [`Replica::handle_reply`].
+    /// An answer with records arrived; its assertions follow by [`Replica::handle_reply`].
     pub fn handle_span(
         &mut self,
         now: Moment,
@@ -68,15 +72,15 @@ impl Replica {
         bodies: &dyn Bodies,
     ) {
         let (id, number) = call;
-        if let Some((session, ..)) = self.sessions.get_mut(&id) {
+        if let Some(Run { session, .. }) = self.sessions.get_mut(&id) {
             session.handle_span(number, span);
             self.drain_session(now, id, bodies);
         }
     }
 
-    /// Others had their turn since a session gave it.
-    pub fn handle_turn(&mut self, now: Moment, id: SessionId, bodies: &dyn Bodies) {
-        if let Some((session, ..)) = self.sessions.get_mut(&id) {
+    /// Other work was done since a session yielded.
+    pub fn handle_yielded(&mut self, now: Moment, id: SessionId, bodies: &dyn Bodies) {
+        if let Some(Run { session, .. }) = self.sessions.get_mut(&id) {
             session.handle_resumed();
             self.drain_session(now, id, bodies);
         }
@@ -84,57 +88,47 @@ impl Replica {
 
     /// Anti-entropy under way: with whom, and how far.
     pub fn syncs(&self) -> impl Iterator<Item = (NodeId, Progress)> {
-        self.sessions.values().map(|(session, peer, _)| (*peer, session.progress()))
+        self.sessions.values().map(|run| (run.peer, run.session.progress()))
     }
 
     /// What became of an assertion that a session offered; it may be over.
     pub(super) fn answer_session(&mut self, ticket: Ticket, fate: Fate) {
         let (id, number) = offer_of(ticket);
-        if let Some((session, ..)) = self.sessions.get_mut(&id) {
+        if let Some(Run { session, .. }) = self.sessions.get_mut(&id) {
             session.handle_stored(number, stored(fate));
         }
     }
 
     pub(super) fn drain_session(&mut self, now: Moment, id: SessionId, bodies: &dyn Bodies) {
-        let Some((mut session, peer, mark)) = self.sessions.remove(&id) else { return };
+        // Taken out, so that an offer can borrow the rest of the replica.
+        let Some(mut run) = self.sessions.remove(&id) else { return };
         loop {
-            match session.poll_output(&self.store, bodies) {
+            match run.session.poll_output(&self.store, bodies) {
                 None => {
-                    self.sessions.insert(id, (session, peer, mark));
+                    self.sessions.insert(id, run);
                     break;
                 }
                 Some(sync::Output::Done) => {
-                    let report = session.report().clone();
-                    self.note_level(&report, mark);
-                    self.cluster.handle_synced(now, peer, outcome(&report));
+                    let report = run.session.report().clone();
+                    self.note_converged(&report, run.mark);
+                    self.cluster.handle_synced(now, run.peer, outcome(&report));
                     self.outbox.push_back(Output::Synced(id, report));
                     break;
                 }
-                Some(sync::Output::Yield) => self.outbox.push_back(Output::Turn(id)),
+                Some(sync::Output::Yield) => self.outbox.push_back(Output::Yield(id)),
                 Some(sync::Output::Call(number, request)) => {
                     self.outbox.push_back(Output::Call(id, number, request));
                 }
                 Some(sync::Output::Offer(number, sealed)) => {
                     if let Some(fate) = self.take(ticket_of(id, number), sealed, bodies) {
-                        session.handle_stored(number, stored(fate));
+                        run.session.handle_stored(number, stored(fate));
                     }
                 }
             }
         }
         self.start_write(now);
+        self.check();
     }
-}
-
-/// Sessions are numbered in 31 bits, and begin again at zero: by then the first is long over.
-const SESSIONS: SessionId = 1 << 31;
-
-/// The ticket of an assertion that a session offers: the upper half names the session.
-fn ticket_of(id: SessionId, number: u32) -> Ticket {
-    Ticket(SESSION_TICKETS | id << 32 | u64::from(number))
-}
-
-fn offer_of(ticket: Ticket) -> (SessionId, u32) {
-    ((ticket.0 & !SESSION_TICKETS) >> 32, ticket.0 as u32)
 }
 
 fn outcome(report: &SessionReport) -> Outcome {
@@ -146,7 +140,7 @@ fn outcome(report: &SessionReport) -> Outcome {
     }
 }
 
-/// What became of an assertion that a session offered.
+/// The end of a session's offer: whether the assertion was new, or why it was not taken.
 fn stored(fate: Fate) -> Stored {
     match fate {
         Fate::Created => Stored::New,

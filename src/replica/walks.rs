@@ -1,4 +1,4 @@
-//! Who has seen which part of the leaves.
+//! How far each connection has walked through the leaves, which no message says.
 //!
 //! In: connections, and how far each was served. Out: where to go on. Never: remembers more
 //! connections than may be open.
@@ -10,11 +10,13 @@ use crate::base::{Digest, limits};
 /// Connections whose walk through the leaves is remembered: as many as may be open.
 const WALKS_MAX: usize = limits::CONNECTIONS_MAX;
 
-/// Where each connection stands in its walk through the leaves. A new one goes on where the last
-/// page served to anyone ended, so that a client that dials anew for each call walks on too.
+/// How far each connection got. A new one goes on where the last page served to any of them ended,
+/// so that a client that dials anew for each call walks on too.
 #[derive(Debug, Default)]
 pub(super) struct Walks {
+    /// The last leaf served on each; `None`: the walk begins anew.
     by_connection: BTreeMap<u64, Option<Digest>>,
+    /// The same of the last page served on any.
     latest: Option<Digest>,
 }
 
@@ -26,8 +28,10 @@ impl Walks {
     pub(super) fn advance(&mut self, connection: u64, reached: Option<Digest>) {
         self.latest = reached;
         if self.by_connection.len() >= WALKS_MAX && !self.by_connection.contains_key(&connection) {
+            // Numbers rise, so the first is of the oldest connection.
             self.by_connection.pop_first();
         }
         self.by_connection.insert(connection, reached);
+        debug_assert!(self.by_connection.len() <= WALKS_MAX, "more walks than connections");
     }
 }

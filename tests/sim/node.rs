@@ -176,7 +176,7 @@ impl Node {
         let mut replica = Replica::new(cluster, queue, store);
         replica.resume_clock(wall(now, start.wall_skew), Wall(0), disk);
         let damages = disk.damages();
-        replica.handle_fenced((&damages, damages.len() as u64), true, disk);
+        replica.handle_quarantined((&damages, damages.len() as u64), true, disk);
         let mut node = Node {
             replica,
             wall_skew: start.wall_skew,
@@ -202,8 +202,7 @@ impl Node {
     }
 
     pub(crate) fn find_seeds(&mut self, now: Moment, seeds: Vec<String>) {
-        self.replica.handle_membership(now, |swim| swim.handle_seeds(now, seeds));
-        self.replica.handle_cluster(|cluster| cluster.handle_seeds_found(true));
+        self.replica.handle_seeds(now, seeds, true);
     }
 
     pub(crate) fn take_wishes(&mut self, now: Moment, disk: &mut Disk) -> Vec<Wish> {
@@ -286,7 +285,7 @@ impl Node {
                 let purpose = Purpose::Session(session, number);
                 self.call(purpose, address, Message::Sync(request), limits::CALL_MAX);
             }
-            Output::Turn(session) => self.replica.handle_turn(now, session, disk),
+            Output::Yield(session) => self.replica.handle_yielded(now, session, disk),
             Output::Synced(_, report) => {
                 if let Some((_, address, root)) = self.session.take() {
                     if report.is_useless {
@@ -297,7 +296,7 @@ impl Node {
                 }
             }
             Output::Cluster(output) => self.carry_out_cluster(now, output, disk),
-            Output::Damaged(_) | Output::Healed(_) | Output::Clock(_) => {}
+            Output::Damaged(_) | Output::Repaired(_) | Output::Clock(_) => {}
             Output::Spill(spill) => self.replica.handle_indexed(index(&spill)),
         }
     }
@@ -405,18 +404,15 @@ impl Node {
     pub(crate) fn request(&mut self, now: Moment, number: u64, message: Message, disk: &Disk) {
         match message {
             Message::Ping(updates) => {
-                let updates =
-                    self.replica.handle_membership(now, |swim| swim.handle_ping(now, updates));
+                let updates = self.replica.handle_ping(now, updates);
                 let me = self.replica.cluster().swim().me();
                 let addresses = (me.rpc_addr.clone(), me.api_addr.clone());
                 let ack = Ack { node: me.node, addresses, updates };
                 self.wishes.push(Wish::Answer(number, Answer::Ack(ack)));
             }
             Message::ProbeFor(target, updates) => {
-                let (news, own) = self.replica.handle_membership(now, |swim| {
-                    let news = swim.handle_ping(now, updates);
-                    (news, swim.news_for(Some(target.0)))
-                });
+                let news = self.replica.handle_ping(now, updates);
+                let own = self.replica.relay_news(now, target.0);
                 let purpose = Purpose::Relay(number, target.clone(), news);
                 self.call(purpose, target.1, Message::Ping(own), Duration::from_secs(1));
             }
@@ -499,30 +495,16 @@ impl Node {
     ) {
         let Some(purpose) = self.calls.remove(&number) else { return };
         let replica = &mut self.replica;
-        let mut hear = |ack: &Ack, address: &str| {
-            let answered = (ack.node, address);
-            replica.handle_cluster(|cluster| cluster.handle_tag(now, answered, Some(tag)))
-        };
-        let is_ours = match (&purpose, &answer) {
-            (Purpose::Ping(_, address), Answer::Ack(ack)) => hear(ack, address),
-            (Purpose::Relay(_, (_, address), _), Answer::Ack(ack)) => hear(ack, address),
-            _ => true,
-        };
-        if !is_ours {
-            self.calls.insert(number, purpose);
-            return self.failed(now, number, Failure::Refused, disk);
-        }
         match (purpose, answer) {
-            (Purpose::Ping(call, _), Answer::Ack(ack)) => {
-                replica.handle_membership(now, |swim| swim.handle_ack(now, call, ack));
+            (Purpose::Ping(call, address), Answer::Ack(ack)) => {
+                replica.handle_ack(now, call, (&address, ack), Some(tag));
             }
             (Purpose::AskProbe(call), Answer::Probed(acked, news)) => {
-                replica.handle_membership(now, |swim| swim.handle_probed(now, call, acked, news));
+                replica.handle_probed(now, call, acked, news);
             }
-            (Purpose::Relay(request, target, news), Answer::Ack(ack)) => {
-                let (node, address) = target;
-                let acked = ack.node == node;
-                replica.handle_membership(now, |swim| swim.handle_answer(now, &address, ack));
+            (Purpose::Relay(request, (node, address), news), Answer::Ack(ack)) => {
+                let target = (node, &*address);
+                let (_, acked) = replica.handle_relayed(now, target, ack, Some(tag));
                 self.wishes.push(Wish::Answer(request, Answer::Probed(acked, news)));
             }
             (Purpose::Push(to), Answer::Pushed(is_taken)) => replica.handle_pushed(to, is_taken),
@@ -549,12 +531,9 @@ impl Node {
         let replica = &mut self.replica;
         match purpose {
             Purpose::Ping(call, _) => {
-                replica.handle_membership(now, |swim| swim.handle_failed(now, call, failure));
+                replica.handle_probe_failed(now, call, failure);
             }
-            Purpose::AskProbe(call) => {
-                let failure = Failure::Silent;
-                replica.handle_membership(now, |swim| swim.handle_failed(now, call, failure));
-            }
+            Purpose::AskProbe(call) => replica.handle_probe_failed(now, call, Failure::Silent),
             Purpose::Relay(request, _, news) => {
                 self.wishes.push(Wish::Answer(request, Answer::Probed(false, news)));
             }
@@ -569,7 +548,7 @@ impl Node {
 
     /// A connection to this address ended.
     pub(crate) fn lost(&mut self, now: Moment, address: &str) {
-        self.replica.handle_membership(now, |swim| swim.handle_lost(now, address));
+        self.replica.handle_lost(now, address);
     }
 }
 

@@ -189,13 +189,13 @@ impl Driver {
             Output::Call(session, number, request) => {
                 self.run_errand(session, Errand::Call(number, request));
             }
-            Output::Turn(session) => self.run_errand(session, Errand::Turn),
+            Output::Yield(session) => self.run_errand(session, Errand::Turn),
             Output::Synced(session, report) => {
                 self.run_errand(session, Errand::Done(report));
                 self.errands.borrow_mut().remove(&session);
             }
             Output::Damaged(damage) => log::error!("damage {damage}"),
-            Output::Healed(damage) => log::info!("healed {damage}"),
+            Output::Repaired(damage) => log::info!("healed {damage}"),
             Output::Clock(event) => clocks::log_event(event, self.wall()),
             Output::Spill(spill) => self.indexer.submit(spill),
             Output::Cluster(output) => {
@@ -337,7 +337,7 @@ impl Driver {
 
     /// A session that gave others their turn goes on.
     pub fn take_turn(&self, session: SessionId) {
-        self.update(|replica, now, bodies| replica.handle_turn(now, session, bodies));
+        self.update(|replica, now, bodies| replica.handle_yielded(now, session, bodies));
     }
 
     /// Answers a peer that wants to know what differs. A part is read in slices, and few at a

@@ -75,7 +75,7 @@ impl Follower {
         let line = format_args!("advertised from now on: rpc={rpc} api={api}");
         log_limit::note(log::Level::Info, (module_path!(), "", "advertised addresses"), line);
         self.driver.update(|replica, now, _| {
-            replica.handle_membership(now, |swim| swim.handle_addresses(now, advertised));
+            replica.handle_addresses(now, advertised);
         });
     }
 }
@@ -103,7 +103,7 @@ fn is_held(ip: IpAddr) -> bool {
 pub(crate) fn note_refused(driver: &Driver, peer: &str, refused: Option<(u64, String)>) {
     let Some((count, address)) = refused else { return };
     driver.update(|replica, now, _| {
-        replica.handle_membership(now, |swim| swim.count_refused(count));
+        replica.handle_refused_addresses(now, count);
     });
     let address = foreign::shown(&address);
     let line = format_args!(

@@ -27,7 +27,7 @@ use crate::shell::runtime::log_limit;
 use crate::shell::runtime::reactor::Timer;
 use crate::shell::runtime::resolve::resolve;
 use crate::shell::runtime::tasks::Tasks;
-use crate::swim::{Ack, CallNumber, Event, Failure, Output as Call, Swim, Update};
+use crate::swim::{Ack, CallNumber, Event, Failure, Output as Call, Update};
 use crate::wire::grpc::SharedSettings;
 use crate::wire::status::{Code, Status};
 
@@ -70,14 +70,13 @@ impl Membership {
                 membership.carry_out(output);
             }
         }));
-        let told = Rc::downgrade(&membership);
+        let observer = Rc::downgrade(&membership);
         membership.pool.observe_lost(Box::new(move |address| {
-            let (told, address) = (told.clone(), address.to_owned());
-            let Some(membership) = told.upgrade() else { return };
-            let listener = membership.clone();
+            let Some(membership) = observer.upgrade() else { return };
+            let (driver, address) = (membership.driver.clone(), address.to_owned());
             // Connections may end while the replica is at work.
             membership.tasks.spawn(async move {
-                listener.tell(|swim, now| swim.handle_lost(now, &address));
+                driver.update(|replica, now, _| replica.handle_lost(now, &address));
             });
         }));
         membership
@@ -111,12 +110,10 @@ impl Membership {
             let all = self.seeds.borrow().iter().flat_map(|seed| seed.1.clone()).collect();
             let are_all_found = self.seeds.borrow().iter().all(|seed| !seed.1.is_empty());
             // Names of services list more and more nodes while these start.
-            let is_lonely = self.tell(|swim, now| {
-                swim.handle_seeds(now, all);
+            let is_lonely = self.driver.update(|replica, now, _| {
+                replica.handle_seeds(now, all, are_all_found);
+                let swim = replica.cluster().swim();
                 swim.unmatched_seeds().next().is_some() || swim.present().next().is_none()
-            });
-            self.driver.update(|replica, _, _| {
-                replica.handle_cluster(|cluster| cluster.handle_seeds_found(are_all_found));
             });
             let is_well = is_found && !is_lonely;
             pause = if is_well { LOOK_UP_PAUSE_MAX } else { (pause * 2).min(LOOK_UP_PAUSE_MAX) };
@@ -189,7 +186,7 @@ impl Membership {
 
     /// Says goodbye, and waits until a few have heard it.
     pub async fn leave(&self) {
-        self.tell(Swim::handle_leave);
+        self.driver.update(|replica, now, _| replica.handle_leave(now));
         let heard = async {
             while self.driver.read(|replica, _| replica.cluster().swim().calls_under_way() > 0) {
                 Timer::after(Duration::from_millis(5)).await;
@@ -200,14 +197,15 @@ impl Membership {
 
     /// Pings `target` for another member: whether it answered under its id.
     pub async fn relay(&self, target: &(NodeId, String), timeout: Duration) -> bool {
-        let news = self.tell(|swim, _| swim.news_for(Some(target.0)));
+        let news = self.driver.update(|replica, now, _| replica.relay_news(now, target.0));
         let peer = self.pool.peer(&target.1);
         peer.forget_pause();
-        let answered = client::ping(&self.driver, &peer, news, timeout).await;
-        let answered = answered.ok().filter(|ack| self.is_ours(ack, &peer));
-        let is_reached = answered.as_ref().is_some_and(|ack| ack.node == target.0);
-        if let Some(ack) = answered {
-            self.tell(|swim, now| swim.handle_answer(now, &target.1, ack));
+        let Ok(ack) = client::ping(&self.driver, &peer, news, timeout).await else { return false };
+        let (is_ours, is_reached) = self.driver.update(|replica, now, _| {
+            replica.handle_relayed(now, (target.0, &target.1), ack, peer.tag())
+        });
+        if !is_ours {
+            self.is_foreign(&peer);
         }
         is_reached
     }
@@ -253,11 +251,14 @@ impl Membership {
     ) {
         let peer = self.pool.peer(&address);
         match ping_twice(&self.driver, &peer, updates, timeout).await {
-            Ok(ack) if self.is_ours(&ack, &peer) => {
-                self.tell(|swim, now| swim.handle_ack(now, number, ack));
+            Ok(ack) => {
+                let is_ours = self.driver.update(|replica, now, _| {
+                    replica.handle_ack(now, number, (&address, ack), peer.tag())
+                });
+                if !is_ours {
+                    self.is_foreign(&peer);
+                }
             }
-            // As if a node of no cluster had answered.
-            Ok(_) => self.tell(|swim, now| swim.handle_failed(now, number, Failure::Refused)),
             Err(status) => {
                 let is_gone = peer.is_refused() || self.is_foreign(&peer);
                 let failure = match peer.is_own() {
@@ -272,21 +273,13 @@ impl Membership {
                 if failure != Failure::Own {
                     self.note_failed(&peer, &status);
                 }
-                self.tell(|swim, now| swim.handle_failed(now, number, failure));
+                self.probe_failed(number, failure);
             }
         }
     }
 
-    /// Whether who answered is of this node's cluster, or of a kind that knows no clusters.
-    fn is_ours(&self, ack: &Ack, peer: &Peer) -> bool {
-        let is_ours = self.driver.update(|replica, now, _| {
-            let answered = (ack.node, peer.address());
-            replica.handle_cluster(|cluster| cluster.handle_tag(now, answered, peer.tag()))
-        });
-        if !is_ours {
-            self.is_foreign(peer);
-        }
-        is_ours
+    fn probe_failed(&self, number: CallNumber, failure: Failure) {
+        self.driver.update(|replica, now, _| replica.handle_probe_failed(now, number, failure));
     }
 
     /// Whether the peer's last answer is of another cluster; says so.
@@ -307,14 +300,14 @@ impl Membership {
         updates: Vec<Update>,
         timeout: Duration,
     ) {
-        let failed = |swim: &mut Swim, now| swim.handle_failed(now, number, Failure::Silent);
         if self.standard.borrow().contains(&via) {
-            return self.tell(failed);
+            return self.probe_failed(number, Failure::Silent);
         }
         let peer = self.pool.peer(&via);
         match client::probe_for(&self.driver, &peer, &target, updates, timeout).await {
             Ok((acked, news)) => {
-                self.tell(|swim, now| swim.handle_probed(now, number, acked, news))
+                self.driver
+                    .update(|replica, now, _| replica.handle_probed(now, number, acked, news));
             }
             Err(status) => {
                 let mut standard = self.standard.borrow_mut();
@@ -322,7 +315,7 @@ impl Membership {
                     standard.insert(via);
                 }
                 drop(standard);
-                self.tell(failed);
+                self.probe_failed(number, Failure::Silent);
             }
         }
     }
@@ -339,10 +332,6 @@ impl Membership {
         self.driver.update(|replica, _, _| {
             replica.handle_pushed(to, is_taken);
         });
-    }
-
-    fn tell<T>(&self, what: impl FnOnce(&mut Swim, crate::base::Moment) -> T) -> T {
-        self.driver.update(|replica, now, _| replica.handle_membership(now, |swim| what(swim, now)))
     }
 }
 

@@ -90,9 +90,7 @@ impl EdgeService {
         let timeout = call.timeout.unwrap_or(limits::CALL_MAX).min(limits::CALL_MAX);
         let (driver, membership) = (self.driver.clone(), self.membership.clone());
         Answer::Later(Box::pin(async move {
-            let news = driver.update(|replica, now, _| {
-                replica.handle_membership(now, |swim| swim.handle_ping(now, news))
-            });
+            let news = driver.update(|replica, now, _| replica.handle_ping(now, news));
             let acked = membership.relay(&target, timeout).await;
             Ok(encode(&pb::ProbeForResponse { acked, updates: updates(news) }))
         }))

@@ -79,7 +79,7 @@ impl SyncService {
             self.holders.note(introduction);
         }
         let (me, news, assertion_count) = self.driver.update(|replica, now, _| {
-            let answer = replica.handle_membership(now, |swim| swim.handle_ping(now, news));
+            let answer = replica.handle_ping(now, news);
             (replica.cluster().swim().me().clone(), answer, replica.store().len())
         });
         Ok(encode(&pb::PingResponse {

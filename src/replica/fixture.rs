@@ -1,4 +1,4 @@
-//! A replica for tests, with its log in memory.
+//! A replica for unit tests, with its log in memory.
 //!
 //! Never: part of the node.
 
@@ -49,7 +49,7 @@ pub(super) fn claim(number: u64) -> Sealed {
     draft.check(&mut HlcClock::new(NodeId::NONE), Wall(0)).expect("a good draft").seal()
 }
 
-/// Offers a claim and sees it to the disk; where it went.
+/// Offers a claim and writes it; its position.
 pub(super) fn store(replica: &mut Replica, bodies: &mut Memory, number: u64) -> Position {
     store_sealed(replica, bodies, claim(number))
 }

@@ -1,0 +1,107 @@
+//! Events of the membership: pings, their ends, addresses.
+//!
+//! In: what peers ask and answer, connections that end. Out: answers; what the cluster concludes
+//! goes to the outbox. Never: judges a member.
+
+use super::Replica;
+use crate::base::{Moment, NodeId};
+use crate::cluster::identity::Tag;
+use crate::swim::{Ack, CallNumber, Failure, Swim, Update};
+
+impl Replica {
+    /// Addresses to find other nodes at; `are_all_found`: every seed's name has some.
+    pub fn handle_seeds(&mut self, now: Moment, addresses: Vec<String>, are_all_found: bool) {
+        self.with_swim(now, |swim| swim.handle_seeds(now, addresses));
+        self.cluster.handle_seeds_found(are_all_found);
+    }
+
+    /// A node pings this one, with news. Out: news for the answer.
+    pub fn handle_ping(&mut self, now: Moment, news: Vec<Update>) -> Vec<Update> {
+        self.with_swim(now, |swim| swim.handle_ping(now, news))
+    }
+
+    /// A ping of this node was answered at `address`, by a node that says `tag` of its cluster.
+    /// False if it is of another one: that counts as if no node of ours were there.
+    pub fn handle_ack(
+        &mut self,
+        now: Moment,
+        number: CallNumber,
+        (address, ack): (&str, Ack),
+        tag: Option<Tag>,
+    ) -> bool {
+        let is_ours = self.cluster.handle_tag(now, (ack.node, address), tag);
+        self.with_swim(now, |swim| match is_ours {
+            true => swim.handle_ack(now, number, ack),
+            false => swim.handle_failed(now, number, Failure::Refused),
+        });
+        is_ours
+    }
+
+    /// A ping of this node, or a request to probe for it, came to nothing.
+    pub fn handle_probe_failed(&mut self, now: Moment, number: CallNumber, failure: Failure) {
+        self.with_swim(now, |swim| swim.handle_failed(now, number, failure));
+    }
+
+    /// Another member answered whether it reached the target of a request to probe for this node.
+    pub fn handle_probed(
+        &mut self,
+        now: Moment,
+        number: CallNumber,
+        acked: bool,
+        news: Vec<Update>,
+    ) {
+        self.with_swim(now, |swim| swim.handle_probed(now, number, acked, news));
+    }
+
+    /// News for a ping to `target` on another member's behalf.
+    pub fn relay_news(&mut self, now: Moment, target: NodeId) -> Vec<Update> {
+        self.with_swim(now, |swim| swim.news_for(Some(target)))
+    }
+
+    /// A ping on another member's behalf was answered at the target's address. Out: whether a node
+    /// of this cluster answered, and whether it was the target.
+    pub fn handle_relayed(
+        &mut self,
+        now: Moment,
+        (target, address): (NodeId, &str),
+        ack: Ack,
+        tag: Option<Tag>,
+    ) -> (bool, bool) {
+        let is_it = ack.node == target;
+        let is_ours = self.cluster.handle_tag(now, (ack.node, address), tag);
+        // The ack is news for this node, too; of another cluster there is none to take.
+        self.with_swim(now, |swim| {
+            if is_ours {
+                swim.handle_answer(now, address, ack);
+            }
+        });
+        (is_ours, is_ours && is_it)
+    }
+
+    /// A connection to this address ended.
+    pub fn handle_lost(&mut self, now: Moment, address: &str) {
+        self.with_swim(now, |swim| swim.handle_lost(now, address));
+    }
+
+    /// Others reach this node at these addresses from now on: gRPC, HTTP API. Empty is unknown.
+    pub fn handle_addresses(&mut self, now: Moment, addresses: (String, String)) {
+        self.with_swim(now, |swim| swim.handle_addresses(now, addresses));
+    }
+
+    /// A peer sent so many addresses that this node could not dial.
+    pub fn handle_refused_addresses(&mut self, now: Moment, count: u64) {
+        self.with_swim(now, |swim| swim.count_refused(count));
+    }
+
+    /// This node leaves the cluster.
+    pub fn handle_leave(&mut self, now: Moment) {
+        self.with_swim(now, |swim| swim.handle_leave(now));
+    }
+
+    fn with_swim<T>(&mut self, now: Moment, event: impl FnOnce(&mut Swim) -> T) -> T {
+        let answer = self.cluster.with_swim(now, event);
+        self.pump_cluster();
+        self.check();
+        answer
+    }
+}
