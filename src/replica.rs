@@ -29,6 +29,7 @@ mod damage;
 mod fixture;
 mod index;
 mod membership;
+mod peers;
 mod ranges;
 mod run;
 mod sessions;
@@ -44,8 +45,11 @@ use crate::journal::damage::{Damage, Damages};
 use crate::journal::{self, Bodies, CommitQueue, Committed, Tickets};
 use crate::model::Sealed;
 use crate::store::{Applied, Spill, Standing, Store};
+use crate::swim::Event;
 use crate::sync::{Request, SessionReport};
 pub use answers::LeafPage;
+use peers::Peers;
+pub use peers::SessionCounts;
 use ranges::Ranges;
 pub use run::SessionId;
 use run::{Run, SESSION_TICKETS, SESSIONS};
@@ -111,6 +115,8 @@ pub struct Replica {
     /// that is over.
     sessions: BTreeMap<SessionId, Run>,
     next_session: SessionId,
+    /// What earlier sessions showed of each peer.
+    peers: Peers,
     /// Assertions in the queue whose record here is damaged: their commit repairs a row, all others
     /// append one.
     repairing: BTreeSet<Digest>,
@@ -139,6 +145,7 @@ impl Replica {
             store,
             sessions: BTreeMap::new(),
             next_session: 0,
+            peers: Peers::default(),
             repairing: BTreeSet::new(),
             walks: Walks::default(),
             ranges: Ranges::default(),
@@ -362,6 +369,9 @@ impl Replica {
 
     fn pump_cluster(&mut self) {
         while let Some(output) = self.cluster.poll_output() {
+            if let cluster::Output::Event(Event::Changed(node, None)) = output {
+                self.peers.forget(node);
+            }
             self.outbox.push_back(Output::Cluster(output));
         }
     }

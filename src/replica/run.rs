@@ -2,7 +2,7 @@
 //!
 //! In: numbers of sessions and offers. Out: tickets, and back. Never: runs the session.
 
-use crate::base::{NodeId, Ticket};
+use crate::base::{Digest, NodeId, Ticket};
 use crate::sync::Session;
 
 /// Names one run of anti-entropy.
@@ -31,6 +31,8 @@ pub(super) struct Run {
     pub(super) session: Session,
     /// Its peer, which the outcome is held against.
     pub(super) peer: NodeId,
+    /// This node's root when it began, which its report is compared by.
+    pub(super) root: Digest,
     /// The damage that was known when it began: a session repairs none that came later. 0 if the
     /// peer cannot have brought it.
     pub(super) mark: u64,

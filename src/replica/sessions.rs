@@ -3,33 +3,31 @@
 //! In: a peer, its answers, what became of the assertions that came from it. Out: calls for the
 //! peer, offers, a report. Never: knows how sets are compared.
 
+use super::peers::SessionCounts;
 use super::run::{Run, SESSIONS, SessionId, offer_of, ticket_of};
 use super::{Fate, Output, Replica};
 use crate::base::{Moment, NodeId, Ticket};
 use crate::cluster::Outcome;
 use crate::journal::Bodies;
 use crate::store::Root;
-use crate::sync::{
-    self, Progress, Reply, Session, SessionReport, Span, Stored, Strategy, WireBytes,
-};
+use crate::sync::{self, Progress, Reply, Session, SessionReport, Span, Stored, WireBytes};
 
 impl Replica {
-    /// Starts anti-entropy with `peer`; `root` is this node's, see [`Replica::root_step`].
-    /// `strategy` is how to find out what differs.
+    /// Starts anti-entropy with `peer`; `root` is this node's, see [`Replica::root_step`]. Sessions
+    /// before decide how it finds out what differs.
     pub fn handle_sync(
         &mut self,
         now: Moment,
         peer: NodeId,
         root: Root,
-        strategy: Strategy,
         bodies: &dyn Bodies,
     ) -> SessionId {
         let id = self.next_session;
         self.next_session = (id + 1) % SESSIONS;
-        let session = Session::new(root.digest, root.count, strategy);
+        let session = Session::new(root.digest, root.count, self.peers.strategy(peer));
         // A pull of a million rows may outlast many connections.
         let session = session.resuming(self.ranges.pulled());
-        let run = Run { session, peer, mark: self.damages.mark() };
+        let run = Run { session, peer, root: root.digest, mark: self.damages.mark() };
         self.sessions.insert(id, run);
         self.drain_session(now, id, bodies);
         id
@@ -86,6 +84,11 @@ impl Replica {
         }
     }
 
+    /// Sessions that ended since the start, by peer.
+    pub fn session_counts(&self) -> impl Iterator<Item = (NodeId, SessionCounts)> {
+        self.peers.counts()
+    }
+
     /// Anti-entropy under way: with whom, and how far.
     pub fn syncs(&self) -> impl Iterator<Item = (NodeId, Progress)> {
         self.sessions.values().map(|run| (run.peer, run.session.progress()))
@@ -112,6 +115,7 @@ impl Replica {
                     let report = run.session.report().clone();
                     self.note_converged(&report, run.mark);
                     self.cluster.handle_synced(now, run.peer, outcome(&report));
+                    self.peers.handle_ended(run.peer, &report, run.root);
                     self.outbox.push_back(Output::Synced(id, report));
                     break;
                 }

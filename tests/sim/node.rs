@@ -15,7 +15,7 @@ use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::replica::{Fate, Output, Replica, SessionId};
 use stemedb_edge::store::{BucketScan, Root, Store};
 use stemedb_edge::swim::{self, Ack, CallNumber, Event, Failure, State, Swim, Update};
-use stemedb_edge::sync::{PeerHistory, Reply, Request, Strategy, WireBytes, answer_records};
+use stemedb_edge::sync::{Reply, Request, WireBytes, answer_records};
 
 use crate::disk::{Disk, index};
 
@@ -95,11 +95,9 @@ pub(crate) struct Node {
     waiting: BTreeMap<Ticket, Waiting>,
     gives: BTreeMap<u64, (u64, usize)>,
     agenda: VecDeque<Target>,
-    session: Option<(SessionId, String, Digest)>,
+    session: Option<(SessionId, String)>,
     /// Records that came and are looked at, and whether something else happened since.
     opened: VecDeque<(SessionId, u32, Reply, bool)>,
-    /// What sessions with each address came to.
-    past: BTreeMap<String, PeerHistory>,
     /// When members are asked for damaged records again, and which of them is next.
     repair: (Moment, usize),
     next_call: u64,
@@ -187,7 +185,6 @@ impl Node {
             agenda: VecDeque::new(),
             session: None,
             opened: VecDeque::new(),
-            past: BTreeMap::new(),
             repair: (now, 0),
             next_call: start.next_call,
             next_ticket: 0,
@@ -279,7 +276,7 @@ impl Node {
             Output::Answer(ticket, fate) => self.tell(ticket, fate),
             Output::Call(session, number, request) => {
                 let address = match &self.session {
-                    Some((id, address, _)) if *id == session => address.clone(),
+                    Some((id, address)) if *id == session => address.clone(),
                     _ => return,
                 };
                 let purpose = Purpose::Session(session, number);
@@ -287,12 +284,10 @@ impl Node {
             }
             Output::Yield(session) => self.replica.handle_yielded(now, session, disk),
             Output::Synced(_, report) => {
-                if let Some((_, address, root)) = self.session.take() {
-                    if report.is_useless {
-                        self.wishes.push(Wish::Accused(address.clone(), report.error.clone()));
-                    }
-                    let past = self.past.entry(address).or_default();
-                    *past = past.and(&report, root);
+                if let Some((_, address)) = self.session.take()
+                    && report.is_useless
+                {
+                    self.wishes.push(Wish::Accused(address, report.error));
                 }
             }
             Output::Cluster(output) => self.carry_out_cluster(now, output, disk),
@@ -346,9 +341,8 @@ impl Node {
             // The address has to be known before the session asks its first question.
             let address = target.rpc_addr;
             let peer = target.node.unwrap_or(NodeId::NONE);
-            let strategy = Strategy::Sketches(self.past.get(&address).copied().unwrap_or_default());
-            let id = self.replica.handle_sync(now, peer, root, strategy, disk);
-            self.session = Some((id, address, root.digest));
+            let id = self.replica.handle_sync(now, peer, root, disk);
+            self.session = Some((id, address));
             while let Some(output) = self.replica.poll_output() {
                 self.carry_out(now, output, disk);
             }

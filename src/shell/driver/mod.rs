@@ -36,9 +36,7 @@ use crate::shell::runtime::reactor::{self, RoundEnd, yield_now};
 use crate::shell::runtime::semaphore::Semaphore;
 use crate::sketch::ShortId;
 use crate::store::{BucketScan, Root, Spill};
-use crate::sync::{
-    PeerHistory, Reply, Request, SketchReply, SketchRequest, Span, Strategy, WireBytes,
-};
+use crate::sync::{Reply, Request, SketchReply, SketchRequest, Span, WireBytes};
 
 /// Member hashes of the Merkle tree read again before sockets are served: about 2 ms of reading.
 const ROOT_STEP: usize = 4096;
@@ -303,20 +301,12 @@ impl Driver {
     }
 
     /// Starts anti-entropy with a peer; `errands` says what to ask it.
-    /// The sketches are tried first, if it has them.
-    pub async fn start_session(
-        &self,
-        peer: NodeId,
-        errands: Sender<Errand>,
-        has_sketches: bool,
-        past: PeerHistory,
-    ) -> (SessionId, Digest) {
+    pub async fn start_session(&self, peer: NodeId, errands: Sender<Errand>) -> SessionId {
         let root = self.root().await;
-        let strategy = if has_sketches { Strategy::Sketches(past) } else { Strategy::Leaves };
         self.update(|replica, now, bodies| {
-            let id = replica.handle_sync(now, peer, root, strategy, bodies);
+            let id = replica.handle_sync(now, peer, root, bodies);
             self.errands.borrow_mut().insert(id, errands);
-            (id, root.digest)
+            id
         })
     }
 

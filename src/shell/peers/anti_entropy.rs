@@ -4,7 +4,6 @@
 //! session asks for, each with its deadline. Never: decides what to ask.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,6 +15,7 @@ use bytes::Bytes;
 
 use crate::base::{NodeId, limits};
 use crate::cluster::Target;
+use crate::replica::SessionCounts;
 use crate::shell::driver::{Driver, Errand};
 use crate::shell::peers::client;
 use crate::shell::peers::peer::Peer;
@@ -24,7 +24,7 @@ use crate::shell::runtime::log_limit;
 use crate::shell::runtime::rate_limit::RateLimiter;
 use crate::shell::runtime::reactor::yield_now;
 use crate::shell::runtime::tasks::Tasks;
-use crate::sync::{PeerHistory, Reply, SessionReport, WireBytes};
+use crate::sync::{Reply, SessionReport, WireBytes};
 use crate::wire::grpc::SYNC_SERVICE;
 use crate::wire::metrics::Cycles;
 use crate::wire::pb::sync as pb;
@@ -38,43 +38,6 @@ pub struct PeerReport {
     pub address: String,
     /// What came of it.
     pub report: SessionReport,
-}
-
-/// What earlier sessions with a peer taught.
-#[derive(Clone, Copy, Default)]
-struct Habits {
-    /// It has no sketches.
-    lacks_sketch: bool,
-    /// Whether the sketches hide something.
-    past: PeerHistory,
-}
-
-/// What is known of a peer.
-#[derive(Clone, Copy, Default)]
-struct Known {
-    habits: Habits,
-    cycles: Cycles,
-}
-
-/// What is known of peers, by node id: a restart under another address adds nothing.
-#[derive(Default)]
-struct KnownPeers(BTreeMap<NodeId, Known>);
-
-impl KnownPeers {
-    fn get(&self, node: NodeId) -> Known {
-        self.0.get(&node).copied().unwrap_or_default()
-    }
-
-    /// A session with the peer has ended.
-    fn note(&mut self, node: NodeId, habits: Habits, report: &SessionReport) {
-        if self.0.len() >= limits::MEMBERS_MAX && !self.0.contains_key(&node) {
-            self.0.pop_first();
-        }
-        let known = self.0.entry(node).or_default();
-        known.habits = habits;
-        known.cycles.all += 1;
-        known.cycles.useless += u64::from(report.is_useless);
-    }
 }
 
 /// Who waits for which members' reports.
@@ -92,7 +55,6 @@ pub struct Peers {
     tasks: Tasks,
     limiter: Rc<RateLimiter>,
     agenda: RefCell<Agenda>,
-    known: RefCell<KnownPeers>,
 }
 
 impl Peers {
@@ -103,8 +65,8 @@ impl Peers {
         tasks: Tasks,
         limiter: RateLimiter,
     ) -> Rc<Peers> {
-        let (agenda, known) = Default::default();
-        Rc::new(Peers { driver, pool, tasks, limiter: Rc::new(limiter), agenda, known })
+        let agenda = RefCell::default();
+        Rc::new(Peers { driver, pool, tasks, limiter: Rc::new(limiter), agenda })
     }
 
     /// Levels with every member now, and tells how it went. Goes on when who asked has gone.
@@ -132,13 +94,10 @@ impl Peers {
 
     /// Sessions that ended since the start, by peer.
     pub fn cycles(&self) -> Vec<(NodeId, Cycles)> {
-        let known = self.known.borrow();
-        known.0.iter().map(|(node, known)| (*node, known.cycles)).collect()
-    }
-
-    /// The member is forgotten, and what was known of it with it.
-    pub fn forget(&self, node: NodeId) {
-        self.known.borrow_mut().0.remove(&node);
+        let cycles = |SessionCounts { all, useless }| Cycles { all, useless };
+        self.driver.read(|replica, _| {
+            replica.session_counts().map(|(node, counts)| (node, cycles(counts))).collect()
+        })
     }
 
     async fn run_agenda(&self) {
@@ -188,9 +147,7 @@ impl Peers {
         };
         let mut report = match known {
             Ok(node) => {
-                let mut habits = self.known.borrow().get(node).habits;
-                let report = run((&self.driver, &self.limiter), (node, peer), &mut habits).await;
-                self.known.borrow_mut().note(node, habits, &report);
+                let report = run((&self.driver, &self.limiter), (node, peer)).await;
                 SessionReport { node_id: Some(node), ..report }
             }
             Err(reason) => SessionReport { error: Some(reason), ..SessionReport::default() },
@@ -224,12 +181,10 @@ async fn greet(driver: &Driver, peer: &Rc<Peer>) -> (Result<NodeId, String>, Wir
 async fn run(
     (driver, limiter): (&Rc<Driver>, &Rc<RateLimiter>),
     (node, peer): (NodeId, &Rc<Peer>),
-    habits: &mut Habits,
 ) -> SessionReport {
     // Everything a session wants at one time fits, so that the driver never finds it full.
     let (errands, inbox) = async_channel::bounded(2 * limits::CALLS_IN_FLIGHT_MAX);
-    let has_sketches = !habits.lacks_sketch;
-    let (session, root) = driver.start_session(node, errands, has_sketches, habits.past).await;
+    let session = driver.start_session(node, errands).await;
     let mut asked: Vec<Asked> = Vec::new();
     let report = loop {
         let mut next = std::pin::pin!(inbox.recv());
@@ -258,8 +213,6 @@ async fn run(
             Err(Err(_)) => return SessionReport::default(),
         }
     };
-    habits.lacks_sketch |= report.lacks_sketch;
-    habits.past = habits.past.and(&report, root);
     report
 }
 
@@ -274,23 +227,4 @@ fn poll_any(
         }
     }
     Poll::Pending
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn peers_are_counted_by_id_and_bounded() {
-        let (mut known, report) = (KnownPeers::default(), SessionReport::default());
-        let node = |number: u128| NodeId(number.to_be_bytes());
-        for _ in 0..25 {
-            known.note(node(1), Habits::default(), &report);
-        }
-        assert_eq!((known.0.len(), known.get(node(1)).cycles.all), (1, 25));
-        for number in 0..2 * limits::MEMBERS_MAX as u128 {
-            known.note(node(number), Habits::default(), &report);
-        }
-        assert_eq!(known.0.len(), limits::MEMBERS_MAX);
-    }
 }

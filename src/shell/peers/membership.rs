@@ -229,9 +229,6 @@ impl Membership {
             }
             Output::Sync(targets) => self.peers.sync_with(targets),
             Output::Swim(Call::Event(event)) | Output::Event(event) => {
-                if let Event::Changed(node, None) = event {
-                    self.peers.forget(node);
-                }
                 tell(&event);
             }
             Output::Tagged(tag) => self.pool.identity().set_tag(tag),
