@@ -12,7 +12,8 @@
 //! | a connection ends, addresses are found | `lost`, `seeds`, `addresses`, `refused_addresses` |
 //! | this node leaves | `leave` |
 //! | a push ends | `pushed` |
-//! | anti-entropy begins, is answered, goes on | `sync`, `span`, `reply`, `yielded` |
+//! | a caller asks for anti-entropy, a session is over | `sync_request`, `session_over` |
+//! | a session begins, is answered, goes on | `sync`, `span`, `reply`, `yielded` |
 //! | a peer lists leaves | `leaves` (also [`Replica::root_step`], [`Replica::answer_sketch`]) |
 //! | a message brings a stamp | `stamp` |
 //! | time passes | `timeout` |

@@ -13,6 +13,7 @@ pub mod clocks;
 pub mod gossip;
 pub mod identity;
 mod rounds;
+mod session_queue;
 pub mod shard;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -25,6 +26,8 @@ pub use backed_off::Outcome;
 use gossip::{Gossip, Origin, Row};
 use identity::{Identity, Tag, View};
 use rounds::Rounds;
+pub use session_queue::Target;
+use session_queue::{QueueStep, SessionQueue};
 use shard::ShardMap;
 
 /// How the cluster is tuned; the same on all its nodes where shards are concerned.
@@ -42,15 +45,6 @@ pub struct Config {
     pub sync_interval: Option<Duration>,
 }
 
-/// A member, and the address of its gRPC.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Target {
-    /// Its id; `None` at the address of a seed that has not answered yet.
-    pub node: Option<NodeId>,
-    /// The address to dial.
-    pub rpc_addr: String,
-}
-
 /// What the node wants done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
@@ -65,8 +59,12 @@ pub enum Output {
         /// The assertion's number in this node's log.
         row: Row,
     },
-    /// Reconcile with these, one after the other.
-    Sync(Vec<Target>),
+    /// A session of anti-entropy with this peer; its end goes to [`Cluster::handle_session_over`].
+    Sync(Target),
+    /// The sessions that follow are a round, which the callers that asked until now wait for.
+    RoundBegan,
+    /// All sessions of the round have ended.
+    RoundOver,
     /// The membership changed.
     Event(Event),
     /// So many replicas of shards moved to another node.
@@ -83,6 +81,8 @@ pub struct Cluster {
     swim: Swim,
     gossip: Gossip,
     rounds: Rounds,
+    /// Which peer's session comes next.
+    sessions: SessionQueue,
     backed_off: BackedOff,
     /// The map for the members of now: kept, so that a move can be counted and reported.
     map: ShardMap,
@@ -109,6 +109,7 @@ impl Cluster {
             swim: Swim::new(config.swim, me, seed, now),
             gossip: Gossip::new(seed.wrapping_add(1)),
             rounds: Rounds::new(config.sync_interval, seed.wrapping_add(2), now),
+            sessions: SessionQueue::default(),
             backed_off: BackedOff::default(),
             map,
             moves: 0,
@@ -173,6 +174,19 @@ impl Cluster {
         self.backed_off.handle_synced(now, node, outcome);
     }
 
+    /// A caller asks for sessions with all peers now; it waits for the end of the next round that
+    /// begins.
+    pub fn handle_sync_request(&mut self) {
+        self.sessions.request(self.targets());
+        self.pump_sessions();
+    }
+
+    /// The session that [`Output::Sync`] asked for has ended, or could not begin.
+    pub fn handle_session_over(&mut self) {
+        self.sessions.handle_ended();
+        self.pump_sessions();
+    }
+
     /// Members that rounds pass by because sessions with them were useless.
     pub fn backed_off(&self, now: Moment) -> usize {
         self.backed_off.count(now)
@@ -195,7 +209,8 @@ impl Cluster {
         let due = due.into_iter().filter(is_trusted);
         let targets: Vec<Target> = due.filter_map(|node| self.target(node)).collect();
         if !targets.is_empty() {
-            self.outbox.push_back(Output::Sync(targets));
+            self.sessions.add(targets);
+            self.pump_sessions();
         }
     }
 
@@ -307,6 +322,16 @@ impl Cluster {
             self.moves += moved;
             self.map = map;
             self.outbox.push_back(Output::Rebalanced(moved));
+        }
+    }
+
+    fn pump_sessions(&mut self) {
+        while let Some(step) = self.sessions.poll_step() {
+            self.outbox.push_back(match step {
+                QueueStep::RoundBegan => Output::RoundBegan,
+                QueueStep::Session(target) => Output::Sync(target),
+                QueueStep::RoundOver => Output::RoundOver,
+            });
         }
     }
 

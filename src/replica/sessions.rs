@@ -33,6 +33,18 @@ impl Replica {
         id
     }
 
+    /// A caller asks for sessions with all peers now.
+    pub fn handle_sync_request(&mut self) {
+        self.cluster.handle_sync_request();
+        self.pump_cluster();
+    }
+
+    /// The session that [`crate::cluster::Output::Sync`] asked for is over, or could not begin.
+    pub fn handle_session_over(&mut self) {
+        self.cluster.handle_session_over();
+        self.pump_cluster();
+    }
+
     /// A session's peer answered, or the call failed for the reason given.
     pub fn handle_reply(
         &mut self,

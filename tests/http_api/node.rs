@@ -20,11 +20,13 @@ use stemedb_edge::shell::api::gateway::Gateway;
 use stemedb_edge::shell::api::{Api, Context};
 use stemedb_edge::shell::disk::{self, Checkpoint, Directory, Disk, Indexer, Reader};
 use stemedb_edge::shell::driver::Driver;
+use stemedb_edge::shell::driver::bulk::BulkReads;
 use stemedb_edge::shell::driver::verify::Verifier;
 use stemedb_edge::shell::http::policed::Policed;
 use stemedb_edge::shell::http::{Bounds, Counts, Server};
 use stemedb_edge::shell::peers::anti_entropy::Peers;
 use stemedb_edge::shell::peers::key_holders::KeyHolders;
+use stemedb_edge::shell::peers::membership::Membership;
 use stemedb_edge::shell::peers::pool::Pool;
 use stemedb_edge::shell::runtime::rate_limit::RateLimiter;
 use stemedb_edge::shell::runtime::reactor;
@@ -101,7 +103,9 @@ impl Node {
             let driver = Driver::new(replica, (disk, indexer, reader), Verifier::new(false));
             let tasks = Tasks::new(executor.clone());
             let (pool, limiter) = (Pool::new(tasks.clone(), None), RateLimiter::new(None));
-            let peers = Peers::new(driver.clone(), pool, tasks, limiter);
+            let peers = Peers::new(driver.clone(), pool.clone(), tasks.clone(), limiter);
+            let state = (driver.clone(), BulkReads::new(driver.clone()));
+            let _membership = Membership::start(state, pool, peers.clone(), tasks);
             let counts: Rc<Counts> = Rc::default();
             let api_key_check = ApiKeyCheck::new(None, false);
             let api = Api::new(driver.clone(), peers, api_key_check, context(&counts));
@@ -111,8 +115,7 @@ impl Node {
             let gateway = Server::new(Policed::new(gateway, policy.clone()), bounds, Rc::default());
             let server = Server::new(Policed::new(api, policy), bounds, counts);
             let until = || async {
-                // A closed channel means the same.
-                let _ = stopped.recv().await;
+                let _ = stopped.recv().await; // A closed channel means the same.
             };
             let serve = async {
                 let serve = server.serve(&executor, listener, until());

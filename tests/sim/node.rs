@@ -94,7 +94,8 @@ pub(crate) struct Node {
     calls: BTreeMap<u64, Purpose>,
     waiting: BTreeMap<Ticket, Waiting>,
     gives: BTreeMap<u64, (u64, usize)>,
-    agenda: VecDeque<Target>,
+    /// The peer that the next session is with.
+    next_session: Option<Target>,
     session: Option<(SessionId, String)>,
     /// Records that came and are looked at, and whether something else happened since.
     opened: VecDeque<(SessionId, u32, Reply, bool)>,
@@ -182,7 +183,7 @@ impl Node {
             calls: BTreeMap::new(),
             waiting: BTreeMap::new(),
             gives: BTreeMap::new(),
-            agenda: VecDeque::new(),
+            next_session: None,
             session: None,
             opened: VecDeque::new(),
             repair: (now, 0),
@@ -211,7 +212,7 @@ impl Node {
         while let Some(output) = self.replica.poll_output() {
             self.carry_out(now, output, disk);
         }
-        self.go_on_with_agenda(now, disk);
+        self.run_sessions(now, disk);
         self.go_on_with_repair(now);
         std::mem::take(&mut self.wishes)
     }
@@ -289,6 +290,7 @@ impl Node {
                 {
                     self.wishes.push(Wish::Accused(address, report.error));
                 }
+                self.replica.handle_session_over();
             }
             Output::Cluster(output) => self.carry_out_cluster(now, output, disk),
             Output::Damaged(_) | Output::Repaired(_) | Output::Clock(_) => {}
@@ -319,13 +321,8 @@ impl Node {
                 let message = Message::Push(sealed, stamp);
                 self.call(Purpose::Push(to), rpc_addr, message, Duration::from_secs(10));
             }
-            cluster::Output::Sync(targets) => {
-                for target in targets {
-                    if !self.agenda.contains(&target) {
-                        self.agenda.push_back(target);
-                    }
-                }
-            }
+            cluster::Output::Sync(target) => self.next_session = Some(target),
+            cluster::Output::RoundBegan | cluster::Output::RoundOver => {}
             cluster::Output::Event(event) | cluster::Output::Swim(swim::Output::Event(event)) => {
                 self.wishes.push(Wish::Event(event));
             }
@@ -334,9 +331,8 @@ impl Node {
         }
     }
 
-    fn go_on_with_agenda(&mut self, now: Moment, disk: &mut Disk) {
-        while self.session.is_none() {
-            let Some(target) = self.agenda.pop_front() else { return };
+    fn run_sessions(&mut self, now: Moment, disk: &mut Disk) {
+        while let Some(target) = self.next_session.take() {
             let root = self.root();
             // The address has to be known before the session asks its first question.
             let address = target.rpc_addr;

@@ -1,7 +1,7 @@
 //! Runs sessions of anti-entropy: carries a session's calls to its peer and the answers back.
 //!
 //! In: a peer, and what the session wants asked. Out: a report. Calls under way are as many as the
-//! session asks for, each with its deadline. Never: decides what to ask.
+//! session asks for, each with its deadline. Never: decides what to ask, or which peer is next.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -40,12 +40,14 @@ pub struct PeerReport {
     pub report: SessionReport,
 }
 
-/// Who waits for which members' reports.
+/// Reports of the round under way, and the callers that wait for them.
 #[derive(Default)]
-struct Agenda {
-    targets: Vec<Target>,
+struct Round {
+    /// Callers that asked since it began: the next one is theirs.
+    next: Vec<Sender<Vec<PeerReport>>>,
+    /// Callers that asked before.
     waiting: Vec<Sender<Vec<PeerReport>>>,
-    is_running: bool,
+    reports: Vec<PeerReport>,
 }
 
 /// Runs anti-entropy with members, one after the other.
@@ -54,42 +56,54 @@ pub struct Peers {
     pool: Rc<Pool>,
     tasks: Tasks,
     limiter: Rc<RateLimiter>,
-    agenda: RefCell<Agenda>,
+    round: RefCell<Round>,
 }
 
 impl Peers {
-    /// Nothing is dialled before somebody asks.
+    /// Nothing is dialled before the first session.
     pub fn new(
         driver: Rc<Driver>,
         pool: Rc<Pool>,
         tasks: Tasks,
         limiter: RateLimiter,
     ) -> Rc<Peers> {
-        let agenda = RefCell::default();
-        Rc::new(Peers { driver, pool, tasks, limiter: Rc::new(limiter), agenda })
+        let round = RefCell::default();
+        Rc::new(Peers { driver, pool, tasks, limiter: Rc::new(limiter), round })
     }
 
-    /// Levels with every member now, and tells how it went. Goes on when who asked has gone.
-    pub async fn sync_now(self: &Rc<Self>) -> Vec<PeerReport> {
-        let targets = self.driver.read(|replica, _| replica.cluster().targets());
+    /// Reconciles with every member now. Out: how it went. Goes on when the caller has gone.
+    pub async fn sync_now(&self) -> Vec<PeerReport> {
         let (reports, answer) = async_channel::bounded(1);
-        self.agenda.borrow_mut().waiting.push(reports);
-        self.sync_with(targets);
+        self.round.borrow_mut().next.push(reports);
+        self.driver.update(|replica, _, _| replica.handle_sync_request());
         answer.recv().await.unwrap_or_default()
     }
 
-    /// Levels with these members, now or after those who come first.
-    pub fn sync_with(self: &Rc<Self>, targets: Vec<Target>) {
-        let mut agenda = self.agenda.borrow_mut();
-        for target in targets {
-            if !agenda.targets.contains(&target) {
-                agenda.targets.push(target);
-            }
+    /// The sessions from now on are those that the callers until now wait for.
+    pub(super) fn begin_round(&self) {
+        let mut round = self.round.borrow_mut();
+        round.waiting = std::mem::take(&mut round.next);
+        round.reports.clear();
+    }
+
+    /// All of them have ended.
+    pub(super) fn end_round(&self) {
+        let mut round = self.round.borrow_mut();
+        let reports = std::mem::take(&mut round.reports);
+        for waiting in round.waiting.drain(..) {
+            // The caller may have gone.
+            let _ = waiting.try_send(reports.clone());
         }
-        if !std::mem::replace(&mut agenda.is_running, true) {
-            let peers = self.clone();
-            self.tasks.spawn(async move { peers.run_agenda().await });
-        }
+    }
+
+    /// Runs a session with this peer.
+    pub(super) fn begin_session(self: &Rc<Self>, target: Target) {
+        let peers = self.clone();
+        self.tasks.spawn(async move {
+            let report = peers.run_session(target).await;
+            peers.round.borrow_mut().reports.push(report);
+            peers.driver.update(|replica, _, _| replica.handle_session_over());
+        });
     }
 
     /// Sessions that ended since the start, by peer.
@@ -100,33 +114,12 @@ impl Peers {
         })
     }
 
-    async fn run_agenda(&self) {
-        loop {
-            let (targets, waiting) = {
-                let mut agenda = self.agenda.borrow_mut();
-                agenda.is_running = !agenda.targets.is_empty() || !agenda.waiting.is_empty();
-                if !agenda.is_running {
-                    return;
-                }
-                (std::mem::take(&mut agenda.targets), std::mem::take(&mut agenda.waiting))
-            };
-            let mut reports = Vec::with_capacity(targets.len());
-            for target in targets {
-                reports.push(self.run_session(target).await);
-            }
-            for waiting in waiting {
-                // Whoever asked may have gone.
-                let _ = waiting.try_send(reports.clone());
-            }
-        }
-    }
-
     async fn run_session(&self, target: Target) -> PeerReport {
         let Target { node, rpc_addr: address } = target;
         let peer = self.pool.peer(&address);
-        // Who is asked now is thought to be there, whatever became of earlier dials.
+        // The cluster believes that it is there, whatever became of earlier dials.
         peer.forget_pause();
-        let report = self.level(node, &peer).await;
+        let report = self.reconcile(node, &peer).await;
         match &report.error {
             Some(error) => {
                 let line = format_args!("sync with {address}: {error}");
@@ -137,9 +130,9 @@ impl Peers {
         PeerReport { address, report }
     }
 
-    /// Levels this node with one peer. A member is known by name; who is behind a seed is asked
-    /// first.
-    async fn level(&self, node: Option<NodeId>, peer: &Rc<Peer>) -> SessionReport {
+    /// Reconciles with one peer. A member is known by its id; the node behind a seed is asked for
+    /// it first.
+    async fn reconcile(&self, node: Option<NodeId>, peer: &Rc<Peer>) -> SessionReport {
         let start = Instant::now();
         let (known, bytes) = match node {
             Some(node) => (Ok(node), WireBytes::default()),
@@ -159,7 +152,7 @@ impl Peers {
     }
 }
 
-/// Asks a peer who it is.
+/// Asks a peer for its id.
 async fn greet(driver: &Driver, peer: &Rc<Peer>) -> (Result<NodeId, String>, WireBytes) {
     let node_id = Bytes::copy_from_slice(&driver.read(|replica, _| replica.node()).0);
     let request = pb::PingRequest { node_id, updates: Vec::new() };
@@ -186,7 +179,7 @@ async fn run(
     let (errands, inbox) = async_channel::bounded(2 * limits::CALLS_IN_FLIGHT_MAX);
     let session = driver.start_session(node, errands).await;
     let mut asked: Vec<Asked> = Vec::new();
-    let report = loop {
+    loop {
         let mut next = std::pin::pin!(inbox.recv());
         let event = poll_fn(|context| match poll_any(&mut asked, context) {
             Poll::Ready(answered) => Poll::Ready(Ok(answered)),
@@ -212,8 +205,7 @@ async fn run(
             Err(Ok(Errand::Done(report))) => break report,
             Err(Err(_)) => return SessionReport::default(),
         }
-    };
-    report
+    }
 }
 
 fn poll_any(

@@ -227,7 +227,9 @@ impl Membership {
                     this.push(Target { node: Some(to), rpc_addr }, row).await
                 });
             }
-            Output::Sync(targets) => self.peers.sync_with(targets),
+            Output::Sync(target) => self.peers.begin_session(target),
+            Output::RoundBegan => self.peers.begin_round(),
+            Output::RoundOver => self.peers.end_round(),
             Output::Swim(Call::Event(event)) | Output::Event(event) => {
                 tell(&event);
             }
