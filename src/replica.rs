@@ -8,7 +8,7 @@
 //! | rows became a run, or could not | `indexed`, `unindexed` |
 //! | a record is damaged | `quarantined`, `damage` |
 //! | a ping comes, a ping of this node ends | `ping`, `ack`, `probe_failed` |
-//! | a ping on another member's behalf ends | `probed`, `relayed` |
+//! | a ping on another member's behalf ends | `probed`, `unprobed`, `relayed` |
 //! | a connection ends, addresses are found | `lost`, `seeds`, `addresses`, `refused_addresses` |
 //! | this node leaves | `leave` |
 //! | a push ends | `pushed` |

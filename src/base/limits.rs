@@ -292,6 +292,9 @@ pub const GOAWAY_GRACE: Duration = Duration::from_secs(1);
 pub const CALLS_IN_FLIGHT_MAX: usize = 64;
 /// Deadline of a call to a peer that names none.
 pub const CALL_MAX: Duration = Duration::from_secs(30);
+/// How long a push of a new assertion may take: the other's flush, and a slow link. What is late
+/// comes by anti-entropy.
+pub const PUSH_MAX: Duration = Duration::from_secs(10);
 /// How long running requests may take to end after a stop was asked for.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 

@@ -9,9 +9,11 @@
 
 pub mod address;
 mod backed_off;
+mod capabilities;
 pub mod clocks;
 pub mod gossip;
 pub mod identity;
+pub mod ping;
 mod rounds;
 mod session_queue;
 pub mod shard;
@@ -20,9 +22,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::base::{ClusterId, Moment, NodeId, Random};
-use crate::swim::{self, Event, State, Swim, Update};
+use crate::swim::{self, CallNumber, Event, Failure, State, Swim, Update};
 use backed_off::BackedOff;
 pub use backed_off::Outcome;
+use capabilities::Capabilities;
 use gossip::{Gossip, Origin, Row};
 use identity::{Identity, Tag, View};
 use rounds::Rounds;
@@ -81,6 +84,8 @@ pub struct Cluster {
     swim: Swim,
     gossip: Gossip,
     rounds: Rounds,
+    /// What peers do not know, so that it is not asked of them.
+    capabilities: Capabilities,
     /// Which peer's session comes next.
     sessions: SessionQueue,
     backed_off: BackedOff,
@@ -109,6 +114,7 @@ impl Cluster {
             swim: Swim::new(config.swim, me, seed, now),
             gossip: Gossip::new(seed.wrapping_add(1)),
             rounds: Rounds::new(config.sync_interval, seed.wrapping_add(2), now),
+            capabilities: Capabilities::default(),
             sessions: SessionQueue::default(),
             backed_off: BackedOff::default(),
             map,
@@ -155,6 +161,20 @@ impl Cluster {
         let answer = event(&mut self.swim);
         self.settle(now);
         answer
+    }
+
+    /// The member at `via` did not say whether it reaches a target; `is_unknown`: it does not know
+    /// the call, and is not asked again.
+    pub fn handle_unprobed(
+        &mut self,
+        now: Moment,
+        number: CallNumber,
+        (via, is_unknown): (&str, bool),
+    ) {
+        if is_unknown {
+            self.capabilities.note_no_probe_for(via);
+        }
+        self.with_swim(now, |swim| swim.handle_failed(now, number, Failure::Silent));
     }
 
     /// An assertion is new here.
@@ -262,9 +282,19 @@ impl Cluster {
     fn settle(&mut self, now: Moment) {
         let mut is_changed = false;
         while let Some(output) = self.swim.poll_output() {
-            let swim::Output::Event(event) = output else {
-                self.outbox.push_back(Output::Swim(output));
-                continue;
+            let event = match output {
+                swim::Output::Event(event) => event,
+                // As if it had not answered in time: the target is pinged again beside it.
+                swim::Output::AskProbe { number, via, .. }
+                    if !self.capabilities.has_probe_for(&via) =>
+                {
+                    self.swim.handle_failed(now, number, Failure::Silent);
+                    continue;
+                }
+                call => {
+                    self.outbox.push_back(Output::Swim(call));
+                    continue;
+                }
             };
             match &event {
                 // One of the two lacks what was written while they did not see each other.

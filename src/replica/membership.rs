@@ -37,7 +37,7 @@ impl Replica {
         is_ours
     }
 
-    /// A ping of this node, or a request to probe for it, came to nothing.
+    /// A ping of this node had no ack; see [`crate::cluster::ping`].
     pub fn handle_probe_failed(&mut self, now: Moment, number: CallNumber, failure: Failure) {
         self.with_swim(now, |swim| swim.handle_failed(now, number, failure));
     }
@@ -51,6 +51,17 @@ impl Replica {
         news: Vec<Update>,
     ) {
         self.with_swim(now, |swim| swim.handle_probed(now, number, acked, news));
+    }
+
+    /// The member at `via` did not answer such a request; `is_unknown`: it does not know the call.
+    pub fn handle_unprobed(
+        &mut self,
+        now: Moment,
+        number: CallNumber,
+        (via, is_unknown): (&str, bool),
+    ) {
+        self.cluster.handle_unprobed(now, number, (via, is_unknown));
+        self.pump_cluster();
     }
 
     /// News for a ping to `target` on another member's behalf.

@@ -3,12 +3,13 @@
 //! In: messages, ends of calls, time. Out: messages. Mirrors `src/shell` in the small: services,
 //! calls, pushes, sessions one after the other. Decides nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use stemedb_edge::base::{ClusterId, Digest, Hlc, Moment, NodeId, Ticket, Wall, limits};
 use stemedb_edge::cluster::gossip::Origin;
 use stemedb_edge::cluster::identity::{self, Tag};
+use stemedb_edge::cluster::ping::{Next, Unacked, UnackedCause};
 use stemedb_edge::cluster::{self, Cluster, Target};
 use stemedb_edge::journal::{self, Bodies, CommitQueue, Committed, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
@@ -67,14 +68,19 @@ pub(crate) enum Wish {
 
 /// What a call was for.
 enum Purpose {
-    Ping(CallNumber, String),
+    Ping {
+        number: CallNumber,
+        updates: Vec<Update>,
+        timeout: Duration,
+        is_first: bool,
+    },
     AskProbe(CallNumber),
     Push(NodeId),
     Session(SessionId, u32),
     /// To bring back damaged records.
     Repair,
     /// For the request of that number.
-    Relay(u64, (NodeId, String), Vec<Update>),
+    Relay(u64, NodeId, Vec<Update>),
 }
 
 enum Waiting {
@@ -91,7 +97,10 @@ pub(crate) struct Node {
     pub(crate) wall_skew: i64,
     /// A stamp that it made further ahead of its wall clock than clocks may drift.
     pub(crate) far_stamp: Option<Hlc>,
-    calls: BTreeMap<u64, Purpose>,
+    /// By number, with the address that each went to.
+    calls: BTreeMap<u64, (Purpose, String)>,
+    /// Addresses with an open connection: a call was answered since the last one ended.
+    connected: BTreeSet<String>,
     waiting: BTreeMap<Ticket, Waiting>,
     gives: BTreeMap<u64, (u64, usize)>,
     /// The peer that the next session is with.
@@ -181,6 +190,7 @@ impl Node {
             wall_skew: start.wall_skew,
             far_stamp: None,
             calls: BTreeMap::new(),
+            connected: BTreeSet::new(),
             waiting: BTreeMap::new(),
             gives: BTreeMap::new(),
             next_session: None,
@@ -302,8 +312,7 @@ impl Node {
         use swim::Output::{AskProbe, Ping};
         match output {
             cluster::Output::Swim(Ping { number, rpc_addr, updates, timeout }) => {
-                let purpose = Purpose::Ping(number, rpc_addr.clone());
-                self.call(purpose, rpc_addr, Message::Ping(updates), timeout);
+                self.ping((number, true), rpc_addr, updates, timeout);
             }
             cluster::Output::Swim(AskProbe { number, via, target, updates, timeout }) => {
                 let message = Message::ProbeFor(target, updates);
@@ -319,7 +328,7 @@ impl Node {
                 let stamp = self.replica.stamp(wall);
                 self.check_stamp(stamp, wall);
                 let message = Message::Push(sealed, stamp);
-                self.call(Purpose::Push(to), rpc_addr, message, Duration::from_secs(10));
+                self.call(Purpose::Push(to), rpc_addr, message, limits::PUSH_MAX);
             }
             cluster::Output::Sync(target) => self.next_session = Some(target),
             cluster::Output::RoundBegan | cluster::Output::RoundOver => {}
@@ -348,9 +357,21 @@ impl Node {
     fn call(&mut self, purpose: Purpose, address: String, message: Message, timeout: Duration) {
         let number = self.next_call;
         self.next_call += 1;
-        self.calls.insert(number, purpose);
+        self.calls.insert(number, (purpose, address.clone()));
         let tag = self.tag();
         self.wishes.push(Wish::Call(Call { number, address, message, timeout, tag }));
+    }
+
+    fn ping(
+        &mut self,
+        (number, is_first): (CallNumber, bool),
+        address: String,
+        updates: Vec<Update>,
+        timeout: Duration,
+    ) {
+        let message = Message::Ping(updates.clone());
+        let purpose = Purpose::Ping { number, updates, timeout, is_first };
+        self.call(purpose, address, message, timeout);
     }
 
     fn tell(&mut self, ticket: Ticket, fate: Fate) {
@@ -390,8 +411,14 @@ impl Node {
         self.replica.cluster().identity().admit(Some(tag)).is_ok()
     }
 
-    /// Somebody asks.
-    pub(crate) fn request(&mut self, now: Moment, number: u64, message: Message, disk: &Disk) {
+    /// Another node asks; its answer is of use for `timeout`.
+    pub(crate) fn request(
+        &mut self,
+        now: Moment,
+        (number, timeout): (u64, Duration),
+        message: Message,
+        disk: &Disk,
+    ) {
         match message {
             Message::Ping(updates) => {
                 let updates = self.replica.handle_ping(now, updates);
@@ -403,8 +430,8 @@ impl Node {
             Message::ProbeFor(target, updates) => {
                 let news = self.replica.handle_ping(now, updates);
                 let own = self.replica.relay_news(now, target.0);
-                let purpose = Purpose::Relay(number, target.clone(), news);
-                self.call(purpose, target.1, Message::Ping(own), Duration::from_secs(1));
+                let purpose = Purpose::Relay(number, target.0, news);
+                self.call(purpose, target.1, Message::Ping(own), timeout);
             }
             Message::Push(sealed, stamp) => {
                 self.replica.handle_stamp(now, stamp, wall(now, self.wall_skew));
@@ -475,7 +502,7 @@ impl Node {
         }
     }
 
-    /// A call of ours was answered; one that nobody waits for any more is passed over.
+    /// A call of ours was answered; one that has ended already is passed over.
     pub(crate) fn answered(
         &mut self,
         now: Moment,
@@ -483,16 +510,17 @@ impl Node {
         (answer, tag): (Answer, Tag),
         disk: &Disk,
     ) {
-        let Some(purpose) = self.calls.remove(&number) else { return };
+        let Some((purpose, address)) = self.calls.remove(&number) else { return };
+        self.connected.insert(address.clone());
         let replica = &mut self.replica;
         match (purpose, answer) {
-            (Purpose::Ping(call, address), Answer::Ack(ack)) => {
-                replica.handle_ack(now, call, (&address, ack), Some(tag));
+            (Purpose::Ping { number, .. }, Answer::Ack(ack)) => {
+                replica.handle_ack(now, number, (&address, ack), Some(tag));
             }
             (Purpose::AskProbe(call), Answer::Probed(acked, news)) => {
                 replica.handle_probed(now, call, acked, news);
             }
-            (Purpose::Relay(request, (node, address), news), Answer::Ack(ack)) => {
+            (Purpose::Relay(request, node, news), Answer::Ack(ack)) => {
                 let target = (node, &*address);
                 let (_, acked) = replica.handle_relayed(now, target, ack, Some(tag));
                 self.wishes.push(Wish::Answer(request, Answer::Probed(acked, news)));
@@ -517,13 +545,38 @@ impl Node {
 
     /// A call of ours came to nothing: in time, or because nobody listens.
     pub(crate) fn failed(&mut self, now: Moment, number: u64, failure: Failure, disk: &Disk) {
-        let Some(purpose) = self.calls.remove(&number) else { return };
+        let Some((purpose, address)) = self.calls.remove(&number) else { return };
+        let had_connection = self.connected.contains(&address);
+        if failure == Failure::Refused {
+            self.connected.remove(&address);
+        }
         let replica = &mut self.replica;
         match purpose {
-            Purpose::Ping(call, _) => {
-                replica.handle_probe_failed(now, call, failure);
+            Purpose::Ping { number, updates, timeout, is_first } => {
+                let unacked = Unacked {
+                    is_first,
+                    had_connection,
+                    cause: match failure {
+                        Failure::Silent => UnackedCause::Late,
+                        Failure::Refused => UnackedCause::Broken,
+                        Failure::Own => UnackedCause::Error,
+                    },
+                    is_own: failure == Failure::Own,
+                    // What is open breaks; what is dialled is refused.
+                    is_refused: failure == Failure::Refused && !had_connection,
+                    is_foreign: false,
+                };
+                match unacked.next() {
+                    Next::Again => self.ping((number, false), address, updates, timeout),
+                    Next::Failed { failure, abandons_connection } => {
+                        if abandons_connection {
+                            self.connected.remove(&address);
+                        }
+                        replica.handle_probe_failed(now, number, failure);
+                    }
+                }
             }
-            Purpose::AskProbe(call) => replica.handle_probe_failed(now, call, Failure::Silent),
+            Purpose::AskProbe(number) => replica.handle_unprobed(now, number, (&address, false)),
             Purpose::Relay(request, _, news) => {
                 self.wishes.push(Wish::Answer(request, Answer::Probed(false, news)));
             }
@@ -538,6 +591,7 @@ impl Node {
 
     /// A connection to this address ended.
     pub(crate) fn lost(&mut self, now: Moment, address: &str) {
+        self.connected.remove(address);
         self.replica.handle_lost(now, address);
     }
 }

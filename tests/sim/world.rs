@@ -283,7 +283,8 @@ impl World {
                     Some(node) if is_there && node.admits(call.tag) => {
                         self.connected.insert((from, to));
                         self.requests.insert(call.number, (from, to));
-                        node.request(now, call.number, call.message, &member.disk);
+                        let Call { number, message, timeout, .. } = call;
+                        node.request(now, (number, timeout), message, &member.disk);
                     }
                     _ if member.is_host_up => {
                         self.send(to, from, refused(from, call.number));
@@ -339,7 +340,8 @@ impl World {
         for to in 0..self.members.len() {
             let updates = forge(&known, &mut self.random);
             let (now, number) = (Moment(self.now), u64::MAX - self.next_event);
-            self.with(to, |node, disk| node.request(now, number, Message::Ping(updates), disk));
+            let call = (number, limits::CALL_MAX);
+            self.with(to, |node, disk| node.request(now, call, Message::Ping(updates), disk));
         }
         if self.now < self.forging_until {
             self.schedule(self.now + SECOND / 20, Event::Forge);

@@ -4,7 +4,6 @@
 //! In: what [`crate::cluster`] wants done. Out: ends of calls, told to it. Never: judges a member.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use log::Level;
 use crate::base::{NodeId, limits};
 use crate::cluster::gossip::Row;
 use crate::cluster::identity::Tag;
+use crate::cluster::ping::{Next, Unacked, UnackedCause};
 use crate::cluster::{Output, Target};
 use crate::config::Endpoint;
 use crate::shell::driver::Driver;
@@ -35,8 +35,6 @@ use crate::wire::status::{Code, Status};
 const LOOK_UP_PAUSE_MIN: Duration = Duration::from_millis(500);
 /// The longest pause; also how often names are looked up while all is well.
 const LOOK_UP_PAUSE_MAX: Duration = Duration::from_secs(30);
-/// How long a push may take: the other's flush, and a slow link.
-const PUSH_MAX: Duration = Duration::from_secs(10);
 
 /// Carries out what the cluster wants.
 pub struct Membership {
@@ -45,8 +43,6 @@ pub struct Membership {
     pool: Rc<Pool>,
     peers: Rc<Peers>,
     tasks: Tasks,
-    /// Addresses at which nobody probes for others; no more of them than members.
-    standard: RefCell<BTreeSet<String>>,
     /// As they are set, with the addresses that they had when they were last looked up.
     seeds: RefCell<Vec<(String, Vec<String>)>>,
 }
@@ -59,10 +55,9 @@ impl Membership {
         peers: Rc<Peers>,
         tasks: Tasks,
     ) -> Rc<Self> {
-        let (standard, seeds) = Default::default();
+        let seeds = RefCell::default();
         let state = driver.clone();
-        let membership =
-            Rc::new(Membership { driver: state, reads, pool, peers, tasks, standard, seeds });
+        let membership = Rc::new(Membership { driver: state, reads, pool, peers, tasks, seeds });
         membership.pool.announce(&membership.settings());
         let carrier = Rc::downgrade(&membership);
         driver.observe_cluster(Box::new(move |output| {
@@ -249,36 +244,44 @@ impl Membership {
         timeout: Duration,
     ) {
         let peer = self.pool.peer(&address);
-        match ping_twice(&self.driver, &peer, updates, timeout).await {
-            Ok(ack) => {
-                let is_ours = self.driver.update(|replica, now, _| {
-                    replica.handle_ack(now, number, (&address, ack), peer.tag())
-                });
-                if !is_ours {
-                    self.is_foreign(&peer);
-                }
-            }
-            Err(status) => {
-                let is_gone = peer.is_refused() || self.is_foreign(&peer);
-                let failure = match peer.is_own() {
-                    true => {
-                        // A service's address may lead to another node the next time.
+        let mut is_first = true;
+        loop {
+            let had_connection = peer.is_connected();
+            peer.forget_pause();
+            let answered = client::ping(&self.driver, &peer, updates.clone(), timeout).await;
+            let status = match answered {
+                Ok(ack) => return self.acked(number, &peer, ack),
+                Err(status) => status,
+            };
+            let (is_own, is_refused) = (peer.is_own(), peer.is_refused());
+            let is_foreign = !is_refused && self.is_foreign(&peer);
+            let cause = cause_of(status.code);
+            let unacked =
+                Unacked { is_first, had_connection, cause, is_own, is_refused, is_foreign };
+            match unacked.next() {
+                Next::Again => is_first = false,
+                Next::Failed { failure, abandons_connection } => {
+                    if abandons_connection {
                         peer.abandon_connection();
-                        Failure::Own
                     }
-                    false if is_gone => Failure::Refused,
-                    false => Failure::Silent,
-                };
-                if failure != Failure::Own {
-                    self.note_failed(&peer, &status);
+                    if failure != Failure::Own {
+                        self.note_failed(&peer, &status);
+                    }
+                    return self.driver.update(|replica, now, _| {
+                        replica.handle_probe_failed(now, number, failure);
+                    });
                 }
-                self.probe_failed(number, failure);
             }
         }
     }
 
-    fn probe_failed(&self, number: CallNumber, failure: Failure) {
-        self.driver.update(|replica, now, _| replica.handle_probe_failed(now, number, failure));
+    fn acked(&self, number: CallNumber, peer: &Peer, ack: Ack) {
+        let is_ours = self.driver.update(|replica, now, _| {
+            replica.handle_ack(now, number, (peer.address(), ack), peer.tag())
+        });
+        if !is_ours {
+            self.is_foreign(peer);
+        }
     }
 
     /// Whether the peer's last answer is of another cluster; says so.
@@ -299,9 +302,6 @@ impl Membership {
         updates: Vec<Update>,
         timeout: Duration,
     ) {
-        if self.standard.borrow().contains(&via) {
-            return self.probe_failed(number, Failure::Silent);
-        }
         let peer = self.pool.peer(&via);
         match client::probe_for(&self.driver, &peer, &target, updates, timeout).await {
             Ok((acked, news)) => {
@@ -309,12 +309,10 @@ impl Membership {
                     .update(|replica, now, _| replica.handle_probed(now, number, acked, news));
             }
             Err(status) => {
-                let mut standard = self.standard.borrow_mut();
-                if status.code == Code::Unimplemented && standard.len() < limits::MEMBERS_MAX {
-                    standard.insert(via);
-                }
-                drop(standard);
-                self.probe_failed(number, Failure::Silent);
+                let is_unknown = status.code == Code::Unimplemented;
+                self.driver.update(|replica, now, _| {
+                    replica.handle_unprobed(now, number, (&via, is_unknown));
+                });
             }
         }
     }
@@ -324,7 +322,7 @@ impl Membership {
         let is_taken = match self.reads.row(row).await {
             Some(sealed) => {
                 let peer = self.pool.peer(&target.rpc_addr);
-                client::push(&self.driver, &peer, &sealed, PUSH_MAX).await
+                client::push(&self.driver, &peer, &sealed, limits::PUSH_MAX).await
             }
             None => false,
         };
@@ -334,26 +332,11 @@ impl Membership {
     }
 }
 
-/// A connection that breaks under the first try says nothing of the next.
-async fn ping_twice(
-    driver: &Driver,
-    peer: &Rc<Peer>,
-    updates: Vec<Update>,
-    timeout: Duration,
-) -> Result<Ack, Status> {
-    let had_connection = peer.is_connected();
-    peer.forget_pause();
-    let first = client::ping(driver, peer, updates.clone(), timeout).await;
-    match first {
-        Err(status) if status.code == Code::Unavailable && had_connection => {
-            peer.forget_pause();
-            client::ping(driver, peer, updates, timeout).await
-        }
-        Err(status) if status.code == Code::DeadlineExceeded => {
-            peer.abandon_connection();
-            Err(status)
-        }
-        other => other,
+fn cause_of(code: Code) -> UnackedCause {
+    match code {
+        Code::Unavailable => UnackedCause::Broken,
+        Code::DeadlineExceeded => UnackedCause::Late,
+        _ => UnackedCause::Error,
     }
 }
 
