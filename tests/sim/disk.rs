@@ -23,7 +23,7 @@ pub(crate) struct Disk {
     /// Under way: nothing of it is promised yet.
     working: Option<Work>,
     end: Option<Position>,
-    /// Records that cannot be read any more; what is left of them tells which they were.
+    /// Records that cannot be read any more; what is left of them names them.
     damaged: BTreeMap<u64, Digest>,
     /// Why nothing can be written.
     pub(crate) obstacle: Option<Obstacle>,
@@ -73,7 +73,7 @@ impl Disk {
         copies.any(|(at, _)| !self.unflushed.contains(at))
     }
 
-    /// Damages one of the records that are flushed and that `is_elsewhere`; where it lies.
+    /// Damages one of the records that are flushed and that `is_elsewhere`; its position.
     pub(crate) fn damage(
         &mut self,
         random: &mut Random,
@@ -108,9 +108,9 @@ impl Disk {
                 panic!("the queue writes whole frames");
             };
             let sealed = Sealed::recovered(digest, Bytes::copy_from_slice(&frames[payload]));
-            let place = batch.position.0 + at as u64;
-            self.records.insert(place, sealed);
-            self.unflushed.push(place);
+            let position = batch.position.0 + at as u64;
+            self.records.insert(position, sealed);
+            self.unflushed.push(position);
             at = next;
         }
         self.end = Some(Position(batch.position.0 + at as u64));

@@ -28,7 +28,7 @@ const WHOLE_WITHIN: u64 = 180 * SECOND;
 
 /// TCP sends again after pauses that double, so what was lost comes this late after a cut healed.
 const LATE: u64 = 30 * SECOND;
-/// How long it then has to stay so, with nobody accused of anything.
+/// How long it then has to stay so, without an accusation.
 const CALM: u64 = 30 * SECOND;
 
 const YEAR: i64 = 365 * 24 * 3600 * 1000;
@@ -55,7 +55,7 @@ fn run(seed: u64) -> Result<u64, String> {
     Ok(world.trace())
 }
 
-/// Faults at any time, of any kind; who is not back at the end.
+/// Faults at any time, of any kind. Out: the node that is not back at the end.
 fn plan_faults(world: &mut World) -> Option<usize> {
     let span = (FAULTS_UNTIL - FAULTS_FROM) as usize;
     let faults = 2 + world.below(8);
@@ -64,7 +64,7 @@ fn plan_faults(world: &mut World) -> Option<usize> {
         let lasts = SECOND + world.below(30 * SECOND as usize) as u64;
         let one = world.below(NODES);
         let other = (one + 1 + world.below(NODES - 1)) % NODES;
-        // Whoever is at a new address must have a name to be found by, with nobody else to tell.
+        // A node at a new address must have a name to be found by: no other node knows of it.
         let is_moved = world.below(3) == 0 && one < world.names;
         let (fault, end) = match world.below(13) {
             0 => (Fault::CutOneWay(one, other), Fault::Heal),
@@ -139,12 +139,12 @@ fn settle(world: &mut World, absent: Option<usize>) -> Result<(), String> {
     let accusations = world.accusations;
     world.run_until(world.now + CALM);
     if world.accusations != accusations {
-        return Err("somebody was suspected although nothing was wrong".into());
+        return Err("a node was suspected although nothing was wrong".into());
     }
     check_whole(world, absent)
 }
 
-/// Equal roots, equal views, equal maps, among those who live.
+/// Equal roots, equal views, equal maps, among those that live.
 fn check_whole(world: &mut World, absent: Option<usize>) -> Result<(), String> {
     let live: Vec<usize> = (0..NODES).filter(|number| Some(*number) != absent).collect();
     for &one in &live {
@@ -170,7 +170,7 @@ fn check_whole(world: &mut World, absent: Option<usize>) -> Result<(), String> {
         }
         let (rumors, waiting) = (cluster.swim().rumors(), cluster.gossip().waiting());
         if rumors + waiting > 0 {
-            return Err(format!("node {number} has {rumors} rumors, {waiting} pushes to tell"));
+            return Err(format!("node {number} has {rumors} rumors, {waiting} pushes left"));
         }
     }
     let clusters = live.iter().map(|&number| world.members[number].cluster);
@@ -185,7 +185,7 @@ fn check_whole(world: &mut World, absent: Option<usize>) -> Result<(), String> {
     Ok(())
 }
 
-/// Nothing acknowledged is lost, nothing stays damaged, nothing is there that nobody sent.
+/// Nothing acknowledged is lost, nothing stays damaged, nothing is there that no client sent.
 fn check_sets(world: &mut World) -> Result<(), String> {
     for number in 0..NODES {
         let held = world.holds(number);
@@ -200,7 +200,7 @@ fn check_sets(world: &mut World) -> Result<(), String> {
         }
         let invented = held.difference(&world.sent).count();
         if invented > 0 {
-            return Err(format!("node {number} holds {invented} claims that nobody sent"));
+            return Err(format!("node {number} holds {invented} claims that no client sent"));
         }
     }
     if world.acknowledged.len() < 50 {
@@ -308,9 +308,9 @@ fn two_clusters_with_seeds_of_each_other_never_merge() {
     }
 }
 
-/// One that calls the others, and that nobody can call: it is not given up (one of the four others
-/// may do so at first, until the next call), not left without claims, and there is nothing to tell
-/// of it again and again.
+/// One that calls the others, and that none of them can call: it is not given up (one of the four
+/// others may do so at first, until the next call), not left without claims, and no event about it
+/// comes again and again.
 #[test]
 fn a_node_behind_nat_is_alive_by_its_calls() {
     for seed in 0..6 {
@@ -328,8 +328,8 @@ fn a_node_behind_nat_is_alive_by_its_calls() {
     }
 }
 
-/// A run is the same whoever compiles it for whatever machine: these hashes hold in debug, release
-/// and on aarch64. They change with what the nodes do; the failure tells the new ones.
+/// A run is the same on every machine, by every compiler: these hashes hold in debug, release
+/// and on aarch64. They change with what the nodes do; the failure shows the new ones.
 const TRACES: [(u64, u64); 2] = [(1, 17_657_542_875_152_834_901), (2, 1_603_044_722_800_485_888)];
 
 #[test]

@@ -1,8 +1,8 @@
 //! The network: delays, loss, duplicates, cuts, resets.
 //!
-//! In: who sends to whom, and when. Out: when it arrives, if it does. As datagrams: lost, doubled,
-//! overtaken. As TCP: in order per direction; a lost segment comes after 200 ms, doubling; what is
-//! sent into a cut comes when it heals, unless nobody waits for it any more.
+//! In: senders, receivers and times of messages. Out: when it arrives, if it does. As datagrams:
+//! lost, doubled, overtaken. As TCP: in order per direction; a lost segment comes after 200 ms,
+//! doubling; what is sent into a cut comes when it heals, unless its caller has given up.
 
 use std::collections::{BTreeMap, BTreeSet};
 

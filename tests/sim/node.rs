@@ -1,7 +1,7 @@
 //! A node without the world: the replica, and what a shell does for it.
 //!
 //! In: messages, ends of calls, time. Out: messages. Mirrors `src/shell` in the small: services,
-//! calls, pushes, sessions one after the other. Decides nothing.
+//! calls, pushes, sessions. Decides nothing: what the shell asks the pure code, this asks it too.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub(crate) enum Answer {
     Sync(Reply),
 }
 
-/// A request under way to somebody, and how long its answer is of use.
+/// A request under way, and how long its answer is of use.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) number: u64,
@@ -51,14 +51,14 @@ pub(crate) struct Call {
 
 /// What the node wants of the world.
 #[derive(Debug)]
-pub(crate) enum Wish {
+pub(crate) enum Effect {
     Call(Call),
     /// To the request of this number.
     Answer(u64, Answer),
     /// The disk has work.
     Work,
     /// The client's claim of this number is taken, or is not.
-    Told(u64, bool),
+    Answered(u64, bool),
     Event(Event),
     /// What it says of its cluster from now on.
     Tagged(Tag),
@@ -112,7 +112,7 @@ pub(crate) struct Node {
     repair: (Moment, usize),
     next_call: u64,
     next_ticket: u64,
-    wishes: Vec<Wish>,
+    effects: Vec<Effect>,
 }
 
 /// What a node is started with.
@@ -199,7 +199,7 @@ impl Node {
             repair: (now, 0),
             next_call: start.next_call,
             next_ticket: 0,
-            wishes: Vec::new(),
+            effects: Vec::new(),
         };
         node.find_seeds(now, start.seeds);
         node
@@ -213,7 +213,7 @@ impl Node {
         self.replica.handle_seeds(now, seeds, true);
     }
 
-    pub(crate) fn take_wishes(&mut self, now: Moment, disk: &mut Disk) -> Vec<Wish> {
+    pub(crate) fn take_effects(&mut self, now: Moment, disk: &mut Disk) -> Vec<Effect> {
         while let Some((id, number, reply, _)) = self.opened.pop_front_if(|opened| opened.3) {
             let (call, bytes) = ((id, number), WireBytes::default());
             self.replica.handle_reply(now, call, Ok(reply), bytes, disk);
@@ -224,7 +224,7 @@ impl Node {
         }
         self.run_sessions(now, disk);
         self.go_on_with_repair(now);
-        std::mem::take(&mut self.wishes)
+        std::mem::take(&mut self.effects)
     }
 
     /// Asks one member after the other for what is damaged.
@@ -241,7 +241,7 @@ impl Node {
         self.call(Purpose::Repair, address, message, limits::CALL_MAX);
     }
 
-    /// A client claims something; it is told under `number`.
+    /// A client claims something; the answer goes to `number`.
     pub(crate) fn claim(&mut self, now: Moment, number: u64, disk: &Disk) -> Sealed {
         let value = Object::Number(number as f64);
         let draft = Draft::new(format!("subject {}", number % 20), "p".into(), value);
@@ -250,9 +250,9 @@ impl Node {
         sealed
     }
 
-    /// Takes a claim whose hash begins as that of another does, of which no other is told.
+    /// Takes a claim whose hash begins as that of another does, and which is not pushed.
     pub(crate) fn take_colliding(&mut self, now: Moment, number: u64, digest: Digest, disk: &Disk) {
-        let draft = Draft::new("twin".into(), "p".into(), Object::Number(number as f64));
+        let draft = Draft::new("same".into(), "p".into(), Object::Number(number as f64));
         let sealed = self.seal(now, draft);
         let colliding = Sealed::recovered(digest, sealed.bytes().clone());
         self.offer(colliding, Origin::AntiEntropy, Waiting::Client(number), disk);
@@ -271,10 +271,10 @@ impl Node {
         }
     }
 
-    fn offer(&mut self, sealed: Sealed, origin: Origin, who: Waiting, disk: &Disk) {
+    fn offer(&mut self, sealed: Sealed, origin: Origin, waiting: Waiting, disk: &Disk) {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        self.waiting.insert(ticket, who);
+        self.waiting.insert(ticket, waiting);
         self.replica.handle_offer(ticket, (sealed, origin), disk);
     }
 
@@ -282,9 +282,9 @@ impl Node {
         match output {
             Output::Disk(work) => {
                 disk.submit(work);
-                self.wishes.push(Wish::Work);
+                self.effects.push(Effect::Work);
             }
-            Output::Answer(ticket, fate) => self.tell(ticket, fate),
+            Output::Answer(ticket, fate) => self.answer_ticket(ticket, fate),
             Output::Call(session, number, request) => {
                 let address = match &self.session {
                     Some((id, address)) if *id == session => address.clone(),
@@ -298,7 +298,7 @@ impl Node {
                 if let Some((_, address)) = self.session.take()
                     && report.is_useless
                 {
-                    self.wishes.push(Wish::Accused(address, report.error));
+                    self.effects.push(Effect::Accused(address, report.error));
                 }
                 self.replica.handle_session_over();
             }
@@ -333,9 +333,9 @@ impl Node {
             cluster::Output::Sync(target) => self.next_session = Some(target),
             cluster::Output::RoundBegan | cluster::Output::RoundOver => {}
             cluster::Output::Event(event) | cluster::Output::Swim(swim::Output::Event(event)) => {
-                self.wishes.push(Wish::Event(event));
+                self.effects.push(Effect::Event(event));
             }
-            cluster::Output::Tagged(tag) => self.wishes.push(Wish::Tagged(tag)),
+            cluster::Output::Tagged(tag) => self.effects.push(Effect::Tagged(tag)),
             cluster::Output::Rebalanced(_) => {}
         }
     }
@@ -359,7 +359,7 @@ impl Node {
         self.next_call += 1;
         self.calls.insert(number, (purpose, address.clone()));
         let tag = self.tag();
-        self.wishes.push(Wish::Call(Call { number, address, message, timeout, tag }));
+        self.effects.push(Effect::Call(Call { number, address, message, timeout, tag }));
     }
 
     fn ping(
@@ -374,18 +374,18 @@ impl Node {
         self.call(purpose, address, message, timeout);
     }
 
-    fn tell(&mut self, ticket: Ticket, fate: Fate) {
+    fn answer_ticket(&mut self, ticket: Ticket, fate: Fate) {
         let is_taken = matches!(fate, Fate::Created | Fate::Exists);
-        match self.waiting.remove(&ticket).expect("somebody waits") {
+        match self.waiting.remove(&ticket).expect("a ticket of ours") {
             Waiting::Repair => {}
-            Waiting::Client(number) => self.wishes.push(Wish::Told(number, is_taken)),
+            Waiting::Client(number) => self.effects.push(Effect::Answered(number, is_taken)),
             Waiting::Push(request) => {
-                self.wishes.push(Wish::Answer(request, Answer::Pushed(is_taken)));
+                self.effects.push(Effect::Answer(request, Answer::Pushed(is_taken)));
             }
             Waiting::Gossip(request) => {
                 let refusal = if is_taken { String::new() } else { "refused".into() };
                 let reply = Reply::Gossiped { refusal };
-                self.wishes.push(Wish::Answer(request, Answer::Sync(reply)));
+                self.effects.push(Effect::Answer(request, Answer::Sync(reply)));
             }
             Waiting::Give(request) => {
                 let (taken, left) = self.gives.get_mut(&request).expect("it waits");
@@ -395,7 +395,7 @@ impl Node {
                     let (taken, _) = self.gives.remove(&request).expect("it waits");
                     let refusal = if is_taken { String::new() } else { "refused".into() };
                     let reply = Reply::Given { taken, refusal };
-                    self.wishes.push(Wish::Answer(request, Answer::Sync(reply)));
+                    self.effects.push(Effect::Answer(request, Answer::Sync(reply)));
                 }
             }
         }
@@ -425,7 +425,7 @@ impl Node {
                 let me = self.replica.cluster().swim().me();
                 let addresses = (me.rpc_addr.clone(), me.api_addr.clone());
                 let ack = Ack { node: me.node, addresses, updates };
-                self.wishes.push(Wish::Answer(number, Answer::Ack(ack)));
+                self.effects.push(Effect::Answer(number, Answer::Ack(ack)));
             }
             Message::ProbeFor(target, updates) => {
                 let news = self.replica.handle_ping(now, updates);
@@ -492,7 +492,7 @@ impl Node {
             }
             Request::Give(given) => return self.give(number, given, disk),
         };
-        self.wishes.push(Wish::Answer(number, Answer::Sync(reply)));
+        self.effects.push(Effect::Answer(number, Answer::Sync(reply)));
     }
 
     fn give(&mut self, number: u64, given: Vec<Sealed>, disk: &Disk) {
@@ -523,7 +523,7 @@ impl Node {
             (Purpose::Relay(request, node, news), Answer::Ack(ack)) => {
                 let target = (node, &*address);
                 let (_, acked) = replica.handle_relayed(now, target, ack, Some(tag));
-                self.wishes.push(Wish::Answer(request, Answer::Probed(acked, news)));
+                self.effects.push(Effect::Answer(request, Answer::Probed(acked, news)));
             }
             (Purpose::Push(to), Answer::Pushed(is_taken)) => replica.handle_pushed(to, is_taken),
             (Purpose::Session(id, number), Answer::Sync(Reply::Records(records))) => {
@@ -543,7 +543,7 @@ impl Node {
         }
     }
 
-    /// A call of ours came to nothing: in time, or because nobody listens.
+    /// A call of ours came to nothing: in time, or because no process listens.
     pub(crate) fn failed(&mut self, now: Moment, number: u64, failure: Failure, disk: &Disk) {
         let Some((purpose, address)) = self.calls.remove(&number) else { return };
         let had_connection = self.connected.contains(&address);
@@ -578,7 +578,7 @@ impl Node {
             }
             Purpose::AskProbe(number) => replica.handle_unprobed(now, number, (&address, false)),
             Purpose::Relay(request, _, news) => {
-                self.wishes.push(Wish::Answer(request, Answer::Probed(false, news)));
+                self.effects.push(Effect::Answer(request, Answer::Probed(false, news)));
             }
             Purpose::Push(to) => replica.handle_pushed(to, false),
             Purpose::Repair => {}

@@ -14,7 +14,7 @@ use stemedb_edge::swim::{self, Failure, State};
 use crate::byzantine::{false_answer, forge};
 use crate::disk::Disk;
 use crate::net::{Mode, Net};
-use crate::node::{Answer, Call, Message, Node, Start, Wish};
+use crate::node::{Answer, Call, Effect, Message, Node, Start};
 
 pub(crate) const SECOND: u64 = 1_000_000;
 /// What a node's calls are numbered in, so that no two calls of a run have one number.
@@ -32,10 +32,10 @@ enum Event {
         to: usize,
         call: u64,
         answer: Answer,
-        /// What who answers says of its cluster.
+        /// What the answering node says of its cluster.
         tag: Tag,
     },
-    /// The caller learns that nobody listens, or that it called itself.
+    /// The caller learns that no process listens, or that it called itself.
     Refused {
         to: usize,
         call: u64,
@@ -140,11 +140,11 @@ pub(crate) struct World {
     /// All that was ever offered by a client.
     pub(crate) sent: BTreeSet<Digest>,
     pending: BTreeMap<u64, Digest>,
-    /// What a client was told is taken.
+    /// What a client read is taken.
     pub(crate) acknowledged: BTreeSet<Digest>,
-    /// How often somebody was called suspect or dead.
+    /// How often a node was called suspect or dead.
     pub(crate) accusations: u64,
-    /// How often somebody who runs was called dead or gone, or was looked for elsewhere.
+    /// How often a node that runs was called dead or gone, or was looked for elsewhere.
     pub(crate) harms: u64,
     forging_until: u64,
     /// Whether a node ever gave false answers.
@@ -203,13 +203,13 @@ impl World {
                 is_byzantine: false,
                 timer: u64::MAX,
             });
-            // The first are told of those that are there so far.
+            // The first know those that are there so far.
             if seeds.is_none() {
                 world.start(number);
             }
         }
-        let told = (0..seeds.len()).filter(|number| seeds[*number].is_some());
-        told.for_each(|number| world.start(number));
+        let given = (0..seeds.len()).filter(|number| seeds[*number].is_some());
+        given.for_each(|number| world.start(number));
         world
     }
 
@@ -219,7 +219,7 @@ impl World {
         self.schedule(self.now, Event::Claim);
     }
 
-    /// A stranger pings everybody with updates that it made up until then.
+    /// A stranger pings all nodes with updates that it made up until then.
     pub(crate) fn forge_until(&mut self, until: u64) {
         self.forging_until = until;
         self.schedule(self.now, Event::Forge);
@@ -361,11 +361,11 @@ impl World {
         let now = Moment(self.now);
         let member = &mut self.members[from];
         let Some(node) = &mut member.node else { return };
-        let wishes = node.take_wishes(now, &mut member.disk);
-        for wish in wishes {
-            match wish {
-                Wish::Call(call) => self.call(from, call),
-                Wish::Answer(request, answer) => {
+        let effects = node.take_effects(now, &mut member.disk);
+        for effect in effects {
+            match effect {
+                Effect::Call(call) => self.call(from, call),
+                Effect::Answer(request, answer) => {
                     let answer = match answer {
                         Answer::Sync(reply) if self.members[from].is_byzantine => {
                             Answer::Sync(false_answer(reply, &mut self.random))
@@ -379,26 +379,26 @@ impl World {
                         self.send(from, caller, event);
                     }
                 }
-                Wish::Work => {
+                Effect::Work => {
                     let slow = self.members[from].slow_disk;
                     let usual = 100 + self.random.below(5000) as u64;
                     let took = if slow { SECOND } else { usual };
                     let life = self.members[from].life;
                     self.schedule(self.now + took, Event::DiskDone { node: from, life });
                 }
-                Wish::Told(number, is_taken) => {
+                Effect::Answered(number, is_taken) => {
                     let digest = self.pending.remove(&number).expect("a claim of ours");
                     if is_taken {
                         self.acknowledged.insert(digest);
                     }
                 }
-                Wish::Event(event) => {
+                Effect::Event(event) => {
                     self.accusations += u64::from(self.accuses_the_living(&event));
                     self.harms += u64::from(self.harms_the_living(&event));
                     println!("{:5.1} s, node {from}: {event:?}", self.now as f64 / 1e6);
                     self.note(event_number(&event), from);
                 }
-                Wish::Tagged(tag) => {
+                Effect::Tagged(tag) => {
                     println!("{:5.1} s, node {from}: {tag:?}", self.now as f64 / 1e6);
                     self.note(7, from);
                     let kept = &mut self.members[from].cluster;
@@ -407,17 +407,17 @@ impl World {
                     }
                     *kept = tag.settled();
                 }
-                Wish::Accused(address, why) if !self.had_byzantine => {
+                Effect::Accused(address, why) if !self.had_byzantine => {
                     self.broken = Some(format!("node {from} accuses {address}: {why:?}"));
                 }
-                Wish::Accused(..) => {}
+                Effect::Accused(..) => {}
             }
         }
         self.check_bounds(from);
         self.set_timer(from);
     }
 
-    /// Whether this is held against somebody who runs. Of the dead a last message may still come.
+    /// Whether this is held against a node that runs. Of the dead a last message may still come.
     fn accuses_the_living(&self, event: &swim::Event) -> bool {
         let swim::Event::Changed(id, Some(State::Suspect | State::Dead)) = event else {
             return false;
@@ -425,7 +425,7 @@ impl World {
         self.members.iter().any(|member| member.id == *id && member.node.is_some())
     }
 
-    /// Whether somebody who runs is given up, or looked for where it is not.
+    /// Whether a node that runs is given up, or looked for where it is not.
     fn harms_the_living(&self, event: &swim::Event) -> bool {
         let (id, address) = match event {
             swim::Event::Changed(id, Some(State::Dead | State::Left) | None) => (id, None),
@@ -512,7 +512,7 @@ impl World {
         }
     }
 
-    /// What the names say that all are given. One that is told of itself alone has to be found by
+    /// What the names say that all are given. One that is given itself alone has to be found by
     /// the others.
     fn seed_addresses(&self) -> Vec<String> {
         self.members.iter().take(self.names).map(|member| member.address.clone()).collect()
@@ -566,7 +566,7 @@ impl World {
         member.life += 1;
         member.is_host_up = is_host_up;
         member.disk.crash(&mut self.random);
-        // What it had not answered it never will; whoever was connected sees the reset.
+        // What it had not answered it never will; connected nodes see the reset.
         let open: Vec<u64> = self.requests_of(number);
         for call in open {
             let (caller, _) = self.requests.remove(&call).expect("just found");
@@ -648,7 +648,7 @@ impl World {
         }
     }
 
-    /// Damages what another disk keeps whole: nobody can bring back the only copy.
+    /// Damages what another disk keeps whole: no node can bring back the only copy.
     fn damage(&mut self, number: usize) {
         let (before, rest) = self.members.split_at_mut(number);
         let (member, behind) = rest.split_first_mut().expect("one of them");
