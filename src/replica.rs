@@ -70,7 +70,7 @@ pub enum Fate {
 /// What the node wants done.
 #[derive(Debug)]
 pub enum Output {
-    /// For the disk.
+    /// For the disk thread, one piece at a time.
     Disk(journal::Work),
     /// For the holder of the ticket.
     Answer(Ticket, Fate),
@@ -241,7 +241,7 @@ impl Replica {
         self.outbox.pop_front()
     }
 
-    /// This node's identity.
+    /// The id of this node.
     pub fn node(&self) -> NodeId {
         self.node
     }

@@ -23,7 +23,7 @@ pub enum Evidence {
 pub struct Listener {
     /// What the operator says that others dial.
     pub given: Option<String>,
-    /// What is bound.
+    /// What is bound; an address that stands for all cannot be advertised.
     pub bound: SocketAddr,
 }
 

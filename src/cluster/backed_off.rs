@@ -29,7 +29,7 @@ pub struct Outcome {
     pub is_whole: bool,
     /// Assertions the peer held before, as it says.
     pub held: u64,
-    /// Assertions it took.
+    /// Assertions it took in the session, which it holds from then on.
     pub sent: u64,
 }
 

@@ -34,7 +34,7 @@ pub enum ClockEvent {
 /// What is wrong with the wall clock, as far as the node can know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClockStanding {
-    /// Nothing.
+    /// Nothing is known to be wrong with it.
     Good,
     /// It lies before the release of this version, before the last write to the log, or before the
     /// clocks of most others.
@@ -82,9 +82,9 @@ impl ClockReading {
 /// since, while this node's wall clock may have been set.
 #[derive(Clone, Copy, Debug)]
 struct PeerReading {
-    /// Its milliseconds.
+    /// Its physical part, in Unix milliseconds.
     time: u64,
-    /// When it came.
+    /// When it came, by this node's monotonic clock.
     at: Moment,
     /// When the operator last read of it: a peer far off would else cost a line for each claim.
     warned: Option<Moment>,
@@ -332,6 +332,19 @@ mod tests {
         assert_eq!(standing(&clocks, NOW), ClockStanding::Behind);
         clocks.handle_write();
         assert_eq!(standing(&clocks, NOW), ClockStanding::Good);
+    }
+
+    #[test]
+    fn readings_under_made_up_ids_share_one_entry() {
+        let (swim, mut clocks) = (swim(1), Clocks::new(NodeId([1; 16])));
+        for number in 0..=2 * limits::MEMBERS_MAX as u64 {
+            let mut node = NodeId([7; 16]);
+            node.0[..8].copy_from_slice(&number.to_le_bytes());
+            let reading = Hlc { time: NOW.0, counter: 0, node };
+            clocks.handle_reading(Moment::ZERO, reading, NOW, &swim);
+        }
+        clocks.handle_reading(Moment::ZERO, of(2, NOW.0), NOW, &swim);
+        assert_eq!(clocks.readings.len(), 2, "one of strangers, one of the member");
     }
 
     #[test]

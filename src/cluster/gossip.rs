@@ -40,7 +40,7 @@ pub struct Push {
 pub struct Stats {
     /// Pushes that were taken.
     pub pushed: u64,
-    /// Pushes that failed.
+    /// Pushes that failed: not answered in time, or refused.
     pub failed: u64,
     /// Assertions that were not pushed to a peer, as its queue was full or a push failed.
     pub dropped: u64,
@@ -168,7 +168,7 @@ impl Gossip {
         debug_assert!(self.queues.values().all(is_bounded), "a queue beyond its bounds");
     }
 
-    /// Pushes that wait.
+    /// Pushes that wait for one under way to end.
     pub fn waiting(&self) -> usize {
         self.queues.values().map(|queue| queue.waiting.len()).sum()
     }

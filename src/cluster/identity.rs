@@ -70,9 +70,9 @@ pub struct Origin {
 pub enum Refusal {
     /// The caller is of another cluster.
     Foreign {
-        /// This node's.
+        /// The id of this node's cluster.
         ours: ClusterId,
-        /// The caller's.
+        /// The id that the caller says.
         theirs: ClusterId,
     },
     /// This node has to hear from one of its seeds first which cluster is its own.

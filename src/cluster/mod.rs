@@ -55,7 +55,7 @@ pub enum Output {
     Swim(swim::Output),
     /// `Gossip` the assertion of a row to a member; its end goes to [`Cluster::handle_pushed`].
     Push {
-        /// The member.
+        /// The member, for the end of the push.
         to: NodeId,
         /// The address of its gRPC.
         rpc_addr: String,
@@ -68,7 +68,7 @@ pub enum Output {
     RoundBegan,
     /// All sessions of the round have ended.
     RoundOver,
-    /// The membership changed.
+    /// A change of the membership, for the log and the rest of the node.
     Event(Event),
     /// So many replicas of shards moved to another node.
     Rebalanced(u64),
@@ -183,7 +183,7 @@ impl Cluster {
         self.pump_gossip();
     }
 
-    /// A push ended.
+    /// A push of [`Output::Push`] ended.
     pub fn handle_pushed(&mut self, to: NodeId, is_taken: bool) {
         self.gossip.handle_pushed(to, is_taken);
         self.pump_gossip();
@@ -245,7 +245,7 @@ impl Cluster {
         self.outbox.pop_front()
     }
 
-    /// The membership.
+    /// The membership as it is now; events change it through this machine alone.
     pub fn swim(&self) -> &Swim {
         &self.swim
     }

@@ -25,7 +25,7 @@ pub struct Target {
 /// Peers that wait for a round: all members, and as many addresses of seeds that have not answered.
 const WAITING_MAX: usize = 2 * limits::MEMBERS_MAX;
 
-/// What comes next.
+/// What the owner does next.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum QueueStep {
     /// All peers that wait are a round from now on.

@@ -55,7 +55,7 @@ impl Replica {
         }
     }
 
-    /// What is damaged.
+    /// The damage that is known, and what became of it.
     pub fn damages(&self) -> &Damages {
         &self.damages
     }

@@ -35,3 +35,19 @@ impl Walks {
         debug_assert!(self.by_connection.len() <= WALKS_MAX, "more walks than connections");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_walks_are_remembered_as_connections_may_be_open() {
+        let (mut walks, leaf) = (Walks::default(), Digest::of(b"leaf"));
+        for connection in 0..=WALKS_MAX as u64 {
+            walks.advance(connection, Some(leaf));
+        }
+        assert_eq!(walks.by_connection.len(), WALKS_MAX);
+        walks.advance(1, None);
+        assert_eq!((walks.position(0), walks.position(2)), (None, Some(leaf)), "a new walk");
+    }
+}

@@ -37,7 +37,7 @@ pub enum Output {
         /// When an answer is of no use any more.
         timeout: Duration,
     },
-    /// Something changed.
+    /// What the rest of the node has to know; no call.
     Event(Event),
 }
 

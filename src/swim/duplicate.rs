@@ -54,7 +54,7 @@ impl Duplicate {
 /// What an answer under this node's id leads to.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Finding {
-    /// Nothing new.
+    /// It was known, or the answer came within the pause after another one.
     Known,
     /// It may be an earlier life: members that mix the two up are to follow the later one.
     Refute,

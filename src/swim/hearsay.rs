@@ -50,7 +50,7 @@ pub(super) struct Check {
     pub(super) is_newcomer: bool,
     /// When it was first heard of; an unknown node is forgotten after a while.
     pub(super) heard: Moment,
-    /// When to ping.
+    /// When to ping: later than it was heard where its member was pinged a moment ago.
     pub(super) due: Moment,
     /// The address at which a ping is under way: an answer from elsewhere proves nothing.
     pub(super) asked: Option<String>,

@@ -88,7 +88,7 @@ impl Update {
     }
 }
 
-/// One other member.
+/// Another member, as this node sees it.
 #[derive(Clone, Debug)]
 pub struct Member {
     /// The latest that stands.

@@ -244,7 +244,7 @@ impl Swim {
         self.check();
     }
 
-    /// A call failed.
+    /// A ping, or a request to probe for this node, ended without an answer.
     pub fn handle_failed(&mut self, now: Moment, number: CallNumber, failure: Failure) {
         self.end_call(now, number, failure);
         self.check();

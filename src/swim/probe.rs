@@ -131,7 +131,7 @@ impl Probes {
         self.order[first..].iter().chain(&self.order[..first]).copied()
     }
 
-    /// A call begins.
+    /// A call begins; its end is reported by the number.
     pub(super) fn begin(&mut self, probe: Probe) -> CallNumber {
         self.next_number += 1;
         self.open.insert(self.next_number, probe);

@@ -12,7 +12,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// The longest pause: a cluster that starts later is found within it.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// One address.
+/// One address, and what was found there.
 #[derive(Clone, Debug)]
 pub(super) struct Seed {
     /// As it is dialled; a member there may call another address its own.
