@@ -314,6 +314,15 @@ impl Cluster {
             self.identity.handle_change(now);
             self.pump_gossip();
         }
+        self.check();
+    }
+
+    /// The invariants between the machines; those of each are its own.
+    fn check(&self) {
+        let is_alone = self.swim.present().next().is_none();
+        debug_assert_eq!(self.gossip.is_alone(), is_alone, "a queue for each member");
+        let (shards, factor) = (self.config.shards, self.config.replication_factor);
+        debug_assert_eq!((self.map.shards(), self.map.factor()), (shards, factor));
     }
 
     /// Has the identity change, and says so if it did.
