@@ -25,7 +25,7 @@ pub struct Cluster {
     pub node_id: String,
     #[nserde(default)]
     cluster_id: String,
-    /// Everybody, itself included.
+    /// All members, itself included.
     pub members: Vec<Member>,
     shards: u32,
     replication_factor: u32,

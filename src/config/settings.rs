@@ -113,7 +113,7 @@ impl Settings {
             && !settings.rpc_addr.ip().is_loopback()
         {
             let hint = "takes STEMEDB_CLUSTER_KEY beside STEMEDB_AUTH_ENABLED, or a loopback \
-                        address: without it anybody could join, and be handed API keys";
+                        address: without it a stranger could join, and be handed API keys";
             reader.refuse(SettingName::RpcAddr, hint);
         }
         reader.check_listeners(&settings);

@@ -90,7 +90,7 @@ fn api_keys_beyond_this_host_take_a_cluster_key() {
     let auth = "--auth-enabled --root-api-key k";
     for open in ["0.0.0.0:18182", "10.0.0.7:18182", "[::]:18182"] {
         let line = format!("{auth} --rpc-addr {open}");
-        let usage = run(&line, &[]).expect_err("anybody could join").to_string();
+        let usage = run(&line, &[]).expect_err("a stranger could join").to_string();
         assert_eq!(usage.lines().count(), 1, "{usage}");
         assert!(usage.contains(open) && usage.contains("STEMEDB_CLUSTER_KEY"), "{usage}");
         settings(&format!("{line} --cluster-key c"), &[]);

@@ -378,7 +378,7 @@ fn selections_are_plain(spill_after: usize, step: usize) {
             .map(|(row, _)| row as Row)
             .collect::<Vec<Row>>()
     };
-    let mut subjects: Vec<Option<&str>> = vec![None, Some("busy"), Some("nobody")];
+    let mut subjects: Vec<Option<&str>> = vec![None, Some("busy"), Some("absent")];
     subjects.extend(plain.iter().step_by(step).map(|names| Some(names.0.as_str())));
     for subject in subjects.into_iter().filter(|subject| *subject != Some("")) {
         for predicate in [None, Some("p0"), Some("p3"), Some("none")] {

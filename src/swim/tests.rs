@@ -117,7 +117,7 @@ impl World {
             world.start(number, 1);
         }
         world.run_for(40 * SECOND);
-        assert_eq!(world.views(State::Alive), count * (count - 1), "everybody knows everybody");
+        assert_eq!(world.views(State::Alive), count * (count - 1), "all members know all");
         world
     }
 

@@ -233,7 +233,7 @@ fn every_promise_holds_whatever_goes_wrong() {
 
 /// A stranger that reaches all ports makes updates up, 20 messages a second to each node.
 #[test]
-fn strangers_kill_divert_and_freeze_nobody() {
+fn strangers_kill_divert_and_freeze_no_member() {
     for seed in 0..6 {
         let mode = if seed % 2 == 0 { Mode::Tcp } else { Mode::Datagrams };
         let mut world = World::new(seed, mode, NODES);

@@ -88,7 +88,7 @@ enum Waiting {
     Push(u64),
     Gossip(u64),
     Give(u64),
-    /// Nobody.
+    /// No caller: the assertion repairs a record.
     Repair,
 }
 

@@ -278,7 +278,7 @@ async fn a_damaged_head_is_said_under_a_running_node_and_made_anew_by_a_start() 
     let mut node = node.restart_dead();
     until("the start tells of it", async || {
         let log = node.log();
-        log.contains("damage segment=0 offset=0") && log.contains("healed")
+        log.contains("damage segment=0 offset=0") && log.contains("repaired")
     })
     .await;
     assert_eq!(node.get("/v1/health").await["status"], "ok");

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_told_and_the_next_one_is_read() {
+    fn a_line_that_is_too_long_is_reported_and_the_next_one_is_read() {
         let max = limits::HTTP_BODY_BYTES_MAX;
         let mut input = vec![b'x'; max];
         input.push(b'\n');

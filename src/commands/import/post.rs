@@ -26,7 +26,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// How long the node may be out of reach: a restart.
 const ABSENCE_MAX: Duration = Duration::from_secs(10);
-/// How long the node may refuse everybody because it is busy.
+/// How long the node may refuse all requests because it is busy.
 const BUSY_MAX: Duration = Duration::from_secs(60);
 /// Pauses between tries, doubled from the first to the second.
 const PAUSE_MIN: Duration = Duration::from_millis(20);

@@ -83,7 +83,7 @@ impl ObstacleLog {
         self.is_open = true;
         match obstacle {
             Obstacle::NoSpace => {
-                log::warn!("no space: {fault}; claims get 507 until there is room, reads go on");
+                log::warn!("no space: {fault}; claims get 507 until there is space, reads go on");
             }
             Obstacle::ReadOnly => {
                 log::error!("READ-ONLY: {fault}; claims get 503, reads and peers are served");

@@ -193,7 +193,7 @@ impl Driver {
                 self.errands.borrow_mut().remove(&session);
             }
             Output::Damaged(damage) => log::error!("damage {damage}"),
-            Output::Repaired(damage) => log::info!("healed {damage}"),
+            Output::Repaired(damage) => log::info!("repaired {damage}"),
             Output::Clock(event) => clocks::log_event(event, self.wall()),
             Output::Spill(spill) => self.indexer.submit(spill),
             Output::Cluster(output) => {

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_bodies_the_good_ones_are_told_from_the_others() {
+    fn each_of_many_bodies_gets_its_own_verdict() {
         let few = [("a", true), ("b", false), ("c", true)].map(|(text, good)| signed(text, good));
         let long = "x".repeat(1000);
         let many = (0..300).map(|number| signed(&format!("{long}{number}"), number % 100 != 7));

@@ -116,7 +116,7 @@ struct Node {
     /// Asks to reload, and who is asked.
     reloads: (Sender<()>, Receiver<()>),
     driver: Rc<Driver>,
-    healer: Repairer,
+    repairer: Repairer,
     scrubber: Scrubber,
     cluster_key: Option<Secret>,
     api_key_check: ApiKeyCheck,
@@ -176,14 +176,14 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
     log::info!("listening api={api_bound} gateway={gateway_bound} rpc={rpc_bound} node={node}");
     risks::warn(settings);
     let scrubber = Scrubber::new(driver.clone(), directory.log(), unreadable);
-    let healer = Repairer::new(driver.clone(), unread, checkpoint.clone());
+    let repairer = Repairer::new(driver.clone(), unread, checkpoint.clone());
     Ok(Some(Node {
         capacity,
         memory,
         signals,
         reloads,
         driver,
-        healer,
+        repairer,
         scrubber,
         cluster_key,
         api_key_check,
@@ -271,8 +271,8 @@ fn drive(
     let mut replica = Replica::new(cluster, queue, store);
     disk.obstacle().into_iter().for_each(|obstacle| replica.handle_obstacle(obstacle));
     replica.resume_clock(clock::wall(), written, &reader);
-    let fenced = (&recovered.damages_listed[..], recovered.damages);
-    replica.handle_quarantined(fenced, !recovered.is_unrepaired, &reader);
+    let quarantined = (&recovered.damages_listed[..], recovered.damages);
+    replica.handle_quarantined(quarantined, !recovered.is_unrepaired, &reader);
     let indexer = Indexer::new(checkpoint);
     rest.into_iter().for_each(|spill| indexer.submit(spill));
     let driver = Driver::new(replica, (disk, indexer, reader), verifier);
@@ -298,7 +298,7 @@ impl Node {
         tasks.spawn(trim_after_bursts());
         tasks.spawn(log_limit::log_left_out());
         let scrubbed = self.scrubber.done();
-        keep_whole(self.healer, pool.clone(), self.scrubber, settings.scrub_rate, &tasks);
+        keep_whole(self.repairer, pool.clone(), self.scrubber, settings.scrub_rate, &tasks);
         let (stop, stopped) = async_channel::bounded::<()>(1);
         let holders = Rc::new(KeyHolders::new(key.is_some()));
         let sync = SyncService::new(self.driver.clone(), reads.clone(), holders.clone());
@@ -371,15 +371,15 @@ fn keep_rest(code: ExitCode, driver: &Driver, checkpoint: &Checkpoint) {
     }
 }
 
-/// Heals what readers and, if it may read so many bytes a second, the scrubber find damaged.
+/// Repairs what readers and, if it may read so many bytes a second, the scrubber find damaged.
 fn keep_whole(
-    healer: Repairer,
+    repairer: Repairer,
     pool: Rc<Pool>,
     scrubber: Scrubber,
     scrub_rate: Option<u64>,
     tasks: &Tasks,
 ) {
-    tasks.spawn(async move { healer.run(&pool).await });
+    tasks.spawn(async move { repairer.run(&pool).await });
     if let Some(rate) = scrub_rate {
         tasks.spawn(async move { scrubber.run(rate).await });
     }

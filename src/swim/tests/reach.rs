@@ -4,7 +4,7 @@
 
 use super::*;
 
-/// Nobody calls the last of four.
+/// No member calls the last of four.
 const BEHIND_NAT: Link = |_, to| to != 3;
 
 impl World {
