@@ -34,7 +34,7 @@ const SHELL: [&[&str]; 7] = [
 ];
 
 /// Modules with files that need one that needs them.
-const CIRCLES: [&str; 2] = ["shell::grpc", "shell::http"];
+const CIRCLES: [&str; 1] = ["shell::http"];
 
 /// Words of the world: sockets, files, clocks, threads, chance, log lines, the process.
 const WORLD: [&str; 23] = [

@@ -9,6 +9,7 @@ pub mod bad_message;
 pub mod foreign;
 pub mod frame;
 pub mod grpc;
+pub mod health;
 pub mod http;
 pub mod json;
 pub mod log_line;

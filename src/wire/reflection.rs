@@ -15,10 +15,18 @@ use super::pb::reflection::{
     ErrorResponse, FileDescriptorResponse, ListServiceResponse, ServerReflectionRequest,
     ServerReflectionResponse, ServiceResponse,
 };
-use super::status::Code;
+use super::status::{Code, Status};
 
-/// Answers `request`, for a server that has `services` (full names).
-pub fn answer(request: ServerReflectionRequest, services: &[&str]) -> ServerReflectionResponse {
+/// Answers a request, for a server that has `services` (full names).
+pub fn answer(message: &[u8], services: &[&str]) -> Result<Bytes, Status> {
+    let request = ServerReflectionRequest::decode(message).map_err(|error| {
+        let message = format!("the message is no ServerReflectionRequest: {error}");
+        Status::new(Code::InvalidArgument, message)
+    })?;
+    Ok(response(request, services).encode_to_vec().into())
+}
+
+fn response(request: ServerReflectionRequest, services: &[&str]) -> ServerReflectionResponse {
     let response = match &request.message_request {
         Some(MessageRequest::FileByFilename(name)) => {
             file_response(|file| file.name == *name, "file", name)
@@ -190,7 +198,7 @@ mod tests {
     fn ask(question: MessageRequest) -> MessageResponse {
         let request =
             ServerReflectionRequest { host: "h".to_owned(), message_request: Some(question) };
-        let response = answer(request.clone(), &["a.A", "b.B"]);
+        let response = response(request.clone(), &["a.A", "b.B"]);
         assert_eq!((response.valid_host.as_str(), response.original_request), ("h", Some(request)));
         response.message_response.expect("each request has an answer")
     }
@@ -255,7 +263,7 @@ mod tests {
     fn extensions_and_empty_requests_are_refused_in_words() {
         let none = ask(MessageRequest::AllExtensionNumbersOfType("a.B".to_owned()));
         assert!(matches!(none, MessageResponse::ErrorResponse(error) if error.error_code == 5));
-        let nothing = answer(ServerReflectionRequest::default(), &[]);
+        let nothing = response(ServerReflectionRequest::default(), &[]);
         let Some(MessageResponse::ErrorResponse(error)) = nothing.message_response else {
             panic!("an empty request cannot be answered");
         };

@@ -9,24 +9,28 @@
 //! Never: spawns a task, sets a timer for a call that is answered at once, reads the clock for a
 //! client that calls.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_lite::future;
+use h2::RecvStream;
 use h2::server::{Builder, SendResponse};
-use h2::{Ping, PingPong, RecvStream};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::call;
+use super::call::{self, Running};
 use super::flood::Flood;
-use super::link::{Ending, Link, Registered, add};
+use super::keepalive::{Decision, Keepalive};
+use super::link::{Link, add};
+use super::links::Registered;
 use super::respond::Frame;
+use super::shared::Shared;
+use super::state::Ending;
 use super::wakers::{PARTS_MAX, Woken};
 use crate::base::limits;
 use crate::shell::runtime::reactor::Timer;
@@ -36,23 +40,24 @@ use crate::shell::runtime::socket::TcpStream;
 /// not open any more while its call still has to be told.
 const CALLS_MAX: usize = PARTS_MAX - 2;
 const H2: usize = PARTS_MAX - 2;
-const TICK: usize = PARTS_MAX - 1;
+const KEEPALIVE: usize = PARTS_MAX - 1;
 const _: () = assert!(limits::STREAMS_MAX as usize + 32 <= CALLS_MAX);
 
 /// Serves one connection until it ends.
-pub(super) async fn serve(link: Registered, stream: TcpStream) {
+pub(super) async fn serve(shared: Rc<Shared>, registered: Registered, stream: TcpStream) {
+    let link = &registered.link;
     let stream = Rc::new(stream);
-    let io = Io { stream: stream.clone(), link: link.0.clone() };
-    let handshake = async { settings(link.0.shared.bounds.calls_max).handshake(io).await.ok() };
+    let io = CountedSocket { stream: stream.clone(), link: link.clone() };
+    let handshake = async { settings(shared.state.bounds.calls_max).handshake(io).await.ok() };
     let late = async {
-        future::or(Timer::after(limits::HANDSHAKE_MAX), link.0.unwanted()).await;
+        future::or(Timer::after(limits::HANDSHAKE_MAX), link.unwanted()).await;
         None
     };
     if let Some(h2) = future::or(handshake, late).await {
-        let mut connection = Connection::new(link.0.clone(), h2);
+        let mut connection = Connection::new(shared, link.clone(), h2);
         poll_fn(|context| connection.poll(context)).await;
     }
-    if let Some(_place) = link.0.ending().and_then(|_| link.begin_farewell()) {
+    if let Some(_farewell) = link.ending().and_then(|_| registered.begin_farewell()) {
         let heard = stream.hear_out(limits::FAREWELL_BYTES_MAX);
         future::or(heard, Timer::after(limits::GOAWAY_GRACE)).await;
     }
@@ -73,12 +78,12 @@ fn settings(calls_max: u32) -> Builder {
 }
 
 /// A socket that counts what it does, for the sake of the timers.
-struct Io {
+struct CountedSocket {
     stream: Rc<TcpStream>,
     link: Rc<Link>,
 }
 
-impl AsyncRead for Io {
+impl AsyncRead for CountedSocket {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -93,7 +98,7 @@ impl AsyncRead for Io {
     }
 }
 
-impl AsyncWrite for Io {
+impl AsyncWrite for CountedSocket {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -124,12 +129,12 @@ impl AsyncWrite for Io {
 }
 
 type Arrived = (Request<RecvStream>, SendResponse<Frame>);
-pub(super) type Running = Pin<Box<dyn Future<Output = ()>>>;
 
 struct Connection {
+    shared: Rc<Shared>,
     link: Rc<Link>,
     woken: Arc<Woken>,
-    h2: h2::server::Connection<Io, Frame>,
+    h2: h2::server::Connection<CountedSocket, Frame>,
     h2_waker: Waker,
     arrived: Vec<Arrived>,
     /// Whether the last call came without company. The next one then is answered before h2 is asked
@@ -139,16 +144,21 @@ struct Connection {
     /// One a call, made at first use; a place that is free again keeps its waker.
     call_wakers: Vec<Waker>,
     flood: Flood,
-    tick: Tick,
+    keepalive: Keepalive,
 }
 
 impl Connection {
-    fn new(link: Rc<Link>, mut h2: h2::server::Connection<Io, Frame>) -> Connection {
+    fn new(
+        shared: Rc<Shared>,
+        link: Rc<Link>,
+        mut h2: h2::server::Connection<CountedSocket, Frame>,
+    ) -> Connection {
         let woken = link.woken.clone();
-        let tick = Tick::new(&link, woken.waker(TICK), h2.ping_pong());
+        let keepalive = Keepalive::new(&link, woken.waker(KEEPALIVE), h2.ping_pong());
         woken.add(H2);
-        woken.add(TICK);
+        woken.add(KEEPALIVE);
         Connection {
+            shared,
             link,
             h2_waker: woken.waker(H2),
             woken,
@@ -158,7 +168,7 @@ impl Connection {
             calls: Vec::new(),
             call_wakers: Vec::new(),
             flood: Flood::default(),
-            tick,
+            keepalive,
         }
     }
 
@@ -166,10 +176,10 @@ impl Connection {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.woken.begin(context.waker());
         loop {
-            while let Some(place) = self.woken.take_below(CALLS_MAX) {
-                self.poll_call(place);
+            while let Some(slot) = self.woken.take_below(CALLS_MAX) {
+                self.poll_call(slot);
             }
-            let ended = (self.woken.remove(TICK) && self.poll_tick().is_ready())
+            let ended = (self.woken.remove(KEEPALIVE) && self.poll_keepalive().is_ready())
                 || (self.woken.remove(H2) && self.poll_h2().is_ready());
             if ended {
                 return Poll::Ready(());
@@ -189,11 +199,11 @@ impl Connection {
         }
     }
 
-    fn poll_call(&mut self, place: usize) {
-        let Some(running) = self.calls.get_mut(place).and_then(Option::as_mut) else { return };
-        let mut context = Context::from_waker(&self.call_wakers[place]);
+    fn poll_call(&mut self, slot: usize) {
+        let Some(running) = self.calls.get_mut(slot).and_then(Option::as_mut) else { return };
+        let mut context = Context::from_waker(&self.call_wakers[slot]);
         if running.as_mut().poll(&mut context).is_ready() {
-            self.calls[place] = None;
+            self.calls[slot] = None;
             self.link.change_running(-1);
         }
     }
@@ -231,7 +241,7 @@ impl Connection {
     }
 
     fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Frame>) {
-        if let Some(running) = call::begin(&self.link, request, respond) {
+        if let Some(running) = call::begin(&self.shared, &self.link, request, respond) {
             self.run(running);
         }
     }
@@ -239,120 +249,32 @@ impl Connection {
     /// Keeps a call that could not be answered at once. One for which there is no place is dropped,
     /// which resets its stream.
     fn run(&mut self, running: Running) {
-        let place = self.calls.iter().position(Option::is_none).unwrap_or(self.calls.len());
-        if place == CALLS_MAX {
+        let slot = self.calls.iter().position(Option::is_none).unwrap_or(self.calls.len());
+        if slot == CALLS_MAX {
             return;
         }
-        if place == self.calls.len() {
+        if slot == self.calls.len() {
             self.calls.push(None);
-            self.call_wakers.push(self.woken.waker(place));
+            self.call_wakers.push(self.woken.waker(slot));
         }
-        self.calls[place] = Some(running);
+        self.calls[slot] = Some(running);
         self.link.change_running(1);
-        self.woken.add(place);
+        self.woken.add(slot);
     }
 
-    fn poll_tick(&mut self) -> Poll<()> {
-        if self.link.is_unwanted() && !self.tick.leaving {
-            self.tick.leave();
+    fn poll_keepalive(&mut self) -> Poll<()> {
+        if self.link.is_unwanted() && !self.keepalive.is_leaving() {
+            self.keepalive.leave();
             self.h2.graceful_shutdown();
             self.woken.add(H2);
         }
-        match self.tick.poll(&self.link) {
-            Verdict::Stay => Poll::Pending,
-            Verdict::Leave => {
+        match self.keepalive.poll(&self.link) {
+            Decision::Stay => Poll::Pending,
+            Decision::Leave => {
                 self.link.leave();
                 Poll::Pending
             }
-            Verdict::Drop => Poll::Ready(()),
+            Decision::Drop => Poll::Ready(()),
         }
-    }
-}
-
-/// Looks, now and then, whether the client is still there and still wants something.
-struct Tick {
-    timer: Timer,
-    waker: Waker,
-    pings: Option<PingPong>,
-    /// What the link's counters said last time.
-    reads: u64,
-    owed: Option<u64>,
-    answers: u64,
-    idle_ticks: u32,
-    pinged: bool,
-    leaving: bool,
-}
-
-enum Verdict {
-    Stay,
-    Leave,
-    Drop,
-}
-
-impl Tick {
-    fn new(link: &Link, waker: Waker, pings: Option<PingPong>) -> Tick {
-        Tick {
-            timer: Timer::after(limits::KEEPALIVE_INTERVAL),
-            waker,
-            pings,
-            reads: link.traffic.reads.get(),
-            owed: link.traffic.owed(),
-            answers: link.answers(),
-            idle_ticks: 0,
-            pinged: false,
-            leaving: false,
-        }
-    }
-
-    fn leave(&mut self) {
-        self.leaving = true;
-        self.timer = Timer::after(limits::GOAWAY_GRACE);
-    }
-
-    fn poll(&mut self, link: &Link) -> Verdict {
-        let waker = self.waker.clone();
-        let mut context = Context::from_waker(&waker);
-        while Pin::new(&mut self.timer).poll(&mut context).is_ready() {
-            let (verdict, next) = self.judge(link);
-            if !matches!(verdict, Verdict::Stay) {
-                return verdict;
-            }
-            self.timer = Timer::after(next);
-        }
-        Verdict::Stay
-    }
-
-    fn judge(&mut self, link: &Link) -> (Verdict, Duration) {
-        let silent = self.reads == link.traffic.reads.get();
-        let owed = link.traffic.owed();
-        let moved = self.owed.zip(owed).map(|(before, now)| now - before);
-        let stuck = moved.is_some_and(|moved| moved < limits::FETCHED_BYTES_MIN);
-        let unused = link.is_idle() && self.answers == link.answers();
-        self.reads = link.traffic.reads.get();
-        self.owed = owed;
-        self.answers = link.answers();
-        self.idle_ticks = if unused { self.idle_ticks + 1 } else { 0 };
-        if self.leaving && link.is_idle() || silent && self.pinged || stuck {
-            return (Verdict::Drop, limits::KEEPALIVE_INTERVAL);
-        }
-        if self.idle_ticks >= limits::IDLE_TICKS_MAX {
-            return (Verdict::Leave, limits::KEEPALIVE_INTERVAL);
-        }
-        self.pinged = silent && self.ping();
-        let next = match (self.pinged, self.leaving) {
-            (true, _) => limits::KEEPALIVE_TIMEOUT,
-            (_, true) => limits::GOAWAY_GRACE,
-            _ => limits::KEEPALIVE_INTERVAL,
-        };
-        (Verdict::Stay, next)
-    }
-
-    /// Sends a ping. Any read shows that the client lives, so the answer itself is only taken off
-    /// h2's hands, to make room for the next ping.
-    fn ping(&mut self) -> bool {
-        let Some(pings) = &mut self.pings else { return false };
-        let mut context = Context::from_waker(Waker::noop());
-        let _ = pings.poll_pong(&mut context);
-        pings.send_ping(Ping::opaque()).is_ok()
     }
 }

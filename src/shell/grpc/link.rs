@@ -1,11 +1,9 @@
-//! What the server knows of each connection, and which one goes when there is no place for another.
+//! What the server knows of one connection: its calls, its traffic, what it is worth.
 //!
-//! In: what a connection does. Out: counts, orders to end. A client that has shown the cluster key
-//! stays before one that has not, one of a host that has not taken most places before one of a host
-//! that has, and one that came or was answered lately before one that was not. A newcomer therefore
-//! has as much time for its first call as it takes others to fill all places anew.
+//! In: what the connection does. Out: counts, orders to end. Guards count calls and streams, so
+//! that a future that is dropped halfway is counted down, too.
 //!
-//! Never: ends a connection that the node works for, polls one.
+//! Never: polls the connection, knows another one.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -13,54 +11,29 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use h2::Reason;
 use http::HeaderMap;
 
+use super::identity::Identity;
+use super::state::{Ending, ServerState};
 use super::wakers::Woken;
-use super::{Phase, Shared};
 use crate::base::limits;
-use crate::shell::grpc::identity::Identity;
 use crate::shell::runtime::budget::Budget;
 use crate::shell::runtime::socket::Ends;
 use crate::shell::runtime::source::Source;
 
-/// Why the server ends a connection of its own accord.
+/// What kind of slot a connection got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ending {
-    /// All places are taken, and this one was of the least use.
-    Crowded,
-    /// It made work for long and no call.
-    Flood,
-    /// It did not fetch its answers while others waited for room.
-    Stalled,
-}
-
-impl Ending {
-    /// All, in the order of their numbers.
-    pub const ALL: [Ending; 3] = [Ending::Crowded, Ending::Flood, Ending::Stalled];
-
-    /// Its name in metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Ending::Crowded => "crowded",
-            Ending::Flood => "flood",
-            Ending::Stalled => "stalled",
-        }
-    }
-
-    /// What GOAWAY says.
-    pub(super) fn reason(self) -> Reason {
-        match self {
-            Ending::Crowded => Reason::NO_ERROR,
-            Ending::Flood | Ending::Stalled => Reason::ENHANCE_YOUR_CALM,
-        }
-    }
+pub(super) enum Admission {
+    /// One of those that every client may have.
+    Regular,
+    /// One of those kept for peers and for health: the client may show the key or ask for health.
+    Provisional,
 }
 
 /// What others know of a connection.
 pub(super) struct Link {
     pub(super) number: u64,
-    pub(super) shared: Rc<Shared>,
+    pub(super) state: Rc<ServerState>,
     pub(super) woken: Arc<Woken>,
     /// Calls under way.
     running: Cell<usize>,
@@ -76,8 +49,7 @@ pub(super) struct Link {
     answers: Cell<u64>,
     /// It has shown the cluster key.
     is_peer: Cell<bool>,
-    /// It came when all places were taken: it may show the key or ask for health.
-    is_provisional: bool,
+    admission: Admission,
     /// Where it comes from, and by which address.
     pub(super) ends: Option<Ends>,
     /// The client's host as a share of places.
@@ -126,25 +98,26 @@ pub(super) fn add(cell: &Cell<u64>, more: usize) {
 }
 
 impl Link {
-    /// A link that the server knows of until the guard is dropped.
-    pub(super) fn register(
+    /// The link of a connection that has just come, the `number`th of the server.
+    pub(super) fn new(
         number: u64,
-        shared: &Rc<Shared>,
-        (is_provisional, ends): (bool, Option<Ends>),
-    ) -> Registered {
+        state: &Rc<ServerState>,
+        admission: Admission,
+        ends: Option<Ends>,
+    ) -> Rc<Link> {
         let part = |whole: &Rc<Budget>| Budget::within(whole, limits::GRPC_CLIENT_BYTES_MAX);
-        let link = Rc::new(Link {
+        Rc::new(Link {
             number,
-            shared: shared.clone(),
+            state: state.clone(),
             woken: Woken::new(),
             running: Cell::new(0),
             working: Cell::new(0),
             half_open: Cell::new(0),
             streams: Cell::new(0),
-            last_used: Cell::new(shared.next_event()),
+            last_used: Cell::new(state.next_event()),
             answers: Cell::new(0),
             is_peer: Cell::new(false),
-            is_provisional,
+            admission,
             ends,
             source: ends.map(|ends| Source::of(ends.far)),
             is_node: Cell::new(false),
@@ -152,11 +125,9 @@ impl Link {
             ending: Cell::new(None),
             traffic: Traffic::default(),
             owed_before: Cell::new(None),
-            held: part(&shared.held),
-            unsent: part(&shared.unsent),
-        });
-        shared.links.borrow_mut().push(link.clone());
-        Registered(link)
+            held: part(&state.held),
+            unsent: part(&state.unsent),
+        })
     }
 
     /// Whether no call runs.
@@ -174,19 +145,12 @@ impl Link {
         Working(self.clone())
     }
 
-    /// A call whose request is not whole until the guard is dropped; `None` if there are too many.
-    /// Then the client with most of them goes, unless it is this one.
-    pub(super) fn begin_half_open(self: &Rc<Self>) -> Option<HalfOpen> {
-        let half_open = &self.shared.half_open[usize::from(self.is_peer())];
-        let is_full = half_open.get() >= self.shared.bounds.half_open_max;
-        // The first one of a client finds its place: those of the client that goes end soon.
-        let has_room =
-            !is_full || self.shared.end_most_half_open(self) || self.half_open.get() == 0;
-        has_room.then(|| {
-            half_open.set(half_open.get() + 1);
-            self.half_open.set(self.half_open.get() + 1);
-            HalfOpen { link: self.clone(), is_peer: self.is_peer() }
-        })
+    /// A call whose request is not whole until the guard is dropped.
+    pub(super) fn begin_half_open(self: &Rc<Self>) -> HalfOpen {
+        let (is_peer, all) = (self.is_peer(), self.state.half_open(self.is_peer()));
+        all.set(all.get() + 1);
+        self.half_open.set(self.half_open.get() + 1);
+        HalfOpen { link: self.clone(), is_peer }
     }
 
     /// Its calls whose requests are not whole.
@@ -195,14 +159,14 @@ impl Link {
     }
 
     /// A stream that stays open until the guard is dropped; `None` if there are too many.
-    pub(super) fn begin_stream(self: &Rc<Self>) -> Option<Streaming> {
-        let (own, all) = (self.streams.get(), self.shared.streams.get());
-        if own >= limits::STREAMS_OPEN_MAX || all >= self.shared.bounds.streams_max {
+    pub(super) fn begin_stream(self: &Rc<Self>) -> Option<StreamSlot> {
+        let (own, all) = (self.streams.get(), self.state.streams.get());
+        if own >= limits::STREAMS_OPEN_MAX || all >= self.state.bounds.streams_max {
             return None;
         }
         self.streams.set(own + 1);
-        self.shared.streams.set(all + 1);
-        Some(Streaming(self.clone()))
+        self.state.streams.set(all + 1);
+        Some(StreamSlot(self.clone()))
     }
 
     /// Calls that were answered.
@@ -213,7 +177,7 @@ impl Link {
     /// A call was answered.
     pub(super) fn note_answer(&self) {
         self.note_stream();
-        self.last_used.set(self.shared.next_event());
+        self.last_used.set(self.state.next_event());
     }
 
     /// A stream was opened: a call, but no use that keeps a connection from making room.
@@ -247,7 +211,7 @@ impl Link {
     /// What answers say of this node's cluster: something to nodes alone.
     pub(super) fn put_tag(&self, headers: &mut HeaderMap) {
         if self.is_node.get()
-            && let Some(identity) = self.shared.identity.get()
+            && let Some(identity) = self.state.identity.get()
         {
             identity.put_tag(headers);
         }
@@ -255,7 +219,7 @@ impl Link {
 
     /// Whether the client may call what anybody may, though all places are taken.
     pub(super) fn is_turned_away(&self) -> bool {
-        self.is_provisional && !self.is_peer.get()
+        self.admission == Admission::Provisional && !self.is_peer.get()
     }
 
     /// Asks the connection to end as soon as no call runs.
@@ -268,7 +232,7 @@ impl Link {
     pub(super) fn end(&self, ending: Ending) {
         if self.ending.get().is_none() {
             self.ending.set(Some(ending));
-            self.shared.count_ending(ending);
+            self.state.count_ending(ending);
             self.wake();
         }
     }
@@ -286,7 +250,7 @@ impl Link {
     /// Whether the connection should end as soon as it can.
     pub(super) fn is_unwanted(&self) -> bool {
         let is_over = self.is_leaving.get() || self.ending.get().is_some();
-        is_over || self.shared.phase.get() == Phase::Draining
+        is_over || self.state.is_draining.get()
     }
 
     /// Done once the connection should end.
@@ -299,7 +263,6 @@ impl Link {
         .await;
     }
 
-    /// Where it comes from.
     /// The client's address, as log lines have it.
     pub(super) fn host(&self) -> String {
         self.ends.map_or_else(|| "an unknown address".to_owned(), |ends| ends.far.to_string())
@@ -330,44 +293,6 @@ pub(super) struct Worth {
     last_used: u64,
 }
 
-/// Takes the link out of the server's list when the connection ends, however it ends.
-pub(super) struct Registered(pub(super) Rc<Link>);
-
-impl Registered {
-    /// The connection has ended but for its last words: it takes no place any more. `None`: too
-    /// many are in this state already.
-    pub(super) fn begin_farewell(&self) -> Option<Farewell> {
-        let shared = &self.0.shared;
-        self.leave_list();
-        let count = shared.farewells.get();
-        (count < limits::FAREWELLS_MAX).then(|| {
-            shared.farewells.set(count + 1);
-            Farewell(shared.clone())
-        })
-    }
-
-    fn leave_list(&self) {
-        let shared = &self.0.shared;
-        shared.links.borrow_mut().retain(|link| !Rc::ptr_eq(link, &self.0));
-        shared.note_links_changed();
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        self.leave_list();
-    }
-}
-
-/// A connection that hears its client out.
-pub(super) struct Farewell(Rc<Shared>);
-
-impl Drop for Farewell {
-    fn drop(&mut self) {
-        self.0.farewells.set(self.0.farewells.get() - 1);
-    }
-}
-
 /// A call that the node works on.
 pub(super) struct Working(Rc<Link>);
 
@@ -385,18 +310,18 @@ pub(super) struct HalfOpen {
 
 impl Drop for HalfOpen {
     fn drop(&mut self) {
-        let half_open = &self.link.shared.half_open[usize::from(self.is_peer)];
-        half_open.set(half_open.get() - 1);
+        let all = self.link.state.half_open(self.is_peer);
+        all.set(all.get() - 1);
         self.link.half_open.set(self.link.half_open.get() - 1);
     }
 }
 
 /// A stream that stays open.
-pub(super) struct Streaming(Rc<Link>);
+pub(super) struct StreamSlot(Rc<Link>);
 
-impl Drop for Streaming {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         self.0.streams.set(self.0.streams.get() - 1);
-        self.0.shared.streams.set(self.0.shared.streams.get() - 1);
+        self.0.state.streams.set(self.0.state.streams.get() - 1);
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method as Verb, StatusCode};
 
+use super::identity::Caller;
 use super::link::Link;
-use crate::shell::grpc::identity::Caller;
 use crate::shell::runtime::log_limit;
 use crate::wire::grpc::{self, CLUSTER_ID, CLUSTER_KEY, Code, INSTANCE, SETTINGS, Status};
 
@@ -64,7 +64,7 @@ impl<'a> Metadata<'a> {
     /// Whether the call may be made, by the cluster key it brings. Of a key no more is said than
     /// that it is missing or another.
     pub(super) fn check_key(&self, link: &Link, is_open: bool) -> Result<(), Status> {
-        let key = link.shared.key.get();
+        let key = link.state.key.get();
         let is_right = key.zip(self.key).map(|(key, given)| key.matches(given));
         if is_right == Some(true) {
             link.note_key();
@@ -94,7 +94,7 @@ impl<'a> Metadata<'a> {
         if self.caller.instance.is_none() && self.caller.cluster.is_none() {
             return Ok(());
         }
-        if let Some(identity) = link.shared.identity.get() {
+        if let Some(identity) = link.state.identity.get() {
             identity.admit(self.caller, link.ends.map(|ends| ends.far))?;
             link.note_node(identity);
         }

@@ -1,78 +1,59 @@
-//! The table of methods: where a path leads, and how its calls have ended.
+//! The table of methods: which service a path leads to.
 //!
-//! In: paths of requests, codes of ended calls. Out: methods, counts. Never: calls one.
+//! In: paths of requests. Out: methods with their services, counts. Never: judges a call.
 
-use std::cell::Cell;
+use std::rc::Rc;
 
-use super::{Answer, Call, Service, health, reflection};
+use super::method::Method;
+use super::service::Service;
 use crate::wire::grpc::{self, Code, Status};
 
 /// All methods of a server.
 pub(super) struct Methods {
-    services: Vec<Box<dyn Service>>,
     names: Vec<&'static str>,
-    table: Vec<Method>,
-    /// Where calls of no method are counted.
-    unknown: Method,
+    table: Vec<Route>,
+    /// Counts the calls that no service has a method for.
+    unknown: Rc<Method>,
 }
 
-/// One method.
-pub(super) struct Method {
-    path: String,
-    service: &'static str,
-    name: &'static str,
+/// Where a path leads.
+#[derive(Clone)]
+pub(super) struct Route {
+    pub(super) method: Rc<Method>,
+    pub(super) service: Rc<dyn Service>,
     pub(super) kind: Kind,
-    by_code: [Cell<u64>; Code::ALL.len()],
 }
 
-/// What a method is answered by.
-#[derive(Clone, Copy)]
+/// How many messages a method takes and gives.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The service of this number, one message for one message.
-    Unary(usize),
-    /// Health, watched.
-    Watch,
-    /// Reflection.
-    Reflect,
-}
-
-impl Method {
-    fn new(service: &'static str, name: &'static str, kind: Kind) -> Method {
-        let path = format!("/{service}/{name}");
-        Method { path, service, name, kind, by_code: Default::default() }
-    }
-
-    /// Counts a call that ended.
-    pub(super) fn count(&self, code: Code) {
-        let count = &self.by_code[code as usize];
-        count.set(count.get() + 1);
-    }
+    /// One for one.
+    Unary,
+    /// Any number of either.
+    Stream,
 }
 
 impl Methods {
-    pub(super) fn new(mut services: Vec<Box<dyn Service>>) -> Methods {
-        let mut names: Vec<_> = services.iter().map(|service| service.name()).collect();
-        names.extend([health::NAME, reflection::V1, reflection::V1ALPHA]);
-        services.push(Box::new(health::Check::new(names.clone())));
+    pub(super) fn new(services: Vec<Rc<dyn Service>>) -> Methods {
+        let names = services.iter().map(|service| service.name()).collect();
         let mut table = Vec::new();
-        for (number, service) in services.iter().enumerate() {
-            let unary =
-                |name: &&'static str| Method::new(service.name(), name, Kind::Unary(number));
-            table.extend(service.methods().iter().map(unary));
+        for service in &services {
+            let route = |name: &&'static str, kind| Route {
+                method: Rc::new(Method::new(service.name(), name)),
+                service: service.clone(),
+                kind,
+            };
+            table.extend(service.methods().iter().map(|name| route(name, Kind::Unary)));
+            table.extend(service.streams().iter().map(|name| route(name, Kind::Stream)));
         }
-        table.push(Method::new(health::NAME, "Watch", Kind::Watch));
-        for version in [reflection::V1, reflection::V1ALPHA] {
-            table.push(Method::new(version, "ServerReflectionInfo", Kind::Reflect));
-        }
-        Methods { services, names, table, unknown: Method::new("", "", Kind::Reflect) }
+        Methods { names, table, unknown: Rc::new(Method::new("", "")) }
     }
 
-    /// The number of the method that `path` names.
-    pub(super) fn find(&self, path: &str) -> Result<usize, Status> {
-        match self.table.iter().position(|method| method.path == path) {
-            Some(number) => Ok(number),
-            None => Err(self.refuse(path)),
-        }
+    /// Where `path` leads.
+    pub(super) fn find(&self, path: &str) -> Result<&Route, Status> {
+        // A dozen strings of different lengths are compared faster than one is hashed.
+        let found = self.table.iter().find(|route| route.method.path == path);
+        found.ok_or_else(|| self.refuse(path))
     }
 
     fn refuse(&self, path: &str) -> Status {
@@ -86,38 +67,16 @@ impl Methods {
         Status::new(Code::Unimplemented, message)
     }
 
-    /// The method of a number; a number that is none counts for unknown ones.
-    pub(super) fn get(&self, number: Option<usize>) -> &Method {
-        number.map_or(&self.unknown, |number| &self.table[number])
-    }
-
-    /// Whether callers of such a method need no cluster key.
-    pub(super) fn is_open(&self, kind: Kind) -> bool {
-        match kind {
-            Kind::Unary(service) => self.services[service].is_open(),
-            Kind::Watch | Kind::Reflect => true,
-        }
-    }
-
-    /// Has the service answer.
-    pub(super) fn call(&self, service: usize, method: &Method, call: &Call) -> Answer {
-        self.services[service].call(method.name, call)
-    }
-
-    /// Full names of all services.
-    pub(super) fn names(&self) -> &[&'static str] {
-        &self.names
+    /// What calls of unknown methods count for.
+    pub(super) fn unknown(&self) -> &Method {
+        &self.unknown
     }
 
     pub(super) fn counts(&self) -> Vec<(&'static str, &'static str, Code, u64)> {
-        let mut rows = Vec::new();
-        for method in self.table.iter().chain([&self.unknown]) {
-            for (code, count) in Code::ALL.into_iter().zip(&method.by_code) {
-                if count.get() > 0 {
-                    rows.push((method.service, method.name, code, count.get()));
-                }
-            }
-        }
-        rows
+        let methods = self.table.iter().map(|route| &route.method).chain([&self.unknown]);
+        let rows = methods.flat_map(|method| {
+            method.counts().map(|(code, count)| (method.service, method.name, code, count))
+        });
+        rows.collect()
     }
 }

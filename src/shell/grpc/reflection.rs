@@ -5,88 +5,73 @@
 //!
 //! Never: answers a second stream from the first's state; there is none.
 
-use std::future::poll_fn;
-use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::rc::Rc;
 
-use bytes::Bytes;
-use h2::SendStream;
-use prost::Message;
-
-use super::call::{Ask, Incoming};
-use super::respond::{self, Frame};
-use super::streaming::Open;
+use super::service::{Answer, Call, Service, Streamed};
+use super::stream::Stream;
 use crate::wire::grpc::{Code, Status};
-use crate::wire::pb::reflection::ServerReflectionRequest;
 use crate::wire::reflection;
 
 /// The service's full name.
 pub(super) const V1: &str = "grpc.reflection.v1.ServerReflection";
-/// What it was called before; the same messages.
+/// Its name before version 1, with the same messages.
 pub(super) const V1ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
-/// Answers one stream of questions.
-pub(super) async fn serve(mut ask: Ask, mut incoming: Incoming) {
-    let mut open = match ask.open_stream(Instant::now()) {
-        Ok(open) => open,
-        Err(status) => {
-            respond::refuse(&mut ask.respond, &status);
-            return ask.count(status.code);
-        }
-    };
-    let Some(mut stream) = respond::begin(&mut ask.respond) else {
-        return ask.count(Code::Cancelled);
-    };
-    let status = loop {
-        let question =
-            poll_fn(|context| poll_question(&mut incoming, &mut stream, &mut open, context)).await;
-        let answer = match question {
-            Ok(Some(question)) => ask.reflect(&question),
-            Ok(None) => Err(Status::new(Code::Ok, "")),
-            Err(status) => Err(status),
+/// Answers questions about a fixed list of services, under one of its names.
+pub(super) struct Reflection {
+    name: &'static str,
+    services: Rc<[&'static str]>,
+}
+
+impl Reflection {
+    pub(super) fn new(name: &'static str, services: &[&'static str]) -> Reflection {
+        Reflection { name, services: services.into() }
+    }
+}
+
+impl Service for Reflection {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn methods(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn streams(&self) -> &'static [&'static str] {
+        &["ServerReflectionInfo"]
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    fn call(&self, method: &'static str, _: &Call) -> Answer {
+        unreachable!("{method} is a stream")
+    }
+
+    fn serve(&self, _: &'static str, mut stream: Stream) -> Streamed {
+        let services = self.services.clone();
+        Box::pin(async move {
+            let status = answer_all(&services, &mut stream).await;
+            stream.end(&status);
+        })
+    }
+}
+
+/// Answers one question after the other; what the stream ends with.
+async fn answer_all(services: &[&str], stream: &mut Stream) -> Status {
+    if let Err(status) = stream.open() {
+        return status;
+    }
+    loop {
+        let answer = match stream.next().await {
+            Ok(Some(question)) => reflection::answer(&question, services),
+            Ok(None) => return Status::new(Code::Ok, ""),
+            Err(status) => return status,
         };
-        incoming.forget();
-        match answer {
-            Ok(answer) => {
-                ask.link.note_stream();
-                if stream.send_data(Frame::new(answer), false).is_err() {
-                    return ask.count(Code::Cancelled);
-                }
-            }
-            Err(status) => break status,
+        if let Err(status) = answer.and_then(|answer| stream.send(answer)) {
+            return status;
         }
-    };
-    ask.count(status.code);
-    respond::end(&mut stream, &status);
-}
-
-/// The next question, once there is room for its answer. The room is asked for byte by byte: any at
-/// all means that everything before it is within the client's window.
-fn poll_question(
-    incoming: &mut Incoming,
-    stream: &mut SendStream<Frame>,
-    open: &mut Open,
-    context: &mut Context<'_>,
-) -> Poll<Result<Option<Bytes>, Status>> {
-    if let Poll::Ready(status) = open.poll_end(context) {
-        return Poll::Ready(Err(status));
-    }
-    if stream.capacity() == 0 {
-        stream.reserve_capacity(1);
-        if stream.capacity() == 0 && !matches!(ready!(stream.poll_capacity(context)), Some(Ok(_))) {
-            return Poll::Ready(Err(Status::new(Code::Cancelled, "the client left")));
-        }
-    }
-    incoming.poll_message(context)
-}
-
-impl Ask {
-    fn reflect(&self, question: &[u8]) -> Result<Bytes, Status> {
-        let question = ServerReflectionRequest::decode(question).map_err(|error| {
-            let message = format!("the message is no ServerReflectionRequest: {error}");
-            Status::new(Code::InvalidArgument, message)
-        })?;
-        let answer = reflection::answer(question, self.link.shared.methods.names());
-        Ok(answer.encode_to_vec().into())
     }
 }

@@ -148,7 +148,7 @@ pub(super) fn refuse(respond: &mut SendResponse<Frame>, status: &Status) {
 pub(super) fn refuse_caller(respond: &mut SendResponse<Frame>, status: &Status, link: &Link) {
     let mut response = head(StatusCode::OK);
     put_status(response.headers_mut(), status);
-    if let Some(identity) = link.shared.identity.get() {
+    if let Some(identity) = link.state.identity.get() {
         identity.put(response.headers_mut());
     }
     let _ = respond.send_response(response, true);

@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use async_executor::{LocalExecutor, Task};
+use async_executor::LocalExecutor;
 use bytes::Bytes;
 use futures_lite::future;
 use http::header::{
@@ -46,9 +46,9 @@ pub use slots::Counts;
 use self::line::{Io, Line, Order, Phase};
 use self::slots::{Open, Reporter, Slots};
 use crate::base::{Capacity, limits};
-use crate::shell::runtime::log_limit;
+use crate::shell::runtime::accept::accept_all;
 use crate::shell::runtime::reactor::Timer;
-use crate::shell::runtime::socket::TcpListener;
+use crate::shell::runtime::socket::{TcpListener, TcpStream};
 use crate::wire::http::policy::Violation;
 use crate::wire::http::{JSON, is_vital};
 use crate::wire::rejection::Rejection;
@@ -144,8 +144,10 @@ impl<H: Handler> Server<H> {
         let address =
             listener.local_addr().map_or_else(|error| error.to_string(), |at| at.to_string());
         let watch = self.watch(Reporter::new(address));
-        let accept = future::or(self.accept_all(executor, &listener, &mut tasks), watch);
-        future::or(accept, stop).await;
+        let register = async |stream: TcpStream| self.slots.register(stream).await;
+        let spawn = |open: Open| executor.spawn(serve(open, self.handler.clone()));
+        let accept = accept_all(&listener, "http", &mut tasks, register, spawn);
+        future::or(future::or(accept, watch), stop).await;
         drop(listener);
         self.slots.finish();
         let drained = async {
@@ -156,33 +158,6 @@ impl<H: Handler> Server<H> {
         future::or(drained, Timer::after(limits::DRAIN_MAX)).await;
         // Dropping a task ends its connection.
         drop(tasks);
-    }
-
-    async fn accept_all(
-        &self,
-        executor: &LocalExecutor<'static>,
-        listener: &TcpListener,
-        tasks: &mut Vec<Task<()>>,
-    ) {
-        let mut failed = false;
-        loop {
-            tasks.retain(|task| !task.is_finished());
-            match listener.accept().await {
-                Ok(stream) => {
-                    failed = false;
-                    let open = self.slots.register(stream).await;
-                    tasks.push(executor.spawn(serve(open, self.handler.clone())));
-                }
-                Err(error) => {
-                    if !failed {
-                        let line = format_args!("http: cannot accept a connection: {error}");
-                        log_limit::warn((module_path!(), "", "failed accepts"), line);
-                    }
-                    failed = true;
-                    Timer::after(limits::ACCEPT_PAUSE).await;
-                }
-            }
-        }
     }
 
     /// Sends off connections that take too long. While none is open, nothing ticks.

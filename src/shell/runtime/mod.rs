@@ -4,6 +4,7 @@
 //! In: readiness of descriptors, the clock, signals, log records. Out: woken tasks, byte streams,
 //! lines on standard error. Never: knows a protocol.
 
+pub mod accept;
 pub mod budget;
 pub mod clock;
 pub mod log_limit;

@@ -7,7 +7,6 @@ use std::io::{Read, Write};
 
 use super::*;
 use crate::shell::grpc::Ending;
-use crate::shell::grpc::link::Link;
 use crate::shell::runtime::socket::Ends;
 use crate::wire::grpc::CLUSTER_KEY;
 
@@ -50,7 +49,7 @@ fn past_the_limit_the_connection_that_was_used_least_lately_goes_at_once() {
             assert_eq!(call(&mut useful, "/test.Echo/Now", &[&framed(b"x")]).await.only(), b"x");
         }
         assert_eq!(bench.hanging.get(), 1, "a connection that the node works for stays");
-        assert_eq!(ended(&bench, Ending::Crowded), 194);
+        assert_eq!(ended(&bench, Ending::AtCapacity), 194);
         drop((hanging, body, idle));
     });
 }
@@ -59,15 +58,12 @@ fn past_the_limit_the_connection_that_was_used_least_lately_goes_at_once() {
 fn a_host_that_takes_most_places_pays_with_its_own() {
     let shared = server(&Rc::default(), None, few()).shared.clone();
     let host = |last: u8| Some(Ends { near: [127, 0, 0, 1].into(), far: [127, 0, 0, last].into() });
-    let come = |number, last| {
-        let is_provisional = shared.make_room();
-        Link::register(number, &shared, (is_provisional, host(last)))
-    };
+    let come = |number, last| shared.links.register(number, host(last));
     // Three hosts came first and never called; then a stranger comes again and again.
     let others: Vec<_> = (1..4).map(|number| come(number, number as u8)).collect();
     let strangers: Vec<_> = (4..1000).map(|number| come(number, 9)).collect();
-    assert!(others.iter().all(|place| place.0.ending().is_none()));
-    let staying = strangers.iter().filter(|place| place.0.ending().is_none()).count();
+    assert!(others.iter().all(|place| place.link.ending().is_none()));
+    let staying = strangers.iter().filter(|place| place.link.ending().is_none()).count();
     assert_eq!(staying, few().connections_max - others.len());
 }
 
@@ -79,7 +75,7 @@ fn who_is_turned_away_hears_it_by_goaway() {
         first.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).expect("small");
         first.set_nonblocking(true).expect("a socket");
         let mut more = Vec::new();
-        while ended(&bench, Ending::Crowded) == 0 {
+        while ended(&bench, Ending::AtCapacity) == 0 {
             more.push(bench.connect().await);
         }
         // What it still says does not cost it what it is told.
@@ -185,7 +181,7 @@ fn the_key_is_looked_at_before_the_body() {
             assert_eq!(reply.code(), Code::Unauthenticated);
             assert!(reply.message().contains(message), "{}", reply.message());
         }
-        assert_eq!(bench.server.shared.half_open[0].get(), 0);
+        assert_eq!(bench.server.shared.state.half_open(false).get(), 0);
         assert_eq!(keyed_call(&mut send).await.expect("an answer").only(), b"x");
     });
 }
@@ -210,7 +206,7 @@ fn streams_that_stay_open_are_bounded_for_one_and_for_all() {
             }
         }
         drop(streams);
-        until(|| bench.server.shared.streams.get() == 0).await;
+        until(|| bench.server.shared.state.streams.get() == 0).await;
     });
 }
 

@@ -101,8 +101,8 @@ fn answers_larger_than_any_window_arrive_whole_and_leave_nothing() {
         for reply in both {
             assert_eq!(reply.await.expect("an answer").only().len(), length as usize);
         }
-        assert_eq!(bench.server.shared.unsent.used(), 0);
-        assert_eq!(bench.server.shared.held.used(), 0);
+        assert_eq!(bench.server.shared.state.unsent.used(), 0);
+        assert_eq!(bench.server.shared.state.held.used(), 0);
     });
 }
 
@@ -125,7 +125,7 @@ fn answers_that_nobody_reads_are_bounded() {
         let last = calls.pop().expect("two");
         assert_eq!(last.headers()["grpc-status"], Code::ResourceExhausted.digits());
         drop(calls);
-        until(|| bench.server.shared.unsent.used() == 0).await;
+        until(|| bench.server.shared.state.unsent.used() == 0).await;
         let reply = call(&mut send, "/test.Echo/Big", &[&message]).await;
         assert_eq!(reply.only().len(), limits::GRPC_MESSAGE_BYTES_MAX);
     });
@@ -147,7 +147,7 @@ fn large_answers_to_a_client_that_reads_wait_for_room_and_all_come() {
             let reply = reply.await.expect("an answer");
             assert_eq!(reply.only().len(), limits::GRPC_MESSAGE_BYTES_MAX);
         }
-        assert_eq!(bench.server.shared.unsent.used(), 0);
+        assert_eq!(bench.server.shared.state.unsent.used(), 0);
     });
 }
 
@@ -166,7 +166,7 @@ fn large_requests_in_parallel_wait_for_room_and_are_all_answered() {
         for reply in calls {
             assert_eq!(reply.await.expect("an answer").only(), (whole.len() - 5).to_be_bytes());
         }
-        assert_eq!(bench.server.shared.held.used(), 0);
+        assert_eq!(bench.server.shared.state.held.used(), 0);
     });
 }
 
@@ -203,14 +203,14 @@ fn a_request_has_its_room_before_it_comes() {
         };
         let counted = limits::GRPC_MESSAGE_BYTES_MAX + limits::CALL_BYTES;
         let _first = start(9);
-        until(|| bench.server.shared.held.used() == counted).await;
+        until(|| bench.server.shared.state.held.used() == counted).await;
         // Another one of this client would not fit beside it, and waits.
         let (second, body) = start(9);
         let _third = start(9);
-        until(|| bench.server.shared.half_open[0].get() == 3).await;
-        assert_eq!(bench.server.shared.held.used(), counted);
+        until(|| bench.server.shared.state.half_open(false).get() == 3).await;
+        assert_eq!(bench.server.shared.state.held.used(), counted);
         drop((second, body));
-        until(|| bench.server.shared.half_open[0].get() == 2).await;
+        until(|| bench.server.shared.state.half_open(false).get() == 2).await;
         assert_eq!(call(&mut send, "/test.Echo/Now", &[&framed(b"x")]).await.only(), b"x");
     });
 }
@@ -222,13 +222,13 @@ fn calls_that_are_not_whole_are_bounded_at_the_cost_of_who_has_most() {
         let mut greedy = bench.connect().await;
         let mut calls: Vec<_> =
             (0..8).map(|_| open(&mut greedy, request("/test.Echo/Now"))).collect();
-        until(|| bench.server.shared.half_open[0].get() == 8).await;
+        until(|| bench.server.shared.state.half_open(false).get() == 8).await;
         calls.push(open(&mut greedy, request("/test.Echo/Now")));
         let (last, _body) = calls.pop().expect("one more");
         assert_eq!(receive(last).await.expect("an answer").code(), Code::ResourceExhausted);
         let mut other = bench.connect().await;
         let (response, mut body) = open(&mut other, request("/test.Echo/Now"));
-        until(|| bench.server.endings().next().expect("crowded").1 == 1).await;
+        until(|| bench.server.endings().next().expect("all are listed").1 == 1).await;
         send_all(&mut body, &[&framed(b"x")]);
         assert_eq!(receive(response).await.expect("an answer").only(), b"x");
         let ended = receive(calls.pop().expect("eight").0).await.expect_err("the client has gone");
@@ -241,7 +241,7 @@ fn a_stop_lets_running_calls_end_and_takes_no_new_ones() {
     check(|bench| async move {
         let mut send = bench.connect().await;
         let (first, mut first_body) = open(&mut send, request("/test.Echo/Now"));
-        until(|| bench.server.shared.half_open[0].get() == 1).await;
+        until(|| bench.server.shared.state.half_open(false).get() == 1).await;
         bench.stop.close();
         until(|| std::net::TcpStream::connect(bench.address).is_err()).await;
         send_all(&mut first_body, &[&framed(b"last words")]);
@@ -366,7 +366,7 @@ fn no_flood_holds_the_thread() {
             flood.set_nonblocking(true).expect("a socket");
             let many = frame.repeat(100_000 / frame.len());
             let received = || {
-                let links = bench.server.shared.links.borrow();
+                let links = bench.server.shared.links.list.borrow();
                 links.first().map_or(0, |link| link.traffic.received.get())
             };
             let (mut sent, mut rounds) = (0, 0);
