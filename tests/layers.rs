@@ -173,6 +173,21 @@ fn words_of_the_world(source: &Source) -> Vec<String> {
 }
 
 #[test]
+fn messages_of_protobuf_are_built_and_read_in_wire_alone() {
+    let mut wrong = Vec::new();
+    let outside = |module: &[String]| matches!(module[0].as_str(), "shell" | "commands");
+    for (module, source) in modules().iter().filter(|(it, _)| !it.is_empty() && outside(it)) {
+        for (number, line) in source.code_lines() {
+            if !source.is_test() && (line.contains("wire::pb") || line.contains("prost::")) {
+                let path = source.path.display();
+                wrong.push(format!("{path}:{number}: {} knows a message", module.join("::")));
+            }
+        }
+    }
+    complain(wrong);
+}
+
+#[test]
 fn no_file_needs_one_that_needs_it() {
     let modules = modules();
     let mut needs: BTreeMap<&Module, BTreeSet<Module>> = BTreeMap::new();

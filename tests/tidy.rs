@@ -22,9 +22,8 @@ const FILES_OF_A_NAME_MAX: usize = 2;
 /// Names of roles that each machine has.
 const NAMES_OF_ROLES: [&str; 3] = ["Config", "Output", "Stats"];
 /// Names that too many files define, until one of them says more.
-const NAMES_SHARED: [&str; 11] = [
-    "Answer", "Body", "End", "Job", "Kind", "Link", "Memory", "Node", "Refusal", "Reply", "Source",
-];
+const NAMES_SHARED: [&str; 10] =
+    ["Answer", "End", "Job", "Kind", "Link", "Memory", "Node", "Refusal", "Reply", "Source"];
 
 /// All files that are not generated.
 fn written() -> Vec<Source> {

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::base::limits;
+use crate::model::Malformed;
 
 /// A message that breaks a rule of `proto/`. Its sender is at fault; nothing changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,6 +14,45 @@ pub enum BadMessage {
     /// A `node_id` of a member has another length than 16, or is all zeros.
     NodeId {
         /// The length of the id.
+        bytes: usize,
+    },
+    /// The `node_id` of a peer's answer has another length than 16.
+    PeerId {
+        /// The length of the id.
+        bytes: usize,
+    },
+    /// The `node_id` of a caller has another length than 16, and is there.
+    CallerId {
+        /// The length of the id.
+        bytes: usize,
+    },
+    /// The `hlc_node_id` beside a clock has another length than 16.
+    StampNode {
+        /// The length of the id.
+        bytes: usize,
+    },
+    /// The hash beside an assertion has another length than 32.
+    AssertionHash {
+        /// The length of the hash.
+        bytes: usize,
+    },
+    /// The bytes of an assertion are not what they are said to be.
+    Body(Malformed),
+    /// A Merkle root of another length than 32.
+    Root {
+        /// The length of the root.
+        bytes: usize,
+    },
+    /// Too many hashes.
+    HashCount(usize),
+    /// A hash of another length than 32 among those that are asked for.
+    Hash {
+        /// The length of the hash.
+        bytes: usize,
+    },
+    /// A hash of another length than 32 among the leaves of an answer.
+    Leaf {
+        /// The length of the hash.
         bytes: usize,
     },
     /// Text that is no address, made fit to be shown.
@@ -64,6 +104,26 @@ impl fmt::Display for BadMessage {
             BadMessage::NodeId { bytes } => {
                 write!(out, "node_id has {bytes} bytes, it takes 16 that are not all 0")
             }
+            BadMessage::PeerId { bytes } => {
+                write!(out, "the peer's node_id has {bytes} bytes, not 16")
+            }
+            BadMessage::CallerId { bytes } => {
+                write!(out, "node_id has {bytes} bytes, it takes 16")
+            }
+            BadMessage::StampNode { bytes } => {
+                write!(out, "hlc_node_id has {bytes} bytes, it takes 16")
+            }
+            BadMessage::AssertionHash { bytes } => {
+                write!(out, "assertion_hash has {bytes} bytes, it takes 32")
+            }
+            BadMessage::Body(malformed) => malformed.fmt(out),
+            BadMessage::Root { bytes } => write!(out, "merkle_root has {bytes} bytes, not 32"),
+            BadMessage::HashCount(count) => {
+                let allowed = limits::FETCH_HASHES_MAX;
+                write!(out, "{count} hashes in one request, at most {allowed}")
+            }
+            BadMessage::Hash { bytes } => write!(out, "a hash has {bytes} bytes, each takes 32"),
+            BadMessage::Leaf { bytes } => write!(out, "the peer gave a leaf of {bytes} bytes"),
             BadMessage::Address(shown) => {
                 write!(out, "an address takes host:port, not {shown:?}")
             }

@@ -11,12 +11,6 @@ pub use super::status::{Code, Status};
 use crate::base::{ClusterId, NodeId};
 use crate::cluster::identity::Tag;
 
-/// The standard service, of `proto/sync.proto`.
-pub const SYNC_SERVICE: &str = "stemedb.sync.v1.SyncService";
-
-/// The service of what nodes of this kind call beyond the standard, of `proto/edge.proto`.
-pub const EDGE_SERVICE: &str = "stemedb.edge.v1.EdgeService";
-
 /// The content type of every request and answer.
 pub const CONTENT_TYPE: &str = "application/grpc";
 

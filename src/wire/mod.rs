@@ -18,5 +18,6 @@ pub mod metrics;
 pub mod pb;
 pub mod reflection;
 pub mod rejection;
+pub mod rpc;
 pub mod sketches;
 pub mod status;

@@ -21,15 +21,14 @@ use std::time::Instant;
 use async_channel::Sender;
 
 use crate::base::{Client, Digest, Moment, NodeId, Wall, limits};
-use crate::cluster;
-use crate::cluster::gossip::Origin;
+use crate::cluster::{self, gossip::Origin};
 use crate::journal::{self, Bodies};
 use crate::model::{Draft, Invalid, Sealed};
 use crate::replica::{Fate, Output, Replica, SessionId};
 use crate::scan::{self, Scan, TooMany};
 use crate::shell::disk::{self, Disk, Fault, Indexer, Reader};
 use crate::shell::driver::scans::{Running, Scans};
-use crate::shell::driver::verify::{Body, Opened, Verifier};
+use crate::shell::driver::verify::{Opened, Verifier};
 use crate::shell::runtime::clock::wall;
 use crate::shell::runtime::pending::PendingAnswers;
 use crate::shell::runtime::reactor::{self, RoundEnd, yield_now};
@@ -37,6 +36,7 @@ use crate::shell::runtime::semaphore::Semaphore;
 use crate::sketch::ShortId;
 use crate::store::{BucketScan, Root, Spill};
 use crate::sync::{Reply, Request, SketchReply, SketchRequest, Span, WireBytes};
+use crate::wire::rpc::ForeignBody;
 
 /// Member hashes of the Merkle tree read again before sockets are served: about 2 ms of reading.
 const ROOT_STEP: usize = 4096;
@@ -255,7 +255,7 @@ impl Driver {
     }
 
     /// Which of the bodies that a peer gave are what they are said to be.
-    pub async fn open_all(&self, bodies: Vec<Body>) -> Opened {
+    pub async fn open_all(&self, bodies: Vec<ForeignBody>) -> Opened {
         self.verifier.open_all(bodies).await
     }
 

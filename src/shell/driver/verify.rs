@@ -11,11 +11,10 @@ use std::cell::OnceCell;
 use std::io;
 use std::thread;
 
-use async_channel::{Receiver, Sender};
-use bytes::Bytes;
-
-use crate::base::{Digest, limits};
+use crate::base::limits;
 use crate::model::{Assertion, Invalid, Malformed, Sealed, signature};
+use crate::wire::rpc::ForeignBody;
+use async_channel::{Receiver, Sender};
 
 /// A decode tree of 64 KiB and curve tables: what the thread needs, doubled.
 const STACK_BYTES: usize = 256 << 10;
@@ -24,16 +23,7 @@ const FEW_BYTES: usize = 64 << 10;
 
 enum Job {
     One(Box<Assertion>, Sender<Result<(), Invalid>>),
-    Many(Vec<Body>, Sender<Opened>),
-}
-
-/// Bytes that a peer says are an assertion, and the digest that it says they have, if it does.
-#[derive(Clone, Debug)]
-pub struct Body {
-    /// What they are to hash to.
-    pub claimed: Option<Digest>,
-    /// The bytes.
-    pub bytes: Bytes,
+    Many(Vec<ForeignBody>, Sender<Opened>),
 }
 
 /// What many bodies turned out to be.
@@ -76,7 +66,7 @@ impl Verifier {
     }
 
     /// Hashes and reads bodies, and judges their signatures.
-    pub async fn open_all(&self, bodies: Vec<Body>) -> Opened {
+    pub async fn open_all(&self, bodies: Vec<ForeignBody>) -> Opened {
         if bodies.iter().map(|body| body.bytes.len()).sum::<usize>() <= FEW_BYTES {
             let opened = open_each(bodies.clone());
             if opened.good.iter().all(|sealed| self.passes(sealed)) {
@@ -140,9 +130,9 @@ fn judge(
     between
 }
 
-fn open_each(bodies: Vec<Body>) -> Opened {
+fn open_each(bodies: Vec<ForeignBody>) -> Opened {
     let mut opened = Opened { good: Vec::with_capacity(bodies.len()), ..Opened::default() };
-    for Body { claimed, bytes } in bodies {
+    for ForeignBody { claimed, bytes } in bodies {
         let sealed = match claimed {
             Some(claimed) => Sealed::open(claimed, bytes),
             None => Sealed::open_unnamed(bytes),
@@ -158,7 +148,7 @@ fn open_each(bodies: Vec<Body>) -> Opened {
     opened
 }
 
-fn open_and_judge(bodies: Vec<Body>, skip: bool) -> Opened {
+fn open_and_judge(bodies: Vec<ForeignBody>, skip: bool) -> Opened {
     let mut opened = open_each(bodies);
     if skip || !opened.good.iter().any(Sealed::is_signed) {
         return opened;
@@ -214,10 +204,10 @@ mod tests {
         let long = "x".repeat(1000);
         let many = (0..300).map(|number| signed(&format!("{long}{number}"), number % 100 != 7));
         for (all, falsely_signed) in [(few.to_vec(), 1), (many.collect(), 3)] {
-            let mut bodies: Vec<Body> = all.iter().map(body).collect();
+            let mut bodies: Vec<ForeignBody> = all.iter().map(body).collect();
             bodies[0].claimed = None;
-            bodies.push(Body { claimed: Some(all[1].digest()), ..body(&all[0]) });
-            bodies.push(Body { claimed: None, bytes: Bytes::new() });
+            bodies.push(ForeignBody { claimed: Some(all[1].digest()), ..body(&all[0]) });
+            bodies.push(ForeignBody { claimed: None, bytes: bytes::Bytes::new() });
             let opened = block_on(Verifier::new(false).open_all(bodies.clone()));
             assert_eq!((opened.malformed, opened.falsely_signed), (2, falsely_signed));
             assert_eq!(opened.why, Some(Malformed::Size { bytes: 0 }));
@@ -231,7 +221,7 @@ mod tests {
         }
     }
 
-    fn body(sealed: &Sealed) -> Body {
-        Body { claimed: Some(sealed.digest()), bytes: sealed.bytes().clone() }
+    fn body(sealed: &Sealed) -> ForeignBody {
+        ForeignBody { claimed: Some(sealed.digest()), bytes: sealed.bytes().clone() }
     }
 }

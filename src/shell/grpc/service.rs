@@ -55,6 +55,16 @@ pub enum Answer {
     Large(usize, Box<dyn FnOnce(usize) -> Work>),
 }
 
+impl Answer {
+    /// An answer of up to `most` bytes; `work` gets the number of bytes that were granted.
+    pub fn large<F: Future<Output = Result<Bytes, Status>> + 'static>(
+        most: usize,
+        work: impl FnOnce(usize) -> F + 'static,
+    ) -> Answer {
+        Answer::Large(most, Box::new(|granted| Box::pin(work(granted))))
+    }
+}
+
 /// A set of methods under one name.
 pub trait Service {
     /// The full name, `package.Service`.

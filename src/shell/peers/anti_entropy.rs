@@ -11,7 +11,6 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_channel::Sender;
-use bytes::Bytes;
 
 use crate::base::{NodeId, limits};
 use crate::cluster::Target;
@@ -25,9 +24,7 @@ use crate::shell::runtime::rate_limit::RateLimiter;
 use crate::shell::runtime::reactor::yield_now;
 use crate::shell::runtime::tasks::Tasks;
 use crate::sync::{Reply, SessionReport, WireBytes};
-use crate::wire::grpc::SYNC_SERVICE;
 use crate::wire::metrics::Cycles;
-use crate::wire::pb::sync as pb;
 
 type Asked = Pin<Box<dyn Future<Output = (u32, Result<Reply, String>, WireBytes)>>>;
 
@@ -154,15 +151,9 @@ impl Peers {
 
 /// Asks a peer for its id.
 async fn greet(driver: &Driver, peer: &Rc<Peer>) -> (Result<NodeId, String>, WireBytes) {
-    let node_id = Bytes::copy_from_slice(&driver.read(|replica, _| replica.node()).0);
-    let request = pb::PingRequest { node_id, updates: Vec::new() };
     let mut bytes = WireBytes::default();
-    let answer =
-        client::call::<pb::PingResponse>(peer, SYNC_SERVICE, "Ping", &request, &mut bytes).await;
-    let node_id = answer.and_then(|answer| {
-        NodeId::from_slice(&answer.node_id)
-            .ok_or_else(|| format!("the peer's node_id has {} bytes, not 16", answer.node_id.len()))
-    });
+    let node_id = client::greet(driver, peer, &mut bytes).await;
+    let node_id = node_id.map_err(|error| error.to_string());
     let own = driver.read(|replica, _| replica.node());
     let other = node_id.and_then(|node_id| match node_id == own {
         true => Err("the peer has this node's own id".to_owned()),

@@ -1,28 +1,24 @@
 //! `stemedb.sync.v1.SyncService`: the five calls other nodes make.
 //!
-//! In: decoded frames from the gRPC server. Out: answers, at once where nothing has to be waited
-//! for. What each call promises stands in `proto/sync.proto` and `docs/wire.md`.
+//! In: requests from the gRPC server. Out: answers, at once where nothing has to be waited for.
+//! What each call promises stands in `proto/sync.proto` and `docs/wire.md`.
 //!
-//! Never: trusts a length, keeps state of its own.
+//! Never: reads a message itself, keeps state of its own.
 
-use std::future::Future;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use prost::Message;
 
-use crate::base::{Digest, Hlc, NodeId, limits};
+use crate::base::{Hlc, limits};
 use crate::cluster::gossip::Origin;
-use crate::model::Sealed;
 use crate::shell::driver::bulk::BulkReads;
 use crate::shell::driver::{Driver, Refusal};
 use crate::shell::grpc::{Answer, Call, Service};
 use crate::shell::peers::addresses::note_refused;
 use crate::shell::peers::key_holders::KeyHolders;
 use crate::store::Root;
-use crate::wire::grpc::SYNC_SERVICE;
 use crate::wire::membership::{self, Sender};
-use crate::wire::pb::sync as pb;
+use crate::wire::rpc::sync::{self, NamedSet};
 use crate::wire::status::{Code, Status};
 
 /// The service over one node.
@@ -42,179 +38,97 @@ impl SyncService {
 
 impl Service for SyncService {
     fn name(&self) -> &'static str {
-        SYNC_SERVICE
+        sync::SERVICE
     }
 
     fn methods(&self) -> &'static [&'static str] {
-        &["Gossip", "ExchangeRoots", "FetchAssertions", "Ping", "GetLeaves"]
+        &sync::METHODS
     }
 
     fn call(&self, method: &'static str, call: &Call) -> Answer {
         match method {
             "Gossip" => self.gossip(call),
             "ExchangeRoots" => self.exchange_roots(call),
-            "FetchAssertions" => self.fetch(call).unwrap_or_else(|status| Answer::Now(Err(status))),
-            "Ping" => Answer::Now(self.ping(call)),
-            "GetLeaves" => self.leaves(call).unwrap_or_else(|status| Answer::Now(Err(status))),
+            "FetchAssertions" => self.fetch(call),
+            "Ping" => Ok(Answer::Now(self.ping(call))),
+            "GetLeaves" => self.leaves(call),
             _ => unreachable!("the server calls only what `methods` lists"),
         }
+        .unwrap_or_else(|status| Answer::Now(Err(status)))
     }
 }
 
 impl SyncService {
     fn ping(&self, call: &Call) -> Result<Bytes, Status> {
-        let request: pb::PingRequest = decode(call)?;
-        if !matches!(request.node_id.len(), 0 | 16) {
-            return Err(invalid(format!(
-                "node_id has {} bytes, it takes 16",
-                request.node_id.len()
-            )));
-        }
-        let mut news = membership::read_updates(request.updates).map_err(invalid)?;
+        let hello = sync::read_ping(&call.message)?;
+        let mut news = hello.news;
         if let refused @ Some(_) = membership::screen(&mut news, Sender::at(call.is_near())) {
             note_refused(&self.driver, &call.caller(), refused);
         }
-        let introduction = news.first().filter(|first| first.node.0[..] == request.node_id[..]);
-        if let Some(introduction) = introduction {
-            self.holders.note(introduction);
+        // A node names itself first; only then it has shown the key as the node that it says it is.
+        if let Some(own) = news.first().filter(|first| Some(first.node) == hello.caller) {
+            self.holders.note(own);
         }
         let (me, news, assertion_count) = self.driver.update(|replica, now, _| {
             let answer = replica.handle_ping(now, news);
             (replica.cluster().swim().me().clone(), answer, replica.store().len())
         });
-        Ok(encode(&pb::PingResponse {
-            node_id: Bytes::copy_from_slice(&me.node.0),
-            assertion_count,
-            rpc_addr: me.rpc_addr,
-            api_addr: me.api_addr,
-            updates: membership::updates(news),
-        }))
+        Ok(sync::ping_response(me, assertion_count, news))
     }
 
     /// A refusal is an answer (`accepted` false), not a failed call.
-    fn gossip(&self, call: &Call) -> Answer {
-        let request = match decode::<pb::GossipRequest>(call) {
-            Ok(request) => request,
-            Err(status) => return Answer::Now(Err(status)),
+    fn gossip(&self, call: &Call) -> Result<Answer, Status> {
+        let push = sync::read_gossip(&call.message)?;
+        let (sealed, stamp) = match push.assertion {
+            Ok(assertion) => assertion,
+            Err(bad) => return Ok(Answer::Now(Ok(sync::gossip_response(Some(bad.to_string()))))),
         };
+        stamp.into_iter().for_each(|stamp| observe_clock(&self.driver, stamp));
         // The clock that comes with it is its sender's.
-        let origin = Origin::Gossip(NodeId::from_slice(&request.hlc_node_id));
-        let sealed = match self.gossiped(request) {
-            Ok(sealed) => sealed,
-            Err(reason) => return Answer::Now(Ok(gossip_answer(Err(reason)))),
-        };
+        let origin = Origin::Gossip(push.sender);
         let driver = self.driver.clone();
-        Answer::Later(Box::pin(async move {
+        Ok(Answer::Later(Box::pin(async move {
             match driver.offer(sealed, origin).await {
-                Ok(_) => Ok(gossip_answer(Ok(()))),
+                Ok(_) => Ok(sync::gossip_response(None)),
+                // The peer tries again later: its data is good, and there is no space for it now.
                 Err(Refusal::Log(refusal)) => {
                     Err(Status::new(Code::ResourceExhausted, refusal.to_string()))
                 }
-                Err(refusal) => Ok(gossip_answer(Err(refusal.to_string()))),
+                Err(refusal) => Ok(sync::gossip_response(Some(refusal.to_string()))),
             }
-        }))
+        })))
     }
 
-    fn gossiped(&self, request: pb::GossipRequest) -> Result<Sealed, String> {
-        let claimed = Digest::from_slice(&request.assertion_hash).ok_or_else(|| {
-            format!("assertion_hash has {} bytes, it takes 32", request.assertion_hash.len())
-        })?;
-        let sealed =
-            Sealed::open(claimed, request.assertion_data).map_err(|error| error.to_string())?;
-        let stamp = read_stamp(request.hlc_time, request.hlc_counter, &request.hlc_node_id)?;
-        stamp.into_iter().for_each(|stamp| observe_clock(&self.driver, stamp));
-        Ok(sealed)
-    }
-
-    fn exchange_roots(&self, call: &Call) -> Answer {
-        let request = match decode::<pb::RootExchangeRequest>(call) {
-            Ok(request) => request,
-            Err(status) => return Answer::Now(Err(status)),
-        };
-        // A message that says nothing of either says "I have nothing" in proto3.
-        let is_nothing = request.merkle_root.is_empty() && request.assertion_count == 0;
-        let theirs = match Digest::from_slice(&request.merkle_root) {
-            Some(theirs) => Some((theirs, request.assertion_count)),
-            None if is_nothing => None,
-            None => {
-                let length = request.merkle_root.len();
-                return Answer::Now(Err(invalid(format!(
-                    "merkle_root has {length} bytes, not 32"
-                ))));
-            }
-        };
+    fn exchange_roots(&self, call: &Call) -> Result<Answer, Status> {
+        let theirs = sync::read_roots(&call.message)?;
         let driver = self.driver.clone();
-        Answer::Later(Box::pin(async move {
-            let Root { digest: ours, count, .. } = driver.root().await;
+        Ok(Answer::Later(Box::pin(async move {
+            let Root { digest: root, count, .. } = driver.root().await;
             // A root names a set, so that a caller may leave its count out.
-            let is_ours = |(root, said)| root == ours && (said == count || said == 0);
+            let is_ours = |it: NamedSet| it.root == root && (it.count == count || it.count == 0);
             let roots_match = theirs.map_or(count == 0, is_ours);
-            Ok(encode(&pb::RootExchangeResponse {
-                merkle_root: Bytes::copy_from_slice(&ours.0),
-                assertion_count: count,
-                roots_match,
-            }))
-        }))
+            Ok(sync::roots_response(NamedSet { root, count }, roots_match))
+        })))
     }
 
     /// Answers what is here, up to what a default client accepts; the caller asks again for the
     /// rest.
     fn fetch(&self, call: &Call) -> Result<Answer, Status> {
-        let request: pb::FetchRequest = decode(call)?;
-        if request.hashes.len() > limits::FETCH_HASHES_MAX {
-            let (count, allowed) = (request.hashes.len(), limits::FETCH_HASHES_MAX);
-            return Err(invalid(format!("{count} hashes in one request, at most {allowed}")));
-        }
-        let mut digests = Vec::with_capacity(request.hashes.len());
-        for hash in &request.hashes {
-            let digest = Digest::from_slice(hash);
-            digests.push(digest.ok_or_else(|| {
-                invalid(format!("a hash has {} bytes, each takes 32", hash.len()))
-            })?);
-        }
+        let wanted = sync::read_fetch(&call.message)?;
         let reads = self.reads.clone();
-        Ok(large(limits::GRPC_MESSAGE_BYTES_MAX, move |room| async move {
-            let found = reads.find_all(digests, room, ENTRY_BYTES).await;
-            let entry = |sealed: &Sealed| pb::AssertionData {
-                hash: Bytes::copy_from_slice(&sealed.digest().0),
-                data: sealed.bytes().clone(),
-            };
-            Ok(encode(&pb::FetchResponse { assertions: found.iter().map(entry).collect() }))
+        Ok(Answer::large(limits::GRPC_MESSAGE_BYTES_MAX, move |granted| async move {
+            let found = reads.find_all(wanted, granted, sync::ENTRY_BYTES).await;
+            Ok(sync::fetch_response(&found))
         }))
     }
 
     fn leaves(&self, call: &Call) -> Result<Answer, Status> {
-        let request: pb::GetLeavesRequest = decode(call)?;
+        let max = sync::read_get_leaves(&call.message)?;
         let (reads, connection) = (self.reads.clone(), call.connection);
-        Ok(large(limits::LEAVES_MAX * LEAF_BYTES, move |_| async move {
-            let (leaves, truncated) = reads.leaves(connection, request.max_leaves).await;
-            let leaves = leaves.iter().map(|leaf| Bytes::copy_from_slice(&leaf.0)).collect();
-            Ok(encode(&pb::GetLeavesResponse { leaves, truncated }))
+        Ok(Answer::large(limits::LEAVES_MAX * sync::LEAF_BYTES, move |_| async move {
+            let (leaves, truncated) = reads.leaves(connection, max).await;
+            Ok(sync::leaves_response(&leaves, truncated))
         }))
-    }
-}
-
-/// What an assertion takes beside its bytes: its hash, and tags and lengths of up to 4 MiB.
-const ENTRY_BYTES: usize = 5 + 34 + 5;
-/// A hash with its tag and length.
-pub(crate) const LEAF_BYTES: usize = 34;
-
-/// An answer of up to `most` bytes, made when there is room; `work` is told for how many.
-pub(crate) fn large<F: Future<Output = Result<Bytes, Status>> + 'static>(
-    most: usize,
-    work: impl FnOnce(usize) -> F + 'static,
-) -> Answer {
-    Answer::Large(most, Box::new(|room| Box::pin(work(room))))
-}
-
-/// The sender's clock, where it came along.
-pub(crate) fn read_stamp(time: u64, counter: u32, node: &[u8]) -> Result<Option<Hlc>, String> {
-    if node.is_empty() && time == 0 {
-        return Ok(None);
-    }
-    match NodeId::from_slice(node) {
-        Some(node) => Ok(Some(Hlc { time, counter, node })),
-        None => Err(format!("hlc_node_id has {} bytes, it takes 16", node.len())),
     }
 }
 
@@ -222,22 +136,4 @@ pub(crate) fn read_stamp(time: u64, counter: u32, node: &[u8]) -> Result<Option<
 pub(crate) fn observe_clock(driver: &Driver, reading: Hlc) {
     let wall = driver.wall();
     driver.update(|replica, now, _| replica.handle_stamp(now, reading, wall));
-}
-
-pub(crate) fn decode<M: Message + Default>(call: &Call) -> Result<M, Status> {
-    M::decode(call.message.clone())
-        .map_err(|error| invalid(format!("the message is not the method's: {error}")))
-}
-
-pub(crate) fn encode(message: &impl Message) -> Bytes {
-    Bytes::from(message.encode_to_vec())
-}
-
-pub(crate) fn invalid(reason: impl ToString) -> Status {
-    Status::new(Code::InvalidArgument, reason.to_string())
-}
-
-fn gossip_answer(outcome: Result<(), String>) -> Bytes {
-    let accepted = outcome.is_ok();
-    encode(&pb::GossipResponse { accepted, error: outcome.err().unwrap_or_default() })
 }
