@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_lite::future;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
@@ -14,8 +13,8 @@ use nanoserde::DeJson;
 
 use crate::base::Secret;
 use crate::shell::http::client::Link;
-use crate::shell::runtime::reactor::Timer;
 use crate::shell::runtime::resolve::resolve;
+use crate::shell::runtime::timeout::within;
 use crate::wire::foreign;
 use crate::wire::http::API_KEY;
 
@@ -47,10 +46,6 @@ pub(super) async fn ask(
     body: String,
     key: Option<&Secret>,
 ) -> Result<(StatusCode, String), String> {
-    let late = async {
-        Timer::after(ANSWER_MAX).await;
-        Err(format!("no answer within {ANSWER_MAX:?}"))
-    };
     let asking = async {
         let mut request = Request::builder()
             .method(method)
@@ -66,5 +61,6 @@ pub(super) async fn ask(
         let (head, body) = answer.map_err(|failure| failure.to_string())?;
         Ok((head.status, String::from_utf8_lossy(&body).into_owned()))
     };
-    future::or(asking, late).await
+    let late = || Err(format!("no answer within {ANSWER_MAX:?}"));
+    within(ANSWER_MAX, asking).await.unwrap_or_else(late)
 }

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_lite::future;
 use http_body_util::Full;
 use hyper::{Request, StatusCode, header};
 use nanoserde::DeJson;
@@ -16,6 +15,7 @@ use super::job::{End, Job};
 use super::tally::Fate;
 use crate::shell::http::client::Link;
 use crate::shell::runtime::reactor::Timer;
+use crate::shell::runtime::timeout::within;
 use crate::wire::http::API_KEY;
 
 /// A connection is made, or it is not, within this.
@@ -36,15 +36,6 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 pub(super) async fn connect(addresses: &[SocketAddr]) -> Result<Link, String> {
     let connected = within(CONNECT_MAX, Link::connect(addresses)).await;
     connected.unwrap_or_else(|| Err(format!("no connection within {CONNECT_MAX:?}")))
-}
-
-/// `None` if the future took longer.
-async fn within<T>(span: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        Timer::after(span).await;
-        None
-    };
-    future::or(async { Some(future.await) }, late).await
 }
 
 /// Sends lines until there are no more.

@@ -33,6 +33,7 @@ use crate::shell::peers::key_holders::KeyHolders;
 use crate::shell::runtime::budget::{Budget, Share};
 use crate::shell::runtime::reactor::Timer;
 use crate::shell::runtime::resolve::resolve;
+use crate::shell::runtime::timeout::within;
 use crate::swim::State;
 use crate::wire::http::{
     AGENT_ID, ANSWERED_BY, API_KEY, FORWARDED, FORWARDED_FOR, REQUEST_ID, Route, STAMP, client,
@@ -130,19 +131,19 @@ impl Gateway {
     }
 
     /// Whether the replicas of a subject's shard become others than `failed` before long: a node
-    /// that died is noticed, and its shards are dealt to others.
-    async fn is_dealt_anew(&self, subject: &str, forward: &Forward, failed: &[Backend]) -> bool {
-        let dealt = async {
+    /// that died is noticed, and its shards are assigned to others.
+    async fn is_assigned_to_others(
+        &self,
+        subject: &str,
+        forward: &Forward,
+        failed: &[Backend],
+    ) -> bool {
+        let assigned = async {
             while self.backends(subject, forward).is_some_and(|backends| backends == failed) {
                 Timer::after(REMAP_PAUSE).await;
             }
-            true
         };
-        let late = async {
-            Timer::after(limits::GATEWAY_REMAP_MAX).await;
-            false
-        };
-        future::or(dealt, late).await
+        within(limits::GATEWAY_REMAP_MAX, assigned).await.is_some()
     }
 
     /// The replicas of a subject's shard, those last that cannot be called or are suspected; `None`
@@ -193,7 +194,7 @@ impl Gateway {
             let backends = self.backends(subject, forward)?;
             let result = self.forward(forward, &backends, body).await;
             let is_over = matches!(result, Ok(_) | Err(Rejection::OverBudget)) || !may_try_again;
-            if is_over || !self.is_dealt_anew(subject, forward, &backends).await {
+            if is_over || !self.is_assigned_to_others(subject, forward, &backends).await {
                 return Some(result);
             }
             may_try_again = false;
@@ -211,11 +212,10 @@ impl Gateway {
         let Some(_call) = Call::begin(&self.calls, forward.peer) else {
             return Some(Err(Rejection::Waiting));
         };
-        let late = async {
-            Timer::after(limits::GATEWAY_ANSWER_MAX).await;
+        let passed = within(limits::GATEWAY_ANSWER_MAX, self.pass_on(subject, forward, body)).await;
+        passed.unwrap_or_else(|| {
             Some(Err(Rejection::Late(format!("none within {:?}", limits::GATEWAY_ANSWER_MAX))))
-        };
-        future::or(self.pass_on(subject, forward, body), late).await
+        })
     }
 
     /// The first answer that is one, or why there is none.
@@ -400,12 +400,9 @@ impl Forward {
 }
 
 async fn connect(address: &str) -> Result<Link, String> {
-    let late = async {
-        Timer::after(limits::GATEWAY_CONNECT_MAX).await;
-        Err(format!("no connection within {:?}", limits::GATEWAY_CONNECT_MAX))
-    };
     let connecting = async { Link::connect(&resolve(address).await?).await };
-    future::or(connecting, late).await
+    let late = || Err(format!("no connection within {:?}", limits::GATEWAY_CONNECT_MAX));
+    within(limits::GATEWAY_CONNECT_MAX, connecting).await.unwrap_or_else(late)
 }
 
 fn respond(answer: http::response::Parts, body: Bytes, node: NodeId) -> Response<Full<Bytes>> {

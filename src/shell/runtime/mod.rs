@@ -23,3 +23,4 @@ pub mod signals;
 pub mod socket;
 pub mod source;
 pub mod tasks;
+pub mod timeout;
