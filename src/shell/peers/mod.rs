@@ -3,6 +3,7 @@
 //! In: commands of the cluster and of sessions. Out: calls, and their ends. Never: judges a member.
 
 pub mod addresses;
+pub mod answer;
 pub mod anti_entropy;
 pub mod client;
 pub mod cluster_id;

@@ -3,7 +3,7 @@
 //! In: a peer's address and request messages. Out: answer messages, or the status of the call. A
 //! connection that dies is dialled anew by the next call, not before a pause that grows with each
 //! failure. Never: sends more calls than the peer's window for small frames holds, waits without
-//! end, takes more bytes than one message may have.
+//! end.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io::ErrorKind;
@@ -12,25 +12,24 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_lite::future;
-use h2::Reason;
 use h2::client::{self, SendRequest};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, TE, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderName, TE, USER_AGENT};
 use http::{HeaderValue, Method, Request};
 
 use crate::base::{Secret, limits};
 use crate::cluster::identity::Tag;
 use crate::shell::grpc::identity::Identity;
-use crate::shell::runtime::reactor::Timer;
+use crate::shell::peers::answer::{of_h2, read_answer};
 use crate::shell::runtime::resolve::resolve;
+use crate::shell::runtime::semaphore::Semaphore;
 use crate::shell::runtime::socket::TcpStream;
 use crate::shell::runtime::tasks::Tasks;
-use crate::wire::foreign;
-use crate::wire::frame::{self, FrameReader};
+use crate::shell::runtime::timeout::within;
+use crate::wire::frame;
 use crate::wire::grpc::{
     CLUSTER_KEY, CONTENT_TYPE as GRPC, SETTINGS, SharedSettings, format_timeout,
 };
-use crate::wire::status::{Code, Status, decode_message};
+use crate::wire::status::{Code, Status};
 
 /// Bytes a peer may send on one stream before we have read them: an answer to `Records`, so that it
 /// does not wait for us. A connection has room for two of them and for what others are answered.
@@ -121,6 +120,12 @@ pub struct Peer {
     address: String,
     dialer: Rc<Dialer>,
     connection: RefCell<Option<Connection>>,
+    /// Held by the one call that dials.
+    dialling: Semaphore,
+    /// Dials that failed, by which a call that waited for one sees that it did.
+    failures: Cell<u64>,
+    /// Why the last of them failed.
+    failure: RefCell<Status>,
     dials: Cell<u64>,
     /// The dial whose connection has carried a call.
     announced: Cell<u64>,
@@ -143,6 +148,9 @@ impl Peer {
             address,
             dialer,
             connection: RefCell::default(),
+            dialling: Semaphore::new(1),
+            failures: Cell::new(0),
+            failure: RefCell::new(Status::new(Code::Unavailable, "not dialled yet")),
             dials: Cell::new(0),
             announced: Cell::new(0),
             calls: Cell::new(0),
@@ -209,14 +217,12 @@ impl Peer {
         }
         self.calls.set(self.calls.get() + 1);
         let counted = Counted(self.clone());
-        let late = async {
-            Timer::after(timeout).await;
+        let answer = within(timeout, self.exchange(path, message, timeout)).await;
+        drop(counted);
+        answer.unwrap_or_else(|| {
             let message = format!("no answer within {} ms", timeout.as_millis());
             Err(Status::new(Code::DeadlineExceeded, message))
-        };
-        let result = future::or(self.exchange(path, message, timeout), late).await;
-        drop(counted);
-        result
+        })
     }
 
     async fn exchange(
@@ -273,21 +279,28 @@ impl Peer {
         Ok(request)
     }
 
-    /// The open connection, or a new one.
+    /// The open connection, or a new one, which all calls that come meanwhile wait for.
     async fn connection(self: &Rc<Self>) -> Result<Connection, Status> {
-        if let Some(connection) = self.connection.borrow().as_ref() {
-            return Ok(connection.clone());
+        let open = || self.connection.borrow().clone();
+        if let Some(connection) = open() {
+            return Ok(connection);
+        }
+        let failures = self.failures.get();
+        let _dialling = self.dialling.acquire().await;
+        if let Some(connection) = open() {
+            return Ok(connection);
+        }
+        if self.failures.get() > failures {
+            // The dial that this call waited for failed: its reason is this call's, too.
+            return Err(self.failure.borrow().clone());
         }
         let wait = self.not_before.get().map(|at| at.saturating_duration_since(Instant::now()));
         if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
             let message = format!("the last dial failed, the next is in {} ms", wait.as_millis());
             return Err(Status::new(Code::Unavailable, message));
         }
-        let late = async {
-            Timer::after(DIAL_MAX).await;
-            Err(format!("no connection within {} ms", DIAL_MAX.as_millis()))
-        };
-        match future::or(self.dial(), late).await {
+        let late = || Err(format!("no connection within {} ms", DIAL_MAX.as_millis()));
+        match within(DIAL_MAX, self.dial()).await.unwrap_or_else(late) {
             Ok(connection) => {
                 self.pause.set(PAUSE_MIN);
                 self.not_before.set(None);
@@ -297,7 +310,10 @@ impl Peer {
                 let jitter = fastrand::f64() * 0.5 + 0.75;
                 self.not_before.set(Some(Instant::now() + self.pause.get().mul_f64(jitter)));
                 self.pause.set((self.pause.get() * 2).min(PAUSE_MAX));
-                Err(Status::new(Code::Unavailable, format!("{}: {reason}", self.address)))
+                let status = Status::new(Code::Unavailable, format!("{}: {reason}", self.address));
+                self.failures.set(self.failures.get() + 1);
+                self.failure.replace(status.clone());
+                Err(status)
             }
         }
     }
@@ -379,58 +395,88 @@ impl Drop for Counted {
     }
 }
 
-async fn read_answer(answer: http::Response<h2::RecvStream>) -> Result<Bytes, Status> {
-    let (head, mut body) = answer.into_parts();
-    if head.headers.contains_key("grpc-status") {
-        check_status(&head.headers)?;
-    }
-    if head.status != http::StatusCode::OK {
-        let message = format!("HTTP status {}", head.status.as_u16());
-        return Err(Status::new(Code::of_http(head.status.as_u16()), message));
-    }
-    let mut reader = FrameReader::new(limits::GRPC_MESSAGE_BYTES_MAX);
-    let mut message = None;
-    while let Some(piece) = body.data().await {
-        let mut piece = piece.map_err(|error| of_h2(&error))?;
-        body.flow_control().release_capacity(piece.len()).map_err(|error| of_h2(&error))?;
-        while let Some(whole) = reader.read(&mut piece)? {
-            if message.replace(whole).is_some() {
-                return Err(Status::new(Code::Internal, "more than one message in the answer"));
-            }
-            if piece.is_empty() {
-                break;
-            }
-        }
-    }
-    let trailers = body.trailers().await.map_err(|error| of_h2(&error))?;
-    check_status(&trailers.unwrap_or_default())?;
-    reader.finish()?;
-    message.ok_or_else(|| Status::new(Code::Internal, "no message in the answer"))
-}
+#[cfg(test)]
+mod tests {
+    use std::future::{Future, poll_fn};
+    use std::task::Poll;
 
-fn check_status(headers: &HeaderMap) -> Result<(), Status> {
-    let Some(code) = headers.get("grpc-status") else {
-        return Err(Status::new(Code::Unknown, "the answer ended without a grpc-status"));
-    };
-    match Code::parse(code.as_bytes()) {
-        Code::Ok => Ok(()),
-        code => {
-            let message = headers.get("grpc-message").map(|value| decode_message(value.as_bytes()));
-            Err(Status::new(code, foreign::shown(&message.unwrap_or_default())))
-        }
-    }
-}
+    use async_executor::LocalExecutor;
+    use futures_lite::future::zip;
 
-fn of_h2(error: &h2::Error) -> Status {
-    // Text where a frame should begin reads as a length far beyond the largest frame.
-    if error.is_library() && error.reason() == Some(Reason::FRAME_SIZE_ERROR) {
-        let message = "what answers there is no gRPC, an HTTP port perhaps: nodes reach each other \
-                       at their gRPC ports, by default 18182";
-        return Status::new(Code::Unavailable, message);
+    use super::*;
+    use crate::shell::grpc::{Bounds, Server};
+    use crate::shell::runtime::reactor;
+    use crate::shell::runtime::socket::TcpListener;
+    use crate::wire::health::{Serving, response};
+
+    /// Calls while there is no connection: as many as there may be of one peer.
+    const CALLS: usize = limits::CALLS_IN_FLIGHT_MAX;
+
+    fn on_a_reactor(test: impl AsyncFnOnce(Rc<LocalExecutor<'static>>)) {
+        let executor = Rc::new(LocalExecutor::new());
+        let reactor = reactor::current().expect("a reactor");
+        reactor.block_on(&executor.clone(), test(executor));
     }
-    let code = match error.reason() {
-        Some(reason) if !error.is_go_away() => Code::of_reset(reason.into()),
-        _ => Code::Unavailable,
-    };
-    Status::new(code, error.to_string())
+
+    async fn call_at_once(peer: &Rc<Peer>) -> Vec<Result<Bytes, Status>> {
+        let mut answers = Vec::new();
+        let calls = (0..CALLS).map(|_| {
+            peer.call("/grpc.health.v1.Health/Check", Bytes::new(), Duration::from_secs(60))
+        });
+        let mut calls: Vec<_> = calls.map(Box::pin).collect();
+        poll_fn(|context| {
+            calls.retain_mut(|call| match call.as_mut().poll(context) {
+                Poll::Ready(answer) => {
+                    answers.push(answer);
+                    false
+                }
+                Poll::Pending => true,
+            });
+            if calls.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        answers
+    }
+
+    #[test]
+    fn calls_that_come_together_share_one_dial() {
+        on_a_reactor(async |executor| {
+            let listener = TcpListener::bind("127.0.0.1:0".parse().expect("an address"));
+            let listener = listener.expect("a free port");
+            let address = listener.local_addr().expect("bound").to_string();
+            let server = Server::new(Vec::new(), None, Bounds::default());
+            let peer = Peer::new(address, Dialer::new(Tasks::new(executor.clone()), None));
+            let (stop, stopped) = async_channel::bounded::<()>(1);
+            let serve = server.serve(&executor, listener, async {
+                let _ = stopped.recv().await;
+            });
+            let calls = async {
+                let answers = call_at_once(&peer).await;
+                assert_eq!(answers.len(), CALLS);
+                let serving = response(Serving::Yes);
+                assert!(answers.iter().all(|answer| answer.as_ref() == Ok(&serving)));
+                assert_eq!(peer.dials.get(), 1);
+                assert_eq!(server.connections(), 1);
+                peer.abandon_connection();
+                stop.send(()).await.expect("the server hears it");
+            };
+            within(Duration::from_secs(60), zip(serve, calls)).await.expect("both end");
+        });
+    }
+
+    #[test]
+    fn calls_that_waited_for_a_dial_that_failed_hear_why() {
+        on_a_reactor(async |executor| {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let address = listener.local_addr().expect("bound").to_string();
+            drop(listener);
+            let peer = Peer::new(address, Dialer::new(Tasks::new(executor), None));
+            let answers = call_at_once(&peer).await;
+            assert_eq!(answers.len(), CALLS);
+            let first = answers[0].as_ref().expect_err("no listener");
+            assert!(first.message.contains("refused"), "{first}");
+            assert!(answers.iter().all(|answer| answer.as_ref() == Err(first)), "{answers:?}");
+            assert_eq!(peer.failures.get(), 1);
+        });
+    }
 }
