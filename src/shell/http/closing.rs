@@ -8,7 +8,8 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
-use super::line::{Line, Order, Phase};
+use super::connection::{HttpConnection, Order, Phase};
+use super::refusal::refuse;
 use crate::base::limits;
 use crate::shell::runtime::reactor::Timer;
 use crate::wire::rejection::Rejection;
@@ -16,7 +17,7 @@ use crate::wire::rejection::Rejection;
 /// Bytes that are thrown away at a time.
 const SCRATCH_BYTES: usize = 4 << 10;
 
-impl Line {
+impl HttpConnection {
     /// Whether an idle connection's next request is here already: it is read and dropped.
     pub(super) async fn has_asked(&self) -> bool {
         let mut scratch = Vec::with_capacity(SCRATCH_BYTES);
@@ -29,7 +30,7 @@ impl Line {
 
     /// Answers a request that never became one.
     pub(super) async fn refuse(&self, rejection: &Rejection) {
-        let response = super::refuse(rejection);
+        let response = refuse(rejection);
         let (status, body) = (response.status(), rejection.body());
         let reason = status.canonical_reason().unwrap_or_default();
         let mut answer = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16());

@@ -10,11 +10,14 @@
 //! Never: knows a route, ends accepting because of an error or because all slots are taken.
 
 mod body;
+mod bounds;
 pub mod client;
 mod closing;
-mod line;
+mod connection;
+mod handler;
 pub mod policed;
 mod progress;
+mod refusal;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -24,95 +27,34 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use async_executor::LocalExecutor;
 use bytes::Bytes;
 use futures_lite::future;
-use http::header::{
-    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER,
-    WWW_AUTHENTICATE,
-};
-use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::header::{CONNECTION, EXPECT, HeaderValue};
+use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 
 pub use body::Body;
+pub use bounds::Bounds;
+pub use handler::Handler;
+pub use refusal::refuse;
 pub use slots::Counts;
 
-use self::line::{Io, Line, Order, Phase};
-use self::slots::{Open, Reporter, Slots};
-use crate::base::{Capacity, limits};
+use self::connection::{HttpConnection, HyperStream, Order, Phase};
+use self::slots::{Admitted, Reporter, Slots};
+use crate::base::limits;
 use crate::shell::runtime::accept::accept_all;
 use crate::shell::runtime::reactor::Timer;
 use crate::shell::runtime::socket::{TcpListener, TcpStream};
-use crate::wire::http::policy::Violation;
-use crate::wire::http::{JSON, is_vital};
+use crate::wire::http::is_vital;
 use crate::wire::rejection::Rejection;
 
 /// Ticks of the server's clock in [`Bounds::read_max`]: how exact timeouts are.
 const TICKS: u32 = 4;
-
-/// Answers requests.
-pub trait Handler: 'static {
-    /// The answer to a request. A refused body need not be read.
-    fn handle(&self, head: Parts, body: &mut Body) -> impl Future<Output = Response<Full<Bytes>>>;
-
-    /// Hears of a request that was refused outside of [`Handler::handle`].
-    fn note_refused(&self, rejection: &Rejection);
-}
-
-/// What clients may take; made of `base::limits` but in tests.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Connections that have a slot.
-    pub connections_max: usize,
-    /// Connections beyond them, which may ask for health and metrics and wait for a slot.
-    pub reserve_max: usize,
-    /// How long a request may wait for a slot.
-    pub slot_wait_max: Duration,
-    /// How long a connection may keep others waiting for its slot or its bytes.
-    pub patience: Duration,
-    /// Time for a head, and how long a body or an answer may stay under `rate_min`.
-    pub read_max: Duration,
-    /// Time between requests.
-    pub idle_max: Duration,
-    /// Time for a body, and for an answer, in all.
-    pub transfer_max: Duration,
-    /// Bytes a second of a body, or of an answer.
-    pub rate_min: u64,
-    /// Bytes of bodies that came in pieces, of all connections together.
-    pub held_max: usize,
-    /// Bytes of answers that are not fetched, of all connections together.
-    pub unsent_max: usize,
-}
-
-impl Bounds {
-    /// Those of a node with so much memory.
-    pub fn of(capacity: &Capacity) -> Bounds {
-        Bounds {
-            connections_max: capacity.connections,
-            reserve_max: capacity.connections.div_ceil(limits::HTTP_RESERVE_PART),
-            slot_wait_max: limits::HTTP_SLOT_WAIT_MAX,
-            patience: limits::HTTP_PATIENCE,
-            read_max: limits::HTTP_READ_MAX,
-            idle_max: limits::HTTP_IDLE_MAX,
-            transfer_max: limits::HTTP_TRANSFER_MAX,
-            rate_min: limits::HTTP_RATE_MIN,
-            held_max: capacity.http_held,
-            unsent_max: capacity.http_unsent,
-        }
-    }
-}
-
-impl Default for Bounds {
-    fn default() -> Bounds {
-        Bounds::of(&Capacity::default())
-    }
-}
 
 /// A server over one handler.
 pub struct Server<H> {
@@ -145,7 +87,7 @@ impl<H: Handler> Server<H> {
             listener.local_addr().map_or_else(|error| error.to_string(), |at| at.to_string());
         let watch = self.watch(Reporter::new(address));
         let register = async |stream: TcpStream| self.slots.register(stream).await;
-        let spawn = |open: Open| executor.spawn(serve(open, self.handler.clone()));
+        let spawn = |admitted| executor.spawn(serve(admitted, self.handler.clone()));
         let accept = accept_all(&listener, "http", &mut tasks, register, spawn);
         future::or(future::or(accept, watch), stop).await;
         drop(listener);
@@ -173,35 +115,6 @@ impl<H: Handler> Server<H> {
     }
 }
 
-/// An error as all of them look.
-pub fn refuse(rejection: &Rejection) -> Response<Full<Bytes>> {
-    let (status, _) = rejection.status();
-    let mut response = Response::new(Full::new(Bytes::from(rejection.body())));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, JSON);
-    match rejection {
-        Rejection::Method(allowed) => {
-            headers.insert(ALLOW, HeaderValue::from_static(allowed));
-        }
-        Rejection::KeyMissing => {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey"));
-        }
-        // RFC 9110 12.5.3: what would be taken instead.
-        Rejection::Policy(Violation::ContentCoding) => {
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
-        Rejection::Starting | Rejection::AtCapacity => {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        _ if status == StatusCode::TOO_MANY_REQUESTS => {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        _ => {}
-    }
-    response
-}
-
 /// How hyper and we parted.
 enum End {
     /// hyper is done with the connection.
@@ -211,67 +124,72 @@ enum End {
 }
 
 /// Serves one connection until it ends.
-async fn serve<H: Handler>(open: Open, handler: Rc<H>) {
-    let line = &open.line;
-    let is_head = |line: &Line| line.phase() == Phase::Head || line.is_silenced();
-    let rejection = match converse(line, &handler).await {
-        End::Done(Err(error)) if error.is_parse_too_large() && is_head(line) => {
+async fn serve<H: Handler>(admitted: Admitted, handler: Rc<H>) {
+    let admitted = Rc::new(admitted);
+    let connection = &admitted.connection;
+    let is_head =
+        |connection: &HttpConnection| connection.phase() == Phase::Head || connection.is_silenced();
+    let rejection = match converse(&admitted, &handler).await {
+        End::Done(Err(error)) if error.is_parse_too_large() && is_head(connection) => {
             Some(Rejection::HeadTooLarge)
         }
-        End::Done(Err(_)) if is_head(line) => Some(Rejection::Head),
-        End::Ordered if line.order() == Order::Evict => {
-            let is_owed = is_head(line) || line.phase() == Phase::Idle && line.has_asked().await;
+        End::Done(Err(_)) if is_head(connection) => Some(Rejection::Head),
+        End::Ordered if connection.order() == Order::Evict => {
+            let is_owed = is_head(connection)
+                || connection.phase() == Phase::Idle && connection.has_asked().await;
             is_owed.then_some(Rejection::AtCapacity)
         }
-        End::Ordered if is_head(line) => Some(Rejection::Timeout),
+        End::Ordered if is_head(connection) => Some(Rejection::Timeout),
         End::Done(_) | End::Ordered => None,
     };
     if let Some(rejection) = &rejection {
-        line.refuse(rejection).await;
+        connection.refuse(rejection).await;
         handler.note_refused(rejection);
     }
-    if rejection.is_some() || line.is_unread() {
-        line.linger().await;
+    if rejection.is_some() || connection.is_unread() {
+        connection.linger().await;
     }
 }
 
-async fn converse<H: Handler>(line: &Rc<Line>, handler: &Rc<H>) -> End {
+async fn converse<H: Handler>(admitted: &Rc<Admitted>, handler: &Rc<H>) -> End {
+    let connection = &admitted.connection;
     let service =
-        service_fn(|request: Request<Incoming>| answer(line.clone(), handler.clone(), request));
-    let connection = Builder::new()
+        service_fn(|request: Request<Incoming>| answer(admitted.clone(), handler.clone(), request));
+    let protocol = Builder::new()
         .half_close(true)
         .header_read_timeout(None)
         // The buffer's bound alone lets a head pass that is larger but complete when it is read.
         .max_header_size(limits::HTTP_HEAD_BYTES_MAX)
         .max_buf_size(limits::HTTP_HEAD_BYTES_MAX)
-        .serve_connection(Io(line.clone()), service);
-    let mut connection = pin!(connection);
+        .serve_connection(HyperStream(connection.clone()), service);
+    let mut protocol = pin!(protocol);
     poll_fn(|context| {
-        line.listen(context);
-        match (line.order(), line.phase()) {
+        connection.listen(context);
+        match (connection.order(), connection.phase()) {
             (Order::Serve, _)
             | (Order::Late | Order::Evict, Phase::Waiting | Phase::Working | Phase::Body) => {}
             (Order::Finish, Phase::Idle) | (Order::Late | Order::Evict, _) => {
                 return Poll::Ready(End::Ordered);
             }
-            (Order::Finish, _) => connection.as_mut().graceful_shutdown(),
+            (Order::Finish, _) => protocol.as_mut().graceful_shutdown(),
         }
-        connection.as_mut().poll(context).map(End::Done)
+        protocol.as_mut().poll(context).map(End::Done)
     })
     .await
 }
 
 async fn answer<H: Handler>(
-    line: Rc<Line>,
+    admitted: Rc<Admitted>,
     handler: Rc<H>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    line.begin_answer();
-    line.take_turn(1).await;
+    let connection = &admitted.connection;
+    connection.begin_answer();
+    connection.take_permit(1).await;
     let (head, incoming) = request.into_parts();
     let is_awaited = head.headers.contains_key(EXPECT);
-    let mut body = Body::new(incoming, line.clone(), is_awaited);
-    let is_admitted = is_vital(&head) || line.claim_slot().await;
+    let mut body = Body::new(incoming, admitted.clone(), is_awaited);
+    let is_admitted = is_vital(&head) || admitted.claim_slot().await;
     let mut response = if is_admitted {
         handler.handle(head, &mut body).await
     } else {
@@ -279,18 +197,18 @@ async fn answer<H: Handler>(
         refuse(&Rejection::AtCapacity)
     };
     let bytes = response.body().size_hint().exact().unwrap_or(0);
-    if line.claim(usize::try_from(bytes).unwrap_or(usize::MAX)).is_err() {
+    if admitted.reserve_answer(usize::try_from(bytes).unwrap_or(usize::MAX)).is_err() {
         response = refuse(&Rejection::OverBudget);
         handler.note_refused(&Rejection::OverBudget);
     }
     // Without a slot, a body is not waited for and the connection does not stay.
     let is_read = if is_admitted { body.discard().await } else { body.is_ended() };
     if !is_read {
-        line.leave_unread();
+        connection.leave_unread();
     }
     if !is_read || !is_admitted {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    line.end_work();
+    connection.end_work();
     Ok(response)
 }

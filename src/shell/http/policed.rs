@@ -14,7 +14,9 @@ use http::header::ORIGIN;
 use http::request::Parts;
 use http_body_util::Full;
 
-use crate::shell::http::{Body, Handler, refuse};
+use super::body::Body;
+use super::handler::Handler;
+use super::refusal::refuse;
 use crate::wire::http::policy::Policy;
 use crate::wire::http::{REQUEST_ID, echo_request_id};
 use crate::wire::rejection::Rejection;

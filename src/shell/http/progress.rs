@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Bounds;
+use super::bounds::Bounds;
 use crate::base::limits;
 
 /// One phase of a connection.

@@ -15,10 +15,10 @@ use std::time::Instant;
 
 use futures_lite::future;
 
-use super::Bounds;
-use super::line::{Line, Order, Phase};
+use super::bounds::Bounds;
+use super::connection::{Client, HttpConnection, Order, Phase, counted};
 use crate::base::limits;
-use crate::shell::runtime::budget::Budget;
+use crate::shell::runtime::budget::{Budget, Full};
 use crate::shell::runtime::reactor::{self, Reactor, Timer, yield_now};
 use crate::shell::runtime::socket::TcpStream;
 use crate::shell::runtime::source::Source;
@@ -70,21 +70,11 @@ impl Counts {
     }
 }
 
-/// A client as the budgets tell them apart: all connections of one host.
-pub(super) struct Client {
-    /// `None` if it had gone already when its connection was taken.
-    source: Option<Source>,
-    /// What it may take of the bytes of bodies.
-    pub(super) held: Rc<Budget>,
-    /// What it may take of the bytes of answers.
-    pub(super) unsent: Rc<Budget>,
-}
-
 /// All connections of a server, with what they share.
 pub(super) struct Slots {
     bounds: Bounds,
     reactor: Rc<Reactor>,
-    open: RefCell<Vec<Rc<Line>>>,
+    open: RefCell<Vec<Rc<HttpConnection>>>,
     /// How many of the open connections have a slot; the others are the reserve.
     taken: Cell<usize>,
     held: Rc<Budget>,
@@ -108,26 +98,22 @@ impl Slots {
         }
     }
 
-    pub(super) fn reactor(&self) -> &Reactor {
-        &self.reactor
-    }
-
     pub(super) fn connections(&self) -> usize {
         self.open.borrow().len()
     }
 
     /// Takes a newcomer in. If all slots are taken, one is vacated: the task of the connection that
     /// gives way runs before the newcomer's, which finds the slot free when its request has come.
-    pub(super) async fn register(self: &Rc<Self>, stream: TcpStream) -> Open {
+    pub(super) async fn register(self: &Rc<Self>, stream: TcpStream) -> Admitted {
         self.make_room().await;
         let client = self.client(stream.source());
-        let line = Rc::new(Line::new(stream, client, self.clone()));
-        if !self.try_give(&line) {
+        let connection = Rc::new(HttpConnection::new(stream, client, self.reactor.clone()));
+        if !self.try_give(&connection) {
             self.vacate();
         }
-        self.open.borrow_mut().push(line.clone());
+        self.open.borrow_mut().push(connection.clone());
         self.note_change();
-        Open { line, slots: self.clone() }
+        Admitted { connection, slots: self.clone() }
     }
 
     /// Waits until one more connection fits into the reserve. No client can make that long: the
@@ -135,27 +121,27 @@ impl Slots {
     async fn make_room(&self) {
         while self.connections() >= self.bounds.connections_max + self.bounds.reserve_max {
             let now = self.reactor.now();
-            self.evict(|line| line.age(now).filter(|_| !line.has_slot()));
+            self.evict(|connection| connection.age(now).filter(|_| !connection.has_slot()));
             self.changed().await;
         }
     }
 
     /// Gives a connection whose request has come a slot, if one is free or can soon be vacated. The
     /// request of another newcomer may be quicker and take what was vacated for this one.
-    pub(super) async fn claim(&self, line: &Line) -> bool {
-        if line.has_slot() || self.try_give(line) {
+    async fn claim(&self, connection: &HttpConnection) -> bool {
+        if connection.has_slot() || self.try_give(connection) {
             return true;
         }
         let end = self.reactor.now() + self.bounds.slot_wait_max;
-        while self.reactor.now() < end && line.order() != Order::Evict {
+        while self.reactor.now() < end && connection.order() != Order::Evict {
             if self.vacate() {
                 yield_now().await;
             } else {
                 // Nobody is slow yet.
-                let evicted = line.evicted();
+                let evicted = connection.evicted();
                 future::or(evicted, Timer::after(limits::HTTP_SLOT_PAUSE)).await;
             }
-            if self.try_give(line) {
+            if self.try_give(connection) {
                 return true;
             }
         }
@@ -163,10 +149,10 @@ impl Slots {
         false
     }
 
-    fn try_give(&self, line: &Line) -> bool {
+    fn try_give(&self, connection: &HttpConnection) -> bool {
         let is_free = self.taken.get() < self.bounds.connections_max;
         if is_free {
-            line.take_slot();
+            connection.take_slot();
             self.taken.set(self.taken.get() + 1);
         }
         is_free
@@ -174,53 +160,45 @@ impl Slots {
 
     /// Has the slowest connection give its slot up, if one is slow.
     fn vacate(&self) -> bool {
-        self.evict_slow(Line::has_slot)
+        self.evict_slow(HttpConnection::has_slot)
     }
 
-    /// Makes room in a budget where `claimant` was refused `bytes` more: the slowest of those that
-    /// have a part of it goes. Where `whole` has room, it is the claimant's own client's part that
-    /// is full, and no other client can make room in that.
-    pub(super) fn evict_holder(
+    /// Frees bytes of a budget where `claimant` was refused `bytes` more: the slowest of those that
+    /// have a part of it goes. Where `whole` has as many free, it is the part of the claimant's own
+    /// client that is full, and no other client can free bytes of that.
+    fn evict_holder(
         &self,
-        claimant: &Line,
-        whole: impl Fn(&Slots) -> &Budget,
+        claimant: &HttpConnection,
+        whole: &Budget,
         bytes: usize,
-        part: impl Fn(&Line) -> usize,
+        part: impl Fn(&HttpConnection) -> usize,
     ) {
-        let is_own = whole(self).fits(bytes);
-        self.evict_slow(|line| {
-            let is_eligible = !is_own || Rc::ptr_eq(line.client(), claimant.client());
-            is_eligible && !std::ptr::eq(line, claimant) && part(line) > 0
+        let is_own = whole.fits(bytes);
+        self.evict_slow(|other| {
+            let is_eligible = !is_own || Rc::ptr_eq(other.client(), claimant.client());
+            is_eligible && !std::ptr::eq(other, claimant) && part(other) > 0
         });
-    }
-
-    /// Bytes of bodies, of all clients.
-    pub(super) fn held(&self) -> &Budget {
-        &self.held
-    }
-
-    /// Bytes of answers, of all clients.
-    pub(super) fn unsent(&self) -> &Budget {
-        &self.unsent
     }
 
     /// Sends off, of the connections that `is_eligible`, the one that has been waited for longest
     /// beyond what is tolerable, if there is one.
-    fn evict_slow(&self, is_eligible: impl Fn(&Line) -> bool) -> bool {
+    fn evict_slow(&self, is_eligible: impl Fn(&HttpConnection) -> bool) -> bool {
         let now = self.reactor.now();
-        self.evict(|line| line.lag(now, self.bounds.patience).filter(|_| is_eligible(line)))
+        self.evict(|connection| {
+            connection.lag(now, self.bounds.patience).filter(|_| is_eligible(connection))
+        })
     }
 
     /// Sends off the connection with the greatest `lag`; the first of several.
-    fn evict<L: Ord>(&self, lag: impl Fn(&Line) -> Option<L>) -> bool {
+    fn evict<L: Ord>(&self, lag: impl Fn(&HttpConnection) -> Option<L>) -> bool {
         let open = self.open.borrow();
-        let served = open.iter().filter(|line| line.order() == Order::Serve);
-        let lags = served.filter_map(|line| Some((lag(line)?, line)));
+        let served = open.iter().filter(|connection| connection.order() == Order::Serve);
+        let lags = served.filter_map(|connection| Some((lag(connection)?, connection)));
         let found = lags.min_by(|(one, _), (other, _)| other.cmp(one));
-        if let Some((_, line)) = &found {
-            let is_idle = matches!(line.phase(), Phase::Idle | Phase::Lingering);
+        if let Some((_, connection)) = &found {
+            let is_idle = matches!(connection.phase(), Phase::Idle | Phase::Lingering);
             self.counts.count(if is_idle { Ending::Idle } else { Ending::Slow });
-            line.give(Order::Evict);
+            connection.give(Order::Evict);
         }
         found.is_some()
     }
@@ -228,18 +206,20 @@ impl Slots {
     /// Sends off all connections that are past their time.
     pub(super) fn send_off_late(&self) {
         let now = self.reactor.now();
-        for line in self.open.borrow().iter().filter(|line| line.is_late(now, &self.bounds)) {
+        for connection in
+            self.open.borrow().iter().filter(|connection| connection.is_late(now, &self.bounds))
+        {
             // The end of an idle connection is no refusal.
-            if line.phase() != Phase::Idle && line.order() == Order::Serve {
+            if connection.phase() != Phase::Idle && connection.order() == Order::Serve {
                 self.counts.count(Ending::Late);
             }
-            line.give(Order::Late);
+            connection.give(Order::Late);
         }
     }
 
     /// Has every connection end with the request that is under way.
     pub(super) fn finish(&self) {
-        self.open.borrow().iter().for_each(|line| line.give(Order::Finish));
+        self.open.borrow().iter().for_each(|connection| connection.give(Order::Finish));
     }
 
     /// Waits until a connection has come or gone.
@@ -262,7 +242,8 @@ impl Slots {
     /// The client of this host: as the connections that it has open know it, or a new one.
     fn client(&self, source: Option<Source>) -> Rc<Client> {
         let open = self.open.borrow();
-        let known = open.iter().map(|line| line.client()).find(|it| it.source == source);
+        let known =
+            open.iter().map(|connection| connection.client()).find(|it| it.source == source);
         known.cloned().unwrap_or_else(|| {
             // Half, but what one request takes at most in any case.
             let held = (self.bounds.held_max / 2).max(limits::HTTP_BODY_BYTES_MAX);
@@ -274,17 +255,46 @@ impl Slots {
     }
 }
 
-/// A connection's membership of the open ones; ends with the connection, however that ends.
-pub(super) struct Open {
-    pub(super) line: Rc<Line>,
+/// A connection among the open ones, and what it asks of them; ends with the connection, however
+/// that ends.
+pub(super) struct Admitted {
+    pub(super) connection: Rc<HttpConnection>,
     slots: Rc<Slots>,
 }
 
-impl Drop for Open {
+impl Admitted {
+    /// The connection of a request that is not for the reserve gets a slot, if there is one.
+    pub(super) async fn claim_slot(&self) -> bool {
+        self.connection.enter(Phase::Waiting);
+        let has_slot = self.slots.claim(&self.connection).await;
+        self.connection.enter(Phase::Working);
+        has_slot
+    }
+
+    /// Takes budget for an answer until it is written; the slowest client that holds some goes if
+    /// there is not enough.
+    pub(super) fn reserve_answer(&self, bytes: usize) -> Result<(), Full> {
+        self.connection.claim(bytes).inspect_err(|Full| {
+            let part = HttpConnection::unsent;
+            self.slots.evict_holder(&self.connection, &self.slots.unsent, counted(bytes), part);
+        })
+    }
+
+    /// Takes budget for the request's body, of which there are so many bytes; the slowest client
+    /// that holds some goes if there is not enough.
+    pub(super) fn reserve_body(&self, bytes: usize) -> Result<(), Full> {
+        self.connection.hold(bytes).inspect_err(|Full| {
+            let more = bytes - self.connection.held();
+            self.slots.evict_holder(&self.connection, &self.slots.held, more, HttpConnection::held);
+        })
+    }
+}
+
+impl Drop for Admitted {
     fn drop(&mut self) {
         let slots = &self.slots;
-        slots.open.borrow_mut().retain(|line| !Rc::ptr_eq(line, &self.line));
-        slots.taken.set(slots.taken.get() - usize::from(self.line.has_slot()));
+        slots.open.borrow_mut().retain(|connection| !Rc::ptr_eq(connection, &self.connection));
+        slots.taken.set(slots.taken.get() - usize::from(self.connection.has_slot()));
         slots.note_change();
     }
 }

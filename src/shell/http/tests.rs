@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
 
+use http::request::Parts;
+
 use super::*;
 use crate::shell::runtime::reactor;
 

@@ -14,13 +14,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use super::Bounds;
+use super::bounds::Bounds;
 use super::progress::Progress;
-use super::slots::{Client, Slots};
 use crate::base::limits;
-use crate::shell::runtime::budget::{Full, Share};
-use crate::shell::runtime::reactor::yield_now;
+use crate::shell::runtime::budget::{Budget, Full, Share};
+use crate::shell::runtime::reactor::{Reactor, yield_now};
 use crate::shell::runtime::socket::TcpStream;
+use crate::shell::runtime::source::Source;
 use crate::wire::rejection::Rejection;
 
 /// What a connection is doing.
@@ -59,10 +59,20 @@ pub(super) enum Order {
 /// without a request under way: those are evicted before all others.
 pub(super) type Lag = (bool, Duration);
 
+/// A client as the budgets count it: all connections of one host.
+pub(super) struct Client {
+    /// `None` if it had gone already when its connection was taken.
+    pub(super) source: Option<Source>,
+    /// What it may take of the bytes of bodies.
+    pub(super) held: Rc<Budget>,
+    /// What it may take of the bytes of answers.
+    pub(super) unsent: Rc<Budget>,
+}
+
 /// A connection.
-pub(super) struct Line {
+pub(super) struct HttpConnection {
     stream: TcpStream,
-    slots: Rc<Slots>,
+    reactor: Rc<Reactor>,
     client: Rc<Client>,
     has_slot: Cell<bool>,
     phase: Cell<Phase>,
@@ -86,14 +96,18 @@ pub(super) struct Line {
     steps: Cell<usize>,
 }
 
-impl Line {
-    pub(super) fn new(stream: TcpStream, client: Rc<Client>, slots: Rc<Slots>) -> Line {
-        let now = slots.reactor().now();
+impl HttpConnection {
+    pub(super) fn new(
+        stream: TcpStream,
+        client: Rc<Client>,
+        reactor: Rc<Reactor>,
+    ) -> HttpConnection {
+        let now = reactor.now();
         let held = RefCell::new(Share::new(&client.held));
         let unsent = RefCell::new(Share::new(&client.unsent));
-        Line {
+        HttpConnection {
             stream,
-            slots,
+            reactor,
             client,
             has_slot: Cell::new(false),
             phase: Cell::new(Phase::Idle),
@@ -128,17 +142,9 @@ impl Line {
         self.has_slot.get()
     }
 
-    /// [`Slots`] has given it one.
+    /// The connection has got a slot.
     pub(super) fn take_slot(&self) {
         self.has_slot.set(true);
-    }
-
-    /// The connection of a request that is not for the reserve gets a slot, if there is one.
-    pub(super) async fn claim_slot(&self) -> bool {
-        self.enter(Phase::Waiting);
-        let has_slot = self.slots.claim(self).await;
-        self.enter(Phase::Working);
-        has_slot
     }
 
     /// Done when others want what this connection has.
@@ -152,7 +158,7 @@ impl Line {
     }
 
     pub(super) fn enter(&self, phase: Phase) {
-        let now = self.slots.reactor().now();
+        let now = self.reactor.now();
         let mut since = now;
         if phase == Phase::Body {
             // What is left of a refused body has no more time than the body had.
@@ -166,7 +172,7 @@ impl Line {
     /// So many bytes of a body have come, or of an answer have gone.
     pub(super) fn note_moved(&self, bytes: usize) {
         let mut progress = self.progress.get();
-        progress.note(bytes, self.slots.reactor().now());
+        progress.note(bytes, self.reactor.now());
         self.progress.set(progress);
     }
 
@@ -237,8 +243,8 @@ impl Line {
     /// round if this connection has done `max` in this one. A client may send hundreds of requests
     /// in one packet, or thousands of chunks; while the node works on them, one after the other, it
     /// would look at no other socket.
-    pub(super) async fn take_turn(&self, max: usize) {
-        let reactor = self.slots.reactor();
+    pub(super) async fn take_permit(&self, max: usize) {
+        let reactor = &self.reactor;
         if self.round.replace(reactor.rounds()) != reactor.rounds() {
             self.steps.set(0);
         }
@@ -250,28 +256,29 @@ impl Line {
         self.steps.set(self.steps.get() + 1);
     }
 
-    /// Makes room for an answer until it is written.
+    /// Takes budget for an answer until it is written.
     pub(super) fn claim(&self, bytes: usize) -> Result<(), Full> {
-        let counted = if bytes > limits::HTTP_SMALL_ANSWER_BYTES { bytes } else { 0 };
-        let claimed = self.unsent.borrow_mut().resize(counted);
-        claimed.inspect_err(|Full| {
-            self.slots
-                .evict_holder(self, Slots::unsent, counted, |line| line.unsent.borrow().bytes());
-        })
+        self.unsent.borrow_mut().resize(counted(bytes))
     }
 
-    /// Makes room for the request's body, of which there are so many bytes.
+    /// Bytes of its answer that the budget counts.
+    pub(super) fn unsent(&self) -> usize {
+        self.unsent.borrow().bytes()
+    }
+
+    /// Takes budget for the request's body, of which there are so many bytes.
     pub(super) fn hold(&self, bytes: usize) -> Result<(), Full> {
-        let held = self.held.borrow_mut().resize(bytes);
-        held.inspect_err(|Full| {
-            let more = bytes - self.held.borrow().bytes();
-            self.slots.evict_holder(self, Slots::held, more, |line| line.held.borrow().bytes());
-        })
+        self.held.borrow_mut().resize(bytes)
+    }
+
+    /// Bytes of its request that the budget counts.
+    pub(super) fn held(&self) -> usize {
+        self.held.borrow().bytes()
     }
 
     /// The body is needed no more.
     pub(super) fn let_go(&self) {
-        self.hold(0).unwrap_or_else(|Full| unreachable!("giving back takes no room"));
+        self.hold(0).unwrap_or_else(|Full| unreachable!("giving back takes no budget"));
     }
 
     /// The answer is handed to hyper.
@@ -281,7 +288,7 @@ impl Line {
 
     fn end_answer(&self) {
         self.is_answering.set(false);
-        self.claim(0).unwrap_or_else(|Full| unreachable!("giving back takes no room"));
+        self.claim(0).unwrap_or_else(|Full| unreachable!("giving back takes no budget"));
         self.enter(Phase::Idle);
     }
 
@@ -300,10 +307,15 @@ impl Line {
     }
 }
 
-/// The stream in hyper's hands.
-pub(super) struct Io(pub(super) Rc<Line>);
+/// Bytes of an answer that the budget counts: a small one costs no more than its connection.
+pub(super) fn counted(bytes: usize) -> usize {
+    if bytes > limits::HTTP_SMALL_ANSWER_BYTES { bytes } else { 0 }
+}
 
-impl Io {
+/// The stream as hyper uses it.
+pub(super) struct HyperStream(pub(super) Rc<HttpConnection>);
+
+impl HyperStream {
     /// Sends with `send`; an answer that hyper makes by itself is held back.
     fn write(
         &self,
@@ -320,7 +332,7 @@ impl Io {
     }
 }
 
-impl hyper::rt::Read for Io {
+impl hyper::rt::Read for HyperStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -334,7 +346,7 @@ impl hyper::rt::Read for Io {
     }
 }
 
-impl hyper::rt::Write for Io {
+impl hyper::rt::Write for HyperStream {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -371,14 +383,14 @@ impl hyper::rt::Write for Io {
 
 /// A future's output, or why it is not waited for any longer; the client may be told that.
 pub(super) async fn unless_late<T>(
-    line: &Line,
+    connection: &HttpConnection,
     work: impl Future<Output = T>,
 ) -> Result<T, Rejection> {
     let mut work = std::pin::pin!(work);
-    poll_fn(|context| match (work.as_mut().poll(context), line.order()) {
+    poll_fn(|context| match (work.as_mut().poll(context), connection.order()) {
         (Poll::Ready(done), _) => Poll::Ready(Ok(done)),
         (Poll::Pending, Order::Late) => {
-            line.order.set(Order::Serve);
+            connection.order.set(Order::Serve);
             Poll::Ready(Err(Rejection::Timeout))
         }
         // The order stands: the connection ends with this answer.

@@ -1,0 +1,22 @@
+//! What answers the requests of a server.
+//!
+//! In: nothing. Out: [`Handler`]. Never: knows a connection.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+use http_body_util::Full;
+
+use super::body::Body;
+use crate::wire::rejection::Rejection;
+
+/// Answers requests.
+pub trait Handler: 'static {
+    /// The answer to a request. A refused body need not be read.
+    fn handle(&self, head: Parts, body: &mut Body) -> impl Future<Output = Response<Full<Bytes>>>;
+
+    /// Hears of a request that was refused outside of [`Handler::handle`].
+    fn note_refused(&self, rejection: &Rejection);
+}
