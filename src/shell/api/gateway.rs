@@ -3,10 +3,10 @@
 //!
 //! In: requests of the API's routes. Out: the API's answers, of this node where it is a replica,
 //! else of the first replica that answers. A replica that cannot be reached, breaks off, dies or
-//! has too much to do makes room for the next one; a claim may reach two of them, and is the same
-//! claim. The gateway waits for one that is slow: another would do the same work again. It tells
-//! the replica when the client leaves. A request with an API key goes to nobody who might be a
-//! stranger: this node answers it itself.
+//! is overloaded is followed by the next one; a claim may reach two of them, and is the same
+//! claim. The gateway waits for one that is slow: another would do the same work again. It
+//! passes on to the replica that the client has left. A request with an API key goes to members
+//! that have shown the cluster key alone: else this node answers it itself.
 //!
 //! Never: forwards what was forwarded, puts two stamps on one claim, holds more of other nodes'
 //! answers than its budget, asks two replicas at once.
@@ -100,7 +100,7 @@ impl Gateway {
         Rc::new(Gateway { api, driver, holders, idle: RefCell::default(), held, calls })
     }
 
-    /// What to forward, and for which subject; `None` if this node answers, whoever holds what.
+    /// What to forward, and for which subject; `None` if this node answers whatever it holds.
     async fn plan(
         &self,
         head: &Parts,
@@ -236,7 +236,7 @@ impl Gateway {
                 Ok(response) if response.status() != StatusCode::SERVICE_UNAVAILABLE => {
                     return Ok(response);
                 }
-                // It answered; another would have to be given the same room.
+                // It answered; another answer would take the same budget.
                 Err(Rejection::OverBudget) => return Err(Rejection::OverBudget),
                 Ok(_) => Rejection::Overloaded(format!("{} answers 503", backend.api_addr)),
                 Err(rejection) => rejection,
@@ -281,17 +281,17 @@ impl Gateway {
             let mut share = Share::new(&self.held);
             let request = forward.request(address);
             let request = request.map_err(|error| refuse(error.to_string()))?;
-            let has_room = |bytes| share.resize(bytes).is_ok();
+            let may_grow = |bytes| share.resize(bytes).is_ok();
             let closer = link.closer();
             let handing_on = async {
-                // A claim is taken whoever waits for it; a query is given up if it is long.
+                // A claim is taken even if its client has left; a long query is abandoned.
                 if forward.body.is_empty() {
                     poll_fn(|context| body.poll_client_left(context)).await;
                     closer.close();
                 }
                 future::pending().await
             };
-            match future::or(link.exchange(request, has_room), handing_on).await {
+            match future::or(link.exchange(request, may_grow), handing_on).await {
                 Ok((answer, body)) => {
                     self.keep(address, link);
                     return Ok(respond(answer, body, backend.node));
@@ -306,8 +306,8 @@ impl Gateway {
     fn take_idle(&self, address: &str) -> Option<Link> {
         let mut idle = self.idle.borrow_mut();
         idle.retain(|(_, link)| link.is_open());
-        let place = idle.iter().rposition(|(at, _)| at == address)?;
-        Some(idle.remove(place).1)
+        let index = idle.iter().rposition(|(at, _)| at == address)?;
+        Some(idle.remove(index).1)
     }
 
     fn keep(&self, address: &str, link: Link) {
@@ -329,7 +329,7 @@ impl Handler for Gateway {
         let mut answered = None;
         if let Some((subject, forward)) = &plan {
             answered = self.pass_on_within(subject, forward, body).await;
-            // Wherever the claim is taken in the end, it has the stamp of this door.
+            // Wherever the claim is taken in the end, it has the stamp of this node.
             let stamp = forward.headers.iter().find(|(name, _)| *name == STAMP);
             head.headers.extend(stamp.cloned().map(|(name, value)| (Some(name), value)));
         }

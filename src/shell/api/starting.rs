@@ -1,7 +1,7 @@
 //! What a node answers while it still reads its log: that it is there, and not yet of use.
 //!
 //! In: listeners, and the work to be done on a thread of its own. Out: what the work came to.
-//! `/metrics` is there from the first moment; everything else is told to come back.
+//! `/metrics` is there from the first moment; all else gets 503.
 //!
 //! Never: shows anything that is not yet known to be whole.
 
@@ -29,8 +29,8 @@ use crate::wire::http::policy::Policy;
 use crate::wire::metrics;
 use crate::wire::rejection::Rejection;
 
-/// Does the work on a thread of its own and answers at the listeners meanwhile; `None` if somebody
-/// asks the node to stop before the work is done.
+/// Does the work on a thread of its own and answers at the listeners meanwhile; `None` if a
+/// signal asks the node to stop before the work is done.
 pub(crate) fn serve_while<T: Send + 'static>(
     listeners: [(&TcpListener, Policy); 2],
     (check, bounds): (ApiKeyCheck, Bounds),
@@ -39,7 +39,7 @@ pub(crate) fn serve_while<T: Send + 'static>(
 ) -> io::Result<Option<T>> {
     let (done, outcome) = async_channel::bounded(1);
     let doing = move || {
-        // Whoever waited may have been asked to stop.
+        // The waiting thread may have been asked to stop.
         let _ = done.try_send(work());
     };
     thread::Builder::new().name("recovery".into()).spawn(doing)?;

@@ -37,7 +37,7 @@ use crate::shell::runtime::reactor::Timer;
 use crate::shell::runtime::socket::TcpStream;
 
 /// Calls that can run at a time: h2 lets no more streams be open, but a stream that was reset is
-/// not open any more while its call still has to be told.
+/// not open any more while its call still runs.
 const CALLS_MAX: usize = PARTS_MAX - 2;
 const H2: usize = PARTS_MAX - 2;
 const KEEPALIVE: usize = PARTS_MAX - 1;
@@ -68,7 +68,7 @@ fn settings(calls_max: u32) -> Builder {
     builder
         .max_concurrent_streams(calls_max)
         .initial_window_size(limits::STREAM_WINDOW_BYTES)
-        // All streams may be full at once: one that waits for room does not stop the others.
+        // All streams may be full at once: one that waits for budget does not stop the others.
         .initial_connection_window_size(calls_max * limits::STREAM_WINDOW_BYTES)
         .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
         .max_send_buffer_size(limits::STREAM_SEND_BYTES_MAX)
@@ -141,7 +141,7 @@ struct Connection {
     /// for more, which saves asking it once again to flush.
     alone: bool,
     calls: Vec<Option<Running>>,
-    /// One a call, made at first use; a place that is free again keeps its waker.
+    /// One for each slot of `calls`, made at first use; a slot that is free again keeps its waker.
     call_wakers: Vec<Waker>,
     flood: Flood,
     keepalive: Keepalive,
@@ -188,7 +188,7 @@ impl Connection {
                 self.link.end(Ending::Flood);
             }
             if let Some(ending) = self.link.ending() {
-                // One try to tell the client: one that does not read is not waited for.
+                // One try to send GOAWAY: a client that does not read is not waited for.
                 self.h2.abrupt_shutdown(ending.reason());
                 let _ = self.poll_h2();
                 return Poll::Ready(());
@@ -246,7 +246,7 @@ impl Connection {
         }
     }
 
-    /// Keeps a call that could not be answered at once. One for which there is no place is dropped,
+    /// Keeps a call that could not be answered at once. One for which there is no slot is dropped,
     /// which resets its stream.
     fn run(&mut self, running: Running) {
         let slot = self.calls.iter().position(Option::is_none).unwrap_or(self.calls.len());

@@ -1,4 +1,4 @@
-//! Tells a client that only makes work from one that calls.
+//! Recognises a client that makes work and no calls.
 //!
 //! In: bytes that a connection brought beside the messages of its calls, and calls that were
 //! answered. Out: whether it has gone on too fast for too long. Never: counts a slow client's
@@ -68,14 +68,14 @@ mod tests {
     }
 
     #[test]
-    fn who_makes_work_for_ten_seconds_without_a_call_is_cut_off() {
+    fn a_client_that_makes_work_for_ten_seconds_without_a_call_is_cut_off() {
         for rate in [100 << 10, 1 << 20, 70 << 20] {
             let after = cut_off(rate, None).expect("a flood");
             assert!((100..=120).contains(&after), "{rate} bytes a second: {after} tenths");
         }
         assert_eq!(cut_off(70 << 20, Some(5)), None, "it calls");
         for rate in [100, limits::FLOOD_BYTES / 11] {
-            assert_eq!(cut_off(rate, None), None, "{rate} bytes a second harm nobody");
+            assert_eq!(cut_off(rate, None), None, "{rate} bytes a second harm no other client");
         }
     }
 

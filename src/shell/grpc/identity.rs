@@ -2,10 +2,10 @@
 //!
 //! In: metadata of requests and answers. Out: metadata to send, and whether a call is answered. A
 //! node that is dialled at an address of its own refuses its own call, so that it never takes
-//! itself for a member; another process under its node id is told apart by the same token. A node
+//! itself for a member; the same token shows another process under its node id. A node
 //! of another cluster is refused. Programs that send no such metadata are let in.
 //!
-//! Never: grants anything: whoever calls may write any metadata.
+//! Never: grants anything: a caller may write any metadata.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -58,7 +58,7 @@ impl Identity {
         Rc::new(Identity { instance, tag, settled, judge, called })
     }
 
-    /// Has `called` told of each connection by which another node calls.
+    /// Calls `called` for each connection by which another node calls.
     pub fn observe_called(&self, called: Called) {
         *self.called.borrow_mut() = Some(called);
     }
@@ -68,7 +68,7 @@ impl Identity {
         *self.judge.borrow_mut() = Some(judge);
     }
 
-    /// Has `settled` told once this node's cluster is settled.
+    /// Calls `settled` once this node's cluster is settled.
     pub fn observe_settled(&self, settled: Settled) {
         *self.settled.borrow_mut() = Some(settled);
     }
@@ -149,14 +149,14 @@ impl Identity {
         Status::new(Code::FailedPrecondition, message)
     }
 
-    /// A node of another cluster called from, or was called at, `place`.
-    pub(crate) fn note_foreign(&self, place: &str, ours: ClusterId, theirs: ClusterId) {
+    /// A node of another cluster called from, or was called at, `address`.
+    pub(crate) fn note_foreign(&self, address: &str, ours: ClusterId, theirs: ClusterId) {
         let line = format_args!(
-            "the node at {place} is of another cluster, {theirs}; this one is of {ours}: neither \
+            "the node at {address} is of another cluster, {theirs}; this one is of {ours}: neither \
              answers the other's calls. If a seed names it, correct STEMEDB_SEEDS; to merge the \
              clusters: stemedb-edge adopt-cluster DIR {ours}, on each stopped node of {theirs}"
         );
-        log_limit::warn((module_path!(), place, "nodes of another cluster"), line);
+        log_limit::warn((module_path!(), address, "nodes of another cluster"), line);
     }
 
     /// Another node called at this address.

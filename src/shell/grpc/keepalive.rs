@@ -55,12 +55,12 @@ impl Keepalive {
         }
     }
 
-    /// Whether the client was told to leave.
+    /// Whether a GOAWAY was sent.
     pub(super) fn is_leaving(&self) -> bool {
         self.is_leaving
     }
 
-    /// The client was told to leave: idle connections end after the grace.
+    /// A GOAWAY was sent: an idle connection ends after the grace.
     pub(super) fn leave(&mut self) {
         self.is_leaving = true;
         self.timer = Timer::after(limits::GOAWAY_GRACE);
@@ -105,7 +105,7 @@ impl Keepalive {
     }
 
     /// Sends a ping. Any read shows that the client lives, so the answer itself is only taken off
-    /// h2's hands, to make room for the next ping.
+    /// h2's hands, so that the next ping can be sent.
     fn ping(&mut self) -> bool {
         let Some(pings) = &mut self.pings else { return false };
         let mut context = Context::from_waker(Waker::noop());

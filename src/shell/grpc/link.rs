@@ -52,7 +52,7 @@ pub(super) struct Link {
     admission: Admission,
     /// Where it comes from, and by which address.
     pub(super) ends: Option<Ends>,
-    /// The client's host as a share of places.
+    /// The client's host, by which slots are counted.
     source: Option<Source>,
     /// Another node calls: it said so.
     is_node: Cell<bool>,
@@ -77,7 +77,7 @@ pub(super) struct Traffic {
     pub(super) received: Cell<u64>,
     /// Of that, messages of calls with their prefixes.
     pub(super) messages: Cell<u64>,
-    /// Requests for which there is room, and whose end has not come.
+    /// Requests that have their budget, and whose end has not come.
     pub(super) arriving: Cell<usize>,
     /// Answers that h2 has and did not send.
     pub(super) queued: Cell<u64>,
@@ -180,7 +180,7 @@ impl Link {
         self.last_used.set(self.state.next_event());
     }
 
-    /// A stream was opened: a call, but no use that keeps a connection from making room.
+    /// A stream was opened: a call, but no use that keeps the connection its slot.
     pub(super) fn note_stream(&self) {
         self.answers.set(self.answers.get() + 1);
     }
@@ -217,7 +217,7 @@ impl Link {
         }
     }
 
-    /// Whether the client may call what anybody may, though all places are taken.
+    /// Whether the client may call open services alone, as all slots are taken.
     pub(super) fn is_turned_away(&self) -> bool {
         self.admission == Admission::Provisional && !self.is_peer.get()
     }
@@ -272,14 +272,14 @@ impl Link {
         self.source
     }
 
-    /// What it is worth to keep, or `None` if it must be kept; `crowd` is the host, if there is
-    /// one, that has more than half of all places.
-    pub(super) fn worth(&self, crowd: Option<Source>) -> Option<Worth> {
+    /// What it is worth to keep, or `None` if it must be kept; `greediest` is the host, if
+    /// there is one, that has more than half of all slots.
+    pub(super) fn worth(&self, greediest: Option<Source>) -> Option<Worth> {
         let is_peer = self.is_peer.get();
         let is_kept = self.working.get() > 0 || is_peer && !self.is_idle();
         (!is_kept && self.ending.get().is_none()).then_some(Worth {
             is_peer,
-            is_one_of_few: crowd.is_none() || self.source != crowd,
+            is_one_of_few: greediest.is_none() || self.source != greediest,
             last_used: self.last_used.get(),
         })
     }

@@ -110,7 +110,8 @@ impl Links {
     pub(super) fn begin_half_open(&self, link: &Rc<Link>) -> Option<HalfOpen> {
         let all = self.state.half_open(link.is_peer()).get();
         let is_full = all >= self.state.bounds.half_open_max;
-        // The first call of a client is taken all the same: those of the client that goes end soon.
+        // The first call of a client is taken all the same: those of the client that goes end with
+        // it.
         let may = !is_full || self.end_most_half_open(link) || link.half_open() == 0;
         may.then(|| link.begin_half_open())
     }

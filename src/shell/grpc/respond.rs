@@ -35,7 +35,7 @@ pub(crate) struct Frame {
 
 /// What is known of a message that waits for its client.
 struct Counted {
-    /// Its room among everybody's, which a small one does without.
+    /// Its part of the budget; a small answer does without.
     share: Option<Share>,
     left: usize,
     link: Rc<Link>,
@@ -66,16 +66,17 @@ impl Frame {
         Frame { prefix: frame::prefix(message.len()), prefix_sent: 0, message, counted: None }
     }
 
-    /// A frame that is counted until it is sent: with the room that was kept for it, else with that
-    /// of small answers or with what is left of everybody's.
-    fn counted(message: Bytes, room: Option<Share>, link: &Rc<Link>) -> Result<Frame, Status> {
+    /// A frame that is counted until it is sent: in the part of the budget that was kept for it,
+    /// else among the small answers of its connection, or in what is left of the budget.
+    fn counted(message: Bytes, budget: Option<Share>, link: &Rc<Link>) -> Result<Frame, Status> {
         let (left, queued) = (message.len(), link.traffic.queued.get());
         let is_small = left <= limits::GRPC_SMALL_ANSWER_BYTES
             && queued < limits::GRPC_SMALL_ANSWERS_BYTES_MAX as u64;
-        let mut share =
-            (room.is_some() || !is_small).then(|| room.unwrap_or_else(|| Share::new(&link.unsent)));
+        let mut share = (budget.is_some() || !is_small)
+            .then(|| budget.unwrap_or_else(|| Share::new(&link.unsent)));
         if share.as_mut().is_some_and(|share| share.resize(left).is_err()) {
-            let message = "clients leave too many answers unread, there is no room for another";
+            let message =
+                "clients leave too many answers unread, the budget has no bytes left for another";
             return Err(Status::new(Code::ResourceExhausted, message));
         }
         add(&link.traffic.queued, left);
@@ -116,10 +117,10 @@ impl Buf for Frame {
 pub(super) fn finish(
     respond: &mut SendResponse<Frame>,
     outcome: Result<Bytes, Status>,
-    room: Option<Share>,
+    budget: Option<Share>,
     link: &Rc<Link>,
 ) -> Code {
-    match outcome.and_then(|message| Frame::counted(message, room, link)) {
+    match outcome.and_then(|message| Frame::counted(message, budget, link)) {
         Ok(frame) => {
             let mut response = head(StatusCode::OK);
             link.put_tag(response.headers_mut());
@@ -225,8 +226,8 @@ mod tests {
             while frame.has_remaining() {
                 let mut slices = [IoSlice::new(&[]); 2];
                 let count = frame.chunks_vectored(&mut slices);
-                let gathered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
-                assert_eq!(gathered, frame.remaining());
+                let total: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+                assert_eq!(total, frame.remaining());
                 let count = step.min(frame.chunk().len());
                 bytes.extend_from_slice(&frame.chunk()[..count]);
                 frame.advance(count);

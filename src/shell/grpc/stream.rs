@@ -102,7 +102,7 @@ impl Stream {
             incoming.poll_message(context)
         });
         let message = message.await;
-        // The message is the service's now, who answers it before it asks for the next.
+        // The service has the message now, and answers it before it asks for the next.
         incoming.forget();
         message
     }

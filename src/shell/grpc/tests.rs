@@ -66,15 +66,15 @@ impl Service for Echo {
                 let length = u32::from_be_bytes(message[..].try_into().expect("4 bytes"));
                 Answer::Now(Ok(vec![7; length as usize].into()))
             }
-            // Takes no more room than a number, however long the request is.
+            // Takes no more bytes than a number, however long the request is.
             "Count" => Answer::Now(Ok(message.len().to_be_bytes().to_vec().into())),
             "Large" => Answer::Large(
                 limits::GRPC_MESSAGE_BYTES_MAX,
-                Box::new(|room| {
+                Box::new(|granted| {
                     Box::pin(async move {
                         yield_now().await;
                         let length = u32::from_be_bytes(message[..].try_into().expect("4 bytes"));
-                        Ok(vec![7; (length as usize).min(room)].into())
+                        Ok(vec![7; (length as usize).min(granted)].into())
                     })
                 }),
             ),
@@ -215,8 +215,8 @@ fn open(send: &mut SendRequest<Bytes>, request: Request<()>) -> (ResponseFuture,
 
 /// Sends each of `pieces` as a DATA frame of its own, the last one with END_STREAM.
 fn send_all(body: &mut Body, pieces: &[&[u8]]) {
-    for (place, piece) in pieces.iter().enumerate() {
-        let last = place + 1 == pieces.len();
+    for (index, piece) in pieces.iter().enumerate() {
+        let last = index + 1 == pieces.len();
         body.send_data(Bytes::copy_from_slice(piece), last).expect("an open stream");
     }
 }

@@ -1,4 +1,4 @@
-//! Wakers that tell which part of a connection can go on.
+//! Wakers that say which part of a connection can go on.
 //!
 //! In: wake-ups of numbered parts, from any thread. Out: the numbers, and one wake-up of the
 //! connection's task, unless that is running and will look by itself.
@@ -66,9 +66,9 @@ impl Woken {
 
     /// Takes any marked part under `below`.
     pub(super) fn take_below(&self, below: usize) -> Option<usize> {
-        self.words.iter().enumerate().find_map(|(place, word)| {
+        self.words.iter().enumerate().find_map(|(index, word)| {
             let bits = word.load(Ordering::SeqCst);
-            let number = place * 64 + bits.trailing_zeros() as usize;
+            let number = index * 64 + bits.trailing_zeros() as usize;
             (bits != 0 && number < below && self.remove(number)).then_some(number)
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! In: addresses and requests. Out: answers, whole. A caller that is itself asked by a client hands
 //! on that the client has closed its sending half. Never: takes more of an answer than its caller
-//! has room for.
+//! can hold.
 
 use std::cell::Cell;
 use std::fmt;
@@ -52,7 +52,7 @@ struct Io(Rc<Wire>);
 pub enum Failure {
     /// The connection ended, or what came was no answer.
     Broken(hyper::Error),
-    /// The answer has more bytes than the caller has room for.
+    /// The answer has more bytes than the caller can hold.
     TooLarge,
 }
 
@@ -84,12 +84,12 @@ impl Link {
         Err(why)
     }
 
-    /// One request and its whole answer; `has_room` is asked before the answer grows to so many
+    /// One request and its whole answer; `may_grow` is asked before the answer grows to so many
     /// bytes. After a failure the link is of no more use.
     pub async fn exchange(
         &mut self,
         request: Request<Full<Bytes>>,
-        mut has_room: impl FnMut(usize) -> bool,
+        mut may_grow: impl FnMut(usize) -> bool,
     ) -> Result<(Parts, Bytes), Failure> {
         let Link { wire, sender, connection } = self;
         wire.begin();
@@ -100,7 +100,7 @@ impl Link {
             let mut whole = BytesMut::new();
             while let Some(frame) = body.frame().await {
                 let Ok(piece) = frame.map_err(Failure::Broken)?.into_data() else { continue };
-                if !has_room(whole.len() + piece.len()) {
+                if !may_grow(whole.len() + piece.len()) {
                     return Err(Failure::TooLarge);
                 }
                 whole.extend_from_slice(&piece);
@@ -131,8 +131,8 @@ impl Link {
 }
 
 impl Closer {
-    /// Closes the sending half as soon as the request is sent: the server hears that nobody waits
-    /// for what takes long. The answer still comes, but no other exchange.
+    /// Closes the sending half as soon as the request is sent: the server learns that no client
+    /// waits for what takes long. The answer still comes, but no other exchange.
     pub fn close(&self) {
         self.0.is_last.set(true);
         self.0.close_if_due();

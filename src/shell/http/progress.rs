@@ -1,7 +1,7 @@
 //! How far a connection has come in what it does, and whether that is fast enough.
 //!
 //! In: bytes that moved, and when. Out: whether the client has taken too long. What counts is bytes
-//! a second: a client that sends or takes a byte now and then is as late as one that does nothing.
+//! a second: a client that moves a byte each few seconds is as late as one that does nothing.
 //!
 //! Never: reads a clock.
 
@@ -48,8 +48,8 @@ impl Progress {
         (now - self.measured).saturating_sub(bought)
     }
 
-    /// Whether a transfer is too slow, or takes too long in all. It is measured anew whenever it
-    /// has been fast enough, so that a fast start buys no slow rest.
+    /// Whether a transfer is too slow, or takes too long in all. The measure begins again whenever
+    /// it has been fast enough, so that a fast start buys no slow rest.
     pub(super) fn is_late(&mut self, now: Instant, bounds: &Bounds) -> bool {
         if self.moved > 0 && time_for(self.moved, bounds.rate_min) >= now - self.measured {
             self.moved = 0;
@@ -95,13 +95,13 @@ mod tests {
         let all = limits::HTTP_BODY_BYTES_MAX;
         assert_eq!(late_after(4096, seconds(1), all), None, "4 KiB/s");
         assert_eq!(late_after(20_480, seconds(5), all), None, "4 KiB/s in bursts");
-        let soon = limits::HTTP_READ_MAX * 3 / 2;
+        let bound = limits::HTTP_READ_MAX * 3 / 2;
         for (bytes, pause) in [(1, 5), (1, 1), (1000, 1), (29_000, 15)] {
             let late = late_after(bytes, seconds(pause), all);
-            assert!(late.is_some_and(|late| late <= soon), "{bytes} each {pause} s: {late:?}");
+            assert!(late.is_some_and(|late| late <= bound), "{bytes} each {pause} s: {late:?}");
         }
         let forever = late_after(2048, seconds(1), usize::MAX);
-        assert!(forever.is_some_and(|late| late <= limits::HTTP_TRANSFER_MAX + soon));
+        assert!(forever.is_some_and(|late| late <= limits::HTTP_TRANSFER_MAX + bound));
     }
 
     #[test]

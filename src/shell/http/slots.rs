@@ -1,6 +1,6 @@
 //! The connection slots of a server, and which connection gives way when all of them are taken.
 //!
-//! In: connections as they come and go, requests that want a slot, bytes that want room. Out:
+//! In: connections as they come and go, requests that want a slot, bytes that want budget. Out:
 //! orders to the connection that has kept the server waiting longest; counts of who was turned
 //! away. A newcomer at a full server joins a small reserve: its request is read, so that health and
 //! metrics can always be asked for, and gets a slot if one has become free by then.
@@ -105,7 +105,7 @@ impl Slots {
     /// Takes a newcomer in. If all slots are taken, one is vacated: the task of the connection that
     /// gives way runs before the newcomer's, which finds the slot free when its request has come.
     pub(super) async fn register(self: &Rc<Self>, stream: TcpStream) -> Admitted {
-        self.make_room().await;
+        self.free_reserve().await;
         let client = self.client(stream.source());
         let connection = Rc::new(HttpConnection::new(stream, client, self.reactor.clone()));
         if !self.try_give(&connection) {
@@ -118,7 +118,7 @@ impl Slots {
 
     /// Waits until one more connection fits into the reserve. No client can make that long: the
     /// connection that has waited there longest gives way, however young it is.
-    async fn make_room(&self) {
+    async fn free_reserve(&self) {
         while self.connections() >= self.bounds.connections_max + self.bounds.reserve_max {
             let now = self.reactor.now();
             self.evict(|connection| connection.age(now).filter(|_| !connection.has_slot()));
@@ -126,8 +126,9 @@ impl Slots {
         }
     }
 
-    /// Gives a connection whose request has come a slot, if one is free or can soon be vacated. The
-    /// request of another newcomer may be quicker and take what was vacated for this one.
+    /// Gives a connection whose request has come a slot, if one is free or can be vacated in
+    /// [`limits::HTTP_SLOT_WAIT_MAX`]. The request of another newcomer may be quicker and take what
+    /// was vacated for this one.
     async fn claim(&self, connection: &HttpConnection) -> bool {
         if connection.has_slot() || self.try_give(connection) {
             return true;
@@ -137,7 +138,7 @@ impl Slots {
             if self.vacate() {
                 yield_now().await;
             } else {
-                // Nobody is slow yet.
+                // No connection is slow yet.
                 let evicted = connection.evicted();
                 future::or(evicted, Timer::after(limits::HTTP_SLOT_PAUSE)).await;
             }
@@ -158,7 +159,7 @@ impl Slots {
         is_free
     }
 
-    /// Has the slowest connection give its slot up, if one is slow.
+    /// Evicts the slowest connection with a slot, if one is slow.
     fn vacate(&self) -> bool {
         self.evict_slow(HttpConnection::has_slot)
     }
@@ -180,7 +181,7 @@ impl Slots {
         });
     }
 
-    /// Sends off, of the connections that `is_eligible`, the one that has been waited for longest
+    /// Evicts, of the connections that `is_eligible`, the one that has been waited for longest
     /// beyond what is tolerable, if there is one.
     fn evict_slow(&self, is_eligible: impl Fn(&HttpConnection) -> bool) -> bool {
         let now = self.reactor.now();

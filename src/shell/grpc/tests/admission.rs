@@ -1,4 +1,4 @@
-//! Clients that take places, and those that need one.
+//! Clients that take slots, and those that need one.
 //!
 //! Never: looks at what a service answers.
 
@@ -55,20 +55,20 @@ fn past_the_limit_the_connection_that_was_used_least_lately_goes_at_once() {
 }
 
 #[test]
-fn a_host_that_takes_most_places_pays_with_its_own() {
+fn a_host_that_takes_most_slots_pays_with_its_own() {
     let shared = server(&Rc::default(), None, few()).shared.clone();
     let host = |last: u8| Some(Ends { near: [127, 0, 0, 1].into(), far: [127, 0, 0, last].into() });
     let come = |number, last| shared.links.register(number, host(last));
-    // Three hosts came first and never called; then a stranger comes again and again.
+    // Three hosts came first and never called; then a fourth comes again and again.
     let others: Vec<_> = (1..4).map(|number| come(number, number as u8)).collect();
-    let strangers: Vec<_> = (4..1000).map(|number| come(number, 9)).collect();
-    assert!(others.iter().all(|place| place.link.ending().is_none()));
-    let staying = strangers.iter().filter(|place| place.link.ending().is_none()).count();
+    let later: Vec<_> = (4..1000).map(|number| come(number, 9)).collect();
+    assert!(others.iter().all(|it| it.link.ending().is_none()));
+    let staying = later.iter().filter(|it| it.link.ending().is_none()).count();
     assert_eq!(staying, few().connections_max - others.len());
 }
 
 #[test]
-fn who_is_turned_away_hears_it_by_goaway() {
+fn a_client_that_is_turned_away_gets_a_goaway() {
     check_with(None, few(), |bench| async move {
         let mut first = std::net::TcpStream::connect(bench.address).expect("listening");
         first.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("small");
@@ -78,14 +78,14 @@ fn who_is_turned_away_hears_it_by_goaway() {
         while ended(&bench, Ending::AtCapacity) == 0 {
             more.push(bench.connect().await);
         }
-        // What it still says does not cost it what it is told.
+        // What it still sends does not cost it the GOAWAY.
         first.write_all(&[0, 0, 0, 4, 1, 0, 0, 0, 0]).expect("the server listens on");
         let heard = RefCell::new(Vec::new());
         until(|| {
-            let mut room = [0; 1000];
-            match (&first).read(&mut room) {
+            let mut buffer = [0; 1000];
+            match (&first).read(&mut buffer) {
                 Ok(count) => {
-                    heard.borrow_mut().extend_from_slice(&room[..count]);
+                    heard.borrow_mut().extend_from_slice(&buffer[..count]);
                     count == 0
                 }
                 Err(error) => {
@@ -102,11 +102,11 @@ fn who_is_turned_away_hears_it_by_goaway() {
 }
 
 #[test]
-fn peers_with_the_key_keep_their_places_and_find_new_ones() {
+fn peers_with_the_key_keep_their_slots_and_find_new_ones() {
     check_with(Some(KEY), few(), |bench| async move {
         let mut peer = bench.connect().await;
         assert_eq!(keyed_call(&mut peer).await.expect("an answer").only(), b"x");
-        // A stranger watches health on each place there is.
+        // A client without the key watches health on each slot there is.
         let mut watches = Vec::new();
         for _ in 0..40 {
             let mut send = bench.connect().await;
@@ -121,7 +121,7 @@ fn peers_with_the_key_keep_their_places_and_find_new_ones() {
 }
 
 #[test]
-fn places_are_kept_for_the_key_and_for_health_when_all_others_are_at_work() {
+fn slots_are_kept_for_the_key_and_for_health_when_all_others_are_at_work() {
     check_with(Some(KEY), few(), |bench| async move {
         let mut calls = Vec::new();
         for _ in 0..few().connections_max {
@@ -137,10 +137,10 @@ fn places_are_kept_for_the_key_and_for_health_when_all_others_are_at_work() {
         }
         until(|| bench.server.connections() <= few().connections_max + limits::CONNECTIONS_KEPT)
             .await;
-        let mut stranger = bench.connect().await;
+        let mut keyless = bench.connect().await;
         let path = "/grpc.health.v1.Health/Check";
-        assert_eq!(call(&mut stranger, path, &[&framed(b"")]).await.code(), Code::Ok);
-        let reply = call(&mut stranger, "/test.Echo/Now", &[&framed(b"x")]).await;
+        assert_eq!(call(&mut keyless, path, &[&framed(b"")]).await.code(), Code::Ok);
+        let reply = call(&mut keyless, "/test.Echo/Now", &[&framed(b"x")]).await;
         assert_eq!(reply.code(), Code::Unauthenticated);
         let mut peer = bench.connect().await;
         assert_eq!(keyed_call(&mut peer).await.expect("an answer").only(), b"x");

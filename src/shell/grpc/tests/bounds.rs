@@ -111,7 +111,7 @@ fn length(bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn answers_that_nobody_reads_are_bounded() {
+fn answers_that_no_client_reads_are_bounded() {
     check(|bench| async move {
         let mut send = bench.connect().await;
         let message = length(limits::GRPC_MESSAGE_BYTES_MAX);
@@ -132,7 +132,7 @@ fn answers_that_nobody_reads_are_bounded() {
 }
 
 #[test]
-fn large_answers_to_a_client_that_reads_wait_for_room_and_all_come() {
+fn large_answers_to_a_client_that_reads_wait_for_budget_and_all_come() {
     check(|bench| async move {
         let mut send = bench.connect().await;
         let message = length(limits::GRPC_MESSAGE_BYTES_MAX);
@@ -152,7 +152,7 @@ fn large_answers_to_a_client_that_reads_wait_for_room_and_all_come() {
 }
 
 #[test]
-fn large_requests_in_parallel_wait_for_room_and_are_all_answered() {
+fn large_requests_in_parallel_wait_for_budget_and_are_all_answered() {
     check(|bench| async move {
         let mut send = bench.connect().await;
         let whole = framed(&vec![3; limits::GRPC_MESSAGE_BYTES_MAX / 8]);
@@ -171,7 +171,7 @@ fn large_requests_in_parallel_wait_for_room_and_are_all_answered() {
 }
 
 #[test]
-fn who_holds_room_and_does_not_fetch_goes_when_others_wait_for_it() {
+fn a_client_that_holds_budget_and_does_not_fetch_goes_when_others_wait_for_it() {
     check(|bench| async move {
         let message = length(limits::GRPC_MESSAGE_BYTES_MAX);
         let mut stalled = Vec::new();
@@ -181,7 +181,7 @@ fn who_holds_room_and_does_not_fetch_goes_when_others_wait_for_it() {
             send_all(&mut body, &[&message]);
             stalled.push((response.await.expect("an answer"), send));
         }
-        // Small answers have room of their own.
+        // Small answers have bytes of their own.
         assert_eq!(bench.unary("Now", b"x").await.only(), b"x");
         let waits = bench.unary("Large", &message[PREFIX_BYTES..]).await;
         assert_eq!(waits.only().len(), limits::GRPC_MESSAGE_BYTES_MAX);
@@ -192,7 +192,7 @@ fn who_holds_room_and_does_not_fetch_goes_when_others_wait_for_it() {
 }
 
 #[test]
-fn a_request_has_its_room_before_it_comes() {
+fn a_request_has_its_budget_before_it_comes() {
     check(|bench| async move {
         let mut send = bench.connect().await;
         let whole = Bytes::from(framed(&vec![0; limits::GRPC_MESSAGE_BYTES_MAX]));
@@ -216,7 +216,7 @@ fn a_request_has_its_room_before_it_comes() {
 }
 
 #[test]
-fn calls_that_are_not_whole_are_bounded_at_the_cost_of_who_has_most() {
+fn calls_that_are_not_whole_are_bounded_at_the_cost_of_the_client_with_most() {
     let bounds = Bounds { half_open_max: 8, ..Bounds::default() };
     check_with(None, bounds, |bench| async move {
         let mut greedy = bench.connect().await;
@@ -338,9 +338,9 @@ fn streams_over_the_limit_are_refused_and_the_others_stay() {
         socket.set_nonblocking(true).expect("a socket");
         let heard = RefCell::new(Vec::new());
         let frames = |kind: u8| {
-            let mut room = [0; 4096];
-            while let Ok(count @ 1..) = (&socket).read(&mut room) {
-                heard.borrow_mut().extend_from_slice(&room[..count]);
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = (&socket).read(&mut buffer) {
+                heard.borrow_mut().extend_from_slice(&buffer[..count]);
             }
             let mut frames = raw_frames(&heard.borrow());
             frames.retain(|(found, _)| *found == kind);
@@ -355,7 +355,7 @@ fn streams_over_the_limit_are_refused_and_the_others_stay() {
     });
 }
 
-/// However much of them is there, others go on after a quota of it.
+/// Other connections go on after a quota of a flood, whatever there is of it.
 #[test]
 fn no_flood_holds_the_thread() {
     for (name, frame) in cheap_frames() {
@@ -375,8 +375,8 @@ fn no_flood_holds_the_thread() {
                 while let Ok(count) = flood.write(&many[sent % frame.len()..]) {
                     sent += count;
                 }
-                let mut room = [0; 65_536];
-                while matches!(flood.read(&mut room), Ok(1..)) {}
+                let mut buffer = [0; 65_536];
+                while matches!(flood.read(&mut buffer), Ok(1..)) {}
                 let before = received();
                 reactor::yield_now().await;
                 let more = received() - before;
