@@ -31,12 +31,14 @@ pub(super) struct Ask {
 impl Ask {
     /// When the time is up that the client gave the call.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        // `grpc-timeout` may name 11,000 years: what no `Instant` holds is no deadline.
         self.timeout.and_then(|span| now.checked_add(span))
     }
 
     /// Ends the call with an answer or an error.
     pub(super) fn finish(mut self, outcome: Result<Bytes, Status>, budget: Option<Share>) {
         let code = respond::finish(&mut self.respond, outcome, budget, &self.link);
+        // By this the connection keeps its slot when slots are short (`Links`).
         self.link.note_answer();
         self.method.count(code);
     }
@@ -56,9 +58,13 @@ pub(super) async fn bounded<T>(
     let mut work = pin!(work);
     let mut timer = deadline.map(Timer::at);
     poll_fn(|context| {
+        // The work first: an answer that is there goes out, even if its time is up in the same
+        // round.
         if let Poll::Ready(outcome) = work.as_mut().poll(context) {
             return Poll::Ready(Some(outcome));
         }
+        // h2 wakes a call on RST_STREAM only if it was asked for one. Without this the node would
+        // work on for clients that took their calls back.
         if respond.poll_reset(context).is_ready() {
             return Poll::Ready(None);
         }

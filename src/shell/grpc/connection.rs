@@ -49,6 +49,7 @@ pub(super) async fn serve(shared: Rc<Shared>, registered: Registered, stream: Tc
     let stream = Rc::new(stream);
     let io = CountedSocket { stream: stream.clone(), link: link.clone() };
     let handshake = async { settings(shared.state.bounds.calls_max).handshake(io).await.ok() };
+    // A client that connects and says nothing would keep its slot for as long as it likes.
     let late = async {
         future::or(Timer::after(limits::HANDSHAKE_MAX), link.unwanted()).await;
         None
@@ -57,6 +58,8 @@ pub(super) async fn serve(shared: Rc<Shared>, registered: Registered, stream: Tc
         let mut connection = Connection::new(shared, link.clone(), h2);
         poll_fn(|context| connection.poll(context)).await;
     }
+    // Closing a socket with bytes unread resets the connection (RFC 1122, section 4.2.2.13), and
+    // the client might lose the GOAWAY. So the rest is read, for a bounded time.
     if let Some(_farewell) = link.ending().and_then(|_| registered.begin_farewell()) {
         let heard = stream.hear_out(limits::FAREWELL_BYTES_MAX);
         future::or(heard, Timer::after(limits::GOAWAY_GRACE)).await;
@@ -66,12 +69,17 @@ pub(super) async fn serve(shared: Rc<Shared>, registered: Registered, stream: Tc
 fn settings(calls_max: u32) -> Builder {
     let mut builder = Builder::new();
     builder
+        // A stream beyond it gets REFUSED_STREAM, which clients may try again (RFC 9113, section
+        // 8.7).
         .max_concurrent_streams(calls_max)
         .initial_window_size(limits::STREAM_WINDOW_BYTES)
         // All streams may be full at once: one that waits for budget does not stop the others.
         .initial_connection_window_size(calls_max * limits::STREAM_WINDOW_BYTES)
+        // h2 would take 16 MiB of headers for each call.
         .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
         .max_send_buffer_size(limits::STREAM_SEND_BYTES_MAX)
+        // A client may open streams before it has read the SETTINGS (RFC 9113, section 6.5.3): a
+        // thousand that are refused must not end its connection.
         .max_local_error_reset_streams(Some(limits::LOCAL_RESETS_MAX))
         .data_frame_budget(limits::DATA_FRAME_BUDGET);
     builder
@@ -90,6 +98,7 @@ impl AsyncRead for CountedSocket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
+        // Counted here, as nothing else sees a byte: h2 answers pings and takes frames by itself.
         ready!(self.stream.poll_read_buffer(context, buffer))?;
         let traffic = &self.link.traffic;
         add(&traffic.reads, 1);
@@ -119,11 +128,13 @@ impl AsyncWrite for CountedSocket {
         true
     }
 
+    // The socket has no buffer of its own: what was written is the kernel's.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The sending half alone: the client still has to read what was sent.
         Poll::Ready(self.stream.close_write())
     }
 }
@@ -176,6 +187,8 @@ impl Connection {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.woken.begin(context.waker());
         loop {
+            // Calls before h2: the answers that they give leave with the write that h2 does
+            // afterwards.
             while let Some(slot) = self.woken.take_below(CALLS_MAX) {
                 self.poll_call(slot);
             }
@@ -184,6 +197,8 @@ impl Connection {
             if ended {
                 return Poll::Ready(());
             }
+            // Given as a function: the clock is read once for each `FLOOD_BYTES`, not for each
+            // read.
             if self.flood.is_flood(self.link.overhead(), self.link.answers(), Instant::now) {
                 self.link.end(Ending::Flood);
             }
@@ -193,6 +208,7 @@ impl Connection {
                 let _ = self.poll_h2();
                 return Poll::Ready(());
             }
+            // A part that was woken since it was polled is polled again: its wake-up woke no task.
             if self.woken.end() {
                 return Poll::Pending;
             }
@@ -209,14 +225,18 @@ impl Connection {
     }
 
     fn poll_h2(&mut self) -> Poll<()> {
+        // A clone of the waker, as `self` is borrowed below: a counter, no allocation.
         let waker = self.h2_waker.clone();
         let mut context = Context::from_waker(&waker);
         let mut count = 0;
         loop {
+            // Before the poll: a wake-up that comes during it must lead to another one.
             self.woken.remove(H2);
             match self.h2.poll_accept(&mut context) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     count += 1;
+                    // A hundred calls that come in one read are answered after h2 has taken all of
+                    // them, and leave in one write. A single call does not wait for that.
                     if count == 1 && self.alone {
                         self.begin(request, respond);
                     } else {
@@ -249,7 +269,9 @@ impl Connection {
     /// Keeps a call that could not be answered at once. One for which there is no slot is dropped,
     /// which resets its stream.
     fn run(&mut self, running: Running) {
+        // The first free slot: what is looked through stays as short as the most calls at a time.
         let slot = self.calls.iter().position(Option::is_none).unwrap_or(self.calls.len());
+        // h2 counts a reset stream no more, but its call may still run: slots can be short.
         if slot == CALLS_MAX {
             return;
         }
@@ -265,6 +287,7 @@ impl Connection {
     fn poll_keepalive(&mut self) -> Poll<()> {
         if self.link.is_unwanted() && !self.keepalive.is_leaving() {
             self.keepalive.leave();
+            // Two GOAWAYs (RFC 9113, section 6.8): calls that are on their way are answered.
             self.h2.graceful_shutdown();
             self.woken.add(H2);
         }

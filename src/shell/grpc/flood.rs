@@ -30,9 +30,13 @@ impl Flood {
         answers: u64,
         now: impl FnOnce() -> Instant,
     ) -> bool {
+        // A call that was answered pays for all before it: window updates for large answers are
+        // overhead, too.
         if answers != self.answers {
             *self = Flood { answers, seen: overhead, ..Flood::default() };
         }
+        // Bytes of a message count as overhead until the message is taken. Without this a client
+        // could send ahead and flood unseen until it has caught up.
         self.seen = self.seen.min(overhead);
         if overhead - self.seen < limits::FLOOD_BYTES {
             return false;
@@ -40,8 +44,10 @@ impl Flood {
         let now = now();
         let begun = self.begun.replace(now);
         self.seen = overhead;
+        // Bytes that came before the first look have no known rate.
         let Some(begun) = begun else { return false };
         if now - begun >= limits::FLOOD_MAX {
+            // Slower than the bound once: a quiet client's pings never add up to a flood.
             self.fast_since = None;
             return false;
         }

@@ -72,6 +72,7 @@ async fn watch(this: HealthService, mut stream: Stream) {
     let status = match begin(&this, &mut stream).await {
         Ok(()) => {
             let status = stream.closed().await;
+            // A load balancer that watches takes the node out before its connections end.
             let sent = match stream.is_draining() {
                 true => stream.send(health::response(Serving::No)),
                 false => Ok(()),

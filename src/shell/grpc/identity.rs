@@ -52,6 +52,7 @@ pub(crate) struct Caller<'a> {
 impl Identity {
     /// A process of its own.
     pub fn new() -> Rc<Identity> {
+        // The node id would not do: a copy of the data directory has it, too.
         let instance = format!("{:016x}", fastrand::u64(..));
         let instance = HeaderValue::from_str(&instance).expect("hex digits are visible");
         let (tag, settled, judge, called) = Default::default();
@@ -120,8 +121,11 @@ impl Identity {
             let message = "this node called itself: the address that it dialled is its own";
             return Err(Status::new(Code::FailedPrecondition, message));
         }
+        // grpcurl and programs of other languages send no tag: they are no nodes of another
+        // cluster.
         let Some(said) = caller.cluster else { return Ok(()) };
         match &*self.tag.borrow() {
+            // What nearly every call says: compared as bytes, without parsing them.
             Some((Tag::Settled(_), own)) if own == said => return Ok(()),
             _ => {}
         }
@@ -130,6 +134,7 @@ impl Identity {
             Status::new(Code::InvalidArgument, format!("the metadata {name} takes 32 hex digits"))
         })?;
         let judge = self.judge.borrow();
+        // The cluster decides: a node whose own id is not settled yet judges otherwise.
         let verdict = judge.as_ref().map_or(Ok(()), |judge| judge(Some(tag)));
         verdict.map_err(|refusal| self.refuse(refusal, from))
     }

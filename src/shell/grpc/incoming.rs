@@ -59,6 +59,7 @@ impl Incoming {
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, Status>> {
         loop {
+            // The piece that is here before more is asked for: it may hold several messages.
             if !self.piece.is_empty()
                 && let Some(message) = self.reader.read(&mut self.piece)?
             {
@@ -108,6 +109,8 @@ impl Incoming {
 
     fn take(&mut self, piece: Bytes) {
         add(&self.link.traffic.messages, piece.len());
+        // The window is given back as bytes come, not as messages end: a message may be 128 windows
+        // long. What bounds the memory is the budget, which was asked first.
         self.ended = self.body.is_end_stream();
         if !self.ended {
             // After the end h2 gives the window back by itself. An error means the same.
@@ -119,6 +122,8 @@ impl Incoming {
     /// The one message of a unary call, once the client has ended its side.
     pub(super) async fn only_message(&mut self) -> Result<Bytes, Status> {
         let first = poll_fn(|context| self.poll_message(context)).await?;
+        // The second look waits for the end of the stream. Another number of messages than one is
+        // UNIMPLEMENTED by gRPC's list of codes ("request cardinality violation").
         let problem = match (first, poll_fn(|context| self.poll_message(context)).await?) {
             (Some(message), None) => return Ok(message),
             (Some(_), Some(_)) => "the method takes one message, more than one came",

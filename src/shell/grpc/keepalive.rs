@@ -69,6 +69,7 @@ impl Keepalive {
     pub(super) fn poll(&mut self, link: &Link) -> Decision {
         let waker = self.waker.clone();
         let mut context = Context::from_waker(&waker);
+        // Again after each check: only a timer that was polled and is pending wakes the task.
         while Pin::new(&mut self.timer).poll(&mut context).is_ready() {
             let (verdict, next) = self.judge(link);
             if !matches!(verdict, Decision::Stay) {
@@ -80,14 +81,19 @@ impl Keepalive {
     }
 
     fn judge(&mut self, link: &Link) -> (Decision, Duration) {
+        // Any read shows that the client lives; a busy one is never pinged.
         let silent = self.reads == link.traffic.reads.get();
         let owed = link.traffic.owed();
         let moved = self.owed.zip(owed).map(|(before, now)| now - before);
+        // A byte a minute keeps TCP alive while a megabyte of answers waits: so bytes count,
+        // whether or not another client waits for them.
         let stuck = moved.is_some_and(|moved| moved < limits::FETCHED_BYTES_MIN);
         let unused = link.is_idle() && self.answers == link.answers();
         self.reads = link.traffic.reads.get();
         self.owed = owed;
         self.answers = link.answers();
+        // Five minutes without a call: a peer that comes back needs one round trip to connect
+        // again.
         self.idle_ticks = if unused { self.idle_ticks + 1 } else { 0 };
         if self.is_leaving && link.is_idle() || silent && self.pinged || stuck {
             return (Decision::Drop, limits::KEEPALIVE_INTERVAL);
@@ -108,6 +114,7 @@ impl Keepalive {
     /// h2's hands, so that the next ping can be sent.
     fn ping(&mut self) -> bool {
         let Some(pings) = &mut self.pings else { return false };
+        // h2 sends no second ping while the pong of the first is not taken.
         let mut context = Context::from_waker(Waker::noop());
         let _ = pings.poll_pong(&mut context);
         pings.send_ping(Ping::opaque()).is_ok()

@@ -147,6 +147,7 @@ impl Link {
 
     /// A call whose request is not whole until the guard is dropped.
     pub(super) fn begin_half_open(self: &Rc<Self>) -> HalfOpen {
+        // The key may come while the call is open: it is counted down where it was counted up.
         let (is_peer, all) = (self.is_peer(), self.state.half_open(self.is_peer()));
         all.set(all.get() + 1);
         self.half_open.set(self.half_open.get() + 1);
@@ -161,6 +162,7 @@ impl Link {
     /// A stream that stays open until the guard is dropped; `None` if there are too many.
     pub(super) fn begin_stream(self: &Rc<Self>) -> Option<StreamSlot> {
         let (own, all) = (self.streams.get(), self.state.streams.get());
+        // 200 connections with 128 watches of health each had taken 73 MB.
         if own >= limits::STREAMS_OPEN_MAX || all >= self.state.bounds.streams_max {
             return None;
         }
@@ -176,6 +178,8 @@ impl Link {
 
     /// A call was answered.
     pub(super) fn note_answer(&self) {
+        // A watch of health is no use: clients that were once answered had kept their slots, and
+        // watchers left 40 % of new clients without one.
         self.note_stream();
         self.last_used.set(self.state.next_event());
     }
@@ -201,6 +205,7 @@ impl Link {
 
     /// The client is another node, as its metadata says.
     pub(super) fn note_node(&self, identity: &Identity) {
+        // Once for a connection: the address at which a node called is the connection's.
         if !self.is_node.replace(true)
             && let Some(ends) = self.ends
         {
@@ -249,6 +254,7 @@ impl Link {
 
     /// Whether the connection should end as soon as it can.
     pub(super) fn is_unwanted(&self) -> bool {
+        // Draining is the state of the server, not an order to each connection.
         let is_over = self.is_leaving.get() || self.ending.get().is_some();
         is_over || self.state.is_draining.get()
     }
@@ -256,6 +262,8 @@ impl Link {
     /// Done once the connection should end.
     pub(super) async fn unwanted(&self) {
         poll_fn(|context| {
+            // During the handshake no part of the connection exists that could be woken: the task
+            // is.
             self.woken.begin(context.waker());
             self.woken.end();
             if self.is_unwanted() { Poll::Ready(()) } else { Poll::Pending }
@@ -276,6 +284,7 @@ impl Link {
     /// there is one, that has more than half of all slots.
     pub(super) fn worth(&self, greediest: Option<Source>) -> Option<Worth> {
         let is_peer = self.is_peer.get();
+        // A peer's call that is cut off is a failed probe, or a session that begins again.
         let is_kept = self.working.get() > 0 || is_peer && !self.is_idle();
         (!is_kept && self.ending.get().is_none()).then_some(Worth {
             is_peer,

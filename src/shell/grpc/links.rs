@@ -74,11 +74,14 @@ impl Links {
     fn admit(&self) -> Admission {
         let links = self.list.borrow();
         let open = || links.iter().filter(|link| link.ending().is_none());
+        // Provisional slots are beyond the bound: they do not count against it.
         let turned_away = open().filter(|link| link.is_turned_away()).count();
         if open().count() - turned_away < self.state.bounds.connections_max {
             return Admission::Regular;
         }
         let staying = open().filter(|link| !link.is_turned_away());
+        // One host that dialled again and again had taken every slot of clients that had not called
+        // yet. A host with more than half of the slots now pays with its own.
         let greediest = self.greediest(&links);
         let worth = |link: &Rc<Link>| link.worth(greediest);
         let least = staying.filter_map(|link| Some((worth(link)?, link))).min_by_key(|it| it.0);
@@ -86,6 +89,7 @@ impl Links {
             link.end(Ending::AtCapacity);
             return Admission::Regular;
         }
+        // The oldest has had its time to show the key or to ask for health.
         if turned_away >= limits::CONNECTIONS_KEPT
             && let Some(oldest) = open().find(|link| link.is_turned_away())
         {
@@ -123,6 +127,7 @@ impl Links {
         let like = |other: &&Rc<Link>| other.is_peer() == link.is_peer();
         let open = links.iter().filter(|other| other.ending().is_none()).filter(like);
         let most = open.max_by_key(|other| other.half_open());
+        // A client with a single such call does not go for the first call of another.
         let other = most.filter(|most| most.half_open() > link.half_open().max(1));
         other.map(|other| other.end(Ending::AtCapacity)).is_some()
     }
@@ -146,6 +151,7 @@ impl Links {
     pub(super) async fn end_stalled(&self) {
         loop {
             self.awaited().await;
+            // A fresh start: what moved while no call waited does not matter.
             self.each(|link| link.owed_before.set(link.traffic.owed()));
             while self.is_awaited() {
                 Timer::after(limits::STALL_LOOK).await;
@@ -163,6 +169,7 @@ impl Links {
             let owed = link.traffic.owed();
             let pair = link.owed_before.replace(owed).zip(owed);
             let Some(moved) = pair.map(|(before, now)| now - before) else { return };
+            // First those that do not move at all; only where there are none, the slowest.
             if moved < limits::STALLED_BYTES {
                 has_ended = true;
                 link.end(Ending::Stalled);
@@ -191,6 +198,7 @@ impl Registered {
     /// The connection has ended but for its last frames: it takes no slot any more. `None`: too
     /// many are in this state already.
     pub(super) fn begin_farewell(&self) -> Option<Farewell> {
+        // At once: a newcomer has the slot while this client still reads.
         self.links.remove(&self.link);
         let state = &self.links.state;
         let count = state.farewells.get();

@@ -38,6 +38,7 @@ impl<'a> Metadata<'a> {
                 CLUSTER_ID => &mut metadata.caller.cluster,
                 _ => continue,
             };
+            // The first of several, as none of these fields is a list.
             field.get_or_insert(value.as_bytes());
         }
         metadata
@@ -47,6 +48,7 @@ impl<'a> Metadata<'a> {
     pub(super) fn check_http(&self, verb: &Verb) -> Result<(), (StatusCode, Status)> {
         if *verb != Verb::POST {
             let status = Status::new(Code::Internal, format!("the method is {verb}, not POST"));
+            // gRPC has no other method (gRPC over HTTP/2, "Requests").
             return Err((StatusCode::METHOD_NOT_ALLOWED, status));
         }
         let Some(content_type) = self.content_type else {
@@ -68,6 +70,7 @@ impl<'a> Metadata<'a> {
         let is_right = key.zip(self.key).map(|(key, given)| key.matches(given));
         if is_right == Some(true) {
             link.note_key();
+        // Health and reflection are open: orchestrators and operators have no key.
         } else if key.is_some() && !is_open {
             let problem = match is_right {
                 Some(_) => "is not this cluster's",
@@ -82,6 +85,7 @@ impl<'a> Metadata<'a> {
             return Err(Status::new(Code::Unauthenticated, message));
         }
         if link.is_turned_away() && !is_open {
+            // UNAVAILABLE and GOAWAY: the client may try again, and its slot is free for another.
             link.leave();
             let message = "all connections are taken, try again";
             return Err(Status::new(Code::Unavailable, message));

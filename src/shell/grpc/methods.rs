@@ -43,6 +43,8 @@ impl Methods {
                 service: service.clone(),
                 kind,
             };
+            // In the order of the services: those between nodes, which most calls are for, come
+            // first.
             table.extend(service.methods().iter().map(|name| route(name, Kind::Unary)));
             table.extend(service.streams().iter().map(|name| route(name, Kind::Stream)));
         }

@@ -119,8 +119,10 @@ impl Server {
         };
         let accept = accept_all(&listener, "grpc", &mut tasks, register, spawn);
         future::or(future::or(accept, self.shared.links.end_stalled()), stop).await;
+        // The kernel refuses newcomers from here on, so that they try another node at once.
         drop(listener);
         self.shared.state.is_draining.set(true);
+        // Each task sees the state for itself: GOAWAY first, the end after its last call.
         self.shared.links.wake_all();
         let drained = async {
             while self.connections() > 0 {

@@ -65,6 +65,8 @@ async fn answer_all(services: &[&str], stream: &mut Stream) -> Status {
         return status;
     }
     loop {
+        // One question after the other: a client that asks a thousand and reads no answer makes the
+        // node hold one.
         let answer = match stream.next().await {
             Ok(Some(question)) => reflection::answer(&question, services),
             Ok(None) => return Status::new(Code::Ok, ""),

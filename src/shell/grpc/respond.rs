@@ -70,6 +70,8 @@ impl Frame {
     /// else among the small answers of its connection, or in what is left of the budget.
     fn counted(message: Bytes, budget: Option<Share>, link: &Rc<Link>) -> Result<Frame, Status> {
         let (left, queued) = (message.len(), link.traffic.queued.get());
+        // Counting each answer in the budget of all had made calls 2 to 4 % dearer. What is small
+        // is counted in its connection's bytes alone.
         let is_small = left <= limits::GRPC_SMALL_ANSWER_BYTES
             && queued < limits::GRPC_SMALL_ANSWERS_BYTES_MAX as u64;
         let mut share = (budget.is_some() || !is_small)
@@ -98,6 +100,7 @@ impl Buf for Frame {
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        // Prefix and message as two slices of one `writev`: a large answer is not copied.
         let parts = [&self.prefix[self.prefix_sent..], &self.message];
         let parts = parts.into_iter().filter(|part| !part.is_empty());
         slices.iter_mut().zip(parts).map(|(slice, part)| *slice = IoSlice::new(part)).count()
@@ -127,6 +130,7 @@ pub(super) fn finish(
             if let Ok(mut stream) = respond.send_response(response, false)
                 && stream.send_data(frame, false).is_ok()
             {
+                // A client that is gone is no error of the server: h2 forgets the stream.
                 let _ = stream.send_trailers(trailers_ok());
             }
             Code::Ok
@@ -149,6 +153,7 @@ pub(super) fn refuse(respond: &mut SendResponse<Frame>, status: &Status) {
 pub(super) fn refuse_caller(respond: &mut SendResponse<Frame>, status: &Status, link: &Link) {
     let mut response = head(StatusCode::OK);
     put_status(response.headers_mut(), status);
+    // The caller learns whom it has reached: an address of its own, or another cluster.
     if let Some(identity) = link.state.identity.get() {
         identity.put(response.headers_mut());
     }
@@ -159,6 +164,7 @@ pub(super) fn refuse_caller(respond: &mut SendResponse<Frame>, status: &Status, 
 pub(super) fn refuse_encoding(respond: &mut SendResponse<Frame>, status: &Status) {
     let mut response = head(StatusCode::OK);
     put_status(response.headers_mut(), status);
+    // gRPC's page on compression asks for it beside UNIMPLEMENTED.
     response.headers_mut().insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let _ = respond.send_response(response, true);
 }
@@ -168,6 +174,7 @@ pub(super) fn refuse_encoding(respond: &mut SendResponse<Frame>, status: &Status
 pub(super) fn refuse_http(respond: &mut SendResponse<Frame>, code: StatusCode, status: &Status) {
     let mut response = head(code);
     put_status(response.headers_mut(), status);
+    // RFC 9110, section 15.5.6.
     if code == StatusCode::METHOD_NOT_ALLOWED {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
     }

@@ -84,6 +84,7 @@ impl Stream {
         };
         let late = self.begun + limits::STREAM_MAX;
         let deadline = self.ask.deadline(self.begun);
+        // A client without the key may name an earlier end than the server's, not a later one.
         let deadline = deadline.filter(|deadline| *deadline <= late || link.is_peer());
         let (end, is_clients) = (Timer::at(deadline.unwrap_or(late)), deadline.is_some());
         Ok(Lease { link: link.clone(), _slot: slot, end, is_clients })
@@ -98,6 +99,7 @@ impl Stream {
             if let Poll::Ready(status) = outgoing.lease.poll_end(context) {
                 return Poll::Ready(Err(status));
             }
+            // Before the question is read: one answer at most waits for the window.
             ready!(poll_window(&mut outgoing.stream, context))?;
             incoming.poll_message(context)
         });
@@ -175,6 +177,7 @@ impl Lease {
             if self.is_clients {
                 return Poll::Ready(late());
             }
+            // Slots are for all: a watch that is opened again has to find one.
             if !self.link.is_peer() {
                 let message = "the stream was open for long without the cluster key, open it again";
                 return Poll::Ready(Status::new(Code::Unavailable, message));

@@ -31,7 +31,11 @@ impl Wake for Part {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        // The mark before the look at `running`, and `end` the other way round: with weaker orders
+        // than SeqCst each could miss the other, and the wake-up would be lost.
         self.woken.add(self.number);
+        // Most wake-ups are the task's own: h2 wakes its part for each frame that is queued. They
+        // would have the executor poll the connection once more for nothing.
         if !self.woken.running.load(Ordering::SeqCst) {
             self.woken.wake_task();
         }
@@ -77,6 +81,7 @@ impl Woken {
     pub(super) fn begin(&self, task: &Waker) {
         self.running.store(true, Ordering::SeqCst);
         let mut known = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        // The executor gives one task the same waker each time: a clone for the first poll alone.
         if !known.as_ref().is_some_and(|known| known.will_wake(task)) {
             *known = Some(task.clone());
         }
@@ -94,6 +99,7 @@ impl Woken {
 
     /// Marks all parts and wakes the task.
     pub(super) fn wake_all(&self) {
+        // Bits of parts that do not exist lead to no call, and are taken off with the others.
         self.words.iter().for_each(|word| word.store(u64::MAX, Ordering::SeqCst));
         self.wake_task();
     }
