@@ -67,7 +67,7 @@ pub struct Origin {
 
 /// Why a call is not answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal {
+pub enum ClusterRefusal {
     /// The caller is of another cluster.
     Foreign {
         /// The id of this node's cluster.
@@ -144,13 +144,13 @@ impl Identity {
     }
 
     /// Whether a call may be answered whose caller says `theirs`; nodes of other kinds say nothing.
-    pub fn admit(&self, theirs: Option<Tag>) -> Result<(), Refusal> {
+    pub fn admit(&self, theirs: Option<Tag>) -> Result<(), ClusterRefusal> {
         // A proposal refuses no call: nodes that start together could else never agree on one.
         let Some(Tag::Settled(theirs)) = theirs else { return Ok(()) };
         match self.tag {
-            Tag::Settled(ours) if ours != theirs => Err(Refusal::Foreign { ours, theirs }),
+            Tag::Settled(ours) if ours != theirs => Err(ClusterRefusal::Foreign { ours, theirs }),
             Tag::Proposed(ours) if ours != theirs && !self.learns_from_all() => {
-                Err(Refusal::NotJoined)
+                Err(ClusterRefusal::NotJoined)
             }
             _ => Ok(()),
         }
@@ -279,7 +279,7 @@ mod tests {
     fn the_first_node_makes_one_and_keeps_to_it() {
         let mut one = start(7, false, true);
         assert_eq!(one.tag(), Tag::Settled(id(7)));
-        let refusal = Err(Refusal::Foreign { ours: id(7), theirs: id(8) });
+        let refusal = Err(ClusterRefusal::Foreign { ours: id(7), theirs: id(8) });
         assert_eq!(one.admit(Some(Tag::Settled(id(8)))), refusal);
         for tag in [None, Some(Tag::Settled(id(7))), Some(Tag::Proposed(id(8)))] {
             assert_eq!(one.admit(tag), Ok(()));
@@ -305,7 +305,7 @@ mod tests {
     fn a_node_with_seeds_learns_from_one_of_them_first() {
         let mut new = start(3, true, true);
         let theirs = Some(Tag::Settled(id(8)));
-        assert_eq!(new.admit(theirs), Err(Refusal::NotJoined));
+        assert_eq!(new.admit(theirs), Err(ClusterRefusal::NotJoined));
         assert!(!new.handle_tag(after(1), node(1), theirs, false), "it knows an old address");
         assert!(new.handle_tag(after(1), node(2), Some(Tag::Settled(id(9))), true));
         assert_eq!(new.tag(), Tag::Settled(id(9)));
@@ -332,7 +332,7 @@ mod tests {
         one.handle_timeout(after(28), &view(&[1, 2], false));
         one.handle_timeout(after(30), &View { unproven: 1, ..both.clone() });
         assert_eq!(one.tag(), Tag::Proposed(id(4)), "there may be others");
-        assert_eq!(one.admit(Some(Tag::Settled(id(1)))), Err(Refusal::NotJoined));
+        assert_eq!(one.admit(Some(Tag::Settled(id(1)))), Err(ClusterRefusal::NotJoined));
         one.handle_timeout(after(32), &both);
         assert_eq!(one.tag(), Tag::Settled(id(4)));
     }

@@ -12,7 +12,7 @@ use http_body_util::Full;
 use nanoserde::DeJson;
 
 use crate::base::Secret;
-use crate::shell::http::client::Link;
+use crate::shell::http::client::ClientLink;
 use crate::shell::runtime::resolve::resolve;
 use crate::shell::runtime::timeout::within;
 use crate::wire::foreign;
@@ -56,7 +56,7 @@ pub(super) async fn ask(
             request = request.header(API_KEY, key.expose());
         }
         let request = request.body(Full::new(Bytes::from(body))).map_err(|it| it.to_string())?;
-        let mut link = Link::connect(&resolve(address).await?).await?;
+        let mut link = ClientLink::connect(&resolve(address).await?).await?;
         let answer = link.exchange(request, |bytes| bytes <= ANSWER_BYTES_MAX).await;
         let (head, body) = answer.map_err(|failure| failure.to_string())?;
         Ok((head.status, String::from_utf8_lossy(&body).into_owned()))

@@ -35,7 +35,8 @@ enum End {
 
 /// Exports, and says by the exit code how it went.
 pub fn run(export: &Export) -> ExitCode {
-    let mut lines = Lines { out: BufWriter::new(io::stdout()), count: 0, long: 0, failure: None };
+    let mut lines =
+        ExportedLines { out: BufWriter::new(io::stdout()), count: 0, long: 0, failure: None };
     let exported = match &export.from {
         ExportFrom::Directory(dir) => from_directory(dir, &mut lines),
         ExportFrom::Node(node) => {
@@ -73,14 +74,14 @@ fn complain(what: &str) {
 }
 
 /// The output, and what went there.
-struct Lines {
+struct ExportedLines {
     out: BufWriter<io::Stdout>,
     count: u64,
     long: u64,
     failure: Option<io::Error>,
 }
 
-impl Lines {
+impl ExportedLines {
     fn put(&mut self, line: &str) {
         if self.failure.is_none() {
             self.count += 1;
@@ -96,7 +97,7 @@ impl Lines {
 }
 
 /// The log's records in their order; the answer says why that is not all.
-fn from_directory(dir: &Path, lines: &mut Lines) -> Result<Option<String>, End> {
+fn from_directory(dir: &Path, lines: &mut ExportedLines) -> Result<Option<String>, End> {
     let (mut scan, now) = (Scan::begin(dir), clock::wall());
     let recovered = disk::recover(&dir.join("log"), false, |committed| {
         scan.see(&committed);
@@ -133,7 +134,7 @@ struct Rest {
 async fn from_node(
     at: String,
     key: Option<Secret>,
-    lines: &mut Lines,
+    lines: &mut ExportedLines,
 ) -> Result<Option<String>, End> {
     let fail = |why: String| End::Node(format!("{at}: {why}"));
     let health = || client::get::<Health>(&at, "/v1/health", key.as_ref());

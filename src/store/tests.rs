@@ -18,14 +18,14 @@ use crate::model::{Draft, Object, Sealed};
 
 /// Bodies in memory, and how often a hash was read.
 #[derive(Default)]
-struct Memory {
+struct BodiesInMemory {
     sealed: BTreeMap<u64, Sealed>,
     /// What the heads of damaged records say.
     heads: BTreeMap<u64, Digest>,
     read: Cell<usize>,
 }
 
-impl Bodies for Memory {
+impl Bodies for BodiesInMemory {
     fn digest_at(&self, at: Position) -> Option<Digest> {
         self.read.set(self.read.get() + 1);
         let head = self.heads.get(&at.0).copied();
@@ -67,7 +67,7 @@ impl Pages for RunFile {
     }
 
     fn with_log(&self, see: &mut dyn FnMut(&dyn Bodies)) {
-        see(&Memory { sealed: self.log.clone(), ..Memory::default() });
+        see(&BodiesInMemory { sealed: self.log.clone(), ..BodiesInMemory::default() });
     }
 
     fn abandon(&self) -> ! {
@@ -91,7 +91,7 @@ const WRITING_ROWS: usize = 40;
 
 struct World {
     store: Store,
-    bodies: Memory,
+    bodies: BodiesInMemory,
     end: u64,
     writing: Option<Spill>,
     files: BTreeMap<Digest, Vec<u8>>,
@@ -104,7 +104,13 @@ impl World {
 
     fn spilling_after(rows: usize) -> World {
         let store = Store::new(9).spilling_after(rows);
-        World { store, bodies: Memory::default(), end: 32, writing: None, files: BTreeMap::new() }
+        World {
+            store,
+            bodies: BodiesInMemory::default(),
+            end: 32,
+            writing: None,
+            files: BTreeMap::new(),
+        }
     }
 
     /// Spills and adopts as a node does.

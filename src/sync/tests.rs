@@ -18,7 +18,7 @@ use crate::sketch::{Cell, short_id};
 use crate::store::{Applied, BucketScan, Store};
 
 /// A node's store with its bodies in memory.
-struct Node {
+struct TestNode {
     store: Store,
     bodies: Memory,
 }
@@ -46,9 +46,9 @@ fn claim(number: u64) -> Sealed {
     draft.check(&mut HlcClock::new(NodeId::NONE), Wall(0)).expect("a good draft").seal()
 }
 
-impl Node {
-    fn with(claims: impl IntoIterator<Item = u64>) -> Node {
-        let mut node = Node { store: Store::new(1), bodies: Memory::default() };
+impl TestNode {
+    fn with(claims: impl IntoIterator<Item = u64>) -> TestNode {
+        let mut node = TestNode { store: Store::new(1), bodies: Memory::default() };
         for number in claims {
             node.add(claim(number));
         }
@@ -83,7 +83,7 @@ trait Peer {
 
 /// Walks on through its leaves in pages of `page`, and gives at most `fetch` bodies at a time.
 struct Honest {
-    node: Node,
+    node: TestNode,
     has_sketch: bool,
     has_parts: bool,
     has_digests: bool,
@@ -98,7 +98,7 @@ struct Honest {
 }
 
 impl Honest {
-    fn new(node: Node) -> Honest {
+    fn new(node: TestNode) -> Honest {
         Honest {
             node,
             has_sketch: false,
@@ -114,7 +114,7 @@ impl Honest {
         }
     }
 
-    fn sketching(node: Node) -> Honest {
+    fn sketching(node: TestNode) -> Honest {
         Honest { has_sketch: true, ..Honest::new(node) }
     }
 }
@@ -183,17 +183,17 @@ fn stored(is_new: bool) -> Stored {
 }
 
 /// Runs a session to its end; answers come in the order of the calls.
-fn run(node: &mut Node, peer: &mut dyn Peer) -> SessionReport {
+fn run(node: &mut TestNode, peer: &mut dyn Peer) -> SessionReport {
     run_after(PeerHistory::default(), node, peer)
 }
 
 /// As after earlier sessions with the peer.
-fn run_after(past: PeerHistory, node: &mut Node, peer: &mut dyn Peer) -> SessionReport {
+fn run_after(past: PeerHistory, node: &mut TestNode, peer: &mut dyn Peer) -> SessionReport {
     let session = Session::new(node.root(), node.store.len(), Strategy::Sketches(past));
     run_session(node, peer, session)
 }
 
-fn run_session(node: &mut Node, peer: &mut dyn Peer, mut session: Session) -> SessionReport {
+fn run_session(node: &mut TestNode, peer: &mut dyn Peer, mut session: Session) -> SessionReport {
     let mut calls = VecDeque::new();
     for _ in 0..100_000 {
         match session.poll_output(&node.store, &node.bodies) {
@@ -223,9 +223,9 @@ fn run_session(node: &mut Node, peer: &mut dyn Peer, mut session: Session) -> Se
 #[test]
 fn what_waits_for_the_disk_is_bounded() {
     for sketching in [false, true] {
-        let node = Node::with(0..10);
-        let mut peer = Honest { has_sketch: sketching, ..Honest::new(Node::with(0..9000)) };
-        let mut target = Node::with(0..10);
+        let node = TestNode::with(0..10);
+        let mut peer = Honest { has_sketch: sketching, ..Honest::new(TestNode::with(0..9000)) };
+        let mut target = TestNode::with(0..10);
         let mut session =
             Session::new(target.root(), 10, Strategy::Sketches(PeerHistory::default()));
         let (mut calls, mut offers, mut most) = (VecDeque::new(), VecDeque::new(), 0);
@@ -255,16 +255,16 @@ fn what_waits_for_the_disk_is_bounded() {
 
 #[test]
 fn equal_sets_take_one_round() {
-    let mut node = Node::with(0..50);
-    let report = run(&mut node, &mut Honest::new(Node::with((0..50).rev())));
+    let mut node = TestNode::with(0..50);
+    let report = run(&mut node, &mut Honest::new(TestNode::with((0..50).rev())));
     assert_eq!(report, SessionReport { rounds: 1, peer_count: 50, ..SessionReport::default() });
 }
 
 #[test]
 fn a_difference_both_ways_is_exchanged() {
     for (page, fetch) in [(10_000, 1000), (7, 1000), (7, 2)] {
-        let mut node = Node::with(0..60);
-        let mut peer = Honest::new(Node::with(20..100));
+        let mut node = TestNode::with(0..60);
+        let mut peer = Honest::new(TestNode::with(20..100));
         (peer.page, peer.fetch) = (page, fetch);
         let report = run(&mut node, &mut peer);
         assert_eq!(report.error, None);
@@ -277,8 +277,8 @@ fn a_difference_both_ways_is_exchanged() {
 #[test]
 fn sketches_show_what_differs_without_a_look_at_the_leaves() {
     for (ours, theirs) in [(1, 0), (0, 1), (3, 5), (300, 200), (0, 4000)] {
-        let mut node = Node::with(0..1000 + ours);
-        let mut peer = Honest::sketching(Node::with((0..1000).chain(5000..5000 + theirs)));
+        let mut node = TestNode::with(0..1000 + ours);
+        let mut peer = Honest::sketching(TestNode::with((0..1000).chain(5000..5000 + theirs)));
         peer.fetch = 700;
         let report = run(&mut node, &mut peer);
         assert_eq!((report.received, report.sent, &report.error), (theirs, ours, &None));
@@ -307,8 +307,8 @@ impl Peer for Watched {
 
 #[test]
 fn the_first_cells_travel_once() {
-    let mut node = Node::with(0..1300);
-    let peer = Honest::sketching(Node::with((0..1000).chain(5000..5200)));
+    let mut node = TestNode::with(0..1300);
+    let peer = Honest::sketching(TestNode::with((0..1000).chain(5000..5200)));
     let mut peer = Watched { peer, given: Vec::new() };
     let report = run(&mut node, &mut peer);
     assert_eq!((report.received, report.sent, report.error), (200, 300, None));
@@ -323,8 +323,8 @@ fn the_first_cells_travel_once() {
 #[test]
 fn too_many_for_the_sketch_are_found_part_by_part_or_by_the_leaves() {
     for has_parts in [true, false] {
-        let mut node = Node::with((0..8_000).chain(90_000..90_300));
-        let mut peer = Honest { has_parts, ..Honest::sketching(Node::with(0..58_000)) };
+        let mut node = TestNode::with((0..8_000).chain(90_000..90_300));
+        let mut peer = Honest { has_parts, ..Honest::sketching(TestNode::with(0..58_000)) };
         let report = run(&mut node, &mut peer);
         assert!(!report.is_useless);
         assert_eq!((report.received, report.sent, report.error), (50_000, 300, None));
@@ -345,8 +345,8 @@ fn sets_that_change_while_they_are_compared_are_compared_anew() {
             self.0.reply(request)
         }
     }
-    let mut peer = Growing(Honest::sketching(Node::with(0..5000)), 9000);
-    let mut node = Node::with(5000..5100);
+    let mut peer = Growing(Honest::sketching(TestNode::with(0..5000)), 9000);
+    let mut node = TestNode::with(5000..5100);
     let report = run(&mut node, &mut peer);
     assert_eq!((report.error, report.sent), (None, 100));
     assert_eq!(node.root(), peer.0.node.root());
@@ -363,19 +363,20 @@ fn sketches_that_show_nothing_are_reported_as_blind() {
             }
         }
     }
-    let report = run(&mut Node::with(0..10), &mut Deaf(Honest::sketching(Node::with(0..10))));
+    let report =
+        run(&mut TestNode::with(0..10), &mut Deaf(Honest::sketching(TestNode::with(0..10))));
     assert!(report.is_blind() && report.error.is_none(), "{report:?}");
 }
 
 #[test]
 fn an_empty_side_gets_everything_whichever_it_is() {
-    let mut empty = Node::with([]);
-    let mut full = Honest::new(Node::with(0..3000));
+    let mut empty = TestNode::with([]);
+    let mut full = Honest::new(TestNode::with(0..3000));
     full.page = 1000;
     assert_eq!(run(&mut empty, &mut full).received, 3000);
     assert_eq!(empty.root(), full.node.root());
-    let mut node = Node::with(0..300);
-    let mut peer = Honest::new(Node::with([]));
+    let mut node = TestNode::with(0..300);
+    let mut peer = Honest::new(TestNode::with([]));
     assert_eq!(run(&mut node, &mut peer).sent, 300);
     assert_eq!(node.root(), peer.node.root());
 }
@@ -388,7 +389,7 @@ fn a_failed_call_ends_the_session_with_its_reason() {
             Err("connection refused".into())
         }
     }
-    let report = run(&mut Node::with(0..5), &mut Mute);
+    let report = run(&mut TestNode::with(0..5), &mut Mute);
     assert_eq!(report.error.as_deref(), Some("connection refused"));
 }
 
@@ -410,11 +411,11 @@ fn rows_find_the_first_that_is_absent() {
 
 #[test]
 fn a_record_that_is_lost_here_is_not_asked_of_a_peer_that_never_had_it() {
-    let mut node = Node::with((0..1000).chain([9_000, 9_001]));
+    let mut node = TestNode::with((0..1000).chain([9_000, 9_001]));
     let last = Position((node.bodies.0.len() as u64 - 1) * STRIDE);
     node.bodies.0.pop();
     assert!(node.store.quarantine(last, &node.bodies).is_some());
-    let mut peer = Honest::sketching(Node::with(0..1000));
+    let mut peer = Honest::sketching(TestNode::with(0..1000));
     let report = run(&mut node, &mut peer);
     assert_eq!((report.sent, report.received, report.error), (1, 0, None));
     assert!(!report.is_useless, "the peer promised nothing");

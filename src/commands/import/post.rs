@@ -13,7 +13,7 @@ use nanoserde::DeJson;
 
 use super::job::{End, Job};
 use super::tally::Fate;
-use crate::shell::http::client::Link;
+use crate::shell::http::client::ClientLink;
 use crate::shell::runtime::reactor::Timer;
 use crate::shell::runtime::timeout::within;
 use crate::wire::http::API_KEY;
@@ -33,13 +33,13 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// Connects to the first address that answers.
-pub(super) async fn connect(addresses: &[SocketAddr]) -> Result<Link, String> {
-    let connected = within(CONNECT_MAX, Link::connect(addresses)).await;
+pub(super) async fn connect(addresses: &[SocketAddr]) -> Result<ClientLink, String> {
+    let connected = within(CONNECT_MAX, ClientLink::connect(addresses)).await;
     connected.unwrap_or_else(|| Err(format!("no connection within {CONNECT_MAX:?}")))
 }
 
 /// Sends lines until there are no more.
-pub(super) async fn send_lines(job: Rc<Job>, mut link: Option<Link>) {
+pub(super) async fn send_lines(job: Rc<Job>, mut link: Option<ClientLink>) {
     while let Some(line) = job.next_line().await {
         let fate = match line.body {
             Err(unfit) => Fate::Refused { code: unfit.code.to_string(), message: unfit.message },
@@ -65,7 +65,7 @@ enum Verdict {
 
 impl Job {
     /// Sends one body until its fate is known; `None` when the import stopped.
-    async fn send(&self, link: &mut Option<Link>, body: Bytes) -> Option<Fate> {
+    async fn send(&self, link: &mut Option<ClientLink>, body: Bytes) -> Option<Fate> {
         let mut pause = PAUSE_MIN;
         while !self.is_stopped() {
             let (why, patience) = match self.try_once(link, body.clone()).await {
@@ -97,7 +97,7 @@ impl Job {
 
     async fn try_once(
         &self,
-        link: &mut Option<Link>,
+        link: &mut Option<ClientLink>,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), String> {
         let link = match link {

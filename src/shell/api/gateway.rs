@@ -27,7 +27,7 @@ use crate::base::{FairSlots, NodeId, limits};
 use crate::journal::Obstacle;
 use crate::shell::api::Api;
 use crate::shell::driver::Driver;
-use crate::shell::http::client::{Failure, Link};
+use crate::shell::http::client::{ClientLink, ExchangeError};
 use crate::shell::http::{Body, Handler, refuse};
 use crate::shell::peers::key_holders::KeyHolders;
 use crate::shell::runtime::budget::{Budget, Share};
@@ -54,7 +54,7 @@ pub struct Gateway {
     driver: Rc<Driver>,
     holders: Rc<KeyHolders>,
     /// Connections without a request, the most lately used last.
-    idle: RefCell<Vec<(String, Link)>>,
+    idle: RefCell<Vec<(String, ClientLink)>>,
     held: Rc<Budget>,
     /// Calls that wait for other nodes, by the hosts that made them.
     calls: RefCell<FairSlots<u64>>,
@@ -77,7 +77,7 @@ struct Forward {
 }
 
 /// What another node answered.
-type Answer = Response<Full<Bytes>>;
+type BackendAnswer = Response<Full<Bytes>>;
 
 /// Another node that may answer.
 #[derive(PartialEq, Eq)]
@@ -188,7 +188,7 @@ impl Gateway {
         subject: &str,
         forward: &Forward,
         body: &Body,
-    ) -> Option<Result<Answer, Rejection>> {
+    ) -> Option<Result<BackendAnswer, Rejection>> {
         let mut may_try_again = true;
         loop {
             let backends = self.backends(subject, forward)?;
@@ -207,7 +207,7 @@ impl Gateway {
         subject: &str,
         forward: &Forward,
         body: &Body,
-    ) -> Option<Result<Answer, Rejection>> {
+    ) -> Option<Result<BackendAnswer, Rejection>> {
         self.backends(subject, forward)?;
         let Some(_call) = Call::begin(&self.calls, forward.peer) else {
             return Some(Err(Rejection::Waiting));
@@ -224,7 +224,7 @@ impl Gateway {
         forward: &Forward,
         backends: &[Backend],
         body: &Body,
-    ) -> Result<Answer, Rejection> {
+    ) -> Result<BackendAnswer, Rejection> {
         let mut why = Rejection::Unreachable("none is live".into());
         for backend in backends {
             let lost = async {
@@ -268,7 +268,7 @@ impl Gateway {
         forward: &Forward,
         backend: &Backend,
         body: &Body,
-    ) -> Result<Answer, Rejection> {
+    ) -> Result<BackendAnswer, Rejection> {
         let address = &backend.api_addr;
         let refuse = |why: String| Rejection::Unreachable(format!("{address}: {why}"));
         let mut kept = self.take_idle(address);
@@ -296,21 +296,21 @@ impl Gateway {
                     self.keep(address, link);
                     return Ok(respond(answer, body, backend.node));
                 }
-                Err(Failure::Broken(_)) if was_kept => {}
-                Err(Failure::Broken(error)) => return Err(refuse(error.to_string())),
-                Err(Failure::TooLarge) => return Err(Rejection::OverBudget),
+                Err(ExchangeError::Broken(_)) if was_kept => {}
+                Err(ExchangeError::Broken(error)) => return Err(refuse(error.to_string())),
+                Err(ExchangeError::TooLarge) => return Err(Rejection::OverBudget),
             }
         }
     }
 
-    fn take_idle(&self, address: &str) -> Option<Link> {
+    fn take_idle(&self, address: &str) -> Option<ClientLink> {
         let mut idle = self.idle.borrow_mut();
         idle.retain(|(_, link)| link.is_open());
         let index = idle.iter().rposition(|(at, _)| at == address)?;
         Some(idle.remove(index).1)
     }
 
-    fn keep(&self, address: &str, link: Link) {
+    fn keep(&self, address: &str, link: ClientLink) {
         let mut idle = self.idle.borrow_mut();
         if !link.is_open() {
             return;
@@ -399,8 +399,8 @@ impl Forward {
     }
 }
 
-async fn connect(address: &str) -> Result<Link, String> {
-    let connecting = async { Link::connect(&resolve(address).await?).await };
+async fn connect(address: &str) -> Result<ClientLink, String> {
+    let connecting = async { ClientLink::connect(&resolve(address).await?).await };
     let late = || Err(format!("no connection within {:?}", limits::GATEWAY_CONNECT_MAX));
     within(limits::GATEWAY_CONNECT_MAX, connecting).await.unwrap_or_else(late)
 }

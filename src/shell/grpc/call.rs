@@ -20,7 +20,7 @@ use super::ask::{Ask, bounded};
 use super::incoming::Incoming;
 use super::link::{Link, add};
 use super::metadata::Metadata;
-use super::methods::Kind;
+use super::methods::MethodKind;
 use super::respond::{self, Frame};
 use super::service::{Answer, Call, Service, Work};
 use super::shared::Shared;
@@ -89,8 +89,8 @@ pub(super) fn begin(
     // Of its headers the call keeps the timeout: 14 KB of them for each of 128 calls would be 1.8
     // MB a connection.
     match route.kind {
-        Kind::Unary => begin_unary(shared, ask, &route.service, body),
-        Kind::Stream => {
+        MethodKind::Unary => begin_unary(shared, ask, &route.service, body),
+        MethodKind::Stream => {
             let (ask, incoming) = receive(shared, ask, body, Bytes::new())?;
             Some(route.service.serve(ask.method.name, Stream::new(ask, incoming)))
         }

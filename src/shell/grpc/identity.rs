@@ -14,7 +14,7 @@ use std::rc::Rc;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::base::ClusterId;
-use crate::cluster::identity::{Refusal, Tag};
+use crate::cluster::identity::{ClusterRefusal, Tag};
 use crate::shell::runtime::log_limit;
 use crate::wire::grpc::{self, format_tag, parse_tag};
 use crate::wire::status::{Code, Status};
@@ -29,7 +29,7 @@ pub type Called = Box<dyn Fn(IpAddr)>;
 pub type Settled = Box<dyn Fn(ClusterId)>;
 
 /// Judges a call by what its caller says of its cluster.
-pub type Judge = Box<dyn Fn(Option<Tag>) -> Result<(), Refusal>>;
+pub type Judge = Box<dyn Fn(Option<Tag>) -> Result<(), ClusterRefusal>>;
 
 /// What a process says of itself with every call.
 pub struct Identity {
@@ -139,8 +139,8 @@ impl Identity {
         verdict.map_err(|refusal| self.refuse(refusal, from))
     }
 
-    fn refuse(&self, refusal: Refusal, from: Option<IpAddr>) -> Status {
-        let Refusal::Foreign { ours, theirs } = refusal else {
+    fn refuse(&self, refusal: ClusterRefusal, from: Option<IpAddr>) -> Status {
+        let ClusterRefusal::Foreign { ours, theirs } = refusal else {
             let message =
                 "this node has not heard yet from one of its seeds which cluster it is of";
             return Status::new(Code::Unavailable, message);
@@ -193,7 +193,7 @@ mod tests {
         let (ours, theirs) = (ClusterId([1; 16]), ClusterId([2; 16]));
         let one = Identity::new();
         one.judge_by(Box::new(move |tag| match tag.and_then(Tag::settled) {
-            Some(theirs) if theirs != ours => Err(Refusal::Foreign { ours, theirs }),
+            Some(theirs) if theirs != ours => Err(ClusterRefusal::Foreign { ours, theirs }),
             _ => Ok(()),
         }));
         assert_eq!(one.cluster(), None);

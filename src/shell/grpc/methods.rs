@@ -21,12 +21,12 @@ pub(super) struct Methods {
 pub(super) struct Route {
     pub(super) method: Rc<Method>,
     pub(super) service: Rc<dyn Service>,
-    pub(super) kind: Kind,
+    pub(super) kind: MethodKind,
 }
 
 /// How many messages a method takes and gives.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MethodKind {
     /// One for one.
     Unary,
     /// Any number of either.
@@ -45,8 +45,8 @@ impl Methods {
             };
             // In the order of the services: those between nodes, which most calls are for, come
             // first.
-            table.extend(service.methods().iter().map(|name| route(name, Kind::Unary)));
-            table.extend(service.streams().iter().map(|name| route(name, Kind::Stream)));
+            table.extend(service.methods().iter().map(|name| route(name, MethodKind::Unary)));
+            table.extend(service.streams().iter().map(|name| route(name, MethodKind::Stream)));
         }
         Methods { names, table, unknown: Rc::new(Method::new("", "")) }
     }

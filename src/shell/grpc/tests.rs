@@ -85,14 +85,14 @@ impl Service for Echo {
 
 /// What came back.
 #[derive(Debug)]
-struct Reply {
+struct Received {
     http: StatusCode,
     headers: HeaderMap,
     body: Vec<u8>,
     trailers: Option<HeaderMap>,
 }
 
-impl Reply {
+impl Received {
     fn code(&self) -> Code {
         let trailers = self.trailers.as_ref().unwrap_or(&self.headers);
         Code::parse(trailers.get("grpc-status").expect("each answer has a status").as_bytes())
@@ -190,7 +190,7 @@ impl Bench {
         send
     }
 
-    async fn unary(&self, method: &str, message: &[u8]) -> Reply {
+    async fn unary(&self, method: &str, message: &[u8]) -> Received {
         let mut send = self.connect().await;
         let path = format!("/test.Echo/{method}");
         call(&mut send, &path, &[&framed(message)]).await
@@ -221,13 +221,13 @@ fn send_all(body: &mut Body, pieces: &[&[u8]]) {
     }
 }
 
-async fn call(send: &mut SendRequest<Bytes>, path: &str, pieces: &[&[u8]]) -> Reply {
+async fn call(send: &mut SendRequest<Bytes>, path: &str, pieces: &[&[u8]]) -> Received {
     let (response, mut body) = open(send, request(path));
     send_all(&mut body, pieces);
     receive(response).await.expect("an answer")
 }
 
-async fn receive(response: ResponseFuture) -> Result<Reply, h2::Error> {
+async fn receive(response: ResponseFuture) -> Result<Received, h2::Error> {
     let (head, mut stream) = response.await?.into_parts();
     let mut body = Vec::new();
     while let Some(piece) = stream.data().await {
@@ -236,7 +236,7 @@ async fn receive(response: ResponseFuture) -> Result<Reply, h2::Error> {
         stream.flow_control().release_capacity(piece.len())?;
     }
     let trailers = stream.trailers().await?;
-    Ok(Reply { http: head.status, headers: head.headers, body, trailers })
+    Ok(Received { http: head.status, headers: head.headers, body, trailers })
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::shell::runtime::socket::TcpStream;
 type Driven = Pin<Box<Connection<Io, Full<Bytes>>>>;
 
 /// An open connection; it moves only while an exchange runs.
-pub struct Link {
+pub struct ClientLink {
     wire: Rc<Wire>,
     sender: SendRequest<Full<Bytes>>,
     /// `None` once it ended. Only when it is dropped do requests that came too late hear of it.
@@ -41,7 +41,7 @@ struct Wire {
     is_last: Cell<bool>,
 }
 
-/// Closes the sending half of a link; see [`Link::closer`].
+/// Closes the sending half of a link; see [`ClientLink::closer`].
 pub struct Closer(Rc<Wire>);
 
 /// The stream in hyper's hands.
@@ -49,25 +49,25 @@ struct Io(Rc<Wire>);
 
 /// Why an exchange came to nothing.
 #[derive(Debug)]
-pub enum Failure {
+pub enum ExchangeError {
     /// The connection ended, or what came was no answer.
     Broken(hyper::Error),
     /// The answer has more bytes than the caller can hold.
     TooLarge,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ExchangeError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Broken(error) => error.fmt(out),
-            Failure::TooLarge => out.write_str("the answer is too large"),
+            ExchangeError::Broken(error) => error.fmt(out),
+            ExchangeError::TooLarge => out.write_str("the answer is too large"),
         }
     }
 }
 
-impl Link {
+impl ClientLink {
     /// Connects to the first address that answers.
-    pub async fn connect(addresses: &[SocketAddr]) -> Result<Link, String> {
+    pub async fn connect(addresses: &[SocketAddr]) -> Result<ClientLink, String> {
         let mut why = "no address".to_string();
         for &address in addresses {
             match TcpStream::connect(address).await {
@@ -76,7 +76,7 @@ impl Link {
                     let wire = Rc::new(Wire { stream, is_begun, is_sent, is_last });
                     let shaken = http1::handshake(Io(wire.clone())).await;
                     let (sender, connection) = shaken.map_err(|error| error.to_string())?;
-                    return Ok(Link { wire, sender, connection: Some(Box::pin(connection)) });
+                    return Ok(ClientLink { wire, sender, connection: Some(Box::pin(connection)) });
                 }
                 Err(error) => why = format!("no connection: {error}"),
             }
@@ -90,18 +90,18 @@ impl Link {
         &mut self,
         request: Request<Full<Bytes>>,
         mut may_grow: impl FnMut(usize) -> bool,
-    ) -> Result<(Parts, Bytes), Failure> {
-        let Link { wire, sender, connection } = self;
+    ) -> Result<(Parts, Bytes), ExchangeError> {
+        let ClientLink { wire, sender, connection } = self;
         wire.begin();
         let asking = async {
-            sender.ready().await.map_err(Failure::Broken)?;
-            let answer = sender.send_request(request).await.map_err(Failure::Broken)?;
+            sender.ready().await.map_err(ExchangeError::Broken)?;
+            let answer = sender.send_request(request).await.map_err(ExchangeError::Broken)?;
             let (head, mut body) = answer.into_parts();
             let mut whole = BytesMut::new();
             while let Some(frame) = body.frame().await {
-                let Ok(piece) = frame.map_err(Failure::Broken)?.into_data() else { continue };
+                let Ok(piece) = frame.map_err(ExchangeError::Broken)?.into_data() else { continue };
                 if !may_grow(whole.len() + piece.len()) {
-                    return Err(Failure::TooLarge);
+                    return Err(ExchangeError::TooLarge);
                 }
                 whole.extend_from_slice(&piece);
             }

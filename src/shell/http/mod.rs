@@ -116,7 +116,7 @@ impl<H: Handler> Server<H> {
 }
 
 /// How hyper and we parted.
-enum End {
+enum ConnectionEnd {
     /// hyper is done with the connection.
     Done(hyper::Result<()>),
     /// The server does not want to go on.
@@ -130,17 +130,17 @@ async fn serve<H: Handler>(admitted: Admitted, handler: Rc<H>) {
     let is_head =
         |connection: &HttpConnection| connection.phase() == Phase::Head || connection.is_silenced();
     let rejection = match converse(&admitted, &handler).await {
-        End::Done(Err(error)) if error.is_parse_too_large() && is_head(connection) => {
+        ConnectionEnd::Done(Err(error)) if error.is_parse_too_large() && is_head(connection) => {
             Some(Rejection::HeadTooLarge)
         }
-        End::Done(Err(_)) if is_head(connection) => Some(Rejection::Head),
-        End::Ordered if connection.order() == Order::Evict => {
+        ConnectionEnd::Done(Err(_)) if is_head(connection) => Some(Rejection::Head),
+        ConnectionEnd::Ordered if connection.order() == Order::Evict => {
             let is_owed = is_head(connection)
                 || connection.phase() == Phase::Idle && connection.has_asked().await;
             is_owed.then_some(Rejection::AtCapacity)
         }
-        End::Ordered if is_head(connection) => Some(Rejection::Timeout),
-        End::Done(_) | End::Ordered => None,
+        ConnectionEnd::Ordered if is_head(connection) => Some(Rejection::Timeout),
+        ConnectionEnd::Done(_) | ConnectionEnd::Ordered => None,
     };
     if let Some(rejection) = &rejection {
         connection.refuse(rejection).await;
@@ -151,7 +151,7 @@ async fn serve<H: Handler>(admitted: Admitted, handler: Rc<H>) {
     }
 }
 
-async fn converse<H: Handler>(admitted: &Rc<Admitted>, handler: &Rc<H>) -> End {
+async fn converse<H: Handler>(admitted: &Rc<Admitted>, handler: &Rc<H>) -> ConnectionEnd {
     let connection = &admitted.connection;
     let service =
         service_fn(|request: Request<Incoming>| answer(admitted.clone(), handler.clone(), request));
@@ -169,11 +169,11 @@ async fn converse<H: Handler>(admitted: &Rc<Admitted>, handler: &Rc<H>) -> End {
             (Order::Serve, _)
             | (Order::Late | Order::Evict, Phase::Waiting | Phase::Working | Phase::Body) => {}
             (Order::Finish, Phase::Idle) | (Order::Late | Order::Evict, _) => {
-                return Poll::Ready(End::Ordered);
+                return Poll::Ready(ConnectionEnd::Ordered);
             }
             (Order::Finish, _) => protocol.as_mut().graceful_shutdown(),
         }
-        protocol.as_mut().poll(context).map(End::Done)
+        protocol.as_mut().poll(context).map(ConnectionEnd::Done)
     })
     .await
 }

@@ -36,7 +36,7 @@ type Take = Box<dyn Fn(&Path) -> BoxedLocal<Taken>>;
 /// What is new, or why nothing could be taken.
 type Taken = Result<Option<String>, String>;
 
-struct Source {
+struct ReloadedFile {
     variable: &'static str,
     path: PathBuf,
     take: Take,
@@ -48,7 +48,7 @@ pub(crate) type Keyed = (Rc<Driver>, Rc<Pool>, grpc::Server, Rc<KeyHolders>);
 /// What is read again, in the order in which it was added.
 #[derive(Default)]
 pub(crate) struct Reload {
-    sources: Vec<Source>,
+    sources: Vec<ReloadedFile>,
 }
 
 impl Reload {
@@ -79,7 +79,7 @@ impl Reload {
     ) {
         if let Some(path) = path {
             let take: Take = Box::new(move |path| Box::pin(take(path)));
-            self.sources.push(Source { variable, path: path.to_owned(), take });
+            self.sources.push(ReloadedFile { variable, path: path.to_owned(), take });
         }
     }
 
@@ -92,7 +92,7 @@ impl Reload {
 
     async fn reload(&self) {
         let mut news = Vec::new();
-        for Source { variable, path, take } in &self.sources {
+        for ReloadedFile { variable, path, take } in &self.sources {
             match take(path).await {
                 Ok(new) => news.extend(new),
                 Err(why) => {

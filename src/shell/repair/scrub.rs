@@ -37,7 +37,7 @@ pub struct Scrubbed {
     pub found: u64,
 }
 
-type Job = (Window, Sender<io::Result<Reread>>);
+type ScrubJob = (Window, Sender<io::Result<Reread>>);
 
 /// Goes over the records of one log.
 pub struct Scrubber {
@@ -45,7 +45,7 @@ pub struct Scrubber {
     log: PathBuf,
     unreadable: Sender<Position>,
     done: Rc<Cell<Scrubbed>>,
-    jobs: OnceCell<Sender<Job>>,
+    jobs: OnceCell<Sender<ScrubJob>>,
 }
 
 impl Scrubber {
@@ -116,8 +116,8 @@ impl Scrubber {
     }
 }
 
-fn start(log: PathBuf) -> io::Result<Sender<Job>> {
-    let (jobs, inbox) = async_channel::bounded::<Job>(1);
+fn start(log: PathBuf) -> io::Result<Sender<ScrubJob>> {
+    let (jobs, inbox) = async_channel::bounded::<ScrubJob>(1);
     let builder = thread::Builder::new().name("scrub".into()).stack_size(STACK_BYTES);
     builder.spawn(move || {
         while let Ok((window, answer)) = inbox.recv_blocking() {

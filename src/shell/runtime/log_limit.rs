@@ -67,7 +67,7 @@ pub(crate) async fn log_left_out() {
 }
 
 #[derive(Debug)]
-struct Kind {
+struct LineKind {
     level: Level,
     began: Instant,
     count: u64,
@@ -86,7 +86,7 @@ struct LeftOut {
 /// Kinds of lines of the last minute, and counts that are to be written.
 #[derive(Debug, Default)]
 struct Kinds {
-    kinds: BTreeMap<(String, &'static str), Kind>,
+    kinds: BTreeMap<(String, &'static str), LineKind>,
     over: Vec<LeftOut>,
 }
 
@@ -109,7 +109,7 @@ impl Kinds {
         if self.kinds.get(&key).is_some_and(|kind| now - kind.began >= WINDOW) {
             self.sweep(now);
         }
-        let new = Kind { level, began: now, count: 0, most };
+        let new = LineKind { level, began: now, count: 0, most };
         let kind = self.kinds.entry(key).or_insert(new);
         kind.count += 1;
         kind.count <= kind.most

@@ -52,7 +52,7 @@ pub struct Reactor {
     /// What the last wait found; kept for its capacity.
     events: RefCell<Vec<Event>>,
     wake: Arc<WakeFlag>,
-    sources: RefCell<BTreeMap<u64, Rc<Source>>>,
+    sources: RefCell<BTreeMap<u64, Rc<EventSource>>>,
     next_source: Cell<u64>,
     timers: RefCell<BTreeMap<(Instant, u64), Waker>>,
     next_timer: Cell<u64>,
@@ -88,7 +88,7 @@ impl Wake for WakeFlag {
 
 /// Remembered readiness of one descriptor.
 #[derive(Default)]
-pub struct Source {
+pub struct EventSource {
     key: u64,
     readable: Side,
     writable: Side,
@@ -126,7 +126,7 @@ impl Side {
     }
 }
 
-impl Source {
+impl EventSource {
     /// Ready once a read may find something.
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         self.readable.poll(context)
@@ -182,10 +182,10 @@ impl Reactor {
 
     /// Watches a descriptor until [`Reactor::forget`]. It starts out ready in both directions: the
     /// first read or write finds out.
-    pub fn watch(&self, descriptor: impl AsFd) -> io::Result<Rc<Source>> {
+    pub fn watch(&self, descriptor: impl AsFd) -> io::Result<Rc<EventSource>> {
         let key = self.next_source.get();
         self.next_source.set(key + 1);
-        let source = Rc::new(Source { key, ..Source::default() });
+        let source = Rc::new(EventSource { key, ..EventSource::default() });
         source.readable.ready.set(true);
         source.writable.ready.set(true);
         self.poller.borrow_mut().add(descriptor, key)?;
@@ -194,7 +194,7 @@ impl Reactor {
     }
 
     /// Stops watching a descriptor that is about to be closed.
-    pub fn forget(&self, source: &Source, descriptor: impl AsFd) {
+    pub fn forget(&self, source: &EventSource, descriptor: impl AsFd) {
         self.poller.borrow_mut().remove(descriptor, source.key);
         self.sources.borrow_mut().remove(&source.key);
     }

@@ -36,7 +36,7 @@ const SCRATCH_BYTES: usize = 4 << 10;
 /// A descriptor that the reactor watches.
 struct Watched {
     descriptor: OwnedFd,
-    source: Rc<reactor::Source>,
+    source: Rc<reactor::EventSource>,
     reactor: Rc<Reactor>,
 }
 

@@ -21,7 +21,7 @@ struct RunAndLog {
 impl RunAndLog {
     fn new() -> RunAndLog {
         let mut store = Store::new(SEED).spilling_after(1_800);
-        let mut bodies = Memory::default();
+        let mut bodies = BodiesInMemory::default();
         let (mut claims, mut at) = (Vec::new(), Position::first_of(0));
         let mut file = Vec::new();
         for number in 0..3_600 {
@@ -102,11 +102,14 @@ fn a_page_is_not_made_again_from_a_log_that_lacks_one_of_its_records() {
     world.log.remove(&at.0);
     for kind in KINDS {
         let run = world.run(world.damaged(kind, |_| true));
-        let log = Memory { sealed: world.log.clone(), ..Memory::default() };
+        let log = BodiesInMemory { sealed: world.log.clone(), ..BodiesInMemory::default() };
         assert_eq!(run.rebuild(kind, &log), None, "{kind:?}");
     }
     let run = world.run(world.damaged(SectionKind::Hashes, |_| true));
-    let log = Memory { heads: [(at.0, world.claims[900].0.digest())].into(), ..Memory::default() };
-    let log = Memory { sealed: world.log.clone(), ..log };
+    let log = BodiesInMemory {
+        heads: [(at.0, world.claims[900].0.digest())].into(),
+        ..BodiesInMemory::default()
+    };
+    let log = BodiesInMemory { sealed: world.log.clone(), ..log };
     assert!(run.rebuild(SectionKind::Hashes, &log).is_some(), "its head is enough");
 }

@@ -65,7 +65,7 @@ impl Peer for Fabricator {
 fn a_fabricator_is_left_after_a_few_useless_answers() {
     for bad in [false, true] {
         let mut fabricator = Fabricator { next: 0, bad, cells: 0, records: 0 };
-        let report = run(&mut Node::with(0..5), &mut fabricator);
+        let report = run(&mut TestNode::with(0..5), &mut fabricator);
         assert!(report.error.is_some(), "{report:?}");
         assert!(fabricator.next <= 20_000, "asked for {} leaves", fabricator.next);
         assert!(
@@ -86,7 +86,7 @@ fn an_answer_of_another_kind_ends_the_session() {
             Ok(Reply::Gossiped { refusal: String::new() })
         }
     }
-    let report = run(&mut Node::with(0..5), &mut Confused);
+    let report = run(&mut TestNode::with(0..5), &mut Confused);
     assert!(report.error.is_some_and(|reason| reason.contains("kind")));
 }
 
@@ -99,9 +99,9 @@ fn a_peer_that_shows_only_its_first_page_is_reported() {
             self.0.reply(request)
         }
     }
-    let mut peer = Stuck(Honest::new(Node::with(0..100)));
+    let mut peer = Stuck(Honest::new(TestNode::with(0..100)));
     peer.0.page = 30;
-    let mut node = Node::with([]);
+    let mut node = TestNode::with([]);
     let report = run(&mut node, &mut peer);
     assert_eq!(report.received, 30);
     assert_eq!(report.error.as_deref(), Some("the peer shows 30 of its 100 leaves"));
@@ -118,8 +118,8 @@ fn a_peer_that_took_more_than_it_was_given_is_left() {
             Ok(if is_given { boast } else { reply })
         }
     }
-    let mut node = Node::with(0..900);
-    let report = run(&mut node, &mut Boastful(Honest::sketching(Node::with(0..100))));
+    let mut node = TestNode::with(0..900);
+    let report = run(&mut node, &mut Boastful(Honest::sketching(TestNode::with(0..100))));
     assert_eq!((report.sent, report.is_useless), (0, true), "{report:?}");
 }
 
@@ -140,7 +140,7 @@ fn a_peer_that_sends_from_the_sketch_to_its_rows_and_back_is_left() {
             })
         }
     }
-    let report = run(&mut Node::with(0..50), &mut Circling(0));
+    let report = run(&mut TestNode::with(0..50), &mut Circling(0));
     assert!(report.is_useless && report.error.is_some(), "{report:?}");
 }
 
@@ -286,7 +286,7 @@ impl Byzantine {
             }
             (Kind::Log, Request::Records(wanted)) => self.log_on(wanted.from.row),
             (Kind::Full, Request::Sketch(request)) => {
-                Reply::Sketch(answer_sketch(&Node::with([]).store, request))
+                Reply::Sketch(answer_sketch(&TestNode::with([]).store, request))
             }
             (Kind::Full, Request::Leaves) => Reply::Leaves { leaves: Vec::new(), truncated: false },
             (Kind::Full, Request::Give(_)) => Reply::Given { taken: 0, refusal: "full".into() },
@@ -312,7 +312,7 @@ impl Peer for Byzantine {
 fn false_answers_cost_no_more_than_honest_ones_and_are_noticed() {
     const HELD: u64 = 8_000;
     let honest = {
-        let peer = Honest::sketching(Node::with(0..HELD + limits::SKETCH_DIFFERENCES_MAX));
+        let peer = Honest::sketching(TestNode::with(0..HELD + limits::SKETCH_DIFFERENCES_MAX));
         let bytes = HELD + limits::SKETCH_DIFFERENCES_MAX;
         let bodies = size(&peer.node.bodies.0[HELD as usize..]);
         bodies + limits::SKETCH_CELLS_MAX * 12 + bytes as usize * 34
@@ -331,13 +331,13 @@ fn false_answers_cost_no_more_than_honest_ones_and_are_noticed() {
     ];
     for kind in kinds {
         let mut peer = Byzantine {
-            peer: Honest::sketching(Node::with(0..HELD)),
+            peer: Honest::sketching(TestNode::with(0..HELD)),
             kind,
             asked: 0,
             bytes: 0,
             cells: 0,
         };
-        let mut node = Node::with(0..HELD);
+        let mut node = TestNode::with(0..HELD);
         let root = node.root();
         let report = run(&mut node, &mut peer);
         let past = PeerHistory::default().and(&report, root);

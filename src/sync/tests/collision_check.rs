@@ -11,7 +11,7 @@ fn colliding(front: u64, end: u8) -> Sealed {
 }
 
 /// Runs sessions as a node does, each after the one before, until the sets are equal.
-fn converge(node: &mut Node, peer: &mut Honest) -> Vec<SessionReport> {
+fn converge(node: &mut TestNode, peer: &mut Honest) -> Vec<SessionReport> {
     let (mut past, mut reports) = (PeerHistory::default(), Vec::new());
     while node.root() != peer.node.root() {
         assert!(reports.len() < 30, "never equal: {:?}", reports.last());
@@ -30,8 +30,8 @@ fn members_that_share_a_short_id_cost_a_second_session_and_some_buckets() {
     // Whose the first is, and the second; 0: of both.
     for owners in [[1, 2], [1, 1], [2, 2], [0, 2], [0, 1], [1, 0]] {
         for has_digests in [true, false] {
-            let mut node = Node::with(0..3000);
-            let mut peer = Honest { has_digests, ..Honest::sketching(Node::with(0..3000)) };
+            let mut node = TestNode::with(0..3000);
+            let mut peer = Honest { has_digests, ..Honest::sketching(TestNode::with(0..3000)) };
             for (owner, sealed) in owners.into_iter().zip(pair()) {
                 if owner != 2 {
                     assert!(node.add(sealed.clone()));
@@ -53,8 +53,8 @@ fn members_that_share_a_short_id_cost_a_second_session_and_some_buckets() {
 
 #[test]
 fn who_writes_on_and_on_hides_a_pair_for_some_sessions_only() {
-    let mut node = Node::with(0..2000);
-    let mut peer = Honest::sketching(Node::with(0..2000));
+    let mut node = TestNode::with(0..2000);
+    let mut peer = Honest::sketching(TestNode::with(0..2000));
     assert!(node.add(colliding(77, 1)) && peer.node.add(colliding(77, 2)));
     let mut past = PeerHistory::default();
     let equal_after = (0..30).position(|session| {
@@ -70,8 +70,8 @@ fn who_writes_on_and_on_hides_a_pair_for_some_sessions_only() {
 
 #[test]
 fn many_pairs_are_found_over_several_sessions() {
-    let mut node = Node::with(0..2000);
-    let mut peer = Honest::sketching(Node::with(0..2000));
+    let mut node = TestNode::with(0..2000);
+    let mut peer = Honest::sketching(TestNode::with(0..2000));
     for number in 0..100_u64 {
         let front = number << 56 | number << 52 | 9;
         assert!(node.add(colliding(front, 1)) && peer.node.add(colliding(front, 2)));
@@ -82,8 +82,8 @@ fn many_pairs_are_found_over_several_sessions() {
 
 #[test]
 fn a_peer_without_digests_is_walked_through_only_if_nothing_else_can_be_the_reason() {
-    let mut node = Node::with(0..11_000);
-    let peer = Honest { has_digests: false, ..Honest::sketching(Node::with(0..11_000)) };
+    let mut node = TestNode::with(0..11_000);
+    let peer = Honest { has_digests: false, ..Honest::sketching(TestNode::with(0..11_000)) };
     let mut peer = Honest { page: 20_000, ..peer };
     assert!(node.add(colliding(77, 1)) && peer.node.add(colliding(77, 2)));
     let root = node.root();

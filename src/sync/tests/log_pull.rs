@@ -12,8 +12,8 @@ use crate::sync::log_pull::{LogPull, Scope};
 #[test]
 fn who_lacks_most_takes_the_log_as_it_is() {
     for (ours, theirs, pages) in [(0, 5000, 2), (3, 70, 1), (600, 5000, 2), (700, 5000, 0)] {
-        let mut node = Node::with(100_000..100_000 + ours);
-        let mut peer = Honest::sketching(Node::with(0..theirs));
+        let mut node = TestNode::with(100_000..100_000 + ours);
+        let mut peer = Honest::sketching(TestNode::with(0..theirs));
         let report = run(&mut node, &mut peer);
         assert_eq!((report.received, report.sent, &report.error), (theirs, ours, &None));
         assert_eq!(node.root(), peer.node.root());
@@ -23,8 +23,8 @@ fn who_lacks_most_takes_the_log_as_it_is() {
 
 #[test]
 fn a_peer_without_records_is_compared_with() {
-    let mut node = Node::with(0..0);
-    let mut peer = Honest::new(Node::with(0..3000));
+    let mut node = TestNode::with(0..0);
+    let mut peer = Honest::new(TestNode::with(0..3000));
     let report = run(&mut node, &mut peer);
     assert_eq!((report.received, &report.error), (3000, &None));
     assert_eq!((node.root(), peer.record_pages), (peer.node.root(), 0));
@@ -33,7 +33,7 @@ fn a_peer_without_records_is_compared_with() {
 /// The number of rows is the peer's word, whatever waits here besides.
 #[test]
 fn progress_counts_no_further_than_numbers_go() {
-    let mut node = Node::with(0..0);
+    let mut node = TestNode::with(0..0);
     let mut session = Session::new(node.root(), 0, Strategy::Sketches(PeerHistory::default()));
     let from = RowCursor { numbering: 7, row: 0 };
     let span = Span { from, next: 1, rows: u64::MAX };
@@ -63,9 +63,9 @@ impl Peer for Cut {
 
 #[test]
 fn a_pull_that_was_cut_off_goes_on_where_it_was() {
-    let mut node = Node::with(0..0);
+    let mut node = TestNode::with(0..0);
     let all = 20_000;
-    let mut peer = Cut { peer: Honest::sketching(Node::with(0..all)), pages: 3 };
+    let mut peer = Cut { peer: Honest::sketching(TestNode::with(0..all)), pages: 3 };
     let report = run(&mut node, &mut peer);
     assert_eq!(report.error.as_deref(), Some("cut off"));
     let first = node.store.len();
@@ -84,7 +84,7 @@ fn a_pull_that_was_cut_off_goes_on_where_it_was() {
 /// How far a session goes for which the disk stores nothing: assertions that it offers, those that
 /// wait, and the most that came in one answer.
 fn pull_without_disk(peer: &mut Honest) -> (usize, usize, usize) {
-    let node = Node::with(0..0);
+    let node = TestNode::with(0..0);
     let mut session = Session::new(Digest::ZERO, 0, Strategy::Sketches(PeerHistory::default()));
     let (mut offered, mut page) = (0, 0);
     while let Some(output) = session.poll_output(&node.store, &node.bodies) {
@@ -105,7 +105,7 @@ fn pull_without_disk(peer: &mut Honest) -> (usize, usize, usize) {
 
 #[test]
 fn a_pull_waits_for_a_disk_that_does_not_keep_up() {
-    let mut peer = Honest::sketching(Node::with(0..30_000));
+    let mut peer = Honest::sketching(TestNode::with(0..30_000));
     let (offered, waiting, page) = pull_without_disk(&mut peer);
     assert!(waiting >= WAITING_MAX && waiting < WAITING_MAX + page, "{waiting}");
     assert!(offered <= OFFERS_MAX && offered + waiting < 30_000, "{offered} and {waiting}");
@@ -119,7 +119,7 @@ fn large_assertions_wait_by_their_bytes() {
         draft.timestamp = Some(number);
         draft.check(&mut HlcClock::new(NodeId::NONE), Wall(0)).expect("a good draft").seal()
     };
-    let mut node = Node::with(0..0);
+    let mut node = TestNode::with(0..0);
     (0..400).for_each(|number| assert!(node.add(large(number))));
     // They lie nearer in this log than they could: each answer has many.
     let (offered, waiting, page) = pull_without_disk(&mut Honest::sketching(node));
@@ -131,7 +131,7 @@ fn large_assertions_wait_by_their_bytes() {
 /// What a pull asks for and what is stored, if each answer is held back for as long as others come,
 /// and looked at last come first.
 struct Backwards {
-    node: Node,
+    node: TestNode,
     session: Session,
     opened: Vec<(u32, Reply)>,
     asked: Vec<RowRange>,
@@ -141,7 +141,7 @@ struct Backwards {
 
 impl Backwards {
     fn new() -> Backwards {
-        let node = Node::with(0..0);
+        let node = TestNode::with(0..0);
         let session = Session::new(Digest::ZERO, 0, Strategy::Sketches(PeerHistory::default()));
         Backwards { node, session, opened: Vec::new(), asked: Vec::new(), most: 0 }
     }
@@ -193,7 +193,7 @@ impl Backwards {
 
 #[test]
 fn row_ranges_are_asked_for_side_by_side_and_come_in_any_order() {
-    let (mut pull, mut peer) = (Backwards::new(), Honest::sketching(Node::with(0..20_000)));
+    let (mut pull, mut peer) = (Backwards::new(), Honest::sketching(TestNode::with(0..20_000)));
     let report = pull.run(&mut peer);
     assert_eq!((report.error, report.received), (None, 20_000));
     assert_eq!((pull.most, pull.node.root()), (RECORDS_MAX + 1, peer.node.root()));
@@ -221,8 +221,8 @@ impl Peer for Endless {
 
 #[test]
 fn a_peer_that_gives_rows_past_the_end_is_left() {
-    let mut node = Node::with(0..0);
-    let report = run(&mut node, &mut Endless(Honest::sketching(Node::with(0..20_000))));
+    let mut node = TestNode::with(0..0);
+    let report = run(&mut node, &mut Endless(Honest::sketching(TestNode::with(0..20_000))));
     assert!(report.error.is_some_and(|error| error.contains("past row")));
 }
 
@@ -235,7 +235,7 @@ struct Renumbered {
 impl Peer for Renumbered {
     fn reply(&mut self, request: Request) -> Result<Reply, String> {
         if self.peer.record_pages == self.before {
-            let Node { store, bodies } = &mut self.peer.node;
+            let TestNode { store, bodies } = &mut self.peer.node;
             let mut anew = Store::new(99);
             for (index, sealed) in bodies.0.iter().enumerate() {
                 let position = Position(index as u64 * STRIDE);
@@ -252,7 +252,7 @@ impl Peer for Renumbered {
 #[test]
 fn a_peer_that_numbers_its_rows_anew_is_pulled_from_its_first_row() {
     for before in 1..6 {
-        let peer = Honest::sketching(Node::with(0..12_000));
+        let peer = Honest::sketching(TestNode::with(0..12_000));
         let (mut pull, mut peer) = (Backwards::new(), Renumbered { peer, before });
         let report = pull.run(&mut peer);
         assert_eq!((report.error, report.received), (None, 12_000), "before {before}");
@@ -285,8 +285,8 @@ fn rows_per_answer_are_learnt_from_whole_answers_and_survive_the_end_of_a_segmen
 
 #[test]
 fn what_was_refused_does_not_count_as_stored() {
-    let mut node = Node::with(0..0);
-    let mut peer = Honest::sketching(Node::with(0..1000));
+    let mut node = TestNode::with(0..0);
+    let mut peer = Honest::sketching(TestNode::with(0..1000));
     let mut session = Session::new(node.root(), 0, Strategy::Sketches(PeerHistory::default()));
     let mut offered = 0;
     while let Some(output) = session.poll_output(&node.store, &node.bodies) {

@@ -6,14 +6,14 @@ use crate::sync::part_comparisons::PartComparisons;
 use crate::sync::session::{AfterExchange, SessionPhase};
 
 /// Two nodes that differ in so much, both ways.
-fn pair(differing: u64) -> (Node, Honest) {
-    let node = Node::with((0..500).chain(10_000..10_000 + differing / 2));
-    let peer = Node::with((0..500).chain(90_000..90_000 + differing / 2));
+fn pair(differing: u64) -> (TestNode, Honest) {
+    let node = TestNode::with((0..500).chain(10_000..10_000 + differing / 2));
+    let peer = TestNode::with((0..500).chain(90_000..90_000 + differing / 2));
     (node, Honest::sketching(peer))
 }
 
 /// A session in the midst of parts, as if so much was said to differ.
-fn session(node: &mut Node, peer: &Honest, expected: u64) -> Session {
+fn session(node: &mut TestNode, peer: &Honest, expected: u64) -> Session {
     let mut session =
         Session::new(node.root(), node.store.len(), Strategy::Sketches(PeerHistory::default()));
     session.sizes.theirs = peer.node.store.len();
@@ -121,8 +121,8 @@ fn a_slow_peer_whose_set_grows_is_not_accused() {
     const HELD: u64 = 20_000;
     const ALL: u64 = HELD + limits::SKETCH_DIFFERENCES_MAX + 3_000;
     for step in [15_000, 6_000] {
-        let mut node = Node::with(0..ALL);
-        let peer = Honest::sketching(Node::with(0..HELD));
+        let mut node = TestNode::with(0..ALL);
+        let peer = Honest::sketching(TestNode::with(0..HELD));
         // The last ones no other node has.
         let mut peer = Growing { peer, left: HELD..ALL - 500, step, answers: 0 };
         let report = run(&mut node, &mut peer);

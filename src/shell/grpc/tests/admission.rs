@@ -22,7 +22,7 @@ fn keyed(path: &str) -> Request<()> {
     request
 }
 
-async fn keyed_call(send: &mut SendRequest<Bytes>) -> Result<Reply, h2::Error> {
+async fn keyed_call(send: &mut SendRequest<Bytes>) -> Result<Received, h2::Error> {
     let (response, mut body) = open(send, keyed("/test.Echo/Now"));
     send_all(&mut body, &[&framed(b"x")]);
     receive(response).await

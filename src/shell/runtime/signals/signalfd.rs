@@ -11,12 +11,12 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::shell::runtime::reactor::{self, Reactor, Source};
+use crate::shell::runtime::reactor::{self, EventSource, Reactor};
 
 /// A descriptor that signals are read from.
 pub(crate) struct Receiver {
     descriptor: SignalFd,
-    source: Rc<Source>,
+    source: Rc<EventSource>,
     reactor: Rc<Reactor>,
 }
 
