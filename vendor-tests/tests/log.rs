@@ -35,7 +35,7 @@ async fn a_peer_that_refuses_everything_is_one_line_and_writes_none_itself() {
     let refusals: Vec<_> = log.lines().filter(|line| line.contains(" refuses ")).collect();
     assert_eq!(refusals.len(), 1, "{log}");
     let forged = "the shelf is full\\nERROR node: forged \\u{1b}[2J";
-    assert!(refusals[0].starts_with("WARN calls: ") && refusals[0].ends_with(forged), "{log}");
+    assert!(refusals[0].starts_with("WARN client: ") && refusals[0].ends_with(forged), "{log}");
     // The report of a session is for terminals, too.
     let report = node.sync().await[0]["error"].to_string();
     assert!(!report.contains('\u{1b}') && report.contains("forged \\\\u{1b}"), "{report}");
@@ -193,7 +193,7 @@ async fn json_lines_are_objects_whatever_others_send() {
     .await;
     let log = node.log();
     let objects = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    let refusal = objects.into_iter().find(|it| it["target"] == "calls").expect("a refusal");
+    let refusal = objects.into_iter().find(|it| it["target"] == "client").expect("a refusal");
     let message = refusal["message"].as_str().expect("text");
     assert!(message.ends_with("the shelf is full\\nERROR node: forged \\u{1b}[2J"), "{message}");
 }
