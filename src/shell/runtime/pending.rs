@@ -47,7 +47,7 @@ impl<T> PendingAnswers<T> {
             slots.all.push(Slot { generation: 0, answer: None, waker: None });
             slots.all.len() - 1
         });
-        assert!(index < 1 << INDEX_BITS, "callers are bounded far below");
+        assert!((index as u64) < 1 << INDEX_BITS, "callers are bounded far below");
         let ticket = Ticket(slots.all[index].generation << INDEX_BITS | index as u64);
         (ticket, PendingAnswer { pending: self, ticket })
     }
