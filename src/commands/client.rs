@@ -1,7 +1,7 @@
 //! One question to a node's HTTP API, for the commands.
 //!
 //! In: an address, a path, a body. Out: what the node answered, or why it did not. Never: waits
-//! longer than [`ANSWER_MAX`], takes an answer without end.
+//! longer than `ANSWER_MAX`, takes an answer without end.
 
 use std::time::Duration;
 

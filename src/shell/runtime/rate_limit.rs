@@ -1,7 +1,7 @@
 //! A bound on bytes per second, shared by all that one kind of work moves.
 //!
 //! In: bytes that came. Out: a wait as long as they may take at the rate. Never: saves up unused
-//! bytes beyond [`BURST`].
+//! bytes beyond `BURST`.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
