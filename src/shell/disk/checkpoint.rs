@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::evidence::Evidence;
-use super::fault::{Cause, Fault};
+use super::file_fault::{Cause, Fault};
 use super::layout::{find_segments, segment_path, sync_directory};
 use super::reader::Reader;
 use super::recovery::{Recovered, closed_bytes, read_segment};

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::fault::Fault;
+use super::file_fault::Fault;
 use super::layout::{find_segments, segment_path, sync_directory};
 use super::recovery::whole_until;
 use crate::journal::Position;

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::failure::obstacle;
-use super::fault::{Cause, Fault};
+use super::file_fault::{Cause, Fault};
 use super::layout::{segment_path, sync_directory};
+use super::write_failure::obstacle;
 use crate::base::{ClusterId, NodeId};
 
 /// A data directory that this process holds.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 
 use super::checkpoint::Checkpoint;
-use super::fault::Fault;
+use super::file_fault::Fault;
 use crate::store::{Run, Spill};
 
 /// What sorting and writing need.

@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::fault::Fault;
+use super::file_fault::Fault;
 
 /// The file of segment `number`.
 pub fn segment_path(log: &Path, number: u64) -> PathBuf {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint::Checkpoint;
 use super::evidence::Evidence;
-use super::fault::Fault;
+use super::file_fault::Fault;
 use super::layout::sync_directory;
 use super::recovery::Recovered;
 use crate::base::digest::parse_hex;

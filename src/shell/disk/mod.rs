@@ -8,8 +8,7 @@ mod checkpoint;
 mod copy;
 mod directory;
 mod evidence;
-mod failure;
-mod fault;
+mod file_fault;
 mod indexer;
 mod layout;
 #[cfg(test)]
@@ -20,6 +19,7 @@ mod recovery;
 mod reread;
 mod segment;
 mod thread;
+mod write_failure;
 
 pub use checkpoint::{Checkpoint, Kept};
 pub use copy::{Copied, copy};
@@ -27,8 +27,7 @@ pub use directory::{
     Directory, cluster_id, holder, keep_cluster_id, node_id, random_id, set_cluster_id,
 };
 pub use evidence::Evidence;
-pub use failure::{WriteFailure, obstacle};
-pub use fault::{Cause, Fault};
+pub use file_fault::{Cause, Fault};
 pub use indexer::Indexer;
 pub use layout::{find_segments, segment_path, sync_directory};
 pub use lost::{find_missing, list_missing};
@@ -36,3 +35,4 @@ pub use reader::Reader;
 pub use recovery::{Recovered, recover, recover_from};
 pub use reread::{Reread, reread};
 pub use thread::{Disk, Hindrance, Report};
+pub use write_failure::{WriteFailure, obstacle};

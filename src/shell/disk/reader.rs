@@ -13,8 +13,8 @@ use std::rc::Rc;
 use async_channel::Sender;
 use bytes::Bytes;
 
-use super::failure::obstacle;
 use super::layout::segment_path;
+use super::write_failure::obstacle;
 use crate::base::Digest;
 use crate::journal::record::{self, FRAME_HEAD_BYTES, Head};
 use crate::journal::{Bodies, Obstacle, Position};

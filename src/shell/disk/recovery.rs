@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use rustix::io::Errno;
 
-use super::failure::WriteFailure;
-use super::fault::{Cause, Fault};
+use super::file_fault::{Cause, Fault};
 use super::layout::{find_segments, segment_path};
 use super::segment::end_before;
+use super::write_failure::WriteFailure;
 use crate::base::{Digest, limits};
 use crate::journal::damage::Damage;
 use crate::journal::record::{self, BadHead, Found};

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, FallocateFlags, access, fallocate};
 
-use super::failure::{WriteFailure, obstacle};
-use super::fault::{Cause, Fault};
+use super::file_fault::{Cause, Fault};
 use super::layout::{segment_path, sync_directory};
+use super::write_failure::{WriteFailure, obstacle};
 use crate::base::limits;
 use crate::journal::record::{SEGMENT_HEAD_BYTES, segment_head};
 use crate::journal::{Batch, Position};

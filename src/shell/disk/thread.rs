@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use async_channel::{Receiver, Sender};
 
 use super::directory::Directory;
-use super::failure::{ObstacleLog, WriteFailure};
-use super::fault::Fault;
+use super::file_fault::Fault;
 use super::segment::Writer;
+use super::write_failure::{ObstacleLog, WriteFailure};
 use crate::journal::{Done, Obstacle, Position, Work};
 
 /// What a write loop needs, and the formatting of an error.

@@ -1,7 +1,7 @@
 //! What went wrong with which file or directory.
 //!
 //! In: an error of the system, or what the node itself found. Out: one sentence for the operator.
-//! Never: judges what the node may still do; [`super::failure`] does.
+//! Never: judges what the node may still do; [`super::write_failure`] does.
 
 use std::fmt;
 use std::io;

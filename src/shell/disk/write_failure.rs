@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::fault::{Cause, Fault};
+use super::file_fault::{Cause, Fault};
 use crate::journal::Obstacle;
 
 /// Why a write was not made.
