@@ -24,7 +24,7 @@ pub struct ApiKeyCheck {
 }
 
 impl ApiKeyCheck {
-    /// Asks for `key`; without one everybody may come in.
+    /// Asks for `key`; without one every client is let in.
     pub fn new(key: Option<&Secret>, open_metrics: bool) -> ApiKeyCheck {
         ApiKeyCheck { key: Rc::new(Cell::new(key.map(Secret::fingerprint))), open_metrics }
     }

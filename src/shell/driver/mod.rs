@@ -70,13 +70,13 @@ pub struct Asserted {
     pub created: bool,
 }
 
-/// What a session of anti-entropy wants done, for whoever holds the connection to its peer.
+/// What a session of anti-entropy wants done by the task that holds the connection to its peer.
 #[derive(Debug)]
-pub enum Errand {
+pub enum SessionCommand {
     /// Ask the peer; the answer goes to [`Driver::peer_answered`] under the number.
     Call(u32, Request),
-    /// Let others go on first, then [`Driver::take_turn`].
-    Turn,
+    /// Let other tasks run first, then call [`Driver::resume_session`].
+    Yield,
     /// The session is over.
     Done(crate::sync::SessionReport),
 }
@@ -97,7 +97,7 @@ pub struct Driver {
     fates: PendingAnswers<Fate>,
     sketching: Semaphore,
     scans: Scans,
-    errands: RefCell<BTreeMap<SessionId, Sender<Errand>>>,
+    commands: RefCell<BTreeMap<SessionId, Sender<SessionCommand>>>,
     observer: RefCell<Option<FlushObserver>>,
     cluster: RefCell<Option<ClusterObserver>>,
     started: Instant,
@@ -123,7 +123,7 @@ impl Driver {
             fates: PendingAnswers::new(),
             sketching: Semaphore::new(limits::PARTS_SKETCHED_MAX),
             scans: Scans::default(),
-            errands: RefCell::default(),
+            commands: RefCell::default(),
             observer: RefCell::default(),
             cluster: RefCell::default(),
             started: Instant::now(),
@@ -185,12 +185,12 @@ impl Driver {
             Output::Disk(work) => self.disk.submit(work),
             Output::Answer(ticket, fate) => self.fates.answer(ticket, fate),
             Output::Call(session, number, request) => {
-                self.run_errand(session, Errand::Call(number, request));
+                self.command_session(session, SessionCommand::Call(number, request));
             }
-            Output::Yield(session) => self.run_errand(session, Errand::Turn),
+            Output::Yield(session) => self.command_session(session, SessionCommand::Yield),
             Output::Synced(session, report) => {
-                self.run_errand(session, Errand::Done(report));
-                self.errands.borrow_mut().remove(&session);
+                self.command_session(session, SessionCommand::Done(report));
+                self.commands.borrow_mut().remove(&session);
             }
             Output::Damaged(damage) => log::error!("damage {damage}"),
             Output::Repaired(damage) => log::info!("repaired {damage}"),
@@ -204,10 +204,10 @@ impl Driver {
         }
     }
 
-    fn run_errand(&self, session: SessionId, errand: Errand) {
-        if let Some(errands) = self.errands.borrow().get(&session) {
-            // Whoever ran the errands has gone; the session times out with its calls.
-            let _ = errands.try_send(errand);
+    fn command_session(&self, session: SessionId, command: SessionCommand) {
+        if let Some(commands) = self.commands.borrow().get(&session) {
+            // The task that ran the commands may have ended; the session times out with its calls.
+            let _ = commands.try_send(command);
         }
     }
 
@@ -276,7 +276,7 @@ impl Driver {
         }
     }
 
-    /// Lets no more than `long_max` long queries gather at a time; before the first query.
+    /// Lets no more than `long_max` long queries run at a time; called before the first query.
     pub fn bound_queries(&self, long_max: usize) {
         self.scans.bound(long_max);
     }
@@ -300,12 +300,12 @@ impl Driver {
         }
     }
 
-    /// Starts anti-entropy with a peer; `errands` says what to ask it.
-    pub async fn start_session(&self, peer: NodeId, errands: Sender<Errand>) -> SessionId {
+    /// Starts anti-entropy with a peer; `commands` takes what to ask it.
+    pub async fn start_session(&self, peer: NodeId, commands: Sender<SessionCommand>) -> SessionId {
         let root = self.root().await;
         self.update(|replica, now, bodies| {
             let id = replica.handle_sync(now, peer, root, bodies);
-            self.errands.borrow_mut().insert(id, errands);
+            self.commands.borrow_mut().insert(id, commands);
             id
         })
     }
@@ -325,13 +325,13 @@ impl Driver {
         self.update(|replica, now, bodies| replica.handle_span(now, call, span, bodies));
     }
 
-    /// A session that gave others their turn goes on.
-    pub fn take_turn(&self, session: SessionId) {
+    /// A session that yielded goes on.
+    pub fn resume_session(&self, session: SessionId) {
         self.update(|replica, now, bodies| replica.handle_yielded(now, session, bodies));
     }
 
     /// Answers a peer that wants to know what differs. A part is read in slices, and few at a
-    /// time: whoever asks for more of them waits.
+    /// time: a peer that asks for more of them waits.
     pub async fn answer_sketch(&self, request: SketchRequest) -> SketchReply {
         let answer = self.read(|replica, _| replica.answer_sketch(request));
         let mut answering = match answer {

@@ -167,7 +167,7 @@ fn server(hanging: &Rc<Cell<usize>>, key: Option<&str>, bounds: Bounds) -> Serve
     Server::new(vec![Box::new(Echo { hanging: hanging.clone() })], key.as_ref(), bounds)
 }
 
-/// Waits until `done`, letting everybody else go on.
+/// Waits until `done`, letting all other tasks go on.
 async fn until(done: impl Fn() -> bool) {
     while !done() {
         Timer::after(Duration::from_millis(1)).await;

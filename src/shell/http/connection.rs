@@ -381,7 +381,7 @@ impl hyper::rt::Write for HyperStream {
     }
 }
 
-/// A future's output, or why it is not waited for any longer; the client may be told that.
+/// A future's output, or why it is not waited for any longer; the client may be answered that.
 pub(super) async fn unless_late<T>(
     connection: &HttpConnection,
     work: impl Future<Output = T>,

@@ -1,7 +1,7 @@
 //! Where others find this node, as its connections show it; and what others say of themselves that
 //! leads nowhere from here.
 //!
-//! In: near ends of connections, addresses that peers sent. Out: this node's addresses, told to the
+//! In: near ends of connections, addresses that peers sent. Out: this node's addresses for the
 //! membership; refusals, counted and logged. Never: decides which address is better.
 
 use std::cell::RefCell;
@@ -23,7 +23,7 @@ use crate::wire::foreign;
 /// How often a node looks whether it still has the address that it advertises; three system calls.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What a node knows of its own place when it starts.
+/// The addresses that a node knows of itself when it starts.
 pub(crate) fn at_start(
     (rpc, rpc_bound): (Option<&Endpoint>, SocketAddr),
     (api, api_bound): (Option<&Endpoint>, SocketAddr),
@@ -83,11 +83,11 @@ impl Follower {
 /// Follows the node's own address, as its connections show it; what calls say of this process.
 pub(crate) fn follow(
     driver: &Rc<Driver>,
-    place: OwnAddresses,
+    own: OwnAddresses,
     pool: &Pool,
     tasks: &Tasks,
 ) -> Rc<Identity> {
-    let dialled = Follower::new(driver.clone(), place, tasks);
+    let dialled = Follower::new(driver.clone(), own, tasks);
     let (called, identity) = (dialled.clone(), pool.identity());
     pool.observe_made(Box::new(move |ip| dialled.observe(ip, Evidence::Dialled)));
     identity.observe_called(Box::new(move |ip| called.observe(ip, Evidence::Called)));
@@ -107,7 +107,7 @@ pub(crate) fn note_refused(driver: &Driver, peer: &str, refused: Option<(u64, St
     });
     let address = foreign::shown(&address);
     let line = format_args!(
-        "{peer} tells {address} as a node's address: it leads nowhere from another machine (set \
+        "{peer} sends {address} as a node's address: it leads nowhere from another machine (set \
          STEMEDB_ADVERTISE_RPC_ADDR and STEMEDB_ADVERTISE_API_ADDR there)"
     );
     log_limit::warn((module_path!(), peer, "unusable addresses"), line);

@@ -15,7 +15,7 @@ use async_channel::Sender;
 use crate::base::{NodeId, limits};
 use crate::cluster::Target;
 use crate::replica::SessionCounts;
-use crate::shell::driver::{Driver, Errand};
+use crate::shell::driver::{Driver, SessionCommand};
 use crate::shell::peers::client;
 use crate::shell::peers::peer::Peer;
 use crate::shell::peers::pool::Pool;
@@ -167,8 +167,8 @@ async fn run(
     (node, peer): (NodeId, &Rc<Peer>),
 ) -> SessionReport {
     // Everything a session wants at one time fits, so that the driver never finds it full.
-    let (errands, inbox) = async_channel::bounded(2 * limits::CALLS_IN_FLIGHT_MAX);
-    let session = driver.start_session(node, errands).await;
+    let (commands, inbox) = async_channel::bounded(2 * limits::CALLS_IN_FLIGHT_MAX);
+    let session = driver.start_session(node, commands).await;
     let mut asked: Vec<Asked> = Vec::new();
     loop {
         let mut next = std::pin::pin!(inbox.recv());
@@ -180,7 +180,7 @@ async fn run(
             Ok((number, reply, bytes)) => {
                 driver.peer_answered((session, number), reply, bytes);
             }
-            Err(Ok(Errand::Call(number, request))) => {
+            Err(Ok(SessionCommand::Call(number, request))) => {
                 let asking = client::ask(driver.clone(), peer.clone(), (session, number), request);
                 let limiter = limiter.clone();
                 asked.push(Box::pin(async move {
@@ -189,11 +189,11 @@ async fn run(
                     answered
                 }));
             }
-            Err(Ok(Errand::Turn)) => {
+            Err(Ok(SessionCommand::Yield)) => {
                 yield_now().await;
-                driver.take_turn(session);
+                driver.resume_session(session);
             }
-            Err(Ok(Errand::Done(report))) => break report,
+            Err(Ok(SessionCommand::Done(report))) => break report,
             Err(Err(_)) => return SessionReport::default(),
         }
     }

@@ -1,7 +1,8 @@
 //! The cluster's calls carried out: pings, probes for others, pushes of new assertions, rounds of
-//! anti-entropy; names of seeds looked up; what changes told in the log.
+//! anti-entropy; names of seeds looked up; changes of members logged.
 //!
-//! In: what [`crate::cluster`] wants done. Out: ends of calls, told to it. Never: judges a member.
+//! In: what [`crate::cluster`] wants done. Out: ends of calls, reported to it. Never: judges a
+//! member.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -48,7 +49,7 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Carries out the cluster's wishes from now on, those included that it has already.
+    /// Carries out the cluster's outputs from now on, those included that wait already.
     pub fn start(
         (driver, reads): (Rc<Driver>, Rc<BulkReads>),
         pool: Rc<Pool>,
@@ -124,7 +125,7 @@ impl Membership {
         let seeds = self.seeds.borrow();
         let seed = seeds.iter().find(|seed| seed.1.iter().any(|known| known == address));
         let Some((name, _)) = seed.filter(|_| self.is_lonely(address)) else { return };
-        let place = if name == address { String::new() } else { format!("at {address} ") };
+        let location = if name == address { String::new() } else { format!("at {address} ") };
         let why = match status.code {
             Code::Unauthenticated if self.pool.has_key() => {
                 "has another cluster key than this node: STEMEDB_CLUSTER_KEY has to be the same \
@@ -140,7 +141,7 @@ impl Membership {
             Code::FailedPrecondition => &format!("answers: \"{}\"", status.message),
             _ => &status.message,
         };
-        warn_of_seed(name, &format!("{place}{why}"));
+        warn_of_seed(name, &format!("{location}{why}"));
     }
 
     fn is_lonely(&self, address: &str) -> bool {
@@ -226,7 +227,7 @@ impl Membership {
             Output::RoundBegan => self.peers.begin_round(),
             Output::RoundOver => self.peers.end_round(),
             Output::Swim(Call::Event(event)) | Output::Event(event) => {
-                tell(&event);
+                log_event(&event);
             }
             Output::Tagged(tag) => self.pool.identity().set_tag(tag),
             Output::Rebalanced(moved) => {
@@ -346,7 +347,7 @@ fn warn_of_seed(name: &str, why: &str) {
     log_limit::warn((module_path!(), name, "unreached seeds"), line);
 }
 
-fn tell(event: &Event) {
+fn log_event(event: &Event) {
     match event {
         Event::Changed(node, Some(state)) => {
             let line = format_args!("member {node} is {}", state.name());

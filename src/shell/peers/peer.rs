@@ -32,7 +32,7 @@ use crate::wire::grpc::{
 use crate::wire::status::{Code, Status};
 
 /// Bytes a peer may send on one stream before we have read them: an answer to `Records`, so that it
-/// does not wait for us. A connection has room for two of them and for what others are answered.
+/// does not wait for us. A connection's window holds two of them and the answers of other calls.
 const WINDOW_BYTES: u32 = (limits::RECORDS_BYTES + (64 << 10)) as u32;
 /// A peer may send frames of this size: a large answer takes a quarter of the reads.
 const FRAME_BYTES: u32 = 64 << 10;
@@ -50,7 +50,7 @@ pub type Lost = Box<dyn Fn(&str)>;
 /// Hears of a connection that was made, by this node's address on it.
 pub type Made = Box<dyn Fn(IpAddr)>;
 
-/// What dialling needs, whoever is dialled.
+/// What dialling needs, the same for all peers.
 pub struct Dialer {
     tasks: Tasks,
     key: RefCell<Option<HeaderValue>>,
@@ -74,7 +74,7 @@ impl Dialer {
         &self.identity
     }
 
-    /// Has `made` told of every connection that is made.
+    /// Has `made` called for every connection that is made.
     pub fn observe_made(&self, made: Made) {
         *self.made.borrow_mut() = Some(made);
     }
@@ -95,7 +95,7 @@ impl Dialer {
         self.key.replace(Some(header_of(key)));
     }
 
-    /// Has `lost` told of every connection that ends.
+    /// Has `lost` called for every connection that ends.
     pub fn observe_lost(&self, lost: Lost) {
         *self.lost.borrow_mut() = Some(lost);
     }
@@ -173,8 +173,8 @@ impl Peer {
         self.connection.borrow().is_some()
     }
 
-    /// Whether nobody listened at the address when it was last dialled: the host is there, the node
-    /// is not.
+    /// Whether the host refused the connection when it was last dialled: the host is there, the
+    /// node is not.
     pub fn is_refused(&self) -> bool {
         self.is_refused.get()
     }
@@ -199,7 +199,7 @@ impl Peer {
         self.not_before.set(None);
     }
 
-    /// Lets the next call dial anew: on this connection nobody answers.
+    /// Lets the next call dial anew: the peer does not answer on this connection.
     pub fn abandon_connection(&self) {
         self.connection.borrow_mut().take();
     }
@@ -318,7 +318,7 @@ impl Peer {
         }
     }
 
-    /// Tries the name's addresses in turn.
+    /// Tries the name's addresses, one after the other.
     async fn connect(&self) -> Result<TcpStream, String> {
         let mut why = "the name has no address".to_owned();
         self.is_refused.set(false);

@@ -27,7 +27,7 @@ impl Pool {
         Rc::new(Pool { dialer: Dialer::new(tasks, key), peers: RefCell::default() })
     }
 
-    /// Has `lost` told of every connection that ends, whoever ended it.
+    /// Has `lost` called for every connection that ends, whichever side ended it.
     pub fn observe_lost(&self, lost: Lost) {
         self.dialer.observe_lost(lost);
     }
@@ -37,7 +37,7 @@ impl Pool {
         self.dialer.change_key(key);
     }
 
-    /// Has `made` told of every connection that is made.
+    /// Has `made` called for every connection that is made.
     pub fn observe_made(&self, made: Made) {
         self.dialer.observe_made(made);
     }
@@ -61,7 +61,7 @@ impl Pool {
     pub fn peer(&self, address: &str) -> Rc<Peer> {
         let mut peers = self.peers.borrow_mut();
         let peer = match peers.iter().position(|peer| peer.address() == address) {
-            Some(place) => peers.remove(place),
+            Some(index) => peers.remove(index),
             None => Peer::new(address.to_owned(), self.dialer.clone()),
         };
         while peers.len() >= limits::PEERS_MAX {
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_peer_idle_longest_makes_room() {
+    fn the_peer_idle_longest_is_dropped_for_another() {
         let pool = Pool::new(Tasks::new(Rc::new(LocalExecutor::new())), None);
         let held = pool.peer("held:1");
         let first = Rc::downgrade(&pool.peer("first:1"));
