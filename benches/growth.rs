@@ -50,7 +50,7 @@ fn run(path: &Path, bytes: usize, growth: Growth) -> f64 {
     let mut end = 0;
     let zeros = |from: u64, to: u64| {
         let zeros = vec![0; usize::try_from(to - from).expect("a step")];
-        file.write_all_at(&zeros, from).expect("room");
+        file.write_all_at(&zeros, from).expect("the disk has space");
     };
     if matches!(growth, Growth::None) {
         end = (count * bytes) as u64;
@@ -61,7 +61,7 @@ fn run(path: &Path, bytes: usize, growth: Growth) -> f64 {
     let start = Instant::now();
     for number in 0..count {
         let at = (number * bytes) as u64;
-        file.write_all_at(&batch, at).expect("room");
+        file.write_all_at(&batch, at).expect("the disk has space");
         let written = at + bytes as u64;
         if written > end {
             end = written.next_multiple_of(STEP);

@@ -60,7 +60,7 @@ fn bare(dir: &Path, records: &[Sealed], writers: usize) -> f64 {
     let path = dir.join("bare");
     let file = File::create(&path).expect("a writable directory");
     for offset in (0..FILE_BYTES).step_by(1 << 20) {
-        file.write_all_at(&[0; 1 << 20], offset).expect("room");
+        file.write_all_at(&[0; 1 << 20], offset).expect("the disk has space");
     }
     file.sync_all().expect("a good disk");
     let start = Instant::now();
@@ -70,7 +70,7 @@ fn bare(dir: &Path, records: &[Sealed], writers: usize) -> f64 {
         for sealed in batch {
             record::encode(&sealed.digest(), sealed.bytes(), &mut bytes);
         }
-        file.write_all_at(&bytes, at).expect("room");
+        file.write_all_at(&bytes, at).expect("the disk has space");
         file.sync_data().expect("a good disk");
         at += bytes.len() as u64;
         count += batch.len();
@@ -95,7 +95,7 @@ fn ours(dir: &Path, records: &[Sealed], writers: usize) -> (f64, f64) {
     let start = Instant::now();
     let mut offer = |queue: &mut CommitQueue| {
         if let Some(sealed) = waiting.next().filter(|_| start.elapsed() < ROUND) {
-            queue.enqueue(sealed, Ticket(0)).expect("room in the queue");
+            queue.enqueue(sealed, Ticket(0)).expect("the queue is not full");
         }
     };
     (0..writers).for_each(|_| offer(&mut queue));

@@ -122,7 +122,7 @@ fn write(dir: &Path) {
         let mut draft = Draft::new(subject, predicate, Object::Text(text));
         draft.timestamp = Some(number);
         let sealed = draft.check(&mut clock, Wall(0)).expect("a good draft").seal();
-        queue.enqueue(sealed, Ticket(number)).expect("room");
+        queue.enqueue(sealed, Ticket(number)).expect("the queue is not full");
         if number % 1000 == 999 || number + 1 == RECORDS {
             queue.handle_timeout(Moment(number));
             drain(&mut queue, &disk);

@@ -149,7 +149,7 @@ fn a_kept_index_is_the_index_and_goes_on_where_it_was() {
     }
     let rows = |store: &Store| {
         let mut walk = store.select(Some("subject 7"), Some("p0"), None);
-        // Of other rows than those that have both names some are told where they are in memory.
+        // Rows in memory may be listed although they do not have both names.
         let is_it = |at: Position| {
             let sealed = reader.sealed_at(at).expect("a good log");
             sealed.names() == Some(("subject 7", "p0"))
@@ -277,7 +277,7 @@ fn what_the_log_lost_is_known_by_name_from_the_index() {
         ("half", &|folder| cut(folder, 1, 100_000)),
         ("first", &|folder| fs::remove_file(folder.segment(0)).expect("removed")),
         ("last", &|folder| fs::remove_file(folder.segment(1)).expect("removed")),
-        ("stretch", &|folder| folder.overwrite(folder.segment(0), 5016, &[0xa5; 4096])),
+        ("range", &|folder| folder.overwrite(folder.segment(0), 5016, &[0xa5; 4096])),
     ];
     for (name, spoil) in spoils {
         let folder = Folder::filled(&format!("lost-{name}"));
@@ -301,7 +301,7 @@ fn what_the_log_lost_is_known_by_name_from_the_index() {
         let again = lost(&folder).0;
         let named = again.damages_listed.iter().filter(|it| it.digest.is_some()).count();
         assert!(named + 1 >= records.len(), "{name}: {named} of {}", records.len());
-        assert!(again.damages >= count, "{name}: a stretch may be told as well");
+        assert!(again.damages >= count, "{name}: a range may be listed as well");
         assert_eq!(check::check(&folder.0).code, check::DAMAGED, "{name}");
         if name == "half" {
             folder.write(1, &whole);
@@ -319,8 +319,8 @@ fn an_index_with_a_lost_record_is_not_kept() {
     let (recovered, mut store) = folder.keep();
     folder.flip(folder.segment(1), 5000);
     let reader = Reader::new(&folder.log());
-    let place = (0..limits::SEGMENT_BYTES_MAX).step_by(8).map(|at| Position((64 << 20) + at));
-    let lost = place.take(1000).find_map(|at| store.quarantine(at, &reader));
+    let offsets = (0..limits::SEGMENT_BYTES_MAX).step_by(8).map(|at| Position((64 << 20) + at));
+    let lost = offsets.take(1000).find_map(|at| store.quarantine(at, &reader));
     assert!(lost.is_some(), "it was one of the first");
     assert!(folder.manifest().exists());
     folder.append(1, &frames(RECORDS..RECORDS + 1));

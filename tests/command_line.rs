@@ -1,4 +1,4 @@
-//! The program as a user meets it: commands, exit codes, words; an import against a node that
+//! The program as a user runs it: commands, exit codes, output; an import against a node that
 //! answers, stalls, refuses or goes away.
 
 use std::fs;
@@ -26,13 +26,13 @@ fn program(arguments: &[&str]) -> Command {
 }
 
 /// What the program said: exit code, standard output, standard error.
-fn told(output: Output) -> (Option<i32>, String, String) {
+fn finished(output: Output) -> (Option<i32>, String, String) {
     let text = |bytes| String::from_utf8(bytes).expect("the program speaks UTF-8");
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
-    told(program(arguments).output().expect("the program starts"))
+    finished(program(arguments).output().expect("the program starts"))
 }
 
 /// Runs with this standard input.
@@ -44,20 +44,20 @@ fn run_with_input(arguments: &[&str], input: &str) -> (Option<i32>, String, Stri
     // A program that stopped early reads no more; that is its right.
     let _ = pipe.write_all(input.as_bytes());
     drop(pipe);
-    told(child.wait_with_output().expect("the program ends"))
+    finished(child.wait_with_output().expect("the program ends"))
 }
 
 /// A directory that is removed with its content.
-struct Place(PathBuf);
+struct Scratch(PathBuf);
 
-impl Place {
-    fn new() -> Place {
+impl Scratch {
+    fn new() -> Scratch {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("stemedb-command-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::create_dir_all(&path).expect("a temporary directory");
-        Place(path)
+        Scratch(path)
     }
 
     fn file(&self, name: &str) -> String {
@@ -65,7 +65,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -181,7 +181,7 @@ fn help_version_and_settings_go_to_standard_output() {
     assert_eq!(out, concat!("stemedb-edge ", env!("CARGO_PKG_VERSION"), "\n"));
     assert!(run(&["--help"]).1.contains("STEMEDB_DATA_DIR"));
     let printed = program(&["--print-settings"]).env("STEMEDB_LOG", "warn").output();
-    let (code, out, _) = told(printed.expect("the program starts"));
+    let (code, out, _) = finished(printed.expect("the program starts"));
     assert_eq!(code, Some(0));
     assert!(
         out.lines().any(|line| line.starts_with("STEMEDB_LOG") && line.ends_with("environment"))
@@ -190,8 +190,8 @@ fn help_version_and_settings_go_to_standard_output() {
 
 #[test]
 fn a_key_is_made_once_and_is_private() {
-    let place = Place::new();
-    let file = place.file("agent.key");
+    let scratch = Scratch::new();
+    let file = scratch.file("agent.key");
     let (code, agent_id, error) = run(&["keygen", &file]);
     assert_eq!((code, error.as_str()), (Some(0), ""));
     assert!(parse_hex(agent_id.trim_end(), &mut [0; 32]), "{agent_id}");
@@ -206,17 +206,18 @@ fn a_key_is_made_once_and_is_private() {
 
 #[test]
 fn a_backup_is_whole_or_not_there() {
-    let place = Place::new();
-    let (data, copy) = (place.file("data"), place.file("copy"));
+    let scratch = Scratch::new();
+    let (data, copy) = (scratch.file("data"), scratch.file("copy"));
     let (code, out, error) = run(&["backup", &data, &copy]);
     assert_eq!((code, out.as_str(), error.lines().count()), (Some(1), "", 1), "{error}");
     assert_eq!(fs::read_dir(&copy).expect("made").count(), 0, "nothing that looks like a log");
-    fs::create_dir_all(place.0.join("data/log")).expect("a directory");
-    fs::write(place.0.join("data/node-id"), "00112233445566778899aabbccddeeff\n").expect("a file");
+    fs::create_dir_all(scratch.0.join("data/log")).expect("a directory");
+    fs::write(scratch.0.join("data/node-id"), "00112233445566778899aabbccddeeff\n")
+        .expect("a file");
     let (code, out, error) = run(&["backup", &data, &copy]);
     assert_eq!((code, error.as_str()), (Some(0), ""));
     assert!(out.contains("0 segments") && out.contains("--node-id 00112233"), "{out}");
-    assert!(!place.0.join("copy/node-id").exists(), "two live nodes must not share an id");
+    assert!(!scratch.0.join("copy/node-id").exists(), "two live nodes must not share an id");
     let (code, _, error) = run(&["backup", &data, &copy]);
     assert_eq!(code, Some(1));
     assert!(error.contains("there is something in it"), "{error}");
@@ -224,8 +225,8 @@ fn a_backup_is_whole_or_not_there() {
 
 #[test]
 fn an_export_says_what_it_cannot_read() {
-    let place = Place::new();
-    let (code, out, error) = run(&["export", &place.file("missing")]);
+    let scratch = Scratch::new();
+    let (code, out, error) = run(&["export", &scratch.file("missing")]);
     assert_eq!((code, out.as_str()), (Some(2), ""));
     assert!(error.contains("0 assertions exported") && error.contains("No such file"), "{error}");
     let node = Node::new(|_, _| Reply::Say(404, "no"));
@@ -298,7 +299,7 @@ fn a_full_disk_ends_the_import_and_says_how_far_it_came() {
     // It ends although its input stays open.
     let mut pipe = child.stdin.take().expect("piped");
     pipe.write_all("x\n".repeat(1000).as_bytes()).expect("the program reads");
-    let (code, out, error) = told(child.wait_with_output().expect("the program ends"));
+    let (code, out, error) = finished(child.wait_with_output().expect("the program ends"));
     drop(pipe);
     assert_eq!(code, Some(3));
     assert!(out.starts_with("100 lines: 100 created"), "{out}");
@@ -307,7 +308,7 @@ fn a_full_disk_ends_the_import_and_says_how_far_it_came() {
 }
 
 #[test]
-fn what_is_no_node_is_told_at_once() {
+fn what_is_no_node_is_reported_at_once() {
     let closed = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = closed.local_addr().expect("bound").to_string();
     drop(closed);
@@ -324,13 +325,13 @@ fn what_is_no_node_is_told_at_once() {
 }
 
 #[test]
-fn input_that_cannot_be_used_is_told_before_anything_is_sent() {
-    let place = Place::new();
-    let (file, key) = (place.file("lines.gz"), place.file("key"));
+fn input_that_cannot_be_used_is_reported_before_anything_is_sent() {
+    let scratch = Scratch::new();
+    let (file, key) = (scratch.file("lines.gz"), scratch.file("key"));
     fs::write(&file, [0x1f, 0x8b, 8, 0]).expect("a file");
     fs::write(&key, "no key").expect("a file");
-    let missing = place.file("missing");
-    let directory = place.0.to_str().expect("a plain path");
+    let missing = scratch.file("missing");
+    let directory = scratch.0.to_str().expect("a plain path");
     for (arguments, expected) in [
         (&["import", &file][..], "is compressed: zcat"),
         (&["import", &missing], "No such file"),
@@ -369,7 +370,7 @@ fn ctrl_c_stops_and_says_how_far_it_came() {
     }
     let id = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(id, rustix::process::Signal::INT).expect("our child");
-    let (code, out, error) = told(child.wait_with_output().expect("the program ends"));
+    let (code, out, error) = finished(child.wait_with_output().expect("the program ends"));
     drop(pipe);
     assert_eq!(code, Some(130), "{error}");
     assert!(out.starts_with("10 lines: 10 created"), "{out}");
@@ -378,8 +379,8 @@ fn ctrl_c_stops_and_says_how_far_it_came() {
 
 #[test]
 fn a_key_signs_each_line_and_a_line_that_cannot_be_signed_is_refused() {
-    let place = Place::new();
-    let key = place.file("agent.key");
+    let scratch = Scratch::new();
+    let key = scratch.file("agent.key");
     let agent_id = run(&["keygen", &key]).1;
     let node = Node::new(|_, _| Reply::Say(201, CREATED));
     let object = r#""predicate":"p","object":{"type":"Number","value":1.50}"#;

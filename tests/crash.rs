@@ -44,7 +44,7 @@ fn write(folder: &Path, tail: Position, used: u64, claims: impl Iterator<Item = 
     let disk = Disk::start(&directory, tail).expect("a writable directory");
     let mut queue = CommitQueue::new(Config::default(), tail, used);
     for number in claims {
-        queue.enqueue(claim(number), Ticket(number)).expect("room");
+        queue.enqueue(claim(number), Ticket(number)).expect("the queue is not full");
         queue.handle_timeout(Moment::ZERO);
         while let Some(output) = queue.poll_output() {
             if let Output::Work(work) = output {
@@ -135,7 +135,7 @@ fn every_flipped_bit_is_noticed_and_costs_one_record_at_most() {
 #[test]
 fn a_directory_serves_one_process() {
     let folder = Folder::new("crash-lock");
-    let held = Directory::open(&folder.0).expect("nobody holds it");
+    let held = Directory::open(&folder.0).expect("no process holds it");
     let verdict = check::check(&folder.0);
     let running = format!("in use by process {}", std::process::id());
     assert!(verdict.text.contains(&running), "{}", verdict.text);
@@ -153,7 +153,7 @@ fn a_directory_serves_one_process() {
 fn a_node_id_of_zeros_is_refused_as_the_flag_refuses_it() {
     let folder = Folder::new("crash-node-id");
     fs::write(folder.0.join("node-id"), "0".repeat(32)).expect("a writable directory");
-    let why = node_id(&folder.0, None).expect_err("nobody's id").to_string();
+    let why = node_id(&folder.0, None).expect_err("no node's id").to_string();
     assert!(why.contains("not all zeros"), "{why}");
     let made = NodeId([7; 16]);
     assert_eq!(node_id(&folder.0, Some(made)).expect("as configured"), made);
@@ -170,8 +170,8 @@ fn check_tells_whole_from_damaged_from_unreadable() {
     fs::write(folder.segment(), flipped).expect("a writable segment");
     let damaged = check::check(&folder.0);
     assert_eq!(damaged.code, check::DAMAGED);
-    let place = format!("segment 0 offset {}", starts[3]);
-    assert!(damaged.text.contains(&place), "{}", damaged.text);
+    let location = format!("segment 0 offset {}", starts[3]);
+    assert!(damaged.text.contains(&location), "{}", damaged.text);
     assert_eq!(check::check(&folder.0.join("nowhere")).code, check::UNREADABLE);
 }
 

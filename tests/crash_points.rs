@@ -57,7 +57,7 @@ fn record_run() -> Run {
             draft.timestamp = Some(ticket);
             let sealed = draft.check(&mut clock, Wall(0)).expect("a good draft").seal();
             records.push(sealed.digest());
-            queue.enqueue(sealed, Ticket(ticket)).expect("room");
+            queue.enqueue(sealed, Ticket(ticket)).expect("the queue is not full");
         }
         drain(&mut queue, now, &mut run, records);
     }
@@ -116,7 +116,7 @@ impl Log {
         self.points += 1;
         let point = self.points;
         assert!(found.is_superset(&self.flushed), "point {point}: a flushed record is gone");
-        assert!(found.is_subset(&self.sent), "point {point}: a record that nobody sent");
+        assert!(found.is_subset(&self.sent), "point {point}: a record that was never sent");
         if repair {
             let mut again = BTreeSet::new();
             let recovered = recover(&self.folder.log(), false, |committed| {

@@ -35,7 +35,7 @@ fn claim(number: u64) -> Sealed {
 
 /// Offers one claim and waits for its fate.
 fn offer(queue: &mut CommitQueue, disk: &Disk, sealed: Sealed) -> bool {
-    queue.enqueue(sealed, Ticket(0)).expect("room in the queue");
+    queue.enqueue(sealed, Ticket(0)).expect("the queue is not full");
     queue.handle_timeout(Moment::ZERO);
     let mut kept = false;
     while let Some(output) = queue.poll_output() {
@@ -81,13 +81,13 @@ fn a_full_disk_refuses_and_comes_back() {
             }
             !fits
         });
-        assert!(full.expect("it fills up") > start + 10, "room for some");
-        assert!(limit - queue.log_bytes() < 1000, "the room was used");
+        assert!(full.expect("it fills up") > start + 10, "at least ten records fit");
+        assert!(limit - queue.log_bytes() < 1000, "the space was used");
         let (found, recovered) = folder.recover(false);
         assert_eq!((found, recovered.damages, recovered.torn_bytes), (kept.clone(), 0, 0));
     }
     setrlimit(Resource::Fsize, before).expect("the limit of before");
-    assert!(offer(&mut queue, &disk, claim(99_999)), "there is room again");
+    assert!(offer(&mut queue, &disk, claim(99_999)), "there is space again");
     kept.push(claim(99_999).digest());
     disk.stop();
     assert_eq!(folder.recover(false).0, kept);
@@ -102,7 +102,7 @@ fn a_failed_write_and_a_failed_flush_are_the_end() {
         let directory = Directory::open(&folder.0).expect("an unlocked directory");
         let disk = Disk::start(&directory, Position::first_of(0)).expect("it opens");
         let mut queue = CommitQueue::new(Config::default(), Position::first_of(0), 0);
-        queue.enqueue(claim(1), Ticket(1)).expect("room");
+        queue.enqueue(claim(1), Ticket(1)).expect("the queue is not full");
         queue.handle_timeout(Moment::ZERO);
         let Some(Output::Work(work)) = queue.poll_output() else { panic!("a write") };
         disk.submit(work);

@@ -94,9 +94,9 @@ impl Log {
         assert_eq!(found, expected, "record {record}, bit {bit}");
         let noticed = recovered.damages + u64::from(recovered.torn_bytes > 0);
         assert_eq!(noticed, 1, "record {record}, bit {bit}: {recovered:?}");
-        let told = recovered.damages_listed.iter();
+        let listed = recovered.damages_listed.iter();
         assert!(
-            told.clone().all(|damage| damage.digest == Some(self.digests[record])),
+            listed.clone().all(|damage| damage.digest == Some(self.digests[record])),
             "record {record}, bit {bit}: {recovered:?} does not name it"
         );
         let served = Reader::new(&self.folder.log()).sealed_at(Position(start as u64));
@@ -104,7 +104,7 @@ impl Log {
         let right = is_padding.then_some(self.digests[record]);
         assert_eq!(served, right, "record {record}, bit {bit}");
         self.write(at, self.bytes[at]);
-        (found.len(), told.map(|damage| damage.at.0 - start as u64).collect())
+        (found.len(), listed.map(|damage| damage.at.0 - start as u64).collect())
     }
 }
 
@@ -148,9 +148,9 @@ fn a_flip_says_the_same_in_the_whole_log() {
         let record = random.usize(1..RECORDS as usize - 1);
         let three = Log::of("flips-three", record as u64 - 1..record as u64 + 2);
         let bit = random.usize(0..(three.starts[2] - three.starts[1]) * 8);
-        let (lost, told) = (whole.flip(record, bit), three.flip(1, bit));
-        assert_eq!(RECORDS as usize - lost.0, 3 - told.0);
-        assert_eq!(lost.1, told.1, "the same damage at the same place");
+        let (of_whole, of_three) = (whole.flip(record, bit), three.flip(1, bit));
+        assert_eq!(RECORDS as usize - of_whole.0, 3 - of_three.0);
+        assert_eq!(of_whole.1, of_three.1, "the same damage at the same offset");
     }
 }
 

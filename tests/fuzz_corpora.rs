@@ -9,7 +9,7 @@ use stemedb_edge::fuzz::{TARGETS, TargetBody};
 
 /// Changed inputs of each target, shared out among its files.
 const VARIANTS: usize = 600;
-/// A file beyond this, or a corpus of more files, is one that nobody minimised.
+/// A file beyond this, or a corpus of more files, was never minimised.
 const FILE_BYTES_MAX: usize = 4096;
 const FILES_MAX: usize = 48;
 

@@ -143,8 +143,8 @@ fn list<T>(
     items: impl Iterator<Item = T>,
     mut one: impl FnMut(&mut String, T) -> std::fmt::Result,
 ) {
-    for (place, item) in items.enumerate() {
-        out.push_str(if place == 0 { "" } else { ",\n" });
+    for (index, item) in items.enumerate() {
+        out.push_str(if index == 0 { "" } else { ",\n" });
         one(out, item).expect("writing to a String cannot fail");
     }
     out.push('\n');

@@ -53,9 +53,9 @@ fn template(text: &str) -> String {
     shown
 }
 
-/// The text of a call that begins at a place: its own, or the last that was made before it.
+/// The text of a call that begins at an offset: its own, or the last that was made before it.
 fn text_of(source: &Source, at: usize) -> Option<String> {
-    // Literals and comments are blank in the code, at the same places.
+    // Literals and comments are blank in the code, at the same offsets.
     let code = source.code.as_str();
     let open = at + code[at..].find('(')? + 1;
     let mut depth = 1;
@@ -86,12 +86,12 @@ fn written() -> BTreeMap<String, String> {
                     continue;
                 }
                 let line = source.code[..at].lines().count();
-                let place = format!("{}:{line}", source.path.display());
-                let text = text_of(&source, at).unwrap_or_else(|| panic!("{place}: no text"));
+                let location = format!("{}:{line}", source.path.display());
+                let text = text_of(&source, at).unwrap_or_else(|| panic!("{location}: no text"));
                 let text = template(&text);
                 let has_words = text.chars().any(char::is_alphabetic);
                 let shown = if has_words { text } else { format!("{name}: {text}") };
-                found.insert(format!("{level} `{shown}`"), place);
+                found.insert(format!("{level} `{shown}`"), location);
             }
         }
     }
@@ -115,7 +115,7 @@ fn every_error_and_warning_is_in_the_table_and_nothing_else_is() {
     let missing: Vec<_> = written.iter().filter(|(line, _)| !listed.contains(line)).collect();
     let rows: Vec<_> = missing
         .iter()
-        .map(|(line, place)| format!("| {line} | what it means | what to do |   <- {place}"))
+        .map(|(line, location)| format!("| {line} | what it means | what to do |   <- {location}"))
         .collect();
     assert!(
         rows.is_empty(),

@@ -32,12 +32,12 @@ fn lines_are_ascii_and_short() {
     let mut wrong = Vec::new();
     for source in written() {
         for (index, line) in source.text.lines().enumerate() {
-            let place = format!("{}:{}", source.path.display(), index + 1);
+            let location = format!("{}:{}", source.path.display(), index + 1);
             if line.len() > COLUMNS_MAX {
-                wrong.push(format!("{place}: {} columns", line.len()));
+                wrong.push(format!("{location}: {} columns", line.len()));
             }
             if !line.is_ascii() {
-                wrong.push(format!("{place}: not ASCII, write an escape"));
+                wrong.push(format!("{location}: not ASCII, write an escape"));
             }
         }
     }
@@ -102,10 +102,10 @@ fn long_functions_are_seen_whatever_their_visibility() {
 fn files_have_one_subject_and_say_which() {
     let mut wrong = Vec::new();
     for source in written() {
-        let place = source.path.display();
+        let location = source.path.display();
         let stem = source.path.file_stem().expect("a name").to_string_lossy().into_owned();
         if FILE_NAMES_BANNED.contains(&stem.as_str()) {
-            wrong.push(format!("{place}: name the subject"));
+            wrong.push(format!("{location}: name the subject"));
         }
         if !source.path.starts_with("src") || stem == "tests" {
             continue;
@@ -113,15 +113,15 @@ fn files_have_one_subject_and_say_which() {
         let code = source.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         let code_lines = code.lines().count();
         if code_lines > FILE_LINES_MAX {
-            wrong.push(format!("{place}: {code_lines} lines"));
+            wrong.push(format!("{location}: {code_lines} lines"));
         }
         let test_lines = source.text.lines().count() - code_lines;
         if test_lines > TEST_LINES_MAX {
-            wrong.push(format!("{place}: {test_lines} test lines belong into a tests.rs"));
+            wrong.push(format!("{location}: {test_lines} test lines belong into a tests.rs"));
         }
         let head: String = source.text.lines().take_while(|line| line.starts_with("//!")).collect();
         if stem != "main" && !head.contains("Never:") {
-            wrong.push(format!("{place}: no header with a `Never:` line"));
+            wrong.push(format!("{location}: no header with a `Never:` line"));
         }
     }
     complain(wrong);
@@ -173,27 +173,27 @@ fn words_that_stay_out() {
     let mut wrong = Vec::new();
     for source in written() {
         for (index, line) in source.text.lines().enumerate() {
-            let place = format!("{}:{}", source.path.display(), index + 1);
+            let location = format!("{}:{}", source.path.display(), index + 1);
             let mut words = line.split(|letter: char| !letter.is_alphanumeric());
             if words.any(|word| marks.iter().any(|mark| mark == word)) {
-                wrong.push(format!("{place}: an unfinished mark"));
+                wrong.push(format!("{location}: an unfinished mark"));
             }
             // A bench may look every few milliseconds whether a peer is up.
             let is_bench = source.path.starts_with("benches");
             if !is_bench && skips.iter().any(|mark| line.contains(mark.as_str())) {
-                wrong.push(format!("{place}: a skipped or sleeping test"));
+                wrong.push(format!("{location}: a skipped or sleeping test"));
             }
         }
         if !source.path.starts_with("src") || source.is_test() {
             continue;
         }
         for (number, line) in source.code_lines() {
-            let place = format!("{}:{number}", source.path.display());
+            let location = format!("{}:{number}", source.path.display());
             if line.contains(".unwrap()") {
-                wrong.push(format!("{place}: a bare unwrap"));
+                wrong.push(format!("{location}: a bare unwrap"));
             }
             if line.contains(".detach()") && !source.path.ends_with("tasks.rs") {
-                wrong.push(format!("{place}: a task without an owner"));
+                wrong.push(format!("{location}: a task without an owner"));
             }
         }
     }

@@ -36,12 +36,12 @@ fn a_claim_whose_time_has_not_come_is_listed_so_and_counts_nowhere() {
         let at_its_time = "\"candidates_count\":2";
         assert!(then.contains(at_its_time) && !then.contains("not_yet"), "{then}");
     }
-    let (_, doubt) = node.ask(&format!("GET /v1/skeptic?{pair}"));
-    assert!(doubt.contains("\"Unanimous\"") && !doubt.contains(&early), "{doubt}");
+    let (_, claims) = node.ask(&format!("GET /v1/skeptic?{pair}"));
+    assert!(claims.contains("\"Unanimous\"") && !claims.contains(&early), "{claims}");
     let (_, layers) = node.ask(&format!("GET /v1/layered?{pair}"));
     assert!(layers.contains("\"candidates_count\":1") && !layers.contains(&early), "{layers}");
-    let (_, doubt) = node.ask(&format!("GET /v1/skeptic?{pair}&as_of={FAR}"));
-    assert!(doubt.contains("\"Contested\"") && doubt.contains(&early), "{doubt}");
+    let (_, claims) = node.ask(&format!("GET /v1/skeptic?{pair}&as_of={FAR}"));
+    assert!(claims.contains("\"Contested\"") && claims.contains(&early), "{claims}");
     let (_, layers) = node.ask(&format!("GET /v1/layered?{pair}&as_of={FAR}"));
     assert!(layers.contains(&format!("\"winner\":\"{early}\",\"candidates_count\":2")), "{layers}");
     let (_, one) = node.ask(&format!("GET /v1/assertions/{early}"));

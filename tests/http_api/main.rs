@@ -1,7 +1,7 @@
-//! The HTTP API as a client sees it: every route, and every bad input at its door.
+//! The HTTP API as a client sees it: every route, and every bad input that it may get.
 //!
 //! Drives the real server, driver and disk on a free port of the loopback. `Host:` is the shortest
-//! that is one: a client that asks nobody by name.
+//! that is one: it names no host.
 
 mod clocks;
 mod node;
@@ -335,7 +335,7 @@ fn hurried() -> Node {
 }
 
 #[test]
-fn slow_clients_are_told_and_sent_off() {
+fn slow_clients_get_an_error_and_are_closed() {
     let node = hurried();
     let rows = [
         ("GET /v1/health HTT", "HTTP/1.1 408 "),
@@ -420,7 +420,7 @@ fn running_requests_end_before_the_node_does() {
 
 #[test]
 fn half_sent_bodies_share_a_budget() {
-    // Half of it is for one address; nobody gives way.
+    // One address may hold half of the budget; no connection gives way.
     let patience = Duration::from_secs(3600);
     let bounds = Bounds { held_max: 3_000_000, patience, ..Bounds::default() };
     let node = Node::with(bounds, Config::default());
@@ -436,7 +436,7 @@ fn half_sent_bodies_share_a_budget() {
         node.send(&whole)
     });
     let refused = refused.take(50).find(|answer| split(answer).0 == 429);
-    let refused = refused.expect("there is no room for a second one");
+    let refused = refused.expect("the budget does not hold a second one");
     check("a second one", &refused, 429, "\"busy\"");
     assert!(refused.contains("retry-after: 1\r\n"), "{refused}");
     let answers = half_sent.iter_mut().map(|stream| {
@@ -445,12 +445,12 @@ fn half_sent_bodies_share_a_budget() {
         split(&read_all(stream))
     });
     let taken = answers.filter(|(status, body)| *status == 400 && body.contains("\"bad_json\""));
-    assert!(taken.count() > 0, "the room was taken by nobody");
+    assert!(taken.count() > 0, "none was taken, yet the budget was used");
     check("one more", &node.send(&whole), 400, "\"bad_json\"");
 }
 
 #[test]
-fn answers_that_nobody_fetches_share_a_budget() {
+fn answers_that_are_not_fetched_share_a_budget() {
     let bounds = Bounds { unsent_max: 1 << 20, ..Bounds::default() };
     let node = Node::with(bounds, Config::default());
     let (status, created) = node.post(CLAIM.replace("blue", &"x".repeat(500_000)));
@@ -461,12 +461,12 @@ fn answers_that_nobody_fetches_share_a_budget() {
     let mut answers = 0;
     while split(&node.send(request.as_bytes())).0 != 429 {
         answers += 1;
-        assert!(answers < 100, "nobody is refused");
+        assert!(answers < 100, "no request is refused");
     }
     assert_eq!(node.ask("GET /v1/health").0, 200);
     drop(streams);
     let gone = |_: &i32| split(&node.send(request.as_bytes())).0 == 200;
-    assert!((0..1000).any(|attempt| gone(&attempt)), "the room never comes back");
+    assert!((0..1000).any(|attempt| gone(&attempt)), "the budget never comes back");
 }
 
 /// `text` without white space outside of names and values that matter, and without what differs
@@ -500,9 +500,9 @@ fn the_examples_of_the_page_are_true() {
         let (status, expected) = answer.split_once('\n').expect("status and body");
         let length = body.len();
         let asked = format!("{line} HTTP/1.1\r\nHost:\r\nContent-Length: {length}\r\n\r\n{body}");
-        let (found, told) = split(&node.send(asked.as_bytes()));
-        assert_eq!(found.to_string(), status, "{line}: {told}");
-        assert_eq!(comparable(&told), comparable(expected), "{line}");
+        let (found, got) = split(&node.send(asked.as_bytes()));
+        assert_eq!(found.to_string(), status, "{line}: {got}");
+        assert_eq!(comparable(&got), comparable(expected), "{line}");
     }
 }
 

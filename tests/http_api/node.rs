@@ -1,4 +1,4 @@
-//! A node's HTTP half on a thread of its own, and a client that says exactly what it is told to.
+//! A node's HTTP half on a thread of its own, and a client that sends exactly the bytes given.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -68,7 +68,7 @@ impl Node {
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).expect("a folder");
         let (stop, stopped) = async_channel::bounded::<()>(1);
-        let (told, address) = std::sync::mpsc::channel();
+        let (bound_to, address) = std::sync::mpsc::channel();
         let own = folder.clone();
         let thread = std::thread::spawn(move || {
             let reactor = reactor::current().expect("a reactor");
@@ -77,7 +77,7 @@ impl Node {
             let [listener, at_gateway] =
                 [(); 2].map(|()| TcpListener::bind(loopback).expect("a free port"));
             let bound = |listener: &TcpListener| listener.local_addr().expect("bound");
-            told.send((bound(&listener), bound(&at_gateway))).expect("the test waits");
+            bound_to.send((bound(&listener), bound(&at_gateway))).expect("the test waits");
             let directory = Directory::open(&own).expect("a directory");
             let recovered = disk::recover(directory.log(), true, |_| {}).expect("an empty log");
             let disk = Disk::start(&directory, recovered.tail).expect("a disk");
@@ -220,7 +220,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.stop();
         let ended = self.thread.take().map(JoinHandle::join);
-        // Best effort: the folder is in the system's place for what may go.
+        // Best effort: the folder is in the system's temporary directory.
         let _ = std::fs::remove_dir_all(&self.folder);
         if !std::thread::panicking() {
             ended.expect("joined once").expect("the node ends well");

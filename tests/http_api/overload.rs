@@ -152,7 +152,7 @@ fn slow_connections_give_way_to_newcomers() {
     let (node, large) = node_with_a_large_answer(bounds);
     let unread = large.repeat(12);
     let asked = "GET /v1/health HTTP/1.1\r\nHost:\r\n\r\n";
-    for (kind, is_told) in
+    for (kind, is_answered) in
         [("", false), (asked, false), (HALF_A_HEAD, true), (HALF_A_BODY, true), (&unread, false)]
     {
         let slow: Vec<_> = (0..40).map(|_| node.dial_narrowly(kind)).collect();
@@ -160,11 +160,15 @@ fn slow_connections_give_way_to_newcomers() {
             let (status, body) = node.ask("GET /v1/query?subject=sea");
             assert_eq!(status, 200, "beside {kind:.30}: {body}");
         }
-        let told = slow.into_iter().map(|mut stream| read_now(&mut stream));
-        let told: Vec<_> = told.filter(|answer| answer.contains("\"at_capacity\"")).collect();
+        let answers = slow.into_iter().map(|mut stream| read_now(&mut stream));
+        let answers: Vec<_> = answers.filter(|answer| answer.contains("\"at_capacity\"")).collect();
         // All but those that still have a slot or wait for one.
-        assert!(!is_told || told.len() >= 40 - 12, "{} told of {kind:.30}", told.len());
-        for answer in told {
+        assert!(
+            !is_answered || answers.len() >= 40 - 12,
+            "{} answers of {kind:.30}",
+            answers.len()
+        );
+        for answer in answers {
             check(kind, &answer, 503, "\"at_capacity\"");
             assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
         }
@@ -300,9 +304,9 @@ fn slow_transfers_give_way_when_a_budget_is_full() {
         refused += 1;
         assert!(refused <= slow.len(), "the slow ones keep it");
     }
-    let mut told = slow.iter_mut().map(read_now);
-    let told = told.find(|answer| answer.contains("\"at_capacity\"")).expect("one gave way");
-    check("the slow one", &told, 503, "\"at_capacity\"");
+    let mut answers = slow.iter_mut().map(read_now);
+    let answer = answers.find(|answer| answer.contains("\"at_capacity\"")).expect("one gave way");
+    check("the slow one", &answer, 503, "\"at_capacity\"");
     let unread: Vec<_> = (0..8).map(|_| node.dial_narrowly(&request.repeat(12))).collect();
     until("a full budget", || split(&node.send(request.as_bytes())).0 == 429);
     let mut refused = 0;

@@ -92,7 +92,7 @@ fn queries_of_clients_that_hang_up_are_given_up() {
     assert!(done <= 10, "{done} of 41 queries ran to their ends");
     assert_eq!(metric(&node, "stemedb_queries_waiting"), 0);
     let seen = metric(&node, "stemedb_query_candidates_total");
-    assert!(seen <= 20 * CLAIMS, "{seen} candidates were looked at for nobody");
+    assert!(seen <= 20 * CLAIMS, "{seen} candidates were looked at for clients that had gone");
     let abandoned = metric(&node, "stemedb_queries_abandoned_total");
     assert_eq!(abandoned, 41 - done);
 }

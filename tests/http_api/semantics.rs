@@ -30,8 +30,8 @@ fn chunked(chunks: &str) -> String {
     format!("{head}\r\n\r\n{chunks}")
 }
 
-/// Blank chunks of 64 KiB, then a claim: whoever has read a part of it may take the rest for a
-/// body.
+/// Blank chunks of 64 KiB, then a claim: a server that stops reading the chunks may take the rest
+/// for a body.
 fn with_valid_tail(chunks: usize) -> String {
     let blank = format!("10000\r\n{}\r\n", " ".repeat(0x10000)).repeat(chunks);
     chunked(&format!("{blank}{:x}\r\n{CLAIM}\r\n0\r\n\r\n", CLAIM.len()))
@@ -198,7 +198,7 @@ fn pages_of_other_origins_cannot_write() {
                 at_both(&node, &request, 403, "\"origin_not_allowed\"");
             }
         }
-        // Without a type, or with a form's, a browser asks nobody before it sends.
+        // Without a type, or with a form's, a browser sends no preflight request.
         for origin in [app, "http://localhost:18180"] {
             for kind in ["", "Content-Type: text/plain\r\n"] {
                 let request = write(path, &format!("Origin: {origin}\r\n{kind}"));

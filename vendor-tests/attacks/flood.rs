@@ -207,7 +207,7 @@ struct Grants {
 
 impl Credit {
     fn lock(&self) -> std::sync::MutexGuard<'_, Grants> {
-        self.state.lock().expect("nobody panics with the lock")
+        self.state.lock().expect("no thread panics with the lock")
     }
 }
 

@@ -291,7 +291,7 @@ fn read_log(
             let line = without_time(line);
             let found = ["api", "gateway", "rpc"].map(|key| address(&line, key));
             {
-                let mut lines = lines.lock().expect("nobody panics with the lock");
+                let mut lines = lines.lock().expect("no thread panics with the lock");
                 if lines.len() == LINES_KEPT {
                     lines.remove(0);
                 }
@@ -321,5 +321,5 @@ fn address(line: &str, key: &str) -> Option<SocketAddr> {
 }
 
 fn shown(lines: &Mutex<Vec<String>>) -> String {
-    lines.lock().expect("nobody panics with the lock").join("\n")
+    lines.lock().expect("no thread panics with the lock").join("\n")
 }

@@ -104,7 +104,7 @@ async fn a_full_disk_refuses_serves_and_takes_writes_again_when_there_is_room() 
 #[tokio::test]
 async fn whoever_is_killed_again_and_again_loses_nothing_that_was_acknowledged() {
     let acknowledged: Arc<Mutex<BTreeSet<Hash>>> = Arc::default();
-    let seen = || acknowledged.lock().expect("nobody panics with it").clone();
+    let seen = || acknowledged.lock().expect("no thread panics with it").clone();
     let mut node = Node::start(&[]);
     for round in 0..KILLS {
         let before = seen().len();
@@ -118,7 +118,7 @@ async fn whoever_is_killed_again_and_again_loses_nothing_that_was_acknowledged()
                         let asked = api::post(http, "/v1/assert", &claim(number)).await;
                         let Ok(answer) = asked else { return };
                         if answer.status == 201 {
-                            let mut all = acknowledged.lock().expect("nobody panics with it");
+                            let mut all = acknowledged.lock().expect("no thread panics with it");
                             all.insert(hash(&answer));
                         }
                     }

@@ -41,7 +41,7 @@ fn write(node: &Node, acknowledged: &Arc<Mutex<BTreeSet<Hash>>>) -> tokio::task:
         for number in 0.. {
             let answer = api::post(http, "/v1/assert", &claim(number)).await.expect("an answer");
             let hash = set::unhex(answer.json()["hash"].as_str().expect("a hash"));
-            acknowledged.lock().expect("nobody panics with it").insert(hash);
+            acknowledged.lock().expect("no thread panics with it").insert(hash);
         }
     })
 }
@@ -56,7 +56,7 @@ async fn a_backup_of_a_node_at_work_holds_all_that_was_acknowledged_before() {
     }
     let acknowledged = Arc::default();
     let writer = write(&node, &acknowledged);
-    let seen = || acknowledged.lock().expect("nobody panics with it").clone();
+    let seen = || acknowledged.lock().expect("no thread panics with it").clone();
     until("writes go on", async || seen().len() > 50).await;
     let place = tempfile::tempdir().expect("a temp dir");
     let copy = place.path().join("copy");

@@ -30,7 +30,7 @@ pub fn append(dir: &Path, common: u64, numbers: Range<u64>, share: Share) {
         let sealed = claim(number, spare, &mut clock);
         bytes += sealed.bytes().len();
         count += 1;
-        queue.enqueue(sealed, Ticket(number)).expect("room");
+        queue.enqueue(sealed, Ticket(number)).expect("the queue is not full");
         if count.is_multiple_of(1000) {
             drain(&mut queue, &disk);
         }

@@ -22,7 +22,7 @@ impl Bare {
     pub fn open(dir: &Path) -> Bare {
         let file = File::create(dir.join("bare")).expect("a writable directory");
         for offset in (0..FILE_BYTES).step_by(1 << 20) {
-            file.write_all_at(&[0; 1 << 20], offset).expect("room");
+            file.write_all_at(&[0; 1 << 20], offset).expect("the disk has space");
         }
         file.sync_all().expect("a good disk");
         Bare { file, at: 0 }
