@@ -1,5 +1,5 @@
 //! The journal's writer beside a bare loop of write and fdatasync into a file full of zeros:
-//! records per second at one writer and at sixty-four, turn by turn in the same directory.
+//! records per second at one writer and at sixty-four, one after the other in the same directory.
 //!
 //! `cargo bench --bench journal -- [DIR]`; the directory's disk is what is measured.
 
@@ -83,7 +83,7 @@ fn bare(dir: &Path, records: &[Sealed], writers: usize) -> f64 {
     rate
 }
 
-/// The queue and the disk thread: each writer offers its next record when it is told of the last.
+/// The queue and the disk thread: each writer offers its next record when its last is durable.
 fn ours(dir: &Path, records: &[Sealed], writers: usize) -> (f64, f64) {
     let folder = dir.join("ours");
     let directory = Directory::open(&folder).expect("a writable directory");

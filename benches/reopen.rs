@@ -1,5 +1,5 @@
 //! Reopening a log beside hashing it: recovery with its index and root, the same by the kept index,
-//! one BLAKE3 pass over the files, and one over each record, in turn.
+//! one BLAKE3 pass over the files, and one over each record, one after the other.
 //!
 //! `cargo bench --bench reopen -- DATA_DIR`; without a directory it writes a log of its own.
 

@@ -23,7 +23,7 @@ const FRAME_BYTES: u64 = 344;
 /// Records in a segment.
 const SEGMENT_RECORDS: u64 = (limits::SEGMENT_BYTES_MAX - 32) / FRAME_BYTES;
 
-/// Where a record of this number lies.
+/// The position of the record of this number.
 fn position(number: u64) -> Position {
     let first = Position::first_of(number / SEGMENT_RECORDS);
     Position(first.0 + number % SEGMENT_RECORDS * FRAME_BYTES)

@@ -39,7 +39,7 @@ pub fn print(name: &str, records: usize, children: &Children) {
     let mut command = Command::new("strace");
     command.args(["-f", "-y", "-qq", "--decode-pids=comm", "-e", "signal=none", "-o"]).arg(&trace);
     command.arg(process::own_path()).args(child::words(name, &dir, &Task::Calls { records }));
-    children.tell(&mut command);
+    children.set_environment(&mut command);
     let status = command.stdout(Stdio::null()).status();
     let status = status.expect("strace is missing: install Debian's package strace");
     assert!(status.success(), "strace ended with {status}");

@@ -1,6 +1,6 @@
 //! Measurements in processes of their own, so that memory and writes are one engine's alone.
 //!
-//! In: engine, task. Out: what the child tells, by name. Never: two of them at a time.
+//! In: engine, task. Out: what the child prints, by name. Never: two of them at a time.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,15 +29,15 @@ pub struct Children {
 
 impl Children {
     /// Gives a child what it is to find in its environment.
-    pub fn tell(&self, command: &mut Command) {
+    pub fn set_environment(&self, command: &mut Command) {
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
     }
 
-    /// Has a child measure; what it told.
+    /// Has a child measure; the figures that it printed.
     pub fn measure(&self, name: &str, dir: &Path, task: &Task) -> BTreeMap<String, f64> {
         let mut command = Command::new(process::own_path());
         command.args(words(name, dir, task)).stderr(Stdio::inherit());
-        self.tell(&mut command);
+        self.set_environment(&mut command);
         let done = command.output().expect("this very program");
         assert!(done.status.success(), "the measurement of {name} ended with {}", done.status);
         let text = String::from_utf8(done.stdout).expect("names and numbers");

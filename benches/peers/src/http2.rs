@@ -62,7 +62,7 @@ impl Grpc {
         data.extend_from_slice(&length.to_be_bytes());
         data.extend_from_slice(message);
         let taken = self.window.checked_sub(data.len() as u32);
-        self.window = taken.expect("the server makes room again while it reads");
+        self.window = taken.expect("the server opens the window again while it reads");
         frame(DATA, END_STREAM, self.stream, &data, out);
     }
 
@@ -119,7 +119,7 @@ fn new_headers(path: &str) -> Vec<u8> {
     out
 }
 
-/// The same six, by the places where the server has them.
+/// The same six, by their indexes in the server's table.
 fn known_headers() -> Vec<u8> {
     vec![0x83, 0x86, 0xc1, 0xc0, 0xbf, 0xbe]
 }

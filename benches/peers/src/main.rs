@@ -1,10 +1,10 @@
 //! Our log, index and node beside redb, fjall, SQLite and Redis: the same records, each durable
-//! before its writer goes on, one engine after the other in the same directory, turn by turn.
+//! before its writer goes on, one engine after the other in the same directory, in rounds.
 //!
 //! In: how much, which engines; `TMPDIR` chooses the disk, `NODE` a node that was built before.
 //! Out: medians (`table.rs` says of what). Never: leaves a process or a directory behind.
 //!
-//!     cargo run --release -- [RECORDS=200000] [TURNS=3] [SECONDS=3] [ENGINE...]
+//!     cargo run --release -- [RECORDS=200000] [ROUNDS=3] [SECONDS=3] [ENGINE...]
 //!     cargo run --release -- calls [RECORDS=4000] [ENGINE=journal]
 
 mod calls;
@@ -28,10 +28,10 @@ use measure::Task;
 use scratch::Scratch;
 use table::{Column, Table};
 
-/// RECORDS, TURNS, SECONDS.
+/// RECORDS, ROUNDS, SECONDS.
 const DEFAULTS: [f64; 3] = [200_000.0, 3.0, 3.0];
 const CALLS_RECORDS: usize = 4000;
-const USAGE: &str = "the head of src/main.rs tells the arguments";
+const USAGE: &str = "the head of src/main.rs lists the arguments";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -92,14 +92,14 @@ fn compare(numbers: &[f64], names: &[&'static str]) -> Result<(), String> {
     if numbers.len() > DEFAULTS.len() {
         return Err(USAGE.to_owned());
     }
-    let [records, turns, seconds] =
+    let [records, rounds, seconds] =
         std::array::from_fn(|at| numbers.get(at).copied().unwrap_or(DEFAULTS[at]));
     let names = if names.is_empty() { &NAMES } else { names };
     let environment = engine::prepare(names)?;
     let children = Children { scratch: Scratch::new(), environment };
     let mut table = Table::new(names);
-    for turn in 1..=turns as usize {
-        eprintln!("turn {turn}");
+    for round in 1..=rounds as usize {
+        eprintln!("round {round}");
         // A disk's speed drifts: what is compared is measured close together.
         for writers in [1, 64] {
             for name in names {
@@ -110,38 +110,38 @@ fn compare(numbers: &[f64], names: &[&'static str]) -> Result<(), String> {
             fill(name, &children, records as usize, &mut table);
         }
     }
-    let (records, turns) = (records as usize, turns as usize);
-    println!("{records} records, {turns} turns, {seconds} s at 1 and at 64 writers");
+    let (records, rounds) = (records as usize, rounds as usize);
+    println!("{records} records, {rounds} rounds, {seconds} s at 1 and at 64 writers");
     table.print();
     Ok(())
 }
 
 fn rate(name: &str, children: &Children, (writers, seconds): (usize, f64), table: &mut Table) {
-    let told =
+    let figures =
         children.measure(name, &children.scratch.empty("rate"), &Task::Rate { writers, seconds });
-    eprintln!("{name}, {writers} at a time: {:.0}/s", told["rate"]);
-    table.add(name, Column::Rate(writers), told["rate"]);
-    // The many records of the other measurement tell it better for 64.
+    eprintln!("{name}, {writers} at a time: {:.0}/s", figures["rate"]);
+    table.add(name, Column::Rate(writers), figures["rate"]);
+    // The many records of the other measurement measure it better for 64.
     if writers == 1 || !engine::is_store(name) {
-        add_written(name, writers, &told, table);
+        add_written(name, writers, &figures, table);
     }
     children.scratch.empty("rate");
 }
 
 fn fill(name: &str, children: &Children, records: usize, table: &mut Table) {
     let dir = children.scratch.empty("fill");
-    let told = children.measure(name, &dir, &Task::Fill { records });
-    add_written(name, 64, &told, table);
-    table.add(name, Column::Resident, told["resident"]);
+    let figures = children.measure(name, &dir, &Task::Fill { records });
+    add_written(name, 64, &figures, table);
+    table.add(name, Column::Resident, figures["resident"]);
     table.add(name, Column::Size, process::disk_bytes(&dir) as f64 / records as f64);
-    let told = children.measure(name, &dir, &Task::Reopen { records });
-    table.add(name, Column::Reopen, told["reopen"]);
+    let figures = children.measure(name, &dir, &Task::Reopen { records });
+    table.add(name, Column::Reopen, figures["reopen"]);
     children.scratch.empty("fill");
 }
 
-fn add_written(name: &str, writers: usize, told: &BTreeMap<String, f64>, table: &mut Table) {
-    table.add(name, Column::Given(writers), told["given"]);
-    if let Some(device) = told.get("device") {
+fn add_written(name: &str, writers: usize, figures: &BTreeMap<String, f64>, table: &mut Table) {
+    table.add(name, Column::Given(writers), figures["given"]);
+    if let Some(device) = figures.get("device") {
         table.add(name, Column::Device(writers), *device);
     }
 }

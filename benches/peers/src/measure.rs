@@ -26,7 +26,7 @@ pub enum Task {
     Fill { records: usize },
     /// How long it takes until a record is read from what [`Task::Fill`] left.
     Reopen { records: usize },
-    /// Nothing: whoever traces this process counts.
+    /// Nothing: the process that traces this one counts.
     Calls { records: usize },
 }
 
@@ -56,7 +56,7 @@ impl Task {
     }
 }
 
-/// Measures and tells.
+/// Measures and prints.
 pub fn answer(name: &str, dir: &Path, task: &Task) {
     match *task {
         Task::Rate { writers, seconds } => rate(name, dir, writers, seconds),
@@ -76,7 +76,7 @@ fn rate(name: &str, dir: &Path, writers: usize, seconds: f64) {
     work.end_at(start + Duration::from_secs_f64(seconds));
     engine.write(writers, &work);
     let took = start.elapsed();
-    before.tell_written(&*engine, &work);
+    before.print_written(&*engine, &work);
     println!("rate {}", work.taken() as f64 / took.as_secs_f64());
     engine.close();
 }
@@ -89,7 +89,7 @@ fn fill(name: &str, dir: &Path, records: usize) {
     let resident = process::resident(engine.pid());
     engine.write(64, &work);
     let grown = process::resident(engine.pid()) as f64 - resident as f64;
-    before.tell_written(&*engine, &work);
+    before.print_written(&*engine, &work);
     println!("resident {}", grown / records as f64);
     engine.close();
 }
@@ -106,7 +106,7 @@ fn reopen(name: &str, dir: &Path, records: usize) {
 
 fn calls(name: &str, dir: &Path, records: usize) {
     let (ahead, work) = (Work::new(CALLS_AHEAD), Work::new(CALLS_AHEAD + records));
-    // The first ones are the same records, so their turn is over.
+    // The first ones are the same records, so they are skipped.
     (0..CALLS_AHEAD).for_each(|_| drop(work.take()));
     let mut engine = engine::open(name, dir);
     engine.expect(1);
@@ -132,7 +132,7 @@ impl Before<'_> {
         Before { dir, given, device }
     }
 
-    fn tell_written(&self, engine: &dyn Engine, work: &Work) {
+    fn print_written(&self, engine: &dyn Engine, work: &Work) {
         let after = Before::of(engine, self.dir);
         let stored = (work.taken() * RECORD_BYTES) as f64;
         println!("given {}", (after.given - self.given) as f64 / stored);

@@ -1,4 +1,4 @@
-//! Processes, and what the system tells of them.
+//! Processes, and what the system reports of them.
 //!
 //! In: programs to start, process ids, paths. Out: processes that end with this one, resident
 //! bytes, bytes written, bytes on disk. Never: leaves a process behind, on a panic either.
@@ -29,7 +29,7 @@ pub fn command(program: &Path) -> Command {
 
 /// The path of this program.
 pub fn own_path() -> PathBuf {
-    std::env::current_exe().expect("Linux knows where a program lies")
+    std::env::current_exe().expect("Linux knows the path of a program")
 }
 
 /// Becomes another program; see [`command`].
@@ -51,7 +51,7 @@ impl Server {
     /// Asks it to end in good order and waits for that.
     pub fn stop(mut self) {
         let pid = Pid::from_child(&self.0);
-        kill_process(pid, Signal::TERM).expect("it runs as long as nobody waited for it");
+        kill_process(pid, Signal::TERM).expect("it runs as long as it was not waited for");
         let status = self.0.wait().expect("it is this process's child");
         assert!(status.success(), "the server ended with {status}");
     }
@@ -80,7 +80,7 @@ pub fn device_bytes(path: &Path) -> Option<u64> {
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let stat = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
     let sectors = stat.split_whitespace().nth(SECTORS_WRITTEN);
-    let sectors: u64 = sectors.and_then(|count| count.parse().ok()).expect("Linux tells it");
+    let sectors: u64 = sectors.and_then(|count| count.parse().ok()).expect("Linux counts it");
     Some(sectors * SECTOR_BYTES)
 }
 
@@ -93,15 +93,15 @@ pub fn resident(pid: u32) -> u64 {
 fn number_after(text: &str, name: &str) -> u64 {
     let rest = text.lines().find_map(|line| line.strip_prefix(name));
     let word = rest.and_then(|rest| rest.split_whitespace().next());
-    word.and_then(|word| word.parse().ok()).expect("Linux tells this number")
+    word.and_then(|word| word.parse().ok()).expect("Linux shows this number")
 }
 
 /// Bytes of blocks that the files below a directory take; holes are none.
 pub fn disk_bytes(path: &Path) -> u64 {
     let entries = fs::read_dir(path).expect("it was just written");
     let sizes = entries.map(|entry| {
-        let entry = entry.expect("nobody else changes it");
-        let found = entry.metadata().expect("nobody else removes it");
+        let entry = entry.expect("only this process changes it");
+        let found = entry.metadata().expect("only this process removes it");
         if found.is_dir() { disk_bytes(&entry.path()) } else { found.blocks() * SECTOR_BYTES }
     });
     sizes.sum()

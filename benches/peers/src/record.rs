@@ -61,7 +61,7 @@ impl Work {
         self.end = Some(end);
     }
 
-    /// The next record, for whoever is sure to write it.
+    /// The next record, for a writer that is sure to write it.
     pub fn take(&self) -> Option<Record> {
         if self.end.is_some_and(|end| Instant::now() >= end) {
             return None;

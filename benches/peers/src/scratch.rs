@@ -39,7 +39,7 @@ impl Scratch {
     /// The path of an empty directory in it.
     pub fn empty(&self, name: &str) -> PathBuf {
         let path = self.path.join(name);
-        remove(&path).expect("nobody else uses it");
+        remove(&path).expect("only this process uses it");
         fs::create_dir(&path).expect("it was just removed");
         path
     }

@@ -1,10 +1,10 @@
-//! Figures by engine, turn by turn, and what they come to.
+//! Figures by engine and round, and what they come to.
 //!
 //! In: one figure at a time. Out: a table of medians; ours beside the best of the others' and
 //! beside the ceiling. By byte of key and body, "given" went to the kernel (`wchar` of the process,
-//! less answers on sockets), "device" to the disk (its own count, which has everybody's writes).
-//! "reopen" is from an end in good order to the first read; servers start their process in it.
-//! Never: a mean.
+//! less answers on sockets), "device" to the disk (its own count, which has the writes of all
+//! processes). "reopen" is from an end in good order to the first read; servers start their process
+//! in it. Never: a mean.
 
 use std::fmt::Write;
 

@@ -40,7 +40,7 @@ pub fn append(dir: &Path, common: u64, numbers: Range<u64>, share: Share) {
     println!("{count} assertions, {bytes} bytes");
 }
 
-/// With so many characters of text that nobody can compress.
+/// With so many characters of text that does not compress.
 fn claim(number: u64, characters: usize, clock: &mut HlcClock) -> Sealed {
     let (subject, predicate) = (format!("sensor {}", number / 10), format!("p{}", number % 10));
     let noise: Vec<u8> = (1..5).flat_map(|seed| set::digest(seed, number).0).collect();

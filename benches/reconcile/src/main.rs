@@ -47,7 +47,7 @@ fn main() {
             let share = if *share == "one" { Share::One } else { Share::Two };
             logs::append(dir.as_ref(), number(common), number(from)..number(to), share);
         }
-        _ => eprintln!("the head of src/main.rs tells the arguments"),
+        _ => eprintln!("the head of src/main.rs lists the arguments"),
     }
 }
 
@@ -60,7 +60,7 @@ fn compare(common: u64) {
     println!(
         "{:>7} {:>6} | {:>9} {:>9} {:>6} {:>9} {:>7} | {:>9} {:>9} {:>6} {:>9} | {:>6}",
         "d",
-        "floor",
+        "limit",
         "bytes",
         "per d",
         "rounds",
@@ -89,8 +89,8 @@ fn compare(common: u64) {
             theirs.bytes as f64 / ours.bytes as f64,
             if ours.found.is_none() { "  too many for the sketch" } else { "" },
         );
-        assert!(ours.found.is_none_or(|found| found == differences), "ours tells {ours:?}");
-        assert_eq!(theirs.found, Some(differences), "negentropy tells another difference");
+        assert!(ours.found.is_none_or(|found| found == differences), "ours found {ours:?}");
+        assert_eq!(theirs.found, Some(differences), "negentropy finds another difference");
     }
     let (bytes, calls) = ours::leaves(&pair);
     println!("all leaves of one side: {bytes} bytes in {calls} calls");
@@ -113,15 +113,15 @@ fn rounds(seeds: u64) {
     for differences in DIFFERENCES {
         let seeds = if differences > 10_000 { seeds.min(20) } else { seeds };
         let costs = Vec::from_iter((0..seeds).map(|seed| ours::apart(differences, seed)));
-        let told = |of: fn(&Cost) -> u64| {
-            let mut told = Vec::from_iter(costs.iter().map(of));
-            told.sort_unstable();
-            let mean = told.iter().sum::<u64>() as f64 / seeds as f64;
-            let at = |share: usize| told[(told.len() * share / 100).min(told.len() - 1)];
+        let summary = |of: fn(&Cost) -> u64| {
+            let mut values = Vec::from_iter(costs.iter().map(of));
+            values.sort_unstable();
+            let mean = values.iter().sum::<u64>() as f64 / seeds as f64;
+            let at = |share: usize| values[(values.len() * share / 100).min(values.len() - 1)];
             (mean, [at(50), at(99), at(100)])
         };
-        let (mean, [middle, high, most]) = told(|cost| cost.rounds);
-        let (bytes, [_, high_bytes, most_bytes]) = told(|cost| cost.bytes);
+        let (mean, [middle, high, most]) = summary(|cost| cost.rounds);
+        let (bytes, [_, high_bytes, most_bytes]) = summary(|cost| cost.bytes);
         let each = |bytes: f64| bytes / differences.max(1) as f64;
         println!(
             "{differences:>7} {mean:>6.3} {middle:>4} {high:>4} {most:>4} | {:>6.2} {:>6.2} {:.2}",

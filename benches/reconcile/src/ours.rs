@@ -31,7 +31,7 @@ const FRAME_BYTES: u64 = 344;
 /// Records in a segment.
 const SEGMENT_RECORDS: u64 = (limits::SEGMENT_BYTES_MAX - 32) / FRAME_BYTES;
 
-/// Where a record of this number lies.
+/// The position of the record of this number.
 fn position(number: u64) -> Position {
     let first = Position::first_of(number / SEGMENT_RECORDS);
     Position(first.0 + number % SEGMENT_RECORDS * FRAME_BYTES)
@@ -85,8 +85,8 @@ impl Side {
 
     fn by_short(&self, ids: &[ShortId]) -> Vec<Sealed> {
         let rows = ids.iter().filter_map(|id| self.store.find_short(*id));
-        let places = rows.filter_map(|row| self.store.position(row));
-        places.filter_map(|at| self.bodies.sealed_at(at)).collect()
+        let positions = rows.filter_map(|row| self.store.position(row));
+        positions.filter_map(|at| self.bodies.sealed_at(at)).collect()
     }
 
     fn add(&mut self, number: u64) {
@@ -138,15 +138,15 @@ impl Pair {
     /// The first asks the second.
     pub fn compare(&self) -> Cost {
         let start = Instant::now();
-        let mut cost = self.trade();
+        let mut cost = self.exchange();
         cost.time = start.elapsed();
         cost
     }
 
-    /// A function of its own, so that callgrind can tell it from the building. What is
+    /// A function of its own, so that callgrind can count it apart from the building. What is
     /// exchanged between parts is not counted.
     #[inline(never)]
-    fn trade(&self) -> Cost {
+    fn exchange(&self) -> Cost {
         let (one, two) = (&self.one, &self.two);
         let mut session =
             Session::new(Digest::ZERO, one.store.len(), Strategy::Sketches(PeerHistory::default()));

@@ -15,14 +15,14 @@ pub fn compare(common: u64, differences: u64) -> Cost {
     let one = storage(Share::One, common, differences);
     let two = storage(Share::Two, common, differences);
     let start = Instant::now();
-    let mut cost = trade(&one, &two);
+    let mut cost = exchange(&one, &two);
     cost.time = start.elapsed();
     cost
 }
 
-/// A function of its own, so that callgrind can tell it from the building.
+/// A function of its own, so that callgrind can count it apart from the building.
 #[inline(never)]
-fn trade(one: &NegentropyStorageVector, two: &NegentropyStorageVector) -> Cost {
+fn exchange(one: &NegentropyStorageVector, two: &NegentropyStorageVector) -> Cost {
     let mut client = Negentropy::borrowed(one, 0).expect("no limit is a good one");
     let mut server = Negentropy::borrowed(two, 0).expect("no limit is a good one");
     let (mut have, mut need) = (Vec::new(), Vec::new());

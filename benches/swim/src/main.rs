@@ -228,8 +228,8 @@ impl Stalls {
         let (start, minute) = (world.now, 60 * SECOND);
         let step = minute / slow as u64;
         while world.now < start + span {
-            let turn = (world.now - start) / step % slow as u64;
-            world.stall(turn as usize, 16 * SECOND);
+            let stalled = (world.now - start) / step % slow as u64;
+            world.stall(stalled as usize, 16 * SECOND);
             world.run_for(step);
         }
         let rates = Rates::of(&world.seen, count, world.now - start);
@@ -274,7 +274,7 @@ fn worked() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Of a cluster that has formed and told all of it to everybody.
+/// Of a cluster that has formed, after its news has reached every member.
 fn node_hours_per_second<P: Peer>(weather: Weather, seconds: u64) -> f64 {
     let count = 1024;
     let mut world: World<P> = World::new(count, weather, 1);

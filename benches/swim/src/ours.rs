@@ -25,7 +25,7 @@ pub enum Message {
     Ping { call: Call, updates: Vec<Update> },
     Pong { call: Call, ack: Ack },
     Ask { number: CallNumber, target: NodeId, timeout: Duration, updates: Vec<Update> },
-    Told { number: CallNumber, acked: bool, updates: Vec<Update> },
+    Probed { number: CallNumber, acked: bool, updates: Vec<Update> },
 }
 
 pub enum Tick {
@@ -47,12 +47,12 @@ pub struct Ours {
     open: BTreeMap<Call, usize>,
     relays: BTreeMap<u64, Relay>,
     relayed: u64,
-    /// When it is to be woken, of all wishes the one that counts.
+    /// When it is to be woken, the latest deadline that the machine gave.
     due: Option<u64>,
 }
 
 fn id(number: usize) -> NodeId {
-    // Any, as real ones are; the last bytes tell the number.
+    // Any, as real ones are; the last bytes hold the number.
     let any = Random::new(number as u64).bits();
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&any.to_be_bytes());
@@ -123,7 +123,7 @@ impl Message {
                 let address = address(number_of(*target), 18182);
                 2 * field_bytes(16) + field_bytes(address.len()) + updates_bytes(updates)
             }
-            Message::Told { acked, updates, .. } => {
+            Message::Probed { acked, updates, .. } => {
                 2 * usize::from(*acked) + updates_bytes(updates)
             }
         }
@@ -161,8 +161,8 @@ impl Ours {
 
     fn end_relay(&mut self, number: u64, acked: bool, out: &mut Out<Self>) {
         let Some(relay) = self.relays.remove(&number) else { return };
-        let told = Message::Told { number: relay.number, acked, updates: relay.news };
-        self.answer(relay.asker, told, out);
+        let probed = Message::Probed { number: relay.number, acked, updates: relay.news };
+        self.answer(relay.asker, probed, out);
     }
 
     fn fail(&mut self, call: Call, failure: Failure, out: &mut Out<Self>) {
@@ -184,7 +184,9 @@ impl Ours {
                     let ask = Message::Ask { number, target: target.0, timeout, updates };
                     self.ask(number_at(&via), Call::Own(number), ask, timeout, out);
                 }
-                Output::Event(Event::Changed(node, Some(state))) => self.tell(node, state, out),
+                Output::Event(Event::Changed(node, Some(state))) => {
+                    self.note_view(node, state, out)
+                }
                 Output::Event(_) => {}
             }
         }
@@ -196,7 +198,7 @@ impl Ours {
         }
     }
 
-    fn tell(&self, node: NodeId, state: State, out: &mut Out<Self>) {
+    fn note_view(&self, node: NodeId, state: State, out: &mut Out<Self>) {
         let view = match state {
             State::Suspect => View::Suspect,
             State::Dead => View::Dead,
@@ -276,7 +278,7 @@ impl Peer for Ours {
                 let news = self.swim.handle_ping(now, updates);
                 self.relay(Relay { asker: from, number, news }, target, timeout, out);
             }
-            Message::Told { number, acked, updates } => {
+            Message::Probed { number, acked, updates } => {
                 if self.open.remove(&Call::Own(number)).is_some() {
                     self.swim.handle_probed(now, number, acked, updates);
                 }

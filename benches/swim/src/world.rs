@@ -69,12 +69,12 @@ impl<P: Peer> Out<P> {
         self.timers.push((at, timer));
     }
 
-    /// `life` tells apart what may be believed twice: it changes when the other objects.
+    /// `life` separates what may be believed twice: it changes when the other member refutes.
     pub fn believes(&mut self, about: usize, life: u64, view: View) {
         self.views.push((about, life, view));
     }
 
-    /// The connection to that member is given up.
+    /// The connection to that member is abandoned.
     pub fn closes(&mut self, to: usize) {
         self.closed.push(to);
     }
@@ -87,7 +87,7 @@ pub enum Net {
     /// A lost segment comes later, and what was sent after it waits. Killed processes reset their
     /// connections.
     Stream,
-    /// The same, but whoever is killed takes its machine along: nothing is reset.
+    /// The same, but a process is killed with its machine: no connection is reset.
     StreamPowerOff,
 }
 
@@ -102,7 +102,7 @@ pub struct Weather {
 pub struct Seen {
     pub messages: u64,
     pub bytes: u64,
-    /// Live members that were suspected or believed dead by anybody, by number and life.
+    /// Live members that were suspected or believed dead by any other, by number and life.
     pub suspected: BTreeSet<(usize, u64)>,
     pub died: BTreeSet<(usize, u64)>,
     /// Of the member that was killed.

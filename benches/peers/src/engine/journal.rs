@@ -89,8 +89,8 @@ impl Journal {
         taken.expect("the queue has room for all writers");
     }
 
-    /// Carries out what the queue wants; tickets whose records are durable go to `told`.
-    fn drain(&mut self, disk: &Disk, told: &mut Vec<usize>) {
+    /// Carries out what the queue wants; tickets whose records are durable go to `durable`.
+    fn drain(&mut self, disk: &Disk, durable: &mut Vec<usize>) {
         self.queue.handle_timeout(Moment::ZERO);
         while let Some(output) = self.queue.poll_output() {
             match output {
@@ -100,7 +100,7 @@ impl Journal {
                 }
                 Output::Committed(committed, tickets) => {
                     self.store.append(&committed);
-                    told.extend(tickets.iter().map(|ticket| ticket.0 as usize));
+                    durable.extend(tickets.iter().map(|ticket| ticket.0 as usize));
                 }
                 Output::Refused(refusal, _) => panic!("{refusal}"),
             }
@@ -109,10 +109,10 @@ impl Journal {
         self.spill();
     }
 
-    fn done(&mut self, disk: &Disk, done: Done, told: &mut Vec<usize>) {
+    fn done(&mut self, disk: &Disk, done: Done, durable: &mut Vec<usize>) {
         self.is_flying = false;
         self.queue.handle_done(Moment::ZERO, done);
-        self.drain(disk, told);
+        self.drain(disk, durable);
     }
 
     /// Older rows of the index go to files, as in the node.
@@ -195,10 +195,10 @@ impl Threads {
             drop(shared);
             let report = block_on(disk().report()).expect("a good disk");
             shared = lock();
-            let mut told = Vec::new();
-            shared.journal.done(&disk(), report.done, &mut told);
+            let mut durable = Vec::new();
+            shared.journal.done(&disk(), report.done, &mut durable);
             shared.has_leader = false;
-            let woken = shared.wake(writer, told);
+            let woken = shared.wake(writer, durable);
             // They all want the lock.
             drop(shared);
             woken.iter().for_each(Thread::unpark);
@@ -208,13 +208,13 @@ impl Threads {
 }
 
 impl Shared {
-    /// Who is to be woken: before those whose record is durable, one to lead in this one's place.
-    fn wake(&mut self, leader: usize, told: Vec<usize>) -> Vec<Thread> {
-        let told = told.into_iter().filter_map(|ticket| self.waiting[ticket].take());
-        let told: Vec<Thread> = told.collect();
+    /// Who is to be woken: before those whose record is durable, one to lead instead of this one.
+    fn wake(&mut self, leader: usize, durable: Vec<usize>) -> Vec<Thread> {
+        let durable = durable.into_iter().filter_map(|ticket| self.waiting[ticket].take());
+        let durable: Vec<Thread> = durable.collect();
         let next = self.waiting.iter().flatten().next().cloned();
         let next = next.filter(|_| self.waiting[leader].is_none());
-        next.into_iter().chain(told).collect()
+        next.into_iter().chain(durable).collect()
     }
 }
 
@@ -251,19 +251,19 @@ impl Loop {
 impl Engine for Loop {
     fn write(&mut self, writers: usize, work: &Work) {
         let Loop { journal, disk } = self;
-        let mut told: Vec<usize> = (0..writers).collect();
+        let mut durable: Vec<usize> = (0..writers).collect();
         loop {
-            for ticket in told.drain(..) {
+            for ticket in durable.drain(..) {
                 if let Some(record) = work.take() {
                     journal.offer(record, ticket);
                 }
             }
-            journal.drain(disk, &mut told);
+            journal.drain(disk, &mut durable);
             if !journal.is_flying {
                 return;
             }
             let report = block_on(disk.report()).expect("a good disk");
-            journal.done(disk, report.done, &mut told);
+            journal.done(disk, report.done, &mut durable);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What is measured: one door to every engine.
+//! What is measured: one interface to every engine.
 //!
 //! In: the name of an engine and an empty directory, or one that it wrote before. Out: the engine,
 //! open. Whatever it takes from [`Work`] is durable when [`Engine::write`] returns. Never: gives an
@@ -91,7 +91,7 @@ fn by_threads(writers: usize, work: &Work, put: impl Fn(usize, Record) + Sync) {
                 }
             };
             let builder = thread::Builder::new().name("writer".into());
-            builder.spawn_scoped(scope, run).expect("room for a thread");
+            builder.spawn_scoped(scope, run).expect("a thread starts");
         }
     });
 }

@@ -46,34 +46,34 @@ pub fn build() -> Result<PathBuf, String> {
 
 impl Node {
     pub fn open(dir: &Path) -> Node {
-        let program = std::env::var_os(PROGRAM).expect("the parent tells where the node is");
+        let program = std::env::var_os(PROGRAM).expect("the parent sets the path of the node");
         let mut command = command(Path::new(&program));
         command.arg("--data-dir").arg(dir.join("node"));
-        for door in ["--bind-addr", "--rpc-addr", "--gateway-addr"] {
-            command.args([door, "127.0.0.1:0"]);
+        for listener in ["--bind-addr", "--rpc-addr", "--gateway-addr"] {
+            command.args([listener, "127.0.0.1:0"]);
         }
         let mut child = command.stderr(Stdio::piped()).spawn().expect("this very program");
-        let told = child.stderr.take().expect("it was asked for");
+        let output = child.stderr.take().expect("it was asked for");
         let server = Server(child);
-        let at = find_door(told);
+        let at = rpc_address(output);
         Node { server, at, connections: Vec::new() }
     }
 }
 
-/// Where it takes calls, which it tells when it has read its log; what it says later is not kept.
-fn find_door(told: ChildStderr) -> SocketAddr {
-    let mut told = BufReader::new(told).lines().map_while(Result::ok);
+/// Where it takes calls, which it prints when it has read its log; later lines are not kept.
+fn rpc_address(output: ChildStderr) -> SocketAddr {
+    let mut output = BufReader::new(output).lines().map_while(Result::ok);
     let mut seen = String::new();
-    let found = told.by_ref().find_map(|line| {
+    let found = output.by_ref().find_map(|line| {
         let rest = line.split_once(" rpc=").map(|(_, rest)| rest.to_owned());
         seen = seen.clone() + &line + "\n";
         rest
     });
-    let door = found.as_ref().and_then(|rest| rest.split(' ').next());
-    let door = door.and_then(|door| door.parse().ok());
-    let door = door.unwrap_or_else(|| panic!("the node did not start:\n{seen}"));
-    thread::spawn(move || told.for_each(drop));
-    door
+    let address = found.as_ref().and_then(|rest| rest.split(' ').next());
+    let address = address.and_then(|address| address.parse().ok());
+    let address = address.unwrap_or_else(|| panic!("the node did not start:\n{seen}"));
+    thread::spawn(move || output.for_each(drop));
+    address
 }
 
 impl Engine for Node {

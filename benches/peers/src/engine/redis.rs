@@ -35,9 +35,9 @@ pub fn check() -> Result<(), String> {
 
 impl Redis {
     pub fn open(dir: &Path) -> Redis {
-        let door = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let at = door.local_addr().expect("it is bound");
-        drop(door);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let at = listener.local_addr().expect("it is bound");
+        drop(listener);
         let mut command = command(Path::new(PROGRAM));
         command.arg("--port").arg(at.port().to_string()).arg("--dir").arg(dir);
         let settings = "--bind 127.0.0.1 --appendonly yes --appendfsync always --logfile redis.log";

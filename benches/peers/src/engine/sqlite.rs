@@ -1,7 +1,7 @@
 //! SQLite: a B-tree with a write-ahead log, flushed at every commit.
 //!
-//! In: records. Out: each in a transaction of its own, on one connection that the threads take in
-//! turn: sixty-four connections that wait for SQLite's own lock are slower. Never: other settings
+//! In: records. Out: each in a transaction of its own, on one connection that the threads
+//! share: sixty-four connections that wait for SQLite's own lock are slower. Never: other settings
 //! than `journal_mode = wal` and `synchronous = full`.
 
 use std::path::Path;
