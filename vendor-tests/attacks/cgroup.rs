@@ -151,7 +151,7 @@ pub(crate) async fn limits(options: Options, rows: &Rows) {
         row.check(killed == 0, format!("killed in {killed} of {runs} runs"));
         let first = other.first().cloned().unwrap_or_default();
         row.check(other.is_empty(), format!("{} odd answers, the first: {first}", other.len()));
-        row.notes.push(format!("{stored} stored, {busy} told to come again"));
+        row.notes.push(format!("{stored} stored, {busy} refused as busy"));
         let _ = rows.send(row);
     }
 }

@@ -188,7 +188,7 @@ fn send(
     }
 }
 
-/// What the reader tells the writer: how many bytes of DATA the node takes, and its end.
+/// What the reader shares with the writer: how many bytes of DATA the node takes, and its end.
 #[derive(Default)]
 struct Credit {
     state: Mutex<Grants>,
@@ -313,11 +313,11 @@ impl Source {
             state.stream_is_over = false;
             self.stream_sent = 0;
         }
-        let room = |state: &Grants, source: &Source| {
+        let window_left = |state: &Grants, source: &Source| {
             let connection = WINDOW + state.connection - source.connection_sent;
             connection.min(WINDOW + state.stream.1 - source.stream_sent)
         };
-        if room(&state, self) <= 0 && !state.stream_is_over && !state.is_over {
+        if window_left(&state, self) <= 0 && !state.stream_is_over && !state.is_over {
             state = credit.more.wait_timeout(state, PATIENCE).expect("no panic with the lock").0;
         }
         if state.stream_is_over || self.stream_sent >= i64::from(STREAM_BYTES) {
@@ -325,7 +325,7 @@ impl Source {
             self.stream += 2;
             return;
         }
-        for _ in 0..room(&state, self).clamp(0, (CHUNK / 10) as i64) {
+        for _ in 0..window_left(&state, self).clamp(0, (CHUNK / 10) as i64) {
             let byte = PREFIX.get(self.stream_sent as usize).copied().unwrap_or(b'.');
             self.chunk.extend_from_slice(&frames::frame(frames::DATA, 0, self.stream, &[byte]));
             self.stream_sent += 1;

@@ -1,7 +1,7 @@
 //! The attacks by floods of frames.
 //!
 //! In: a kind. Out: rows: the normal client beside 1 and beside 4 connections, and who is cut off.
-//! Never: tells a slow machine from a slow node: the node runs at `nice` 15 on the flooders'
+//! Never: takes a slow machine for a slow node: the node runs at `nice` 15 on the flooders'
 //! processor, where it is slower than they are.
 
 use std::time::{Duration, Instant};

@@ -60,7 +60,7 @@ const ATTACKS: [(&str, &str); 21] = [
     ("small-data", "the same with DATA of one byte"),
     ("unknown-frame", "the same with frames of no known type"),
     ("cut-off", "who floods for 10 s without one call is cut off"),
-    ("fetch", "128 FetchAssertions of 20 MB that nobody reads, on 1 and on 50 connections"),
+    ("fetch", "128 FetchAssertions of 20 MB that are not read, on 1 and on 50 connections"),
     ("edge-reads", "128 FetchShort, GetLeaves, Records and Digests each, on one connection"),
     ("slow-disk", "FetchShort and FetchAssertions while each read takes 20 ms"),
     ("fetch-honest", "8 and 64 FetchAssertions at a time by a client that reads"),

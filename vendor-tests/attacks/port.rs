@@ -1,4 +1,4 @@
-//! The attack by those who take all places of a port.
+//! The attack by clients that take all connections of a port.
 //!
 //! In: a slow kind of client, how many hold on, how many newcomers a second. Out: rows: whether the
 //! member sees the node, and new good clients get in. Never: has more than [`Slow::held`] and
@@ -35,7 +35,7 @@ const SERVED_PERCENT_NOISY: usize = 95;
 /// Those who hold on send so much of what they owe.
 const DRIP_EACH: Duration = Duration::from_secs(5);
 
-/// A kind of client that takes a place and does nothing with it.
+/// A kind of client that takes a connection and does nothing with it.
 struct Slow {
     name: &'static str,
     is_http: bool,

@@ -1,7 +1,7 @@
 //! The attacks by queries that look at many claims.
 //!
 //! In: claims under one subject, clients that ask for lenses over them. Out: rows: a point query
-//! beside them; whether what nobody waits for ends; what a gateway makes of slow answers. Never:
+//! beside them; whether abandoned queries end; what a gateway makes of slow answers. Never:
 //! reads a page longer than one claim.
 
 use std::io::Write;
@@ -161,7 +161,7 @@ async fn ask_next(to: SocketAddr, subject: &str) -> Duration {
     next.map_or(NEXT_MAX, |took| took.expect("the node answers"))
 }
 
-/// The next query after those who left did not wait for what nobody waits for.
+/// The next query after those who left did not wait for their abandoned queries.
 fn check_next(row: &mut Row, alone: Duration, next: Duration) {
     let bound = 3 * alone + Duration::from_millis(500);
     let (next_ms, alone_ms) = (next.as_millis(), alone.as_millis());

@@ -104,7 +104,7 @@ pub(crate) async fn beside(
     let _ = rows.send(row);
 }
 
-/// FetchAssertions of everything, and nobody reads.
+/// FetchAssertions of everything, and no answer is read.
 pub(crate) async fn unread(options: Options, rows: &Rows) {
     if options.is_tonic {
         return unread_by_tonic(options, rows).await;

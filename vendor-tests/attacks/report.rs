@@ -27,7 +27,7 @@ const NOISY_FLOOR: Duration = Duration::from_millis(500);
 pub(crate) struct Memory {
     pub(crate) before: u64,
     pub(crate) peak: u64,
-    /// When the attack was over for some time; 0 where nobody looked.
+    /// When the attack was over for some time; 0 where it was not measured.
     pub(crate) after: u64,
 }
 

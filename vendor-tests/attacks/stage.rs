@@ -1,4 +1,4 @@
-//! The attacked node, a member that watches it, and what `/proc` tells of it.
+//! The attacked node, a member that watches it, and what `/proc` shows of it.
 //!
 //! In: settings, processors. Out: running nodes, resident memory, the states that the member saw.
 //! Never: leaves a task behind.

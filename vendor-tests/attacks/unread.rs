@@ -1,4 +1,4 @@
-//! The attack by clients that ask for much and let nothing of it come.
+//! The attack by clients that ask for much and read nothing of it.
 //!
 //! In: windows of 0, a byte granted now and then. Out: rows: whether others are served meanwhile.
 //! Never: grants more than a byte a stream each [`GRANT_EACH`].
@@ -23,7 +23,7 @@ use vendor_tests::frames;
 const CONNECTIONS: usize = 5;
 const GRANT_EACH: Duration = Duration::from_secs(15);
 /// Assertions of ever smaller size, and how often each connection asks for one of them after it has
-/// asked for eight times the largest: so that no room is left for anything.
+/// asked for eight times the largest: so that the budget is used up to the last byte.
 const SIZES: [(usize, usize); 5] = [(500_000, 3), (100_000, 5), (20_000, 8), (4000, 8), (800, 8)];
 const LARGEST: u64 = 8;
 const FULL_CALLS: usize = 8;

@@ -11,7 +11,7 @@
  * Of an index directory:
  *   index-eio   every change fails with EIO
  *   index-eperm every change fails with EPERM
- * Each failure adds a line to the file named by FAULTS with ".told" behind.
+ * Each failure adds a line to the file named by FAULTS with ".log" behind.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -51,9 +51,9 @@ static int is_said(const char *what) {
 
 static int is_wrong(int fd, const char *what) { return is_below(fd, "/log/") && is_said(what); }
 
-static void tell(const char *what) {
+static void log_failure(const char *what) {
     char name[PATH_MAX];
-    snprintf(name, sizeof name, "%s.told", getenv("FAULTS"));
+    snprintf(name, sizeof name, "%s.log", getenv("FAULTS"));
     FILE *file = fopen(name, "a");
     if (file != NULL) {
         fprintf(file, "%s\n", what);
@@ -66,17 +66,17 @@ static ssize_t faulty_write(int fd, const void *bytes, size_t count, off64_t at)
     if (real == NULL)
         real = dlsym(RTLD_NEXT, "pwrite64");
     if (is_wrong(fd, "write-eio")) {
-        tell("write-eio");
+        log_failure("write-eio");
         errno = EIO;
         return -1;
     }
     if (is_wrong(fd, "full")) {
-        tell("full");
+        log_failure("full");
         errno = ENOSPC;
         return -1;
     }
     if (count > 7 && is_wrong(fd, "short")) {
-        tell("short");
+        log_failure("short");
         count = 7;
     }
     return real(fd, bytes, count, at);
@@ -92,7 +92,7 @@ ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) {
 
 static int faulty_sync(int fd, const char *name) {
     if (is_wrong(fd, "sync-eio")) {
-        tell("sync-eio");
+        log_failure("sync-eio");
         errno = EIO;
         return -1;
     }
@@ -134,7 +134,7 @@ static int is_index_wrong(const char *path) {
     int error = index_error(path);
     if (error == 0)
         return 0;
-    tell("index");
+    log_failure("index");
     errno = error;
     return 1;
 }
@@ -146,7 +146,7 @@ static int faulty_open(const char *path, int flags, mode_t mode) {
     if ((flags & O_ACCMODE) != O_RDONLY && is_index_wrong(path))
         return -1;
     if ((flags & O_CREAT) != 0 && strstr(path, "/log/") != NULL && is_said("emfile")) {
-        tell("emfile");
+        log_failure("emfile");
         errno = EMFILE;
         return -1;
     }

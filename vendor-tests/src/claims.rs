@@ -80,7 +80,7 @@ pub async fn fill(
     hashes
 }
 
-/// Fetches all of these, asking again for what an answer had no room for.
+/// Fetches all of these, asking again for what did not fit into an answer.
 pub async fn fetch_all(client: &mut SyncServiceClient<Channel>, hashes: &[Hash]) -> Vec<Vec<u8>> {
     let mut bodies = Vec::new();
     for thousand in hashes.chunks(1000) {

@@ -16,10 +16,10 @@ impl WallClock {
     /// Built anew; `ahead` seconds ahead of the machine's, or behind.
     #[must_use]
     pub fn new(ahead: i64) -> WallClock {
-        let place = tempfile::tempdir().expect("a temp dir");
+        let folder = tempfile::tempdir().expect("a temp dir");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("faults/clock.c");
-        build(&source, &place.path().join("clock.so"));
-        let clock = WallClock(place);
+        build(&source, &folder.path().join("clock.so"));
+        let clock = WallClock(folder);
         clock.set(ahead);
         clock
     }

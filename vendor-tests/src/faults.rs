@@ -17,10 +17,10 @@ impl Faults {
     /// Built anew; nothing is wrong yet.
     #[must_use]
     pub fn new() -> Faults {
-        let place = tempfile::tempdir().expect("a temp dir");
+        let folder = tempfile::tempdir().expect("a temp dir");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("faults/faults.c");
-        build(&source, &place.path().join("faults.so"));
-        let faults = Faults(place);
+        build(&source, &folder.path().join("faults.so"));
+        let faults = Faults(folder);
         faults.set("none");
         faults
     }
@@ -34,10 +34,10 @@ impl Faults {
         std::fs::write(self.file(), what).expect("written");
     }
 
-    /// How often something went wrong.
-    pub fn told(&self) -> usize {
-        let told = std::fs::read_to_string(self.0.path().join("faults.told"));
-        told.map_or(0, |told| told.lines().count())
+    /// How many operations have failed, or were cut short.
+    pub fn failures(&self) -> usize {
+        let log = std::fs::read_to_string(self.0.path().join("faults.log"));
+        log.map_or(0, |log| log.lines().count())
     }
 
     /// A node with the library in front.

@@ -186,7 +186,7 @@ impl Node {
         answer.json()
     }
 
-    /// Asserts a claim over HTTP and tells its hash.
+    /// Asserts a claim over HTTP; its hash.
     pub async fn assert(&self, body: &Value) -> Hash {
         let answer = api::post(self.http, "/v1/assert", body).await.expect("the node answers");
         assert!(matches!(answer.status, 200 | 201), "{body}: {}", answer.text);
@@ -214,7 +214,7 @@ impl Node {
         members.iter().map(|it| (text(&it["node_id"]), text(&it["state"]))).collect()
     }
 
-    /// Merkle root and count, as the health page tells them.
+    /// Merkle root and count, as the health page shows them.
     pub async fn root(&self) -> (Hash, u64) {
         let health = self.get("/v1/health").await;
         let root = crate::set::unhex(health["merkle_root"].as_str().expect("a root"));
@@ -280,12 +280,12 @@ fn build() -> PathBuf {
     profile.join("stemedb-edge")
 }
 
-/// Reads the log to its end, keeps its last lines, and tells the addresses when they are named.
+/// Reads the log to its end, keeps its last lines, and sends the addresses when they are named.
 fn read_log(
     log: impl Read + Send + 'static,
     lines: Arc<Mutex<Vec<String>>>,
 ) -> mpsc::Receiver<[SocketAddr; 3]> {
-    let (tell, found) = mpsc::channel();
+    let (addresses, found) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(log).lines().map_while(Result::ok) {
             let line = without_time(line);
@@ -299,7 +299,7 @@ fn read_log(
             }
             // What was said before the addresses is there when they are.
             if let [Some(http), Some(gateway), Some(rpc)] = found {
-                let _ = tell.send([http, gateway, rpc]);
+                let _ = addresses.send([http, gateway, rpc]);
             }
         }
     });

@@ -246,8 +246,8 @@ impl SyncService for Shelf {
             Manner::Paged(count) => self.page(count.min(asked)),
             Manner::FirstPageForEver => (self.page(asked).0, true),
             Manner::NewLeavesForEver => {
-                let turn = self.calls.lock().expect("no panic with the lock")["GetLeaves"];
-                let leaf = |at: u64| set::hash(format!("{turn} {at}").as_bytes());
+                let call = self.calls.lock().expect("no panic with the lock")["GetLeaves"];
+                let leaf = |at: u64| set::hash(format!("{call} {at}").as_bytes());
                 ((0..1000).map(leaf).collect(), true)
             }
             _ => self.page(asked),

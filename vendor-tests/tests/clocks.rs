@@ -91,7 +91,7 @@ async fn a_start_does_not_go_on_after_stamps_of_2099() {
 }
 
 #[tokio::test]
-async fn an_invented_row_of_the_year_9999_moves_nobody() {
+async fn an_invented_row_of_the_year_9999_moves_no_clock() {
     let (victim, other) = (Node::start(&[]), Node::start(&[]));
     let mut body = claim(0);
     body["hlc"] =
@@ -151,7 +151,7 @@ async fn claims_of_nodes_with_wrong_clocks_are_everywhere_at_once() {
         assert_eq!(answer.status, 201, "{}", answer.text);
         all.insert(unhex(answer.json()["hash"].as_str().expect("a hash")));
     }
-    // Nobody runs anti-entropy here.
+    // Anti-entropy is off.
     let expected = (vendor_tests::set::root(&all), all.len() as u64);
     for node in &nodes {
         let what = format!("all claims at {}", node.http);
@@ -173,7 +173,7 @@ async fn claims_of_nodes_with_wrong_clocks_are_everywhere_at_once() {
 }
 
 #[tokio::test]
-async fn a_fast_node_that_nobody_can_dial_is_heard_at_once() {
+async fn a_fast_node_that_cannot_be_dialled_is_heard_at_once() {
     let clock = WallClock::new(300);
     let right = Node::start(&[]);
     let seed = right.rpc.to_string();

@@ -18,18 +18,18 @@ fn settings<'a>(seed: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a
     common.into_iter().chain(more.iter().copied()).collect()
 }
 
-/// So many nodes, each of which knows the one before it and nobody else.
+/// So many nodes, each of which knows the one before it alone.
 async fn chain(count: usize, more: &[(&str, &str)]) -> Vec<Node> {
     let mut nodes: Vec<Node> = Vec::new();
     for _ in 0..count {
         let seed = nodes.last().map(|node| node.rpc.to_string()).unwrap_or_default();
         nodes.push(Node::start(&settings(&seed, more)));
     }
-    everybody_sees(&nodes, "Alive", count).await;
+    all_see(&nodes, "Alive", count).await;
     nodes
 }
 
-async fn everybody_sees(nodes: &[Node], state: &str, count: usize) {
+async fn all_see(nodes: &[Node], state: &str, count: usize) {
     for node in nodes {
         until(&format!("{count} members {state} at {}", node.http), async || {
             let members = node.members().await;
@@ -39,7 +39,7 @@ async fn everybody_sees(nodes: &[Node], state: &str, count: usize) {
     }
 }
 
-async fn level(nodes: &[Node], expected: &BTreeSet<Hash>) {
+async fn converge(nodes: &[Node], expected: &BTreeSet<Hash>) {
     let expected = (set::root(expected), expected.len() as u64);
     for node in nodes {
         until(&format!("{} claims at {}", expected.1, node.http), async || {
@@ -64,8 +64,8 @@ async fn one_seed_is_enough_and_what_is_new_is_pushed_to_all() {
         let gateway = nodes[number as usize % 4].gateway;
         all.insert(assert_at(gateway, &claim(number)).await.expect("taken"));
     }
-    // Nobody runs anti-entropy here.
-    level(&nodes, &all).await;
+    // Anti-entropy is off.
+    converge(&nodes, &all).await;
 }
 
 #[tokio::test]
@@ -112,23 +112,23 @@ async fn what_was_acknowledged_survives_a_kill_and_a_restart_elsewhere() {
     let (id, old) = (killed.id().await, killed.rpc);
     until("some claims at the one to be killed", async || killed.root().await.1 > 20).await;
     killed.kill();
-    everybody_sees(&nodes, "Dead", 1).await;
+    all_see(&nodes, "Dead", 1).await;
     let back = killed.restart_with(&settings(&first, &[("STEMEDB_ANTI_ENTROPY_INTERVAL", "1s")]));
     assert_ne!(back.rpc, old, "it took other ports");
     assert_eq!(back.id().await, id);
     nodes.push(back);
-    everybody_sees(&nodes, "Alive", 3).await;
+    all_see(&nodes, "Alive", 3).await;
     let status = nodes[1].get("/v1/cluster/status").await;
     let members = status["members"].as_array().expect("a list");
     let moved = members.iter().find(|it| it["node_id"] == id.as_str()).expect("it is listed");
     assert_eq!(moved["rpc_addr"], nodes[2].rpc.to_string());
     let taken = writer.await.expect("the writer ends");
     assert_eq!(taken.len(), 600, "the gateway lost none");
-    level(&nodes, &taken).await;
+    converge(&nodes, &taken).await;
 }
 
 #[tokio::test]
-async fn no_request_is_lost_while_a_dead_nodes_shards_are_dealt_to_others() {
+async fn no_request_is_lost_while_a_dead_nodes_shards_are_assigned_to_others() {
     let mut nodes = chain(3, &[("STEMEDB_REPLICATION_FACTOR", "1")]).await;
     nodes[2].kill();
     for number in 0..40 {
@@ -154,9 +154,9 @@ async fn who_stops_has_left_and_a_stopped_process_comes_back() {
         assert!(sent.expect("kill runs").success());
     };
     signal("-STOP");
-    everybody_sees(&nodes[..1], "Dead", 1).await;
+    all_see(&nodes[..1], "Dead", 1).await;
     signal("-CONT");
-    everybody_sees(&nodes, "Alive", 2).await;
+    all_see(&nodes, "Alive", 2).await;
 }
 
 #[tokio::test]
@@ -169,29 +169,29 @@ async fn a_member_that_knows_the_standard_alone_is_one_of_the_cluster() {
     let first = one.rpc.to_string();
     let two = Node::start(&settings(&first, &[]));
     let nodes = [one, two];
-    everybody_sees(&nodes, "Alive", 3).await;
+    all_see(&nodes, "Alive", 3).await;
     let mut all = BTreeSet::new();
     for number in 0..50 {
         all.insert(nodes[(number % 2) as usize].assert(&claim(number)).await);
     }
-    level(&nodes, &all).await;
+    converge(&nodes, &all).await;
     until("the standard member has them too", async || {
         peer.assertions().into_keys().collect::<BTreeSet<_>>() == all
     })
     .await;
     own.shutdown_background();
-    everybody_sees(&nodes, "Dead", 1).await;
+    all_see(&nodes, "Dead", 1).await;
     assert_eq!(nodes[0].members().await[&set::hex(&NODE_ID)], "Dead");
 }
 
 #[tokio::test]
 async fn two_live_nodes_with_one_id_are_reported() {
-    let twin = ("STEMEDB_NODE_ID", "00112233445566778899aabbccddeeff");
-    let one = Node::start(&settings("", &[twin]));
+    let same_id = ("STEMEDB_NODE_ID", "00112233445566778899aabbccddeeff");
+    let one = Node::start(&settings("", &[same_id]));
     let first = one.rpc.to_string();
     let other = Node::start(&settings(&first, &[]));
     let second = other.rpc.to_string();
-    let two = Node::start(&settings(&second, &[twin]));
+    let two = Node::start(&settings(&second, &[same_id]));
     until("one of them says so", async || {
         [&one, &two].iter().any(|node| node.log().contains("another live node has this node's id"))
     })
@@ -202,7 +202,7 @@ async fn two_live_nodes_with_one_id_are_reported() {
 async fn api_and_gateway_ask_for_the_key_and_hand_it_on() {
     let dir = tempfile::tempdir().expect("a temp dir");
     let file = dir.path().join("key");
-    std::fs::write(&file, "open-sesame\n").expect("a writable place");
+    std::fs::write(&file, "open-sesame\n").expect("a writable folder");
     let file = file.to_str().expect("a plain path");
     let auth = [
         ("STEMEDB_AUTH_ENABLED", "true"),
@@ -223,12 +223,12 @@ async fn api_and_gateway_ask_for_the_key_and_hand_it_on() {
         members.as_array().is_some_and(|list| list.len() == 2)
     })
     .await;
-    for door in [one.http, one.gateway, two.http, two.gateway] {
-        assert_eq!(status(door, "/v1/health", "").await, 200);
+    for listener in [one.http, one.gateway, two.http, two.gateway] {
+        assert_eq!(status(listener, "/v1/health", "").await, 200);
         for path in ["/v1/query?subject=a", "/metrics", "/v1/cluster/status"] {
-            assert_eq!(status(door, path, "").await, 401, "{path}");
-            assert_eq!(status(door, path, "x-api-key: sesame\r\n").await, 403, "{path}");
-            assert_eq!(status(door, path, good).await, 200, "{path}");
+            assert_eq!(status(listener, path, "").await, 401, "{path}");
+            assert_eq!(status(listener, path, "x-api-key: sesame\r\n").await, 403, "{path}");
+            assert_eq!(status(listener, path, good).await, 200, "{path}");
         }
     }
     for number in 0..20 {
@@ -243,17 +243,17 @@ async fn api_and_gateway_ask_for_the_key_and_hand_it_on() {
 }
 
 #[tokio::test]
-async fn a_node_is_asked_by_the_names_that_it_was_told() {
+async fn a_node_is_asked_by_the_names_that_it_was_given() {
     let plain = Node::start(&[("STEMEDB_ADVERTISE_API_ADDR", "node1.example:18180")]);
-    let told = Node::start(&[("STEMEDB_ALLOWED_HOSTS", "db.example, db2.example")]);
+    let named = Node::start(&[("STEMEDB_ALLOWED_HOSTS", "db.example, db2.example")]);
     for (node, name, status) in [
         (&plain, "node1.example:18180", 200),
         (&plain, "localhost", 200),
         (&plain, "db.example", 421),
-        (&told, "db.example:18180", 200),
-        (&told, "DB2.example", 200),
-        (&told, "192.0.2.1", 200),
-        (&told, "node1.example", 421),
+        (&named, "db.example:18180", 200),
+        (&named, "DB2.example", 200),
+        (&named, "192.0.2.1", 200),
+        (&named, "node1.example", 421),
     ] {
         for listener in [node.http, node.gateway] {
             for path in ["/v1/health", "/metrics", "/v1/query?subject=a"] {

@@ -1,4 +1,4 @@
-//! The commands that talk to a cluster: `status` and `demo`, as somebody at a terminal runs them.
+//! The commands that talk to a cluster: `status` and `demo`, as an operator runs them.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -40,10 +40,10 @@ async fn status_shows_members_shards_and_roots() {
 
 /// What the demo says until a line has these words, and then a signal ends it.
 fn demo(words: &str, signal: &str) -> String {
-    let place = tempfile::tempdir().expect("a temp dir");
+    let folder = tempfile::tempdir().expect("a temp dir");
     let mut demo = command()
         .arg("demo")
-        .env("TMPDIR", place.path())
+        .env("TMPDIR", folder.path())
         .stdout(Stdio::piped())
         .spawn()
         .expect("the demo starts");
@@ -57,7 +57,7 @@ fn demo(words: &str, signal: &str) -> String {
     }
     let story = story.join("\n");
     assert!(demo.wait().expect("our child").success(), "{story}");
-    assert_eq!(std::fs::read_dir(place.path()).expect("it is there").count(), 0);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("it is there").count(), 0);
     story
 }
 

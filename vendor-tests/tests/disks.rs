@@ -52,7 +52,7 @@ async fn a_log_that_was_cut_is_damaged_and_comes_back_by_the_names_in_the_index(
     fill(&peer.client().await, (0..INDEXED).map(opaque)).await;
     let whole = peer.root().await;
     let seed = peer.rpc.to_string();
-    // Nobody compares sets here: what comes back was asked for by its hash.
+    // Anti-entropy is off: what comes back was asked for by its hash.
     let node = stopped(&[ONE_CLUSTER, ("STEMEDB_SCRUB_RATE", "off")]).await;
     let file = File::options().write(true).open(segment(&node)).expect("a segment");
     let length = file.metadata().expect("it is there").len();
@@ -181,7 +181,7 @@ async fn an_index_that_cannot_be_written_is_done_without() {
         assert!(node.log().contains(" 0 by the kept index"), "{word}: {}", node.log());
         assert_eq!(node.root().await, whole, "{word}");
         assert!(node.stop().success(), "{word}: {}", node.log());
-        assert!(faults.told() > 0);
+        assert!(faults.failures() > 0);
     }
 }
 
@@ -195,13 +195,13 @@ async fn a_directory_that_is_removed_under_a_node_ends_it_and_nothing_is_acknowl
         fs::remove_dir_all(node.dir()).expect("removed");
         if at_work {
             let answer = api::post(node.http, "/v1/assert", &claim(20)).await;
-            assert!(answer.is_err(), "nobody may say that it is durable: {answer:?}");
+            assert!(answer.is_err(), "no answer may say that it is durable: {answer:?}");
         }
         assert_eq!(node.ended().await.code(), Some(EXIT_DISK), "{}", node.log());
         let log = node.log();
         assert!(log.contains("ERROR") && log.contains("was removed"), "{log}");
     }
-    // Moved away, and another in its place: what is written is nowhere that anybody looks.
+    // Moved away, and another in its folder: what is written is in no directory that can be opened.
     let mut node = Node::start(&[]);
     node.assert(&claim(0)).await;
     let away = node.dir().with_extension("away");
@@ -212,8 +212,8 @@ async fn a_directory_that_is_removed_under_a_node_ends_it_and_nothing_is_acknowl
 }
 
 #[tokio::test]
-async fn whoever_copies_or_exports_a_damaged_node_is_told() {
-    let place = tempfile::tempdir().expect("a temp dir");
+async fn copies_and_exports_of_a_damaged_node_report_the_damage() {
+    let folder = tempfile::tempdir().expect("a temp dir");
     let mut node = Node::start(&[("STEMEDB_SCRUB_RATE", "off")]);
     for number in 0..30 {
         node.assert(&claim(number)).await;
@@ -229,7 +229,7 @@ async fn whoever_copies_or_exports_a_damaged_node_is_told() {
     let (code, said, _) = run(&["status", &url]);
     assert!(code == 1 && said.contains("DAMAGED: 1"), "{said}");
     assert!(node.stop().success());
-    let copy = place.path().join("copy");
+    let copy = folder.path().join("copy");
     let (code, said, _) = run(&["backup", path(node.dir()), path(&copy)]);
     assert!(code == 1 && said.contains("1 damaged, 0 of them made good"), "{code}: {said}");
     let (code, lines, why) = run(&["export", path(node.dir())]);
@@ -239,15 +239,15 @@ async fn whoever_copies_or_exports_a_damaged_node_is_told() {
 #[tokio::test]
 async fn a_backup_is_as_damaged_as_its_original() {
     for length in [0, 5_000] {
-        let place = tempfile::tempdir().expect("a temp dir");
+        let folder = tempfile::tempdir().expect("a temp dir");
         let node = stopped_with(200, &[]).await;
         let file = File::options().write(true).open(segment(&node)).expect("a segment");
         file.set_len(length).expect("cut");
-        let copy = place.path().join("copy");
+        let copy = folder.path().join("copy");
         let (code, said, _) = run(&["backup", path(node.dir()), path(&copy)]);
         assert_eq!(code, 1, "{said}");
-        let (again, told, _) = run(&["check", path(&copy)]);
-        assert!(again == 1 && told.contains("was here and is lost"), "{again}: {told}");
+        let (again, output, _) = run(&["check", path(&copy)]);
+        assert!(again == 1 && output.contains("was here and is lost"), "{again}: {output}");
         let started = Node::start(&[("STEMEDB_DATA_DIR", path(&copy))]);
         let health = started.get("/v1/health").await;
         let lost = 200 - health["assertions_count"].as_u64().expect("a number");
@@ -276,7 +276,7 @@ async fn a_damaged_head_is_said_under_a_running_node_and_made_anew_by_a_start() 
     assert_eq!(run(&["check", path(node.dir())]).0, 1);
     assert!(node.stop().success());
     let mut node = node.restart_dead();
-    until("the start tells of it", async || {
+    until("the start logs it", async || {
         let log = node.log();
         log.contains("damage segment=0 offset=0") && log.contains("repaired")
     })
@@ -294,10 +294,10 @@ async fn a_new_segment_without_a_descriptor_is_503_and_comes_later() {
     let answer = api::post(node.http, "/v1/assert", &claim(1)).await.expect("an answer");
     assert_eq!(answer.status, 503, "{}", answer.text);
     assert_eq!(answer.json()["error"]["code"], "no_descriptors");
-    until("it is told", async || node.log().contains("no file descriptor is left")).await;
+    until("it is logged", async || node.log().contains("no file descriptor is left")).await;
     let (log, line) = (node.log(), "no file descriptor is left");
-    let told = log.lines().find(|it| it.contains(line)).expect("just seen");
-    assert!(told.starts_with("WARN"), "{log}");
+    let logged = log.lines().find(|it| it.contains(line)).expect("just seen");
+    assert!(logged.starts_with("WARN"), "{log}");
     assert_eq!(node.get("/v1/health").await["writes"], "no_descriptors");
     faults.set("none");
     let hash = node.assert(&claim(1)).await;
@@ -305,7 +305,7 @@ async fn a_new_segment_without_a_descriptor_is_503_and_comes_later() {
 }
 
 #[tokio::test]
-async fn idle_connections_leave_room_for_others_however_few_descriptors_there_are() {
+async fn idle_connections_give_way_to_others_however_few_descriptors_there_are() {
     let few = ["sh", "-c", "ulimit -n 60; exec \"$@\"", "sh"].map(str::to_owned);
     let node = Node::start_under(&few, &[]);
     let mut idle = Vec::new();

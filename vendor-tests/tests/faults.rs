@@ -1,5 +1,5 @@
 //! A disk that misbehaves under the built program: short writes, writes and flushes that fail, no
-//! room; and kill -9, again and again. What was acknowledged is there afterwards.
+//! space; and kill -9, again and again. What was acknowledged is there afterwards.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -58,7 +58,7 @@ async fn short_writes_are_finished() {
     let mut node = faults.start();
     faults.set("short");
     let hashes = write_all(&node, 0..30).await;
-    assert!(faults.told() > 30 * 20, "{} short writes", faults.told());
+    assert!(faults.failures() > 30 * 20, "{} short writes", faults.failures());
     node.kill();
     assert!(check(&node).contains("30 records"), "{}", check(&node));
     let node = node.restart_with(&[]);
@@ -73,10 +73,10 @@ async fn a_failed_write_or_flush_ends_the_node_and_the_next_start_has_all_that_w
         let hashes = write_all(&node, 0..5).await;
         faults.set(fault);
         let answer = write(&node, 5).await;
-        assert!(answer.is_err(), "{fault}: nobody may say that it is durable: {answer:?}");
+        assert!(answer.is_err(), "{fault}: no answer may say that it is durable: {answer:?}");
         let code = node.ended().await.code();
         assert_eq!(code, Some(EXIT_DISK), "{fault}: {}", node.log());
-        assert_eq!(faults.told(), 1, "{fault}: it was tried again");
+        assert_eq!(faults.failures(), 1, "{fault}: it was tried again");
         let node = node.restart_with(&[]);
         assert_all_there(&node, &hashes).await;
         write_all(&node, 6..8).await;
@@ -84,7 +84,7 @@ async fn a_failed_write_or_flush_ends_the_node_and_the_next_start_has_all_that_w
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_serves_and_takes_writes_again_when_there_is_room() {
+async fn a_full_disk_refuses_serves_and_takes_writes_again_when_there_is_space() {
     let faults = Faults::new();
     let node = faults.start();
     let mut hashes = write_all(&node, 0..5).await;
@@ -102,7 +102,7 @@ async fn a_full_disk_refuses_serves_and_takes_writes_again_when_there_is_room() 
 }
 
 #[tokio::test]
-async fn whoever_is_killed_again_and_again_loses_nothing_that_was_acknowledged() {
+async fn a_node_killed_again_and_again_loses_nothing_that_was_acknowledged() {
     let acknowledged: Arc<Mutex<BTreeSet<Hash>>> = Arc::default();
     let seen = || acknowledged.lock().expect("no thread panics with it").clone();
     let mut node = Node::start(&[]);
@@ -158,18 +158,18 @@ async fn the_disk_budget_is_kept_to_one_record() {
     assert_eq!(refused.status, 507, "{}", refused.text);
     assert!(refused.text.contains(&BUDGET.to_string()), "it names the budget: {}", refused.text);
     let metrics = api::get(node.http, "/metrics").await.expect("an answer").text;
-    let told = |name: &str| -> u64 {
+    let metric = |name: &str| -> u64 {
         let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{name}: {metrics}")).parse().expect("a number")
     };
-    let (used, budget) = (told("stemedb_log_bytes"), told("stemedb_log_bytes_max"));
+    let (used, budget) = (metric("stemedb_log_bytes"), metric("stemedb_log_bytes_max"));
     let record = used / hashes.len() as u64;
     assert_eq!(budget, BUDGET);
     assert!(used <= BUDGET && BUDGET - used < record + 32, "{used} of {BUDGET}, {record} each");
     let log = std::fs::read(node.dir().join("log/0000000000.seg")).expect("a segment");
     // The last payload may end in zeros of its own.
     let written = log.iter().rposition(|byte| *byte != 0).expect("it is used") as u64 + 1;
-    assert!((written..written + 32).contains(&used), "{used} told, {written} written");
+    assert!((written..written + 32).contains(&used), "{used} counted, {written} written");
     assert_all_there(&node, &hashes).await;
     let node = node.crash_and_restart();
     assert_eq!(

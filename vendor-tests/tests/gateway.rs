@@ -1,5 +1,5 @@
 //! The gateway before replicas that are slow: real nodes that name a server of the test as their
-//! HTTP API, which answers when it is told to.
+//! HTTP API, which answers when the test lets it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -175,7 +175,7 @@ async fn a_slow_replica_is_waited_for_and_hears_who_leaves() {
 }
 
 #[tokio::test]
-async fn a_replica_that_dies_while_it_is_waited_for_makes_room_for_the_next() {
+async fn a_replica_that_dies_while_it_is_waited_for_gives_way_to_the_next() {
     let (gateway, mut nodes, [first, second], question) = cluster().await;
     let mut waits = send(gateway.gateway, &question).await;
     until("the question", async || first.asked() == 1).await;
@@ -204,7 +204,7 @@ async fn calls_that_wait_are_bounded_for_each_host() {
     first.release.send_replace(true);
     let refused = metric(&gateway, "stemedb_gateway_requests_total{outcome=\"refused\"}").await;
     assert_eq!(refused, 1.0);
-    until("room again", async || {
+    until("a slot is free again", async || {
         read(&mut send(gateway.gateway, &question).await).await.starts_with("HTTP/1.1 200")
     })
     .await;

@@ -1,4 +1,4 @@
-//! The golden vectors through the doors of a running node: bytes by gRPC, claims by HTTP.
+//! The golden vectors through the APIs of a running node: bytes by gRPC, claims by HTTP.
 
 use std::collections::BTreeSet;
 
@@ -80,7 +80,7 @@ async fn golden_verdicts_are_given_over_http() {
 }
 
 #[tokio::test]
-async fn a_false_signature_is_refused_at_every_door() {
+async fn a_false_signature_is_refused_by_every_api() {
     let vectors = vectors();
     let (node, lenient) =
         (Node::start(&[]), Node::start(&[("STEMEDB_UNSAFE_SKIP_SIGNATURES", "true")]));

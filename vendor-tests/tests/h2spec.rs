@@ -246,7 +246,7 @@ async fn answers_come_as_the_window_lets_them() {
     later.send(&[call.clone(), windows(&[1])].concat()).await;
     later.expect_data(1).await;
 
-    // 3 bytes are sent, then the window is -1: two more make room for one.
+    // 3 bytes are sent, then the window is -1: two more leave a window of one.
     let mut negative = Connection::open(&node, Some(3)).await;
     negative.send(&call).await;
     negative.expect_data(3).await;

@@ -10,7 +10,7 @@ use vendor_tests::wait::until;
 
 const QUICK: (&str, &str) = ("STEMEDB_PROBE_INTERVAL", "200ms");
 
-/// An address that nobody listens at.
+/// An address that no process listens at.
 fn free() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("bound").to_string()
@@ -67,12 +67,12 @@ async fn knows_the_other(node: &Node) {
 }
 
 #[tokio::test]
-async fn a_copied_directory_is_noticed_on_both_sides_with_nobody_else_there() {
+async fn a_copied_directory_is_noticed_on_both_sides_in_a_cluster_of_two() {
     let mut one = Node::start(&[QUICK]);
     one.assert(&claim(1)).await;
     assert!(one.stop().success());
-    let place = tempfile::tempdir().expect("a temp dir");
-    let copied = place.path().join("copy");
+    let folder = tempfile::tempdir().expect("a temp dir");
+    let copied = folder.path().join("copy");
     copy(one.dir(), &copied);
     let one = one.restart_dead();
     let seed = one.rpc.to_string();
@@ -140,11 +140,13 @@ async fn the_first_node_makes_a_cluster_id_and_the_others_learn_and_keep_it() {
 
 #[tokio::test]
 async fn nodes_that_start_at_once_with_each_other_as_seeds_become_one_cluster() {
-    let places = [free(), free(), free()];
-    let seeds = places.join(",");
-    let nodes: Vec<Node> = places
+    let addresses = [free(), free(), free()];
+    let seeds = addresses.join(",");
+    let nodes: Vec<Node> = addresses
         .iter()
-        .map(|place| Node::start(&[("STEMEDB_RPC_ADDR", place), ("STEMEDB_SEEDS", &seeds), QUICK]))
+        .map(|address| {
+            Node::start(&[("STEMEDB_RPC_ADDR", address), ("STEMEDB_SEEDS", &seeds), QUICK])
+        })
         .collect();
     settled(&[&nodes[0], &nodes[1], &nodes[2]]).await;
     for node in &nodes {
@@ -197,16 +199,16 @@ async fn another_cluster_is_refused_on_both_sides_until_it_is_merged_on_purpose(
 
 #[tokio::test]
 async fn a_dead_members_address_that_is_another_clusters_now_changes_nothing() {
-    let place = free();
+    let address = free();
     let one = Node::start(&[QUICK]);
     let seed = one.rpc.to_string();
-    let settings = [("STEMEDB_RPC_ADDR", &*place), ("STEMEDB_SEEDS", &seed), QUICK];
+    let settings = [("STEMEDB_RPC_ADDR", &*address), ("STEMEDB_SEEDS", &seed), QUICK];
     let mut two = Node::start(&settings);
     let ours = settled(&[&one, &two]).await;
     until("two members", async || one.members().await.len() == 2).await;
     let dead = two.id().await;
     two.kill();
-    let other = Node::start(&[("STEMEDB_RPC_ADDR", &place), QUICK]);
+    let other = Node::start(&[("STEMEDB_RPC_ADDR", &address), QUICK]);
     other.assert(&claim(7)).await;
     until("it is called there", async || other.log().contains("is of another cluster")).await;
     until("it is dead", async || one.members().await.get(&dead).is_some_and(|it| it == "Dead"))

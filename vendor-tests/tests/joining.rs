@@ -22,7 +22,7 @@ async fn has_joined(node: &Node) -> bool {
 #[tokio::test]
 async fn a_seed_that_cannot_be_reached_is_named_with_the_reason() {
     let other = Node::start(&[]);
-    assert!(has_joined(&other).await, "without seeds there is nobody to reach");
+    assert!(has_joined(&other).await, "without seeds there is no peer to reach");
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let closed = free.local_addr().expect("bound").to_string();
     drop(free);
@@ -47,7 +47,7 @@ async fn a_seed_that_cannot_be_reached_is_named_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_wrong_cluster_key_is_told_on_both_sides() {
+async fn a_wrong_cluster_key_is_logged_on_both_sides() {
     let cases = [
         (Some("correct-horse"), Some("battery-staple"), "has another cluster key", "is not this"),
         (
@@ -72,7 +72,7 @@ async fn a_wrong_cluster_key_is_told_on_both_sides() {
 }
 
 #[tokio::test]
-async fn other_settings_than_a_members_are_told_with_both_values() {
+async fn other_settings_than_a_members_are_logged_with_both_values() {
     let one = Node::start(&[("STEMEDB_SHARDS", "32")]);
     let seed = one.rpc.to_string();
     let settings = [("STEMEDB_SEEDS", &*seed), ("STEMEDB_REPLICATION_FACTOR", "2")];
@@ -164,7 +164,7 @@ async fn forward() -> (std::net::SocketAddr, watch::Sender<Option<std::net::Sock
 }
 
 /// A node that calls the others and cannot be called stays a member, its claims travel both ways,
-/// and that is told once.
+/// and that is logged once.
 #[tokio::test]
 async fn a_member_that_cannot_be_called_is_alive_by_its_calls() {
     let (address, forwarding) = forward().await;
@@ -190,12 +190,12 @@ async fn a_member_that_cannot_be_called_is_alive_by_its_calls() {
     drop(forwarding);
     let unreachable = "is reached only by its own calls";
     for node in [&one, &two] {
-        let is_told = async || seen(node, &id).await == ("Alive".into(), false);
-        until("it is known to be unreachable", is_told).await;
-        let told = async || node.log().contains(unreachable);
-        until("that is told", told).await;
+        let is_unreachable = async || seen(node, &id).await == ("Alive".into(), false);
+        until("it is known to be unreachable", is_unreachable).await;
+        let logged = async || node.log().contains(unreachable);
+        until("that is logged", logged).await;
     }
-    // 45 probe intervals: nothing more is told.
+    // 45 probe intervals: nothing more is logged.
     let before = [one.log(), two.log()];
     let start = probes(&one).await;
     until("45 intervals have passed", async || probes(&one).await >= start + 45).await;
@@ -216,7 +216,7 @@ async fn a_member_that_cannot_be_called_is_alive_by_its_calls() {
 }
 
 #[tokio::test]
-async fn a_newcomer_that_cannot_be_called_is_no_member_and_that_is_told_once() {
+async fn a_newcomer_that_cannot_be_called_is_no_member_and_that_is_logged_once() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let closed = free.local_addr().expect("bound").to_string();
     drop(free);

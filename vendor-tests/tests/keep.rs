@@ -1,4 +1,4 @@
-//! What somebody does who wants to keep the data: copies of a directory in use, lines that come
+//! What an operator does to keep the data: copies of a directory in use, lines that come
 //! back to the same hashes.
 
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ async fn hashes(node: &Node) -> BTreeSet<Hash> {
     answer.leaves.iter().map(|leaf| leaf[..].try_into().expect("32 bytes")).collect()
 }
 
-/// Writes until told to stop; what was acknowledged so far is seen from outside.
+/// Writes until it is aborted; what was acknowledged so far is seen from outside.
 fn write(node: &Node, acknowledged: &Arc<Mutex<BTreeSet<Hash>>>) -> tokio::task::JoinHandle<()> {
     let (http, acknowledged) = (node.http, acknowledged.clone());
     tokio::spawn(async move {
@@ -58,8 +58,8 @@ async fn a_backup_of_a_node_at_work_holds_all_that_was_acknowledged_before() {
     let writer = write(&node, &acknowledged);
     let seen = || acknowledged.lock().expect("no thread panics with it").clone();
     until("writes go on", async || seen().len() > 50).await;
-    let place = tempfile::tempdir().expect("a temp dir");
-    let copy = place.path().join("copy");
+    let folder = tempfile::tempdir().expect("a temp dir");
+    let copy = folder.path().join("copy");
     let before = seen();
     let (from, to) = (path(node.dir()).to_string(), path(&copy).to_string());
     let backup = tokio::task::spawn_blocking(move || run(&["backup", &from, &to]));
@@ -92,7 +92,7 @@ async fn a_backup_of_a_node_at_work_holds_all_that_was_acknowledged_before() {
 
 #[tokio::test]
 async fn what_is_exported_comes_back_to_the_same_hashes() {
-    let place = tempfile::tempdir().expect("a temp dir");
+    let folder = tempfile::tempdir().expect("a temp dir");
     let node = Node::start(&[("STEMEDB_DURABILITY", "eventual")]);
     let http = format!("http://{}", node.http);
     for number in 0..1500 {
@@ -110,9 +110,9 @@ async fn what_is_exported_comes_back_to_the_same_hashes() {
         let object = json!({ "type": "Number", "value": value });
         node.assert(&json!({ "subject": "n", "predicate": "p", "object": object })).await;
     }
-    let key = place.path().join("key");
+    let key = folder.path().join("key");
     assert_eq!(run(&["keygen", path(&key)]).0, 0);
-    let signed = place.path().join("signed.ndjson");
+    let signed = folder.path().join("signed.ndjson");
     std::fs::write(&signed, format!("{}\n", claim(99_999))).expect("a file");
     assert_eq!(run(&["import", path(&signed), "--to", &http, "--key", path(&key)]).0, 0);
     let mut client = node.client().await;
@@ -194,7 +194,7 @@ async fn damaged_hashes_and_positions_end_the_node_and_the_log_makes_the_index_a
     std::fs::write(&run, bytes).expect("written");
     let mut node = node.restart_dead();
     assert!(node.log().contains("10000 by the kept index"), "{}", node.log());
-    // Nobody answers, for a page of the index has to be looked at.
+    // No answer comes, for a page of the index has to be looked at.
     let wanted = format!("/v1/assertions/{}", set::hex(&set::hash(&opaque(7))));
     assert!(api::get(node.http, &wanted).await.is_err(), "{}", node.log());
     until("the node has ended", async || !node.is_running()).await;

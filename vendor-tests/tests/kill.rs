@@ -64,7 +64,7 @@ async fn survive(durability: &str) {
         assert_eq!(bodies.len(), hashes.len());
         let (_, count) = node.root().await;
         let unanswered = count - hashes.len() as u64;
-        assert!(unanswered <= 8 * (round + 1), "{unanswered} that nobody was answered for");
+        assert!(unanswered <= 8 * (round + 1), "{unanswered} that were not acknowledged");
     }
 }
 

@@ -93,9 +93,9 @@ fn free_address() -> SocketAddr {
 
 /// Each sync is a line of some hundred bytes.
 #[tokio::test]
-async fn a_log_that_nobody_reads_holds_nothing_up_and_what_is_lost_is_counted_and_told() {
+async fn a_log_that_is_not_read_holds_nothing_up_and_what_is_lost_is_counted_and_logged() {
     let mut node = Unread::start().await;
-    until("more lines came than there is room for", async || {
+    until("more lines came than the buffers hold", async || {
         for _ in 0..20 {
             let answer = api::post(node.at, "/v1/admin/sync", &Value::Null).await;
             assert_eq!(answer.expect("it answers").status, 200);
@@ -103,19 +103,19 @@ async fn a_log_that_nobody_reads_holds_nothing_up_and_what_is_lost_is_counted_an
         node.dropped().await > 100
     })
     .await;
-    // Somebody reads again: what waited comes, then how much is missing, then what is new.
+    // The test reads again: what waited comes, then how much is missing, then what is new.
     let mut log = BufReader::new(node.log.try_clone().expect("a descriptor")).lines();
     let mut read = 0;
-    let told = log.by_ref().map(|line| line.expect("UTF-8")).find_map(|line| {
+    let dropped = log.by_ref().map(|line| line.expect("UTF-8")).find_map(|line| {
         read += line.len();
         let (_, notice) = line.split_once("WARN logger: ")?;
         notice.split_once(" log lines were dropped")?.0.parse().ok()
     });
     assert!(read > 64 << 10, "{read} bytes waited");
-    assert_eq!(told, Some(node.dropped().await));
+    assert_eq!(dropped, Some(node.dropped().await));
     api::post(node.at, "/v1/admin/sync", &Value::Null).await.expect("it answers");
     assert!(log.next().expect("a line").expect("UTF-8").contains("sync with"));
-    // At the end nobody reads, and the node ends all the same.
+    // At the end the log is not read, and the node ends all the same.
     let id = Pid::from_child(&node.child);
     for _ in 0..100 {
         api::post(node.at, "/v1/admin/sync", &Value::Null).await.expect("it answers");
@@ -124,7 +124,7 @@ async fn a_log_that_nobody_reads_holds_nothing_up_and_what_is_lost_is_counted_an
     assert!(node.child.wait().expect("our child").success());
 }
 
-/// The lines of a start, as they come, of a node that may be told where they go.
+/// The lines of a start, as they come, of a node that may be given their place.
 fn first_lines(settings: &[(&str, &str)], stream: impl Fn(u64, u64) -> String) -> Vec<String> {
     let (log, end) = std::io::pipe().expect("a pipe");
     let pipe = std::fs::metadata(format!("/proc/self/fd/{}", end.as_raw_fd())).expect("it is open");

@@ -1,4 +1,4 @@
-//! Two of our nodes, told of each other: equal roots after one run, whatever each had.
+//! Two of our nodes that know each other: equal roots after one run, whatever each had.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use vendor_tests::set::{self, Hash};
 use vendor_tests::wait::until;
 
 #[tokio::test]
-async fn two_nodes_are_level_after_one_run() {
+async fn two_nodes_are_in_sync_after_one_run() {
     let one = Node::start(&[ONE_CLUSTER]);
     let two = Node::start(&[ONE_CLUSTER]);
     let mut all: BTreeSet<Hash> = BTreeSet::new();
@@ -40,7 +40,7 @@ async fn two_nodes_are_level_after_one_run() {
 }
 
 #[tokio::test]
-async fn a_level_pair_stays_level_over_restarts() {
+async fn a_pair_in_sync_stays_so_over_restarts() {
     let one = Node::start(&[]);
     let hashes = fill(&one.client().await, (0..200).map(opaque)).await;
     let two = Node::start(&[("STEMEDB_SEEDS", &one.rpc.to_string())]);

@@ -50,13 +50,13 @@ fn error(report: &Value) -> &str {
     report["error"].as_str().unwrap_or_else(|| panic!("no error in {report}"))
 }
 
-async fn expect_level(node: &Node, peer: &Peer) {
+async fn expect_equal(node: &Node, peer: &Peer) {
     let theirs: BTreeSet<Hash> = peer.assertions().into_keys().collect();
     assert_eq!(node.root().await, (set::root(&theirs), theirs.len() as u64));
 }
 
 #[tokio::test]
-async fn a_difference_both_ways_is_levelled() {
+async fn a_difference_both_ways_converges() {
     let peer = Peer::start(Manner::Honest, bodies(0..50)).await;
     let (node, _) = node_with_claims(&peer, 30).await;
     let first = report(&node).await;
@@ -67,7 +67,7 @@ async fn a_difference_both_ways_is_levelled() {
     assert!(number(&first, "bytes_in") > 50 * 32 && number(&first, "bytes_out") > 30 * 32);
     assert!(number(&first, "rounds") >= 2, "roots, then leaves: {first}");
     assert_eq!(first["node_id"], set::hex(&NODE_ID), "{first}");
-    expect_level(&node, &peer).await;
+    expect_equal(&node, &peer).await;
 
     let second = report(&node).await;
     assert_eq!((number(&second, "received"), number(&second, "sent")), (0, 0), "{second}");
@@ -75,24 +75,24 @@ async fn a_difference_both_ways_is_levelled() {
 }
 
 #[tokio::test]
-async fn a_peer_with_another_kind_of_tree_is_levelled_all_the_same() {
+async fn a_peer_with_another_kind_of_tree_converges_all_the_same() {
     let peer = Peer::start(Manner::OtherTree, bodies(0..40)).await;
     let (node, _) = node_with_claims(&peer, 5).await;
     let first = report(&node).await;
     assert!(first["error"].is_null(), "{first}");
-    expect_level(&node, &peer).await;
+    expect_equal(&node, &peer).await;
     let second = report(&node).await;
     assert!(second["error"].is_null(), "{second}");
     assert_eq!((number(&second, "received"), number(&second, "sent")), (0, 0), "{second}");
 }
 
 #[tokio::test]
-async fn a_peer_that_shows_few_leaves_and_assertions_at_a_time_is_levelled() {
+async fn a_peer_that_shows_few_leaves_and_assertions_at_a_time_converges() {
     let peer = Peer::start(Manner::Paged(7), bodies(0..100)).await;
     let (node, _) = node_with_claims(&peer, 10).await;
     let report = report(&node).await;
     assert_eq!((number(&report, "received"), number(&report, "sent")), (100, 10), "{report}");
-    expect_level(&node, &peer).await;
+    expect_equal(&node, &peer).await;
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn more_leaves_than_one_answer_holds_are_all_fetched() {
     ]);
     let report = report(&node).await;
     assert_eq!(number(&report, "received"), 12_000, "{report}");
-    expect_level(&node, &peer).await;
+    expect_equal(&node, &peer).await;
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn large_assertions_come_a_few_at_a_time() {
     let report = report(&node).await;
     assert_eq!(number(&report, "received"), 9, "{report}");
     assert!(peer.calls("FetchAssertions") >= 3, "nine of 1 MiB do not fit in two answers");
-    expect_level(&node, &peer).await;
+    expect_equal(&node, &peer).await;
 }
 
 #[tokio::test]
@@ -143,11 +143,12 @@ async fn bad_peers_are_reported_and_nothing_false_is_kept() {
         let expected = if manner == Manner::Refusing { 20 } else { 0 };
         assert_eq!(received, expected, "{manner:?}: {report}");
         fetch_all(&mut node.client().await, &own).await;
-        let is_liar =
+        let is_byzantine =
             matches!(manner, Manner::FalseBytes | Manner::NewLeavesForEver | Manner::EmptyHanded);
         // One that does not answer who it is has no series.
         let Some(id) = report["node_id"].as_str() else { continue };
-        let counted = format!("stemedb_sync_useless_total{{peer=\"{id}\"}} {}", u8::from(is_liar));
+        let counted =
+            format!("stemedb_sync_useless_total{{peer=\"{id}\"}} {}", u8::from(is_byzantine));
         let metrics = api::get(node.http, "/metrics").await.expect("an answer").text;
         assert!(metrics.contains(&counted), "{manner:?}: no {counted} in {metrics}");
     }
@@ -163,7 +164,7 @@ async fn a_peer_that_shows_its_first_page_for_ever_is_left_with_what_it_gave() {
 }
 
 #[tokio::test]
-async fn a_peer_that_never_answers_holds_up_nobody_else() {
+async fn a_peer_that_never_answers_holds_up_no_other() {
     let hanging = Peer::start(Manner::Hanging, []).await;
     let honest = Peer::start(Manner::Honest, bodies(0..10)).await;
     let node = Node::start(&[("STEMEDB_SEEDS", &seeds(&[hanging.address, honest.address]))]);

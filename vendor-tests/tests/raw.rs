@@ -88,7 +88,7 @@ async fn expect_alive(node: &mut Node) {
 }
 
 #[tokio::test]
-async fn malformed_frames_get_a_status_and_harm_nobody() {
+async fn malformed_frames_get_a_status_and_harm_no_other_call() {
     let mut node = Node::start(&[]);
     let connection = Connection::open(&node).await;
     let whole = frame(&ping());
@@ -117,7 +117,7 @@ async fn malformed_frames_get_a_status_and_harm_nobody() {
 }
 
 #[tokio::test]
-async fn what_is_not_grpc_is_told_so_by_http_status() {
+async fn what_is_not_grpc_gets_an_http_status() {
     let mut node = Node::start(&[]);
     let connection = Connection::open(&node).await;
     let plain =
@@ -136,7 +136,7 @@ async fn what_is_not_grpc_is_told_so_by_http_status() {
 }
 
 #[tokio::test]
-async fn a_deadline_that_has_passed_is_told_so() {
+async fn a_deadline_that_has_passed_gets_its_status() {
     let mut node = Node::start(&[]);
     let connection = Connection::open(&node).await;
     let message = frame(&gossip(opaque(1)));

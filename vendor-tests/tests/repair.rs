@@ -16,7 +16,7 @@ use vendor_tests::wait::until;
 const HEAD_BYTES: usize = 40;
 const CLAIMS: u64 = 120;
 
-/// Three nodes that hold the same claims; anti-entropy and scrubber as told.
+/// Three nodes that hold the same claims; anti-entropy and scrubber as given.
 async fn three(interval: &str, scrub: &str, claims: u64) -> (Vec<Node>, BTreeSet<Hash>) {
     let mut nodes: Vec<Node> = Vec::new();
     for _ in 0..3 {
@@ -36,11 +36,11 @@ async fn three(interval: &str, scrub: &str, claims: u64) -> (Vec<Node>, BTreeSet
     for number in 0..claims {
         all.insert(nodes[0].assert(&claim(number)).await);
     }
-    level(&nodes, &all).await;
+    converge(&nodes, &all).await;
     (nodes, all)
 }
 
-async fn level(nodes: &[Node], all: &BTreeSet<Hash>) {
+async fn converge(nodes: &[Node], all: &BTreeSet<Hash>) {
     let expected = (set::root(all), all.len() as u64);
     for node in nodes {
         until("one set", async || node.root().await == expected).await;
@@ -94,17 +94,17 @@ async fn metric(node: &Node, name: &str) -> u64 {
 }
 
 /// The node says that it is whole again, after so much damage.
-async fn whole(node: &Node, healed: u64) {
+async fn whole(node: &Node, repaired: u64) {
     until("it is whole again", async || {
         let health = node.get("/v1/health").await;
-        health["status"] == "ok" && health["repaired_count"] == healed
+        health["status"] == "ok" && health["repaired_count"] == repaired
     })
     .await;
     let health = node.get("/v1/health").await;
     assert_eq!((&health["damaged_count"], &health["damaged"]), (&0.into(), &Value::Array(vec![])));
     assert_eq!(metric(node, "stemedb_damaged_records").await, 0);
-    assert_eq!(metric(node, "stemedb_damage_found_total").await, healed);
-    assert_eq!(metric(node, "stemedb_damage_repaired_total").await, healed);
+    assert_eq!(metric(node, "stemedb_damage_found_total").await, repaired);
+    assert_eq!(metric(node, "stemedb_damage_repaired_total").await, repaired);
 }
 
 async fn serves(node: &Node, hash: &Hash) {
@@ -114,12 +114,12 @@ async fn serves(node: &Node, hash: &Hash) {
 
 #[tokio::test]
 async fn records_damaged_while_the_node_was_down_come_back_by_their_names() {
-    // Nobody compares sets here: what comes back was asked for by its hash.
+    // Anti-entropy is off: what comes back was asked for by its hash.
     let (mut nodes, all) = three("off", "off", CLAIMS).await;
     nodes[2].kill();
     let path = segment(nodes[2].dir());
     let records = records(&path);
-    let hit: Vec<_> = [3, 40, 60, 90].iter().map(|place| records[*place]).collect();
+    let hit: Vec<_> = [3, 40, 60, 90].iter().map(|index| records[*index]).collect();
     // A bit of a payload, of a length, of a checksum, of a digest.
     for ((at, length, _), byte) in hit.iter().zip([HEAD_BYTES + 20, 1, 5, 30]) {
         assert!(byte < HEAD_BYTES + length);
@@ -135,7 +135,7 @@ async fn records_damaged_while_the_node_was_down_come_back_by_their_names() {
     let dead = nodes.pop().expect("three of them");
     nodes.push(dead.restart_dead());
     whole(&nodes[2], 4).await;
-    level(&nodes, &all).await;
+    converge(&nodes, &all).await;
     for (at, _, hash) in &hit {
         serves(&nodes[2], hash).await;
         let (log, hash) = (nodes[2].log(), set::hex(hash));
@@ -151,7 +151,7 @@ async fn records_damaged_while_the_node_was_down_come_back_by_their_names() {
 }
 
 #[tokio::test]
-async fn a_stretch_of_garbage_comes_back_by_levelling_at_once_after_the_start() {
+async fn a_range_of_garbage_comes_back_by_anti_entropy_at_once_after_the_start() {
     // No round is due for hours.
     let (mut nodes, all) = three("10h", "off", CLAIMS).await;
     nodes[2].kill();
@@ -162,13 +162,13 @@ async fn a_stretch_of_garbage_comes_back_by_levelling_at_once_after_the_start() 
     file.write_all_at(&[0xa5; 4096], from as u64 + 16).expect("a writable file");
     let dead = nodes.pop().expect("three of them");
     nodes.push(dead.restart_dead());
-    level(&nodes, &all).await;
+    converge(&nodes, &all).await;
     whole(&nodes[2], 1).await;
     assert!(nodes[2].log().contains(&format!("offset={from} ")), "{}", nodes[2].log());
 }
 
 #[tokio::test]
-async fn a_record_damaged_under_a_running_node_is_never_served_wrong_and_heals() {
+async fn a_record_damaged_under_a_running_node_is_never_served_wrong_and_is_repaired() {
     let (nodes, all) = three("off", "off", CLAIMS).await;
     let node = &nodes[1];
     let path = segment(node.dir());
@@ -181,43 +181,43 @@ async fn a_record_damaged_under_a_running_node_is_never_served_wrong_and_heals()
         bodies
     };
     // A bit of a payload, of a length, of a checksum, of each end of a digest.
-    for (healed, byte) in [HEAD_BYTES + 11, 2, 6, 8, 39].into_iter().enumerate() {
-        let place = 10 + 9 * healed;
-        let (at, _, hash) = records[place];
+    for (repaired, byte) in [HEAD_BYTES + 11, 2, 6, 8, 39].into_iter().enumerate() {
+        let index = 10 + 9 * repaired;
+        let (at, _, hash) = records[index];
         flip(&path, at + byte, 5);
         let url = format!("/v1/assertions/{}", set::hex(&hash));
         until("it is served again", async || {
             let answer = api::get(node.http, &url).await.expect("an answer");
             match answer.status {
-                200 => assert_eq!(answer.json(), bodies[place], "a wrong one"),
+                200 => assert_eq!(answer.json(), bodies[index], "a wrong one"),
                 503 => assert_eq!(answer.json()["error"]["code"], "damaged"),
                 status => panic!("{status}: {}", answer.text),
             }
             answer.status == 200
         })
         .await;
-        whole(node, healed as u64 + 1).await;
-        level(&nodes, &all).await;
+        whole(node, repaired as u64 + 1).await;
+        converge(&nodes, &all).await;
     }
     let query = node.get("/v1/query?limit=1000").await;
     assert_eq!(query["assertions"].as_array().expect("a list").len(), CLAIMS as usize);
 }
 
 #[tokio::test]
-async fn the_scrubber_finds_what_nobody_asks_for() {
+async fn the_scrubber_finds_what_no_query_reads() {
     let (nodes, all) = three("off", "1G", CLAIMS).await;
     let node = &nodes[0];
     let path = segment(node.dir());
     let records = records(&path);
     // The first, the last, and two neighbours.
     let hit = [0, 50, 51, records.len() - 1];
-    for place in hit {
-        flip(&path, records[place].0 + HEAD_BYTES + 9, 1);
+    for index in hit {
+        flip(&path, records[index].0 + HEAD_BYTES + 9, 1);
     }
     whole(node, hit.len() as u64).await;
-    level(&nodes, &all).await;
-    for place in hit {
-        serves(node, &records[place].2).await;
+    converge(&nodes, &all).await;
+    for index in hit {
+        serves(node, &records[index].2).await;
     }
     let passes = metric(node, "stemedb_scrub_passes_total").await;
     until("it goes on", async || metric(node, "stemedb_scrub_passes_total").await > passes).await;
@@ -244,7 +244,7 @@ async fn any_bit_of_a_record_may_flip() {
     let dead = nodes.pop().expect("three of them");
     nodes.push(dead.restart_dead());
     whole(&nodes[2], BITS as u64).await;
-    level(&nodes, &all).await;
+    converge(&nodes, &all).await;
     // Copies are damaged like anything else, and come back as well.
     let mut node = nodes.pop().expect("three of them");
     node.kill();
@@ -252,5 +252,5 @@ async fn any_bit_of_a_record_may_flip() {
     copies.iter().step_by(2).for_each(|(at, _, _)| flip(&path, at + HEAD_BYTES, 0));
     nodes.push(node.restart_dead());
     whole(&nodes[2], (BITS + BITS / 2) as u64).await;
-    level(&nodes, &all).await;
+    converge(&nodes, &all).await;
 }

@@ -62,8 +62,8 @@ async fn gossip_takes_what_is_sound_once_and_says_why_it_refuses_the_rest() {
     let clock = node.get("/v1/health").await["clock"].clone();
     assert_eq!((&clock["refused_count"], &clock["set_back_count"]), (&3.into(), &0.into()));
     assert!(clock["hlc_ahead_ms"].as_u64().unwrap() <= 60_000, "{clock}");
-    let told = node.log().matches("the clock of a caller that is no member").count();
-    assert_eq!(told, 1, "{}", node.log());
+    let logged = node.log().matches("the clock of a caller that is no member").count();
+    assert_eq!(logged, 1, "{}", node.log());
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ fn about(service: &str) -> HealthCheckRequest {
 }
 
 #[tokio::test]
-async fn health_is_told_of_the_node_and_of_its_service() {
+async fn health_is_served_of_the_node_and_of_its_service() {
     let node = Node::start(&[]);
     let mut health = HealthClient::new(node.channel().await);
     for service in ["", SYNC] {

@@ -108,7 +108,7 @@ async fn a_hang_up_takes_the_log_level_and_the_api_key_from_their_files() {
     assert_eq!([status("open-sesame", None).await, status("open-barley", None).await], [403, 200]);
     assert!(logs_syncs("open-barley").await, "{}", node.log());
 
-    // What cannot be used changes nothing, and is told.
+    // What cannot be used changes nothing, and is logged.
     files.put("level", "loud");
     std::fs::remove_file(files.path().join("key")).expect("it is there");
     reload(&node).await;
