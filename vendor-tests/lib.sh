@@ -22,13 +22,18 @@ debian() {
     [ ${#missing[@]} -eq 0 ] && return
     echo "installing ${missing[*]}"
     apt_update
-    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" \
+    DEBIAN_FRONTEND=noninteractive apt_get install -y --no-install-recommends "${missing[@]}" \
         >"$tools/apt.log" 2>&1 ||
         { tail -n 20 "$tools/apt.log"; die "cannot install ${missing[*]} (are we root?)"; }
 }
 
+# One at a time, for steps run beside each other and apt waits for no other apt's lists.
+apt_get() {
+    flock "$tools/apt.lock" apt-get "$@"
+}
+
 apt_update() {
-    apt-get update >"$tools/apt-update.log" 2>&1 ||
+    apt_get update >"$tools/apt-update.log" 2>&1 ||
         { tail -n 20 "$tools/apt-update.log"; die "apt-get update fails"; }
 }
 
