@@ -7,6 +7,7 @@
 //! | a batch is to be indexed | `completed` |
 //! | rows became a run, or could not | `indexed`, `unindexed` |
 //! | a record is damaged | `quarantined`, `damage` |
+//! | damaged records came from a member, or did not | `fetched`, after [`Replica::next_fetch`] |
 //! | a ping comes, a ping of this node ends | `ping`, `ack`, `probe_failed` |
 //! | a ping on another member's behalf ends | `probed`, `unprobed`, `relayed` |
 //! | a connection ends, addresses are found | `lost`, `seeds`, `addresses`, `refused_addresses` |
@@ -26,6 +27,7 @@
 mod answers;
 mod clocks;
 mod damage;
+mod fetch_rounds;
 #[cfg(test)]
 mod fixture;
 mod index;
@@ -49,6 +51,8 @@ use crate::store::{Applied, Spill, Standing, Store};
 use crate::swim::Event;
 use crate::sync::{Request, SessionReport};
 pub use answers::LeafPage;
+pub use damage::Fetch;
+use fetch_rounds::FetchRounds;
 use peers::Peers;
 pub use peers::SessionCounts;
 use ranges::Ranges;
@@ -128,6 +132,7 @@ pub struct Replica {
     /// durable, long after its offer.
     origins: BTreeMap<Ticket, Origin>,
     damages: Damages,
+    fetches: FetchRounds,
     /// Rows of the index cannot be written to a file. Claims are refused then, since what is not in
     /// a file is in memory.
     is_unindexed: bool,
@@ -153,6 +158,7 @@ impl Replica {
             cluster,
             origins: BTreeMap::new(),
             damages: Damages::default(),
+            fetches: FetchRounds::default(),
             is_unindexed: false,
             outbox: VecDeque::new(),
             stats: Stats::default(),

@@ -1,17 +1,27 @@
 //! Damage found, and damage repaired.
 //!
 //! In: what recovery quarantined, positions that do not read well, records that came, sessions that
-//! ended. Out: what to report of each. The repair itself is ordinary: a record that is missing is
-//! taken like any other, from a client or a peer.
+//! ended. Out: what to report of each, and which member to ask for which records. The repair itself
+//! is ordinary: a record that is missing is taken like any other, from a client or a peer.
 //!
-//! Never: asks a peer, believes damaged bytes about what the record there was.
+//! Never: believes damaged bytes about what the record there was.
 
 use super::{Output, Replica};
-use crate::base::{Digest, limits};
+use crate::base::{Digest, Moment, limits};
+use crate::cluster::Target;
 use crate::journal::damage::{Damage, Damages};
 use crate::journal::{Bodies, Position};
 use crate::store::Applied;
 use crate::sync::SessionReport;
+
+/// Damaged records, and the member to ask for them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fetch {
+    /// Whom to ask.
+    pub target: Target,
+    /// For what, by id.
+    pub wanted: Vec<Digest>,
+}
 
 impl Replica {
     /// Recovery quarantined damage: some of it listed, all of it counted, and heads made anew or
@@ -19,6 +29,7 @@ impl Replica {
     /// earlier life.
     pub fn handle_quarantined(
         &mut self,
+        now: Moment,
         (listed, count): (&[Damage], u64),
         heads_are_anew: bool,
         bodies: &dyn Bodies,
@@ -37,10 +48,13 @@ impl Replica {
             }
         }
         self.damages.add_unlisted(count - listed.len() as u64);
+        if count > 0 {
+            self.fetches.handle_damage(now);
+        }
     }
 
     /// What lies at a position seems not to be what was written.
-    pub fn handle_damage(&mut self, at: Position, bodies: &dyn Bodies) {
+    pub fn handle_damage(&mut self, now: Moment, at: Position, bodies: &dyn Bodies) {
         // Each report costs a read of the log, and a dying disk makes one for each record.
         if !self.damages.has_capacity() {
             return;
@@ -52,7 +66,30 @@ impl Replica {
         };
         if let Some(damage) = lost.filter(|damage| self.damages.add(*damage)) {
             self.outbox.push_back(Output::Damaged(damage));
+            self.fetches.handle_damage(now);
         }
+    }
+
+    /// The fetch to make now, if it is time for one and the last one is over. While the disk takes
+    /// no records, one record shows whether it does again.
+    pub fn next_fetch(&mut self, now: Moment) -> Option<Fetch> {
+        let mut wanted = self.damages.wanted();
+        if self.queue.obstacle().is_some() {
+            wanted.truncate(1);
+        }
+        let targets = || self.cluster.targets();
+        let target = self.fetches.next(now, !wanted.is_empty(), targets)?;
+        Some(Fetch { target, wanted })
+    }
+
+    /// The fetch that [`Replica::next_fetch`] named is over: what came is in the log or refused.
+    pub fn handle_fetched(&mut self) {
+        self.fetches.handle_fetched();
+    }
+
+    /// When [`Replica::next_fetch`] is to be called, whatever else happens.
+    pub fn fetch_due(&self) -> Option<Moment> {
+        self.fetches.due()
     }
 
     /// The damage that is known, and what became of it.
@@ -108,13 +145,13 @@ mod tests {
         let positions: Vec<Position> =
             (0..5).map(|number| store(&mut replica, &mut bodies, number)).collect();
         reported(&mut replica);
-        replica.handle_damage(positions[1], &bodies);
+        replica.handle_damage(Moment::ZERO, positions[1], &bodies);
         assert_eq!(reported(&mut replica), (vec![], vec![]), "it reads well");
         bodies.0.remove(&positions[1].0);
         let bytes = positions[2].0 - positions[1].0;
         let damage = Damage { at: positions[1], bytes, digest: Some(claim(1).digest()) };
-        replica.handle_damage(positions[1], &bodies);
-        replica.handle_damage(positions[1], &bodies);
+        replica.handle_damage(Moment::ZERO, positions[1], &bodies);
+        replica.handle_damage(Moment::ZERO, positions[1], &bodies);
         assert_eq!(reported(&mut replica), (vec![damage], vec![]));
         assert!(replica.is_damaged(&claim(1).digest(), &bodies));
         assert_eq!((replica.store().len(), replica.damages().open()), (4, 1));
@@ -133,7 +170,7 @@ mod tests {
         let old = damage(8000, Some(claim(1).digest()));
         let head = Damage { at: Position(0), bytes: 32, digest: None };
         let (named, nameless) = (damage(8048, Some(claim(2).digest())), damage(8096, None));
-        replica.handle_quarantined((&[old, head, named, nameless], 7), true, &bodies);
+        replica.handle_quarantined(Moment::ZERO, (&[old, head, named, nameless], 7), true, &bodies);
         assert_eq!(reported(&mut replica), (vec![head, named, nameless], vec![head]));
         assert_eq!((replica.damages().open(), replica.damages().repaired()), (5, 2));
         assert_eq!(replica.damages().wanted(), [claim(2).digest()]);
@@ -155,9 +192,9 @@ mod tests {
     fn a_head_stays_damaged_until_it_is_made_anew() {
         let (mut replica, bodies) = (replica(), Memory::default());
         let heads = [Damage::head(0), Damage::head(3)];
-        replica.handle_quarantined((&heads[..1], 1), false, &bodies);
-        replica.handle_damage(heads[1].at, &bodies);
-        replica.handle_damage(heads[1].at, &bodies);
+        replica.handle_quarantined(Moment::ZERO, (&heads[..1], 1), false, &bodies);
+        replica.handle_damage(Moment::ZERO, heads[1].at, &bodies);
+        replica.handle_damage(Moment::ZERO, heads[1].at, &bodies);
         assert_eq!(reported(&mut replica), (heads.to_vec(), vec![]));
         let mark = replica.damages().mark();
         replica.note_converged(&SessionReport::default(), mark);

@@ -13,7 +13,7 @@ use stemedb_edge::cluster::ping::{Next, Unacked, UnackedCause};
 use stemedb_edge::cluster::{self, Cluster, Target};
 use stemedb_edge::journal::{self, Bodies, CommitQueue, Committed, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
-use stemedb_edge::replica::{Fate, Output, Replica, SessionId};
+use stemedb_edge::replica::{Fate, Fetch, Output, Replica, SessionId};
 use stemedb_edge::store::{BucketScan, Root, Store};
 use stemedb_edge::swim::{self, Ack, CallNumber, Event, Failure, State, Swim, Update};
 use stemedb_edge::sync::{Reply, Request, WireBytes, answer_records};
@@ -108,8 +108,8 @@ pub(crate) struct Node {
     session: Option<(SessionId, String)>,
     /// Records that came and are looked at, and whether something else happened since.
     opened: VecDeque<(SessionId, u32, Reply, bool)>,
-    /// When members are asked for damaged records again, and which of them is next.
-    repair: (Moment, usize),
+    /// Damaged records that were fetched and are on their way to the disk.
+    fetched: usize,
     next_call: u64,
     next_ticket: u64,
     effects: Vec<Effect>,
@@ -130,8 +130,6 @@ pub(crate) struct Start {
 
 pub(crate) const SHARDS: u32 = 16;
 pub(crate) const REPLICAS: u32 = 2;
-/// Between two calls for damaged records.
-const REPAIR_PAUSE: Duration = Duration::from_secs(2);
 /// Few, so that most of what a node knows is in runs.
 const SPILL_ROWS: usize = 16;
 
@@ -184,7 +182,7 @@ impl Node {
         let mut replica = Replica::new(cluster, queue, store);
         replica.resume_clock(wall(now, start.wall_skew), Wall(0), disk);
         let damages = disk.damages();
-        replica.handle_quarantined((&damages, damages.len() as u64), true, disk);
+        replica.handle_quarantined(now, (&damages, damages.len() as u64), true, disk);
         let mut node = Node {
             replica,
             wall_skew: start.wall_skew,
@@ -196,7 +194,7 @@ impl Node {
             next_session: None,
             session: None,
             opened: VecDeque::new(),
-            repair: (now, 0),
+            fetched: 0,
             next_call: start.next_call,
             next_ticket: 0,
             effects: Vec::new(),
@@ -223,22 +221,20 @@ impl Node {
             self.carry_out(now, output, disk);
         }
         self.run_sessions(now, disk);
-        self.go_on_with_repair(now);
+        self.fetch_damaged(now);
         std::mem::take(&mut self.effects)
     }
 
-    /// Asks one member after the other for what is damaged.
-    fn go_on_with_repair(&mut self, now: Moment) {
-        let (due, number) = self.repair;
-        let wanted = self.replica.damages().wanted();
-        let targets = self.replica.cluster().targets();
-        if wanted.is_empty() || targets.is_empty() || now < due {
-            return;
+    fn fetch_damaged(&mut self, now: Moment) {
+        if let Some(Fetch { target, wanted }) = self.replica.next_fetch(now) {
+            let message = Message::Sync(Request::Fetch(wanted));
+            self.call(Purpose::Repair, target.rpc_addr, message, limits::CALL_MAX);
         }
-        self.repair = (now + REPAIR_PAUSE, number + 1);
-        let address = targets[number % targets.len()].rpc_addr.clone();
-        let message = Message::Sync(Request::Fetch(wanted));
-        self.call(Purpose::Repair, address, message, limits::CALL_MAX);
+    }
+
+    /// When it is to be woken, if nothing happens before.
+    pub(crate) fn next_deadline(&self) -> Option<Moment> {
+        self.replica.next_deadline().into_iter().chain(self.replica.fetch_due()).min()
     }
 
     /// A client claims something; the answer goes to `number`.
@@ -377,7 +373,12 @@ impl Node {
     fn answer_ticket(&mut self, ticket: Ticket, fate: Fate) {
         let is_taken = matches!(fate, Fate::Created | Fate::Exists);
         match self.waiting.remove(&ticket).expect("a ticket of ours") {
-            Waiting::Repair => {}
+            Waiting::Repair => {
+                self.fetched -= 1;
+                if self.fetched == 0 {
+                    self.replica.handle_fetched();
+                }
+            }
             Waiting::Client(number) => self.effects.push(Effect::Answered(number, is_taken)),
             Waiting::Push(request) => {
                 self.effects.push(Effect::Answer(request, Answer::Pushed(is_taken)));
@@ -534,8 +535,11 @@ impl Node {
                 replica.handle_reply(now, (id, number), Ok(reply), WireBytes::default(), disk);
             }
             (Purpose::Repair, Answer::Sync(Reply::Fetched { good, .. })) => {
-                let wanted = replica.damages().wanted();
-                for sealed in good.into_iter().filter(|it| wanted.contains(&it.digest())) {
+                if good.is_empty() {
+                    replica.handle_fetched();
+                }
+                self.fetched = good.len();
+                for sealed in good {
                     self.offer(sealed, Origin::AntiEntropy, Waiting::Repair, disk);
                 }
             }
@@ -581,7 +585,7 @@ impl Node {
                 self.effects.push(Effect::Answer(request, Answer::Probed(false, news)));
             }
             Purpose::Push(to) => replica.handle_pushed(to, false),
-            Purpose::Repair => {}
+            Purpose::Repair => replica.handle_fetched(),
             Purpose::Session(id, number) => {
                 let why = Err("no answer".to_owned());
                 replica.handle_reply(now, (id, number), why, WireBytes::default(), disk);

@@ -468,7 +468,7 @@ impl World {
         let member = &mut self.members[of];
         let Some(node) = &member.node else { return };
         let is_due = node.replica.wants_write(Moment(self.now)).then_some(Moment::ZERO);
-        let Some(deadline) = is_due.or(node.replica.next_deadline()) else { return };
+        let Some(deadline) = is_due.or(node.next_deadline()) else { return };
         let at = deadline.0.max(self.now + 1);
         if at < member.timer {
             member.timer = at;
@@ -658,7 +658,7 @@ impl World {
         let at = member.disk.damage(&mut self.random, is_elsewhere);
         println!("{:5.1} s, node {number}: damage at {at:?}", self.now as f64 / 1e6);
         if let (Some(at), Some(node)) = (at, &mut member.node) {
-            node.replica.handle_damage(at, &member.disk);
+            node.replica.handle_damage(Moment(self.now), at, &member.disk);
             self.serve(number);
         }
     }

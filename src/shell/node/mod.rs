@@ -272,7 +272,7 @@ fn drive(
     disk.obstacle().into_iter().for_each(|obstacle| replica.handle_obstacle(obstacle));
     replica.resume_clock(clock::wall(), written, &reader);
     let quarantined = (&recovered.damages_listed[..], recovered.damages);
-    replica.handle_quarantined(quarantined, !recovered.is_unrepaired, &reader);
+    replica.handle_quarantined(Moment::ZERO, quarantined, !recovered.is_unrepaired, &reader);
     let indexer = Indexer::new(checkpoint);
     rest.into_iter().for_each(|spill| indexer.submit(spill));
     let driver = Driver::new(replica, (disk, indexer, reader), verifier);

@@ -1,18 +1,17 @@
-//! Damaged records brought back: by their digests, from members that have them, until none is
-//! missing.
+//! Damaged records brought back: by their digests, from the members that the replica names.
 //!
 //! In: positions that did not read well, as readers find them. Out: calls of `FetchAssertions`, and
 //! what comes offered like anything else. What has no name comes by anti-entropy.
 //!
-//! Never: stores what does not hash to the name that was asked for, asks without a pause.
+//! Never: stores what does not hash to the name that was asked for, chooses a member or a moment.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use async_channel::Receiver;
 use futures_lite::future;
 
 use crate::journal::Position;
+use crate::replica::Fetch;
 use crate::shell::disk::Checkpoint;
 use crate::shell::driver::Driver;
 use crate::shell::peers::client;
@@ -20,12 +19,6 @@ use crate::shell::peers::pool::Pool;
 use crate::shell::runtime::log_limit;
 use crate::shell::runtime::reactor::Timer;
 use crate::sync::{Reply, WireBytes};
-
-/// Between two rounds: this at first, so that neighbours are asked for together, then twice as much
-/// each time.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest pause. A round without members in reach costs nothing.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Brings back what is damaged.
 pub struct Repairer {
@@ -42,63 +35,53 @@ impl Repairer {
 
     /// Runs as long as the node.
     pub async fn run(self, pool: &Pool) {
-        let mut pause = PAUSE_MIN;
         loop {
-            let is_whole = self.driver.read(|replica, _| replica.damages().wanted().is_empty());
-            let next_round = async {
-                if is_whole {
-                    future::pending::<()>().await;
+            let due = self.driver.read(|replica, _| replica.fetch_due());
+            let next_fetch = async {
+                match due {
+                    Some(due) => Timer::after(due.since(self.driver.now())).await,
+                    None => future::pending().await,
                 }
-                Timer::after(pause).await;
                 None
             };
             let found = async { self.found.recv().await.ok() };
-            match future::or(found, next_round).await {
+            match future::or(found, next_fetch).await {
                 Some(at) => {
                     // It takes the damaged record for a good one, even when another is there.
                     if let Err(fault) = self.checkpoint.forget() {
                         log::warn!("{fault}: the kept index is left as it is");
                     }
-                    self.driver.update(|replica, _, bodies| replica.handle_damage(at, bodies));
-                    pause = PAUSE_MIN;
+                    self.driver
+                        .update(|replica, now, bodies| replica.handle_damage(now, at, bodies));
                 }
                 None => {
-                    self.ask_around(pool).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
+                    if let Some(fetch) =
+                        self.driver.update(|replica, now, _| replica.next_fetch(now))
+                    {
+                        self.fetch(fetch, pool).await;
+                        self.driver.update(|replica, _, _| replica.handle_fetched());
+                    }
                 }
             }
         }
     }
 
-    /// Asks one member after the other for what is still missing.
-    async fn ask_around(&self, pool: &Pool) {
-        let targets = self.driver.read(|replica, _| replica.cluster().targets());
-        for target in targets {
-            let (mut wanted, obstacle) = self
-                .driver
-                .read(|replica, _| (replica.damages().wanted(), replica.queue().obstacle()));
-            if obstacle.is_some() {
-                // One shows whether the disk takes records again.
-                wanted.truncate(1);
-            }
-            if wanted.is_empty() {
-                return;
-            }
-            let peer = pool.peer(&target.rpc_addr);
-            let mut bytes = WireBytes::default();
-            match client::fetch(&self.driver, &peer, &wanted, &mut bytes).await {
-                Ok(Reply::Fetched { good, .. }) => {
-                    let (_, refusal) = self.driver.offer_all(good).await;
-                    if let (Some(why), None) = (&refusal, obstacle) {
-                        log_limit::warn(
-                            (module_path!(), "", "refused repairs"),
-                            format_args!("repairing: {why}"),
-                        );
-                    }
+    async fn fetch(&self, Fetch { target, wanted }: Fetch, pool: &Pool) {
+        let obstacle = self.driver.read(|replica, _| replica.queue().obstacle());
+        let peer = pool.peer(&target.rpc_addr);
+        let mut bytes = WireBytes::default();
+        match client::fetch(&self.driver, &peer, &wanted, &mut bytes).await {
+            Ok(Reply::Fetched { good, .. }) => {
+                let (_, refusal) = self.driver.offer_all(good).await;
+                if let (Some(why), None) = (&refusal, obstacle) {
+                    log_limit::warn(
+                        (module_path!(), "", "refused repairs"),
+                        format_args!("repairing: {why}"),
+                    );
                 }
-                Ok(_) => {}
-                Err(why) => log::debug!("repairing from {}: {why}", target.rpc_addr),
             }
+            Ok(_) => {}
+            Err(why) => log::debug!("repairing from {}: {why}", target.rpc_addr),
         }
     }
 }
