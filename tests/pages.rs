@@ -1,9 +1,11 @@
-//! The pages name files that exist, and stay within the columns of the code.
+//! The pages name files that exist, stay within the columns of the code, and have their figures
+//! from `benches/report`.
 //!
 //! Reads Markdown as text. Never: judges what a page says.
 
 mod source;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +16,10 @@ const FOLDERS: [&str; 8] =
     ["src/", "tests/", "benches/", "docs/", "vendor-tests/", "proto/", "fuzz/", ".ci/"];
 
 const COLUMNS_MAX: usize = 100;
+
+/// Around what `benches/report` writes; a table's name and a closing of the comment follow.
+const REPORT_OPENS: &str = "<!-- benches/report: ";
+const REPORT_ENDS: &str = "<!-- end -->";
 
 /// All pages of the project, with their text.
 fn pages() -> Vec<(PathBuf, String)> {
@@ -109,6 +115,59 @@ fn prose_stays_within_the_columns() {
         }
     }
     complain(wrong);
+}
+
+/// The tables that the script registers with `@writes("NAME", ...)`.
+fn reported(script: &str) -> BTreeSet<&str> {
+    between(script, "@writes(", ')').flat_map(|names| names.split('"').skip(1).step_by(2)).collect()
+}
+
+/// The tables that a page has a place for.
+fn marked(text: &str) -> impl Iterator<Item = &str> {
+    text.split(REPORT_OPENS).skip(1).filter_map(|rest| rest.split(" -->").next())
+}
+
+/// Words that begin with a digit, outside of what the script writes and of code.
+fn figures_by_hand(text: &str) -> Vec<&str> {
+    let rests = text.split(REPORT_OPENS).enumerate().map(|(index, part)| match index {
+        0 => part,
+        // Without an end all that follows counts as written by hand.
+        _ => part.split_once(REPORT_ENDS).map_or(part, |(_, after)| after),
+    });
+    let prose = rests.flat_map(|rest| rest.split('`').step_by(2));
+    let words = prose.flat_map(str::split_whitespace);
+    let bare = words.map(|word| word.trim_start_matches(|it: char| !it.is_alphanumeric()));
+    bare.filter(|word| word.starts_with(|it: char| it.is_ascii_digit())).collect()
+}
+
+#[test]
+fn each_table_of_the_report_has_a_place_and_each_place_a_table() {
+    let script = fs::read_to_string(root().join("benches/report")).expect("the script is text");
+    let reported = reported(&script);
+    let pages = pages();
+    let marked: BTreeSet<&str> = pages.iter().flat_map(|(_, text)| marked(text)).collect();
+    assert!(reported.len() > 10, "the script's tables were not found: {reported:?}");
+    let unknown = marked.difference(&reported).map(|name| format!("no table is named {name}"));
+    let lost = reported.difference(&marked).map(|name| format!("no page has a marker for {name}"));
+    complain(unknown.chain(lost).collect());
+}
+
+#[test]
+fn figures_of_performance_come_from_the_report() {
+    let page = root().join("docs/performance.md");
+    let text = fs::read_to_string(page).expect("the page is text");
+    let by_hand = figures_by_hand(&text);
+    complain(by_hand.iter().map(|word| format!("{word} is in no table of the report")).collect());
+}
+
+#[test]
+fn a_figure_by_hand_is_seen() {
+    let text = "HTTP/2 `of 4` takes (-3 `x` <!-- benches/report: a -->5<!-- end --> 7 s.\n";
+    assert_eq!(figures_by_hand(text), ["3", "7"]);
+    assert_eq!(figures_by_hand("<!-- benches/report: a -->\n| 8 |\n"), ["8"]);
+    assert_eq!(marked(text).collect::<Vec<_>>(), ["a"]);
+    let script = "@writes(\"a\", \"b-c\")\ndef a(bench):\n    table(\"d\")\n";
+    assert_eq!(reported(script).into_iter().collect::<Vec<_>>(), ["a", "b-c"]);
 }
 
 #[test]
