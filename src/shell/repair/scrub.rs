@@ -1,4 +1,6 @@
-//! The scrubber: every record read again, slowly, for as long as the node runs.
+//! The scrubber: every record read again, slowly, for as long as the node runs. A pass begins at a
+//! random row, so that a node which is restarted more often than a pass takes still reads all of
+//! its log in time.
 //!
 //! In: where records lie, a rate. Out: positions that do not read well, to the repairer. A
 //! thread of its own reads and checks, so that no request waits for a slow disk; it starts when
@@ -8,6 +10,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::thread;
@@ -63,29 +66,35 @@ impl Scrubber {
     /// Goes over and over the records, so many bytes a second.
     pub async fn run(self, rate: u64) {
         let limiter = RateLimiter::new(Some(rate));
-        // The start has read them all just now.
-        let mut bytes = 0;
         loop {
+            let rows = self.driver.read(|replica, _| replica.store().rows() as Row);
+            let from = fastrand::u32(0..rows.max(1));
+            let read = self.pass((from, rows), &limiter, rate.min(WINDOW_BYTES)).await;
+            let bytes = read.unwrap_or_else(|error| {
+                log::warn!("scrubbing: {error}");
+                0
+            });
             limiter.spend(limits::SEGMENT_BYTES_MAX.saturating_sub(bytes)).await;
-            match self.pass(&limiter, rate.min(WINDOW_BYTES)).await {
-                Ok(read) => bytes = read,
-                Err(error) => {
-                    log::warn!("scrubbing: {error}");
-                    bytes = 0;
-                }
-            }
         }
     }
 
-    async fn pass(&self, limiter: &RateLimiter, window_bytes: u64) -> io::Result<u64> {
-        let (mut next, mut bytes) = (0, 0);
-        loop {
-            let window = self.driver.read(|replica, _| {
-                let store = replica.store();
-                store.window(next..store.rows() as Row, window_bytes)
-            });
-            let Some(window) = window else { break };
-            next = window.next;
+    async fn pass(
+        &self,
+        (from, rows): (Row, Row),
+        limiter: &RateLimiter,
+        window_bytes: u64,
+    ) -> io::Result<u64> {
+        let mut bytes = 0;
+        let mut ranges = ranges(from, rows).into_iter();
+        let mut rest = ranges.next();
+        while let Some(range) = rest {
+            let end = range.end;
+            let window = self.driver.read(|replica, _| replica.store().window(range, window_bytes));
+            let Some(window) = window else {
+                rest = ranges.next();
+                continue;
+            };
+            rest = Some(window.next..end);
             let read = self.read(window).await?;
             let Scrubbed { bytes: before, passes, found } = self.done.get();
             let found = found + read.unreadable.len() as u64;
@@ -116,6 +125,11 @@ impl Scrubber {
     }
 }
 
+/// The rows of a pass that begins at `from`.
+fn ranges(from: Row, rows: Row) -> [Range<Row>; 2] {
+    [from..rows, 0..from]
+}
+
 fn start(log: PathBuf) -> io::Result<Sender<ScrubJob>> {
     let (jobs, inbox) = async_channel::bounded::<ScrubJob>(1);
     let builder = thread::Builder::new().name("scrub".into()).stack_size(STACK_BYTES);
@@ -126,4 +140,19 @@ fn start(log: PathBuf) -> io::Result<Sender<ScrubJob>> {
         }
     })?;
     Ok(jobs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_has_each_row_once_wherever_it_begins() {
+        for (from, rows) in [(0, 0), (0, 5), (2, 5), (4, 5)] {
+            let mut read: Vec<Row> = ranges(from, rows).into_iter().flatten().collect();
+            assert_eq!(read.first(), (from..rows).next().as_ref());
+            read.sort_unstable();
+            assert_eq!(read, (0..rows).collect::<Vec<_>>());
+        }
+    }
 }
