@@ -95,7 +95,8 @@ impl Run {
     }
 
     /// Positions are where the log has the hashes, whose rows another section has. Walks from the
-    /// segment of the whole page before on; where there is none, from ever earlier segments.
+    /// segment of the nearest whole page on, and once more from the first segment if that is not
+    /// early enough.
     fn collect_positions(&self, pages: &mut Pages, bodies: &dyn Bodies) -> Option<()> {
         let section = self.section_of(SectionKind::Positions);
         let page_of = |row: Row| (row - self.first()) as usize / section.shape.per_page;
@@ -120,7 +121,7 @@ impl Run {
                 break;
             }
             // Anew, for a record that stands twice has its row by the first of them.
-            (start, found) = (start - 1, BTreeMap::new());
+            (start, found) = (0, BTreeMap::new());
         }
         for (row, at) in found {
             let mut entry = vec![0; section.shape.width];
