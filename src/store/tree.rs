@@ -29,6 +29,16 @@ pub struct Root {
     pub count: u64,
 }
 
+impl Root {
+    /// Whether a peer that says this of its set, root and count, has the same set. A root names a
+    /// set, so that its count may be left out (0); without a root the peer has nothing.
+    pub fn is_matched_by(&self, theirs: Option<(Digest, u64)>) -> bool {
+        theirs.map_or(self.count == 0, |(root, count)| {
+            self.digest == root && (self.count == count || count == 0)
+        })
+    }
+}
+
 /// Hashes of a full page.
 pub(super) const PAGE_MAX: usize = 64;
 /// In front of a page's hashes. Different tags, as in RFC 6962, section 2.1: otherwise two digests

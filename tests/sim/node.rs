@@ -454,9 +454,9 @@ impl Node {
         let store = self.replica.store();
         let body = |at: Option<journal::Position>| disk.sealed_at(at?);
         let reply = match request {
-            Request::Roots { root, .. } => {
+            Request::Roots { root, count } => {
                 let own = self.root();
-                Reply::Roots { matched: own.digest == root, count: own.count }
+                Reply::Roots { matched: own.is_matched_by(Some((root, count))), count: own.count }
             }
             Request::Leaves => {
                 let (leaves, truncated) = self.replica.handle_leaves(number, 0);

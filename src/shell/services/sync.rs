@@ -16,7 +16,6 @@ use crate::shell::driver::{Driver, Refusal};
 use crate::shell::grpc::{Answer, Call, Service};
 use crate::shell::peers::addresses::note_refused;
 use crate::shell::peers::key_holders::KeyHolders;
-use crate::store::Root;
 use crate::wire::membership::{self, Sender};
 use crate::wire::rpc::sync::{self, NamedSet};
 use crate::wire::status::{Code, Status};
@@ -52,7 +51,7 @@ impl Service for SyncService {
             "FetchAssertions" => self.fetch(call),
             "Ping" => Ok(Answer::Now(self.ping(call))),
             "GetLeaves" => self.leaves(call),
-            _ => unreachable!("the server calls only what `methods` lists"),
+            _ => Err(Status::new(Code::Unimplemented, format!("no method {method}"))),
         }
         .unwrap_or_else(|status| Answer::Now(Err(status)))
     }
@@ -103,11 +102,9 @@ impl SyncService {
         let theirs = sync::read_roots(&call.message)?;
         let driver = self.driver.clone();
         Ok(Answer::Later(Box::pin(async move {
-            let Root { digest: root, count, .. } = driver.root().await;
-            // A root names a set, so that a caller may leave its count out.
-            let is_ours = |it: NamedSet| it.root == root && (it.count == count || it.count == 0);
-            let roots_match = theirs.map_or(count == 0, is_ours);
-            Ok(sync::roots_response(NamedSet { root, count }, roots_match))
+            let own = driver.root().await;
+            let roots_match = own.is_matched_by(theirs.map(|it| (it.root, it.count)));
+            Ok(sync::roots_response(NamedSet { root: own.digest, count: own.count }, roots_match))
         })))
     }
 
