@@ -16,7 +16,7 @@ use crate::shell::peers::membership::Membership;
 use crate::shell::services::sync::observe_clock;
 use crate::wire::membership::{Sender, screen};
 use crate::wire::rpc::{edge, sync};
-use crate::wire::status::Status;
+use crate::wire::status::{Code, Status};
 
 /// The service over one node.
 pub struct EdgeService {
@@ -54,7 +54,7 @@ impl Service for EdgeService {
             "Records" => self.records(call),
             "FetchShort" => self.fetch_short(call),
             "Give" => self.give(call),
-            _ => unreachable!("the server calls only what `methods` lists"),
+            _ => Err(Status::new(Code::Unimplemented, format!("no method {method}"))),
         }
         .unwrap_or_else(|status| Answer::Now(Err(status)))
     }
