@@ -7,7 +7,7 @@ mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use source::{Module, Source, complain, file_of, modules, named_paths};
+use source::{Module, Source, complain, file_of, modules, named_paths, use_tree};
 
 /// Modules by layer, low to high; neighbours in a layer do not know each other.
 const LAYERS: [&[&str]; 9] = [
@@ -34,7 +34,7 @@ const SHELL: [&[&str]; 7] = [
 ];
 
 /// Words of the world: sockets, files, clocks, threads, chance, log lines, the process.
-const WORLD: [&str; 23] = [
+const WORLD: [&str; 26] = [
     "Instant::now",
     "SystemTime",
     "std::fs",
@@ -50,6 +50,9 @@ const WORLD: [&str; 23] = [
     "fastrand::",
     "rustix::",
     "libc::",
+    "nix::",
+    "getrandom::",
+    "polling::",
     "tokio::",
     "hyper::",
     "log::error!",
@@ -166,7 +169,26 @@ fn words_of_the_world(source: &Source) -> Vec<String> {
             wrong.push(format!("{}:{number}: `{word}` below the shell", source.path.display()));
         }
     }
+    // `use std::{fs, thread}` has no such word in it.
+    for (at, _) in source.code.match_indices("use std::{") {
+        let paths = use_tree(&source.code[at + "use ".len()..]).0;
+        for path in paths.iter().map(|path| path.join("::")) {
+            if WORLD.iter().any(|word| path.starts_with(word)) {
+                let number = source.code[..at].lines().count();
+                wrong.push(format!("{}:{number}: `{path}` below the shell", source.path.display()));
+            }
+        }
+    }
     wrong
+}
+
+#[test]
+fn the_world_is_seen_in_lists_of_imports_too() {
+    let planted =
+        |code: &str| words_of_the_world(&Source::new("planted.rs".into(), code.to_owned())).len();
+    assert_eq!(planted("use std::{fmt, io};\n"), 0);
+    assert_eq!(planted("use std::{fs, io};\n"), 1);
+    assert_eq!(planted("use std::{\n    fmt,\n    thread::{self, JoinHandle},\n};\n"), 2);
 }
 
 #[test]

@@ -219,7 +219,7 @@ pub(crate) fn named_paths(
 }
 
 /// The paths of a use tree, or of one path in code; and how long the tree is.
-fn use_tree(text: &str) -> (Vec<Module>, usize) {
+pub(crate) fn use_tree(text: &str) -> (Vec<Module>, usize) {
     let is_word = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '*';
     let skip = |at: usize| at + (text[at..].len() - text[at..].trim_start().len());
     let mut prefix: Module = Vec::new();
