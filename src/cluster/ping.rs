@@ -43,7 +43,7 @@ pub enum Next {
     Failed {
         /// What the membership counts it as.
         failure: Failure,
-        /// Whether to give up the connection, so that the next call dials.
+        /// Whether to abandon the connection, so that the next call dials.
         abandons_connection: bool,
     },
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::base::Digest;
 use crate::journal::{Committed, Position};
 use crate::shell::disk::{self, Checkpoint, Evidence, Fault, Recovered};
-use crate::sketch::SketchKey;
+use crate::sketch::{SketchKey, short_id};
 
 /// All is what was written.
 pub const WHOLE: u8 = 0;
@@ -77,7 +77,7 @@ impl Scan<'_> {
             self.counts.false_hash(committed);
         }
         self.counts.opaque += u64::from(sealed.is_opaque());
-        self.seen.push(front(&sealed.digest()));
+        self.seen.push(short_id(&sealed.digest()));
     }
 
     /// After the last one. Records that are lost are listed in the directory `copy`, where the log
@@ -92,7 +92,7 @@ impl Scan<'_> {
         self.seen.dedup();
         self.counts.repeated = (records - self.seen.len()) as u64;
         let (seen, mut counts) = (self.seen, self.counts);
-        let is_here = |digest: &Digest| seen.binary_search(&front(digest)).is_ok();
+        let is_here = |digest: &Digest| seen.binary_search(&short_id(digest)).is_ok();
         let named = recovered.damages_listed.iter().filter_map(|damage| damage.digest);
         let named: BTreeSet<Digest> = named.collect();
         let is_named = |digest: &Digest| is_here(digest) || named.contains(digest);
@@ -106,10 +106,6 @@ impl Scan<'_> {
         }
         Ok(counts.verdict(self.dir, recovered, is_here))
     }
-}
-
-fn front(digest: &Digest) -> u64 {
-    u64::from_le_bytes(*digest.0.first_chunk().expect("32 bytes hold 8"))
 }
 
 #[derive(Default)]
@@ -147,7 +143,7 @@ impl Counts {
         }
     }
 
-    /// A damaged record that is here again is made good: nothing is missing for it.
+    /// A damaged record that is here again is repaired: nothing is missing for it.
     fn verdict(
         self,
         dir: &Path,
@@ -179,7 +175,7 @@ impl Counts {
         let _ = writeln!(
             text,
             "{}: {} records in {} bytes, {} opaque, {} repeated; {} damaged, {repaired} of \
-             them made good; {} with a false hash; {} lost",
+             them repaired; {} with a false hash; {} lost",
             dir.display(),
             recovered.records,
             recovered.bytes,

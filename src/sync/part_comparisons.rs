@@ -75,7 +75,7 @@ pub(super) enum PartResult {
         total: Option<u64>,
     },
     /// Parts do not decode, or cost too many cells: the leaves have to show the difference.
-    GiveUp,
+    Abandon,
     /// No sets have such cells.
     Nonsense,
 }
@@ -143,7 +143,7 @@ impl PartComparisons {
             let (at, result) = self.next_result(store)?;
             let ended = match result {
                 ComparisonResult::Ask | ComparisonResult::TooMuch(_) if is_costly => {
-                    Some(PartResult::GiveUp)
+                    Some(PartResult::Abandon)
                 }
                 ComparisonResult::Ask => {
                     self.under_way[at].1 = PartStage::ToAsk;
@@ -159,7 +159,7 @@ impl PartComparisons {
                 }
                 ComparisonResult::TooMuch(_) => self.split(at),
                 ComparisonResult::Nonsense => Some(PartResult::Nonsense),
-                ComparisonResult::GiveUp => Some(PartResult::GiveUp),
+                ComparisonResult::Abandon => Some(PartResult::Abandon),
             };
             if ended.is_some() {
                 return ended;
@@ -188,7 +188,7 @@ impl PartComparisons {
         let quarters = comparison.part().and_then(Part::split);
         let is_split = quarters.is_some();
         self.todo.extend(quarters.into_iter().flatten());
-        (!is_split).then_some(PartResult::GiveUp)
+        (!is_split).then_some(PartResult::Abandon)
     }
 
     /// How many ids are expected to differ in a part.

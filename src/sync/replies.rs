@@ -192,7 +192,7 @@ impl Session {
     pub(super) fn handle_cells(&mut self, part: Option<Part>, reply: SketchReply, store: &Store) {
         self.compare.note_cells(reply.cells.len());
         if let Some(part) = part {
-            // Parts may have been given up meanwhile: then the answer is passed over.
+            // Parts may have been abandoned meanwhile: then the answer is passed over.
             if let Some(parts) = &mut self.compare.parts {
                 parts.handle_reply(part, reply);
             }
@@ -204,7 +204,7 @@ impl Session {
             ComparisonResult::Ask => {}
             ComparisonResult::TooMuch(estimate) => self.compare_parts(estimate, store),
             ComparisonResult::Nonsense => self.reject(PeerFault::NoSketch),
-            ComparisonResult::GiveUp => self.fall_back_to_leaves(),
+            ComparisonResult::Abandon => self.fall_back_to_leaves(),
             ComparisonResult::Decoded(ids) => {
                 self.report.decoded = Some((0, 0));
                 self.assign_ids(ids, store);
@@ -239,7 +239,7 @@ impl Session {
                         self.recount(total);
                     }
                 }
-                PartResult::GiveUp => self.fall_back_to_leaves(),
+                PartResult::Abandon => self.fall_back_to_leaves(),
                 PartResult::Nonsense => self.reject(PeerFault::NoSketch),
             }
         }
@@ -247,7 +247,7 @@ impl Session {
 
     /// Asks the peer whether the sets changed since it gave its estimate; not for ever.
     fn recount(&mut self, differing: u64) {
-        if !self.sizes.may_recount() {
+        if !self.sizes.take_recount() {
             return self.fall_back_to_leaves();
         }
         self.phase = SessionPhase::Recount(differing);

@@ -141,7 +141,7 @@ pub(super) enum SessionPhase {
 pub(super) enum AfterExchange {
     /// The end, or a check for collisions.
     End,
-    /// Parts were given up because the sets changed: the sketches of the whole are compared again.
+    /// Parts were abandoned because the sets changed: the sketches of the whole are compared again.
     CompareAgain,
 }
 

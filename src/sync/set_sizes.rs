@@ -39,7 +39,7 @@ impl SetSizes {
     }
 
     /// The peer is to be asked for its count once more. False if it was asked often enough.
-    pub(super) fn may_recount(&mut self) -> bool {
+    pub(super) fn take_recount(&mut self) -> bool {
         self.recounts += 1;
         self.check();
         self.recounts <= RECOUNTS_MAX

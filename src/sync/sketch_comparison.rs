@@ -81,7 +81,7 @@ pub(super) enum ComparisonResult {
     /// More differs than these sketches decode: about so much, by the peer's estimate.
     TooMuch(u64),
     /// The sets change too fast, or the peer compares no parts.
-    GiveUp,
+    Abandon,
     /// No sets have such cells.
     Nonsense,
 }
@@ -151,7 +151,7 @@ impl SketchComparison {
     fn decode(&mut self, reply: &SketchReply, store: &Store) -> ComparisonResult {
         // A peer that knows no parts, or to which this one is too large, does not name it.
         if reply.part != self.part() {
-            return ComparisonResult::GiveUp;
+            return ComparisonResult::Abandon;
         }
         if reply.from != self.next.from() {
             return ComparisonResult::Nonsense;
@@ -175,7 +175,7 @@ impl SketchComparison {
         match decoded {
             Decoded::All if length > 0 => ComparisonResult::Decoded(difference.found().to_vec()),
             Decoded::Part if reply.cells.is_empty() && self.part.is_some() => {
-                ComparisonResult::GiveUp
+                ComparisonResult::Abandon
             }
             // No cells in answer to low counts: the peer estimates more than its sketch decodes.
             Decoded::Part if reply.cells.is_empty() => ComparisonResult::TooMuch(reply.estimate),
@@ -191,13 +191,13 @@ impl SketchComparison {
             Decoded::Nonsense => ComparisonResult::Nonsense,
             Decoded::Part => ComparisonResult::TooMuch(reply.estimate),
             // All of no cells: the peer sent none where it was asked for some.
-            Decoded::All => ComparisonResult::GiveUp,
+            Decoded::All => ComparisonResult::Abandon,
         }
     }
 
     fn ask(&mut self, next: Next) -> ComparisonResult {
         self.next = next;
-        if self.requests < REQUESTS_MAX { ComparisonResult::Ask } else { ComparisonResult::GiveUp }
+        if self.requests < REQUESTS_MAX { ComparisonResult::Ask } else { ComparisonResult::Abandon }
     }
 
     /// Asks from the first cell on, since a set changed.

@@ -231,7 +231,7 @@ async fn copies_and_exports_of_a_damaged_node_report_the_damage() {
     assert!(node.stop().success());
     let copy = folder.path().join("copy");
     let (code, said, _) = run(&["backup", path(node.dir()), path(&copy)]);
-    assert!(code == 1 && said.contains("1 damaged, 0 of them made good"), "{code}: {said}");
+    assert!(code == 1 && said.contains("1 damaged, 0 of them repaired"), "{code}: {said}");
     let (code, lines, why) = run(&["export", path(node.dir())]);
     assert_eq!((code, lines.lines().count()), (1, 29), "{why}");
 }

@@ -240,7 +240,7 @@ async fn any_bit_of_a_record_may_flip() {
         flip(&path, at + bit / 8, (bit % 8) as u8);
     }
     let (_, said) = check(nodes[2].dir());
-    assert!(said.contains(&format!("; {BITS} damaged, 0 of them made good")), "{said}");
+    assert!(said.contains(&format!("; {BITS} damaged, 0 of them repaired")), "{said}");
     let dead = nodes.pop().expect("three of them");
     nodes.push(dead.restart_dead());
     whole(&nodes[2], BITS as u64).await;

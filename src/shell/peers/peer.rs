@@ -372,7 +372,7 @@ impl Peer {
         Ok(opened)
     }
 
-    /// A connection ended; what this node had given up itself is no news.
+    /// A connection ended; what this node had abandoned itself is no news.
     fn note_end(&self, number: u64) {
         let mut open = self.connection.borrow_mut();
         if open.as_ref().is_none_or(|connection| connection.number != number) {

@@ -52,7 +52,7 @@ pub async fn resolve(address: &str) -> Result<Vec<SocketAddr>, String> {
     let name = host.to_owned();
     let looking =
         thread::Builder::new().name("resolve".into()).stack_size(64 << 10).spawn(move || {
-            // The caller may have given up.
+            // The caller may have gone.
             let _ = found.try_send(look_up(&name, &Sources::of_machine()));
         });
     looking.map_err(|error| error.to_string())?;
