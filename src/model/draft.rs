@@ -274,7 +274,7 @@ pub enum Invalid {
 
 /// Which of the two answers an [`Invalid`] asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
+pub enum InvalidKind {
     /// The body's shape or values (HTTP 400).
     Input,
     /// Well-formed, but signed wrongly (HTTP 422).
@@ -283,10 +283,10 @@ pub enum Fault {
 
 impl Invalid {
     /// Whether the body or a signature is at fault.
-    pub fn fault(&self) -> Fault {
+    pub fn kind(&self) -> InvalidKind {
         match self {
-            Invalid::SignatureWrong { .. } => Fault::Signature,
-            _ => Fault::Input,
+            Invalid::SignatureWrong { .. } => InvalidKind::Signature,
+            _ => InvalidKind::Input,
         }
     }
 }

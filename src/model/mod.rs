@@ -14,8 +14,8 @@
 //! let assertion = draft.check(&mut clock, Wall(1_700_000_000_000)).expect("it keeps the rules");
 //! signature::verify(&assertion).expect("an unsigned one is fine");
 //! let sealed = assertion.seal();
-//! let opened = Sealed::open(sealed.digest(), sealed.bytes().clone()).expect("the digest is
-//! right"); assert_eq!(opened.assertion(), Some(assertion));
+//! let opened = Sealed::open(sealed.digest(), sealed.bytes().clone()).expect("its digest");
+//! assert_eq!(opened.assertion(), Some(assertion));
 //! ```
 
 mod assertion;
@@ -30,5 +30,5 @@ mod tests;
 
 pub use assertion::{Assertion, Lifecycle, Object, Signature, SourceClass};
 pub use canonical::{Malformed, Sealed};
-pub use draft::{Draft, Fault, Invalid};
+pub use draft::{Draft, Invalid, InvalidKind};
 pub use query::{BadQuery, Cursor, HalfLife, Lens, Query};

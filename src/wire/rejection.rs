@@ -12,7 +12,7 @@ use super::http::policy::Violation;
 use super::json::{self, Malformed};
 use crate::base::{Digest, limits};
 use crate::journal::{self, Obstacle};
-use crate::model::{BadQuery, Fault, Invalid};
+use crate::model::{BadQuery, Invalid, InvalidKind};
 
 /// No status of HTTP's: nginx made it, and operators know it from access logs and metrics.
 const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
@@ -107,9 +107,9 @@ impl Rejection {
             Rejection::Unreachable(_) => (StatusCode::BAD_GATEWAY, "replica_unreachable"),
             Rejection::Late(_) => (StatusCode::GATEWAY_TIMEOUT, "replica_late"),
             Rejection::Overloaded(_) => (StatusCode::SERVICE_UNAVAILABLE, "replica_overloaded"),
-            Rejection::Invalid(invalid) => match invalid.fault() {
-                Fault::Input => (StatusCode::BAD_REQUEST, "invalid_assertion"),
-                Fault::Signature => (StatusCode::UNPROCESSABLE_ENTITY, "bad_signature"),
+            Rejection::Invalid(invalid) => match invalid.kind() {
+                InvalidKind::Input => (StatusCode::BAD_REQUEST, "invalid_assertion"),
+                InvalidKind::Signature => (StatusCode::UNPROCESSABLE_ENTITY, "bad_signature"),
             },
             Rejection::Route => (StatusCode::NOT_FOUND, "no_such_route"),
             Rejection::Unknown(_) => (StatusCode::NOT_FOUND, "not_found"),
