@@ -1,4 +1,5 @@
-//! Every bound of the node, with its reason, and the relations that must hold between them.
+//! Bounds that clients or several modules meet, each with its reason, and the relations that must
+//! hold between them.
 //!
 //! In: nothing. Out: constants. Never: a number that an operator has a reason to change (those are
 //! settings).
@@ -44,7 +45,7 @@ pub const QUERIES_MAX: usize = 4;
 pub const QUERIES_WAITING_MAX: usize = 320;
 /// Bytes of a body that count as one more candidate.
 pub const SCAN_UNIT_BYTES: usize = 1 << 10;
-/// Work on queries between two looks at epoll: about a millisecond.
+/// Work on queries in one round of the reactor: about a millisecond.
 pub const SCAN_SLICE_WORK: usize = 512;
 /// Work until a query counts as long: a page of the largest kind is short.
 pub const SCAN_SHORT_WORK: usize = 4 * SCAN_SLICE_WORK;
@@ -76,7 +77,7 @@ pub const HTTP_SLOT_PAUSE: Duration = Duration::from_millis(20);
 pub const HTTP_RESERVE_PART: usize = 8;
 /// Time between two log lines of a listener about connections that it ended.
 pub const ENDINGS_LOG_INTERVAL: Duration = Duration::from_secs(60);
-/// Pieces of bodies that a connection is given between two looks at epoll. A chunk may be a byte,
+/// Pieces of bodies that a connection is given in one round of the reactor. A chunk may be a byte,
 /// and each costs a microsecond or two.
 pub const HTTP_ROUND_PIECES: usize = 64;
 /// How long a connection may wait for its next request.
@@ -120,13 +121,13 @@ pub const SKEW_WARN_PAUSE: Duration = Duration::from_secs(600);
 
 /// Open connections per listener; each costs up to 27 KiB idle.
 pub const CONNECTIONS_MAX: usize = 256;
-/// Bytes that a connection of a client may bring between two looks at epoll, if they take no time
+/// Bytes that a connection of a client may bring in one round of the reactor, if they take no time
 /// more: a hundred heads of calls, or a millisecond of the smallest frames there are. With twice
 /// that, a hundred bodies that come at once took 5 MiB more.
 pub const ROUND_READ_BYTES: usize = 8 << 10;
 /// The same of a peer that this node dialled: one frame of a large answer.
 pub const ROUND_READ_BYTES_CLIENT: usize = 64 << 10;
-/// Bytes that any connection may be given between two looks at epoll: some 50 us of copying.
+/// Bytes that any connection may be given in one round of the reactor: some 50 us of copying.
 pub const ROUND_WRITE_BYTES: usize = 128 << 10;
 /// Pause after a failed accept: it fails for want of descriptors or memory, and both come back when
 /// other connections end.

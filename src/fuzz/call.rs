@@ -108,7 +108,7 @@ pub(super) fn grpc_call(input: &[u8]) {
         panic!("a call has no end");
     };
     let all = future::or(script, future::or(upkeep, late));
-    reactor::current().expect("epoll").block_on(&node.executor, all);
+    reactor::current().expect("a reactor").block_on(&node.executor, all);
     assert_eq!(node.server.connections(), 0, "a connection ends with its client");
     node.inputs += 1;
     if node.inputs < INPUTS_MAX {

@@ -1,7 +1,7 @@
 //! The queries under way: a queue of scans, and the futures that wait for their views.
 //!
 //! In: scans and whose they are. Out: a future per scan; dropping it takes the scan out of the
-//! queue. One task does the work, a slice of it between two looks at epoll, whatever the number of
+//! queue. One task does the work, a slice of it in one round of the reactor, whatever the number of
 //! scans. Never: decides which scan goes on.
 
 use std::cell::{Cell, RefCell};
@@ -24,7 +24,7 @@ pub(crate) struct Scans {
     worker: Cell<Option<Waker>>,
 }
 
-/// Resolves to a scan's view, or to `None` if the scan was given up because its client left.
+/// Resolves to a scan's view, or to `None` if the scan ended because its client left.
 pub struct Running<'a> {
     scans: &'a Scans,
     ticket: Ticket,

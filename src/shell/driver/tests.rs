@@ -62,7 +62,7 @@ fn what_tasks_offer_in_one_round_is_one_batch_that_no_other_task_starts() {
         }
     };
     let disk = async { panic!("the disk failed: {}", driver.run_disk().await) };
-    reactor::current().expect("epoll").block_on(&executor, future::or(all, disk));
+    reactor::current().expect("a reactor").block_on(&executor, future::or(all, disk));
     assert_eq!(*batches.borrow(), [20]);
     driver.stop();
     std::fs::remove_dir_all(&folder).expect("our own directory");

@@ -159,7 +159,7 @@ fn check_with<F: Future<Output = ()>>(
         Timer::after(Duration::from_secs(60)).await;
         panic!("the script does not end");
     };
-    reactor::current().expect("epoll").block_on(&executor, or(script, late));
+    reactor::current().expect("a reactor").block_on(&executor, or(script, late));
 }
 
 fn server(hanging: &Rc<Cell<usize>>, key: Option<&str>, bounds: Bounds) -> Server {

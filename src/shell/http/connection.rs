@@ -2,9 +2,9 @@
 //!
 //! In: bytes both ways, orders to end. Out: hyper's view of the stream; errors in our own words
 //! where hyper has none; how long it has kept the server waiting. Time is that of the reactor's
-//! last look at epoll, so that a request costs no timer and no reading of the clock.
+//! last round of the reactor, so that a request costs no timer and no reading of the clock.
 //!
-//! Never: parses HTTP, does more than one request between two looks at epoll.
+//! Never: parses HTTP, does more than one request in one round of the reactor.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

@@ -5,7 +5,7 @@
 //! connection; a single timer watches over all of them.
 //!
 //! Bounded: connections, head, body, the time each phase of a request may take, the rate of bodies
-//! and answers, the work that one connection gets between two looks at epoll.
+//! and answers, the work that one connection gets in one round of the reactor.
 //!
 //! Never: knows a route, ends accepting because of an error or because all slots are taken.
 

@@ -1,4 +1,4 @@
-//! What one connection gets between two looks at epoll.
+//! What one connection gets in one round of the reactor.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ struct Rounds(RefCell<Vec<(u64, u64)>>);
 
 impl Handler for Rounds {
     async fn handle(&self, _: Parts, body: &mut Body) -> Response<Full<Bytes>> {
-        let rounds = || reactor::current().expect("epoll").rounds();
+        let rounds = || reactor::current().expect("a reactor").rounds();
         let begun = rounds();
         let read = body.read().await.expect("a body that fits");
         self.0.borrow_mut().push((begun, rounds()));
@@ -28,7 +28,7 @@ impl Handler for Rounds {
 
 /// Serves a client that sends all of `request` at once and reads until the end.
 fn rounds_of(request: Vec<u8>) -> Vec<(u64, u64)> {
-    let reactor = reactor::current().expect("epoll");
+    let reactor = reactor::current().expect("a reactor");
     let executor = LocalExecutor::new();
     let listener = TcpListener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
     let address = listener.local_addr().expect("bound");

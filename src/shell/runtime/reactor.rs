@@ -378,7 +378,7 @@ mod tests {
     fn long_work_lets_an_event_in_at_its_next_yield() {
         let (mut near, far) = UnixStream::pair().expect("two sockets");
         far.set_nonblocking(true).expect("a socket");
-        let reactor = current().expect("epoll");
+        let reactor = current().expect("a reactor");
         let source = reactor.watch(&far).expect("a descriptor");
         source.drained();
         let executor = LocalExecutor::new();

@@ -441,7 +441,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_is_always_ready_moves_its_quota_in_a_round() {
-        let reactor = reactor::current().expect("epoll");
+        let reactor = reactor::current().expect("a reactor");
         let executor = LocalExecutor::new();
         reactor.block_on(&executor, async {
             let listener = TcpListener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
