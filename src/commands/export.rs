@@ -42,7 +42,7 @@ pub fn run(export: &Export) -> ExitCode {
         ExportFrom::Node(node) => {
             let key = export.api_key.as_ref();
             let key = key.map(|key| secrets::load(key, "STEMEDB_ROOT_API_KEY")).transpose();
-            key.map_err(End::Node).and_then(|key| {
+            key.map_err(|error| End::Node(error.to_string())).and_then(|key| {
                 let reactor = reactor::current().map_err(|error| End::Node(error.to_string()))?;
                 let walk = from_node(node.to_string(), key, &mut lines);
                 reactor.block_on(&LocalExecutor::new(), walk)

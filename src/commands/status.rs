@@ -122,7 +122,7 @@ const SHOWN: usize = 12;
 pub fn run(options: &config::StatusOptions) -> ExitCode {
     let key = options.api_key.as_ref();
     let key = key.map(|key| secrets::load(key, "STEMEDB_ROOT_API_KEY")).transpose();
-    let shown = key.and_then(|key| {
+    let shown = key.map_err(|error| error.to_string()).and_then(|key| {
         let reactor = reactor::current().map_err(|error| error.to_string())?;
         let at = options.at.to_string();
         reactor.block_on(&LocalExecutor::new(), look(&at, key.as_ref()))

@@ -74,7 +74,8 @@ fn prepare(import: &Import) -> Result<(Job, Input), String> {
     let (reader, total) = input::open(import)?;
     let addresses = resolve(&import.to)?;
     let api_key = import.api_key.as_ref();
-    let api_key = api_key.map(|key| secrets::load(key, "STEMEDB_ROOT_API_KEY")).transpose()?;
+    let api_key = api_key.map(|key| secrets::load(key, "STEMEDB_ROOT_API_KEY")).transpose();
+    let api_key = api_key.map_err(|error| error.to_string())?;
     let job = Job::new((addresses, import.to.to_string()), api_key, total);
     Ok((job, Input { reader, signer }))
 }

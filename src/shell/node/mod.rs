@@ -5,6 +5,7 @@
 pub mod rebuild;
 pub mod reload;
 pub mod risks;
+mod start_error;
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use futures_lite::future;
 
 use self::rebuild::Rebuilt;
 use self::reload::Reload;
+use self::start_error::StartError;
 use crate::base::{Capacity, ClusterId, Moment, NodeId, Secret, Wall, capacity, limits};
 use crate::cluster::address::OwnAddresses;
 use crate::cluster::identity::Origin;
@@ -77,12 +79,7 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 pub fn run(settings: &Settings) -> ExitCode {
     memory::tune_allocator();
     // The signals first: threads inherit that they are blocked.
-    let prepared = Signals::new(Signal::ALL).map_err(text).and_then(|signals| {
-        let level = reload::log_level(settings)?;
-        logger::start(level, settings.log_format).map_err(text)?;
-        Ok(signals)
-    });
-    let signals = match prepared {
+    let signals = match prepare(settings) {
         Ok(signals) => signals,
         Err(error) => {
             eprintln!("stemedb-edge: {error}");
@@ -104,8 +101,10 @@ pub fn run(settings: &Settings) -> ExitCode {
     code
 }
 
-fn text(error: std::io::Error) -> String {
-    error.to_string()
+fn prepare(settings: &Settings) -> Result<Signals, StartError> {
+    let signals = Signals::new(Signal::ALL)?;
+    logger::start(reload::log_level(settings)?, settings.log_format)?;
+    Ok(signals)
 }
 
 /// A node that is bound and recovered, and serves from now on.
@@ -131,22 +130,21 @@ struct Node {
 }
 
 /// Binds before the first change on disk; `None` if it is asked to stop meanwhile.
-fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> {
+fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, StartError> {
     let memory = settings.memory.or_else(memory::available).unwrap_or(capacity::FULL);
     let capacity = Capacity::of(memory).within(process::sockets_end());
     let api = bind("bind-addr", settings.bind_addr, &capacity)?;
     let gateway = bind("gateway-addr", settings.gateway_addr, &capacity)?;
     let rpc = bind("rpc-addr", settings.rpc_addr, &capacity)?;
-    let directory = Directory::open(&settings.data_dir).map_err(|fault| fault.to_string())?;
+    let directory = Directory::open(&settings.data_dir)?;
     let key = settings.cluster_key.as_ref();
     let cluster_key = key.map(|key| secrets::load(key, "STEMEDB_CLUSTER_KEY")).transpose()?;
     let key = settings.api_key.as_ref();
     let api_key = key.map(|key| secrets::load(key, "STEMEDB_ROOT_API_KEY")).transpose()?;
-    let node = disk::node_id(&settings.data_dir, settings.node_id);
-    let node = node.map_err(|fault| fault.to_string())?;
-    let bound = |listener: &TcpListener| listener.local_addr().map_err(text);
-    let (api_bound, gateway_bound, rpc_bound) = (bound(&api)?, bound(&gateway)?, bound(&rpc)?);
-    let cluster = cluster_id::known(settings).map_err(|fault| fault.to_string())?;
+    let node = disk::node_id(&settings.data_dir, settings.node_id)?;
+    let (api_bound, gateway_bound) = (api.local_addr()?, gateway.local_addr()?);
+    let rpc_bound = rpc.local_addr()?;
+    let cluster = cluster_id::known(settings)?;
     let (me, own_addresses) = introduction(settings, node, (rpc_bound, api_bound));
     let reloads = async_channel::bounded(1);
     let log = directory.log().to_owned();
@@ -166,12 +164,11 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, String> 
         (&signals, &reloads.0),
         reading,
     );
-    let Some(recovered) = recovered.map_err(text)? else { return Ok(None) };
-    let found = recovered.map_err(|fault| fault.to_string())?;
+    let Some(recovered) = recovered? else { return Ok(None) };
+    let found = recovered?;
     let (unreadable, unread) = async_channel::bounded(limits::UNREADABLE_MAX);
     let kept = (unreadable.clone(), checkpoint.clone());
-    let driver = drive((settings, &capacity), &directory, (me, cluster), (found, written), kept);
-    let driver = driver.map_err(|fault| fault.to_string())?;
+    let driver = drive((settings, &capacity), &directory, (me, cluster), (found, written), kept)?;
     log::info!("memory budget={} MiB", memory >> 20);
     log::info!("listening api={api_bound} gateway={gateway_bound} rpc={rpc_bound} node={node}");
     risks::warn(settings);
@@ -229,12 +226,16 @@ fn policy(settings: &Settings, bound: SocketAddr) -> Policy {
     }
 }
 
-fn bind(flag: &str, address: SocketAddr, capacity: &Capacity) -> Result<TcpListener, String> {
+fn bind(
+    flag: &'static str,
+    address: SocketAddr,
+    capacity: &Capacity,
+) -> Result<TcpListener, StartError> {
     let bound = TcpListener::bind(address).and_then(|listener| {
         capacity.socket.map_or(Ok(()), |bytes| listener.bound_buffers(bytes))?;
         Ok(listener)
     });
-    bound.map_err(|error| format!("--{flag} {address}: {error}"))
+    bound.map_err(|error| StartError::Bind(flag, address, error))
 }
 
 /// The node with what recovery found, and the threads that it writes and verifies by.

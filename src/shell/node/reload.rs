@@ -23,7 +23,7 @@ use crate::shell::peers::key_holders::KeyHolders;
 use crate::shell::peers::pool::Pool;
 use crate::shell::runtime::logger;
 use crate::shell::runtime::reactor::yield_now;
-use crate::shell::runtime::secrets;
+use crate::shell::runtime::secrets::{self, SettingFileError, ValueFileError};
 use crate::sketch::SketchKey;
 
 /// The variable of the log level's file.
@@ -34,7 +34,7 @@ const REKEY_STEP: usize = 1024;
 /// Reads a file and hands its value over: what is new, for the log, if something is.
 type Take = Box<dyn Fn(&Path) -> BoxedLocal<Taken>>;
 /// What is new, or why nothing could be taken.
-type Taken = Result<Option<String>, String>;
+type Taken = Result<Option<String>, ValueFileError>;
 
 struct ReloadedFile {
     variable: &'static str,
@@ -109,18 +109,21 @@ impl Reload {
 }
 
 /// The log level to start with.
-pub(crate) fn log_level(settings: &Settings) -> Result<LevelFilter, String> {
+pub(crate) fn log_level(settings: &Settings) -> Result<LevelFilter, SettingFileError> {
     let Some(path) = &settings.log_level_file else { return Ok(settings.log) };
-    let level = level_in(File::open(path).map_err(|error| error.to_string()));
-    level.map_err(|why| format!("{LOG_LEVEL_FILE} {}: {why}", path.display()))
+    let level = File::open(path).map_err(ValueFileError::from).and_then(level_in);
+    level.map_err(|why| {
+        let (variable, path) = (LOG_LEVEL_FILE.to_owned(), path.clone());
+        SettingFileError { variable, path, why }
+    })
 }
 
-fn level_in(file: Result<File, String>) -> Result<LevelFilter, String> {
-    config::log_level(&secrets::line_in(file?)?).map_err(|takes| takes.to_string())
+fn level_in(file: File) -> Result<LevelFilter, ValueFileError> {
+    config::log_level(&secrets::line_in(file)?).map_err(ValueFileError::UnfitLevel)
 }
 
 fn take_level(path: &Path) -> Taken {
-    let level = level_in(secrets::open_again(path))?;
+    let level = level_in(secrets::open_again(path)?)?;
     let is_new = level != log::max_level();
     if is_new {
         logger::set_level(level);
@@ -130,7 +133,7 @@ fn take_level(path: &Path) -> Taken {
 
 /// The sketch comes first: nodes that let each other in compare sketches of one key.
 async fn take_cluster_key(
-    key: Result<Secret, String>,
+    key: Result<Secret, ValueFileError>,
     (driver, pool, grpc, holders): Keyed,
 ) -> Taken {
     let key = key?;
@@ -157,17 +160,17 @@ mod tests {
     fn a_file_that_cannot_be_used_stops_no_other() {
         let taken = Rc::new(Cell::new(0));
         let mut reload = Reload::default();
-        for (number, answer) in
-            [Err("is wrong".to_owned()), Ok(None), Ok(Some("new".into()))].into_iter().enumerate()
-        {
+        let answers: [fn() -> Taken; 3] =
+            [|| Err(ValueFileError::NotRegular), || Ok(None), || Ok(Some("new".into()))];
+        for (number, answer) in answers.into_iter().enumerate() {
             let taken = taken.clone();
             reload.add("STEMEDB_X_FILE", Some(Path::new("/x")), move |path| {
                 assert_eq!(path, Path::new("/x"));
                 assert_eq!(taken.replace(number + 1), number);
-                future::ready(answer.clone())
+                future::ready(answer())
             });
         }
-        let take = |_: &Path| future::ready(Err("it comes from no file".to_owned()));
+        let take = |_: &Path| future::ready(Err(ValueFileError::NotRegular));
         reload.add("STEMEDB_Y_FILE", None, take);
         assert_eq!(reload.sources.len(), 3);
         future::block_on(reload.reload());
