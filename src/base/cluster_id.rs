@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::{NodeId, digest};
+use super::digest;
 
 /// Identity of a cluster: 16 bytes, made by its first node and kept by all of them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,8 +13,7 @@ pub struct ClusterId(pub [u8; 16]);
 impl ClusterId {
     /// From 32 hex digits or a UUID with its hyphens; all zeros are none.
     pub fn parse(text: &str) -> Option<ClusterId> {
-        let id = NodeId::parse(text).filter(|id| *id != NodeId::NONE);
-        id.map(|id| ClusterId(id.0))
+        digest::parse_id(text).filter(|id| *id != [0; 16]).map(ClusterId)
     }
 }
 

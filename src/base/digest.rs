@@ -68,6 +68,20 @@ pub fn parse_hex(text: &str, out: &mut [u8]) -> bool {
     true
 }
 
+/// The 16 bytes of an id: 32 hex digits, or a UUID with its hyphens.
+pub(super) fn parse_id(text: &str) -> Option<[u8; 16]> {
+    let hyphenated = text.len() == 36;
+    let mut digits = String::with_capacity(32);
+    for (column, letter) in text.chars().enumerate() {
+        match letter {
+            '-' if hyphenated && matches!(column, 8 | 13 | 18 | 23) => {}
+            _ => digits.push(letter),
+        }
+    }
+    let mut id = [0; 16];
+    parse_hex(&digits, &mut id).then_some(id)
+}
+
 fn nibble(digit: u8) -> Option<u8> {
     (digit as char).to_digit(16).map(|value| value as u8)
 }

@@ -42,16 +42,7 @@ impl NodeId {
 
     /// From 32 hex digits or a UUID with its hyphens.
     pub fn parse(text: &str) -> Option<NodeId> {
-        let hyphenated = text.len() == 36;
-        let mut digits = String::with_capacity(32);
-        for (column, letter) in text.chars().enumerate() {
-            match letter {
-                '-' if hyphenated && matches!(column, 8 | 13 | 18 | 23) => {}
-                _ => digits.push(letter),
-            }
-        }
-        let mut id = [0; 16];
-        digest::parse_hex(&digits, &mut id).then_some(NodeId(id))
+        digest::parse_id(text).map(NodeId)
     }
 }
 
