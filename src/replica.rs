@@ -82,7 +82,7 @@ pub enum Output {
     Call(SessionId, u32, Request),
     /// Other work may be done first; then call [`Replica::handle_yielded`].
     Yield(SessionId),
-    /// The session is over.
+    /// A session is over; the caller that ran it gets the report.
     Synced(SessionId, SessionReport),
     /// For the members of the cluster.
     Cluster(cluster::Output),
@@ -267,7 +267,7 @@ impl Replica {
         &self.queue
     }
 
-    /// Counts since the start.
+    /// How many offers were new, known or refused since the start.
     pub fn stats(&self) -> Stats {
         self.stats
     }

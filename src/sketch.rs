@@ -111,7 +111,7 @@ impl Sketch {
         }
     }
 
-    /// Writes the cells out.
+    /// Writes the cells into the index's manifest.
     pub fn save(&self, sink: &mut Sink) {
         for stored in &self.cells {
             sink.put_u64(stored[0]);

@@ -38,7 +38,7 @@ pub struct Capacity {
     /// Bytes of HTTP answers that are not fetched, of each listener; as many of other nodes' at the
     /// gateway.
     pub http_unsent: usize,
-    /// Bytes of gRPC requests.
+    /// Bytes of gRPC requests that are on their way or worked on.
     pub grpc_held: usize,
     /// Bytes of gRPC answers that are not fetched.
     pub grpc_unsent: usize,

@@ -40,7 +40,7 @@ pub struct Wall(pub u64);
 pub const RELEASED: Wall = Wall(1_795_737_600_000);
 
 impl Wall {
-    /// Whole Unix seconds.
+    /// Unix seconds, rounded down: what a timestamp holds.
     pub fn seconds(self) -> u64 {
         self.0 / 1000
     }

@@ -17,7 +17,7 @@ impl<K: PartialEq> FairSlots<K> {
         FairSlots { held: Vec::new(), max }
     }
 
-    /// Slots that are taken.
+    /// How many slots are taken.
     pub fn taken(&self) -> usize {
         self.held.len()
     }

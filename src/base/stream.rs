@@ -27,7 +27,7 @@ impl<'a> Sink<'a> {
         Sink { take, window: Vec::with_capacity(WINDOW_BYTES) }
     }
 
-    /// Bytes as they are.
+    /// Writes bytes without a length before them.
     pub fn put(&mut self, bytes: &[u8]) {
         if self.window.len() + bytes.len() > WINDOW_BYTES {
             (self.take)(&self.window);
@@ -57,7 +57,7 @@ impl Drop for Sink<'_> {
     }
 }
 
-/// Where values come from.
+/// Reads values in the order in which a [`Sink`] wrote them, a window of bytes at a time.
 pub struct Source<'a> {
     more: &'a mut dyn FnMut(&mut [u8]) -> usize,
     /// What was handed out and not taken yet: these bytes of the window.

@@ -89,7 +89,6 @@ impl BackedOff {
         self.records.values().filter(|record| now < record.until).count()
     }
 
-    /// The invariants.
     fn check(&self) {
         debug_assert!(self.records.len() <= limits::MEMBERS_MAX, "{} records", self.records.len());
     }

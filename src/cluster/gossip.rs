@@ -38,7 +38,7 @@ pub struct Push {
 /// Counts since the start, for `/metrics`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
-    /// Pushes that were taken.
+    /// Pushes that a member acknowledged as taken.
     pub pushed: u64,
     /// Pushes that failed: not answered in time, or refused.
     pub failed: u64,
@@ -157,7 +157,6 @@ impl Gossip {
         self.queues.is_empty()
     }
 
-    /// The invariants.
     fn check(&self) {
         debug_assert!(self.queues.len() <= limits::MEMBERS_MAX, "{} queues", self.queues.len());
         debug_assert!(self.unreachable.iter().all(|node| self.queues.contains_key(node)));

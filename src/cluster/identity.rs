@@ -61,7 +61,7 @@ pub struct Origin {
     pub proposal: ClusterId,
     /// Whether the node is to find others.
     pub has_seeds: bool,
-    /// Whether it holds nothing.
+    /// Whether this node holds no assertion, and so was in no cluster before.
     pub is_new: bool,
 }
 
@@ -82,7 +82,7 @@ pub enum ClusterRefusal {
 /// What a node sees of the others.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    /// Members that take part.
+    /// Members that have to agree before a proposal is settled.
     pub present: BTreeSet<NodeId>,
     /// Whether all seeds are known by address, and each is a member or this node.
     pub is_whole: bool,

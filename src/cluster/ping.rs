@@ -34,10 +34,10 @@ pub struct Unacked {
     pub is_foreign: bool,
 }
 
-/// What follows from it.
+/// What follows from a ping without an ack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// Another try, at once.
+    /// Ping once more at once: the connection was the fault.
     Again,
     /// The ping has failed.
     Failed {

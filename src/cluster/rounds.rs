@@ -16,7 +16,7 @@ const ROUND_PEERS: usize = 3;
 /// Members that see another come back ask it within this, not all at one time.
 const BACK_JITTER: Duration = Duration::from_millis(200);
 
-/// The schedule of anti-entropy.
+/// When the next round of anti-entropy begins, and which members are visited before it.
 #[derive(Debug)]
 pub(super) struct Rounds {
     /// `None`: sets are compared on request alone.
@@ -47,7 +47,6 @@ impl Rounds {
         }
     }
 
-    /// A member is gone.
     pub(super) fn handle_gone(&mut self, node: NodeId) {
         self.back.remove(&node);
     }

@@ -18,7 +18,7 @@ use crate::base::{NodeId, limits};
 pub struct Target {
     /// Its id; `None` at the address of a seed that has not answered yet.
     pub node: Option<NodeId>,
-    /// The address to dial.
+    /// Where the peer's gRPC server answers, as last advertised.
     pub rpc_addr: String,
 }
 
@@ -122,7 +122,6 @@ impl SessionQueue {
         }
     }
 
-    /// The invariants.
     fn check(&self) {
         if !cfg!(debug_assertions) {
             return;

@@ -50,7 +50,6 @@ impl ShardMap {
         new
     }
 
-    /// The invariants.
     fn check(&self) {
         debug_assert!(self.shards > 0 && self.factor > 0, "{} x {}", self.shards, self.factor);
         debug_assert!(self.nodes.is_sorted_by(|one, next| one < next), "{:?}", self.nodes);

@@ -27,7 +27,6 @@ const STEP_MAX: Duration = Duration::from_secs(30);
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// Log lines of the nodes that wait to be printed.
 const LINES_MAX: usize = 256;
-/// Names of the nodes.
 const NAMES: [&str; 3] = ["a", "b", "c"];
 /// Subject, predicate, value, confidence, source class: two of them disagree.
 const CLAIMS: [(&str, &str, &str, f64, u8); 6] = [

@@ -54,13 +54,13 @@ fn sync_directory_of(file: &Path) -> io::Result<()> {
 
 /// A key read from its file, and whether others than its owner may read that file.
 pub struct Key {
-    /// Signs with it.
+    /// Signs with the key of the file.
     pub signer: Signer,
     /// The file's mode lets others in.
     pub is_open_to_others: bool,
 }
 
-/// Reads a key file.
+/// Reads a key file of any mode; the caller warns of one that others may read.
 pub fn read(file: &Path) -> Result<Key, String> {
     let fail = |error: io::Error| format!("reading the key {}: {error}", file.display());
     let opened = File::open(file).map_err(fail)?;

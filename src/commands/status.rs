@@ -21,7 +21,7 @@ use crate::wire::foreign;
 /// What `GET /v1/cluster/status` answers.
 #[derive(DeJson)]
 pub struct Cluster {
-    /// Who answers.
+    /// The node that answers.
     pub node_id: String,
     #[nserde(default)]
     cluster_id: String,
@@ -44,12 +44,12 @@ struct Sync {
     to_send: u64,
 }
 
-/// A member in it.
+/// A member as the answering node knows it.
 #[derive(DeJson)]
 pub struct Member {
-    /// Its id.
+    /// The member's id, in hex.
     pub node_id: String,
-    /// Its state, by name.
+    /// `Alive`, `Suspect`, `Dead` or `Left`.
     pub state: String,
     #[nserde(default = "true")]
     reachable: bool,
@@ -68,9 +68,9 @@ struct Gossip {
 /// What `GET /v1/health` answers.
 #[derive(DeJson)]
 pub struct Health {
-    /// Assertions held.
+    /// How many assertions the node holds.
     pub assertions_count: u64,
-    /// The root over them.
+    /// The Merkle root; equal roots mean equal sets.
     pub merkle_root: String,
     version: String,
     #[nserde(default)]
@@ -118,7 +118,7 @@ struct Range {
 /// Digits of an id or a root that a table shows.
 const SHOWN: usize = 12;
 
-/// Asks and prints.
+/// Asks one node for the cluster and each member for its health, and prints a table.
 pub fn run(options: &config::StatusOptions) -> ExitCode {
     let key = options.api_key.as_ref();
     let key = key.map(|key| secrets::load(key, "STEMEDB_ROOT_API_KEY")).transpose();

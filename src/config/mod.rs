@@ -86,7 +86,7 @@ pub struct Import {
 /// What to export, and the key for it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Export {
-    /// Where the assertions are.
+    /// The node or the data directory that is exported.
     pub from: ExportFrom,
     /// The key that the node asks for.
     pub api_key: Option<SecretSource>,
@@ -97,7 +97,7 @@ pub struct Export {
 pub enum ExportFrom {
     /// At a node's HTTP API.
     Node(Endpoint),
-    /// In a data directory.
+    /// A data directory, in use or not.
     Directory(PathBuf),
 }
 

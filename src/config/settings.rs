@@ -74,7 +74,7 @@ pub struct Settings {
     pub log: LevelFilter,
     /// The file that has the level instead.
     pub log_level_file: Option<PathBuf>,
-    /// How it is written.
+    /// Text or JSON lines.
     pub log_format: Format,
     /// Things that are set but do nothing, for the log.
     pub warnings: Vec<String>,

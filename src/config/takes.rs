@@ -28,7 +28,7 @@ pub enum Takes {
     SpanBetween(Duration, Duration),
     /// A number of bytes, which this is not.
     Bytes,
-    /// More bytes than these.
+    /// At least so many bytes.
     BytesFrom(u64),
     /// What another setting of this kind takes, or `off`.
     OrOff(Box<Takes>),
@@ -44,7 +44,7 @@ pub enum Takes {
     PlainHttp,
     /// At most [`limits::SEEDS_MAX`] seeds.
     FewerSeeds,
-    /// Origins of web pages.
+    /// Origins of web pages, `scheme://host[:port]`.
     Origins,
     /// At most [`limits::ORIGINS_MAX`] origins.
     FewerOrigins,

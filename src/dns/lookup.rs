@@ -224,7 +224,7 @@ impl Lookup {
         self.step(now);
     }
 
-    /// What to do next.
+    /// What to do next; `None` while an answer or the deadline is waited for.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outbox.pop_front()
     }

@@ -18,7 +18,7 @@ const TYPE_AAAA: u16 = 28;
 /// The name does not exist.
 const CODE_NAME_ERROR: u8 = 3;
 
-/// A kind of address.
+/// The kinds of address that a look-up asks for, one question each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum AddressKind {
     V4,
@@ -43,7 +43,7 @@ pub(super) struct Question {
     kind: AddressKind,
 }
 
-/// What an answer says.
+/// What a server's answer says of the name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum NameAnswer {
     /// Addresses; none if the name has none of this kind, or does not exist.

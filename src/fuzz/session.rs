@@ -41,7 +41,7 @@ thread_local! {
     static WORLD: SetWorld = SetWorld::new();
 }
 
-/// What no input changes.
+/// The two sets, made once: no input changes them.
 struct SetWorld {
     pool: Vec<Sealed>,
     /// One of each size in [`THEIRS`], with half of its assertions in common with a node that has

@@ -21,9 +21,9 @@ use crate::base::{Digest, limits};
 /// Bytes of the log that are not what was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Damage {
-    /// Where they start.
+    /// Where the damaged bytes start.
     pub at: Position,
-    /// How many they are.
+    /// How many bytes are damaged.
     pub bytes: u64,
     /// The one record they held, where what is left of it tells which.
     pub digest: Option<Digest>,
@@ -61,7 +61,7 @@ struct OpenDamage {
     number: u64,
 }
 
-/// All damage known.
+/// All damage that recovery, reads and the scrubber found, and what of it is repaired.
 #[derive(Debug, Default)]
 pub struct Damages {
     /// What is not repaired and can be named, to be asked for and shown.
@@ -136,7 +136,7 @@ impl Damages {
         repaired
     }
 
-    /// Records to ask for.
+    /// Hashes of the records whose damage is not repaired: a member may have them.
     pub fn wanted(&self) -> Vec<Digest> {
         // A set, for copies of a record have one digest.
         let names: BTreeSet<Digest> = self.listed().filter_map(|damage| damage.digest).collect();

@@ -30,7 +30,7 @@ impl Position {
         Position(segment * limits::SEGMENT_BYTES_MAX + record::SEGMENT_HEAD_BYTES as u64)
     }
 
-    /// The segment's number.
+    /// The number of the segment that the position is in.
     pub fn segment(self) -> u64 {
         self.0 / limits::SEGMENT_BYTES_MAX
     }
@@ -56,12 +56,12 @@ impl Committed {
         Committed { position, sealed }
     }
 
-    /// Where it lies.
+    /// Where the record's frame starts in the log.
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// What it is.
+    /// The assertion that was committed.
     pub fn sealed(&self) -> &Sealed {
         &self.sealed
     }

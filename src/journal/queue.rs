@@ -26,7 +26,7 @@ use crate::model::Sealed;
 /// What the queue wants done, and what it answers.
 #[derive(Debug)]
 pub enum Output {
-    /// For the disk.
+    /// The disk thread does this next.
     Work(Work),
     /// Committed, and the tickets of those that wait for it, the first offer first.
     Committed(Committed, Tickets),

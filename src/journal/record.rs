@@ -110,7 +110,7 @@ pub fn segment_head(number: u64, before: u32) -> [u8; SEGMENT_HEAD_BYTES] {
 pub enum BadHead {
     /// Written by a newer build: nothing of the directory may be touched.
     Newer {
-        /// The version found.
+        /// The version that the segment's head names.
         version: u32,
     },
     /// Not what any build wrote.
@@ -152,9 +152,9 @@ pub fn check_segment_head(bytes: &[u8], number: u64) -> Result<u32, BadHead> {
 pub enum Found {
     /// A record; the next frame starts at `next`.
     Record {
-        /// Its id.
+        /// The hash of the payload, as the frame's head has it.
         digest: Digest,
-        /// Where its payload lies.
+        /// Where the payload is in the bytes looked at.
         payload: Range<usize>,
         /// Where the next frame starts.
         next: usize,
@@ -168,7 +168,7 @@ pub enum Found {
     },
     /// Bytes that are no record, and no record follows.
     Torn {
-        /// Where zeros begin again.
+        /// The offset from which on only zeros follow.
         end: usize,
     },
 }

@@ -14,10 +14,10 @@ pub enum Refusal {
     Busy,
     /// The log is as large as the operator allows.
     Budget {
-        /// The allowed size.
+        /// The disk budget that the record would pass.
         bytes_max: u64,
     },
-    /// The disk takes nothing.
+    /// The disk takes nothing now, for this reason; reads go on.
     Disk(Obstacle),
     /// The index of older assertions cannot be written, and no more of it fits in memory.
     Index,

@@ -44,7 +44,7 @@ impl Batch {
 /// What became of the work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Done {
-    /// It is done.
+    /// The work is done and, if it was a flush, durable.
     Well,
     /// It could not be done; the log is as it was, and a later try may succeed.
     Undone(Obstacle),

@@ -101,7 +101,7 @@ impl Sealed {
         self.digest
     }
 
-    /// The canonical bytes.
+    /// The canonical bytes, or those of another layout as they came.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
@@ -154,14 +154,14 @@ impl fmt::Debug for Sealed {
 pub enum Malformed {
     /// No bytes, or too many.
     Size {
-        /// How many there were.
+        /// The length of the data that came.
         bytes: usize,
     },
     /// They hash to something else.
     Digest {
-        /// What the sender said.
+        /// The hash that the sender named.
         claimed: Digest,
-        /// What they hash to.
+        /// The hash of the bytes that came.
         actual: Digest,
     },
 }

@@ -209,7 +209,7 @@ pub enum Invalid {
     Empty {
         /// Its field in the body.
         field: &'static str,
-        /// What it may measure.
+        /// The bound, in bytes of UTF-8.
         max: usize,
     },
     /// More bytes than the field takes.
@@ -218,7 +218,7 @@ pub enum Invalid {
         field: &'static str,
         /// The length of its text.
         bytes: usize,
-        /// What it may measure.
+        /// The bound, in bytes of UTF-8.
         max: usize,
     },
     /// A control character (Unicode's Cc, NUL among them) in a name.
@@ -255,7 +255,7 @@ pub enum Invalid {
     },
     /// More signatures than one assertion takes.
     SignatureCount {
-        /// How many there were.
+        /// How many signatures the draft has.
         count: usize,
     },
     /// Signatures, but no timestamp: the agents signed one, so the body must say which.

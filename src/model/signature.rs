@@ -26,7 +26,7 @@ use crate::base::limits;
 
 const DOMAIN: &[u8; 22] = b"stemedb-edge/claim/v1\0";
 
-/// What an agent signs.
+/// The 94 bytes that an agent signs: `docs/wire.md`, section 4.
 pub type Message = [u8; 94];
 
 /// The bytes that `agent_id` signs at `timestamp` for this claim.
@@ -91,7 +91,7 @@ fn put_option<const N: usize>(out: &mut Vec<u8>, value: Option<[u8; N]>) {
     out.extend_from_slice(value.as_ref().map_or(&[], |bytes| &bytes[..]));
 }
 
-/// An agent's secret key.
+/// An agent's secret key, which is never shown.
 pub struct Signer(SigningKey);
 
 impl Signer {

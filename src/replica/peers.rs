@@ -67,7 +67,6 @@ impl Peers {
         self.records.iter().map(|(node, record)| (*node, record.counts))
     }
 
-    /// The invariants.
     fn check(&self) {
         debug_assert!(self.records.len() <= limits::MEMBERS_MAX, "{} peers", self.records.len());
         let mut counts = self.records.values().map(|record| record.counts);

@@ -43,7 +43,6 @@ impl Ranges {
         self.check();
     }
 
-    /// The invariants.
     fn check(&self) {
         debug_assert!(self.roots.len() <= limits::ROOTS_KEPT, "{} roots", self.roots.len());
         debug_assert!(self.pulled.len() <= limits::PULLS_KEPT, "{} pulls", self.pulled.len());

@@ -25,7 +25,7 @@ pub(super) fn offer_of(ticket: Ticket) -> (SessionId, u32) {
     ((ticket.0 & !SESSION_TICKETS) >> 32, ticket.0 as u32)
 }
 
-/// A session under way.
+/// A session under way, and what its outcome is judged by.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) session: Session,

@@ -62,7 +62,7 @@ pub struct Stats {
     pub candidates: u64,
     /// Queries that ended without an answer, their clients having left.
     pub abandoned: u64,
-    /// Queries that were refused.
+    /// Queries refused because too many waited.
     pub refused: u64,
 }
 
@@ -87,7 +87,7 @@ impl ScanQueue {
         }
     }
 
-    /// Takes in a scan.
+    /// Queues a scan behind the others of its client.
     pub fn enter(&mut self, ticket: Ticket, client: Client, scan: Scan) -> Result<(), TooMany> {
         if !self.slots.take(client.peer) {
             self.stats.refused += 1;

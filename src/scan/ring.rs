@@ -9,7 +9,7 @@ use crate::base::{Client, Ticket};
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     members: Vec<RingMember>,
-    /// Counts services and entries.
+    /// Counts services and entries: the order in which members were served last.
     clock: u64,
 }
 

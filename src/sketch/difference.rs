@@ -34,7 +34,7 @@ pub struct Difference {
 pub enum Decoded {
     /// Everything: [`Difference::found`] is the whole difference.
     All,
-    /// More cells are needed.
+    /// Some ids, perhaps none; more cells are needed for the rest.
     Part,
     /// No two sets have these cells.
     Nonsense,
@@ -87,7 +87,7 @@ impl Difference {
         &self.found
     }
 
-    /// Decodes what can be.
+    /// Takes out ids as long as a cell holds a single one (the peeling decoder of the paper).
     pub fn decode(&mut self) -> Decoded {
         let is_sensible = self.peel();
         self.check();

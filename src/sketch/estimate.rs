@@ -32,7 +32,7 @@ pub struct LowCounts {
     pub packed: Vec<u8>,
 }
 
-/// An estimate by counts.
+/// The size of a difference, estimated by the counts of both sides.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Estimate {
     /// About how many ids only one of two sets has.

@@ -62,7 +62,6 @@ impl Chains {
         if self.heads.is_empty() { &[] } else { &self.heads[self.chain(start)..=self.chain(end)] }
     }
 
-    /// Heap bytes.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.heads)
     }

@@ -34,7 +34,6 @@ impl Filter {
         Filter(vec![[0; WORDS]; blocks].into_boxed_slice())
     }
 
-    /// Takes a key in.
     pub(super) fn insert(&mut self, key: u64) {
         let block = self.block(key);
         self.0[block].iter_mut().zip(bits(key)).for_each(|(word, bit)| *word |= bit);
@@ -51,7 +50,6 @@ impl Filter {
         (((key >> 32) * self.0.len() as u64) >> 32) as usize
     }
 
-    /// Writes it out.
     pub(super) fn save(&self, sink: &mut Sink) {
         // In little-endian words: a directory may move to a machine of the other byte order.
         sink.put_u32(self.0.len() as u32);
@@ -67,7 +65,6 @@ impl Filter {
         Some(Filter(blocks))
     }
 
-    /// Heap bytes.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.0)
     }

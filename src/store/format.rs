@@ -2,7 +2,7 @@
 //!
 //! In: nothing. Out: what the writer and the reader of a run agree on. Never: read from a setting.
 
-/// Its first bytes.
+/// The first bytes of a run's file.
 pub(super) const MAGIC: [u8; 8] = *b"STEMERUN";
 /// A run of another version is none: the log makes it anew.
 pub(super) const VERSION: u32 = 1;

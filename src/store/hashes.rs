@@ -92,7 +92,7 @@ pub struct LeafScan {
     /// Hashes up to this one are on pages that were sent before.
     after: Option<Digest>,
     part: Option<Part>,
-    /// What one answer holds.
+    /// The hashes that one answer holds.
     max: usize,
     /// May be more than `max`: a bucket is listed whole, for it is in no order.
     leaves: Vec<Digest>,

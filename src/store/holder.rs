@@ -8,7 +8,7 @@ use super::run::Run;
 use super::section::PositionPage;
 use crate::journal::Position;
 
-/// What holds a row.
+/// Where the columns of a row are: the memtable (or one that is being spilled), or a run.
 #[derive(Clone, Copy)]
 pub(super) enum Holder<'a> {
     Table(&'a Memtable),

@@ -69,7 +69,7 @@ impl TableRow {
     }
 }
 
-/// The rows.
+/// The newest rows, by hash and by both names.
 #[derive(Debug)]
 pub(super) struct Memtable {
     /// The number of the row in slot 0.

@@ -23,7 +23,7 @@ struct Chunk {
     distances: [u16; CHUNK],
 }
 
-/// Positions by row.
+/// The positions of rows in the log, packed as distances.
 #[derive(Debug, Default)]
 pub(super) struct RowPositions {
     /// Boxed, so that growth moves pointers.
@@ -36,7 +36,6 @@ pub(super) struct RowPositions {
 }
 
 impl RowPositions {
-    /// Appends a row.
     pub(super) fn push(&mut self, position: Position) -> Row {
         debug_assert!(position.0.is_multiple_of(ALIGNMENT as u64));
         let row = Row::try_from(self.count).expect("limits::ROWS_MAX fits a row");
@@ -92,7 +91,6 @@ impl RowPositions {
         debug_assert!(self.far.len() <= self.count);
     }
 
-    /// Heap bytes.
     pub(super) fn bytes(&self) -> usize {
         self.chunks.capacity() * size_of::<Box<Chunk>>()
             + self.chunks.len() * size_of::<Chunk>()

@@ -22,7 +22,6 @@ impl Column {
     /// Both, in the order in which arrays by column and the file of a run have them.
     pub(super) const ALL: [Column; 2] = [Column::Subject, Column::Predicate];
 
-    /// The other one.
     pub(super) fn other(self) -> Column {
         match self {
             Column::Subject => Column::Predicate,

@@ -35,7 +35,7 @@ pub trait Pages: fmt::Debug + Send + Sync {
     fn abandon(&self) -> !;
 }
 
-/// A run.
+/// An index file of consecutive rows, of which the summary is in memory.
 #[derive(Debug)]
 pub struct Run {
     /// The file, which the shell opened.
@@ -47,7 +47,7 @@ pub struct Run {
     first: Row,
     hashes: Section,
     positions: Section,
-    /// By [`Column`].
+    /// The entries by subject and by predicate, in the order of [`Column`].
     names: [Section; 2],
     /// Filters keep a look-up from runs that have nothing: with a hundred runs it would read a
     /// hundred pages.
@@ -279,7 +279,6 @@ impl Run {
         });
     }
 
-    /// Heap bytes.
     pub(super) fn bytes(&self) -> usize {
         let [subjects, predicates] = &self.names;
         let sections = [&self.hashes, &self.positions, subjects, predicates].map(Section::bytes);

@@ -150,7 +150,7 @@ impl Section {
     }
 }
 
-/// A page of positions.
+/// A decoded page of positions, kept by a query while it goes on.
 #[derive(Clone, Debug)]
 pub(super) struct PositionPage {
     /// The row of its first entry.

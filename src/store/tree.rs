@@ -21,7 +21,7 @@ pub(super) const DEPTH: usize = BUCKETS.trailing_zeros() as usize;
 /// A Merkle root, and the set that it is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Root {
-    /// The root itself.
+    /// The digest; all zeros for the empty set.
     pub digest: Digest,
     /// It is of the rows before this one.
     pub rows: u64,

@@ -126,7 +126,6 @@ impl Duplicates {
         Some(Due::Ping(known.address.clone()))
     }
 
-    /// The invariants.
     pub(super) fn check(&self) {
         let is_sane = |known: &Duplicate| known.unanswered <= UNANSWERED_MAX;
         debug_assert!(self.0.as_ref().is_none_or(is_sane), "{self:?}");

@@ -228,7 +228,6 @@ impl Hearsay {
         self.about.get(&node).is_some_and(|check| check.asked.as_deref() == Some(address))
     }
 
-    /// The invariants.
     pub(super) fn check(&self) {
         debug_assert!(self.waiting.len() <= self.about.len(), "more wait than there are");
         debug_assert!(self.unproven <= self.about.len(), "{} unproven", self.unproven);

@@ -58,7 +58,6 @@ impl LocalHealth {
         interval * (1 + self.score)
     }
 
-    /// The invariants.
     pub(super) fn check(&self) {
         debug_assert!(self.score <= SCORE_MAX, "local health {}", self.score);
         debug_assert!(self.refutations <= limits::REFUTATIONS_MAX);

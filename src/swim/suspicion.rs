@@ -132,7 +132,6 @@ impl Suspicion {
         self.deadline = Moment(self.began.0 + length as u64).max(self.floor);
     }
 
-    /// The invariants.
     pub(super) fn check(&self) {
         debug_assert!(self.shortest <= self.longest, "{self:?}");
         debug_assert!((1..=self.enough + 1).contains(&self.accusations.len()), "{self:?}");

@@ -38,10 +38,10 @@ enum CheckStage {
     Listing,
 }
 
-/// A comparison of buckets.
+/// The comparison of Merkle buckets that finds what colliding short ids hide.
 #[derive(Debug, Default)]
 pub(super) struct CollisionCheck {
-    /// What is done next.
+    /// What is done next: each stage begins when the answer to the one before is there.
     stage: CheckStage,
     /// Our digests, collected in slices: those that the tree lacks cost a list of hashes each.
     ours: BucketScan,
@@ -74,7 +74,6 @@ impl CollisionCheck {
         self.check();
     }
 
-    /// The peer's digests came.
     pub(super) fn handle_digests(&mut self, digests: Vec<ShortId>) {
         self.theirs = digests;
         self.check();

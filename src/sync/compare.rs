@@ -34,7 +34,7 @@ pub(super) enum Slice {
     Yielded,
 }
 
-/// Comparisons with one peer.
+/// The comparisons of a session: of the whole sets, of parts, and of buckets.
 #[derive(Debug)]
 pub(super) struct Compare {
     /// Of the whole sets; `None` with a peer that has no sketches.
@@ -59,7 +59,7 @@ impl Compare {
         Compare { whole, parts: None, collisions: None, history, slice, cells: 0, ids: 0 }
     }
 
-    /// So many cells came.
+    /// Counts cells, for the judgment whether sketches cost more than leaves.
     pub(super) fn note_cells(&mut self, count: usize) {
         self.cells += count;
         self.check();

@@ -36,7 +36,7 @@ impl CallSet {
     }
 }
 
-/// Assertions for the peer.
+/// Rows that the peer lacks, and by which calls it takes them.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
     /// Rows that the peer lacks, as sketches or buckets showed. Rows, because bodies of 45,000

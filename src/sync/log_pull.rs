@@ -40,7 +40,7 @@ pub(super) enum Scope {
     Most,
 }
 
-/// One pull under way.
+/// A pull of the peer's log: which rows are asked for, came, and are stored.
 #[derive(Debug)]
 pub(super) struct LogPull {
     /// Where it begins, if the peer still numbers its rows so.
@@ -194,7 +194,6 @@ impl LogPull {
         self.stored.handle_records(number, count);
     }
 
-    /// One more is stored.
     pub(super) fn handle_stored(&mut self) {
         self.stored.handle_stored();
     }

@@ -11,7 +11,7 @@ use crate::sketch::{Cell, LowCounts, Part, ShortId};
 pub enum Request {
     /// `ExchangeRoots` with our root and count.
     Roots {
-        /// Our Merkle root.
+        /// The root of our set when the session began.
         root: Digest,
         /// How many assertions we hold.
         count: u64,
@@ -67,7 +67,7 @@ pub struct RowCursor {
 /// A request for rows of the peer's log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RowRange {
-    /// The first row.
+    /// The row that the answer begins with.
     pub from: RowCursor,
     /// The row that ends the range; `None` for as many as one answer takes.
     pub until: Option<u64>,
@@ -87,7 +87,7 @@ pub struct Span {
 /// Some of the peer's assertions.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
-    /// Where they come from.
+    /// The rows of the callee's log that these are.
     pub span: Span,
     /// Those whose bytes are an assertion.
     pub good: Vec<Sealed>,
@@ -100,7 +100,7 @@ pub struct Records {
 pub struct SketchReply {
     /// The index of the first cell.
     pub from: usize,
-    /// The peer's cells.
+    /// Cells of the peer's sketch, from the index that was asked for.
     pub cells: Vec<Cell>,
     /// How many assertions it held at that moment.
     pub count: u64,
@@ -149,7 +149,7 @@ pub enum Reply {
     /// To [`Request::Fetch`] and [`Request::FetchShort`]: the assertions whose bytes hash to what
     /// was asked for.
     Fetched {
-        /// Checked assertions.
+        /// Assertions that hash to what was asked for and are signed rightly.
         good: Vec<Sealed>,
         /// How many did not hash right, or carried a false signature.
         bad: u64,

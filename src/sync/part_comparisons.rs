@@ -35,7 +35,7 @@ const ERROR: f64 = 0.02;
 /// The whole set, in the units of [`PartComparisons::covered`].
 const WHOLE: u64 = 1 << 32;
 
-/// Where a part is.
+/// How far the comparison of a part is.
 #[derive(Debug)]
 enum PartStage {
     /// The next request for it is due.

@@ -33,7 +33,7 @@ pub(super) enum PeerFault {
     PastRow(u64),
     /// An answer that does not get beyond its first row.
     StaysAtRow {
-        /// That row.
+        /// The row that the answer names.
         row: u64,
         /// How many rows the peer says it has.
         rows: u64,

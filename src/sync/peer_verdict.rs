@@ -42,7 +42,7 @@ impl PeerVerdict {
         self.fetched += 1;
     }
 
-    /// An answer brought nothing.
+    /// An answer brought nothing new; too many of them end the session.
     pub(super) fn note_useless(&mut self) {
         self.useless += 1;
         self.check();

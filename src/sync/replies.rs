@@ -282,7 +282,6 @@ impl Session {
         self.phase = SessionPhase::Walk;
     }
 
-    /// The peer's digests came.
     pub(super) fn handle_digests(&mut self, digests: Vec<ShortId>) {
         if let Some(check) = &mut self.compare.collisions {
             check.handle_digests(digests);

@@ -4,7 +4,7 @@
 //!
 //! Never: takes more than a bit for each row, forgets a row, reads the store.
 
-/// The set.
+/// A set of rows, one bit for each.
 #[derive(Debug, Default)]
 pub(super) struct RowSet {
     /// One bit per row. A million rows are 125 KB, where a set of numbers takes some 8 MB.

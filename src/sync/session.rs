@@ -302,7 +302,7 @@ impl Session {
         self.pull.as_ref().map(LogPull::reached).filter(|cursor| cursor.numbering != 0)
     }
 
-    /// How far it is.
+    /// How far the session is, for `/v1/cluster/status` and the metrics.
     pub fn progress(&self) -> Progress {
         // After the pull its remaining rows are found by comparison, and counted there.
         let pulled = if self.phase == SessionPhase::Pull { self.pull.as_ref() } else { None };

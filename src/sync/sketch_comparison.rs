@@ -30,7 +30,7 @@ const REQUESTS_MAX: u32 = 16;
 /// Members of a part that are read before the session yields: about 2 ms.
 const PART_STEP: usize = 4096;
 
-/// One comparison under way.
+/// The comparison of one pair of sketches, cell by cell.
 #[derive(Debug, Default)]
 pub(super) struct SketchComparison {
     /// Our side of a part, whose sketch is made for this comparison; `None` for the whole set,
@@ -43,7 +43,7 @@ pub(super) struct SketchComparison {
     counts: (u64, u64),
     /// Requests answered so far. A peer whose set changes all the time would be asked for ever.
     requests: u32,
-    /// The next request.
+    /// Which cells are asked for next.
     next: Next,
     /// About how many differ, by the hint that came with the peer's first cells: it chooses which
     /// of our low counts to send.

@@ -73,7 +73,6 @@ impl StoredRows {
         self.advance();
     }
 
-    /// One more is stored.
     pub(super) fn handle_stored(&mut self) {
         self.stored += 1;
         self.advance();

@@ -12,7 +12,7 @@ use super::status::{Code, Status};
 /// Whether a service can be called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Serving {
-    /// It can.
+    /// The service can be called.
     Yes,
     /// It cannot: the server is stopping.
     No,

@@ -24,7 +24,7 @@ pub enum Format {
 /// How lines look where they go to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Style {
-    /// What was asked for.
+    /// The format of `STEMEDB_LOG_FORMAT`.
     pub format: Format,
     /// journald reads them: it adds the time itself and takes the level from a prefix.
     pub is_journal: bool,

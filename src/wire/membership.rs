@@ -47,7 +47,7 @@ pub fn updates(updates: Vec<Update>) -> Vec<pb::MembershipUpdate> {
     updates.into_iter().map(one).collect()
 }
 
-/// What a peer sent.
+/// Reads the updates of a message; refuses it if one of them is malformed.
 pub fn read_updates(updates: Vec<pb::MembershipUpdate>) -> Result<Vec<Update>, BadMessage> {
     if updates.len() > limits::MEMBERS_MAX {
         return Err(BadMessage::UpdateCount(updates.len()));

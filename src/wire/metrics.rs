@@ -43,7 +43,7 @@ impl Histogram {
         Histogram { bounds, counts: [0; 15], sum: 0.0 }
     }
 
-    /// Takes in one value.
+    /// Counts a value in its bucket and in the sum.
     pub fn observe(&mut self, value: f64) {
         self.counts[self.bounds.partition_point(|bound| *bound < value)] += 1;
         self.sum += value;

@@ -28,7 +28,7 @@ pub fn sketch_request(request: SketchRequest) -> pb::SketchRequest {
     }
 }
 
-/// What a peer asks.
+/// Reads a request for cells.
 pub fn read_sketch_request(request: pb::SketchRequest) -> Result<SketchRequest, BadMessage> {
     let part = read_part(request.part_bits, request.part)?;
     let low = request.low_counts;
@@ -61,7 +61,7 @@ pub fn sketch_response(reply: &SketchReply) -> pb::SketchResponse {
     }
 }
 
-/// What a peer answered.
+/// Reads an answer with cells, or with the row to pull from.
 pub fn read_sketch_response(response: &pb::SketchResponse) -> Result<SketchReply, BadMessage> {
     let from = response.from as usize;
     let cells = read_cells(from, &response.cells);

@@ -52,7 +52,7 @@ pub(super) async fn send_lines(job: Rc<Job>, mut link: Option<ClientLink>) {
     }
 }
 
-/// What an answer means.
+/// What an answer means for the line that was sent.
 #[derive(PartialEq, Eq, Debug)]
 enum Verdict {
     /// The line's fate is known.

@@ -16,7 +16,7 @@ use crate::model::{Draft, Signature};
 use crate::wire::json;
 use crate::wire::rejection::Rejection;
 
-/// The line, signed.
+/// The line with a signature of `signer` added, or as it is if that agent signed it already.
 pub(super) fn signed(line: Vec<u8>, signer: &Signer, now: Wall) -> Result<Vec<u8>, Unfit> {
     let draft = json::parse_draft(&line).map_err(Rejection::from)?;
     let signed = sign(line, draft, signer, now)?;
@@ -101,9 +101,9 @@ fn spliced(
 struct Fields {
     /// Right after its opening brace.
     open: usize,
-    /// The value of `timestamp`.
+    /// Where the value of `timestamp` is in the line.
     timestamp: Option<Range<usize>>,
-    /// The value of `signatures`.
+    /// Where the value of `signatures` is in the line.
     signatures: Option<Range<usize>>,
 }
 

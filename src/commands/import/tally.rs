@@ -25,14 +25,14 @@ pub(super) enum Fate {
     Existed,
     /// The node will not have it, or it could not be sent.
     Refused {
-        /// The kind of trouble.
+        /// The error code of the answer, by which the report groups.
         code: String,
-        /// The trouble.
+        /// The error message of the answer.
         message: String,
     },
 }
 
-/// All fates so far.
+/// Counts what became of the lines, for bar and report.
 #[derive(Default)]
 pub(super) struct Tally {
     created: u64,

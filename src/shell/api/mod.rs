@@ -46,23 +46,23 @@ pub struct Context {
     pub has_seeds: bool,
     /// Memory that the bounds follow.
     pub memory_bytes: u64,
-    /// Connections of the API.
+    /// Counts of the API's listener, for `/metrics`.
     pub http_connections: Rc<Counts>,
-    /// Connections of the gateway.
+    /// Counts of the gateway's listener, for `/metrics`.
     pub gateway_connections: Rc<Counts>,
-    /// Open connections of gRPC.
+    /// How many gRPC connections are open, for `/metrics`.
     pub grpc_connections: Box<dyn Fn() -> usize>,
     /// Connections that a server ended: listener, reason, how many.
     pub ended: Box<dyn Fn() -> Vec<(&'static str, &'static str, u64)>>,
     /// Open connections to other nodes.
     pub peer_connections: Box<dyn Fn() -> usize>,
-    /// What the scrubber did.
+    /// What the scrubber read and found, for `/metrics`.
     pub scrubbed: Rc<Cell<Scrubbed>>,
-    /// How gRPC calls ended.
+    /// How many gRPC calls ended with which code, for `/metrics`.
     pub grpc_counts: Box<dyn Fn() -> Vec<GrpcCount>>,
 }
 
-/// Answers the API's requests.
+/// Answers the API's requests from this node alone.
 pub struct Api {
     driver: Rc<Driver>,
     peers: Rc<Peers>,

@@ -163,7 +163,7 @@ impl Manifest {
 /// What a start finds of the index.
 #[derive(Debug)]
 pub enum Kept {
-    /// There is none.
+    /// No index is kept.
     Nothing,
     /// It stands for the log up to where that was recovered.
     Fits(Recovered, Box<Store>),
@@ -388,7 +388,7 @@ impl Checkpoint {
         })
     }
 
-    /// Where the index is.
+    /// The directory of the kept index, `DIR/index`.
     pub fn directory(&self) -> PathBuf {
         self.data.join("index")
     }

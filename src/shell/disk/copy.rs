@@ -13,7 +13,7 @@ use super::layout::{find_segments, segment_path, sync_directory};
 use super::recovery::whole_until;
 use crate::journal::Position;
 
-/// What was copied.
+/// What a backup has copied, for its report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Copied {
     /// Segments that share their blocks with the log's.

@@ -70,7 +70,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Where the segments are.
+    /// The directory of the segments, `DIR/log`.
     pub fn log(&self) -> &Path {
         &self.log
     }
@@ -126,7 +126,7 @@ pub fn node_id(path: &Path, configured: Option<NodeId>) -> Result<NodeId, Fault>
     }
 }
 
-/// A random id.
+/// 16 random bytes of the system, for a node id or a cluster id.
 pub fn random_id() -> Result<[u8; 16], Fault> {
     let mut id = [0; 16];
     File::open("/dev/urandom")

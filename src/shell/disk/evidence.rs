@@ -12,7 +12,7 @@ use crate::store::Run;
 pub struct Evidence {
     /// It knows every record before this position.
     pub(super) end: Position,
-    /// How many these are.
+    /// How many records these are.
     pub(super) count: u64,
     /// Those that can be opened.
     runs: Vec<Option<Run>>,

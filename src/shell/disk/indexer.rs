@@ -17,7 +17,7 @@ use crate::store::{Run, Spill};
 
 /// What sorting and writing need.
 const STACK_BYTES: usize = 256 << 10;
-/// Between two tries.
+/// Between two tries to write a run that could not be written.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// Of one spill there are two reports at most: that it cannot be written, and the run.
 const REPORTS_MAX: usize = 2;
@@ -36,7 +36,7 @@ pub struct Indexer {
 }
 
 impl Indexer {
-    /// Into this index directory.
+    /// Writes runs into the checkpoint's directory; its thread starts with the first.
     pub fn new(checkpoint: Checkpoint) -> Indexer {
         let (outbox, written) = async_channel::bounded(REPORTS_MAX);
         let (thread, handle) = (OnceCell::new(), RefCell::default());

@@ -23,10 +23,10 @@ use crate::journal::record::{self, BadHead, Found};
 use crate::journal::{Committed, Position};
 use crate::model::Sealed;
 
-/// What recovery found.
+/// What a start knows of the log: its records, their end, and the damage.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Recovered {
-    /// Whole records.
+    /// How many records are whole.
     pub records: u64,
     /// What heads and frames of the log take.
     pub bytes: u64,

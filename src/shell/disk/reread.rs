@@ -31,7 +31,7 @@ const DIRECT_BYTES: usize = 4096;
 /// What came of reading again.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Reread {
-    /// Bytes read.
+    /// How many bytes were read, for the scrubber's rate.
     pub bytes: u64,
     /// Positions where no whole record stands; a segment's first byte stands for its head.
     pub unreadable: Vec<Position>,

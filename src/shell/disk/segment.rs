@@ -54,7 +54,7 @@ struct OpenSegment {
 }
 
 impl Writer {
-    /// Goes on at `tail`.
+    /// Opens the last segment for writing at `tail`.
     pub(super) fn open(log: &Path, tail: Position) -> Result<Writer, WriteFailure> {
         let mut writer = Writer::new(log, tail);
         if is_begun(tail) {

@@ -22,11 +22,11 @@ const STACK_BYTES: usize = 128 << 10;
 /// What the disk thread reports of one piece of work.
 #[derive(Debug)]
 pub struct Report {
-    /// What became of it.
+    /// What became of the work.
     pub done: Done,
-    /// Records written.
+    /// How many records the batch had.
     pub records: usize,
-    /// Bytes written.
+    /// How many bytes were written, for the metrics.
     pub bytes: usize,
     /// How long the flush took, where there was one.
     pub flush: Option<Duration>,
@@ -37,7 +37,7 @@ pub struct Report {
 /// An obstacle, and how it showed.
 pub type Hindrance = (Obstacle, Fault);
 
-/// The thread that writes.
+/// The thread that writes and flushes: its inbox, and what it reports.
 pub struct Disk {
     /// For one piece: the queue has one under way at most.
     work: Sender<Work>,

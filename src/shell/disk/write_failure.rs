@@ -72,7 +72,7 @@ pub(super) struct ObstacleLog {
 }
 
 impl ObstacleLog {
-    /// The disk refused something.
+    /// The disk refused work: logged, once per `LINE_INTERVAL` as long as the obstacle is the same.
     pub(super) fn hindered(&mut self, obstacle: Obstacle, fault: &Fault) {
         let is_it =
             |(logged, at): (Obstacle, Instant)| logged == obstacle && at.elapsed() < LINE_INTERVAL;
@@ -94,7 +94,7 @@ impl ObstacleLog {
         }
     }
 
-    /// The disk took something.
+    /// The disk took work; if it had refused some, the end of that is logged.
     pub(super) fn well(&mut self) {
         if std::mem::take(&mut self.is_open) {
             log::info!("the disk takes claims again");

@@ -32,7 +32,7 @@ const SLICE_HASHES: usize = 1024;
 /// Bytes of the log that a slice reads at most, in one go.
 const SLICE_BYTES: u64 = 128 << 10;
 
-/// Reads of one node.
+/// Bounds the time that reads for peers take from the state thread.
 pub struct BulkReads {
     driver: Rc<Driver>,
     slices: Semaphore,

@@ -15,7 +15,7 @@ use crate::scan::{Scan, ScanQueue, Stats, TooMany, View};
 use crate::shell::runtime::pending::{PendingAnswer, PendingAnswers};
 use crate::store::Store;
 
-/// The queries under way.
+/// The queries under way and those that wait.
 #[derive(Default)]
 pub(crate) struct Scans {
     queue: RefCell<ScanQueue>,
@@ -38,7 +38,7 @@ impl Scans {
         *self.queue.borrow_mut() = ScanQueue::bounded(long_max);
     }
 
-    /// Takes in a scan.
+    /// Queues a scan; its answer comes from the value returned.
     pub(crate) fn start(&self, client: Client, scan: Scan) -> Result<Running<'_>, TooMany> {
         let (ticket, view) = self.views.ticket();
         self.queue.borrow_mut().enter(ticket, client, scan)?;
@@ -60,7 +60,7 @@ impl Scans {
         .await;
     }
 
-    /// Works for one slice.
+    /// Works on the next query for one slice.
     pub(crate) fn run_slice(&self, store: &Store, bodies: &dyn Bodies) {
         let over = self.queue.borrow_mut().run_slice(store, bodies);
         for (ticket, view) in over {

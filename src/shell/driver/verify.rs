@@ -31,7 +31,7 @@ enum Job {
 pub struct Opened {
     /// Those that are what they are said to be, in order.
     pub good: Vec<Sealed>,
-    /// Those that are not.
+    /// How many bodies are not what they are said to be.
     pub malformed: u64,
     /// What is wrong with one of these.
     pub why: Option<Malformed>,

@@ -19,7 +19,7 @@ use crate::shell::runtime::budget::Share;
 use crate::shell::runtime::reactor::Timer;
 use crate::wire::grpc::{Code, Status};
 
-/// A call under way.
+/// A call whose headers were taken, and the means to answer it.
 pub(super) struct Ask {
     pub(super) link: Rc<Link>,
     pub(super) method: Rc<Method>,

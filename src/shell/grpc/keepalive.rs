@@ -32,7 +32,7 @@ pub(super) struct Keepalive {
 
 /// What becomes of a connection at a check.
 pub(super) enum Decision {
-    /// It goes on.
+    /// The connection goes on.
     Stay,
     /// It takes no new calls and ends with its last one.
     Leave,

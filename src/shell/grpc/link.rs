@@ -35,7 +35,7 @@ pub(super) struct Link {
     pub(super) number: u64,
     pub(super) state: Rc<ServerState>,
     pub(super) woken: Arc<Woken>,
-    /// Calls under way.
+    /// Calls under way: a connection with none may be closed.
     running: Cell<usize>,
     /// Of these, the ones whose request is whole: the node works on them, not the client.
     working: Cell<usize>,
@@ -71,7 +71,7 @@ pub(super) struct Link {
 /// What moved on a connection so far, in bytes.
 #[derive(Default)]
 pub(super) struct Traffic {
-    /// Reads that brought something.
+    /// Reads that brought bytes: a connection without new ones is silent to the keepalive.
     pub(super) reads: Cell<u64>,
     /// All that the client sent.
     pub(super) received: Cell<u64>,
@@ -171,12 +171,10 @@ impl Link {
         Some(StreamSlot(self.clone()))
     }
 
-    /// Calls that were answered.
     pub(super) fn answers(&self) -> u64 {
         self.answers.get()
     }
 
-    /// A call was answered.
     pub(super) fn note_answer(&self) {
         // A watch of health is no use: clients that were once answered had kept their slots, and
         // watchers left 40 % of new clients without one.

@@ -16,7 +16,7 @@ pub(super) struct Methods {
     unknown: Rc<Method>,
 }
 
-/// Where a path leads.
+/// The service, the method and the kind of call of a path.
 #[derive(Clone)]
 pub(super) struct Route {
     pub(super) method: Rc<Method>,
@@ -27,9 +27,9 @@ pub(super) struct Route {
 /// How many messages a method takes and gives.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum MethodKind {
-    /// One for one.
+    /// One message there, one back.
     Unary,
-    /// Any number of either.
+    /// Any number of messages each way.
     Stream,
 }
 
@@ -51,7 +51,7 @@ impl Methods {
         Methods { names, table, unknown: Rc::new(Method::new("", "")) }
     }
 
-    /// Where `path` leads.
+    /// The route of `path`; `UNIMPLEMENTED` if there is none.
     pub(super) fn find(&self, path: &str) -> Result<&Route, Status> {
         // A dozen strings of different lengths are compared faster than one is hashed.
         let found = self.table.iter().find(|route| route.method.path == path);

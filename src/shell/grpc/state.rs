@@ -20,7 +20,7 @@ pub struct Bounds {
     pub connections_max: usize,
     /// Calls whose requests are not whole: of peers, and of all others.
     pub half_open_max: usize,
-    /// Bytes of requests.
+    /// Bytes of requests that all connections hold together.
     pub held_max: usize,
     /// Bytes of answers that are not sent.
     pub unsent_max: usize,
@@ -65,7 +65,7 @@ impl Ending {
     /// All, in the order of their numbers.
     pub const ALL: [Ending; 3] = [Ending::AtCapacity, Ending::Flood, Ending::Stalled];
 
-    /// Its name in metrics.
+    /// The label of the counter in `/metrics`.
     pub fn name(self) -> &'static str {
         match self {
             Ending::AtCapacity => "at_capacity",
@@ -88,7 +88,7 @@ impl Ending {
 /// Hears what a caller says of its settings.
 pub type SettingsHeard = Box<dyn Fn(&[u8])>;
 
-/// What all connections know.
+/// What the connections of a server share: services, budgets, counts.
 pub(super) struct ServerState {
     /// What calls of services that are not open have to bring.
     pub(super) key: Cell<Option<Fingerprint>>,
@@ -102,13 +102,13 @@ pub(super) struct ServerState {
     /// Calls whose requests are not whole: of clients without the cluster key, and of peers. Two
     /// counts, so that no client without the key takes a slot from a peer.
     half_open: [Cell<usize>; 2],
-    /// Streams that stay open.
+    /// Streams that stay open now, against their bound.
     pub(super) streams: Cell<usize>,
     /// Connections that have ended and are read until their clients close them.
     pub(super) farewells: Cell<usize>,
     /// Connections that the server ended, by [`Ending`].
     endings: [Cell<u64>; Ending::ALL.len()],
-    /// Bytes of requests.
+    /// The budget of request bytes of all connections.
     pub(super) held: Rc<Budget>,
     /// Bytes of answers that are not sent.
     pub(super) unsent: Rc<Budget>,

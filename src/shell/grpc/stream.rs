@@ -109,7 +109,7 @@ impl Stream {
         message
     }
 
-    /// Sends one message.
+    /// Queues one message for the client; fails if the client has left the call.
     pub fn send(&mut self, message: Bytes) -> Result<(), Status> {
         self.ask.link.note_stream();
         let outgoing = self.outgoing.as_mut().expect("the stream was opened");

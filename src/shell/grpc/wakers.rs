@@ -13,7 +13,7 @@ use std::task::{Wake, Waker};
 pub(super) const PARTS_MAX: usize = WORDS * 64;
 const WORDS: usize = 3;
 
-/// Which parts were woken.
+/// Which parts of a connection were woken since the last poll.
 pub(super) struct Woken {
     words: [AtomicU64; WORDS],
     running: AtomicBool,

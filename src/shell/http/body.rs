@@ -27,7 +27,7 @@ pub struct Body {
     is_broken: bool,
     /// There is none, not even an empty one.
     is_absent: bool,
-    /// How reading it ended.
+    /// How reading it ended: a second reader gets the same body or error.
     outcome: Option<Result<Bytes, Rejection>>,
 }
 

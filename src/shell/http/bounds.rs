@@ -19,7 +19,7 @@ pub struct Bounds {
     pub patience: Duration,
     /// Time for a head, and how long a body or an answer may stay under `rate_min`.
     pub read_max: Duration,
-    /// Time between requests.
+    /// How long a connection may wait between two requests.
     pub idle_max: Duration,
     /// Time for a body, and for an answer, in all.
     pub transfer_max: Duration,

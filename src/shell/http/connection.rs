@@ -26,7 +26,7 @@ use crate::wire::rejection::Rejection;
 /// What a connection is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
-    /// Between requests.
+    /// No request is under way.
     Idle,
     /// A request head has begun to arrive.
     Head,
@@ -69,7 +69,7 @@ pub(super) struct Client {
     pub(super) unsent: Rc<Budget>,
 }
 
-/// A connection.
+/// A connection of a client, with its slot and its progress.
 pub(super) struct HttpConnection {
     stream: TcpStream,
     reactor: Rc<Reactor>,

@@ -12,7 +12,7 @@ use http_body_util::Full;
 use super::body::Body;
 use crate::wire::rejection::Rejection;
 
-/// Answers requests.
+/// What a listener does with a request: the API, the gateway, or the answer while it starts.
 pub trait Handler: 'static {
     /// The answer to a request. A refused body need not be read.
     fn handle(&self, head: Parts, body: &mut Body) -> impl Future<Output = Response<Full<Bytes>>>;

@@ -28,7 +28,7 @@ pub struct Policed<H> {
 }
 
 impl<H: Handler> Policed<H> {
-    /// A listener's handler.
+    /// Checks each request against `policy` before `handler` gets it.
     pub fn new(handler: Rc<H>, policy: Policy) -> Rc<Policed<H>> {
         Rc::new(Policed { handler, policy })
     }

@@ -13,7 +13,7 @@ use crate::base::limits;
 /// One phase of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
-    /// When it began.
+    /// When the current state began.
     since: Instant,
     /// Bytes that have moved since `measured`.
     moved: u64,

@@ -33,7 +33,7 @@ type Asked = Pin<Box<dyn Future<Output = (u32, Result<Reply, String>, WireBytes)
 pub struct PeerReport {
     /// The peer's address.
     pub address: String,
-    /// What came of it.
+    /// What the session came to.
     pub report: SessionReport,
 }
 
@@ -42,7 +42,7 @@ pub struct PeerReport {
 struct Round {
     /// Callers that asked since it began: the next one is theirs.
     next: Vec<Sender<Vec<PeerReport>>>,
-    /// Callers that asked before.
+    /// Callers that asked before it began: its end answers them.
     waiting: Vec<Sender<Vec<PeerReport>>>,
     reports: Vec<PeerReport>,
 }

@@ -163,7 +163,7 @@ impl Peer {
         })
     }
 
-    /// Where the peer is.
+    /// The peer's `host:port`, as given.
     pub fn address(&self) -> &str {
         &self.address
     }

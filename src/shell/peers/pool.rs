@@ -14,7 +14,7 @@ use crate::shell::peers::peer::{Dialer, Lost, Made, Peer};
 use crate::shell::runtime::tasks::Tasks;
 use crate::wire::grpc::SharedSettings;
 
-/// Peers by address.
+/// The peers that this node has called, one for each address.
 pub struct Pool {
     dialer: Rc<Dialer>,
     /// The most lately used last.
@@ -75,7 +75,7 @@ impl Pool {
         peer
     }
 
-    /// Connections open to peers.
+    /// How many peers are connected, for `/metrics`.
     pub fn connections(&self) -> usize {
         self.peers.borrow().iter().filter(|peer| peer.is_connected()).count()
     }

@@ -32,7 +32,7 @@ const STACK_BYTES: usize = 64 << 10;
 /// What was done since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Scrubbed {
-    /// Bytes read.
+    /// Bytes read again since the start.
     pub bytes: u64,
     /// Passes over all records.
     pub passes: u64,

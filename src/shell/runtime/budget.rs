@@ -203,7 +203,7 @@ impl Share {
         if self.is_preceded() { Err(Full) } else { self.resize(bytes) }
     }
 
-    /// Whether others wait already.
+    /// Whether an earlier caller waits: the budget is granted in order of arrival.
     fn is_preceded(&self) -> bool {
         let whole = self.budget.whole.as_ref();
         self.budget.is_awaited() || whole.is_some_and(|whole| whole.is_awaited())

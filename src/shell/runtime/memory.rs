@@ -54,7 +54,7 @@ pub struct Trimmer {
 }
 
 impl Trimmer {
-    /// From now on.
+    /// Compares with `resident` bytes from now on.
     pub fn new(resident: u64) -> Trimmer {
         Trimmer { least: resident }
     }

@@ -60,7 +60,7 @@ pub struct Reactor {
     yielded: RefCell<Vec<Waker>>,
     /// Listeners to the ends of rounds; gone ones are left out at the next registration.
     round_ends: RefCell<Vec<Weak<dyn RoundEnd>>>,
-    /// Waits so far.
+    /// How often the reactor has waited: a task that yields goes on when this has grown.
     rounds: Cell<u64>,
     /// When the last one ended.
     now: Cell<Instant>,

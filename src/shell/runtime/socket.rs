@@ -90,7 +90,7 @@ fn keep_some(socket: OwnedFd) -> Result<OwnedFd, Errno> {
 pub struct Ends {
     /// This one, by the address that the connection leaves by.
     pub near: IpAddr,
-    /// The other one.
+    /// The peer's address.
     pub far: IpAddr,
 }
 
@@ -119,7 +119,7 @@ pub fn outgoing(bound: SocketAddr) -> Option<IpAddr> {
     own.ok().map(|own| own.ip())
 }
 
-/// A listening socket.
+/// A listening socket that the reactor watches.
 pub struct TcpListener(Watched);
 
 impl TcpListener {

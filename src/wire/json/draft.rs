@@ -72,7 +72,7 @@ pub enum AssertBody {
     Bytes(Sealed),
 }
 
-/// Reads an assert body.
+/// Reads the body of `POST /v1/assert`, strictly.
 pub fn parse_body(body: &[u8]) -> Result<AssertBody, Malformed> {
     let mut reader = JsonReader::new(body)?;
     let mut draft = Draft::new(String::new(), String::new(), Object::Boolean(false));

@@ -20,7 +20,7 @@ use crate::wire::status::Status;
 
 /// The full name of the service.
 pub const SERVICE: &str = "stemedb.edge.v1.EdgeService";
-/// Its methods.
+/// The methods of `EdgeService`.
 pub const METHODS: [&str; 7] =
     ["ProbeFor", "Sketch", "Digests", "LeavesOf", "Records", "FetchShort", "Give"];
 

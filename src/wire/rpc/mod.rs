@@ -35,7 +35,7 @@ impl<A> OutgoingCall<A> {
         OutgoingCall { path, message: encode(request), read }
     }
 
-    /// What the answer says.
+    /// Reads an answer message.
     pub fn read(&self, answer: Bytes) -> Result<A, CallError> {
         (self.read)(answer).map_err(|error| match error {
             ReadError::Protobuf(error) => {
@@ -93,7 +93,7 @@ impl From<CallError> for Status {
 pub struct ForeignBody {
     /// What they are to hash to.
     pub claimed: Option<Digest>,
-    /// The bytes.
+    /// The encoded message.
     pub bytes: Bytes,
 }
 

@@ -18,7 +18,7 @@ use crate::wire::status::Status;
 
 /// The full name of the service.
 pub const SERVICE: &str = "stemedb.sync.v1.SyncService";
-/// Its methods.
+/// The methods of `SyncService`.
 pub const METHODS: [&str; 5] = ["Gossip", "ExchangeRoots", "FetchAssertions", "Ping", "GetLeaves"];
 
 const PING: &str = "/stemedb.sync.v1.SyncService/Ping";
@@ -54,7 +54,7 @@ pub struct Push {
 /// A set of assertions, as `ExchangeRoots` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NamedSet {
-    /// Its Merkle root.
+    /// The Merkle root of the set; all zeros for the empty one.
     pub root: Digest,
     /// How many there are; 0 also if that was left out.
     pub count: u64,

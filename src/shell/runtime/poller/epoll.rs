@@ -19,7 +19,7 @@ use super::event::{EVENTS_MAX, Event};
 /// Key of the wake descriptor.
 const WAKE_KEY: u64 = u64::MAX;
 
-/// An epoll descriptor.
+/// Waits for sockets by an epoll descriptor.
 pub(crate) struct Poller {
     epoll: OwnedFd,
     wake: Arc<OwnedFd>,

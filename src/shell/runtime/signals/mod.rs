@@ -51,7 +51,7 @@ impl Signal {
         self.native() as u8
     }
 
-    /// Its name.
+    /// The name as `kill -l` has it, for the log.
     pub fn name(self) -> &'static str {
         self.native().as_str()
     }
@@ -68,7 +68,7 @@ impl Signals {
         Ok(Signals(Receiver::new(set)?))
     }
 
-    /// The next signal.
+    /// Waits for the next signal.
     pub async fn next(&self) -> io::Result<Signal> {
         loop {
             let native = self.0.next().await?;
