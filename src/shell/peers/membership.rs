@@ -101,7 +101,7 @@ impl Membership {
                     let addresses = addresses.iter().map(ToString::to_string).collect();
                     self.seeds.borrow_mut()[number].1 = addresses;
                 }
-                Err(why) => warn_of_seed(&name, &why),
+                Err(why) => warn_of_seed(&name, &why.to_string()),
             }
             let all = self.seeds.borrow().iter().flat_map(|seed| seed.1.clone()).collect();
             let are_all_found = self.seeds.borrow().iter().all(|seed| !seed.1.is_empty());

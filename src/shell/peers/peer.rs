@@ -6,7 +6,8 @@
 //! end.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::io::ErrorKind;
+use std::fmt;
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use crate::base::{Secret, limits};
 use crate::cluster::identity::Tag;
 use crate::shell::grpc::identity::Identity;
 use crate::shell::peers::answer::{of_h2, read_answer};
-use crate::shell::runtime::resolve::resolve;
+use crate::shell::runtime::resolve::{ResolveError, resolve};
 use crate::shell::runtime::semaphore::Semaphore;
 use crate::shell::runtime::socket::TcpStream;
 use crate::shell::runtime::tasks::Tasks;
@@ -43,6 +44,33 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// Why a peer could not be dialled.
+#[derive(Debug)]
+enum DialError {
+    /// Its name has no address.
+    Resolve(ResolveError),
+    /// The look-up found an empty list.
+    NoAddress,
+    /// The last of its addresses does not take a connection.
+    Connect(io::Error),
+    /// What answers there does not speak HTTP/2.
+    Handshake(h2::Error),
+    /// None of it happened within [`DIAL_MAX`].
+    Late,
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DialError::Resolve(error) => error.fmt(out),
+            DialError::NoAddress => out.write_str("the name has no address"),
+            DialError::Connect(error) => error.fmt(out),
+            DialError::Handshake(error) => error.fmt(out),
+            DialError::Late => write!(out, "no connection within {} ms", DIAL_MAX.as_millis()),
+        }
+    }
+}
 
 /// Hears of a connection that ended, by the peer's address.
 pub type Lost = Box<dyn Fn(&str)>;
@@ -299,8 +327,7 @@ impl Peer {
             let message = format!("the last dial failed, the next is in {} ms", wait.as_millis());
             return Err(Status::new(Code::Unavailable, message));
         }
-        let late = || Err(format!("no connection within {} ms", DIAL_MAX.as_millis()));
-        match within(DIAL_MAX, self.dial()).await.unwrap_or_else(late) {
+        match within(DIAL_MAX, self.dial()).await.unwrap_or(Err(DialError::Late)) {
             Ok(connection) => {
                 self.pause.set(PAUSE_MIN);
                 self.not_before.set(None);
@@ -319,10 +346,10 @@ impl Peer {
     }
 
     /// Tries the name's addresses, one after the other.
-    async fn connect(&self) -> Result<TcpStream, String> {
-        let mut why = "the name has no address".to_owned();
+    async fn connect(&self) -> Result<TcpStream, DialError> {
+        let mut why = DialError::NoAddress;
         self.is_refused.set(false);
-        for address in resolve(&self.address).await? {
+        for address in resolve(&self.address).await.map_err(DialError::Resolve)? {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
                     self.is_refused.set(false);
@@ -330,14 +357,14 @@ impl Peer {
                 }
                 Err(error) => {
                     self.is_refused.set(error.kind() == ErrorKind::ConnectionRefused);
-                    why = error.to_string();
+                    why = DialError::Connect(error);
                 }
             }
         }
         Err(why)
     }
 
-    async fn dial(self: &Rc<Self>) -> Result<Connection, String> {
+    async fn dial(self: &Rc<Self>) -> Result<Connection, DialError> {
         let stream = self.connect().await?;
         if let Some(ends) = stream.ends() {
             self.is_near.set(ends.is_near());
@@ -356,7 +383,7 @@ impl Peer {
             .max_send_buffer_size(limits::ASSERTION_BYTES_MAX + limits::STREAM_SEND_BYTES_MAX)
             .max_concurrent_reset_streams(limits::CALLS_IN_FLIGHT_MAX)
             .handshake(stream);
-        let (requests, connection) = handshake.await.map_err(|error| error.to_string())?;
+        let (requests, connection) = handshake.await.map_err(DialError::Handshake)?;
         let number = self.dials.get() + 1;
         self.dials.set(number);
         let opened = Connection { number, requests };

@@ -6,6 +6,7 @@
 //!
 //! Never: waits longer than [`limits::LOOK_UP_MAX`] and one time-out of a server.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
@@ -20,6 +21,42 @@ use crate::dns::{self, Lookup, NameServer, Output, ResolverSettings};
 const PACKET_BYTES_MAX: usize = 1232;
 /// What is read of resolv.conf: the C library's bounds allow a tenth of it.
 const SETTINGS_BYTES_MAX: u64 = 64 << 10;
+
+/// Why a name has no address.
+#[derive(Debug)]
+pub enum ResolveError {
+    /// It is not `host:port`.
+    NoPort,
+    /// resolv.conf names servers at interfaces that this machine does not have, and no others.
+    NoNameServer,
+    /// The name servers were asked in vain.
+    NotFound(dns::NotFound),
+    /// The system refuses a thread or random bytes.
+    System(io::Error),
+    /// The thread ended without an answer.
+    Lost,
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ResolveError::NoPort => out.write_str("it is not host:port"),
+            ResolveError::NoNameServer => {
+                out.write_str("no name server of resolv.conf is at an interface of this machine")
+            }
+            ResolveError::NotFound(why) => why.fmt(out),
+            ResolveError::System(error) => error.fmt(out),
+            ResolveError::Lost => out.write_str("the look-up ended without an answer"),
+        }
+    }
+}
+
+/// For callers that make one line of it.
+impl From<ResolveError> for String {
+    fn from(error: ResolveError) -> String {
+        error.to_string()
+    }
+}
 
 /// Where names are looked up.
 struct Sources<'a> {
@@ -42,12 +79,12 @@ impl Sources<'static> {
 }
 
 /// All addresses of `host:port`, or why there is none.
-pub async fn resolve(address: &str) -> Result<Vec<SocketAddr>, String> {
+pub async fn resolve(address: &str) -> Result<Vec<SocketAddr>, ResolveError> {
     if let Ok(address) = address.parse() {
         return Ok(vec![address]);
     }
     let split = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
-    let Some((host, port)) = split else { return Err("it is not host:port".into()) };
+    let Some((host, port)) = split else { return Err(ResolveError::NoPort) };
     let (found, answer) = async_channel::bounded(1);
     let name = host.to_owned();
     let looking =
@@ -55,12 +92,12 @@ pub async fn resolve(address: &str) -> Result<Vec<SocketAddr>, String> {
             // The caller may have gone.
             let _ = found.try_send(look_up(&name, &Sources::of_machine()));
         });
-    looking.map_err(|error| error.to_string())?;
-    let found = answer.recv().await.map_err(|_| "the look-up ended without an answer")?;
+    looking.map_err(ResolveError::System)?;
+    let found = answer.recv().await.map_err(|_| ResolveError::Lost)?;
     Ok(found?.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
 }
 
-fn look_up(name: &str, sources: &Sources<'_>) -> Result<Vec<IpAddr>, String> {
+fn look_up(name: &str, sources: &Sources<'_>) -> Result<Vec<IpAddr>, ResolveError> {
     if let Ok(ip) = name.trim_matches(['[', ']']).parse() {
         return Ok(vec![ip]);
     }
@@ -77,12 +114,12 @@ fn look_up(name: &str, sources: &Sources<'_>) -> Result<Vec<IpAddr>, String> {
     let servers = settings.servers.iter().filter_map(|server| socket_address(server, sources.port));
     let servers: Vec<SocketAddr> = servers.collect();
     if servers.is_empty() {
-        return Err("no name server of resolv.conf is at an interface of this machine".into());
+        return Err(ResolveError::NoNameServer);
     }
     let mut secret = [0; 16];
-    getrandom::fill(&mut secret).map_err(|error| error.to_string())?;
+    getrandom::fill(&mut secret).map_err(|error| ResolveError::System(io::Error::other(error)))?;
     carry_out(|now| Lookup::new((settings, servers), name, secret, now))
-        .map_err(|why| why.to_string())
+        .map_err(ResolveError::NotFound)
 }
 
 /// The addresses of all lines with this name; read by line, since a list of blocked names is large.

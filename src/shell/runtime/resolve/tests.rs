@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use futures_lite::future::block_on;
 
 use super::*;
+use crate::dns::NotFound;
 
 /// What a name server answers.
 #[derive(Clone)]
@@ -70,8 +71,16 @@ impl NameServers {
         NameServers { port, asked, is_over, threads, addresses }
     }
 
+    /// Looks `name` up; what fails is the name, not the machine.
+    fn look_up(&self, name: &str, lines: &str) -> Result<Vec<IpAddr>, NotFound> {
+        self.try_look_up(name, lines).map_err(|error| match error {
+            ResolveError::NotFound(why) => why,
+            other => panic!("{other}"),
+        })
+    }
+
     /// Looks `name` up with these lines of resolv.conf and a hosts file that has one name.
-    fn look_up(&self, name: &str, lines: &str) -> Result<Vec<IpAddr>, String> {
+    fn try_look_up(&self, name: &str, lines: &str) -> Result<Vec<IpAddr>, ResolveError> {
         let folder =
             std::env::temp_dir().join(format!("resolve-{}-{}", std::process::id(), self.port));
         fs::create_dir_all(&folder).expect("a folder");
@@ -184,7 +193,7 @@ fn answers(
     vec![answer]
 }
 
-fn v4(last: u8) -> Result<Vec<IpAddr>, String> {
+fn v4(last: u8) -> Result<Vec<IpAddr>, NotFound> {
     Ok(vec![[10, 0, 0, last].into()])
 }
 
@@ -193,8 +202,9 @@ const TWO: &str = "nameserver 127.0.0.1\nnameserver 127.0.0.2\noptions timeout:1
 
 #[test]
 fn addresses_and_the_hosts_file_need_no_name_server() {
-    assert_eq!(block_on(resolve("127.0.0.1:80")), Ok(vec![([127, 0, 0, 1], 80).into()]));
-    assert!(block_on(resolve("no port")).is_err());
+    let found = block_on(resolve("127.0.0.1:80")).expect("an address");
+    assert_eq!(found, [SocketAddr::from(([127, 0, 0, 1], 80))]);
+    assert!(matches!(block_on(resolve("no port")), Err(ResolveError::NoPort)));
     let servers = NameServers::start(1, |_| Reply::Have(vec![[6, 6, 6, 6]]));
     assert_eq!(servers.look_up("OWN", ONE), Ok(vec![[10, 9, 9, 9].into()]));
     assert_eq!(servers.look_up("x.localhost", ONE).map(|found| found.len()), Ok(2));
@@ -271,8 +281,10 @@ fn the_search_list_is_walked_past_names_that_do_not_exist_or_fail() {
     assert_eq!(servers.asked().len(), 2 * 4);
     assert_eq!(servers.look_up("seed.example.", pod), v4(3));
     assert_eq!(servers.asked().len(), 2);
-    let why = servers.look_up("none", pod).expect_err("no server has it");
-    assert!(why.contains("none.ns.svc.cluster.local") && why.ends_with(" none"), "{why}");
+    let suffixes = ["ns.svc.cluster.local", "svc.cluster.local", "cluster.local"];
+    let mut tried: Vec<String> = suffixes.iter().map(|suffix| format!("none.{suffix}")).collect();
+    tried.push("none".into());
+    assert_eq!(servers.look_up("none", pod), Err(NotFound::Unknown(tried)));
 }
 
 #[test]
@@ -291,12 +303,13 @@ fn a_truncated_answer_is_fetched_by_tcp() {
 fn errors_name_the_server_and_what_it_did() {
     let silent = NameServers::start(1, |_| Reply::Silence);
     let why = silent.look_up("seed.example", ONE).expect_err("nothing answers");
-    assert_eq!(why, format!("name server 127.0.0.1:{} does not answer", silent.port));
+    assert_eq!(why.to_string(), format!("name server 127.0.0.1:{} does not answer", silent.port));
     let refusing = NameServers::start(1, |_| Reply::Code(5));
-    let why = refusing.look_up("seed.example", ONE).expect_err("it refuses");
+    let why = refusing.look_up("seed.example", ONE).expect_err("it refuses").to_string();
     assert!(why.ends_with("answers REFUSED"), "{why}");
     let nowhere = "nameserver fe80::1%no-such-interface\n";
-    assert!(refusing.look_up("seed.example", nowhere).is_err());
+    let why = refusing.try_look_up("seed.example", nowhere).expect_err("no server is left");
+    assert!(matches!(why, ResolveError::NoNameServer), "{why}");
 }
 
 /// A name server that is reached by IPv6, with the interface named or numbered.
