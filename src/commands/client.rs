@@ -3,6 +3,7 @@
 //! In: an address, a path, a body. Out: what the node answered, or why it did not. Never: waits
 //! longer than `ANSWER_MAX`, takes an answer without end.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use http_body_util::Full;
 use nanoserde::DeJson;
 
 use crate::base::Secret;
-use crate::shell::http::client::ClientLink;
+use crate::shell::http::client::{ClientLink, ExchangeError};
 use crate::shell::runtime::resolve::resolve;
 use crate::shell::runtime::timeout::within;
 use crate::wire::foreign;
@@ -23,19 +24,61 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// The largest answer a command looks at: all shards with all replicas.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
+/// Why a node's API gave no answer that a command can use.
+#[derive(Debug)]
+pub(super) enum ApiError {
+    /// Its name has no address, or nothing takes a connection there.
+    Unreachable(String),
+    /// The request cannot be written.
+    Request(http::Error),
+    /// The connection broke off, or the answer is too large.
+    Exchange(ExchangeError),
+    /// Nothing came within [`ANSWER_MAX`].
+    Late,
+    /// It answers with another status than 200.
+    Status(String, StatusCode, String),
+    /// Its answer is not what docs/http.md says of this path.
+    OtherShape(String, String),
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ApiError::Unreachable(why) => out.write_str(why),
+            ApiError::Request(error) => error.fmt(out),
+            ApiError::Exchange(error) => error.fmt(out),
+            ApiError::Late => write!(out, "no answer within {ANSWER_MAX:?}"),
+            ApiError::Status(path, status, text) => {
+                write!(out, "{path} answers {status}: {}", foreign::shown(text))
+            }
+            ApiError::OtherShape(path, why) => {
+                write!(out, "{path} answers something else: {}", foreign::shown(why))
+            }
+        }
+    }
+}
+
 /// GETs what is at the path and reads it as `T`.
 pub(super) async fn get<T: DeJson>(
     address: &str,
     path: &str,
     key: Option<&Secret>,
-) -> Result<T, String> {
-    let (status, text) = ask(address, Method::GET, path, String::new(), key).await?;
-    if status != StatusCode::OK {
-        return Err(format!("{path} answers {status}: {}", foreign::shown(&text)));
+) -> Result<T, ApiError> {
+    let text = get_text(address, path, key).await?;
+    T::deserialize_json(&text)
+        .map_err(|error| ApiError::OtherShape(path.to_owned(), error.to_string()))
+}
+
+/// GETs what is at the path.
+pub(super) async fn get_text(
+    address: &str,
+    path: &str,
+    key: Option<&Secret>,
+) -> Result<String, ApiError> {
+    match ask(address, Method::GET, path, String::new(), key).await? {
+        (StatusCode::OK, text) => Ok(text),
+        (status, text) => Err(ApiError::Status(path.to_owned(), status, text)),
     }
-    T::deserialize_json(&text).map_err(|error| {
-        format!("{path} answers something else: {}", foreign::shown(&error.to_string()))
-    })
 }
 
 /// Status and body of an answer.
@@ -45,7 +88,7 @@ pub(super) async fn ask(
     path: &str,
     body: String,
     key: Option<&Secret>,
-) -> Result<(StatusCode, String), String> {
+) -> Result<(StatusCode, String), ApiError> {
     let asking = async {
         let mut request = Request::builder()
             .method(method)
@@ -55,12 +98,14 @@ pub(super) async fn ask(
         if let Some(key) = key {
             request = request.header(API_KEY, key.expose());
         }
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|it| it.to_string())?;
-        let mut link = ClientLink::connect(&resolve(address).await?).await?;
+        let request = request.body(Full::new(Bytes::from(body))).map_err(ApiError::Request)?;
+        let addresses = resolve(address).await;
+        let addresses = addresses.map_err(|error| ApiError::Unreachable(error.to_string()))?;
+        let link = ClientLink::connect(&addresses).await;
+        let mut link = link.map_err(ApiError::Unreachable)?;
         let answer = link.exchange(request, |bytes| bytes <= ANSWER_BYTES_MAX).await;
-        let (head, body) = answer.map_err(|failure| failure.to_string())?;
+        let (head, body) = answer.map_err(ApiError::Exchange)?;
         Ok((head.status, String::from_utf8_lossy(&body).into_owned()))
     };
-    let late = || Err(format!("no answer within {ANSWER_MAX:?}"));
-    within(ANSWER_MAX, asking).await.unwrap_or_else(late)
+    within(ANSWER_MAX, asking).await.unwrap_or(Err(ApiError::Late))
 }

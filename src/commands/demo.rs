@@ -4,6 +4,7 @@
 //! In: this very program, as child processes. Out: lines on standard output until Ctrl-C. Never:
 //! leaves a process or a file behind.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use async_executor::LocalExecutor;
 use futures_lite::future;
 use http::Method;
 
-use crate::commands::client;
+use crate::commands::client::{self, ApiError};
 use crate::commands::status::{Cluster, Health};
 use crate::shell::runtime::reactor::{self, Timer};
 use crate::shell::runtime::signals::{Signal, Signals};
@@ -102,11 +103,11 @@ pub fn run() -> ExitCode {
         future::pending().await
     };
     let ended = future::or(interrupted, future::or(walking, showing));
-    let result: Result<(), String> = reactor.block_on(&LocalExecutor::new(), ended);
+    let result: Result<(), DemoError> = reactor.block_on(&LocalExecutor::new(), ended);
     drop(demo);
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => fail(&why),
+        Err(why) => fail(&why.to_string()),
     }
 }
 
@@ -128,6 +129,48 @@ async fn show(log: &Receiver<(&'static str, String)>) {
     }
 }
 
+/// Why the demo ends before its end.
+#[derive(Debug)]
+enum DemoError {
+    /// This program cannot be started once more, or signals cannot be waited for.
+    System(io::Error),
+    /// The node of this name ended before it listened.
+    NotStarted(&'static str),
+    /// A node's API gave no answer.
+    Api(ApiError),
+    /// A gateway refused a claim with this answer.
+    Refused(String),
+    /// This did not come to pass within [`STEP_MAX`]; how the last look failed, if it did.
+    Late(String, Option<ApiError>),
+}
+
+impl fmt::Display for DemoError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DemoError::System(error) => error.fmt(out),
+            DemoError::NotStarted(name) => write!(out, "{name} did not start"),
+            DemoError::Api(error) => error.fmt(out),
+            DemoError::Refused(answer) => out.write_str(answer),
+            DemoError::Late(what, None) => write!(out, "not within {STEP_MAX:?}: {what}"),
+            DemoError::Late(what, Some(why)) => {
+                write!(out, "not within {STEP_MAX:?}: {what}: {why}")
+            }
+        }
+    }
+}
+
+impl From<io::Error> for DemoError {
+    fn from(error: io::Error) -> DemoError {
+        DemoError::System(error)
+    }
+}
+
+impl From<ApiError> for DemoError {
+    fn from(error: ApiError) -> DemoError {
+        DemoError::Api(error)
+    }
+}
+
 impl Demo {
     fn prepare() -> io::Result<Demo> {
         let folder = std::env::temp_dir().join(format!("stemedb-demo-{}", std::process::id()));
@@ -136,7 +179,7 @@ impl Demo {
         Ok(Demo { folder, nodes: Vec::new(), lines, log })
     }
 
-    async fn walk(&mut self) -> Result<(), String> {
+    async fn walk(&mut self) -> Result<(), DemoError> {
         say("Three nodes, of which b and c know nothing but the address of a:");
         for name in NAMES {
             let data = self.folder.join(name);
@@ -172,7 +215,7 @@ impl Demo {
         Ok(())
     }
 
-    async fn kill_and_restart(&mut self) -> Result<(), String> {
+    async fn kill_and_restart(&mut self) -> Result<(), DemoError> {
         let mut gone = self.nodes.pop().expect("three were started");
         say(&format!("kill -9 {} ({}):", gone.name, cut(&gone.id)));
         let begun = Instant::now();
@@ -196,7 +239,7 @@ impl Demo {
         &self,
         node: &Node,
         (subject, predicate, value, confidence, class): &(&str, &str, &str, f64, u8),
-    ) -> Result<(), String> {
+    ) -> Result<(), DemoError> {
         let body = format!(
             "{{\"subject\":\"{subject}\",\"predicate\":\"{predicate}\",\"object\":\
              {{\"type\":\"Text\",\"value\":\"{value}\"}},\"confidence\":{confidence},\
@@ -205,10 +248,10 @@ impl Demo {
         let (status, answer) =
             client::ask(&node.gateway, Method::POST, "/v1/assert", body, None).await?;
         say(&format!("  [{}] {subject} {predicate} {value}: {status}", node.name));
-        if status.is_success() { Ok(()) } else { Err(answer) }
+        if status.is_success() { Ok(()) } else { Err(DemoError::Refused(answer)) }
     }
 
-    async fn all_see(&self, state: &str, count: usize) -> Result<(), String> {
+    async fn all_see(&self, state: &str, count: usize) -> Result<(), DemoError> {
         for node in &self.nodes {
             let seen = async || {
                 let cluster: Cluster = client::get(&node.api, "/v1/cluster/status", None).await?;
@@ -221,8 +264,8 @@ impl Demo {
     }
 
     /// Waits until all hold so many claims under one root.
-    async fn all_hold(&self, count: u64) -> Result<String, String> {
-        let level = async || {
+    async fn all_hold(&self, count: u64) -> Result<String, DemoError> {
+        let root = async || {
             let mut roots = Vec::new();
             for node in &self.nodes {
                 let health: Health = client::get(&node.api, "/v1/health", None).await?;
@@ -234,7 +277,7 @@ impl Demo {
             roots.dedup();
             Ok((roots.len() == 1).then(|| roots.remove(0)))
         };
-        until("all roots are equal", level).await
+        until("all roots are equal", root).await
     }
 }
 
@@ -248,17 +291,17 @@ impl Drop for Demo {
 /// Looks again and again until there is something to see.
 async fn until<T>(
     what: &str,
-    mut look: impl AsyncFnMut() -> Result<Option<T>, String>,
-) -> Result<T, String> {
+    mut look: impl AsyncFnMut() -> Result<Option<T>, ApiError>,
+) -> Result<T, DemoError> {
     let begun = Instant::now();
     loop {
         let why = match look().await {
             Ok(Some(seen)) => return Ok(seen),
-            Ok(None) => String::new(),
-            Err(why) => format!(": {why}"),
+            Ok(None) => None,
+            Err(why) => Some(why),
         };
         if begun.elapsed() > STEP_MAX {
-            return Err(format!("not within {STEP_MAX:?}: {what}{why}"));
+            return Err(DemoError::Late(what.to_owned(), why));
         }
         Timer::after(LOOK_PAUSE).await;
     }
@@ -270,8 +313,8 @@ async fn start(
     data: PathBuf,
     seed: Option<String>,
     lines: &Sender<(&'static str, String)>,
-) -> Result<Node, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+) -> Result<Node, DemoError> {
+    let program = std::env::current_exe()?;
     let mut command = Command::new(program);
     // The demo's settings are its own, not those of a node that is to run here.
     for (variable, _) in std::env::vars_os() {
@@ -287,7 +330,7 @@ async fn start(
         command.args(["--seeds", &seed]);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    let mut child = command.spawn()?;
     let log = BufReader::new(child.stderr.take().expect("it is piped"));
     let process = Process(child);
     let (found, ready) = async_channel::bounded(1);
@@ -301,7 +344,7 @@ async fn start(
             let _ = lines.try_send((name, line));
         }
     });
-    let line = ready.recv().await.map_err(|_| format!("{name} did not start"))?;
+    let line = ready.recv().await.map_err(|_| DemoError::NotStarted(name))?;
     let value = |key: &str| {
         let mut words = line.split_whitespace();
         let found = words.find_map(|word| word.strip_prefix(key)?.strip_prefix('='));

@@ -5,13 +5,13 @@
 //!
 //! Never: holds more than a page, changes anything.
 
+use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use async_executor::LocalExecutor;
-use http::{Method, StatusCode};
-use nanoserde::DeJson;
+use nanoserde::{DeJson, DeJsonErr};
 
 use crate::base::{Secret, limits};
 use crate::commands::check::{self, Scan};
@@ -136,9 +136,13 @@ async fn from_node(
     key: Option<Secret>,
     lines: &mut ExportedLines,
 ) -> Result<Option<String>, End> {
-    let fail = |why: String| End::Node(format!("{at}: {why}"));
+    let fail = |why: &dyn fmt::Display| End::Node(format!("{at}: {why}"));
     let health = || client::get::<Health>(&at, "/v1/health", key.as_ref());
-    let before = health().await.map_err(fail)?.assertions_count;
+    let get = async |path: &str| {
+        client::get_text(&at, path, key.as_ref()).await.map_err(|error| fail(&error))
+    };
+    let no_page = |path: &str, error: &DeJsonErr| format!("{path} answers no page: {error}");
+    let before = health().await.map_err(|error| fail(&error))?.assertions_count;
     let mut cursor = String::new();
     loop {
         let limit = limits::QUERY_LIMIT_MAX;
@@ -146,13 +150,13 @@ async fn from_node(
         if !cursor.is_empty() {
             path += &format!("&cursor={cursor}");
         }
-        let page = get(&at, &path, key.as_ref()).await.map_err(fail)?;
+        let page = get(&path).await?;
         for text in entries(&page) {
             let entry = Entry::deserialize_json(text);
-            let entry = entry.map_err(|error| fail(format!("{path} answers no page: {error}")))?;
+            let entry = entry.map_err(|error| fail(&no_page(&path, &error)))?;
             if entry.opaque {
                 let path = format!("/v1/assertions/{}", entry.hash);
-                lines.put(&get(&at, &path, key.as_ref()).await.map_err(fail)?);
+                lines.put(&get(&path).await?);
             } else {
                 lines.put(text);
             }
@@ -161,9 +165,9 @@ async fn from_node(
             return Err(End::Output(error));
         }
         let rest = Rest::deserialize_json(&page);
-        let rest = rest.map_err(|error| fail(format!("{path} answers no page: {error}")))?;
+        let rest = rest.map_err(|error| fail(&no_page(&path, &error)))?;
         if rest.next_cursor.is_empty() {
-            let damaged = health().await.map_err(fail)?.damaged_count;
+            let damaged = health().await.map_err(|error| fail(&error))?.damaged_count;
             let short = before.saturating_sub(lines.count);
             return Ok((damaged > 0 || short > 0).then(|| {
                 let short = format!("{short} assertions fewer than it said it had");
@@ -171,13 +175,6 @@ async fn from_node(
             }));
         }
         cursor = rest.next_cursor;
-    }
-}
-
-async fn get(at: &str, path: &str, key: Option<&Secret>) -> Result<String, String> {
-    match client::ask(at, Method::GET, path, String::new(), key).await? {
-        (StatusCode::OK, text) => Ok(text),
-        (status, text) => Err(format!("{path} answers {status}: {text}")),
     }
 }
 

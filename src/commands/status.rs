@@ -12,7 +12,7 @@ use async_executor::LocalExecutor;
 use nanoserde::DeJson;
 
 use crate::base::Secret;
-use crate::commands::client;
+use crate::commands::client::{self, ApiError};
 use crate::config;
 use crate::shell::runtime::reactor;
 use crate::shell::runtime::secrets;
@@ -125,7 +125,8 @@ pub fn run(options: &config::StatusOptions) -> ExitCode {
     let shown = key.map_err(|error| error.to_string()).and_then(|key| {
         let reactor = reactor::current().map_err(|error| error.to_string())?;
         let at = options.at.to_string();
-        reactor.block_on(&LocalExecutor::new(), look(&at, key.as_ref()))
+        let looked = reactor.block_on(&LocalExecutor::new(), look(&at, key.as_ref()));
+        looked.map_err(|error| error.to_string())
     });
     // A closed output is no reason to change the exit code.
     match shown {
@@ -141,7 +142,7 @@ pub fn run(options: &config::StatusOptions) -> ExitCode {
 }
 
 /// The table, and whether nothing is wrong with the nodes that answer.
-async fn look(at: &str, key: Option<&Secret>) -> Result<(String, bool), String> {
+async fn look(at: &str, key: Option<&Secret>) -> Result<(String, bool), ApiError> {
     let cluster: Cluster = client::get(at, "/v1/cluster/status", key).await?;
     let ranges: Ranges = client::get(at, "/v1/admin/ranges", key).await?;
     let mut rows = Vec::new();
@@ -153,17 +154,24 @@ async fn look(at: &str, key: Option<&Secret>) -> Result<(String, bool), String> 
         // Health asks for no key, and a member may be a stranger: the key is for the node asked.
         let key = key.filter(|_| is_it);
         let health = match is_there {
-            true => client::get::<Health>(address, "/v1/health", key).await,
-            false => Err(String::new()),
+            true => Some(client::get::<Health>(address, "/v1/health", key).await),
+            false => None,
         };
         rows.push((member, health));
     }
-    let answered = rows.iter().filter_map(|(_, health)| health.as_ref().ok());
-    let is_well = answered.into_iter().all(|health| health.troubles().is_empty());
+    let is_well = answers(&rows).all(|(_, health)| health.troubles().is_empty());
     Ok((table(&cluster, &ranges, &rows), is_well))
 }
 
-fn table(cluster: &Cluster, ranges: &Ranges, rows: &[(&Member, Result<Health, String>)]) -> String {
+/// A member and its health; `None` if it was not asked, since it is gone.
+type MemberRow<'a> = (&'a Member, Option<Result<Health, ApiError>>);
+
+/// The members that answered.
+fn answers<'a>(rows: &'a [MemberRow<'_>]) -> impl Iterator<Item = (&'a Member, &'a Health)> {
+    rows.iter().filter_map(|(member, health)| Some((*member, health.as_ref()?.as_ref().ok()?)))
+}
+
+fn table(cluster: &Cluster, ranges: &Ranges, rows: &[MemberRow<'_>]) -> String {
     let mut held: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for range in &ranges.ranges {
         for (index, node) in range.replicas.iter().enumerate() {
@@ -180,8 +188,8 @@ fn table(cluster: &Cluster, ranges: &Ranges, rows: &[(&Member, Result<Health, St
         let (first, all) = held.get(&*member.node_id).copied().unwrap_or_default();
         let mark = if member.node_id == cluster.node_id { "*" } else { "" };
         let (version, count, root) = match health {
-            Ok(it) => (&*it.version, it.assertions_count.to_string(), cut(&it.merkle_root)),
-            Err(_) => ("-", "-".to_owned(), "-"),
+            Some(Ok(it)) => (&*it.version, it.assertions_count.to_string(), cut(&it.merkle_root)),
+            _ => ("-", "-".to_owned(), "-"),
         };
         lines.push([
             format!("{}{mark}", cut(&member.node_id)),
@@ -207,17 +215,15 @@ fn table(cluster: &Cluster, ranges: &Ranges, rows: &[(&Member, Result<Health, St
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    for (member, why) in
-        rows.iter().filter_map(|(member, health)| Some((member, health.as_ref().err()?)))
-    {
-        if !why.is_empty() {
-            let (node, why) = (foreign::shown(cut(&member.node_id)), foreign::shown(why));
+    for (member, health) in rows {
+        if let Some(Err(error)) = health {
+            let why = foreign::shown(&error.to_string());
+            let node = foreign::shown(cut(&member.node_id));
             writeln!(text, "{node} does not answer: {why}")
                 .expect("writing to a String cannot fail");
         }
     }
-    for (member, health) in rows.iter().filter_map(|(it, health)| Some((it, health.as_ref().ok()?)))
-    {
+    for (member, health) in answers(rows) {
         for trouble in health.troubles() {
             writeln!(text, "{}: {trouble}", cut(&member.node_id))
                 .expect("writing to a String cannot fail");
@@ -226,13 +232,12 @@ fn table(cluster: &Cluster, ranges: &Ranges, rows: &[(&Member, Result<Health, St
     text + &summary(cluster, rows)
 }
 
-fn summary(cluster: &Cluster, rows: &[(&Member, Result<Health, String>)]) -> String {
-    let mut roots: Vec<&str> =
-        rows.iter().filter_map(|(_, health)| Some(&*health.as_ref().ok()?.merkle_root)).collect();
+fn summary(cluster: &Cluster, rows: &[MemberRow<'_>]) -> String {
+    let mut roots: Vec<&str> = answers(rows).map(|(_, health)| &*health.merkle_root).collect();
+    let answered = roots.len();
     roots.sort_unstable();
     roots.dedup();
-    let answered = rows.iter().filter(|(_, health)| health.is_ok()).count();
-    let level = match (answered, roots.len()) {
+    let compared = match (answered, roots.len()) {
         (0 | 1, _) => "not compared, fewer than two nodes answered".to_owned(),
         (_, 1) => "equal".to_owned(),
         (_, count) => format!("{count} different"),
@@ -240,7 +245,7 @@ fn summary(cluster: &Cluster, rows: &[(&Member, Result<Health, String>)]) -> Str
     let Gossip { pushed, failed, dropped, waiting } = &cluster.gossip;
     let id = if cluster.cluster_id.is_empty() { "not settled yet" } else { &cluster.cluster_id };
     let mut text = format!(
-        "cluster: {}\nroots: {level}\nshards: {}, {} replicas each, {} moved since the start\n\
+        "cluster: {}\nroots: {compared}\nshards: {}, {} replicas each, {} moved since the start\n\
          gossip: {pushed} pushed, {failed} failed, {dropped} left to anti-entropy, \
          {waiting} waiting\n",
         foreign::shown(id),
@@ -294,7 +299,10 @@ mod tests {
             joined: false,
         };
         let why = "no\n\u{1b}[2Jroots: equal".to_owned();
-        let rows = [(&cluster.members[0], Ok(health)), (&cluster.members[1], Err(why))];
+        let rows = [
+            (&cluster.members[0], Some(Ok(health))),
+            (&cluster.members[1], Some(Err(ApiError::Unreachable(why)))),
+        ];
         let text = table(&cluster, &ranges, &rows);
         let lines: Vec<Vec<&str>> =
             text.lines().map(|line| line.split_whitespace().collect()).collect();
