@@ -5,10 +5,11 @@
 //!
 //! Never: overwrites a file, prints a seed.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::digest::{hex, parse_hex};
 use crate::model::signature::Signer;
@@ -16,14 +17,47 @@ use crate::model::signature::Signer;
 /// A key file is 65 bytes; past this it is some other file.
 const KEY_FILE_BYTES_MAX: u64 = 128;
 
-/// Makes a key file; the agent id that belongs to it.
-pub fn make(file: &Path) -> Result<[u8; 32], String> {
-    let seed = random_seed().map_err(|error| format!("drawing a random key: {error}"))?;
-    write_new(file, &seed).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => {
-            format!("{} exists, a key is never overwritten: name another file", file.display())
+/// Why a key file is not made, or not read.
+#[derive(Debug)]
+pub enum KeyError {
+    /// The system gives no random bytes.
+    Random(io::Error),
+    /// There is such a file: what it held would be lost.
+    Exists(PathBuf),
+    /// The file cannot be made or written.
+    Make(PathBuf, io::Error),
+    /// The file cannot be read.
+    Read(PathBuf, io::Error),
+    /// The file holds something else than 64 hex digits.
+    NoKey(PathBuf),
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyError::Random(error) => write!(out, "drawing a random key: {error}"),
+            KeyError::Exists(file) => {
+                let file = file.display();
+                write!(out, "{file} exists, a key is never overwritten: name another file")
+            }
+            KeyError::Make(file, error) => write!(out, "making {}: {error}", file.display()),
+            KeyError::Read(file, error) => {
+                write!(out, "reading the key {}: {error}", file.display())
+            }
+            KeyError::NoKey(file) => {
+                let takes = "it takes 64 hex digits, as stemedb-edge keygen writes them";
+                write!(out, "{} is no key: {takes}", file.display())
+            }
         }
-        _ => format!("making {}: {error}", file.display()),
+    }
+}
+
+/// Makes a key file; the agent id that belongs to it.
+pub fn make(file: &Path) -> Result<[u8; 32], KeyError> {
+    let seed = random_seed().map_err(KeyError::Random)?;
+    write_new(file, &seed).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => KeyError::Exists(file.to_owned()),
+        _ => KeyError::Make(file.to_owned(), error),
     })?;
     Ok(Signer::new(&seed).agent_id())
 }
@@ -61,8 +95,8 @@ pub struct Key {
 }
 
 /// Reads a key file of any mode; the caller warns of one that others may read.
-pub fn read(file: &Path) -> Result<Key, String> {
-    let fail = |error: io::Error| format!("reading the key {}: {error}", file.display());
+pub fn read(file: &Path) -> Result<Key, KeyError> {
+    let fail = |error: io::Error| KeyError::Read(file.to_owned(), error);
     let opened = File::open(file).map_err(fail)?;
     let mode = opened.metadata().map_err(fail)?.permissions().mode();
     let mut text = String::new();
@@ -71,12 +105,7 @@ pub fn read(file: &Path) -> Result<Key, String> {
     match limited {
         Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(fail(error)),
         Ok(_) if parse_hex(text.trim(), &mut seed) => {}
-        _ => {
-            return Err(format!(
-                "{} is no key: it takes 64 hex digits, as stemedb-edge keygen writes them",
-                file.display()
-            ));
-        }
+        _ => return Err(KeyError::NoKey(file.to_owned())),
     }
     Ok(Key { signer: Signer::new(&seed), is_open_to_others: mode & 0o077 != 0 })
 }
@@ -121,9 +150,9 @@ mod tests {
         let folder = TestFolder::new("kept");
         let file = folder.0.join("agent.key");
         std::fs::write(&file, "precious").expect("a file");
-        assert!(make(&file).is_err_and(|line| line.contains("never overwritten")));
+        assert!(matches!(make(&file), Err(KeyError::Exists(_))));
         assert_eq!(std::fs::read(&file).expect("is there"), b"precious");
-        assert!(make(&folder.0.join("no/such/folder")).is_err_and(|line| line.contains("making")));
+        assert!(matches!(make(&folder.0.join("no/such/folder")), Err(KeyError::Make(..))));
     }
 
     #[test]
@@ -133,14 +162,14 @@ mod tests {
         let good = "ab".repeat(32);
         for bad in ["", "ab", &good[1..], &format!("{good}00"), &"z".repeat(64), &good.repeat(9)] {
             std::fs::write(&file, bad).expect("a file");
-            assert!(read(&file).is_err_and(|line| line.contains("is no key")), "{bad:?}");
+            assert!(matches!(read(&file), Err(KeyError::NoKey(_))), "{bad:?}");
         }
         std::fs::write(&file, [0xff; 64]).expect("a file");
-        assert!(read(&file).is_err_and(|line| line.contains("is no key")));
+        assert!(matches!(read(&file), Err(KeyError::NoKey(_))));
         std::fs::write(&file, format!("  {good}\n")).expect("a file");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("ours");
         assert!(read(&file).expect("a key").is_open_to_others);
-        assert!(read(&folder.0.join("none")).is_err_and(|line| line.contains("reading the key")));
-        assert!(read(&folder.0).is_err_and(|line| line.contains("reading the key")));
+        assert!(matches!(read(&folder.0.join("none")), Err(KeyError::Read(..))));
+        assert!(matches!(read(&folder.0), Err(KeyError::Read(..))));
     }
 }

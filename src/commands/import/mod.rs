@@ -65,7 +65,8 @@ fn fail(why: &str, code: u8) -> ExitCode {
 }
 
 fn prepare(import: &Import) -> Result<(Job, Input), String> {
-    let signer = import.key.as_deref().map(keygen::read).transpose()?.map(|key| {
+    let key = import.key.as_deref().map(keygen::read).transpose();
+    let signer = key.map_err(|error| error.to_string())?.map(|key| {
         if key.is_open_to_others {
             complain("warning: others may read the key, chmod 600 keeps it yours");
         }
