@@ -86,7 +86,7 @@ impl Journal {
         let standing = self.store.standing(&sealed.digest(), &self.log);
         assert_eq!(standing, Standing::Unknown, "every record is another one");
         let taken = self.queue.enqueue(sealed, Ticket(ticket as u64));
-        taken.expect("the queue has room for all writers");
+        taken.expect("the queue holds a record of each writer");
     }
 
     /// Carries out what the queue wants; tickets whose records are durable go to `durable`.
