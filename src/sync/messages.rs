@@ -1,4 +1,4 @@
-//! What a session asks of its peer, and what comes back.
+//! What a session asks of its peer and wants done, and what comes back.
 //!
 //! In: nothing. Out: plain value types. Never: knows how they travel, judges what they say.
 
@@ -165,4 +165,29 @@ pub enum Reply {
 /// false match only costs a pull that brings nothing new.
 pub fn short_root(root: &Digest) -> u64 {
     u64::from_le_bytes(*root.0.first_chunk().expect("a digest has 32 bytes"))
+}
+
+/// What a session wants done next.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send this; the answer comes back under the number.
+    Call(u32, Request),
+    /// Store this assertion; its fate comes back under the number, by
+    /// [`super::Session::handle_stored`].
+    Offer(u32, Sealed),
+    /// Serve others first; then call [`super::Session::handle_resumed`].
+    Yield,
+    /// The session is over.
+    Done,
+}
+
+/// What became of an assertion that a session offered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stored {
+    /// It is stored, and was not here before.
+    New,
+    /// It was here already.
+    Known,
+    /// It could not be stored, for this reason.
+    Failed(String),
 }

@@ -7,10 +7,10 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `session` | the coordinator: phases, and which machine goes on |
-//! | `requests`, `replies` | what each phase asks for, what becomes of the answers |
+//! | `session`, `phase` | the coordinator: which machine goes on, what each phase asks for |
+//! | `replies` | what becomes of the answers |
 //! | `messages`, `report`, `strategy` | plain values: what travels, what a session came to |
-//! | `calls` | calls in flight, and the bounds of them |
+//! | `traffic`, `calls` | what is under way with the peer, and the bounds of it |
 //! | `compare`, `sketch_comparison`, `part_comparisons` | finding the difference by sketches |
 //! | `collision_check` | finding what sketches hide, by buckets of the Merkle trees |
 //! | `log_pull`, `stored_rows` | a full sync, row range by row range |
@@ -34,22 +34,24 @@ mod missing;
 mod part_comparisons;
 mod peer_fault;
 mod peer_verdict;
+mod phase;
 mod replies;
 mod report;
-mod requests;
 mod row_set;
 mod session;
 mod set_sizes;
 mod sketch_comparison;
 mod stored_rows;
 mod strategy;
+mod traffic;
 
 pub use answer::{Answering, RecordsAnswering, answer as answer_sketch, answer_records};
 pub use messages::{
-    Records, Reply, Request, RowCursor, RowRange, SketchReply, SketchRequest, Span, short_root,
+    Output, Records, Reply, Request, RowCursor, RowRange, SketchReply, SketchRequest, Span, Stored,
+    short_root,
 };
 pub use report::{DecodedSum, Progress, SessionReport, WireBytes};
-pub use session::{Output, Session, Stored};
+pub use session::Session;
 pub use strategy::{PeerHistory, Strategy};
 
 #[cfg(test)]

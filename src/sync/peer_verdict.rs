@@ -37,9 +37,9 @@ pub(super) struct PeerVerdict {
 }
 
 impl PeerVerdict {
-    /// The peer gave an assertion that it had named.
-    pub(super) fn note_fetched(&mut self) {
-        self.fetched += 1;
+    /// The peer gave so many assertions that it had named.
+    pub(super) fn note_fetched(&mut self, count: usize) {
+        self.fetched += count as u64;
     }
 
     /// An answer brought nothing new; too many of them end the session.

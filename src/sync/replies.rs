@@ -1,7 +1,7 @@
-//! What becomes of the peer's answers.
+//! What becomes of the peer's answers, and of a session whose phase has nothing left to ask.
 //!
 //! In: one answer of the kind that was asked for. Out: what is missing on either side, assertions
-//! for the disk, the next phase, faults.
+//! for the disk, the next phase, the peer judged by what it said before.
 //!
 //! Never: believes that an answer is as long, as new or as true as it should be, asks for anything,
 //! stores anything.
@@ -15,7 +15,8 @@ use super::log_pull::{LogPull, Scope};
 use super::messages::{Records, RowCursor, SketchReply, Span};
 use super::part_comparisons::{PartComparisons, PartResult};
 use super::peer_fault::PeerFault;
-use super::session::{AfterExchange, Session, SessionPhase};
+use super::phase::{AfterExchange, SessionPhase};
+use super::session::Session;
 use super::sketch_comparison::ComparisonResult;
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
@@ -73,7 +74,7 @@ impl Session {
         self.verdict.excuse_large_claim();
         // A sketch of the whole shows the rest for fewer bytes than parts do.
         let has_parts_left = self.compare.parts.take().is_some_and(|parts| !parts.is_over());
-        let is_left = self.missing.short_ids() > 0 || !self.exchange.is_empty();
+        let is_left = self.traffic.missing.short_ids() > 0 || !self.traffic.exchange.is_empty();
         self.phase = match (has_parts_left, is_left) {
             (true, _) => SessionPhase::Exchange(AfterExchange::CompareAgain),
             (false, true) => SessionPhase::Exchange(AfterExchange::End),
@@ -103,7 +104,7 @@ impl Session {
             self.note(&PeerFault::Refuses(refusal.clone()));
         }
         // A peer whose disk is full is not given the whole difference.
-        if self.exchange.is_refused_by(taken) {
+        if self.traffic.exchange.is_refused_by(taken) {
             self.reject(PeerFault::TakesNothing(refusal));
         }
     }
@@ -124,7 +125,7 @@ impl Session {
                 Some(row) => news += u64::from(self.walk.note_shown(row)),
                 None if self.walk.is_unobtainable(leaf) => {}
                 None => {
-                    self.missing.push(*leaf);
+                    self.traffic.missing.push(*leaf);
                     news += 1;
                 }
             }
@@ -143,7 +144,7 @@ impl Session {
 
     /// How many of the peer's leaves were shown.
     pub(super) fn known(&self) -> u64 {
-        self.walk.known(self.verdict.fetched()) + self.missing.hashes() as u64
+        self.walk.known(self.verdict.fetched()) + self.traffic.missing.hashes() as u64
     }
 
     /// The rows of an answer are known before its assertions are: the next can be asked for.
@@ -174,7 +175,7 @@ impl Session {
         if records.good.iter().all(is_known) && !is_over {
             self.verdict.note_useless();
         }
-        records.good.into_iter().for_each(|sealed| self.intake.push(sealed));
+        records.good.into_iter().for_each(|sealed| self.traffic.intake.push(sealed));
         if self.verdict.is_exhausted() {
             self.phase = SessionPhase::Sketch;
         }
@@ -260,10 +261,10 @@ impl Session {
             let (count, sum) = self.report.decoded.unwrap_or_default();
             self.report.decoded = Some((count + 1, sum.wrapping_add(id)));
             match store.find_short(id) {
-                Some(row) => self.exchange.push(row),
+                Some(row) => self.traffic.exchange.push(row),
                 // A damaged record: our sketch has it, the peer never had it and cannot give it.
                 None if store.is_lost(id) => {}
-                None => self.missing.push_short(id),
+                None => self.traffic.missing.push_short(id),
             }
         }
     }
@@ -277,8 +278,8 @@ impl Session {
     /// The leaves show everything, including what is known already.
     fn start_walk(&mut self) {
         self.compare.parts = None;
-        self.missing.abandon_short();
-        self.exchange.abandon();
+        self.traffic.missing.abandon_short();
+        self.traffic.exchange.abandon();
         self.phase = SessionPhase::Walk;
     }
 
@@ -312,8 +313,8 @@ impl Session {
             Err(fault) => self.reject(fault),
             Ok((missing, lacking)) => {
                 let rows = lacking.iter().filter_map(|hash| store.find_row(hash, bodies));
-                rows.for_each(|row| self.exchange.push(row));
-                self.missing.extend(missing);
+                rows.for_each(|row| self.traffic.exchange.push(row));
+                self.traffic.missing.extend(missing);
             }
         }
     }
@@ -326,11 +327,11 @@ impl Session {
         bad: u64,
     ) {
         match self.handle_fetched(wanted, good, bad, Sealed::digest) {
-            Ok(left) => self.missing.extend(left),
+            Ok(left) => self.traffic.missing.extend(left),
             // Two of them may share a short id, by which the peer finds one: ask by whole hashes.
-            Err(lacking) if self.exchange.calls() == CallSet::Extended => {
-                self.exchange.set_calls(CallSet::Standard);
-                self.missing.extend(lacking);
+            Err(lacking) if self.traffic.exchange.calls() == CallSet::Extended => {
+                self.traffic.exchange.set_calls(CallSet::Standard);
+                self.traffic.missing.extend(lacking);
             }
             Err(lacking) => self.walk.note_unobtainable(lacking),
         }
@@ -347,13 +348,8 @@ impl Session {
     ) -> Result<BTreeSet<K>, BTreeSet<K>> {
         let mut wanted: BTreeSet<K> = wanted.into_iter().collect();
         let before = wanted.len();
-        for sealed in good {
-            // Only what was asked for is taken: a peer must not fill the disk with anything else.
-            if wanted.remove(&key(&sealed)) {
-                self.verdict.note_fetched();
-                self.intake.push(sealed);
-            }
-        }
+        self.traffic.take_wanted(&mut wanted, good, key);
+        self.verdict.note_fetched(before - wanted.len());
         self.note_false(bad);
         if wanted.len() < before && bad == 0 {
             return Ok(wanted);
@@ -368,5 +364,58 @@ impl Session {
             self.reject(PeerFault::GivesNothing);
         }
         Err(wanted)
+    }
+
+    /// All that the sketches decoded to is exchanged.
+    pub(super) fn end_exchange(&mut self) {
+        let is_doubtful = self.compare.history.is_doubtful(self.report.decoded);
+        if is_doubtful && self.report.error.is_none() && self.compare.collisions.is_none() {
+            self.compare.collisions = Some(CollisionCheck::default());
+            self.phase = SessionPhase::CollisionCheck;
+        } else {
+            self.phase = SessionPhase::Over;
+            self.judge();
+        }
+    }
+
+    /// The leaves must bear out what the peer said of the sets before.
+    pub(super) fn judge_leaves(&mut self, store: &Store) {
+        let count = self.sizes.ours;
+        // In buckets only those leaves are seen that differ.
+        let has_seen_all = self.report.checked_collisions || self.known() == count;
+        // A set that grew meanwhile may have got the difference from a third node.
+        let is_steady = store.len() == count && has_seen_all;
+        let has_failed = self.verdict.failed_to_show_difference(self.report.sent);
+        if has_failed && is_steady && self.sizes.theirs >= count {
+            self.reject(PeerFault::ShowsNoDifference);
+        }
+        self.judge();
+    }
+
+    /// What differs must bear out what the peer said of it. If it does not, the peer's set may have
+    /// changed: it is asked before it is accused.
+    fn judge(&mut self) {
+        let differing = self.verdict.fetched() + self.report.sent;
+        if self.verdict.is_overstated(differing) {
+            self.phase = SessionPhase::Recount(differing);
+        }
+    }
+
+    pub(super) fn note(&mut self, fault: &PeerFault) {
+        // The first fault names the cause; those that follow come from it.
+        self.report.error.get_or_insert_with(|| fault.to_string());
+    }
+
+    /// The peer is Byzantine or broken, which makes no difference to this node.
+    pub(super) fn reject(&mut self, fault: PeerFault) {
+        self.report.is_useless = true;
+        self.fail(fault.to_string());
+    }
+
+    pub(super) fn fail(&mut self, reason: String) {
+        self.report.error.get_or_insert(reason);
+        self.phase = SessionPhase::Over;
+        self.traffic.abandon();
+        self.compare.parts = None;
     }
 }

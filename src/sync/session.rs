@@ -2,8 +2,8 @@
 //!
 //! In: our root and count, the peer's answers, what became of the assertions it gave. Out: one call
 //! or assertion at a time, and a report at the end. The session coordinates the machines of this
-//! module: each keeps its own state, the session says which of them asks next. `requests` has what
-//! is asked in each phase, `replies` what becomes of the answers.
+//! module: each keeps its own state, the session says which of them asks next. Here is what each
+//! phase asks for; `replies` has what becomes of the answers.
 //!
 //! | phase | asks for | then |
 //! |---|---|---|
@@ -30,56 +30,26 @@
 
 use std::collections::BTreeMap;
 
-use super::calls::{CallPurpose, Calls, FETCH_MAX};
+use super::calls::{CallPurpose, FETCH_MAX, RECORDS_MAX};
 use super::compare::{Compare, Slice};
-use super::exchange::{CallSet, Exchange};
-use super::intake::Intake;
+use super::exchange::CallSet;
 use super::leaf_walk::LeafWalk;
 use super::log_pull::LogPull;
-use super::messages::{Reply, Request, RowCursor, SketchReply, Span};
-use super::missing::Missing;
-use super::part_comparisons::PARTS_MAX;
+use super::messages::{Output, Reply, Request, RowCursor, SketchReply, Span, Stored, short_root};
+use super::part_comparisons::PartComparisons;
 use super::peer_fault::PeerFault;
 use super::peer_verdict::PeerVerdict;
+use super::phase::{AfterExchange, SessionPhase};
 use super::report::{Progress, SessionReport, WireBytes};
 use super::set_sizes::SetSizes;
 use super::sketch_comparison::SketchComparison;
 use super::strategy::{PeerHistory, Strategy};
-use crate::base::{Digest, limits};
+use super::traffic::{Traffic, batch};
+use crate::base::Digest;
 use crate::journal::Bodies;
 use crate::model::Sealed;
 use crate::sketch::short_id;
 use crate::store::Store;
-
-/// Ids that a session holds at once, whatever the peer answers: those of two parts and what waits
-/// when they are begun, and pages of leaves. A pull holds none.
-const IDS_MAX: usize = limits::PART_DIFFERENCES as usize
-    + PARTS_MAX * limits::SKETCH_CELLS_MAX
-    + 2 * limits::LEAVES_MAX;
-
-/// What a session wants done next.
-#[derive(Clone, Debug)]
-pub enum Output {
-    /// Send this; the answer comes back under the number.
-    Call(u32, Request),
-    /// Store this assertion; its fate comes back by [`Session::handle_stored`] under the number.
-    Offer(u32, Sealed),
-    /// Serve others first; then call [`Session::handle_resumed`].
-    Yield,
-    /// The session is over.
-    Done,
-}
-
-/// What became of an assertion that a session offered.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Stored {
-    /// It is stored, and was not here before.
-    New,
-    /// It was here already.
-    Known,
-    /// It could not be stored, for this reason.
-    Failed(String),
-}
 
 /// One run of anti-entropy with one peer.
 #[derive(Debug)]
@@ -88,8 +58,8 @@ pub struct Session {
     pub(super) phase: SessionPhase,
     /// Both sets' sizes and our root, as they were when the peer was first asked.
     pub(super) sizes: SetSizes,
-    /// Calls in flight, so that an answer counts for what was asked, once.
-    pub(super) calls: Calls,
+    /// The calls and assertions on their way.
+    pub(super) traffic: Traffic,
     /// What the sets differ in, by sketches.
     pub(super) compare: Compare,
     /// What the sets differ in, by the leaves of a peer without sketches.
@@ -99,65 +69,10 @@ pub struct Session {
     pub(super) pull: Option<LogPull>,
     /// Rows that earlier pulls reached, by the numbering of the peer's rows.
     pub(super) pulled: BTreeMap<u64, u64>,
-    /// Assertions that comparison and walk found to be missing here.
-    pub(super) missing: Missing,
-    /// Assertions that they found to be missing there.
-    pub(super) exchange: Exchange,
-    /// Assertions that came and are not stored yet.
-    pub(super) intake: Intake,
     /// The evidence against the peer.
     pub(super) verdict: PeerVerdict,
     /// What the session came to so far; its history decides about the next one.
     pub(super) report: SessionReport,
-}
-
-/// Which machine asks next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum SessionPhase {
-    /// The peer is asked for its root.
-    Compare,
-    /// The peer's log is read in order.
-    Pull,
-    /// The sketches of the whole sets are compared.
-    Sketch,
-    /// What is known to differ travels, while parts are compared.
-    Exchange(AfterExchange),
-    /// Buckets of the Merkle trees are compared.
-    CollisionCheck,
-    /// Only so few differ, though the peer said more: this node asks whether the sets changed.
-    Recount(u64),
-    /// The peer's leaves come page by page.
-    Walk,
-    /// The last page came; what it showed to be missing is fetched.
-    Drain,
-    /// The peer is given what its leaves did not show.
-    Push,
-    /// Nothing more is asked; answers and flushes under way are waited for.
-    Over,
-}
-
-/// What follows when everything known is exchanged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum AfterExchange {
-    /// The end, or a check for collisions.
-    End,
-    /// Parts were abandoned because the sets changed: the sketches of the whole are compared again.
-    CompareAgain,
-}
-
-impl SessionPhase {
-    fn name(self) -> &'static str {
-        match self {
-            SessionPhase::Compare | SessionPhase::Recount(_) => "compare",
-            SessionPhase::Pull => "pull",
-            SessionPhase::Sketch => "sketch",
-            SessionPhase::Exchange(_) => "exchange",
-            SessionPhase::CollisionCheck => "collisions",
-            SessionPhase::Walk | SessionPhase::Drain => "walk",
-            SessionPhase::Push => "push",
-            SessionPhase::Over => "end",
-        }
-    }
 }
 
 impl Session {
@@ -170,15 +85,12 @@ impl Session {
         Session {
             sizes: SetSizes::new(root, count),
             phase: SessionPhase::Compare,
-            calls: Calls::default(),
+            traffic: Traffic::default(),
             compare: Compare::new(whole, history),
             pull: None,
             pulled: BTreeMap::new(),
-            missing: Missing::default(),
-            exchange: Exchange::default(),
             walk: LeafWalk::new(count),
             verdict: PeerVerdict::default(),
-            intake: Intake::default(),
             report: SessionReport::default(),
         }
     }
@@ -192,7 +104,7 @@ impl Session {
     /// An answer arrived. One to no call, or of another kind, ends the session.
     pub fn handle_reply(&mut self, number: u32, reply: Reply, store: &Store, bodies: &dyn Bodies) {
         // The call ends whatever the answer is: a second answer is one to no call.
-        match (self.calls.end(number), reply) {
+        match (self.traffic.calls.end(number), reply) {
             (Some(CallPurpose::Roots), Reply::Roots { matched, count }) => {
                 self.handle_roots(matched, count);
             }
@@ -206,7 +118,7 @@ impl Session {
             (Some(CallPurpose::Sketch(part)), Reply::Sketch(reply)) => {
                 self.report.rounds += 1;
                 // A node that answers cells has all calls of `stemedb.edge.v1`.
-                self.exchange.set_calls(CallSet::Extended);
+                self.traffic.exchange.set_calls(CallSet::Extended);
                 self.handle_cells(part, reply, store);
             }
             (Some(purpose), Reply::Unsupported) => self.handle_unsupported(&purpose),
@@ -224,7 +136,7 @@ impl Session {
             (Some(CallPurpose::FetchShort(wanted)), Reply::Fetched { good, bad }) => {
                 let short = |sealed: &Sealed| short_id(&sealed.digest());
                 let left = self.handle_fetched(wanted, good, bad, short);
-                self.missing.extend_short(left.unwrap_or_default());
+                self.traffic.missing.extend_short(left.unwrap_or_default());
             }
             (Some(CallPurpose::Give(given)), Reply::Given { taken, refusal }) => {
                 self.handle_given(given, taken, refusal);
@@ -246,7 +158,7 @@ impl Session {
 
     /// An answer with records arrived; its assertions come by [`Session::handle_reply`].
     pub fn handle_span(&mut self, number: u32, span: Span) {
-        if self.calls.open(number) {
+        if self.traffic.calls.open(number) {
             self.handle_records_span(number, span);
         }
         self.check();
@@ -254,7 +166,7 @@ impl Session {
 
     /// A call failed; the session ends with this reason.
     pub fn handle_failed(&mut self, number: u32, reason: String) {
-        self.calls.end(number);
+        self.traffic.calls.end(number);
         self.fail(reason);
         self.check();
     }
@@ -262,7 +174,7 @@ impl Session {
     /// The assertion offered under this number is stored, or could not be.
     pub fn handle_stored(&mut self, number: u32, stored: Stored) {
         // A number that was not offered, or was answered before, changes nothing.
-        if self.intake.handle_stored(number) {
+        if self.traffic.intake.handle_stored(number) {
             self.report.received += u64::from(stored == Stored::New);
             match (stored, &mut self.pull) {
                 (Stored::Failed(reason), _) => self.fail(reason),
@@ -289,11 +201,196 @@ impl Session {
     /// What to do next; `None` while an answer is waited for.
     pub fn poll_output(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
         // Offers first: what waits for the disk holds up the next request.
-        let offer = self.intake.poll_offer();
+        let offer = self.traffic.intake.poll_offer();
         let offer = offer.map(|(number, sealed)| Output::Offer(number, sealed));
         let output = offer.or_else(|| self.poll_phase(store, bodies));
         self.check();
         output
+    }
+
+    /// What the phase asks for.
+    fn poll_phase(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        match self.phase {
+            SessionPhase::Compare if self.traffic.calls.is_empty() => {
+                let SetSizes { root, ours: count, .. } = self.sizes;
+                Some(self.traffic.call(CallPurpose::Roots, Request::Roots { root, count }))
+            }
+            SessionPhase::Sketch if self.traffic.calls.is_empty() => {
+                Some(self.ask_for_cells(store))
+            }
+            SessionPhase::Recount(_) if self.traffic.calls.is_empty() => {
+                // The root is still the first one: the peer compares it to nothing we need.
+                let (root, count) = (self.sizes.root, store.len());
+                Some(self.traffic.call(CallPurpose::Recount, Request::Roots { root, count }))
+            }
+            SessionPhase::Compare | SessionPhase::Sketch | SessionPhase::Recount(_) => None,
+            SessionPhase::Pull => self.poll_pull(store, bodies),
+            SessionPhase::Exchange(_) => self.poll_exchange(store, bodies),
+            SessionPhase::CollisionCheck => self.poll_collisions(store, bodies),
+            SessionPhase::Walk | SessionPhase::Drain => self.poll_walk(store, bodies),
+            SessionPhase::Push => self.poll_push(store, bodies),
+            SessionPhase::Over if self.traffic.is_idle() => {
+                self.report.is_useless |= self.verdict.withheld_everything();
+                Some(Output::Done)
+            }
+            // The disk answers each offer, and the caller each call, if only with a failure.
+            SessionPhase::Over => None,
+        }
+    }
+
+    fn ask_for_cells(&mut self, store: &Store) -> Output {
+        let comparison = self.compare.whole.as_ref().expect("this phase has one");
+        // A root that the peer had once makes it answer with the rows since then. After a pull or a
+        // recount that would bring again what came since.
+        let is_first = self.pull.is_none() && self.sizes.is_first_count();
+        let root = if is_first { short_root(&self.sizes.root) } else { 0 };
+        let request = comparison.request(store, root);
+        self.traffic.call(CallPurpose::Sketch(None), Request::Sketch(request))
+    }
+
+    /// The next records are asked for while those before are hashed and stored.
+    fn poll_pull(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        let pull = self.pull.as_mut().expect("this phase has one");
+        if !pull.is_over() {
+            let unanswered = self.traffic.calls.unanswered();
+            let is_full = !self.traffic.intake.has_capacity();
+            if unanswered >= RECORDS_MAX || self.traffic.calls.len() > RECORDS_MAX || is_full {
+                return None;
+            }
+            let range = pull.ask(self.traffic.calls.next())?;
+            return Some(self.traffic.call(CallPurpose::Records, Request::Records(range)));
+        }
+        let is_everything = pull.is_everything();
+        // A comparison before all is stored would find what is on its way to be missing.
+        if !self.traffic.is_idle() {
+            return None;
+        }
+        self.phase = if is_everything { SessionPhase::Over } else { SessionPhase::Sketch };
+        self.poll_phase(store, bodies)
+    }
+
+    /// Both directions at once, while parts are compared.
+    fn poll_exchange(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        self.handle_part_results(store);
+        let SessionPhase::Exchange(then) = self.phase else {
+            return self.poll_phase(store, bodies);
+        };
+        let fetch = self.traffic.poll_fetch_short();
+        let output = fetch.or_else(|| self.traffic.poll_give(store, bodies));
+        if let Some(output) = output.or_else(|| self.poll_parts(store)) {
+            return Some(output);
+        }
+        if !matches!(self.phase, SessionPhase::Exchange(_)) {
+            return self.poll_phase(store, bodies);
+        }
+        let is_over = self.compare.parts.as_ref().is_none_or(PartComparisons::is_over);
+        if !is_over || !self.traffic.calls.is_empty() || self.traffic.missing.short_ids() > 0 {
+            return None;
+        }
+        match then {
+            AfterExchange::CompareAgain => {
+                // What is not stored yet would differ once more.
+                if !self.traffic.intake.is_idle() {
+                    return None;
+                }
+                self.compare.whole = Some(SketchComparison::default());
+                self.phase = SessionPhase::Sketch;
+            }
+            AfterExchange::End => self.end_exchange(),
+        }
+        self.poll_phase(store, bodies)
+    }
+
+    /// The next request for a part, or a slice of our own side.
+    fn poll_parts(&mut self, store: &Store) -> Option<Output> {
+        let waiting = self.traffic.missing.short_ids() + self.traffic.exchange.len();
+        let parts = self.compare.parts.as_mut()?;
+        if parts.begin_next(waiting, store).is_err() {
+            self.fall_back_to_leaves();
+            return None;
+        }
+        if let Some(request) = parts.poll_request(store) {
+            return Some(
+                self.traffic.call(CallPurpose::Sketch(request.part), Request::Sketch(request)),
+            );
+        }
+        if self.compare.slice == Slice::Ready && parts.read_on(store) {
+            self.compare.slice = Slice::Yielded;
+            return Some(Output::Yield);
+        }
+        None
+    }
+
+    fn poll_collisions(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        let fetch = self.traffic.poll_fetch(false);
+        if let Some(output) = fetch.or_else(|| self.traffic.poll_give(store, bodies)) {
+            return Some(output);
+        }
+        let check = self.compare.collisions.as_mut().expect("this phase has one");
+        if check.begin() {
+            return Some(self.traffic.call(CallPurpose::Digests, Request::Digests));
+        }
+        if check.is_reading() && self.compare.slice == Slice::Ready {
+            check.read_on(store);
+            self.compare.slice = Slice::Yielded;
+            return Some(Output::Yield);
+        }
+        // One bucket after the other: what the last one showed is exchanged first.
+        if !self.traffic.calls.is_empty() || self.traffic.missing.hashes() > 0 || check.is_reading()
+        {
+            return None;
+        }
+        if let Some(part) = check.next_bucket() {
+            return Some(self.traffic.call(CallPurpose::LeavesOf(part), Request::LeavesOf(part)));
+        }
+        self.report.checked_collisions = true;
+        self.phase = SessionPhase::Over;
+        self.judge_leaves(store);
+        self.poll_phase(store, bodies)
+    }
+
+    fn poll_walk(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        if let Some(output) = self.traffic.poll_fetch(self.compare.collisions.is_none()) {
+            return Some(output);
+        }
+        // One page at a time: its hashes are all that a walk holds.
+        if self.traffic.missing.hashes() > 0 || !self.traffic.calls.is_empty() {
+            return None;
+        }
+        if self.phase == SessionPhase::Walk {
+            return Some(self.traffic.call(CallPurpose::Leaves, Request::Leaves));
+        }
+        self.phase = SessionPhase::Push;
+        self.poll_push(store, bodies)
+    }
+
+    /// Gives what the peer's leaves did not show.
+    fn poll_push(&mut self, store: &Store, bodies: &dyn Bodies) -> Option<Output> {
+        let calls = self.traffic.exchange.calls();
+        if self.traffic.calls.len() >= calls.gives_max() {
+            return None;
+        }
+        match calls {
+            CallSet::Extended => {
+                let given = batch(|| self.walk.next_unshown(store, bodies));
+                if !given.is_empty() {
+                    return Some(self.traffic.give(given));
+                }
+            }
+            CallSet::Standard => {
+                if let Some(sealed) = self.walk.next_unshown(store, bodies) {
+                    return Some(self.traffic.call(CallPurpose::Gossip, Request::Gossip(sealed)));
+                }
+            }
+        }
+        if !self.traffic.calls.is_empty() {
+            return None;
+        }
+        self.phase = SessionPhase::Over;
+        self.judge_leaves(store);
+        // Leaves are whole hashes.
+        self.report.checked_collisions = true;
+        self.poll_phase(store, bodies)
     }
 
     /// How far a pull has come, for the session after this one; `None` if the peer's numbering is
@@ -306,8 +403,8 @@ impl Session {
     pub fn progress(&self) -> Progress {
         // After the pull its remaining rows are found by comparison, and counted there.
         let pulled = if self.phase == SessionPhase::Pull { self.pull.as_ref() } else { None };
-        let known = self.missing.hashes() + self.missing.short_ids();
-        let waiting = self.intake.len();
+        let known = self.traffic.missing.hashes() + self.traffic.missing.short_ids();
+        let waiting = self.traffic.intake.len();
         Progress {
             phase: self.phase.name(),
             received: self.report.received,
@@ -316,7 +413,7 @@ impl Session {
             to_receive: pulled
                 .map_or(0, LogPull::remaining)
                 .saturating_add((known + waiting) as u64),
-            to_send: self.exchange.len() as u64,
+            to_send: self.traffic.exchange.len() as u64,
             bytes_in: self.report.bytes_in,
             bytes_out: self.report.bytes_out,
         }
@@ -327,30 +424,7 @@ impl Session {
         &self.report
     }
 
-    pub(super) fn note(&mut self, fault: &PeerFault) {
-        // The first fault names the cause; those that follow come from it.
-        self.report.error.get_or_insert_with(|| fault.to_string());
-    }
-
-    /// The peer is Byzantine or broken, which makes no difference to this node.
-    pub(super) fn reject(&mut self, fault: PeerFault) {
-        self.report.is_useless = true;
-        self.fail(fault.to_string());
-    }
-
-    fn fail(&mut self, reason: String) {
-        self.report.error.get_or_insert(reason);
-        // Calls and offers in flight stay: `Over` waits for them, so that the report counts what
-        // the disk still stores.
-        self.phase = SessionPhase::Over;
-        self.missing.abandon();
-        self.exchange.abandon();
-        self.intake.abandon();
-        self.compare.parts = None;
-    }
-
-    /// Each phase has its machine, parts are under way in phases that go on with them alone, and
-    /// what the session holds is bounded whatever the peer answered.
+    /// Each phase has its machine, and parts are under way in phases that go on with them alone.
     fn check(&self) {
         let has_machine = match self.phase {
             SessionPhase::Pull => self.pull.is_some(),
@@ -362,8 +436,7 @@ impl Session {
         let is_comparing = self.compare.parts.as_ref().is_some_and(|parts| !parts.is_over());
         let has_parts = matches!(self.phase, SessionPhase::Exchange(_) | SessionPhase::Recount(_));
         debug_assert!(!is_comparing || has_parts, "{:?}", self.phase);
-        let ids = self.missing.hashes() + self.missing.short_ids() + self.exchange.len();
-        debug_assert!(ids <= IDS_MAX, "{ids} ids");
+        self.traffic.check();
         // Each call whose leaves were not given was a useless one.
         let withheld = self.verdict.useless() as usize * FETCH_MAX;
         debug_assert!(self.walk.unobtainable() <= withheld);

@@ -100,7 +100,7 @@ fn pull_without_disk(peer: &mut Honest) -> (usize, usize, usize) {
             other => panic!("{other:?}"),
         }
     }
-    (offered, session.intake.len() - offered, page)
+    (offered, session.traffic.intake.len() - offered, page)
 }
 
 #[test]

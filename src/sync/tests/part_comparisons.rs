@@ -3,7 +3,7 @@
 use super::*;
 use crate::sync::exchange::CallSet;
 use crate::sync::part_comparisons::PartComparisons;
-use crate::sync::session::{AfterExchange, SessionPhase};
+use crate::sync::phase::{AfterExchange, SessionPhase};
 
 /// Two nodes that differ in so much, both ways.
 fn pair(differing: u64) -> (TestNode, Honest) {
@@ -19,7 +19,7 @@ fn session(node: &mut TestNode, peer: &Honest, expected: u64) -> Session {
     session.sizes.theirs = peer.node.store.len();
     session.compare.parts = Some(PartComparisons::new(expected, 1000));
     session.phase = SessionPhase::Exchange(AfterExchange::End);
-    session.exchange.set_calls(CallSet::Extended);
+    session.traffic.exchange.set_calls(CallSet::Extended);
     session
 }
 
