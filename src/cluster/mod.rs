@@ -181,17 +181,20 @@ impl Cluster {
     pub fn handle_new(&mut self, row: Row, origin: Origin) {
         self.gossip.handle_new(row, origin);
         self.pump_gossip();
+        self.check();
     }
 
     /// A push of [`Output::Push`] ended.
     pub fn handle_pushed(&mut self, to: NodeId, is_taken: bool) {
         self.gossip.handle_pushed(to, is_taken);
         self.pump_gossip();
+        self.check();
     }
 
     /// Anti-entropy with a member ended; if it was useless, rounds pass by for a while.
     pub fn handle_synced(&mut self, now: Moment, node: NodeId, outcome: Outcome) {
         self.backed_off.handle_synced(now, node, outcome);
+        self.check();
     }
 
     /// A caller asks for sessions with all peers now; it waits for the end of the next round that
@@ -232,6 +235,7 @@ impl Cluster {
             self.sessions.add(targets);
             self.pump_sessions();
         }
+        self.check();
     }
 
     /// When [`Cluster::handle_timeout`] wants to be called next.

@@ -51,6 +51,7 @@ impl Replica {
         if count > 0 {
             self.fetches.handle_damage(now);
         }
+        self.check();
     }
 
     /// What lies at a position seems not to be what was written.
@@ -68,6 +69,7 @@ impl Replica {
             self.outbox.push_back(Output::Damaged(damage));
             self.fetches.handle_damage(now);
         }
+        self.check();
     }
 
     /// The fetch to make now, if it is time for one and the last one is over. While the disk takes
@@ -85,6 +87,7 @@ impl Replica {
     /// The fetch that [`Replica::next_fetch`] named is over: what came is in the log or refused.
     pub fn handle_fetched(&mut self) {
         self.fetches.handle_fetched();
+        self.check();
     }
 
     /// When [`Replica::next_fetch`] is to be called, whatever else happens.

@@ -13,11 +13,13 @@ impl Replica {
         self.is_unindexed = false;
         // One file is written at a time; the next rows may be full already.
         self.spill();
+        self.check();
     }
 
     /// Rows that were spilled cannot be written for now.
     pub fn handle_unindexed(&mut self) {
         self.is_unindexed = true;
+        self.check();
     }
 
     /// The rows of the index that are in memory, for a file of their own, when the node stops.

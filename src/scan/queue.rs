@@ -26,11 +26,15 @@ const PICK_WORK: usize = 16;
 /// The queries that are not answered yet.
 #[derive(Debug)]
 pub struct ScanQueue {
+    /// All of them, begun or not.
     waiting: BTreeMap<Ticket, QueuedScan>,
+    /// Scans that have not shown to be long, client by client.
     short: Ring,
+    /// Long ones, apart, so that they cannot delay the short ones of others.
     long: Ring,
     /// The short scan that has begun, if it is not over.
     current: Option<Ticket>,
+    /// Short scans picked since the last long one, so that long ones advance under any load.
     shorts_in_a_row: u32,
     /// Of all scans, so that one client's cannot fill the queue.
     slots: FairSlots<u64>,
@@ -44,10 +48,12 @@ pub struct ScanQueue {
 struct QueuedScan {
     client: Client,
     scan: Scan,
+    /// What was done for it; beyond [`limits::SCAN_SHORT_WORK`] it is long.
     work: usize,
     is_long: bool,
     /// It is long, and has one of the slots of those that hold what they found.
     has_begun: bool,
+    /// The client may have gone: the scan ends if it shows to be long.
     has_left: bool,
 }
 
@@ -97,6 +103,7 @@ impl ScanQueue {
         let (work, is_long, has_begun, has_left) = (0, false, false, false);
         let waiting = QueuedScan { client, scan, work, is_long, has_begun, has_left };
         self.waiting.insert(ticket, waiting);
+        self.check();
         Ok(())
     }
 
@@ -112,6 +119,7 @@ impl ScanQueue {
     pub fn leave(&mut self, ticket: Ticket) -> bool {
         let is_abandoned = self.take_out(ticket).is_some();
         self.stats.abandoned += u64::from(is_abandoned);
+        self.check();
         is_abandoned
     }
 
@@ -150,7 +158,15 @@ impl ScanQueue {
                 over.push((ticket, None));
             }
         }
+        self.check();
         over
+    }
+
+    fn check(&self) {
+        debug_assert_eq!(self.slots.taken(), self.waiting.len(), "a slot for each scan");
+        let current = self.current.map(|ticket| self.waiting.get(&ticket));
+        debug_assert!(current.is_none_or(|it| it.is_some_and(|it| !it.is_long)), "a short one");
+        debug_assert!(self.begun.taken() <= self.waiting.len(), "a slot of a scan that is over");
     }
 
     fn pick(&mut self) -> Option<Ticket> {
