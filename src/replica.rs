@@ -112,26 +112,34 @@ pub struct Stats {
 pub struct Replica {
     /// This node's id, for which every call asks.
     node: NodeId,
+    /// Stamps for claims made here, and what is known of the clocks of others.
     clocks: Clocks,
     /// What waits for the disk; the store learns of it when it is durable, not before.
     queue: CommitQueue,
+    /// What is durable, and nothing else: answers and sessions never name what a crash may lose.
     store: Store,
     /// Anti-entropy under way. One at a time in production; a map, since an answer may come for one
     /// that is over.
     sessions: BTreeMap<SessionId, Run>,
+    /// Never used twice, so that an answer to a session that is over meets no other one.
     next_session: SessionId,
     /// What earlier sessions showed of each peer.
     peers: Peers,
     /// Assertions in the queue whose record here is damaged: their commit repairs a row, all others
     /// append one.
     repairing: BTreeSet<Digest>,
+    /// Peers that list leaves page by page: each walks the set as it was when it began.
     walks: Walks,
+    /// Up to where rows of peers were taken, so that the next session goes on from there.
     ranges: Ranges,
+    /// Who takes part, and what follows from it.
     cluster: Cluster,
     /// The origins of offers that others are to hear of: a push begins when its assertion is
     /// durable, long after its offer.
     origins: BTreeMap<Ticket, Origin>,
+    /// Records that are damaged here, by position: they are in no answer until they are repaired.
     damages: Damages,
+    /// Whom to ask for them, and when.
     fetches: FetchRounds,
     /// Rows of the index cannot be written to a file. Claims are refused then, since what is not in
     /// a file is in memory.

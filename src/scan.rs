@@ -23,10 +23,15 @@ use crate::store::{Candidates, Row, Store};
 pub struct Scan {
     query: Query,
     kind: ScanKind,
+    /// When the question came: a claim whose time comes while the scan waits does not count.
     now: Wall,
+    /// Rows left to look at; `None` until the first slice, as the queue may hold the scan for long.
     candidates: Option<Candidates>,
+    /// What was found so far, in the memory that the answer is bounded to.
     fold: Fold,
+    /// Nothing is left to look at, or the page is full.
     finished: bool,
+    /// Candidates looked at, for the metrics.
     seen: u64,
 }
 

@@ -115,12 +115,16 @@ struct Asking {
 #[derive(Debug)]
 pub struct Lookup {
     settings: ResolverSettings,
+    /// In the order in which rounds go through them.
     servers: Vec<SocketAddr>,
     /// As it was given: it is asked for even if the names of the search list get no answer.
     given: String,
+    /// Names of the search list that are left to try.
     names: VecDeque<String>,
     /// Those that were asked for, for the error.
     tried: Vec<String>,
+    /// The questions of this name, one for each kind of address: one may be settled before the
+    /// other.
     asking: Vec<Asking>,
     /// Servers asked for this name until now, counted.
     round: usize,
@@ -128,6 +132,7 @@ pub struct Lookup {
     deadline: Moment,
     /// The end of the whole.
     end: Moment,
+    /// The last server that gave no answer, for the error: a broken server is no missing name.
     trouble: Option<(SocketAddr, Trouble)>,
     /// What makes the ids of questions: an attacker who cannot see the questions must not guess
     /// them.

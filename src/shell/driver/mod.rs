@@ -94,15 +94,20 @@ pub struct Driver {
     indexer: Indexer,
     reader: Reader,
     verifier: Verifier,
+    /// Callers whose assertions wait for the disk, by ticket.
     fates: PendingAnswers<Fate>,
+    /// Parts sketched for peers at a time: each holds memory until it is answered.
     sketching: Semaphore,
     scans: Scans,
+    /// Where the tasks that hold a session's connection get what it wants done.
     commands: RefCell<BTreeMap<SessionId, Sender<SessionCommand>>>,
     observer: RefCell<Option<FlushObserver>>,
     cluster: RefCell<Option<ClusterObserver>>,
+    /// What [`Moment`] counts from.
     started: Instant,
     /// The disk has no work, and assertions wait for it.
     wants_write: Cell<bool>,
+    /// When the replica wants to be called next, and the task that waits for it.
     deadline: Cell<Option<Moment>>,
     deadline_waker: Cell<Option<Waker>>,
 }

@@ -32,8 +32,10 @@ pub(super) enum Admission {
 
 /// What others know of a connection.
 pub(super) struct Link {
+    /// By which the server finds it in its list.
     pub(super) number: u64,
     pub(super) state: Rc<ServerState>,
+    /// Its streams that have something to do: one task looks at these alone.
     pub(super) woken: Arc<Woken>,
     /// Calls under way: a connection with none may be closed.
     running: Cell<usize>,
@@ -49,6 +51,7 @@ pub(super) struct Link {
     answers: Cell<u64>,
     /// It has shown the cluster key.
     is_peer: Cell<bool>,
+    /// A provisional one that shows no key ends soon, or clients would take the slots of peers.
     admission: Admission,
     /// Where it comes from, and by which address.
     pub(super) ends: Option<Ends>,
@@ -58,7 +61,9 @@ pub(super) struct Link {
     is_node: Cell<bool>,
     /// It should end as soon as no call runs.
     is_leaving: Cell<bool>,
+    /// Why it ended, for the metrics; the first reason stays.
     ending: Cell<Option<Ending>>,
+    /// What moved, by which floods and clients that read nothing are found.
     pub(super) traffic: Traffic,
     /// What [`Traffic::owed`] was when it was last looked at.
     pub(super) owed_before: Cell<Option<u64>>,
