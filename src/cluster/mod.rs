@@ -11,6 +11,7 @@ pub mod address;
 mod backed_off;
 mod capabilities;
 pub mod clocks;
+pub mod forwarding;
 pub mod gossip;
 pub mod identity;
 pub mod ping;

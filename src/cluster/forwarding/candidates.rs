@@ -1,0 +1,122 @@
+//! Which owners of a subject's shard a gateway may ask, and in which order.
+//!
+//! In: the map of shards, the member list. Out: owners to ask, or that this node is to answer.
+//! Never: lets an API key go to a member that has not shown the cluster key.
+
+use crate::base::{Hlc, NodeId};
+use crate::cluster::shard::ShardMap;
+use crate::journal::Obstacle;
+use crate::swim::{State, Swim};
+
+/// What a gateway has to know of a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ForwardRequest {
+    /// Whose shard's owners may answer.
+    pub subject: String,
+    /// It claims something, and does not ask.
+    pub is_claim: bool,
+    /// It carries an API key, which not every host may see.
+    pub has_api_key: bool,
+    /// The stamp of a claim that brings no time of its own. It is made before the first attempt and
+    /// goes with each: two stamps would make two claims of one.
+    pub stamp: Option<Hlc>,
+}
+
+/// An owner of a shard, as the member list has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Owner {
+    /// The member.
+    pub node: NodeId,
+    /// The address of its HTTP API; empty if no other host reaches that.
+    pub api_addr: String,
+    /// Whether this node can call it.
+    pub is_reachable: bool,
+    /// It is not suspected.
+    pub is_alive: bool,
+    /// Whether it may be handed an API key.
+    pub is_key_holder: bool,
+}
+
+/// What this node knows when it decides about a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ForwardView {
+    /// Whether this node is an owner.
+    pub is_owner: bool,
+    /// Whether there is one owner at most.
+    pub is_sole: bool,
+    /// The other owners that take part, in the order of the map.
+    pub others: Vec<Owner>,
+    /// Why the disk here takes nothing.
+    pub obstacle: Option<Obstacle>,
+    /// The owner that was asked last has died, or is forgotten.
+    pub is_asked_lost: bool,
+}
+
+/// An owner that may be asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// The member.
+    pub node: NodeId,
+    /// The address of its HTTP API.
+    pub api_addr: String,
+}
+
+impl ForwardRequest {
+    /// The owners to ask, those last that cannot be called or are suspected; `None` if this node is
+    /// one of them, or none has an API that others reach and may see the API key.
+    pub(super) fn candidates(&self, view: &ForwardView) -> Option<Vec<Candidate>> {
+        // While the disk here takes nothing, a claim goes to another owner. It comes back as a
+        // push, by which this node finds out that it can write again. A full disk is an answer
+        // (507) from whichever owner has it, so it diverts nothing.
+        let is_obstructed = view.obstacle.is_some_and(|it| it != Obstacle::NoSpace);
+        let is_diverted = self.is_claim && is_obstructed && !view.is_sole;
+        if view.is_owner && !is_diverted {
+            return None;
+        }
+        let mut found: Vec<&Owner> = view.others.iter().collect();
+        if !found.is_empty() {
+            found.retain(|owner| !owner.api_addr.is_empty());
+            found.first()?;
+        }
+        if self.has_api_key {
+            found.retain(|owner| owner.is_key_holder);
+            found.first()?;
+        }
+        found.sort_by_key(|owner| (!owner.is_reachable, !owner.is_alive));
+        let candidate =
+            |owner: &Owner| Candidate { node: owner.node, api_addr: owner.api_addr.clone() };
+        Some(found.into_iter().map(candidate).collect())
+    }
+}
+
+impl ForwardView {
+    /// What is known of the owners of a subject's shard, and of the one that was asked last.
+    pub(super) fn new(
+        subject: &str,
+        (map, swim): (&ShardMap, &Swim),
+        obstacle: Option<Obstacle>,
+        asked: Option<NodeId>,
+    ) -> ForwardView {
+        let owners: Vec<NodeId> = map.owners(subject).collect();
+        let owner = |node: &NodeId| {
+            let member = swim.member(*node).filter(|member| member.news.state.is_present())?;
+            Some(Owner {
+                node: *node,
+                api_addr: member.news.api_addr.clone(),
+                is_reachable: member.is_reachable,
+                is_alive: member.news.state == State::Alive,
+                is_key_holder: false,
+            })
+        };
+        // One that leaves answers first.
+        let is_lost =
+            |node| swim.member(node).is_none_or(|member| member.news.state == State::Dead);
+        ForwardView {
+            is_owner: owners.contains(&swim.me().node),
+            is_sole: owners.len() <= 1,
+            others: owners.iter().filter_map(owner).collect(),
+            obstacle,
+            is_asked_lost: asked.is_some_and(is_lost),
+        }
+    }
+}
