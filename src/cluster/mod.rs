@@ -1,5 +1,5 @@
 //! What follows from the membership: which members new assertions go to, which to reconcile with,
-//! which node holds which shard.
+//! which node holds which shard, and which of them a gateway asks.
 //!
 //! In: what happens to the membership, new assertions, time. Out: calls to make, pushes, rounds of
 //! anti-entropy, news for the operator. Every node that sees the same members computes the same map

@@ -11,6 +11,7 @@ use http::StatusCode;
 use super::http::policy::Violation;
 use super::json::{self, Malformed};
 use crate::base::{Digest, limits};
+use crate::cluster::forwarding::ForwardRefusal;
 use crate::journal::{self, Obstacle};
 use crate::model::{BadQuery, Invalid, InvalidKind};
 
@@ -257,5 +258,24 @@ impl From<Malformed> for Rejection {
 impl From<BadQuery> for Rejection {
     fn from(bad: BadQuery) -> Rejection {
         Rejection::Query(bad)
+    }
+}
+
+impl From<ForwardRefusal> for Rejection {
+    fn from(refusal: ForwardRefusal) -> Rejection {
+        let none = |why: &str| Rejection::Unreachable(why.to_owned());
+        match refusal {
+            ForwardRefusal::Waiting => Rejection::Waiting,
+            ForwardRefusal::NoneLive => none("none is live"),
+            ForwardRefusal::Died(address) => none(&format!("{address} has died")),
+            ForwardRefusal::Unreachable(address, why) => none(&format!("{address}: {why}")),
+            ForwardRefusal::Overloaded(address) => {
+                Rejection::Overloaded(format!("{address} answers 503"))
+            }
+            ForwardRefusal::TooLarge => Rejection::OverBudget,
+            ForwardRefusal::Late => {
+                Rejection::Late(format!("none within {:?}", limits::GATEWAY_ANSWER_MAX))
+            }
+        }
     }
 }

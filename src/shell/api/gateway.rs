@@ -2,18 +2,18 @@
 //! is this node's to answer.
 //!
 //! In: requests of the API's routes. Out: the API's answers, of this node where it is a replica,
-//! else of the first replica that answers. A replica that cannot be reached, breaks off, dies or
-//! is overloaded is followed by the next one; a claim may reach two of them, and is the same
-//! claim. The gateway waits for one that is slow: another would do the same work again. It
-//! passes on to the replica that the client has left. A request with an API key goes to members
+//! else of the first replica that answers. Who is asked, in which order and for how long
+//! `cluster::forwarding` says; here are the connections. A request with an API key goes to members
 //! that have shown the cluster key alone: else this node answers it itself.
 //!
-//! Never: forwards what was forwarded, puts two stamps on one claim, holds more of other nodes'
-//! answers than its budget, asks two replicas at once.
+//! Never: decides who is asked, forwards what was forwarded, holds more of other nodes' answers
+//! than its budget.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,8 +23,10 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
-use crate::base::{FairSlots, NodeId, limits};
-use crate::journal::Obstacle;
+use crate::base::{FairSlots, Hlc, NodeId, limits};
+use crate::cluster::forwarding::{
+    Attempt, AttemptEnd, ForwardRefusal, ForwardRequest, ForwardStep, ForwardView, Forwarding,
+};
 use crate::shell::api::Api;
 use crate::shell::driver::Driver;
 use crate::shell::http::client::{ClientLink, ExchangeError};
@@ -34,7 +36,6 @@ use crate::shell::runtime::budget::{Budget, Share};
 use crate::shell::runtime::reactor::Timer;
 use crate::shell::runtime::resolve::resolve;
 use crate::shell::runtime::timeout::within;
-use crate::swim::State;
 use crate::wire::http::{
     AGENT_ID, ANSWERED_BY, API_KEY, FORWARDED, FORWARDED_FOR, REQUEST_ID, Route, STAMP, client,
     route, stamp_text,
@@ -42,11 +43,6 @@ use crate::wire::http::{
 use crate::wire::json;
 use crate::wire::metrics::GatewayOutcome;
 use crate::wire::rejection::Rejection;
-
-/// How often the map is looked at while a failed request waits for it to change.
-const REMAP_PAUSE: Duration = Duration::from_millis(20);
-/// How often a node that is waited for is looked at: it dies after a second or more.
-const ALIVE_PAUSE: Duration = Duration::from_millis(250);
 
 /// Routes requests.
 pub struct Gateway {
@@ -60,10 +56,11 @@ pub struct Gateway {
     calls: RefCell<FairSlots<u64>>,
 }
 
-/// A call's slot; given back when dropped.
-struct Call<'a> {
+/// A call's slot, if it has taken one; given back when dropped.
+struct CallSlot<'a> {
     calls: &'a RefCell<FairSlots<u64>>,
     peer: u64,
+    is_taken: bool,
 }
 
 /// A request on its way to another node.
@@ -79,11 +76,12 @@ struct Forward {
 /// What another node answered.
 type BackendAnswer = Response<Full<Bytes>>;
 
-/// Another node that may answer.
-#[derive(PartialEq, Eq)]
-struct Backend {
-    node: NodeId,
-    api_addr: String,
+/// How a request ended that other nodes may have answered.
+enum Passed {
+    /// This node is to answer, with this stamp.
+    Here(Option<Hlc>),
+    Answered(BackendAnswer),
+    Refused(ForwardRefusal),
 }
 
 impl Gateway {
@@ -100,206 +98,147 @@ impl Gateway {
         Rc::new(Gateway { api, driver, holders, idle: RefCell::default(), held, calls })
     }
 
-    /// What to forward, and for which subject; `None` if this node answers whatever it holds.
+    /// What to forward, and what it is about; `None` if this node answers whatever it holds.
     async fn plan(
         &self,
         head: &Parts,
         body: &mut Body,
-    ) -> Result<Option<(String, Forward)>, Rejection> {
+    ) -> Result<Option<(ForwardRequest, Forward)>, Rejection> {
         self.api.admit(head)?;
         if head.headers.contains_key(&FORWARDED) {
             return Ok(None);
         }
         let route = route(&head.method, &head.uri)?;
         let own = self.driver.read(|replica, _| replica.node());
+        let mut request = ForwardRequest {
+            subject: String::new(),
+            is_claim: false,
+            has_api_key: head.headers.contains_key(API_KEY),
+            stamp: None,
+        };
         if let Some(subject) = route.subject() {
-            let forward = Forward::of(head, own, Bytes::new(), body);
-            return Ok(Some((subject.to_owned(), forward)));
+            request.subject = subject.to_owned();
+            return Ok(Some((request, Forward::of(head, own, Bytes::new(), body))));
         }
         if route != Route::Assert || body.is_absent() {
             return Ok(None);
         }
         let bytes = body.read().await?;
         let json::AssertBody::Claim(draft) = json::parse_body(&bytes)? else { return Ok(None) };
-        let mut forward = Forward::of(head, own, bytes, body);
+        request.is_claim = true;
         if draft.timestamp.is_none() && draft.stamp.is_none() {
             let wall = self.driver.wall();
-            let stamp = self.driver.update(|replica, _, _| replica.stamp(wall));
-            forward.put(STAMP, &stamp_text(stamp));
+            request.stamp = Some(self.driver.update(|replica, _, _| replica.stamp(wall)));
         }
-        Ok(Some((draft.subject, forward)))
+        request.subject = draft.subject;
+        Ok(Some((request, Forward::of(head, own, bytes, body))))
     }
 
-    /// Whether the replicas of a subject's shard become others than `failed` before long: a node
-    /// that died is noticed, and its shards are assigned to others.
-    async fn is_assigned_to_others(
-        &self,
-        subject: &str,
-        forward: &Forward,
-        failed: &[Backend],
-    ) -> bool {
-        let assigned = async {
-            while self.backends(subject, forward).is_some_and(|backends| backends == failed) {
-                Timer::after(REMAP_PAUSE).await;
-            }
-        };
-        within(limits::GATEWAY_REMAP_MAX, assigned).await.is_some()
-    }
-
-    /// The replicas of a subject's shard, those last that cannot be called or are suspected; `None`
-    /// if this node is one of them, or none has an API that others reach and may see the API key. A
-    /// claim goes to the others while the disk here takes nothing: it comes back as a push, by
-    /// which this node finds out that it can write again.
-    fn backends(&self, subject: &str, forward: &Forward) -> Option<Vec<Backend>> {
-        self.driver.read(|replica, _| {
-            let cluster = replica.cluster();
-            let mut owners: Vec<NodeId> = cluster.map().owners(subject).collect();
-            let obstacle = replica.queue().obstacle().filter(|it| *it != Obstacle::NoSpace);
-            if forward.method == Method::POST && obstacle.is_some() && owners.len() > 1 {
-                owners.retain(|owner| *owner != replica.node());
-            }
-            if owners.contains(&replica.node()) {
-                return None;
-            }
-            let news = |owner: &NodeId| cluster.swim().present().find(|news| news.node == *owner);
-            let mut found: Vec<_> = owners.iter().filter_map(news).collect();
-            if !found.is_empty() {
-                found.retain(|news| !news.api_addr.is_empty());
-                found.first()?;
-            }
-            if forward.headers.iter().any(|(name, _)| *name == API_KEY) {
-                found.retain(|news| self.holders.is_trusted(news.node, &news.api_addr));
-                found.first()?;
-            }
-            let is_reachable =
-                |node| cluster.swim().member(node).is_some_and(|member| member.is_reachable);
-            found.sort_by_key(|news| (!is_reachable(news.node), news.state != State::Alive));
-            let backend = |news: &crate::swim::Update| Backend {
-                node: news.node,
-                api_addr: news.api_addr.clone(),
-            };
-            Some(found.into_iter().map(backend).collect())
-        })
-    }
-
-    /// The answer of another node; `None` if this one is to answer.
-    async fn pass_on(
-        &self,
-        subject: &str,
-        forward: &Forward,
-        body: &Body,
-    ) -> Option<Result<BackendAnswer, Rejection>> {
-        let mut may_try_again = true;
+    /// Does for a request what its plan says, until that ends.
+    async fn pass_on(&self, request: ForwardRequest, forward: &Forward, body: &Body) -> Passed {
+        let mut machine = Forwarding::new(self.driver.now(), request);
+        machine.handle_timeout(self.driver.now(), &self.view(&machine));
+        let mut slot = CallSlot { calls: &self.calls, peer: forward.peer, is_taken: false };
+        let (mut number, mut answer) = (0, None);
+        let mut asking = pin!(None);
         loop {
-            let backends = self.backends(subject, forward)?;
-            let result = self.forward(forward, &backends, body).await;
-            let is_over = matches!(result, Ok(_) | Err(Rejection::OverBudget)) || !may_try_again;
-            if is_over || !self.is_assigned_to_others(subject, forward, &backends).await {
-                return Some(result);
-            }
-            may_try_again = false;
-        }
-    }
-
-    /// As [`Gateway::pass_on`], for as long as an answer may take, if not too many calls wait.
-    async fn pass_on_within(
-        &self,
-        subject: &str,
-        forward: &Forward,
-        body: &Body,
-    ) -> Option<Result<BackendAnswer, Rejection>> {
-        self.backends(subject, forward)?;
-        let Some(_call) = Call::begin(&self.calls, forward.peer) else {
-            return Some(Err(Rejection::Waiting));
-        };
-        let passed = within(limits::GATEWAY_ANSWER_MAX, self.pass_on(subject, forward, body)).await;
-        passed.unwrap_or_else(|| {
-            Some(Err(Rejection::Late(format!("none within {:?}", limits::GATEWAY_ANSWER_MAX))))
-        })
-    }
-
-    /// The first answer that is one, or why there is none.
-    async fn forward(
-        &self,
-        forward: &Forward,
-        backends: &[Backend],
-        body: &Body,
-    ) -> Result<BackendAnswer, Rejection> {
-        let mut why = Rejection::Unreachable("none is live".into());
-        for backend in backends {
-            let lost = async {
-                self.lost(backend.node).await;
-                Err(Rejection::Unreachable(format!("{} has died", backend.api_addr)))
-            };
-            let asked = future::or(self.ask(forward, backend, body), lost).await;
-            let rejection = match asked {
-                Ok(response) if response.status() != StatusCode::SERVICE_UNAVAILABLE => {
-                    return Ok(response);
+            while let Some(step) = machine.poll_step() {
+                match step {
+                    ForwardStep::AnswerHere(stamp) => return Passed::Here(stamp),
+                    ForwardStep::TakeSlot => {
+                        machine.handle_slot(self.driver.now(), slot.take());
+                    }
+                    ForwardStep::Ask(attempt) => {
+                        number = attempt.number;
+                        asking.set(Some(self.ask(attempt, forward, body)));
+                    }
+                    ForwardStep::Failed(why) => {
+                        asking.set(None);
+                        answer = None;
+                        log::debug!("a replica: {}", Rejection::from(why));
+                        self.api.metrics().borrow_mut().count_gateway_retry();
+                    }
+                    ForwardStep::Answered => {
+                        return Passed::Answered(answer.expect("the attempt that ended gave it"));
+                    }
+                    ForwardStep::Refuse(why) => return Passed::Refused(why),
                 }
-                // It answered; another answer would take the same budget.
-                Err(Rejection::OverBudget) => return Err(Rejection::OverBudget),
-                Ok(_) => Rejection::Overloaded(format!("{} answers 503", backend.api_addr)),
-                Err(rejection) => rejection,
-            };
-            log::debug!("replica {}: {rejection}", backend.api_addr);
-            self.api.metrics().borrow_mut().count_gateway_retry();
-            why = rejection;
-        }
-        Err(why)
-    }
-
-    /// Resolves when the failure detector has declared a node dead. Its connection may look alive
-    /// for long after that: a host without power sends no word. One that leaves answers first.
-    async fn lost(&self, node: NodeId) {
-        let is_lost = || {
-            self.driver.read(|replica, _| {
-                let member = replica.cluster().swim().member(node);
-                member.is_none_or(|member| member.news.state == State::Dead)
-            })
-        };
-        while !is_lost() {
-            Timer::after(ALIVE_PAUSE).await;
+            }
+            let asked = poll_fn(|context| match asking.as_mut().as_pin_mut() {
+                Some(asking) => asking.poll(context).map(Some),
+                None => Poll::Pending,
+            });
+            match future::or(asked, self.deadline(&machine)).await {
+                Some(result) => {
+                    asking.set(None);
+                    let end = match &result {
+                        Ok(response) => AttemptEnd::Answered {
+                            is_overloaded: response.status() == StatusCode::SERVICE_UNAVAILABLE,
+                        },
+                        Err(end) => end.clone(),
+                    };
+                    answer = result.ok();
+                    machine.handle_attempt_ended(self.driver.now(), number, end);
+                }
+                None => machine.handle_timeout(self.driver.now(), &self.view(&machine)),
+            }
         }
     }
 
-    /// A connection that was idle may have ended meanwhile: that says nothing, a new one is made.
+    /// Resolves when the machine wants to know what time it is.
+    async fn deadline<T>(&self, machine: &Forwarding) -> Option<T> {
+        match machine.next_deadline() {
+            Some(deadline) => Timer::after(deadline.since(self.driver.now())).await,
+            None => future::pending().await,
+        }
+        None
+    }
+
+    fn view(&self, machine: &Forwarding) -> ForwardView {
+        let mut view = self.driver.read(|replica, _| {
+            let cluster = replica.cluster();
+            machine.view(cluster.map(), cluster.swim(), replica.queue().obstacle())
+        });
+        for owner in &mut view.others {
+            owner.is_key_holder = self.holders.is_trusted(owner.node, &owner.api_addr);
+        }
+        view
+    }
+
+    /// One attempt at one node.
     async fn ask(
         &self,
+        attempt: Attempt,
         forward: &Forward,
-        backend: &Backend,
         body: &Body,
-    ) -> Result<BackendAnswer, Rejection> {
-        let address = &backend.api_addr;
-        let refuse = |why: String| Rejection::Unreachable(format!("{address}: {why}"));
-        let mut kept = self.take_idle(address);
-        loop {
-            let was_kept = kept.is_some();
-            let mut link = match kept.take() {
-                Some(link) => link,
-                None => connect(address).await.map_err(refuse)?,
-            };
-            let mut share = Share::new(&self.held);
-            let request = forward.request(address);
-            let request = request.map_err(|error| refuse(error.to_string()))?;
-            let may_grow = |bytes| share.resize(bytes).is_ok();
-            let closer = link.closer();
-            let handing_on = async {
-                // A claim is taken even if its client has left; a long query is abandoned.
-                if forward.body.is_empty() {
-                    poll_fn(|context| body.poll_client_left(context)).await;
-                    closer.close();
-                }
-                future::pending().await
-            };
-            match future::or(link.exchange(request, may_grow), handing_on).await {
-                Ok((answer, body)) => {
-                    self.keep(address, link);
-                    return Ok(respond(answer, body, backend.node));
-                }
-                Err(ExchangeError::Broken(_)) if was_kept => {}
-                Err(ExchangeError::Broken(error)) => return Err(refuse(error.to_string())),
-                Err(ExchangeError::TooLarge) => return Err(Rejection::OverBudget),
+    ) -> Result<BackendAnswer, AttemptEnd> {
+        let address = &attempt.candidate.api_addr;
+        let kept = if attempt.may_reuse { self.take_idle(address) } else { None };
+        let was_kept = kept.is_some();
+        let broken = |why: String| AttemptEnd::Broken { was_kept, why };
+        let mut link = match kept {
+            Some(link) => link,
+            None => connect(address, attempt.connect_max).await.map_err(broken)?,
+        };
+        let mut share = Share::new(&self.held);
+        let request = forward.request(address, attempt.stamp);
+        let request = request.map_err(|error| broken(error.to_string()))?;
+        let may_grow = |bytes| share.resize(bytes).is_ok();
+        let closer = link.closer();
+        let handing_on = async {
+            if attempt.ends_with_client {
+                poll_fn(|context| body.poll_client_left(context)).await;
+                closer.close();
             }
+            future::pending().await
+        };
+        match future::or(link.exchange(request, may_grow), handing_on).await {
+            Ok((answer, body)) => {
+                self.keep(address, link);
+                Ok(respond(answer, body, attempt.candidate.node))
+            }
+            Err(ExchangeError::Broken(error)) => Err(broken(error.to_string())),
+            Err(ExchangeError::TooLarge) => Err(AttemptEnd::TooLarge),
         }
     }
 
@@ -326,25 +265,28 @@ impl Handler for Gateway {
     async fn handle(&self, mut head: Parts, body: &mut Body) -> Response<Full<Bytes>> {
         // What is wrong with a request the API says in its own words.
         let plan = self.plan(&head, body).await.ok().flatten();
-        let mut answered = None;
-        if let Some((subject, forward)) = &plan {
-            answered = self.pass_on_within(subject, forward, body).await;
-            // Wherever the claim is taken in the end, it has the stamp of this node.
-            let stamp = forward.headers.iter().find(|(name, _)| *name == STAMP);
-            head.headers.extend(stamp.cloned().map(|(name, value)| (Some(name), value)));
-        }
-        let Some(answered) = answered else {
-            self.api.metrics().borrow_mut().count_gateway(GatewayOutcome::Local);
-            return self.api.handle(head, body).await;
+        let passed = match plan {
+            Some((request, forward)) => self.pass_on(request, &forward, body).await,
+            None => Passed::Here(None),
         };
-        let outcome = match &answered {
-            Ok(_) => GatewayOutcome::Forwarded,
-            Err(Rejection::Waiting) => GatewayOutcome::Refused,
-            Err(_) => GatewayOutcome::Failed,
+        let (outcome, response) = match passed {
+            Passed::Here(stamp) => {
+                // Wherever the claim is taken in the end, it has the stamp of this node.
+                head.headers.extend(stamp.map(|stamp| (Some(STAMP), stamp_value(stamp))));
+                self.api.metrics().borrow_mut().count_gateway(GatewayOutcome::Local);
+                return self.api.handle(head, body).await;
+            }
+            Passed::Answered(response) => (GatewayOutcome::Forwarded, response),
+            Passed::Refused(why) => {
+                let is_busy = why == ForwardRefusal::Waiting;
+                let outcome =
+                    if is_busy { GatewayOutcome::Refused } else { GatewayOutcome::Failed };
+                (outcome, refuse(&why.into()))
+            }
         };
-        self.api.metrics().borrow_mut().count_gateway(outcome);
-        let response = answered.unwrap_or_else(|rejection| refuse(&rejection));
-        self.api.metrics().borrow_mut().count_http(response.status().as_u16());
+        let mut metrics = self.api.metrics().borrow_mut();
+        metrics.count_gateway(outcome);
+        metrics.count_http(response.status().as_u16());
         response
     }
 
@@ -353,16 +295,18 @@ impl Handler for Gateway {
     }
 }
 
-impl<'a> Call<'a> {
-    fn begin(calls: &'a RefCell<FairSlots<u64>>, peer: u64) -> Option<Call<'a>> {
-        let is_taken = calls.borrow_mut().take(peer);
-        is_taken.then(|| Call { calls, peer })
+impl CallSlot<'_> {
+    fn take(&mut self) -> bool {
+        self.is_taken = self.calls.borrow_mut().take(self.peer);
+        self.is_taken
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for CallSlot<'_> {
     fn drop(&mut self) {
-        self.calls.borrow_mut().give_back(&self.peer);
+        if self.is_taken {
+            self.calls.borrow_mut().give_back(&self.peer);
+        }
     }
 }
 
@@ -389,20 +333,27 @@ impl Forward {
         self.headers.push((name, value));
     }
 
-    fn request(&self, host: &str) -> http::Result<Request<Full<Bytes>>> {
+    fn request(&self, host: &str, stamp: Option<Hlc>) -> http::Result<Request<Full<Bytes>>> {
         let mut builder = Request::builder().method(&self.method).uri(&self.target);
         builder = builder.header(HOST, host);
         for (name, value) in &self.headers {
             builder = builder.header(name, value);
         }
+        if let Some(stamp) = stamp {
+            builder = builder.header(STAMP, stamp_value(stamp));
+        }
         builder.body(Full::new(self.body.clone()))
     }
 }
 
-async fn connect(address: &str) -> Result<ClientLink, String> {
+fn stamp_value(stamp: Hlc) -> HeaderValue {
+    HeaderValue::from_str(&stamp_text(stamp)).expect("digits, hyphens, hex")
+}
+
+async fn connect(address: &str, most: Duration) -> Result<ClientLink, String> {
     let connecting = async { ClientLink::connect(&resolve(address).await?).await };
-    let late = || Err(format!("no connection within {:?}", limits::GATEWAY_CONNECT_MAX));
-    within(limits::GATEWAY_CONNECT_MAX, connecting).await.unwrap_or_else(late)
+    let late = || Err(format!("no connection within {most:?}"));
+    within(most, connecting).await.unwrap_or_else(late)
 }
 
 fn respond(answer: http::response::Parts, body: Bytes, node: NodeId) -> Response<Full<Bytes>> {
