@@ -279,3 +279,28 @@ impl From<ForwardRefusal> for Rejection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_gateway_refuses_has_a_status_and_says_which_node_failed() {
+        let node = || "10.0.0.1:18180".to_owned();
+        for (refusal, status, text) in [
+            (ForwardRefusal::NoneLive, 502, "none is live"),
+            (ForwardRefusal::Died(node()), 502, "10.0.0.1:18180 has died"),
+            (ForwardRefusal::Unreachable(node(), "reset".into()), 502, "10.0.0.1:18180: reset"),
+            (ForwardRefusal::Overloaded(node()), 503, "10.0.0.1:18180 answers 503"),
+            (ForwardRefusal::Late, 504, "none within 300s"),
+        ] {
+            let rejection = Rejection::from(refusal);
+            assert_eq!(rejection.status().0.as_u16(), status);
+            let whole = format!("no replica of the subject's shard answered: {text}");
+            assert_eq!(rejection.to_string(), whole);
+        }
+        for refusal in [ForwardRefusal::Waiting, ForwardRefusal::TooLarge] {
+            assert_eq!(Rejection::from(refusal).status().0, StatusCode::TOO_MANY_REQUESTS);
+        }
+    }
+}
