@@ -3,6 +3,8 @@
 //! In: messages, ends of calls, time. Out: messages. Mirrors `src/shell` in the small: services,
 //! calls, pushes, sessions. Decides nothing: what the shell asks the pure code, this asks it too.
 
+pub(crate) mod gateway;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use stemedb_edge::swim::{self, Ack, CallNumber, Event, Failure, State, Swim, Upd
 use stemedb_edge::sync::{Reply, Request, WireBytes, answer_records};
 
 use crate::disk::{Disk, index};
+use gateway::{ClientAnswer, Gateway, HttpCall, HttpCaller, HttpReply, HttpRequest};
 
 /// A request of one node to another.
 #[derive(Clone, Debug)]
@@ -27,6 +30,10 @@ pub(crate) enum Message {
     ProbeFor((NodeId, String), Vec<Update>),
     Push(Sealed, Hlc),
     Sync(Request),
+    /// A connection to the HTTP API.
+    Connect,
+    /// A request on such a connection.
+    Http(HttpRequest),
 }
 
 /// Its answer.
@@ -36,6 +43,8 @@ pub(crate) enum Answer {
     Probed(bool, Vec<Update>),
     Pushed(bool),
     Sync(Reply),
+    Connected,
+    Http(HttpReply),
 }
 
 /// A request under way, and how long its answer is of use.
@@ -64,6 +73,12 @@ pub(crate) enum Effect {
     Tagged(Tag),
     /// A session found the peer at this address to be false, for this reason.
     Accused(String, Option<String>),
+    /// What the claim of this request became, on this node.
+    Sealed(u64, Digest),
+    /// The node says that it holds this.
+    Vouched(Digest),
+    /// The request of this number, which came to the gateway, is over.
+    Replied(u64, ClientAnswer),
 }
 
 /// What a call was for.
@@ -81,6 +96,7 @@ enum Purpose {
     Repair,
     /// For the request of that number.
     Relay(u64, NodeId, Vec<Update>),
+    Http(HttpCall),
 }
 
 enum Waiting {
@@ -90,6 +106,8 @@ enum Waiting {
     Give(u64),
     /// No caller: the assertion repairs a record.
     Repair,
+    /// The caller of the API, and its number of the request.
+    Http((HttpCaller, u64), Digest),
 }
 
 pub(crate) struct Node {
@@ -110,6 +128,7 @@ pub(crate) struct Node {
     opened: VecDeque<(SessionId, u32, Reply, bool)>,
     /// Damaged records that were fetched and are on their way to the disk.
     fetched: usize,
+    gateway: Gateway,
     next_call: u64,
     next_ticket: u64,
     effects: Vec<Effect>,
@@ -195,6 +214,7 @@ impl Node {
             session: None,
             opened: VecDeque::new(),
             fetched: 0,
+            gateway: Gateway::new(),
             next_call: start.next_call,
             next_ticket: 0,
             effects: Vec::new(),
@@ -217,12 +237,20 @@ impl Node {
             self.replica.handle_reply(now, call, Ok(reply), bytes, disk);
         }
         self.opened.iter_mut().for_each(|opened| opened.3 = true);
+        self.go_on_with_gateway(now, disk);
         while let Some(output) = self.replica.poll_output() {
             self.carry_out(now, output, disk);
         }
         self.run_sessions(now, disk);
         self.fetch_damaged(now);
         std::mem::take(&mut self.effects)
+    }
+
+    /// The first promise that its gateway broke; with the time if a stalled node may break it.
+    pub(crate) fn take_broken(&mut self) -> Option<(String, Option<Moment>)> {
+        let idle = self.gateway.idle.take();
+        let idle = idle.map(|idle| ("a request waits for no node".to_owned(), Some(idle)));
+        self.gateway.broken.take().map(|broken| (broken, None)).or(idle)
     }
 
     fn fetch_damaged(&mut self, now: Moment) {
@@ -234,7 +262,8 @@ impl Node {
 
     /// When it is to be woken, if nothing happens before.
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
-        self.replica.next_deadline().into_iter().chain(self.replica.fetch_due()).min()
+        let due = [self.replica.fetch_due(), self.gateway.next_deadline()];
+        self.replica.next_deadline().into_iter().chain(due.into_iter().flatten()).min()
     }
 
     /// A client claims something; the answer goes to `number`.
@@ -379,6 +408,7 @@ impl Node {
                     self.replica.handle_fetched();
                 }
             }
+            Waiting::Http(to, digest) => self.reply_fate(to, digest, fate),
             Waiting::Client(number) => self.effects.push(Effect::Answered(number, is_taken)),
             Waiting::Push(request) => {
                 self.effects.push(Effect::Answer(request, Answer::Pushed(is_taken)));
@@ -440,6 +470,10 @@ impl Node {
                 self.offer(sealed, origin, Waiting::Push(number), disk);
             }
             Message::Sync(request) => self.answer_sync(number, request, disk),
+            Message::Connect => self.effects.push(Effect::Answer(number, Answer::Connected)),
+            Message::Http(request) => {
+                self.answer_http(now, HttpCaller::Call(number), request, disk);
+            }
         }
     }
 
@@ -512,6 +546,9 @@ impl Node {
         disk: &Disk,
     ) {
         let Some((purpose, address)) = self.calls.remove(&number) else { return };
+        if let Purpose::Http(call) = purpose {
+            return self.http_ended(now, call, address, Ok(answer));
+        }
         self.connected.insert(address.clone());
         let replica = &mut self.replica;
         match (purpose, answer) {
@@ -550,6 +587,9 @@ impl Node {
     /// A call of ours came to nothing: in time, or because no process listens.
     pub(crate) fn failed(&mut self, now: Moment, number: u64, failure: Failure, disk: &Disk) {
         let Some((purpose, address)) = self.calls.remove(&number) else { return };
+        if let Purpose::Http(call) = purpose {
+            return self.http_ended(now, call, address, Err(failure));
+        }
         let had_connection = self.connected.contains(&address);
         if failure == Failure::Refused {
             self.connected.remove(&address);
@@ -586,6 +626,7 @@ impl Node {
             }
             Purpose::Push(to) => replica.handle_pushed(to, false),
             Purpose::Repair => replica.handle_fetched(),
+            Purpose::Http(_) => {}
             Purpose::Session(id, number) => {
                 let why = Err("no answer".to_owned());
                 replica.handle_reply(now, (id, number), why, WireBytes::default(), disk);
@@ -596,6 +637,7 @@ impl Node {
     /// A connection to this address ended.
     pub(crate) fn lost(&mut self, now: Moment, address: &str) {
         self.connected.remove(address);
+        self.gateway.lost(address);
         self.replica.handle_lost(now, address);
     }
 }

@@ -3,6 +3,8 @@
 //! In: a seed and a plan. Out: nodes that went through it, a hash over every event, and the first
 //! promise that was broken.
 
+mod clients;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
@@ -15,6 +17,7 @@ use crate::byzantine::{false_answer, forge};
 use crate::disk::Disk;
 use crate::net::{Mode, Net};
 use crate::node::{Answer, Call, Effect, Message, Node, Start};
+use clients::Clients;
 
 pub(crate) const SECOND: u64 = 1_000_000;
 /// What a node's calls are numbered in, so that no two calls of a run have one number.
@@ -61,6 +64,8 @@ enum Event {
     },
     Fault(Fault),
     Claim,
+    /// A client asks a gateway.
+    Ask,
     Forge,
 }
 
@@ -142,6 +147,9 @@ pub(crate) struct World {
     pending: BTreeMap<u64, Digest>,
     /// What a client read is taken.
     pub(crate) acknowledged: BTreeSet<Digest>,
+    pub(crate) clients: Clients,
+    /// HTTP connections, from gateway to API, since the last start of either.
+    linked: BTreeSet<(usize, usize)>,
     /// How often a node was called suspect or dead.
     pub(crate) accusations: u64,
     /// How often a node that runs was called dead or gone, or was looked for elsewhere.
@@ -175,6 +183,8 @@ impl World {
             sent: BTreeSet::new(),
             pending: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
+            clients: Clients::default(),
+            linked: BTreeSet::new(),
             accusations: 0,
             harms: 0,
             forging_until: 0,
@@ -279,9 +289,18 @@ impl World {
                 self.note(1 + call.number, to);
                 let member = &mut self.members[to];
                 let is_there = member.address == call.address;
+                let is_admitted = |node: &Node| match &call.message {
+                    Message::Connect => true,
+                    // One of before the last start has ended.
+                    Message::Http(_) => self.linked.contains(&(from, to)),
+                    _ => node.admits(call.tag),
+                };
                 match &mut member.node {
-                    Some(node) if is_there && node.admits(call.tag) => {
+                    Some(node) if is_there && is_admitted(node) => {
                         self.connected.insert((from, to));
+                        if matches!(call.message, Message::Connect) {
+                            self.linked.insert((from, to));
+                        }
                         self.requests.insert(call.number, (from, to));
                         let Call { number, message, timeout, .. } = call;
                         node.request(now, (number, timeout), message, &member.disk);
@@ -329,6 +348,7 @@ impl World {
             }
             Event::Fault(fault) => self.break_something(fault),
             Event::Claim => self.claim(),
+            Event::Ask => self.ask(),
             Event::Forge => self.forge(),
         }
     }
@@ -411,6 +431,9 @@ impl World {
                     self.broken = Some(format!("node {from} accuses {address}: {why:?}"));
                 }
                 Effect::Accused(..) => {}
+                Effect::Sealed(request, digest) => self.note_sealed(request, digest),
+                Effect::Vouched(digest) => self.note_vouched(from, digest),
+                Effect::Replied(request, answer) => self.replied(from, request, answer),
             }
         }
         self.check_bounds(from);
@@ -566,6 +589,8 @@ impl World {
         member.life += 1;
         member.is_host_up = is_host_up;
         member.disk.crash(&mut self.random);
+        self.clients.gateway_stopped(number);
+        self.linked.retain(|(from, to)| *from != number && *to != number);
         // What it had not answered it never will; connected nodes see the reset.
         let open: Vec<u64> = self.requests_of(number);
         for call in open {
@@ -664,8 +689,15 @@ impl World {
     }
 
     fn check_bounds(&mut self, of: usize) {
-        let Some(node) = &self.members[of].node else { return };
-        let (cluster, count) = (node.replica.cluster(), self.members.len());
+        let stalled_until = self.members[of].stalled_until;
+        let count = self.members.len();
+        let Some(node) = &mut self.members[of].node else { return };
+        if let Some((why, since)) = node.take_broken()
+            && since.is_none_or(|since| since.0 > stalled_until)
+        {
+            self.broken = Some(format!("node {of}: {why}"));
+        }
+        let cluster = node.replica.cluster();
         let bounds = [
             ("claims waiting for the disk", node.replica.queue().len(), limits::COMMIT_QUEUE_MAX),
             ("members", cluster.swim().members().count(), count),
@@ -717,7 +749,7 @@ impl Event {
             | Event::Late { to, .. }
             | Event::Lost { to, .. } => Some(*to),
             Event::DiskDone { node, .. } | Event::Timer { node, .. } => Some(*node),
-            Event::Fault(_) | Event::Claim | Event::Forge => None,
+            Event::Fault(_) | Event::Claim | Event::Ask | Event::Forge => None,
         }
     }
 }
