@@ -51,7 +51,7 @@ pub struct Attempt {
     pub may_reuse: bool,
     /// How long connecting may take.
     pub connect_max: Duration,
-    /// Whether the candidate is told when the client leaves. A claim is taken even then; a long
+    /// Whether the attempt ends when the client leaves. A claim is taken even then; a long
     /// query would be answered for no reader.
     pub ends_with_client: bool,
 }
