@@ -15,7 +15,8 @@
 //! | a push ends | `pushed` |
 //! | a caller asks for anti-entropy, a session is over | `sync_request`, `session_over` |
 //! | a session begins, is answered, goes on | `sync`, `span`, `reply`, `yielded` |
-//! | a peer lists leaves | `leaves` (also [`Replica::root_step`], [`Replica::answer_sketch`]) |
+//! | a peer lists leaves | [`Replica::begin_leaves`], [`Replica::end_leaves`] |
+//! | a peer compares sets | [`Replica::root_step`], [`Replica::answer_sketch`] |
 //! | a message brings a stamp | `stamp` |
 //! | time passes | `timeout` |
 //!
@@ -54,7 +55,6 @@ pub use answers::LeafPage;
 pub use damage::Fetch;
 use fetch_rounds::FetchRounds;
 use peers::Peers;
-pub use peers::SessionCounts;
 use ranges::Ranges;
 pub use run::SessionId;
 use run::{Run, SESSION_TICKETS, SESSIONS};

@@ -87,13 +87,6 @@ impl Replica {
         self.walks.advance(connection, leaves.last().copied().filter(|_| !reached_end));
         (leaves, page.truncated)
     }
-
-    /// A page of leaves, listed in one go.
-    pub fn handle_leaves(&mut self, connection: u64, max: u64) -> (Vec<Digest>, bool) {
-        let mut page = self.begin_leaves(connection, max);
-        while !page.step(usize::MAX, &self.store) {}
-        self.end_leaves(connection, page)
-    }
 }
 
 #[cfg(test)]

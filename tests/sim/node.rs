@@ -493,7 +493,9 @@ impl Node {
                 Reply::Roots { matched: own.is_matched_by(Some((root, count))), count: own.count }
             }
             Request::Leaves => {
-                let (leaves, truncated) = self.replica.handle_leaves(number, 0);
+                let mut page = self.replica.begin_leaves(number, 0);
+                while !page.step(1000, self.replica.store()) {}
+                let (leaves, truncated) = self.replica.end_leaves(number, page);
                 Reply::Leaves { leaves, truncated }
             }
             Request::Sketch(request) => {
