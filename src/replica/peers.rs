@@ -8,16 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::{Digest, NodeId, limits};
-use crate::sync::{PeerHistory, SessionReport, Strategy};
-
-/// Sessions with one peer that ended since the start, for `/metrics`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct SessionCounts {
-    /// All of them, useful or not.
-    pub all: u64,
-    /// Those that ended because the peer's answers were false or led nowhere.
-    pub useless: u64,
-}
+use crate::sync::{PeerHistory, SessionCounts, SessionReport, Strategy};
 
 /// What is known of one peer.
 #[derive(Debug, Default)]

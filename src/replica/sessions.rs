@@ -3,14 +3,15 @@
 //! In: a peer, its answers, what became of the assertions that came from it. Out: calls for the
 //! peer, offers, a report. Never: knows how sets are compared.
 
-use super::peers::SessionCounts;
 use super::run::{Run, SESSIONS, SessionId, offer_of, ticket_of};
 use super::{Fate, Output, Replica};
 use crate::base::{Moment, NodeId, Ticket};
 use crate::cluster::Outcome;
 use crate::journal::Bodies;
 use crate::store::Root;
-use crate::sync::{self, Progress, Reply, Session, SessionReport, Span, Stored, WireBytes};
+use crate::sync::{
+    self, Progress, Reply, Session, SessionCounts, SessionReport, Span, Stored, WireBytes,
+};
 
 impl Replica {
     /// Starts anti-entropy with `peer`; `root` is this node's, see [`Replica::root_step`]. Sessions

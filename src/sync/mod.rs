@@ -50,7 +50,7 @@ pub use messages::{
     Output, Records, Reply, Request, RowCursor, RowRange, SketchReply, SketchRequest, Span, Stored,
     short_root,
 };
-pub use report::{DecodedSum, Progress, SessionReport, WireBytes};
+pub use report::{DecodedSum, Progress, SessionCounts, SessionReport, WireBytes};
 pub use session::Session;
 pub use strategy::{PeerHistory, Strategy};
 

@@ -79,3 +79,12 @@ pub struct WireBytes {
     /// Of both: bytes of assertions.
     pub body: u64,
 }
+
+/// Sessions with one peer that ended since the start, for `/metrics`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SessionCounts {
+    /// All of them, useful or not.
+    pub all: u64,
+    /// Those that ended because the peer's answers were false or led nowhere.
+    pub useless: u64,
+}

@@ -9,7 +9,7 @@
 mod clock;
 mod readings;
 
-pub use readings::{ClusterReadings, Cycles, DamageReadings, GrpcCount, Readings};
+pub use readings::{ClusterReadings, DamageReadings, GrpcCount, Readings};
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::base::NodeId;
 use crate::journal::Obstacle;
-use crate::sync::Progress;
+use crate::sync::{Progress, SessionCounts};
 
 /// Media type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -350,8 +350,8 @@ impl Page {
         self.one("stemedb_scrub_found_total", "counter", help, found);
     }
 
-    fn peers(&mut self, cycles: &[(NodeId, Cycles)]) {
-        let cycles: Vec<(String, &Cycles)> =
+    fn peers(&mut self, cycles: &[(NodeId, SessionCounts)]) {
+        let cycles: Vec<(String, &SessionCounts)> =
             cycles.iter().map(|(node, cycles)| (node.to_string(), cycles)).collect();
         let name = "stemedb_sync_cycles_total";
         self.head(name, "counter", "Runs of anti-entropy that ended, by peer.");
@@ -514,7 +514,7 @@ mod tests {
         let ping = GrpcCount { method: "Ping", code: "OK", count: 1 };
         let unknown = GrpcCount { method: "", code: "UNIMPLEMENTED", count: 2 };
         let grpc = vec![ping, unknown, ping];
-        let cycles = vec![(NodeId([0xab; 16]), Cycles { all: 1, useless: 0 })];
+        let cycles = vec![(NodeId([0xab; 16]), SessionCounts { all: 1, useless: 0 })];
         let readings = Readings {
             assertions: 7,
             log_bytes_max: Some(99),

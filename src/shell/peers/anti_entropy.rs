@@ -14,7 +14,6 @@ use async_channel::Sender;
 
 use crate::base::{NodeId, limits};
 use crate::cluster::Target;
-use crate::replica::SessionCounts;
 use crate::shell::driver::{Driver, SessionCommand};
 use crate::shell::peers::client;
 use crate::shell::peers::peer::Peer;
@@ -23,8 +22,7 @@ use crate::shell::runtime::log_limit;
 use crate::shell::runtime::rate_limit::RateLimiter;
 use crate::shell::runtime::reactor::yield_now;
 use crate::shell::runtime::tasks::Tasks;
-use crate::sync::{Reply, SessionReport, WireBytes};
-use crate::wire::metrics::Cycles;
+use crate::sync::{Reply, SessionCounts, SessionReport, WireBytes};
 
 type Asked = Pin<Box<dyn Future<Output = (u32, Result<Reply, String>, WireBytes)>>>;
 
@@ -104,11 +102,8 @@ impl Peers {
     }
 
     /// Sessions that ended since the start, by peer.
-    pub fn cycles(&self) -> Vec<(NodeId, Cycles)> {
-        let cycles = |SessionCounts { all, useless }| Cycles { all, useless };
-        self.driver.read(|replica, _| {
-            replica.session_counts().map(|(node, counts)| (node, cycles(counts))).collect()
-        })
+    pub fn cycles(&self) -> Vec<(NodeId, SessionCounts)> {
+        self.driver.read(|replica, _| replica.session_counts().collect())
     }
 
     async fn run_session(&self, target: Target) -> PeerReport {

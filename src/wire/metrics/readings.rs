@@ -9,7 +9,7 @@ use crate::journal::Obstacle;
 use crate::journal::damage::{Damage, Damages};
 use crate::scan;
 use crate::swim::{self, State};
-use crate::sync::Progress;
+use crate::sync::{Progress, SessionCounts};
 
 /// How often calls of a gRPC method ended with a status code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,7 +60,7 @@ pub struct Readings {
     /// Seconds since the start.
     pub uptime_seconds: u64,
     /// Runs of anti-entropy that ended, by peer.
-    pub sync_cycles: Vec<(NodeId, Cycles)>,
+    pub sync_cycles: Vec<(NodeId, SessionCounts)>,
     /// Calls that the gRPC server ended, by method and code.
     pub grpc: Vec<GrpcCount>,
     /// Open connections to other nodes.
@@ -69,15 +69,6 @@ pub struct Readings {
     pub cluster: ClusterReadings,
     /// The HLC and the clocks of peers; none while the log is read.
     pub clock: Option<ClockReading>,
-}
-
-/// Runs of anti-entropy with a peer that ended.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Cycles {
-    /// All that ended, whatever their outcome.
-    pub all: u64,
-    /// Those that ended because its answers were false or brought no progress.
-    pub useless: u64,
 }
 
 /// Damage of the log.
