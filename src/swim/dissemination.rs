@@ -76,15 +76,31 @@ impl Swim {
     /// Sends a few members now what else they would get in some later period.
     pub(super) fn burst(&mut self, now: Moment) {
         self.next_burst = None;
-        if !self.rumors.has_unsent() {
+        self.drop_known_news();
+        let unsent = self.rumors.unsent();
+        if unsent == 0 {
             return;
         }
         self.last_burst = now;
         for node in self.pick(BURST_FANOUT, None) {
             self.ping_member(now, node);
         }
-        if self.rumors.has_unsent() {
+        // What no member that can be called needs goes with the probes. Another burst would find
+        // the same members, and so on for ever.
+        if (1..unsent).contains(&self.rumors.unsent()) {
             self.next_burst = Some(now + self.config.probe_interval / BURSTS_PER_INTERVAL);
         }
+    }
+
+    /// Drops news that every member has: of one from itself in a cluster of two, say. It would be
+    /// sent to no member, and so never often enough to end.
+    pub(super) fn drop_known_news(&mut self) {
+        let (members, present) = (&self.members, self.probes.present());
+        let is_present =
+            |node: &NodeId| members.get(node).is_some_and(|member| member.news.state.is_present());
+        self.rumors.retain(|node, from| {
+            let informed = [Some(node), from.filter(|from| *from != node)];
+            informed.iter().flatten().filter(|node| is_present(node)).count() < present
+        });
     }
 }

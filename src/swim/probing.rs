@@ -21,6 +21,7 @@ impl Swim {
     pub(super) fn begin_period(&mut self, now: Moment) {
         let next = now + self.period();
         let number = self.probes.begin_period(next);
+        self.drop_known_news();
         if let Some(target) = self.probes.next_target(&mut self.random) {
             self.stats.probes += 1;
             self.probe(now, target);

@@ -57,9 +57,18 @@ impl Rumors {
         nodes.filter(move |node| !is_known_to(*node))
     }
 
-    /// Whether there is news that was sent to no member yet.
-    pub(super) fn has_unsent(&self) -> bool {
-        self.by_need.first().is_some_and(|((sent, _), _)| *sent == 0)
+    /// How much news was sent to no member yet.
+    pub(super) fn unsent(&self) -> usize {
+        self.by_need.iter().take_while(|((sent, _), _)| *sent == 0).count()
+    }
+
+    /// Keeps what `is_needed` says, by the member that the news is about and the one that sent it.
+    pub(super) fn retain(&mut self, is_needed: impl Fn(NodeId, Option<NodeId>) -> bool) {
+        let needed = |(node, rumor): (&NodeId, &Rumor)| is_needed(*node, rumor.from);
+        let over = self.about.iter().filter(|rumor| !needed(*rumor)).map(|(node, _)| *node);
+        let over: Vec<NodeId> = over.collect();
+        over.into_iter().for_each(|node| self.stop(node));
+        self.check();
     }
 
     /// News about `node` was sent once more. SWIM, section 4.1: after `limit` times, some multiple

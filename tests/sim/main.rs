@@ -4,6 +4,7 @@
 
 mod byzantine;
 mod disk;
+mod membership;
 mod net;
 mod node;
 mod world;

@@ -126,6 +126,26 @@ pub(crate) struct Member {
     timer: u64,
 }
 
+/// Calls of one node, by kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Calls {
+    pub(crate) pings: u64,
+    /// Those of anti-entropy.
+    pub(crate) syncs: u64,
+    /// All others: pushes, requests to probe for the caller, connections.
+    pub(crate) others: u64,
+}
+
+impl Calls {
+    fn count(&mut self, message: &Message) {
+        *match message {
+            Message::Ping(..) => &mut self.pings,
+            Message::Sync(_) => &mut self.syncs,
+            _ => &mut self.others,
+        } += 1;
+    }
+}
+
 pub(crate) struct World {
     /// The first so many are the seeds of all.
     pub(crate) names: usize,
@@ -154,6 +174,8 @@ pub(crate) struct World {
     pub(crate) accusations: u64,
     /// How often a node that runs was called dead or gone, or was looked for elsewhere.
     pub(crate) harms: u64,
+    /// Calls of each node to others so far.
+    pub(crate) calls: Vec<Calls>,
     forging_until: u64,
     /// Whether a node ever gave false answers.
     had_byzantine: bool,
@@ -187,6 +209,7 @@ impl World {
             linked: BTreeSet::new(),
             accusations: 0,
             harms: 0,
+            calls: vec![Calls::default(); seeds.len()],
             forging_until: 0,
             had_byzantine: false,
             trace: seed,
@@ -465,6 +488,9 @@ impl World {
         // `node3.1:18182`: whatever the address, it was one of this member's.
         let number = call.address.strip_prefix("node").and_then(|rest| rest.split('.').next());
         let to: usize = number.and_then(|number| number.parse().ok()).expect("an address of ours");
+        if to != from {
+            self.calls[from].count(&call.message);
+        }
         if self.net.behind_nat == Some(to) && to != from {
             return;
         }
