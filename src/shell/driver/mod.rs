@@ -110,6 +110,9 @@ pub struct Driver {
     /// When the replica wants to be called next, and the task that waits for it.
     deadline: Cell<Option<Moment>>,
     deadline_waker: Cell<Option<Waker>>,
+    /// Writes of the disk so far, and the task that waits for the next.
+    writes: Cell<u64>,
+    write_waker: Cell<Option<Waker>>,
 }
 
 impl Driver {
@@ -135,6 +138,8 @@ impl Driver {
             wants_write: Cell::new(false),
             deadline: Cell::new(None),
             deadline_waker: Cell::new(None),
+            writes: Cell::new(0),
+            write_waker: Cell::new(None),
         });
         let listener: Weak<dyn RoundEnd> = Rc::downgrade(&driver) as _;
         reactor::current().expect("the reactor was made at the start").observe_round_ends(listener);
@@ -369,6 +374,7 @@ impl Driver {
         loop {
             match self.disk.report().await {
                 Ok(report) => {
+                    self.note_write();
                     if let Some(observer) = self.observer.borrow().as_ref() {
                         observer(&report);
                     }

@@ -4,7 +4,7 @@
 //! Never: decides what is due; the replica says so.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use futures_lite::future;
 
@@ -39,6 +39,25 @@ impl Driver {
                 self.update(|replica, now, bodies| replica.handle_timeout(now, bodies));
             }
         }
+    }
+
+    /// Resolves when the disk has written once more.
+    pub async fn written(&self) {
+        let before = self.writes.get();
+        poll_fn(|context| {
+            if self.writes.get() != before {
+                return Poll::Ready(());
+            }
+            self.write_waker.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// The disk has written.
+    pub(super) fn note_write(&self) {
+        self.writes.set(self.writes.get() + 1);
+        self.write_waker.take().into_iter().for_each(Waker::wake);
     }
 
     async fn deadline_moved(&self, from: Option<Moment>) {
