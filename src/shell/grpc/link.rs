@@ -216,6 +216,11 @@ impl Link {
         }
     }
 
+    /// Whether the client is another node.
+    pub(super) fn is_node(&self) -> bool {
+        self.is_node.get()
+    }
+
     /// What answers say of this node's cluster: something to nodes alone.
     pub(super) fn put_tag(&self, headers: &mut HeaderMap) {
         if self.is_node.get()
