@@ -2,6 +2,7 @@
 //!
 //! In: settings. Out: an exit code. Never: goes on after a write or a flush failed.
 
+mod displaced;
 pub mod rebuild;
 pub mod reload;
 pub mod risks;
@@ -17,6 +18,7 @@ use async_channel::{Receiver, Sender};
 use async_executor::LocalExecutor;
 use futures_lite::future;
 
+use self::displaced::displaced;
 use self::rebuild::Rebuilt;
 use self::reload::Reload;
 use self::start_error::StartError;
@@ -70,11 +72,6 @@ use crate::wire::metrics::GrpcCount;
 const EXIT_START: u8 = 1;
 /// A write or a flush failed: what the page cache holds is unknown, a restart recovers.
 const EXIT_DISK: u8 = 74;
-/// How often the names of the data directory are looked up while claims are written: six calls of
-/// the system, which were most of what an idle node did.
-const NAMES_INTERVAL: Duration = Duration::from_millis(500);
-/// How often without writes: nothing is lost meanwhile, and the operator should still hear of it.
-const NAMES_INTERVAL_IDLE: Duration = Duration::from_secs(5);
 /// How often free memory goes back to the system after a burst.
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -424,17 +421,6 @@ fn context(
 async fn run_driver(driver: Rc<Driver>) {
     let scans = future::or(driver.run_deadlines(), driver.run_scans());
     future::or(driver.run_indexer(), scans).await;
-}
-
-/// Done when the data directory is not where it was any more.
-async fn displaced(driver: &Driver, directory: &Directory) -> Fault {
-    loop {
-        future::or(driver.written(), Timer::after(NAMES_INTERVAL_IDLE)).await;
-        if let Err(fault) = directory.check_names() {
-            return fault;
-        }
-        Timer::after(NAMES_INTERVAL).await;
-    }
 }
 
 /// Done when the node is asked to stop.
