@@ -265,7 +265,8 @@ mod tests {
             let Update { node, rpc_addr, api_addr, .. } = update(number);
             let address = rpc_addr.clone();
             let updates = vec![update(number)];
-            let ack = crate::swim::Ack { node, addresses: (rpc_addr, api_addr), updates };
+            let ack =
+                crate::swim::Ack { node, addresses: (rpc_addr, api_addr), updates, digest: None };
             swim.handle_answer(Moment::ZERO, &address, ack);
         }
         assert_eq!(swim.members().count(), usize::from(others));

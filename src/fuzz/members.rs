@@ -79,12 +79,16 @@ impl SwimNode {
             }
             3 => {
                 let answer = pb::PingResponse::decode(input.bytes());
-                let Some(ack) = answer.ok().and_then(|it| read_ack(it).ok()) else { return 0 };
+                let Some(ack) = answer.ok().and_then(|it| read_ack(it, None).ok()) else {
+                    return 0;
+                };
                 return self.ack(input, ack);
             }
             4 | 5 => {
                 let (node, updates) = (node(input), news(input));
-                let ack = Ack { node, addresses: (address(input), address(input)), updates };
+                let addresses = (address(input), address(input));
+                let digest = self.digest(updates.len());
+                let ack = Ack { node, addresses, updates, digest };
                 return self.ack(input, ack);
             }
             6 => {
@@ -112,9 +116,15 @@ impl SwimNode {
         0
     }
 
+    /// A digest of another node's list: none, an equal one, another one.
+    fn digest(&self, updates: usize) -> Option<u64> {
+        let own = self.swim.digest()?;
+        (!updates.is_multiple_of(3)).then_some(own ^ u64::from(updates % 3 == 2))
+    }
+
     fn ping(&mut self, news: Vec<Update>) -> usize {
         let brought = news.len();
-        let answer = self.swim.handle_ping(self.now, news);
+        let answer = self.swim.handle_ping(self.now, news, self.digest(brought));
         let message = pb::PingResponse { updates: updates(answer), ..Default::default() };
         assert!(message.encoded_len() <= limits::GRPC_MESSAGE_BYTES_MAX / 4);
         brought

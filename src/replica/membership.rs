@@ -15,9 +15,15 @@ impl Replica {
         self.cluster.handle_seeds_found(are_all_found);
     }
 
-    /// A node pings this one, with news. Out: news for the answer.
-    pub fn handle_ping(&mut self, now: Moment, news: Vec<Update>) -> Vec<Update> {
-        self.with_swim(now, |swim| swim.handle_ping(now, news))
+    /// A node pings this one, with news, and with the digest of its member list if it wants lists
+    /// compared. Out: news for the answer.
+    pub fn handle_ping(
+        &mut self,
+        now: Moment,
+        news: Vec<Update>,
+        digest: Option<u64>,
+    ) -> Vec<Update> {
+        self.with_swim(now, |swim| swim.handle_ping(now, news, digest))
     }
 
     /// A ping of this node was answered at `address`, by a node that says `tag` of its cluster.

@@ -21,6 +21,8 @@ pub enum Output {
         rpc_addr: String,
         /// News to carry.
         updates: Vec<Update>,
+        /// The digest of this node's member list, where lists are to be compared.
+        digest: Option<u64>,
         /// When an answer is of no use any more.
         timeout: Duration,
     },
@@ -78,4 +80,6 @@ pub struct Ack {
     pub addresses: (String, String),
     /// News it sent along.
     pub updates: Vec<Update>,
+    /// The digest of its member list, if it was asked with one and knows such a thing.
+    pub digest: Option<u64>,
 }

@@ -4,7 +4,7 @@
 //! In: the receiver of a message. Out: updates. Never: sends a member the news that came from it.
 
 use super::Swim;
-use super::member::{State, Update};
+use super::member::Update;
 use super::rumor::gossip_scale;
 use crate::base::{Moment, NodeId};
 
@@ -51,11 +51,10 @@ impl Swim {
 
     /// All members that are known, as many as fit; those that take part come first. No rumor counts
     /// as sent by it: a node that asks without a name, or again and again, would else use them up.
-    pub(super) fn member_list(&self, to: Option<NodeId>) -> Vec<Update> {
+    pub(super) fn member_list(&self) -> Vec<Update> {
         let mut news = vec![self.me.clone()];
         let others = self.members.values().map(|member| &member.news);
-        let is_due = |it: &&Update| Some(it.node) != to || it.state != State::Alive;
-        let mut others: Vec<&Update> = others.filter(is_due).collect();
+        let mut others: Vec<&Update> = others.collect();
         others.sort_by_key(|update| update.state);
         let mut bytes = 0;
         news.extend(others.into_iter().cloned().take_while(|update| {
@@ -68,6 +67,7 @@ impl Swim {
     /// There is something new about `node`, which `from` sent.
     pub(super) fn disseminate(&mut self, now: Moment, node: NodeId, from: Option<NodeId>) {
         self.rumors.start(node, from);
+        self.recount(node);
         // A pause between bursts: the news of many members that change together shares messages.
         let pause = self.config.probe_interval / BURSTS_PER_INTERVAL;
         self.next_burst.get_or_insert(now.max(self.last_burst + pause));

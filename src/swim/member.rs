@@ -106,6 +106,10 @@ pub struct Member {
     pub(super) called: Option<Moment>,
     /// Whether this node can call it; if not, it is alive by its own calls.
     pub is_reachable: bool,
+    /// It says nothing of itself but that it answers, as the standard allows.
+    pub(super) is_plain: bool,
+    /// What it adds to the digest of the member list, as it was last counted.
+    pub(super) counted: u64,
 }
 
 /// What an update is worth that another node passes on.
@@ -126,7 +130,17 @@ impl Member {
     /// One that answered a ping of this node.
     pub(super) fn new(news: Update, now: Moment) -> Member {
         let (stepped, checked, silent, called) = Default::default();
-        Member { news, since: now, stepped, checked, silent, called, is_reachable: true }
+        Member {
+            news,
+            since: now,
+            stepped,
+            checked,
+            silent,
+            called,
+            is_reachable: true,
+            is_plain: false,
+            counted: 0,
+        }
     }
 
     /// Weighs hearsay. Deaths, revivals, other addresses and leaps of the incarnation need proof;

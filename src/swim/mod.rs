@@ -8,17 +8,20 @@
 //! Over TCP a dead process shows at once: its connections end and its port refuses. Such a probe is
 //! evidence, not silence, and is disseminated without waiting for the next period.
 //!
-//! `probe`, `seeds`, `suspicion`, `hearsay`, `rumor`, `duplicate`, `local_health`: machines of
-//! their own. What [`Swim`] does with them stands in `probing` (which member is pinged),
-//! `verdicts` (which is suspected or dead), `verification` (which hearsay is true), `news`,
-//! `dissemination` and `reach`.
+//! `probe`, `seeds`, `suspicion`, `hearsay`, `rumor`, `lists`, `duplicate`, `local_health`:
+//! machines of their own. What [`Swim`] does with them stands in `probing` (which member is
+//! pinged), `verdicts` (which is suspected or dead), `verification` (which hearsay is true),
+//! `news`, `dissemination`, `list_exchange`, `call_ends` and `reach`.
 //!
 //! Never: opens a connection, reads a clock, trusts that an update about itself is true.
 
+mod call_ends;
 mod calls;
 mod dissemination;
 mod duplicate;
 mod hearsay;
+mod list_exchange;
+mod lists;
 mod local_health;
 mod member;
 mod news;
@@ -41,6 +44,7 @@ use crate::base::{Moment, NodeId, Random, limits};
 pub use calls::{Ack, CallNumber, Event, Failure, Output};
 use duplicate::Duplicates;
 use hearsay::Hearsay;
+use lists::Lists;
 use local_health::LocalHealth;
 pub use member::{Member, State, Update};
 use probe::{Probes, Purpose};
@@ -88,6 +92,8 @@ pub struct Swim {
     hearsay: Hearsay,
     /// News that has to be sent some more times.
     rumors: Rumors,
+    /// What finds the news that rumors did not bring.
+    lists: Lists,
     /// When fresh news was last sent at once: bursts keep a pause.
     last_burst: Moment,
     /// When to send fresh news; `None` while there is none.
@@ -121,7 +127,7 @@ impl Swim {
         let mut random = Random::new(seed);
         // Nodes that start together must not all probe at one moment of each interval.
         let first = now + config.probe_interval.mul_f64(random.fraction());
-        Swim {
+        let mut swim = Swim {
             config,
             me,
             members: BTreeMap::new(),
@@ -129,6 +135,7 @@ impl Swim {
             gone: Vec::new(),
             hearsay: Hearsay::new(config.probe_interval),
             rumors: Rumors::default(),
+            lists: Lists::new(config.probe_interval),
             last_burst: Moment::ZERO,
             next_burst: None,
             probes: Probes::new(first),
@@ -139,7 +146,9 @@ impl Swim {
             outbox: VecDeque::new(),
             stats: Stats::default(),
             has_had_members: false,
-        }
+        };
+        swim.recount(swim.me.node);
+        swim
     }
 
     /// Addresses to find others at; those that no member has are pinged, with back-off.
@@ -149,19 +158,31 @@ impl Swim {
         self.check();
     }
 
-    /// Another node pinged, with news. Out: news for the answer. A newcomer is sent the member list
-    /// once it has answered a ping of this node.
-    pub fn handle_ping(&mut self, now: Moment, updates: Vec<Update>) -> Vec<Update> {
+    /// Another node pinged, with news, and with the digest of its member list if it wants lists
+    /// compared. Out: news for the answer. A newcomer of another kind is sent the member list once
+    /// it has answered a ping of this node.
+    pub fn handle_ping(
+        &mut self,
+        now: Moment,
+        updates: Vec<Update>,
+        digest: Option<u64>,
+    ) -> Vec<Update> {
         // A caller that does not say which node it is gets the member list; no update names the
         // node that could answer for its news.
-        let Some(said) = updates.first() else { return self.member_list(None) };
+        let Some(said) = updates.first().cloned() else { return self.member_list() };
         let (node, rank) = (said.node, said.rank());
-        self.note_call(now, said);
+        self.note_call(now, &said);
         // A caller that says something of this node has its member list already.
-        let is_newcomer = updates.iter().all(|update| update.node != self.me.node);
+        let is_check = updates.iter().any(|update| update.node == self.me.node);
         self.take_updates(now, node, updates);
-        if is_newcomer {
-            self.note_newcomer(node);
+        match digest.filter(|_| !is_check) {
+            Some(digest) if self.owes_list(now, &said, digest) => {
+                self.check();
+                return self.member_list();
+            }
+            Some(_) => {}
+            None if !is_check => self.note_newcomer(node),
+            None => {}
         }
         let mut news = self.news(Some(node));
         // A higher incarnation that is believed of the caller goes back to it, accused or not: its
@@ -171,101 +192,6 @@ impl Swim {
         news.extend(other.cloned());
         self.check();
         news
-    }
-
-    /// A ping was answered.
-    pub fn handle_ack(&mut self, now: Moment, number: CallNumber, ack: Ack) {
-        match self.probes.end(number) {
-            Some(probe) => {
-                if ack.node != self.me.node {
-                    self.seeds.answered(&probe.address, ack.node);
-                }
-                let node = ack.node;
-                self.settle_answer(now, &probe.address, ack);
-                let is_it = probe.target == Some(node);
-                match probe.purpose {
-                    Purpose::Judge if is_it => self.local_health.improve(),
-                    // Another node has the address now: the one that was meant is gone from there.
-                    Purpose::Judge => self.probe_failed(now, probe, Failure::Refused),
-                    Purpose::Verify => self.verification_failed(now, &probe, Failure::Refused),
-                    Purpose::Disseminate | Purpose::Indirect => {}
-                }
-                self.start_verifications(now);
-            }
-            // An answer that came too late to prove anything still brings news.
-            None => self.take_news(now, ack),
-        }
-        self.check();
-    }
-
-    /// The node at this address answered a ping that another member asked this node for.
-    pub fn handle_answer(&mut self, now: Moment, address: &str, ack: Ack) {
-        self.settle_answer(now, address, ack);
-        self.check();
-    }
-
-    fn settle_answer(&mut self, now: Moment, address: &str, mut ack: Ack) {
-        // A node that gives no address is at the one where it was found.
-        if ack.addresses.0.is_empty() {
-            ack.addresses.0 = address.to_owned();
-        }
-        if ack.node != self.me.node {
-            if self.take_answer(now, address, &ack) {
-                ack.updates.retain(|update| update.node != ack.node);
-            }
-            return self.take_news(now, ack);
-        }
-        // A node refuses its own calls, so another process answered under this node's id.
-        self.hearsay.end(ack.node, address);
-        self.note_duplicate(now, address);
-    }
-
-    fn take_news(&mut self, now: Moment, ack: Ack) {
-        if ack.node != self.me.node {
-            self.take_updates(now, ack.node, ack.updates);
-        }
-    }
-
-    /// Another member answered whether it reached the target.
-    pub fn handle_probed(
-        &mut self,
-        now: Moment,
-        number: CallNumber,
-        acked: bool,
-        news: Vec<Update>,
-    ) {
-        if let Some(said) = news.first() {
-            self.take_updates(now, said.node, news);
-        }
-        match acked {
-            true => self.probes.end_by_relay(number),
-            false => self.end_call(now, number, Failure::Silent),
-        }
-        self.check();
-    }
-
-    /// A ping, or a request to probe for this node, ended without an answer.
-    pub fn handle_failed(&mut self, now: Moment, number: CallNumber, failure: Failure) {
-        self.end_call(now, number, failure);
-        self.check();
-    }
-
-    fn end_call(&mut self, now: Moment, number: CallNumber, failure: Failure) {
-        let Some(probe) = self.probes.end(number) else { return };
-        let is_own = failure == Failure::Own;
-        if self.seeds.failed(&probe.address, is_own) {
-            self.outbox.push_back(Output::Event(Event::OwnSeed(probe.address.clone())));
-        }
-        // If this node is at the address, the node that was meant is not.
-        let failure = if is_own { Failure::Refused } else { failure };
-        match probe.purpose {
-            Purpose::Judge => self.probe_failed(now, probe, failure),
-            Purpose::Verify => {
-                self.verification_failed(now, &probe, failure);
-                self.start_verifications(now);
-            }
-            Purpose::Disseminate | Purpose::Indirect => {}
-        }
     }
 
     /// A connection to this address ended.
@@ -439,6 +365,7 @@ impl Swim {
             debug_assert_eq!(state, Some(State::Suspect), "a suspicion of {node}");
             suspicion.check();
         }
+        self.check_lists();
         self.probes.check();
         self.seeds.check();
         self.hearsay.check();

@@ -19,7 +19,9 @@ use crate::base::{Moment, NodeId, Random, limits};
 /// What a call is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
-    /// To find out which node is at an address, or to disseminate news; no member is judged by it.
+    /// To find out which node is at a seed's address; no member is judged by it.
+    Greet,
+    /// To disseminate news; no member is judged by it.
     Disseminate,
     /// To find out whether the target answers: the direct ping of SWIM, section 3.1.
     Judge,
@@ -27,6 +29,14 @@ pub(super) enum Purpose {
     Indirect,
     /// To verify what was said of the target.
     Verify,
+}
+
+impl Purpose {
+    /// Whether member lists are compared on the way. A burst or a check would compare what has just
+    /// changed, and find differences that rumors are about to end.
+    pub(super) fn compares_lists(self) -> bool {
+        matches!(self, Purpose::Greet | Purpose::Judge)
+    }
 }
 
 /// A call under way.

@@ -3,9 +3,11 @@
 //!
 //! In: periods, answers, failures. Out: pings. Never: has a member judged by one silence alone.
 
+use std::collections::BTreeMap;
+
 use super::Swim;
 use super::calls::{Failure, Output};
-use super::member::{State, Update};
+use super::member::{Member, State, Update};
 use super::probe::{Probe, Purpose};
 use super::seeds::Seed;
 use crate::base::{Moment, NodeId};
@@ -59,20 +61,18 @@ impl Swim {
 
     /// Pings the seeds at whose address no member is known.
     pub(super) fn ping_seeds(&mut self, now: Moment) {
-        for seed in self.seeds.take_due(now, &mut self.random) {
-            if seed.is_own || !self.is_found(&seed) {
-                let updates = self.news(None);
-                self.ping(now, (Purpose::Disseminate, None), seed.address, updates);
-            }
+        let members = &self.members;
+        let is_found = |seed: &Seed| is_found(members, seed);
+        for seed in self.seeds.take_due(now, &mut self.random, is_found) {
+            let updates = self.news(None);
+            self.ping(now, (Purpose::Greet, None), seed.address, updates);
         }
     }
 
     /// Whether the seed is this node, or the node that is there, or was when it was last asked,
     /// takes part.
     pub(super) fn is_found(&self, seed: &Seed) -> bool {
-        seed.is_own
-            || seed.node.is_some_and(|node| self.is_present(node))
-            || self.present().any(|news| news.rpc_addr == seed.address)
+        seed.is_own || is_found(&self.members, seed)
     }
 
     /// A member does not answer. Relays are asked whether it is silent for them too; a refusal
@@ -138,7 +138,8 @@ impl Swim {
         let number = self.probes.begin(Probe { target: node, address, purpose, silent_at });
         // An answer after the time still shows life, so the call may go on until the next period.
         let timeout = timeout * 2;
-        self.outbox.push_back(Output::Ping { number, rpc_addr, updates, timeout });
+        let digest = self.digest().filter(|_| purpose.compares_lists());
+        self.outbox.push_back(Output::Ping { number, rpc_addr, updates, digest, timeout });
         true
     }
 
@@ -152,4 +153,10 @@ impl Swim {
         };
         self.probes.shuffled(&mut self.random).filter(is_fit).take(count).collect()
     }
+}
+
+fn is_found(members: &BTreeMap<NodeId, Member>, seed: &Seed) -> bool {
+    let mut present = members.values().map(|it| &it.news).filter(|news| news.state.is_present());
+    let is_present = |node| members.get(&node).is_some_and(|it| it.news.state.is_present());
+    seed.node.is_some_and(is_present) || present.any(|news| news.rpc_addr == seed.address)
 }

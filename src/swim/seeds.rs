@@ -73,16 +73,32 @@ impl Seeds {
         self.0.iter().map(|seed| seed.next).min()
     }
 
-    /// The seeds whose pause is over.
-    pub(super) fn take_due(&mut self, now: Moment, random: &mut Random) -> Vec<Seed> {
+    /// The seeds to ping: those whose pause is over and at which no member is known.
+    pub(super) fn take_due(
+        &mut self,
+        now: Moment,
+        random: &mut Random,
+        is_found: impl Fn(&Seed) -> bool,
+    ) -> Vec<Seed> {
         let due = self.0.iter_mut().filter(|seed| seed.next <= now);
-        due.map(|seed| {
+        let due = due.filter_map(|seed| {
+            let is_missing = seed.is_own || !is_found(seed);
+            // One that is found is looked at seldom: `missed` says when its member is gone.
+            let pause = if is_missing { seed.pause } else { PAUSE_MAX };
             // Nodes that were started together would else ping a seed together.
-            seed.next = now + seed.pause.mul_f64(0.75 + 0.5 * random.fraction());
-            seed.pause = (seed.pause * 2).min(PAUSE_MAX);
-            seed.clone()
-        })
-        .collect()
+            seed.next = now + pause.mul_f64(0.75 + 0.5 * random.fraction());
+            if is_missing {
+                seed.pause = (seed.pause * 2).min(PAUSE_MAX);
+            }
+            is_missing.then(|| seed.clone())
+        });
+        due.collect()
+    }
+
+    /// The member `node`, which was at `address`, is gone: seeds that were found by it are not.
+    pub(super) fn missed(&mut self, now: Moment, node: NodeId, address: &str) {
+        let is_its = |seed: &&mut Seed| seed.node == Some(node) || seed.address == address;
+        self.0.iter_mut().filter(is_its).for_each(|seed| seed.next = seed.next.min(now));
     }
 
     /// The invariants.

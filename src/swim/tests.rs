@@ -8,6 +8,7 @@ use super::*;
 use crate::base::limits;
 
 mod hearsay;
+mod lists;
 mod reach;
 
 const SECOND: u64 = 1_000_000;
@@ -39,7 +40,7 @@ fn config() -> Config {
 fn among(others: impl Iterator<Item = usize>) -> (Swim, Moment) {
     let (mut swim, mut now) = (Swim::new(config(), alive(0, 1), 1, Moment(0)), Moment(0));
     let others: Vec<usize> = others.collect();
-    swim.handle_ping(now, others.iter().map(|other| alive(*other, 1)).collect());
+    swim.handle_ping(now, others.iter().map(|other| alive(*other, 1)).collect(), None);
     while swim.members().count() < others.len() {
         answer_all(&mut swim, now, |number| Some(alive(number, 1)));
         now = now + Duration::from_secs(1);
@@ -60,7 +61,7 @@ fn answer_all(swim: &mut Swim, now: Moment, own_update: impl Fn(usize) -> Option
         match said {
             Some(said) => {
                 let addresses = (said.rpc_addr.clone(), said.api_addr.clone());
-                let ack = Ack { node: said.node, addresses, updates: vec![said] };
+                let ack = Ack { node: said.node, addresses, updates: vec![said], digest: None };
                 swim.handle_ack(now, number, ack);
             }
             None => swim.handle_failed(now, number, Failure::Refused),
@@ -71,7 +72,7 @@ fn answer_all(swim: &mut Swim, now: Moment, own_update: impl Fn(usize) -> Option
 
 #[derive(Debug)]
 enum Arrival {
-    Ping { from: usize, number: CallNumber, updates: Vec<Update> },
+    Ping { from: usize, number: CallNumber, updates: Vec<Update>, digest: Option<u64> },
     Ack { number: CallNumber, ack: Ack },
     Ask { from: usize, number: CallNumber, target: usize, updates: Vec<Update> },
     Probed { number: CallNumber, updates: Vec<Update> },
@@ -171,14 +172,14 @@ impl World {
         while let Some(output) = self.nodes[number].as_mut().and_then(Swim::poll_output) {
             match output {
                 Output::Event(event) => self.events.push((self.now, number, event)),
-                Output::Ping { number: call, rpc_addr, updates, .. } => {
+                Output::Ping { number: call, rpc_addr, updates, digest, .. } => {
                     let bytes: usize = updates.iter().map(Update::wire_bytes).sum();
                     assert!(bytes <= WELCOME_BYTES_MAX + 2 * NEWS_BYTES_MAX);
                     let to = (0..self.nodes.len()).find(|to| address(*to) == rpc_addr);
                     let to = to.expect("an address of ours");
                     let arrival = match to == number {
                         true => Arrival::Failed { number: call, failure: Failure::Own },
-                        false => Arrival::Ping { from: number, number: call, updates },
+                        false => Arrival::Ping { from: number, number: call, updates, digest },
                     };
                     self.send(number, to, arrival);
                 }
@@ -229,16 +230,16 @@ impl World {
             return;
         };
         match arrival {
-            Arrival::Ping { from, number, updates } => {
-                let updates = swim.handle_ping(now, updates);
-                let me = swim.me();
+            Arrival::Ping { from, number, updates, digest } => {
+                let updates = swim.handle_ping(now, updates, digest);
+                let (me, digest) = (swim.me(), digest.and_then(|_| swim.digest()));
                 let addresses = (me.rpc_addr.clone(), me.api_addr.clone());
-                let ack = Ack { node: me.node, addresses, updates };
+                let ack = Ack { node: me.node, addresses, updates, digest };
                 self.send(to, from, Arrival::Ack { number, ack });
             }
             Arrival::Ack { number, ack } => swim.handle_ack(now, number, ack),
             Arrival::Ask { from, number, target, updates } => {
-                let updates = swim.handle_ping(now, updates);
+                let updates = swim.handle_ping(now, updates, None);
                 let may_call = (self.link)(to, target) && (self.dial)(to, target);
                 let reached = self.nodes[target].is_some() && may_call;
                 if reached && self.random.bits() % 1000 >= 2 * self.loss {
@@ -328,7 +329,7 @@ fn two_that_lost_each_other_find_together_again() {
 fn a_caller_without_an_id_gets_the_member_list_and_uses_no_rumor_up() {
     let (mut swim, now) = among(1..3);
     for _ in 0..100 {
-        assert_eq!(swim.handle_ping(now, Vec::new()).len(), 3);
+        assert_eq!(swim.handle_ping(now, Vec::new(), None).len(), 3);
     }
     assert_eq!(swim.rumors(), 2);
 }
@@ -342,7 +343,7 @@ fn a_seed_is_matched_by_the_node_that_answers_there() {
         panic!("a ping to the seed")
     };
     let (addresses, updates) = ((address(1), String::new()), vec![alive(1, 1)]);
-    swim.handle_ack(Moment(1), number, Ack { node: id(1), addresses, updates });
+    swim.handle_ack(Moment(1), number, Ack { node: id(1), addresses, updates, digest: None });
     // It says that it has another address, and answers there.
     answer_all(&mut swim, Moment(2), |number| Some(alive(number, 1)));
     assert_eq!(swim.unmatched_seeds().count(), 0);
@@ -479,13 +480,13 @@ fn an_address_found_late_is_disseminated_and_a_node_without_one_is_no_member() {
     let nowhere = Update { rpc_addr: String::new(), api_addr: String::new(), ..alive(1, 1) };
     let (mut swim, now) = (Swim::new(config(), nowhere.clone(), 1, Moment(0)), Moment(0));
     let (mut other, _) = among(2..3);
-    other.handle_ping(now, vec![nowhere]);
+    other.handle_ping(now, vec![nowhere], None);
     assert_eq!((other.poll_output(), other.members().count()), (None, 1));
     swim.handle_addresses(now, (address(1), address(1)));
     assert_eq!((swim.me().incarnation, &*swim.me().rpc_addr), (2, &*address(1)));
     swim.handle_addresses(now, (address(1), address(1)));
     assert_eq!(swim.me().incarnation, 2, "that is no news");
-    other.handle_ping(now, vec![swim.me().clone()]);
+    other.handle_ping(now, vec![swim.me().clone()], None);
     answer_all(&mut other, now, |_| Some(swim.me().clone()));
     assert!(other.present().any(|news| news.node == id(1) && news.rpc_addr == address(1)));
     // A node that never says where it is, is where it answers.
@@ -514,11 +515,11 @@ fn a_node_that_leaves_is_left_and_not_dead() {
 #[test]
 fn the_list_is_bounded() {
     let (mut swim, now) = among(1..limits::MEMBERS_MAX + 1);
-    swim.handle_ping(now, vec![alive(limits::MEMBERS_MAX + 9, 1)]);
+    swim.handle_ping(now, vec![alive(limits::MEMBERS_MAX + 9, 1)], None);
     answer_all(&mut swim, now, |number| Some(alive(number, 1)));
     assert_eq!(swim.members().count(), limits::MEMBERS_MAX);
     assert_eq!(swim.stats().refused, 1);
-    let answer = swim.handle_ping(now, Vec::new());
+    let answer = swim.handle_ping(now, Vec::new(), None);
     let bytes: usize = answer.iter().map(Update::wire_bytes).sum();
     assert!(bytes <= WELCOME_BYTES_MAX + 2 * NEWS_BYTES_MAX);
 }
@@ -541,7 +542,7 @@ fn a_node_of_the_standard_is_a_member_by_its_answers() {
         panic!("a ping to the seed")
     };
     let nowhere = (String::new(), String::new());
-    let mut ack = Ack { node: id(1), addresses: nowhere, updates: Vec::new() };
+    let mut ack = Ack { node: id(1), addresses: nowhere, updates: Vec::new(), digest: None };
     swim.handle_ack(Moment(1), number, ack.clone());
     let found: Vec<_> = swim.present().map(|news| (news.node, news.rpc_addr.clone())).collect();
     assert_eq!(found, [(id(1), address(1))]);

@@ -102,7 +102,7 @@ impl Swim {
         if was != state {
             member.since = now;
             match (was.is_present(), state.is_present()) {
-                (true, false) => self.mark_gone(node),
+                (true, false) => self.mark_gone(now, node),
                 (false, true) => self.mark_present(node),
                 _ => {}
             }
@@ -114,7 +114,10 @@ impl Swim {
         }
     }
 
-    fn mark_gone(&mut self, node: NodeId) {
+    fn mark_gone(&mut self, now: Moment, node: NodeId) {
+        if let Some(member) = self.members.get(&node) {
+            self.seeds.missed(now, node, &member.news.rpc_addr);
+        }
         self.probes.remove(node);
         self.hearsay.remove(node);
         self.gone.push(node);

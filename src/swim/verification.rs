@@ -131,6 +131,7 @@ impl Swim {
         let is_own_address = own.rpc_addr == address;
         let known = self.members.get(&node).map(|member| member.news.rpc_addr == address);
         let is_checked = self.hearsay.is_asked(node, address) && is_own_address;
+        let is_plain = ack.updates.iter().all(|update| update.node != node);
         match known {
             None if is_own_address => self.add_member(now, own),
             // It is a member when it answers at the address that it gives.
@@ -148,6 +149,10 @@ impl Swim {
                 }
             }
             Some(_) => return false,
+        }
+        if let Some(member) = self.members.get_mut(&node) {
+            member.is_plain = is_plain;
+            self.recount(node);
         }
         true
     }
@@ -225,7 +230,7 @@ impl Swim {
         self.disseminate(now, node, Some(node));
         self.enter(now, node, State::Left, State::Alive);
         if is_newcomer {
-            let updates = self.member_list(Some(node));
+            let updates = self.member_list();
             self.ping(now, (Purpose::Disseminate, None), address, updates);
         }
     }

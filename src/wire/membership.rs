@@ -70,14 +70,15 @@ fn read_update(update: pb::MembershipUpdate) -> Result<Option<Update>, BadMessag
     }))
 }
 
-/// Who answered a ping, and what it knows.
-pub fn read_ack(answer: pb::PingResponse) -> Result<Ack, BadMessage> {
+/// Who answered a ping, what it knows, and the digest of its member list.
+pub fn read_ack(answer: pb::PingResponse, digest: Option<u64>) -> Result<Ack, BadMessage> {
     check_address(&answer.rpc_addr)?;
     check_address(&answer.api_addr)?;
     Ok(Ack {
         node: read_node(&answer.node_id)?,
         addresses: (answer.rpc_addr, answer.api_addr),
         updates: read_updates(answer.updates)?,
+        digest,
     })
 }
 
@@ -264,7 +265,7 @@ mod tests {
         assert_eq!([&*both[0].rpc_addr, &*both[1].rpc_addr], ["", "node2:18182"]);
         assert_eq!(screen(&mut both, Sender::Elsewhere), None);
         let addresses = ("localhost:1".to_owned(), "[::1]:2".to_owned());
-        let mut ack = Ack { node: named.node, addresses, updates: vec![named] };
+        let mut ack = Ack { node: named.node, addresses, updates: vec![named], digest: None };
         assert_eq!(screen_ack(&mut ack, Sender::SameMachine), Some((1, "0.0.0.0:1".to_owned())));
         assert_eq!(screen_ack(&mut ack, Sender::Elsewhere).map(|(count, _)| count), Some(3));
     }

@@ -23,8 +23,12 @@ pub(crate) struct Net {
     pub(crate) loss: u64,
     /// Directions in which nothing passes.
     pub(crate) cuts: BTreeSet<(usize, usize)>,
-    /// One whom no call reaches; answers to its own calls do.
-    pub(crate) behind_nat: Option<usize>,
+    /// Those whom no call reaches; answers to their own calls do.
+    pub(crate) behind_nat: BTreeSet<usize>,
+    /// One that is sent nothing about another.
+    pub(crate) uninformed: Option<(usize, usize)>,
+    /// Who cannot call whom; answers pass.
+    pub(crate) uncallable: BTreeSet<(usize, usize)>,
     last: BTreeMap<(usize, usize), u64>,
     /// What was sent into a cut, by direction: when, and under which number.
     held: BTreeMap<(usize, usize), Vec<(u64, u64)>>,
@@ -37,8 +41,9 @@ const RETRANSMISSION: u64 = 200_000;
 
 impl Net {
     pub(crate) fn new(mode: Mode) -> Net {
-        let (cuts, last, held) = Default::default();
-        Net { mode, loss: 0, cuts, behind_nat: None, last, held }
+        let (cuts, behind_nat, uninformed, uncallable) = Default::default();
+        let (last, held) = Default::default();
+        Net { mode, loss: 0, cuts, behind_nat, uninformed, uncallable, last, held }
     }
 
     /// A message under `number` is sent now.

@@ -26,7 +26,7 @@ use gateway::{ClientAnswer, Gateway, HttpCall, HttpCaller, HttpReply, HttpReques
 /// A request of one node to another.
 #[derive(Clone, Debug)]
 pub(crate) enum Message {
-    Ping(Vec<Update>),
+    Ping(Vec<Update>, Option<u64>),
     ProbeFor((NodeId, String), Vec<Update>),
     Push(Sealed, Hlc),
     Sync(Request),
@@ -85,7 +85,7 @@ pub(crate) enum Effect {
 enum Purpose {
     Ping {
         number: CallNumber,
-        updates: Vec<Update>,
+        news: (Vec<Update>, Option<u64>),
         timeout: Duration,
         is_first: bool,
     },
@@ -336,8 +336,8 @@ impl Node {
     fn carry_out_cluster(&mut self, now: Moment, output: cluster::Output, disk: &Disk) {
         use swim::Output::{AskProbe, Ping};
         match output {
-            cluster::Output::Swim(Ping { number, rpc_addr, updates, timeout }) => {
-                self.ping((number, true), rpc_addr, updates, timeout);
+            cluster::Output::Swim(Ping { number, rpc_addr, updates, digest, timeout }) => {
+                self.ping((number, true), rpc_addr, (updates, digest), timeout);
             }
             cluster::Output::Swim(AskProbe { number, via, target, updates, timeout }) => {
                 let message = Message::ProbeFor(target, updates);
@@ -391,11 +391,11 @@ impl Node {
         &mut self,
         (number, is_first): (CallNumber, bool),
         address: String,
-        updates: Vec<Update>,
+        news: (Vec<Update>, Option<u64>),
         timeout: Duration,
     ) {
-        let message = Message::Ping(updates.clone());
-        let purpose = Purpose::Ping { number, updates, timeout, is_first };
+        let message = Message::Ping(news.0.clone(), news.1);
+        let purpose = Purpose::Ping { number, news, timeout, is_first };
         self.call(purpose, address, message, timeout);
     }
 
@@ -451,18 +451,19 @@ impl Node {
         disk: &Disk,
     ) {
         match message {
-            Message::Ping(updates) => {
-                let updates = self.replica.handle_ping(now, updates);
-                let me = self.replica.cluster().swim().me();
+            Message::Ping(updates, digest) => {
+                let updates = self.replica.handle_ping(now, updates, digest);
+                let swim = self.replica.cluster().swim();
+                let (me, digest) = (swim.me(), digest.and_then(|_| swim.digest()));
                 let addresses = (me.rpc_addr.clone(), me.api_addr.clone());
-                let ack = Ack { node: me.node, addresses, updates };
+                let ack = Ack { node: me.node, addresses, updates, digest };
                 self.effects.push(Effect::Answer(number, Answer::Ack(ack)));
             }
             Message::ProbeFor(target, updates) => {
-                let news = self.replica.handle_ping(now, updates);
+                let news = self.replica.handle_ping(now, updates, None);
                 let own = self.replica.relay_news(now, target.0);
                 let purpose = Purpose::Relay(number, target.0, news);
-                self.call(purpose, target.1, Message::Ping(own), timeout);
+                self.call(purpose, target.1, Message::Ping(own, None), timeout);
             }
             Message::Push(sealed, stamp) => {
                 self.replica.handle_stamp(now, stamp, wall(now, self.wall_skew));
@@ -598,7 +599,7 @@ impl Node {
         }
         let replica = &mut self.replica;
         match purpose {
-            Purpose::Ping { number, updates, timeout, is_first } => {
+            Purpose::Ping { number, news, timeout, is_first } => {
                 let unacked = Unacked {
                     is_first,
                     had_connection,
@@ -613,7 +614,7 @@ impl Node {
                     is_foreign: false,
                 };
                 match unacked.next() {
-                    Next::Again => self.ping((number, false), address, updates, timeout),
+                    Next::Again => self.ping((number, false), address, news, timeout),
                     Next::Failed { failure, abandons_connection } => {
                         if abandons_connection {
                             self.connected.remove(&address);

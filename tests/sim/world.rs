@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use stemedb_edge::base::{ClusterId, Digest, Moment, NodeId, Random, limits};
 use stemedb_edge::cluster::identity::Tag;
 use stemedb_edge::journal::{Bodies, Obstacle};
-use stemedb_edge::swim::{self, Failure, State};
+use stemedb_edge::swim::{self, Failure, State, Update};
 
 use crate::byzantine::{false_answer, forge};
 use crate::disk::Disk;
@@ -384,7 +384,7 @@ impl World {
             let updates = forge(&known, &mut self.random);
             let (now, number) = (Moment(self.now), u64::MAX - self.next_event);
             let call = (number, limits::CALL_MAX);
-            self.with(to, |node, disk| node.request(now, call, Message::Ping(updates), disk));
+            self.with(to, |node, disk| node.request(now, call, Message::Ping(updates, None), disk));
         }
         if self.now < self.forging_until {
             self.schedule(self.now + SECOND / 20, Event::Forge);
@@ -491,7 +491,8 @@ impl World {
         if to != from {
             self.calls[from].count(&call.message);
         }
-        if self.net.behind_nat == Some(to) && to != from {
+        let is_blocked = self.net.uncallable.contains(&(from, to));
+        if (self.net.behind_nat.contains(&to) || is_blocked) && to != from {
             return;
         }
         if self.members.get(to).is_some_and(|member| to == from && member.address == call.address) {
@@ -505,7 +506,16 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: usize, to: usize, event: Event) {
+    fn send(&mut self, from: usize, to: usize, mut event: Event) {
+        if let Some((uninformed, about)) = self.net.uninformed
+            && uninformed == to
+            && from != about
+        {
+            let about = self.members[about].id;
+            if let Some(updates) = event.updates() {
+                updates.retain(|update| update.node != about);
+            }
+        }
         let number = self.schedule(u64::MAX, event);
         let arrivals = self.net.send(self.now, (from, to), number, &mut self.random);
         for at in arrivals {
@@ -766,6 +776,19 @@ impl World {
 }
 
 impl Event {
+    /// The news that it carries.
+    fn updates(&mut self) -> Option<&mut Vec<Update>> {
+        match self {
+            Event::Request { call, .. } => match &mut call.message {
+                Message::Ping(updates, _) | Message::ProbeFor(_, updates) => Some(updates),
+                _ => None,
+            },
+            Event::Answer { answer: Answer::Ack(ack), .. } => Some(&mut ack.updates),
+            Event::Answer { answer: Answer::Probed(_, updates), .. } => Some(updates),
+            _ => None,
+        }
+    }
+
     /// The node that does nothing with it while it stalls.
     fn concerns(&self) -> Option<usize> {
         match self {

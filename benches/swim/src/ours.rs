@@ -22,7 +22,7 @@ pub enum Call {
 }
 
 pub enum Message {
-    Ping { call: Call, updates: Vec<Update> },
+    Ping { call: Call, updates: Vec<Update>, digest: Option<u64> },
     Pong { call: Call, ack: Ack },
     Ask { number: CallNumber, target: NodeId, timeout: Duration, updates: Vec<Update> },
     Probed { number: CallNumber, acked: bool, updates: Vec<Update> },
@@ -97,6 +97,11 @@ fn field_bytes(length: usize) -> usize {
     if length == 0 { 0 } else { 1 + varint_bytes(length as u64) + length }
 }
 
+/// A fixed64 whose tag takes two bytes.
+fn digest_bytes(digest: Option<u64>) -> usize {
+    if digest.is_some() { 10 } else { 0 }
+}
+
 fn number_bytes(value: u64) -> usize {
     if value == 0 { 0 } else { 1 + varint_bytes(value) }
 }
@@ -113,11 +118,13 @@ fn updates_bytes(updates: &[Update]) -> usize {
 impl Message {
     fn bytes(&self) -> usize {
         match self {
-            Message::Ping { updates, .. } => field_bytes(16) + updates_bytes(updates),
+            Message::Ping { updates, digest, .. } => {
+                field_bytes(16) + updates_bytes(updates) + digest_bytes(*digest)
+            }
             Message::Pong { ack, .. } => {
                 let addresses =
                     field_bytes(ack.addresses.0.len()) + field_bytes(ack.addresses.1.len());
-                field_bytes(16) + addresses + updates_bytes(&ack.updates)
+                field_bytes(16) + addresses + updates_bytes(&ack.updates) + digest_bytes(ack.digest)
             }
             Message::Ask { target, updates, .. } => {
                 let address = address(number_of(*target), 18182);
@@ -156,7 +163,8 @@ impl Ours {
         let call = Call::Relayed(self.relayed);
         self.relays.insert(self.relayed, relay);
         let updates = self.swim.news_for(Some(target));
-        self.ask(number_of(target), call, Message::Ping { call, updates }, timeout, out);
+        let ping = Message::Ping { call, updates, digest: None };
+        self.ask(number_of(target), call, ping, timeout, out);
     }
 
     fn end_relay(&mut self, number: u64, acked: bool, out: &mut Out<Self>) {
@@ -175,9 +183,9 @@ impl Ours {
     fn drain(&mut self, out: &mut Out<Self>) {
         while let Some(output) = self.swim.poll_output() {
             match output {
-                Output::Ping { number, rpc_addr, updates, timeout } => {
+                Output::Ping { number, rpc_addr, updates, digest, timeout } => {
                     let call = Call::Own(number);
-                    let ping = Message::Ping { call, updates };
+                    let ping = Message::Ping { call, updates, digest };
                     self.ask(number_at(&rpc_addr), call, ping, timeout, out);
                 }
                 Output::AskProbe { number, via, target, updates, timeout } => {
@@ -219,14 +227,14 @@ fn moment<P: Peer>(out: &Out<P>) -> Moment {
 /// Has the machine hear of all others, which all answer it.
 fn meet_all(swim: &mut Swim, number: usize, count: usize) {
     let others = (0..count).filter(|other| *other != number).map(alive).collect();
-    swim.handle_ping(Moment(0), others);
+    swim.handle_ping(Moment(0), others, None);
     for step in 0..=STARTED / 100_000 {
         swim.handle_timeout(Moment(step * 100_000));
         while let Some(output) = swim.poll_output() {
             if let Output::Ping { number, rpc_addr, .. } = output {
                 let word = alive(number_at(&rpc_addr));
                 let addresses = (word.rpc_addr.clone(), word.api_addr.clone());
-                let ack = Ack { node: word.node, addresses, updates: vec![word] };
+                let ack = Ack { node: word.node, addresses, updates: vec![word], digest: None };
                 swim.handle_ack(Moment(step * 100_000), number, ack);
             }
         }
@@ -255,11 +263,11 @@ impl Peer for Ours {
     fn handle_message(&mut self, from: usize, message: Message, out: &mut Out<Self>) {
         let now = moment(out);
         match message {
-            Message::Ping { call, updates } => {
-                let updates = self.swim.handle_ping(now, updates);
-                let me = self.swim.me();
+            Message::Ping { call, updates, digest } => {
+                let updates = self.swim.handle_ping(now, updates, digest);
+                let (me, digest) = (self.swim.me(), digest.and_then(|_| self.swim.digest()));
                 let addresses = (me.rpc_addr.clone(), me.api_addr.clone());
-                let ack = Ack { node: me.node, addresses, updates };
+                let ack = Ack { node: me.node, addresses, updates, digest };
                 self.answer(from, Message::Pong { call, ack }, out);
             }
             Message::Pong { call, ack } => {
@@ -275,7 +283,7 @@ impl Peer for Ours {
                 }
             }
             Message::Ask { number, target, timeout, updates } => {
-                let news = self.swim.handle_ping(now, updates);
+                let news = self.swim.handle_ping(now, updates, None);
                 self.relay(Relay { asker: from, number, news }, target, timeout, out);
             }
             Message::Probed { number, acked, updates } => {

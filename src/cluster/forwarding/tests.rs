@@ -294,12 +294,12 @@ fn the_view_is_what_map_and_members_say() {
     };
     let config = swim::Config { probe_interval: Duration::from_secs(1) };
     let mut swim = Swim::new(config, news(1, State::Alive), 7, now);
-    swim.handle_ping(now, vec![news(2, State::Alive)]);
+    swim.handle_ping(now, vec![news(2, State::Alive)], None);
     while let Some(output) = swim.poll_output() {
         if let swim::Output::Ping { number, .. } = output {
             let own = news(2, State::Alive);
             let addresses = (own.rpc_addr.clone(), own.api_addr.clone());
-            let ack = swim::Ack { node: own.node, addresses, updates: vec![own] };
+            let ack = swim::Ack { node: own.node, addresses, updates: vec![own], digest: None };
             swim.handle_ack(now, number, ack);
         }
     }

@@ -35,15 +35,16 @@ async fn call<A>(
     call.read(answer)
 }
 
-/// Asks the node at the peer's address who it is, with news.
+/// Asks the node at the peer's address who it is, with news and the digest of the member list.
 pub(crate) async fn ping(
     driver: &Driver,
     peer: &Rc<Peer>,
-    news: Vec<Update>,
+    (news, digest): (Vec<Update>, Option<u64>),
     timeout: Duration,
 ) -> Result<Ack, Status> {
     let node = driver.read(|replica, _| replica.node());
-    let mut ack = call(peer, sync::ping(node, news), timeout, &mut WireBytes::default()).await?;
+    let request = sync::ping(node, news, digest);
+    let mut ack = call(peer, request, timeout, &mut WireBytes::default()).await?;
     let sender = Sender::at(peer.is_near());
     note_refused(driver, peer.address(), membership::screen_ack(&mut ack, sender));
     Ok(ack)

@@ -196,7 +196,9 @@ impl Membership {
         let news = self.driver.update(|replica, now, _| replica.relay_news(now, target.0));
         let peer = self.pool.peer(&target.1);
         peer.forget_pause();
-        let Ok(ack) = client::ping(&self.driver, &peer, news, timeout).await else { return false };
+        let Ok(ack) = client::ping(&self.driver, &peer, (news, None), timeout).await else {
+            return false;
+        };
         let (is_ours, is_reached) = self.driver.update(|replica, now, _| {
             replica.handle_relayed(now, (target.0, &target.1), ack, peer.tag())
         });
@@ -209,9 +211,9 @@ impl Membership {
     fn carry_out(self: &Rc<Self>, output: Output) {
         let this = self.clone();
         match output {
-            Output::Swim(Call::Ping { number, rpc_addr, updates, timeout }) => {
-                self.tasks
-                    .spawn(async move { this.ping(number, rpc_addr, updates, timeout).await });
+            Output::Swim(Call::Ping { number, rpc_addr, updates, digest, timeout }) => {
+                let news = (updates, digest);
+                self.tasks.spawn(async move { this.ping(number, rpc_addr, news, timeout).await });
             }
             Output::Swim(Call::AskProbe { number, via, target, updates, timeout }) => {
                 let asking =
@@ -241,7 +243,7 @@ impl Membership {
         &self,
         number: CallNumber,
         address: String,
-        updates: Vec<Update>,
+        news: (Vec<Update>, Option<u64>),
         timeout: Duration,
     ) {
         let peer = self.pool.peer(&address);
@@ -249,7 +251,7 @@ impl Membership {
         loop {
             let had_connection = peer.is_connected();
             peer.forget_pause();
-            let answered = client::ping(&self.driver, &peer, updates.clone(), timeout).await;
+            let answered = client::ping(&self.driver, &peer, news.clone(), timeout).await;
             let status = match answered {
                 Ok(ack) => return self.acked(number, &peer, ack),
                 Err(status) => status,

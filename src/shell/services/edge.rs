@@ -68,7 +68,7 @@ impl EdgeService {
         let timeout = call.timeout.unwrap_or(limits::CALL_MAX).min(limits::CALL_MAX);
         let (driver, membership) = (self.driver.clone(), self.membership.clone());
         Ok(Answer::Later(Box::pin(async move {
-            let news = driver.update(|replica, now, _| replica.handle_ping(now, news));
+            let news = driver.update(|replica, now, _| replica.handle_ping(now, news, None));
             let acked = membership.relay(&target, timeout).await;
             Ok(edge::probe_for_response(acked, news))
         })))

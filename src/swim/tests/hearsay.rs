@@ -20,7 +20,7 @@ fn news(swim: &Swim, number: usize) -> &Update {
 /// A stranger pings with these, under the id of a member.
 fn forge(swim: &mut Swim, now: Moment, updates: Vec<Update>) {
     let from = vec![alive(2, 1)];
-    swim.handle_ping(now, from.into_iter().chain(updates).collect());
+    swim.handle_ping(now, from.into_iter().chain(updates).collect(), None);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn made_up_members_are_none_and_keep_no_node_out() {
         forge(&mut swim, now, made_up);
         // As many introduce themselves.
         for number in 0..300 {
-            swim.handle_ping(now, vec![alive(500_000 + batch * 1000 + number, 1)]);
+            swim.handle_ping(now, vec![alive(500_000 + batch * 1000 + number, 1)], None);
         }
         pings += answer_all(&mut swim, now, |number| (number < 3).then(|| alive(number, 1)));
         now = now + Duration::from_millis(100);
@@ -193,7 +193,7 @@ fn made_up_members_are_none_and_keep_no_node_out() {
     assert!(swim.rumors() <= 2, "nothing made up is disseminated");
     // A node that dials and answers is a member at once.
     for _ in 0..20 {
-        swim.handle_ping(now, vec![alive(50, 1)]);
+        swim.handle_ping(now, vec![alive(50, 1)], None);
         answer_all(&mut swim, now, |number| (number <= 50).then(|| alive(number, 1)));
         now = now + Duration::from_millis(100);
         swim.handle_timeout(now);
@@ -210,7 +210,7 @@ fn a_newcomer_learns_two_hundred_at_once() {
     let Some(Output::Ping { number, .. }) = newcomer.poll_output() else { panic!("a ping") };
     let mut updates = vec![alive(1, 1)];
     updates.extend(swim.present().filter(|news| news.node != id(1)).cloned());
-    let ack = Ack { node: id(1), addresses: (address(1), String::new()), updates };
+    let ack = Ack { node: id(1), addresses: (address(1), String::new()), updates, digest: None };
     newcomer.handle_ack(Moment(1), number, ack);
     answer_all(&mut newcomer, Moment(2), |number| Some(alive(number, 1)));
     assert_eq!(newcomer.present().count(), 200);
@@ -232,14 +232,14 @@ fn a_node_that_did_not_answer_at_first_is_asked_again() {
 fn the_member_list_goes_to_a_newcomer_that_has_answered() {
     let (mut swim, now) = among(1..201);
     let mut longest = |introduced: Vec<Update>| {
-        let mut most = swim.handle_ping(now, introduced).len();
+        let mut most = swim.handle_ping(now, introduced, None).len();
         while let Some(output) = swim.poll_output() {
             let Output::Ping { number, rpc_addr, updates, .. } = output else { continue };
             most = most.max(updates.len());
             let number_at = rpc_addr.trim_start_matches("node").trim_end_matches(":18182");
             let word = alive(number_at.parse().expect("one of ours"), 1);
             let addresses = (rpc_addr, String::new());
-            let ack = Ack { node: word.node, addresses, updates: vec![word] };
+            let ack = Ack { node: word.node, addresses, updates: vec![word], digest: None };
             swim.handle_ack(now, number, ack);
         }
         most
@@ -259,7 +259,8 @@ fn a_duplicate_is_one_that_answers_elsewhere() {
             match output {
                 Output::Ping { number, .. } if is_there => {
                     let addresses = (address(8), String::new());
-                    let ack = Ack { node: id(0), addresses, updates: vec![other.clone()] };
+                    let ack =
+                        Ack { node: id(0), addresses, updates: vec![other.clone()], digest: None };
                     swim.handle_ack(now, number, ack);
                 }
                 Output::Ping { number, .. } => swim.handle_failed(now, number, Failure::Refused),

@@ -35,6 +35,14 @@ impl<A> OutgoingCall<A> {
         OutgoingCall { path, message: encode(request), read }
     }
 
+    fn extended(
+        path: &'static str,
+        message: Bytes,
+        read: fn(Bytes) -> Result<A, ReadError>,
+    ) -> OutgoingCall<A> {
+        OutgoingCall { path, message, read }
+    }
+
     /// Reads an answer message.
     pub fn read(&self, answer: Bytes) -> Result<A, CallError> {
         (self.read)(answer).map_err(|error| match error {
@@ -124,6 +132,14 @@ impl From<BadMessage> for ReadError {
 
 fn encode(message: &impl Message) -> Bytes {
     Bytes::from(message.encode_to_vec())
+}
+
+/// A message of `sync.proto` and what an extension says behind it. Protobuf merges messages that
+/// follow each other, and passes fields by that it does not know.
+fn encode_extended(message: &impl Message, extension: &impl Message) -> Bytes {
+    let mut bytes = message.encode_to_vec();
+    bytes.extend_from_slice(&extension.encode_to_vec());
+    Bytes::from(bytes)
 }
 
 /// A request; `INVALID_ARGUMENT` if it is not the method's.

@@ -6,13 +6,14 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{ForeignBody, OutgoingCall, decode, encode, invalid, read_stamp};
+use super::{ForeignBody, OutgoingCall, decode, encode, encode_extended, invalid, read_stamp};
 use crate::base::{Digest, Hlc, NodeId, limits};
 use crate::model::Sealed;
 use crate::swim::{Ack, Update};
 use crate::wire::bad_message::BadMessage;
 use crate::wire::foreign;
 use crate::wire::membership;
+use crate::wire::pb::edge::PingExtension;
 use crate::wire::pb::sync as pb;
 use crate::wire::status::Status;
 
@@ -40,6 +41,8 @@ pub struct Hello {
     pub caller: Option<NodeId>,
     /// What it knows of members.
     pub news: Vec<Update>,
+    /// The digest of its member list, if it wants lists compared.
+    pub digest: Option<u64>,
 }
 
 /// What the caller of `Gossip` pushes.
@@ -60,11 +63,14 @@ pub struct NamedSet {
     pub count: u64,
 }
 
-/// Asks a peer who it is, with news.
-pub fn ping(node: NodeId, news: Vec<Update>) -> OutgoingCall<Ack> {
-    let request = ping_request(node, news);
-    OutgoingCall::new(PING, &request, |answer| {
-        Ok(membership::read_ack(pb::PingResponse::decode(answer)?)?)
+/// Asks a peer who it is, with news, and with the digest of the member list where lists are to be
+/// compared.
+pub fn ping(node: NodeId, news: Vec<Update>, digest: Option<u64>) -> OutgoingCall<Ack> {
+    let extension = PingExtension { member_list: digest };
+    let message = encode_extended(&ping_request(node, news), &extension);
+    OutgoingCall::extended(PING, message, |answer| {
+        let digest = PingExtension::decode(answer.clone())?.member_list;
+        Ok(membership::read_ack(pb::PingResponse::decode(answer)?, digest)?)
     })
 }
 
@@ -89,18 +95,27 @@ pub fn read_ping(message: &Bytes) -> Result<Hello, Status> {
     if caller.is_none() && !request.node_id.is_empty() {
         return Err(invalid(BadMessage::CallerId { bytes: request.node_id.len() }));
     }
-    Ok(Hello { caller, news: membership::read_updates(request.updates).map_err(invalid)? })
+    let news = membership::read_updates(request.updates).map_err(invalid)?;
+    let digest = decode::<PingExtension>(message)?.member_list;
+    Ok(Hello { caller, news, digest })
 }
 
-/// What this node answers: who it is, what it holds, what it knows of members.
-pub fn ping_response(me: Update, assertion_count: u64, news: Vec<Update>) -> Bytes {
-    encode(&pb::PingResponse {
+/// What this node answers: who it is, what it holds, what it knows of members, and the digest of
+/// its member list to a caller that compares lists.
+pub fn ping_response(
+    me: Update,
+    assertion_count: u64,
+    news: Vec<Update>,
+    digest: Option<u64>,
+) -> Bytes {
+    let response = pb::PingResponse {
         node_id: Bytes::copy_from_slice(&me.node.0),
         assertion_count,
         rpc_addr: me.rpc_addr,
         api_addr: me.api_addr,
         updates: membership::updates(news),
-    })
+    };
+    encode_extended(&response, &PingExtension { member_list: digest })
 }
 
 /// Gives a peer one assertion: why it was not taken, if it was not.
@@ -224,4 +239,35 @@ pub fn read_get_leaves(message: &Bytes) -> Result<u64, Status> {
 pub fn leaves_response(leaves: &[Digest], truncated: bool) -> Bytes {
     let leaves = leaves.iter().map(|leaf| Bytes::copy_from_slice(&leaf.0)).collect();
     encode(&pb::GetLeavesResponse { leaves, truncated })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_goes_behind_a_ping_and_others_pass_it_by() {
+        let node = NodeId([7; 16]);
+        for digest in [None, Some(0), Some(u64::MAX)] {
+            let call = ping(node, Vec::new(), digest);
+            let hello = Hello { caller: Some(node), news: Vec::new(), digest };
+            assert_eq!(read_ping(&call.message), Ok(hello));
+            let known = pb::PingRequest::decode(call.message.clone()).expect("a request");
+            assert_eq!(known, ping_request(node, Vec::new()), "what a node of the standard reads");
+            let me = Update {
+                node,
+                rpc_addr: "a:1".into(),
+                api_addr: "a:2".into(),
+                state: crate::swim::State::Alive,
+                lamport: 0,
+                incarnation: 1,
+            };
+            let answer = ping_response(me, 3, Vec::new(), digest);
+            let known = pb::PingResponse::decode(answer.clone()).expect("an answer");
+            assert_eq!((known.assertion_count, &*known.rpc_addr), (3, "a:1"));
+            assert_eq!(call.read(answer).map(|ack| ack.digest), Ok(digest));
+        }
+        // Without a digest the bytes are those of `sync.proto` alone.
+        assert_eq!(ping(node, Vec::new(), None).message.len(), 18);
+    }
 }
