@@ -70,9 +70,12 @@ impl Replica {
         self.pump_cluster();
     }
 
-    /// News for a ping to `target` on another member's behalf.
-    pub fn relay_news(&mut self, now: Moment, target: NodeId) -> Vec<Update> {
-        self.with_swim(now, |swim| swim.news_for(Some(target)))
+    /// Another member asks this node to probe `target`. Out: news for a ping to it; `None` if none
+    /// is needed, as it calls this node and cannot be called.
+    pub fn handle_relay(&mut self, now: Moment, target: NodeId) -> Option<Vec<Update>> {
+        self.with_swim(now, |swim| {
+            (!swim.is_calling(now, target)).then(|| swim.news_for(Some(target)))
+        })
     }
 
     /// A ping on another member's behalf was answered at the target's address. Out: whether a node

@@ -38,8 +38,10 @@ impl Swim {
         }
     }
 
-    /// Whether a member that this node found silent has called since, and does so still.
-    pub(super) fn is_calling(&self, now: Moment, node: NodeId) -> bool {
+    /// Whether a member that this node found silent has called since, and does so still. A node
+    /// that is asked to probe it answers by this: two members that no node can call would else
+    /// suspect each other, and each take the other's refutation for hearsay that it cannot check.
+    pub fn is_calling(&self, now: Moment, node: NodeId) -> bool {
         let Some(member) = self.members.get(&node) else { return false };
         let (Some(silent), Some(called)) = (member.silent, member.called) else { return false };
         called > silent && now.since(called) <= self.call_gap()

@@ -107,3 +107,19 @@ fn what_no_rumor_brought_comes_with_a_probe() {
         assert_eq!(world.sees(one, other), Some(State::Alive), "seed {seed}");
     }
 }
+
+/// Neither can call the other, so neither hears the other's calls: the others do, and say so.
+#[test]
+fn two_that_nobody_can_call_do_not_flap() {
+    for seed in 0..6 {
+        let mode = if seed % 2 == 0 { Mode::Tcp } else { Mode::Datagrams };
+        let mut world = World::new(seed, mode, 5);
+        world.run_until(FORMED);
+        world.net.behind_nat.extend([3, 4]);
+        // Until all others have tried to call them.
+        world.run_until(FORMED + 30 * SECOND);
+        let accusations = world.accusations;
+        world.run_until(FORMED + 120 * SECOND);
+        assert_eq!(world.accusations, accusations, "seed {seed}");
+    }
+}

@@ -461,7 +461,10 @@ impl Node {
             }
             Message::ProbeFor(target, updates) => {
                 let news = self.replica.handle_ping(now, updates, None);
-                let own = self.replica.relay_news(now, target.0);
+                let Some(own) = self.replica.handle_relay(now, target.0) else {
+                    let answer = Answer::Probed(true, news);
+                    return self.effects.push(Effect::Answer(number, answer));
+                };
                 let purpose = Purpose::Relay(number, target.0, news);
                 self.call(purpose, target.1, Message::Ping(own, None), timeout);
             }

@@ -191,9 +191,10 @@ impl Membership {
         future::or(heard, Timer::after(limits::GOAWAY_GRACE)).await;
     }
 
-    /// Pings `target` for another member: whether it answered under its id.
+    /// Pings `target` for another member: whether it answered under its id, or lives by its calls.
     pub async fn relay(&self, target: &(NodeId, String), timeout: Duration) -> bool {
-        let news = self.driver.update(|replica, now, _| replica.relay_news(now, target.0));
+        let news = self.driver.update(|replica, now, _| replica.handle_relay(now, target.0));
+        let Some(news) = news else { return true };
         let peer = self.pool.peer(&target.1);
         peer.forget_pause();
         let Ok(ack) = client::ping(&self.driver, &peer, (news, None), timeout).await else {

@@ -24,7 +24,7 @@ pub struct ProbeForRequest {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProbeForResponse {
-    /// Whether the target answered, under its id.
+    /// Whether the target answered, under its id, or calls the callee, which cannot call it.
     #[prost(bool, tag = "1")]
     pub acked: bool,
     /// News, as in the answer to a Ping.
