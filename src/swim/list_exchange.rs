@@ -35,14 +35,14 @@ impl Swim {
         self.lists.change(was, is);
     }
 
-    /// Whether the answer to a caller that says this of itself, and `digest` of its list, is this
-    /// node's whole list.
-    pub(super) fn owes_list(&mut self, now: Moment, said: &Update, digest: u64) -> bool {
+    /// Whether the answer to a caller that says this id and incarnation of itself, and `digest` of
+    /// its list, is this node's whole list.
+    pub(super) fn owes_list(&mut self, now: Moment, said: (NodeId, u64), digest: u64) -> bool {
         if self.digest().is_none_or(|own| own == digest) {
             return false;
         }
         // One that knows no other has just started, whatever it was known as.
-        let is_new = digest == entry(said.node, said.incarnation);
+        let is_new = digest == entry(said.0, said.1);
         is_new || self.lists.take(now, self.members.len() + 1)
     }
 

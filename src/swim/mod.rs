@@ -169,14 +169,14 @@ impl Swim {
     ) -> Vec<Update> {
         // A caller that does not say which node it is gets the member list; no update names the
         // node that could answer for its news.
-        let Some(said) = updates.first().cloned() else { return self.member_list() };
+        let Some(said) = updates.first() else { return self.member_list() };
         let (node, rank) = (said.node, said.rank());
-        self.note_call(now, &said);
+        self.note_call(now, said);
         // A caller that says something of this node has its member list already.
         let is_check = updates.iter().any(|update| update.node == self.me.node);
         self.take_updates(now, node, updates);
         match digest.filter(|_| !is_check) {
-            Some(digest) if self.owes_list(now, &said, digest) => {
+            Some(digest) if self.owes_list(now, (node, rank.0), digest) => {
                 self.check();
                 return self.member_list();
             }
