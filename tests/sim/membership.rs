@@ -31,6 +31,9 @@ fn an_idle_cluster_sends_one_probe_per_member_and_interval() {
         // Rumors have ended by then.
         world.run_until(2 * FORMED);
         assert_eq!(views(&world), count * (count - 1), "{count} nodes");
+        let nodes = world.members.iter().filter_map(|member| member.node.as_ref());
+        let rumors: usize = nodes.map(|node| node.swim().rumors()).sum();
+        assert_eq!(rumors, 0, "{count} nodes: news that every member has");
         let before = world.calls.clone();
         world.run_until(2 * FORMED + WATCHED * SECOND);
         for (number, (before, after)) in before.iter().zip(&world.calls).enumerate() {
