@@ -132,6 +132,7 @@ fn every_bad_request_gets_its_error_and_the_node_lives() {
 fn every_bad_body_gets_its_error_and_the_node_lives() {
     let node = Node::start();
     let text = |text: &str| text.as_bytes().to_vec();
+    let number = |digits| CLAIM.replace("Text", "Number").replace("\"blue\"", digits);
     let rows: Vec<(Vec<u8>, u16, &str)> = vec![
         (text(""), 400, "the body takes an object, not the end"),
         (b"{\"subject\":\"\xff\xfe\"}".to_vec(), 400, "byte 0xff is not UTF-8"),
@@ -139,6 +140,8 @@ fn every_bad_body_gets_its_error_and_the_node_lives() {
         (text(&format!("{CLAIM}]")), 400, "the value ends here"),
         (text(&CLAIM.replace("\"blue\"", "1e400")), 400, "object.value takes a string"),
         (text(&CLAIM.replace("Text", "Number").replace("\"blue\"", "1e400")), 400, "is 1e400"),
+        (text(&number("9007199254740993")), 400, "an integer that no double is"),
+        (text(&number("1e-400")), 400, "is 1e-400"),
         (text(&CLAIM.replace("Text", "Number").replace("\"blue\"", "NaN")), 400, "not NaN"),
         (text(&CLAIM.replace("1700000000", "-1")), 400, "timestamp takes a whole number"),
         (text(&CLAIM.replace("1700000000", "253402300800")), 400, "Unix seconds from 0 to"),

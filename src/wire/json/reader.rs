@@ -5,12 +5,14 @@
 //! deeper nesting, anything after the end) is refused where it stands, so foreign input decides
 //! nothing about depth, time or memory.
 //!
-//! Never: recurses, skips what it does not know, makes a number that is not finite.
+//! Never: recurses, skips what it does not know, makes a number that is not finite, rounds an
+//! integer.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::fields::{Fields, Seen};
+use super::number;
 
 /// Characters of a wrong value that an error shows.
 const SHOWN_MAX: usize = 40;
@@ -193,14 +195,8 @@ impl<'a> JsonReader<'a> {
 
     /// What the digits of a [`Scalar::Number`] say.
     pub(super) fn finite(&self, what: &str, digits: &str) -> Result<f64, Malformed> {
-        match digits.parse() {
-            Ok(number) if f64::is_finite(number) => Ok(number),
-            _ => Err(self.wrong(format!(
-                "{what} is {}, numbers lie between -1.7976931348623157e308 and \
-                 1.7976931348623157e308",
-                shorten(digits)
-            ))),
-        }
+        number::parse(digits)
+            .map_err(|unheld| self.wrong(format!("{what} is {}, {unheld}", shorten(digits))))
     }
 
     /// Whether a null stands next; if so it is read.

@@ -137,8 +137,8 @@ fn objects_come_in_either_order() {
         (r#"{"type":"Text","value":""}"#, Object::Text(String::new())),
         (r#"{"type":"Reference","value":"y"}"#, Object::Reference("y".into())),
         (r#"{"type":"Number","value":-0.5E+2}"#, Object::Number(-50.0)),
-        (r#"{"type":"Number","value":100000000000000000000000}"#, Object::Number(1e23)),
-        (r#"{"type":"Number","value":1e-400}"#, Object::Number(0.0)),
+        (r#"{"type":"Number","value":100000000000000000000000.0}"#, Object::Number(1e23)),
+        (r#"{"type":"Number","value":0e-400}"#, Object::Number(0.0)),
         (r#"{"type":"Boolean","value":false}"#, Object::Boolean(false)),
         (
             r#"{"type":"Text","value":"\"\\\/\b\f\n\r\t\u0000\u00e9\ud83d\uDE00"}"#,
@@ -254,6 +254,16 @@ fn what_is_wrong_is_named_with_its_position() {
             with_object(r#"{"type":"Number","value":1e400}"#),
             "line 1 column 66: object.value is 1e400, num",
         ),
+        (
+            with_object(r#"{"type":"Number","value":9007199254740993}"#),
+            "line 1 column 66: object.value is 9007199254740993, an integer that no double is; the \
+             nearest is 9007199254740992,",
+        ),
+        (
+            with_object(r#"{"type":"Number","value":1e-400}"#),
+            "line 1 column 66: object.value is 1e-400, a number that is not 0",
+        ),
+        (with(r#""confidence":1e-400"#), "line 1 column 15: confidence is 1e-400, a number"),
         (
             with_object(r#"{"type":"Number","value":[]}"#),
             "line 1 column 66: object.value takes a string, a",
