@@ -8,8 +8,9 @@
 
 use std::collections::BTreeMap;
 
+use super::sum::disagreement;
 use super::tally::{Candidate, Tally, ValueKey};
-use super::weight::{Scale, disagreement};
+use super::weight::Scale;
 use crate::base::{Digest, Wall};
 use crate::model::{Assertion, HalfLife, Lens, SourceClass};
 

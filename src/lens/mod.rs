@@ -18,9 +18,9 @@
 //! clocks may drift (`limits::HLC_DRIFT_MAX`) does not count: one clock that was wrong for a minute
 //! would win for ever. With time it counts.
 //!
-//! A claim weighs its confidence, decayed to `confidence * 2^(-age / half_life)` where asked for.
-//! The share of a value is its part of the weight of all; where nothing weighs anything, of the
-//! number of assertions.
+//! A claim weighs its confidence, decayed to `confidence * 2^(-age / half_life)` where asked for: 64
+//! bits with an exponent without bounds, rounded down (`weight.rs`). The share of a value is its part
+//! of the weight of all; where nothing weighs anything, of the number of assertions.
 //!
 //! ```
 //! use stemedb_edge::base::{HlcClock, NodeId, Wall};
@@ -41,6 +41,7 @@
 
 mod layered;
 mod skeptic;
+mod sum;
 mod tally;
 mod weight;
 
@@ -51,7 +52,7 @@ pub use layered::{Layer, Layered, Layers};
 pub use skeptic::{Agreement, Claim, Skeptic, Skepticism};
 
 use tally::{Candidate, Tally};
-use weight::{Scale, score};
+use weight::Scale;
 
 use crate::base::{Digest, Wall};
 use crate::model::{Assertion, HalfLife, Lens};
@@ -129,6 +130,6 @@ impl Resolver {
 
     /// A value that the sample left out has no known share: none is claimed for it.
     fn confidence_in(&self, winner: &Candidate) -> f64 {
-        score(winner.weight * self.tally.share(&winner.key).unwrap_or(0.0))
+        self.tally.scored(winner.weight, &winner.key)
     }
 }

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::tally::{Candidate, Group, Tally, ValueKey};
-use super::weight::{Scale, score};
+use super::weight::{Scale, Weight};
 use crate::base::{Digest, Hlc, Wall, limits};
 use crate::model::{Assertion, HalfLife, Lens, Object};
 
@@ -119,7 +119,7 @@ impl Skeptic {
         groups.truncate(limits::CLAIMS_MAX);
         let claims = groups.into_iter().map(|(key, group)| Claim {
             object: object_of(&group.best.digest),
-            weight_share: score(whole.share(group)),
+            weight_share: whole.scored(Weight::ONE, group),
             assertions_count: group.count,
             assertions: self.newest[key].iter().map(|(_, _, digest)| *digest).collect(),
         });

@@ -10,7 +10,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::weight::{Sum, disagreement};
+use super::sum::{Sum, disagreement};
+use super::weight::Weight;
 use crate::base::{Digest, Hlc, limits};
 use crate::model::{Assertion, Lens, Object, SourceClass};
 
@@ -34,7 +35,7 @@ fn key_of(object: &Object) -> ValueKey {
 pub(super) struct Candidate {
     pub(super) digest: Digest,
     pub(super) key: ValueKey,
-    pub(super) weight: f64,
+    pub(super) weight: Weight,
     timestamp: u64,
     hlc: Hlc,
     source_hash: Digest,
@@ -42,7 +43,7 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    pub(super) fn new(digest: &Digest, assertion: &Assertion, weight: f64) -> Candidate {
+    pub(super) fn new(digest: &Digest, assertion: &Assertion, weight: Weight) -> Candidate {
         Candidate {
             digest: *digest,
             key: key_of(&assertion.object),
@@ -61,12 +62,12 @@ impl Candidate {
             Lens::Hlc => {
                 self.hlc.cmp(&other.hlc).then_with(|| self.source_hash.cmp(&other.source_hash))
             }
-            Lens::Confidence => self.weight.total_cmp(&other.weight),
+            Lens::Confidence => self.weight.cmp(&other.weight),
             // The lower class has more authority.
             Lens::Authority => other
                 .source_class
                 .cmp(&self.source_class)
-                .then_with(|| self.weight.total_cmp(&other.weight)),
+                .then_with(|| self.weight.cmp(&other.weight)),
         }
         .then_with(|| self.age_rank().cmp(&other.age_rank()))
     }
@@ -129,15 +130,16 @@ impl Tally {
     /// What the groups are measured against.
     pub(super) fn whole(&self) -> Whole {
         let mut weight = Sum::default();
-        self.groups.values().for_each(|group| weight.add_all(group.weight));
+        self.groups.values().for_each(|group| weight.add_all(&group.weight));
         let by_count = weight.is_zero();
         let count = self.groups.values().map(|group| group.count).sum();
         Whole { by_count, total: if by_count { Sum::of_count(count) } else { weight } }
     }
 
-    /// The part of the whole that claims one value; `None` when it was left out.
-    pub(super) fn share(&self, key: &ValueKey) -> Option<f64> {
-        self.groups.get(key).map(|group| self.whole().share(group))
+    /// A weight times the part of the whole that claims one value; none is known of a value that
+    /// was left out.
+    pub(super) fn scored(&self, weight: Weight, key: &ValueKey) -> f64 {
+        self.groups.get(key).map_or(0.0, |group| self.whole().scored(weight, group))
     }
 
     /// How much the values disagree, 0 to 1.
@@ -162,11 +164,16 @@ impl Whole {
 
     /// Its part of the whole.
     pub(super) fn share(self, group: &Group) -> f64 {
-        self.force(group).share_of(self.total)
+        self.force(group).share_of(&self.total)
+    }
+
+    /// A weight times its part of the whole, to six decimals.
+    pub(super) fn scored(self, weight: Weight, group: &Group) -> f64 {
+        self.force(group).scored(weight, &self.total)
     }
 
     /// Whether a group holds at least four fifths.
     pub(super) fn is_dominated_by(self, group: &Group) -> bool {
-        self.force(group).dominates(self.total)
+        self.force(group).dominates(&self.total)
     }
 }

@@ -114,6 +114,34 @@ fn decay_lets_the_young_win() {
 }
 
 #[test]
+fn shares_do_not_change_with_the_age_that_all_have_in_common() {
+    for half_lives in [0, 1, 60, 63, 70, 1_000, 1_000_000] {
+        let then = NOW.seconds() - 3600 * half_lives.min(400_000);
+        let half_life = if half_lives > 400_000 { 1440.0 } else { 3600.0 };
+        let claims = [("a", 0.9, then, 3), ("b", 0.1, then, 3)].map(claim);
+        let mut skeptic = Skeptic::new(HalfLife::new(half_life), NOW);
+        claims.iter().for_each(|claim| skeptic.add(&claim.seal().digest(), claim));
+        let found = skeptic.finish(|_| None);
+        let shares = [0, 1].map(|index: usize| found.claims[index].weight_share);
+        assert_eq!((shares, found.status), ([0.9, 0.1], Agreement::Agreed), "{half_lives}");
+        assert_eq!(found.conflict_score, 0.468_996, "{half_lives}");
+        let winner = resolve(Lens::Confidence, Some(half_life), &claims).winner;
+        assert_eq!(winner, Some(claims[0].seal().digest()), "{half_lives}");
+    }
+}
+
+#[test]
+fn confidences_weigh_what_the_numbers_say() {
+    let claims = [("a", 1e-20, 1, 3), ("b", 5e-324, 2, 3)].map(claim);
+    let found = skeptic(&claims);
+    let shares = [0, 1].map(|index: usize| found.claims[index].weight_share);
+    assert_eq!((shares, found.status), ([1.0, 0.0], Agreement::Agreed));
+    for lens in [Lens::Confidence, Lens::Consensus] {
+        assert_eq!(resolve(lens, None, &claims).winner, Some(claims[0].seal().digest()));
+    }
+}
+
+#[test]
 fn a_claim_whose_time_has_not_come_does_not_count_until_it_has() {
     let drift = limits::HLC_DRIFT_MAX.as_secs();
     let now = NOW.seconds();
