@@ -1,9 +1,10 @@
-//! Answering a query: one pass over the candidates, newest first, in slices.
+//! Answering a query: passes over the candidates, newest first, in slices.
 //!
 //! In: a query and read access to store and bodies. Out: a page of assertions and what the lens
-//! made of all of them, or a skeptic's or layered view. A slice is bounded by the work in it, so
-//! that other requests are served during a long pass; assertions that arrive meanwhile are not
-//! seen. [`ScanQueue`] says which of several passes goes on.
+//! made of all of them, or a skeptic's or layered view. Most questions take one pass; a lens says
+//! when it has to see the candidates again (`lens::Settled`). A slice is bounded by the work in it,
+//! so that other requests are served during a long pass; assertions that arrive meanwhile are seen
+//! by no pass. [`ScanQueue`] says which of several scans goes on.
 //!
 //! Never: holds more bodies than one page, whatever the set.
 
@@ -14,25 +15,40 @@ pub use queue::{ScanQueue, Stats, TooMany};
 
 use crate::base::{Digest, Wall, limits};
 use crate::journal::Bodies;
-use crate::lens::{Layered, Layers, Resolution, Resolver, Skeptic, Skepticism};
-use crate::model::{Query, Sealed};
+use crate::lens::{
+    Layered, Layers, LensSettings, Resolution, Resolver, Settled, Skeptic, Skepticism,
+};
+use crate::model::{Assertion, Author, Query, Sealed};
 use crate::store::{Candidates, Row, Store};
 
-/// One pass over the candidates of a query.
+/// The passes over the candidates of a query.
 #[derive(Debug)]
 pub struct Scan {
     query: Query,
     kind: ScanKind,
     /// When the question came: a claim whose time comes while the scan waits does not count.
     now: Wall,
-    /// Rows left to look at; `None` until the first slice, as the queue may hold the scan for long.
+    /// The row before which each pass begins, once the first has begun: later passes see the rows
+    /// of the first.
+    end: Option<Row>,
+    /// Rows left to look at in this pass; `None` until its first slice, as the queue may hold the
+    /// scan for long.
     candidates: Option<Candidates>,
     /// What was found so far, in the memory that the answer is bounded to.
     fold: Fold,
-    /// Nothing is left to look at, or the page is full.
-    finished: bool,
+    /// What the next slice does.
+    stage: Stage,
     /// Candidates looked at, for the metrics.
     seen: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Candidates are looked at.
+    Walking,
+    /// The pass is over, and the fold works on what it saw.
+    Settling,
+    Over,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,9 +60,20 @@ enum ScanKind {
 
 #[derive(Debug)]
 enum Fold {
-    Page { found: Vec<Sealed>, bytes: usize, next: Option<Row>, resolver: Option<Resolver> },
-    Skeptic(Skeptic),
-    Layered(Layered),
+    Page(Box<PageFold>),
+    Skeptic(Box<Skeptic>),
+    Layered(Box<Layered>),
+}
+
+/// A page, and a lens if one is asked for.
+#[derive(Debug)]
+struct PageFold {
+    found: Vec<Sealed>,
+    bytes: usize,
+    next: Option<Row>,
+    /// Whether the page is made: it is so by the first pass.
+    is_made: bool,
+    resolver: Option<Resolver>,
 }
 
 /// What a pass found.
@@ -87,14 +114,15 @@ impl Scan {
 
     fn new(query: Query, kind: ScanKind, now: Wall) -> Scan {
         let fold = Fold::new(kind, &query, now);
-        Scan { query, kind, now, candidates: None, fold, finished: false, seen: 0 }
+        let stage = Stage::Walking;
+        Scan { query, kind, now, end: None, candidates: None, fold, stage, seen: 0 }
     }
 
-    /// Forgets what was found: the pass begins again, with what has come meanwhile.
+    /// Forgets what was found: the first pass begins again, with what has come meanwhile.
     pub fn rewind(&mut self) {
-        self.candidates = None;
+        (self.end, self.candidates) = (None, None);
         self.fold = Fold::new(self.kind, &self.query, self.now);
-        self.finished = false;
+        self.stage = Stage::Walking;
     }
 
     /// Candidates looked at so far, those before [`Scan::rewind`] included.
@@ -102,40 +130,61 @@ impl Scan {
         self.seen
     }
 
-    /// Looks at candidates until the pass is over (true) or the work is done. A candidate is one
-    /// unit of it, and each KiB of its body another.
+    /// Goes on until the last pass is over (true) or the work is done. A candidate is one unit of
+    /// it, and each KiB of its body another.
     pub fn step(&mut self, work: &mut usize, store: &Store, bodies: &dyn Bodies) -> bool {
-        let query = &self.query;
-        let candidates = self.candidates.get_or_insert_with(|| {
-            let before = query.cursor.map(|cursor| Row::try_from(cursor.0).unwrap_or(Row::MAX));
-            store.select(query.subject.as_deref(), query.predicate.as_deref(), before)
-        });
-        while *work > 0 && !self.finished {
-            let Some((row, position)) = store.next_candidate(candidates) else {
-                self.finished = true;
-                break;
+        while *work > 0 && self.stage != Stage::Over {
+            let stage = self.stage;
+            self.stage = match stage {
+                Stage::Walking if self.walk(work, store, bodies) => Stage::Settling,
+                Stage::Settling => match self.fold.settle(work) {
+                    Settled::Working => Stage::Settling,
+                    Settled::Again => {
+                        self.candidates = None;
+                        Stage::Walking
+                    }
+                    Settled::Over => Stage::Over,
+                },
+                Stage::Walking | Stage::Over => stage,
             };
+        }
+        self.stage == Stage::Over
+    }
+
+    /// Looks at candidates until the pass is over (true) or the work is done.
+    fn walk(&mut self, work: &mut usize, store: &Store, bodies: &dyn Bodies) -> bool {
+        let query = &self.query;
+        let (fold, end) = (&mut self.fold, &mut self.end);
+        let candidates = self.candidates.get_or_insert_with(|| {
+            // Later passes see the rows of the first.
+            let end = *end.get_or_insert(store.end_row());
+            let before = fold.first_row(query).map_or(end, |first| first.min(end));
+            store.select(query.subject.as_deref(), query.predicate.as_deref(), Some(before))
+        });
+        while *work > 0 {
+            let Some((row, position)) = store.next_candidate(candidates) else { return true };
             self.seen += 1;
             let sealed = bodies.sealed_at(position);
             let bytes = sealed.as_ref().map_or(0, |sealed| sealed.bytes().len());
             *work = work.saturating_sub(1 + bytes / limits::SCAN_UNIT_BYTES);
-            if let Some(sealed) = sealed {
-                self.finished = !self.fold.take(&self.query, row, sealed);
+            if sealed.is_some_and(|sealed| !self.fold.take(&self.query, row, sealed)) {
+                return true;
             }
         }
-        self.finished
+        false
     }
 
-    /// What the pass found, once it is over. Bodies may be read again for it: two pages of them at
-    /// most, which `work` is charged for.
+    /// What was found, once it is over. Bodies may be read again for it: two pages of them at most,
+    /// which `work` is charged for.
     pub fn finish(self, work: &mut usize, store: &Store, bodies: &dyn Bodies) -> View {
-        debug_assert!(self.finished, "a pass is read when it is over");
+        debug_assert!(self.stage == Stage::Over, "a scan is read when it is over");
         match self.fold {
-            Fold::Page { found, next, resolver, .. } => {
-                let (resolution, now) =
-                    (resolver.map(Resolver::finish), self.query.moment(self.now));
-                View::Page { found, next, resolution, now }
-            }
+            Fold::Page(page) => View::Page {
+                found: page.found,
+                next: page.next,
+                resolution: page.resolver.map(Resolver::finish),
+                now: self.query.moment(self.now),
+            },
             Fold::Skeptic(fold) => {
                 let mut bytes_left = limits::PAGE_BYTES_MAX;
                 View::Skeptic(fold.finish(|digest| {
@@ -159,14 +208,27 @@ impl Scan {
 
 impl Fold {
     fn new(kind: ScanKind, query: &Query, now: Wall) -> Fold {
-        let (half_life, now) = (query.half_life, query.moment(now));
+        let (half_life, voices) = (query.half_life, query.voices);
+        let settings = LensSettings { half_life, now: query.moment(now), voices };
         match kind {
-            ScanKind::Page => {
-                let resolver = query.lens.map(|lens| Resolver::new(lens, half_life, now));
-                Fold::Page { found: Vec::new(), bytes: 0, next: None, resolver }
-            }
-            ScanKind::Skeptic => Fold::Skeptic(Skeptic::new(half_life, now)),
-            ScanKind::Layered => Fold::Layered(Layered::new(half_life, now)),
+            ScanKind::Page => Fold::Page(Box::new(PageFold {
+                found: Vec::new(),
+                bytes: 0,
+                next: None,
+                is_made: false,
+                resolver: query.lens.map(|lens| Resolver::new(lens, settings)),
+            })),
+            ScanKind::Skeptic => Fold::Skeptic(Box::new(Skeptic::new(settings))),
+            ScanKind::Layered => Fold::Layered(Box::new(Layered::new(settings))),
+        }
+    }
+
+    /// The row before which its first candidate is, if not the newest: a page without a lens begins
+    /// where the one before it ended. A lens sees all candidates, whatever the page.
+    fn first_row(&self, query: &Query) -> Option<Row> {
+        match self {
+            Fold::Page(page) if page.resolver.is_none() => page_start(query),
+            _ => None,
         }
     }
 
@@ -180,30 +242,64 @@ impl Fold {
         if !admitted {
             return true;
         }
-        let digest: Digest = sealed.digest();
-        match (self, assertion) {
-            (Fold::Skeptic(fold), Some(assertion)) => fold.add(&digest, &assertion),
-            (Fold::Layered(fold), Some(assertion)) => fold.add(&digest, &assertion),
-            (Fold::Skeptic(_) | Fold::Layered(_), None) => {}
-            (Fold::Page { found, bytes, next, resolver }, assertion) => {
-                if let (Some(resolver), Some(assertion)) = (resolver.as_mut(), &assertion) {
-                    resolver.add(&digest, assertion);
-                }
-                let is_fitting = found.len() < query.limit
-                    && (found.is_empty()
-                        || *bytes + sealed.bytes().len() <= limits::PAGE_BYTES_MAX);
-                if is_fitting && next.is_none() {
-                    *bytes += sealed.bytes().len();
-                    found.push(sealed);
-                } else {
-                    // The cursor says "before", so the first one left out is before its successor.
-                    next.get_or_insert(row + 1);
-                    return resolver.is_some();
+        if let Some(assertion) = &assertion {
+            self.judge(&sealed.digest(), assertion, &assertion.authors());
+        }
+        match self {
+            Fold::Page(page) => page.take(query, row, sealed),
+            Fold::Skeptic(_) | Fold::Layered(_) => true,
+        }
+    }
+
+    /// Shows a claim to the lens.
+    fn judge(&mut self, digest: &Digest, assertion: &Assertion, of: &[Author]) {
+        match self {
+            Fold::Page(page) => {
+                if let Some(resolver) = &mut page.resolver {
+                    resolver.add(digest, assertion, of);
                 }
             }
+            Fold::Skeptic(fold) => fold.add(digest, assertion, of),
+            Fold::Layered(fold) => fold.add(digest, assertion, of),
         }
-        true
     }
+
+    /// A pass has ended.
+    fn settle(&mut self, work: &mut usize) -> Settled {
+        match self {
+            Fold::Page(page) => {
+                page.is_made = true;
+                page.resolver.as_mut().map_or(Settled::Over, |resolver| resolver.settle(work))
+            }
+            Fold::Skeptic(fold) => fold.settle(work),
+            Fold::Layered(fold) => fold.settle(work),
+        }
+    }
+}
+
+impl PageFold {
+    /// As [`Fold::take`].
+    fn take(&mut self, query: &Query, row: Row, sealed: Sealed) -> bool {
+        if self.is_made || page_start(query).is_some_and(|start| row >= start) {
+            return true;
+        }
+        let bytes = self.bytes + sealed.bytes().len();
+        let is_fitting = self.found.len() < query.limit
+            && (self.found.is_empty() || bytes <= limits::PAGE_BYTES_MAX);
+        if is_fitting && self.next.is_none() {
+            self.bytes = bytes;
+            self.found.push(sealed);
+            return true;
+        }
+        // The cursor says "before", so the first one left out is before its successor.
+        self.next.get_or_insert(row + 1);
+        self.resolver.is_some()
+    }
+}
+
+/// The row before which a page begins.
+fn page_start(query: &Query) -> Option<Row> {
+    query.cursor.map(|cursor| Row::try_from(cursor.0).unwrap_or(Row::MAX))
 }
 
 /// Whether a query asks for everything; only then it finds what cannot be read.

@@ -36,8 +36,8 @@ pub const INDEX_PAGES_KEPT_MAX: usize = 64;
 pub const RUN_ROWS_MAX: usize = (1 << 24) - 1;
 /// Bodies in one page of a query; whatever `limit` says, so that a page of large texts stays small.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;
-/// Long queries looked at side by side, each with a page and the groups of a lens in memory, 6 MiB
-/// at worst; one host has half of them at most. One short query is looked at beside them.
+/// Long queries looked at side by side, each with a page, the groups and the voices of a lens in
+/// memory, 7 MiB at worst; one host has half of them at most. One short query is looked at beside them.
 pub const QUERIES_MAX: usize = 4;
 /// Queries that wait for their answers, and calls that a gateway waits for, a few hundred bytes
 /// each; one host has half of them at most. Half of it is less than [`CONNECTIONS_MAX`], so that a
@@ -100,11 +100,17 @@ pub const REQUEST_ID_BYTES_MAX: usize = 256;
 pub const QUERY_LIMIT_DEFAULT: usize = 100;
 /// `limit` of a query at most.
 pub const QUERY_LIMIT_MAX: usize = 1000;
-/// Values counted under one lens; at about 200 bytes each under 1 MiB. Beyond it a sample is kept.
+/// Values counted one by one under one lens, at about 300 bytes each, and twice as many beside them
+/// that may be heavy: 4 MiB. A value is heavy that holds more of the whole than one of so many.
 pub const GROUPS_MAX: usize = 4096;
+/// Voices that a lens holds at a time, at about 75 bytes each: under 2 MiB. It looks at the claims
+/// once more for each so many of them.
+pub const VOICES_MAX: usize = 24 << 10;
+/// Values whose newest assertions the skeptic collects in the first pass: 400 KiB.
+pub const CLAIMS_COLLECTED_MAX: usize = 400;
 /// Claims in one answer of the skeptic, the weightiest first.
 pub const CLAIMS_MAX: usize = 100;
-/// Assertions named with one claim, the newest first; with `GROUPS_MAX` under 5 MiB.
+/// Assertions named with one claim, the newest first.
 pub const CLAIM_ASSERTIONS_MAX: usize = 16;
 
 /// One gRPC message: what a default client accepts (4 MiB), in and out.
@@ -358,6 +364,8 @@ pub const INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// Period of probes and of anti-entropy at most: `off` says never.
 pub const INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
 
+// The part of a heavy value is a number of bits.
+const _: () = assert!(GROUPS_MAX.is_power_of_two());
 const _: () = assert!(ASSERTION_BYTES_MAX * 2 <= GRPC_MESSAGE_BYTES_MAX);
 const _: () = assert!(2 * 3 * NAME_BYTES_MAX + 4096 < HTTP_HEAD_BYTES_MAX);
 const _: () = assert!(2 * GOSSIP_UNDER_WAY_MAX <= CALLS_IN_FLIGHT_MAX);

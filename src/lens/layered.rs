@@ -8,11 +8,13 @@
 
 use std::collections::BTreeMap;
 
+use super::candidate::{Candidate, ValueKey};
 use super::sum::disagreement;
-use super::tally::{Candidate, Tally, ValueKey};
+use super::tally::Tally;
 use super::weight::Scale;
-use crate::base::{Digest, Wall};
-use crate::model::{Assertion, HalfLife, Lens, SourceClass};
+use super::{LensSettings, Settled};
+use crate::base::Digest;
+use crate::model::{Assertion, Author, Lens, SourceClass, Voices};
 
 /// What there is in each class.
 #[derive(Clone, PartialEq, Debug)]
@@ -38,61 +40,131 @@ pub struct Layer {
     pub winner: Digest,
     /// How many assertions are in it.
     pub candidates_count: u64,
+    /// How many voices they are.
+    pub voices_count: u64,
     /// The entropy of its values' shares, 0 (one value) to 1 (all values weigh the same).
     pub conflict_score: f64,
-    /// There were more than `limits::GROUPS_MAX` values: the score comes from a sample of them.
+    /// There were more than `limits::GROUPS_MAX` values: lighter ones come in by a sample.
     pub sampled: bool,
 }
 
-/// Folds assertions into [`Layers`].
+/// Folds assertions into [`Layers`]. All classes are counted side by side in the first pass; those
+/// for which that was not enough one after the other, each with all of the memory.
 #[derive(Clone, Debug)]
 pub struct Layered {
     scale: Scale,
+    voices: Voices,
     classes: BTreeMap<SourceClass, Class>,
+    /// Classes that have to be counted alone.
+    left: Vec<SourceClass>,
+    /// The class that is counted alone.
+    alone: Option<SourceClass>,
+    /// Whether all are counted side by side.
+    is_first: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Class {
     best: Candidate,
     count: u64,
-    tally: Tally,
+    counting: Counting,
+}
+
+/// How far a class is counted.
+#[derive(Clone, Debug)]
+enum Counting {
+    Running(Box<Tally>),
+    /// It is to be counted alone.
+    Waiting,
+    Done {
+        conflict_score: f64,
+        voices_count: u64,
+        is_sampled: bool,
+    },
 }
 
 impl Layered {
-    /// One that has seen nothing; `now` is where age counts from, and by when a claim's
-    /// time has come.
-    pub fn new(half_life: Option<HalfLife>, now: Wall) -> Layered {
-        Layered { scale: Scale::new(half_life, now), classes: BTreeMap::new() }
+    /// One that has seen nothing.
+    pub fn new(settings: LensSettings) -> Layered {
+        Layered {
+            scale: Scale::new(settings),
+            voices: settings.voices,
+            classes: BTreeMap::new(),
+            left: Vec::new(),
+            alone: None,
+            is_first: true,
+        }
     }
 
-    /// Takes in one assertion; each may come once. One whose time has not come does not count.
-    pub fn add(&mut self, digest: &Digest, assertion: &Assertion) {
-        if !self.scale.has_come(assertion) {
+    /// Takes in one assertion, of which these authors still speak; each may come once in a pass. One
+    /// whose time has not come does not count.
+    pub fn add(&mut self, digest: &Digest, assertion: &Assertion, of: &[Author]) {
+        let is_counted = self.is_first || self.alone == Some(assertion.source_class);
+        if !self.scale.has_come(assertion) || !is_counted {
             return;
         }
         let candidate = Candidate::new(digest, assertion, self.scale.weigh(assertion));
-        let class = self.classes.entry(assertion.source_class).or_insert_with(|| Class {
-            best: candidate,
-            count: 0,
-            tally: Tally::new(Lens::Confidence),
+        let class = self.classes.entry(assertion.source_class).or_insert_with(|| {
+            let tally = Tally::side_by_side(self.voices, SourceClass::ALL.len());
+            Class { best: candidate, count: 0, counting: Counting::Running(Box::new(tally)) }
         });
-        class.count += 1;
-        class.tally.add(candidate);
-        if candidate.cmp_by(Lens::Confidence, &class.best).is_gt() {
-            class.best = candidate;
+        if self.is_first {
+            class.count += 1;
+            if candidate.cmp_by(Lens::Confidence, &class.best).is_gt() {
+                class.best = candidate;
+            }
+        }
+        if let Counting::Running(tally) = &mut class.counting {
+            tally.add(&candidate, assertion, of);
         }
     }
 
-    /// What became of them.
+    /// All assertions were shown: what is needed now. About so much of a scan's `work` is done.
+    pub fn settle(&mut self, work: &mut usize) -> Settled {
+        for (source_class, class) in &mut self.classes {
+            let Counting::Running(tally) = &mut class.counting else { continue };
+            if !self.is_first && self.alone != Some(*source_class) {
+                continue;
+            }
+            match (tally.settle(work), self.is_first) {
+                (Settled::Again, true) => {
+                    self.left.push(*source_class);
+                    // Its memory is for the one that is counted alone.
+                    class.counting = Counting::Waiting;
+                }
+                (Settled::Over, _) => {
+                    let counting = std::mem::replace(&mut class.counting, Counting::Waiting);
+                    class.counting = counting.done();
+                }
+                (settled, _) => return settled,
+            }
+        }
+        self.is_first = false;
+        self.alone = self.left.pop();
+        let Some(class) = self.alone.and_then(|class| self.classes.get_mut(&class)) else {
+            return Settled::Over;
+        };
+        class.counting = Counting::Running(Box::new(Tally::new(self.voices)));
+        Settled::Again
+    }
+
+    /// What became of them, once it is [`Settled::Over`].
     pub fn finish(self) -> Layers {
-        let layers = self.classes.iter().map(|(&source_class, class)| Layer {
-            source_class,
-            winner: class.best.digest,
-            candidates_count: class.count,
-            conflict_score: class.tally.conflict_score(),
-            sampled: class.tally.is_sampled(),
+        let layers = self.classes.iter().filter_map(|(&source_class, class)| {
+            let Counting::Done { conflict_score, voices_count, is_sampled } = class.counting else {
+                return None;
+            };
+            Some(Layer {
+                source_class,
+                winner: class.best.digest,
+                candidates_count: class.count,
+                voices_count,
+                conflict_score,
+                sampled: is_sampled,
+            })
         });
         let layers: Vec<Layer> = layers.collect();
+        debug_assert_eq!(layers.len(), self.classes.len(), "it is read when it is over");
         Layers {
             cross_class_conflict: self.cross_class_conflict(),
             winner: layers.first().map(|layer| layer.winner),
@@ -111,5 +183,17 @@ impl Layered {
         let silent = std::iter::repeat_n(0.0, voices - values.len());
         let shares = values.values().map(|&count| count as f64 / voices as f64);
         disagreement(shares.chain(silent))
+    }
+}
+
+impl Counting {
+    fn done(self) -> Counting {
+        let Counting::Running(tally) = self else { return self };
+        let counted = tally.finish();
+        Counting::Done {
+            conflict_score: counted.conflict_score(),
+            voices_count: counted.whole.voices,
+            is_sampled: counted.is_sampled,
+        }
     }
 }

@@ -3,13 +3,15 @@
 //! In: assertions about one thing. Out: [`Skepticism`]: each value claimed, by its share of the
 //! weight, with the newest assertions that claim it. Never: says who is right.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::tally::{Candidate, Group, Tally, ValueKey};
+use super::candidate::{AgeRank, Candidate, ValueKey};
+use super::counted::Counted;
+use super::tally::Tally;
 use super::weight::{Scale, Weight};
-use crate::base::{Digest, Hlc, Wall, limits};
-use crate::model::{Assertion, HalfLife, Lens, Object};
+use super::{LensSettings, Settled};
+use crate::base::{Digest, limits};
+use crate::model::{Assertion, Author, Object, Voices};
 
 /// How far they agree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,14 +42,16 @@ pub struct Skepticism {
     pub status: Agreement,
     /// The entropy of the values' shares, 0 (one value) to 1 (all values weigh the same).
     pub conflict_score: f64,
-    /// The values: greatest share first, then most assertions, then the newest; the first
+    /// The values: greatest share first, then most voices, then the newest; the first
     /// `limits::CLAIMS_MAX` of them.
     pub claims: Vec<Claim>,
-    /// How many values there are; at most `limits::GROUPS_MAX`.
+    /// How many values there are; an estimate where `sampled`.
     pub claims_count: u64,
-    /// How many assertions there were.
+    /// How many assertions were judged.
     pub candidates_count: u64,
-    /// There were more than `limits::GROUPS_MAX` values: claims and scores come from a sample.
+    /// How many voices they are.
+    pub voices_count: u64,
+    /// There were more than `limits::GROUPS_MAX` values: lighter ones come in by a sample.
     pub sampled: bool,
 }
 
@@ -58,6 +62,8 @@ pub struct Claim {
     pub object: Option<Object>,
     /// Its part of the weight of all.
     pub weight_share: f64,
+    /// Voices for it.
+    pub voices_count: u64,
     /// Assertions that claim it, those beyond the list included.
     pub assertions_count: u64,
     /// Those who claim it, newest first (timestamp, hlc, digest); the first
@@ -70,66 +76,113 @@ pub struct Claim {
 pub struct Skeptic {
     scale: Scale,
     count: u64,
-    tally: Tally,
-    newest: BTreeMap<ValueKey, Vec<(u64, Hlc, Digest)>>,
+    newest: BTreeMap<ValueKey, Vec<AgeRank>>,
+    /// Whether there were too many values to collect the newest assertions of each.
+    is_full: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    Counting(Box<Tally>),
+    /// Where there were too many values, a last pass collects the newest assertions of some.
+    Counted(Box<Counted>),
 }
 
 impl Skeptic {
-    /// A skeptic that has seen nothing; `now` is where age counts from, and by when a claim's
-    /// time has come.
-    pub fn new(half_life: Option<HalfLife>, now: Wall) -> Skeptic {
-        let scale = Scale::new(half_life, now);
-        Skeptic { scale, count: 0, tally: Tally::new(Lens::Recency), newest: BTreeMap::new() }
+    /// A skeptic that has seen nothing.
+    pub fn new(settings: LensSettings) -> Skeptic {
+        Skeptic {
+            scale: Scale::new(settings),
+            count: 0,
+            newest: BTreeMap::new(),
+            is_full: false,
+            stage: Stage::Counting(Box::new(Tally::new(settings.voices))),
+        }
     }
 
-    /// Takes in one assertion; each may come once. One whose time has not come does not count.
-    pub fn add(&mut self, digest: &Digest, assertion: &Assertion) {
+    /// Takes in one assertion, of which these authors still speak; each may come once in a pass. One
+    /// whose time has not come does not count.
+    pub fn add(&mut self, digest: &Digest, assertion: &Assertion, of: &[Author]) {
         if !self.scale.has_come(assertion) {
             return;
         }
         let candidate = Candidate::new(digest, assertion, self.scale.weigh(assertion));
-        self.count += 1;
-        self.tally.add(candidate);
-        let newest = self.newest.entry(candidate.key).or_default();
+        let is_first_pass = match &mut self.stage {
+            Stage::Counted(_) => return self.collect(&candidate),
+            Stage::Counting(tally) => {
+                let is_first_pass = tally.is_first_pass();
+                tally.add(&candidate, assertion, of);
+                is_first_pass
+            }
+        };
+        if is_first_pass {
+            self.count += 1;
+            if !self.is_full {
+                self.newest.entry(candidate.key).or_default();
+                self.collect(&candidate);
+                self.is_full = self.newest.len() > limits::CLAIMS_COLLECTED_MAX;
+            }
+        }
+    }
+
+    fn collect(&mut self, candidate: &Candidate) {
+        let Some(newest) = self.newest.get_mut(&candidate.key) else { return };
         let rank = candidate.age_rank();
         let index = newest.partition_point(|listed| *listed > rank);
         if index < limits::CLAIM_ASSERTIONS_MAX {
             newest.truncate(limits::CLAIM_ASSERTIONS_MAX - 1);
             newest.insert(index, rank);
         }
-        if self.newest.len() > limits::GROUPS_MAX {
-            // The same key that the tally left out: both keep the lowest.
-            self.newest.pop_last();
-        }
     }
 
-    /// What became of them. Values are not kept: `object_of` reads one back from the assertion of
-    /// that digest.
+    /// All assertions were shown: what is needed now. About so much of a scan's `work` is done.
+    pub fn settle(&mut self, work: &mut usize) -> Settled {
+        let Stage::Counting(tally) = &mut self.stage else { return Settled::Over };
+        let settled = tally.settle(work);
+        if settled != Settled::Over {
+            return settled;
+        }
+        let counted = std::mem::replace(&mut **tally, Tally::new(Voices::Claims)).finish();
+        if self.is_full {
+            let greatest = counted.greatest(limits::CLAIMS_MAX).into_iter();
+            self.newest = greatest.map(|key| (key, Vec::new())).collect();
+        }
+        self.stage = Stage::Counted(Box::new(counted));
+        if self.is_full { Settled::Again } else { Settled::Over }
+    }
+
+    /// What became of them, once it is [`Settled::Over`]. Values are not kept: `object_of` reads one
+    /// back from the assertion of that digest.
     pub fn finish(self, mut object_of: impl FnMut(&Digest) -> Option<Object>) -> Skepticism {
-        let whole = self.tally.whole();
-        let mut groups: Vec<(&ValueKey, &Group)> = self.tally.groups().collect();
-        let rank = |group: &Group| (whole.force(group), group.count, group.best.age_rank());
-        groups.sort_unstable_by_key(|(_, group)| Reverse(rank(group)));
-        let status = match groups[..] {
-            [] | [_] => Agreement::Unanimous,
-            [(_, first), ..] if whole.is_dominated_by(first) => Agreement::Agreed,
-            _ => Agreement::Contested,
+        let Stage::Counted(counted) = self.stage else { panic!("it is read when it is over") };
+        let keys = counted.greatest(limits::CLAIMS_MAX);
+        let groups = keys.iter().filter_map(|key| Some((key, counted.group(key)?)));
+        let claims: Vec<Claim> = groups
+            .map(|(key, group)| Claim {
+                object: group.newest.and_then(|((_, digest), _)| object_of(&digest)),
+                weight_share: counted.scored(Weight::ONE, group),
+                voices_count: group.voices,
+                assertions_count: group.claims,
+                assertions: self.newest[key].iter().map(|(_, digest)| *digest).collect(),
+            })
+            .collect();
+        let first = keys.first().and_then(|key| counted.group(key));
+        let status = match first {
+            Some(first) if keys.len() > 1 => match counted.is_dominated_by(first) {
+                true => Agreement::Agreed,
+                false => Agreement::Contested,
+            },
+            _ => Agreement::Unanimous,
         };
-        let claims_count = groups.len() as u64;
-        groups.truncate(limits::CLAIMS_MAX);
-        let claims = groups.into_iter().map(|(key, group)| Claim {
-            object: object_of(&group.best.digest),
-            weight_share: whole.scored(Weight::ONE, group),
-            assertions_count: group.count,
-            assertions: self.newest[key].iter().map(|(_, _, digest)| *digest).collect(),
-        });
         Skepticism {
             status,
-            conflict_score: self.tally.conflict_score(),
-            claims: claims.collect(),
-            claims_count,
+            conflict_score: counted.conflict_score(),
+            claims,
+            claims_count: counted.values_count(),
             candidates_count: self.count,
-            sampled: self.tally.is_sampled(),
+            voices_count: counted.whole.voices,
+            sampled: counted.is_sampled,
         }
     }
 }

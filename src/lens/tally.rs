@@ -1,179 +1,256 @@
-//! Who claims which value: one group per value, in bounded memory.
+//! Who claims which value: one group per value, in bounded memory, in as many passes as it takes.
 //!
-//! In: assertions, in any order. Out: per value its number, weight and best assertion. Past
-//! [`limits::GROUPS_MAX`] values only those with the lowest keys are kept. A value that is kept at
-//! the end was kept from its first assertion on, so its number, weight and best are exact, and
-//! every node keeps the same ones, whatever the order of arrival.
+//! In: claims with their voices, in any order, the same ones in each pass. Out: [`Counted`].
 //!
-//! Never: keeps a value itself (a text may have half a megabyte), only a hash of it.
+//! A round counts every voice once. Where voices are agents, a pass of it takes the lowest voices
+//! behind those of the pass before, `limits::VOICES_MAX` of them: what is left at its end was there
+//! from its first claim on. Most sets take one pass.
+//!
+//! ```text
+//!          up to limits::GROUPS_MAX values
+//! All ------------------------------------------------> over
+//!  | more values: those with the lowest keys are kept
+//!  v
+//! Hitters: which of the others may be heavy -> Heavy: these exactly -> over
+//! ```
+//!
+//! What is kept at the end of a round was counted from its first voice on, so that numbers, weights
+//! and the newest claims are exact, and every node keeps the same ones, whatever the order.
+//!
+//! Never: looks at a claim's author where claims are voices.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::sum::{Sum, disagreement};
+use super::Settled;
+use super::candidate::{AgeRank, Candidate, ValueKey};
+use super::counted::{Counted, Whole};
+use super::hitters::HeavyHitters;
+use super::sum::Sum;
+use super::voice::{VoiceKey, value_of, voice_keys};
 use super::weight::Weight;
-use crate::base::{Digest, Hlc, limits};
-use crate::model::{Assertion, Lens, Object, SourceClass};
+use crate::base::limits;
+use crate::model::{Assertion, Author, Voices};
 
-/// Identifies an object's value: equal for equal values alone.
-pub(super) type ValueKey = [u8; 16];
-
-fn key_of(object: &Object) -> ValueKey {
-    let mut hasher = blake3::Hasher::new();
-    match object {
-        Object::Text(text) => hasher.update(&[0]).update(text.as_bytes()),
-        Object::Number(number) => hasher.update(&[1]).update(&number.to_le_bytes()),
-        Object::Boolean(boolean) => hasher.update(&[2, u8::from(*boolean)]),
-        Object::Reference(name) => hasher.update(&[3]).update(name.as_bytes()),
-    };
-    let hash = hasher.finalize();
-    hash.as_bytes()[..16].try_into().expect("half of 32 bytes")
-}
-
-/// What is kept of one assertion.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) struct Candidate {
-    pub(super) digest: Digest,
-    pub(super) key: ValueKey,
-    pub(super) weight: Weight,
-    timestamp: u64,
-    hlc: Hlc,
-    source_hash: Digest,
-    source_class: SourceClass,
-}
-
-impl Candidate {
-    pub(super) fn new(digest: &Digest, assertion: &Assertion, weight: Weight) -> Candidate {
-        Candidate {
-            digest: *digest,
-            key: key_of(&assertion.object),
-            weight,
-            timestamp: assertion.timestamp,
-            hlc: assertion.hlc,
-            source_hash: assertion.source_hash,
-            source_class: assertion.source_class,
-        }
-    }
-
-    /// The order of a lens; greater is better, and only an assertion and itself are equal.
-    pub(super) fn cmp_by(&self, lens: Lens, other: &Candidate) -> Ordering {
-        match lens {
-            Lens::Recency | Lens::Consensus => Ordering::Equal,
-            Lens::Hlc => {
-                self.hlc.cmp(&other.hlc).then_with(|| self.source_hash.cmp(&other.source_hash))
-            }
-            Lens::Confidence => self.weight.cmp(&other.weight),
-            // The lower class has more authority.
-            Lens::Authority => other
-                .source_class
-                .cmp(&self.source_class)
-                .then_with(|| self.weight.cmp(&other.weight)),
-        }
-        .then_with(|| self.age_rank().cmp(&other.age_rank()))
-    }
-
-    /// What decides last under every lens: newer first, then the greater digest.
-    pub(super) fn age_rank(&self) -> (u64, Hlc, Digest) {
-        (self.timestamp, self.hlc, self.digest)
-    }
-}
+/// Voices that are settled for one unit of a scan's work, at some 300 ns each.
+const VOICES_PER_WORK: usize = 8;
 
 /// All that claim one value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Group {
-    pub(super) count: u64,
+    /// Voices for it.
+    pub(super) voices: u64,
+    /// What they weigh.
     pub(super) weight: Sum,
-    pub(super) best: Candidate,
+    /// Claims of it.
+    pub(super) claims: u64,
+    /// The newest of them, and what that one weighs.
+    pub(super) newest: Option<(AgeRank, Weight)>,
 }
 
-/// All groups, and the totals over the kept ones.
+impl Group {
+    fn note_claim(&mut self, candidate: &Candidate) {
+        self.claims += 1;
+        let newest = Some((candidate.age_rank(), candidate.weight));
+        self.newest = self.newest.max(newest);
+    }
+
+    fn count(&mut self, weight: Weight) {
+        self.voices += 1;
+        self.weight.add(weight);
+    }
+}
+
+/// What the voices are counted for.
+#[derive(Clone, Debug)]
+enum Round {
+    All,
+    /// By number and by weight.
+    Hitters(Box<[HeavyHitters; 2]>),
+    Heavy,
+    Over,
+}
+
+/// The groups, while they are counted.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
-    lens: Lens,
-    groups: BTreeMap<ValueKey, Group>,
-    sampled: bool,
+    by: Voices,
+    /// Groups and voices in memory: a share of the limits where several tallies run side by side.
+    part: usize,
+    round: Round,
+    /// Whether it is the round's first pass: claims are counted in this one alone.
+    is_first: bool,
+    /// The voices of this pass, with the greatest weight of the claims of each.
+    voices: BTreeMap<VoiceKey, Weight>,
+    /// Voices up to this one were counted in earlier passes of the round.
+    counted_to: Option<VoiceKey>,
+    /// Whether greater voices were left out of this pass.
+    is_cut: bool,
+    whole: Whole,
+    /// The values with the lowest keys.
+    lowest: BTreeMap<ValueKey, Group>,
+    is_sampled: bool,
+    /// Values that may be heavy, and the one that is watched.
+    heavy: BTreeMap<ValueKey, Group>,
+    watched: Option<ValueKey>,
+    /// The greatest weight there is, by which the hitters' numbers are scaled.
+    greatest: Weight,
 }
 
 impl Tally {
-    /// Groups whose best is the best by `lens`.
-    pub(super) fn new(lens: Lens) -> Tally {
-        Tally { lens, groups: BTreeMap::new(), sampled: false }
+    /// Without a claim yet.
+    pub(super) fn new(by: Voices) -> Tally {
+        Tally::side_by_side(by, 1)
     }
 
-    pub(super) fn add(&mut self, candidate: Candidate) {
-        let lens = self.lens;
-        let group = self.groups.entry(candidate.key).or_insert_with(|| Group {
-            count: 0,
-            weight: Sum::default(),
-            best: candidate,
-        });
-        group.count += 1;
-        group.weight.add(candidate.weight);
-        if candidate.cmp_by(lens, &group.best).is_gt() {
-            group.best = candidate;
+    /// One of so many that share the memory of one.
+    pub(super) fn side_by_side(by: Voices, part: usize) -> Tally {
+        Tally {
+            by,
+            part,
+            round: Round::All,
+            is_first: true,
+            voices: BTreeMap::new(),
+            counted_to: None,
+            is_cut: false,
+            whole: Whole::default(),
+            lowest: BTreeMap::new(),
+            is_sampled: false,
+            heavy: BTreeMap::new(),
+            watched: None,
+            greatest: Weight::ZERO,
         }
-        if self.groups.len() > limits::GROUPS_MAX {
-            self.groups.pop_last();
-            self.sampled = true;
+    }
+
+    /// Whether no pass has ended yet.
+    pub(super) fn is_first_pass(&self) -> bool {
+        self.is_first && matches!(self.round, Round::All)
+    }
+
+    /// Counts this value exactly, whatever part of the whole it holds.
+    pub(super) fn watch(&mut self, key: ValueKey) {
+        self.watched = Some(key);
+    }
+
+    /// Takes in a claim, of which these authors speak.
+    pub(super) fn add(&mut self, candidate: &Candidate, assertion: &Assertion, of: &[Author]) {
+        if self.is_first {
+            self.note_claim(candidate);
+        }
+        if self.by == Voices::Claims {
+            return self.count(candidate.key, candidate.weight);
+        }
+        for key in voice_keys(candidate.key, assertion, of) {
+            let is_counted = self.counted_to.is_some_and(|last| key <= last);
+            if !is_counted {
+                self.note_voice(key, candidate.weight);
+            }
         }
     }
 
-    /// Whether values were left out.
-    pub(super) fn is_sampled(&self) -> bool {
-        self.sampled
+    fn note_claim(&mut self, candidate: &Candidate) {
+        match self.round {
+            Round::All => {
+                self.lowest.entry(candidate.key).or_default().note_claim(candidate);
+                if self.lowest.len() > limits::GROUPS_MAX / self.part {
+                    self.lowest.pop_last();
+                    self.is_sampled = true;
+                }
+            }
+            Round::Heavy => {
+                if let Some(group) = self.heavy.get_mut(&candidate.key) {
+                    group.note_claim(candidate);
+                }
+            }
+            Round::Hitters(_) | Round::Over => {}
+        }
     }
 
-    pub(super) fn groups(&self) -> impl ExactSizeIterator<Item = (&ValueKey, &Group)> {
-        self.groups.iter()
+    fn note_voice(&mut self, key: VoiceKey, weight: Weight) {
+        let greatest = self.voices.last_key_value();
+        if self.is_cut && greatest.is_some_and(|(last, _)| key > *last) {
+            return;
+        }
+        let known = self.voices.entry(key).or_insert(weight);
+        *known = weight.max(*known);
+        if self.voices.len() > limits::VOICES_MAX / self.part {
+            self.voices.pop_last();
+            self.is_cut = true;
+        }
     }
 
-    /// What the groups are measured against.
-    pub(super) fn whole(&self) -> Whole {
-        let mut weight = Sum::default();
-        self.groups.values().for_each(|group| weight.add_all(&group.weight));
-        let by_count = weight.is_zero();
-        let count = self.groups.values().map(|group| group.count).sum();
-        Whole { by_count, total: if by_count { Sum::of_count(count) } else { weight } }
+    fn count(&mut self, key: ValueKey, weight: Weight) {
+        match &mut self.round {
+            Round::All => {
+                self.whole.count(weight);
+                self.greatest = self.greatest.max(weight);
+                if let Some(group) = self.lowest.get_mut(&key) {
+                    group.count(weight);
+                }
+            }
+            Round::Hitters(hitters) => {
+                let [by_number, by_weight] = &mut **hitters;
+                by_number.add(key, 1);
+                by_weight.add(key, weight.scaled(self.greatest));
+            }
+            Round::Heavy => {
+                if let Some(group) = self.heavy.get_mut(&key) {
+                    group.count(weight);
+                }
+            }
+            Round::Over => {}
+        }
     }
 
-    /// A weight times the part of the whole that claims one value; none is known of a value that
-    /// was left out.
-    pub(super) fn scored(&self, weight: Weight, key: &ValueKey) -> f64 {
-        self.groups.get(key).map_or(0.0, |group| self.whole().scored(weight, group))
+    /// A pass has ended; call it again as long as it is [`Settled::Working`].
+    pub(super) fn settle(&mut self, work: &mut usize) -> Settled {
+        let affordable = work.saturating_mul(VOICES_PER_WORK);
+        let mut settled = 0;
+        while settled < affordable {
+            let Some((key, weight)) = self.voices.pop_first() else {
+                *work -= settled / VOICES_PER_WORK;
+                return self.end_pass();
+            };
+            self.counted_to = Some(key);
+            self.count(value_of(&key), weight);
+            settled += 1;
+        }
+        *work = 0;
+        Settled::Working
     }
 
-    /// How much the values disagree, 0 to 1.
-    pub(super) fn conflict_score(&self) -> f64 {
-        let whole = self.whole();
-        disagreement(self.groups.values().map(|group| whole.share(group)))
-    }
-}
-
-/// The sum of all groups: of their weights, or of their numbers where nothing weighs anything.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Whole {
-    by_count: bool,
-    total: Sum,
-}
-
-impl Whole {
-    /// What a group counts for.
-    pub(super) fn force(self, group: &Group) -> Sum {
-        if self.by_count { Sum::of_count(group.count) } else { group.weight }
-    }
-
-    /// Its part of the whole.
-    pub(super) fn share(self, group: &Group) -> f64 {
-        self.force(group).share_of(&self.total)
+    fn end_pass(&mut self) -> Settled {
+        if std::mem::take(&mut self.is_cut) {
+            self.is_first = false;
+            return Settled::Again;
+        }
+        (self.is_first, self.counted_to) = (true, None);
+        self.round = match std::mem::replace(&mut self.round, Round::Over) {
+            Round::All if self.is_sampled => Round::Hitters(Box::default()),
+            Round::Hitters(hitters) => {
+                let keys = hitters.into_iter().flat_map(HeavyHitters::into_keys);
+                let others = keys.chain(self.watched).filter(|key| !self.lowest.contains_key(key));
+                self.heavy = others.map(|key| (key, Group::default())).collect();
+                if self.heavy.is_empty() { Round::Over } else { Round::Heavy }
+            }
+            Round::All | Round::Heavy | Round::Over => Round::Over,
+        };
+        self.check();
+        match self.round {
+            Round::Over => Settled::Over,
+            _ => Settled::Again,
+        }
     }
 
-    /// A weight times its part of the whole, to six decimals.
-    pub(super) fn scored(self, weight: Weight, group: &Group) -> f64 {
-        self.force(group).scored(weight, &self.total)
+    /// What was counted, once it is over.
+    pub(super) fn finish(self) -> Counted {
+        debug_assert!(matches!(self.round, Round::Over), "it is read when it is over");
+        Counted::new(self.whole, self.lowest, self.heavy, self.is_sampled, self.watched)
     }
 
-    /// Whether a group holds at least four fifths.
-    pub(super) fn is_dominated_by(self, group: &Group) -> bool {
-        self.force(group).dominates(&self.total)
+    /// What holds between two passes.
+    fn check(&self) {
+        debug_assert!(self.voices.is_empty() && !self.is_cut, "every voice was counted");
+        debug_assert!(self.lowest.len() <= limits::GROUPS_MAX / self.part);
+        debug_assert!(self.heavy.len() <= 2 * limits::GROUPS_MAX + 1);
     }
 }

@@ -2,7 +2,7 @@ use fastrand::Rng;
 
 use super::*;
 use crate::base::{Hlc, HlcClock, NodeId, limits};
-use crate::model::{Draft, Object, SourceClass};
+use crate::model::{Draft, Object, Signature, SourceClass};
 
 const NOW: Wall = Wall(1_700_000_000_000);
 
@@ -18,32 +18,72 @@ fn claim((value, confidence, timestamp, class): ClaimParts) -> Assertion {
     draft.check(&mut HlcClock::new(NodeId([1; 16])), NOW).expect("keeps the rules")
 }
 
-fn resolve(lens: Lens, half_life: Option<f64>, claims: &[Assertion]) -> Resolution {
-    let half_life = half_life.and_then(HalfLife::new);
-    let mut resolver = Resolver::new(lens, half_life, NOW);
-    for claim in claims {
-        resolver.add(&claim.seal().digest(), claim);
-    }
-    resolver.finish()
+fn settings(half_life: Option<f64>, now: Wall, voices: Voices) -> LensSettings {
+    LensSettings { half_life: half_life.and_then(HalfLife::new), now, voices }
 }
 
-fn skeptic(claims: &[Assertion]) -> Skepticism {
-    let mut skeptic = Skeptic::new(None, NOW);
-    for claim in claims {
-        skeptic.add(&claim.seal().digest(), claim);
+/// Shows claims with their ids pass by pass until all is settled; how many passes that took.
+fn show<F>(
+    fold: &mut F,
+    claims: &[(Digest, Assertion)],
+    add: impl Fn(&mut F, &Digest, &Assertion, &[Author]),
+    settle: impl Fn(&mut F, &mut usize) -> Settled,
+) -> usize {
+    for passes in 1.. {
+        claims.iter().for_each(|(digest, claim)| add(fold, digest, claim, &claim.authors()));
+        let settled = loop {
+            match settle(fold, &mut 100) {
+                Settled::Working => {}
+                settled => break settled,
+            }
+        };
+        if settled == Settled::Over {
+            return passes;
+        }
     }
+    unreachable!("it is over at some time")
+}
+
+fn with_ids(claims: &[Assertion]) -> Vec<(Digest, Assertion)> {
+    claims.iter().map(|claim| (claim.seal().digest(), claim.clone())).collect()
+}
+
+fn resolved(
+    lens: Lens,
+    settings: LensSettings,
+    claims: &[(Digest, Assertion)],
+) -> (Resolution, usize) {
+    let mut resolver = Resolver::new(lens, settings);
+    let passes = show(&mut resolver, claims, Resolver::add, Resolver::settle);
+    (resolver.finish(), passes)
+}
+
+/// By claims as voices.
+fn resolve(lens: Lens, half_life: Option<f64>, claims: &[Assertion]) -> Resolution {
+    resolved(lens, settings(half_life, NOW, Voices::Claims), &with_ids(claims)).0
+}
+
+fn skeptic_of(settings: LensSettings, claims: &[(Digest, Assertion)]) -> Skepticism {
+    let mut skeptic = Skeptic::new(settings);
+    show(&mut skeptic, claims, Skeptic::add, Skeptic::settle);
     skeptic.finish(|digest| {
-        let mut sealed = claims.iter().map(|claim| (claim, claim.seal().digest()));
-        sealed.find(|(_, of)| of == digest).map(|(claim, _)| claim.object.clone())
+        let found = claims.iter().find(|(of, _)| of == digest);
+        found.map(|(_, claim)| claim.object.clone())
     })
 }
 
-fn layer(claims: &[Assertion]) -> Layers {
-    let mut layered = Layered::new(None, NOW);
-    for claim in claims {
-        layered.add(&claim.seal().digest(), claim);
-    }
+fn skeptic(claims: &[Assertion]) -> Skepticism {
+    skeptic_of(settings(None, NOW, Voices::Claims), &with_ids(claims))
+}
+
+fn layers_of(settings: LensSettings, claims: &[(Digest, Assertion)]) -> Layers {
+    let mut layered = Layered::new(settings);
+    show(&mut layered, claims, Layered::add, Layered::settle);
     layered.finish()
+}
+
+fn layer(claims: &[Assertion]) -> Layers {
+    layers_of(settings(None, NOW, Voices::Claims), &with_ids(claims))
 }
 
 /// The index of the row that wins.
@@ -119,9 +159,8 @@ fn shares_do_not_change_with_the_age_that_all_have_in_common() {
         let then = NOW.seconds() - 3600 * half_lives.min(400_000);
         let half_life = if half_lives > 400_000 { 1440.0 } else { 3600.0 };
         let claims = [("a", 0.9, then, 3), ("b", 0.1, then, 3)].map(claim);
-        let mut skeptic = Skeptic::new(HalfLife::new(half_life), NOW);
-        claims.iter().for_each(|claim| skeptic.add(&claim.seal().digest(), claim));
-        let found = skeptic.finish(|_| None);
+        let settings = settings(Some(half_life), NOW, Voices::Claims);
+        let found = skeptic_of(settings, &with_ids(&claims));
         let shares = [0, 1].map(|index: usize| found.claims[index].weight_share);
         assert_eq!((shares, found.status), ([0.9, 0.1], Agreement::Agreed), "{half_lives}");
         assert_eq!(found.conflict_score, 0.468_996, "{half_lives}");
@@ -152,20 +191,15 @@ fn a_claim_whose_time_has_not_come_does_not_count_until_it_has() {
         assert_eq!(resolve(lens, None, &claims), resolve(lens, None, first), "{lens:?}");
     }
     assert_eq!((skeptic(&claims), layer(&claims)), (skeptic(first), layer(first)));
-    let later = Wall(NOW.0 + 1000);
+    let later = settings(None, Wall(NOW.0 + 1000), Voices::Claims);
+    let with_ids = with_ids(&claims);
     for lens in Lens::ALL {
-        let mut resolver = Resolver::new(lens, None, later);
-        claims.iter().for_each(|claim| resolver.add(&claim.seal().digest(), claim));
-        let resolution = resolver.finish();
-        assert_eq!(resolution.winner, Some(claims[1].seal().digest()), "{lens:?}");
+        let (resolution, _) = resolved(lens, later, &with_ids);
+        assert_eq!(resolution.winner, Some(with_ids[1].0), "{lens:?}");
         assert_eq!(resolution.candidates_count, 2);
     }
-    let (mut skeptic, mut layered) = (Skeptic::new(None, later), Layered::new(None, later));
-    for claim in &claims {
-        skeptic.add(&claim.seal().digest(), claim);
-        layered.add(&claim.seal().digest(), claim);
-    }
-    assert_eq!((skeptic.finish(|_| None).claims_count, layered.finish().layers.len()), (2, 2));
+    assert_eq!(skeptic_of(later, &with_ids).claims_count, 2);
+    assert_eq!(layers_of(later, &with_ids).layers.len(), 2);
 }
 
 #[test]
@@ -219,20 +253,25 @@ fn the_skeptic_lists_values_by_share_and_assertions_by_age() {
 
 #[test]
 fn lists_of_the_skeptic_are_bounded() {
-    let mut skeptic = Skeptic::new(None, NOW);
-    let mut row = claim(("a", 0.5, 0, 3));
-    for timestamp in 0..40 {
-        row.timestamp = timestamp;
-        skeptic.add(&Digest([timestamp as u8; 32]), &row);
+    // With more values than are collected in one pass, and with fewer.
+    for values in [200_u32, 500] {
+        let mut claims: Vec<(Digest, Assertion)> = Vec::new();
+        for timestamp in 0..40_u64 {
+            claims.push((Digest([timestamp as u8; 32]), claim(("a", 0.5, timestamp, 3))));
+        }
+        for value in 0..values {
+            let mut row = claim(("a", 0.5, 0, 3));
+            row.object = Object::Number(f64::from(value));
+            claims.push((Digest::of(&value.to_le_bytes()), row));
+        }
+        let found = skeptic_of(settings(None, NOW, Voices::Claims), &claims);
+        let count = u64::from(values) + 1;
+        assert_eq!((found.claims.len(), found.claims_count), (limits::CLAIMS_MAX, count));
+        let newest: Vec<Digest> = (24..40).rev().map(|byte| Digest([byte; 32])).collect();
+        let first = &found.claims[0];
+        assert_eq!((first.assertions_count, &first.assertions), (40, &newest));
+        assert!(found.claims.iter().skip(1).all(|claim| claim.assertions.len() == 1));
     }
-    for value in 0..200 {
-        row.object = Object::Number(f64::from(value));
-        skeptic.add(&Digest::of(&[value as u8, 1]), &row);
-    }
-    let found = skeptic.finish(|_| None);
-    assert_eq!((found.claims.len(), found.claims_count), (limits::CLAIMS_MAX, 201));
-    let newest: Vec<Digest> = (24..40).rev().map(|byte| Digest([byte; 32])).collect();
-    assert_eq!((found.claims[0].assertions_count, &found.claims[0].assertions), (40, &newest));
 }
 
 #[test]
@@ -289,32 +328,119 @@ fn the_order_of_arrival_changes_nothing() {
     }
 }
 
+/// A claim of a value by a source, as of a second; numbers stand for all of them.
+fn numbered(number: u32, value: u32, source: u32, class: u64) -> (Digest, Assertion) {
+    let mut row = claim(("", 0.5, u64::from(number), class));
+    row.object = Object::Number(f64::from(value));
+    row.source_hash = Digest::of(&source.to_le_bytes());
+    (Digest::of(&number.to_le_bytes()), row)
+}
+
+#[test]
+fn a_majority_among_many_single_values_is_exact() {
+    // 8,200 values that one claims each, and one that 40,000 claim.
+    let mut rng = Rng::with_seed(7);
+    let mut claims: Vec<(Digest, Assertion)> =
+        (0..48_200).map(|number| numbered(number, number.min(8_200), number, 3)).collect();
+    for voices in [Voices::Claims, Voices::Agents] {
+        rng.shuffle(&mut claims);
+        let settings = settings(None, NOW, voices);
+        let newest = Digest::of(&48_199_u32.to_le_bytes());
+        for lens in [Lens::Consensus, Lens::Recency] {
+            let (found, passes) = resolved(lens, settings, &claims);
+            assert_eq!((found.winner, found.resolution_confidence), (Some(newest), 0.414_938));
+            assert_eq!((found.sampled, found.voices_count), (true, 48_200));
+            assert!(passes <= 3 * 2, "{passes} passes");
+        }
+        let found = skeptic_of(settings, &claims);
+        let first = &found.claims[0];
+        assert_eq!((first.weight_share, first.voices_count), (0.829_876, 40_000));
+        assert_eq!((first.assertions_count, first.assertions[0]), (40_000, newest));
+        assert_eq!((found.status, found.candidates_count), (Agreement::Agreed, 48_200));
+        // Light values weigh the same here, so that the estimate is the truth: the entropy is
+        // 0.657 + 0.170 log2(8200), over log2(8201).
+        assert_eq!((found.claims_count, found.conflict_score), (8_201, 0.220_731));
+    }
+}
+
+#[test]
+fn each_class_of_a_layered_view_is_counted_with_all_the_memory() {
+    let mut rng = Rng::with_seed(8);
+    // More values and voices than a sixth of the memory holds, and a heavy one, in two classes.
+    let mut claims: Vec<(Digest, Assertion)> = (0..12_000)
+        .map(|number| numbered(number, (number / 2).min(2_000), number, u64::from(number % 2)))
+        .collect();
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        rng.shuffle(&mut claims);
+        answers.push(layers_of(settings(None, NOW, Voices::Agents), &claims));
+    }
+    assert_eq!(answers[0], answers[1]);
+    for layer in &answers[0].layers {
+        assert_eq!(
+            (layer.candidates_count, layer.voices_count, layer.sampled),
+            (6_000, 6_000, false)
+        );
+        // A third of the voices in 2,000 values, the rest in one.
+        assert_eq!(layer.conflict_score, 0.417_048);
+    }
+}
+
+#[test]
+fn an_agent_has_one_voice_for_a_value_however_often_it_claims_it() {
+    let by = |agent: u8, row: ClaimParts| {
+        let mut row = claim(row);
+        row.signatures =
+            vec![Signature { agent_id: [agent; 32], signature: [0; 64], timestamp: 0 }];
+        row
+    };
+    let mut claims: Vec<Assertion> = (0..5).map(|at| by(1, ("red", 0.4, at, 3))).collect();
+    claims.extend([by(2, ("blue", 0.5, 1, 3)), by(3, ("blue", 0.5, 2, 3))]);
+    let claims = with_ids(&claims);
+    let by_agents = settings(None, NOW, Voices::Agents);
+    let (found, _) = resolved(Lens::Consensus, by_agents, &claims);
+    assert_eq!((found.winner, found.voices_count), (Some(claims[6].0), 3));
+    assert_eq!(found.candidates_count, 7);
+    let shares: Vec<_> = skeptic_of(by_agents, &claims).claims;
+    let shares: Vec<_> =
+        shares.iter().map(|it| (it.weight_share, it.voices_count, it.assertions_count)).collect();
+    assert_eq!(shares, [(0.714_286, 2, 2), (0.285_714, 1, 5)]);
+    let (old, _) = resolved(Lens::Consensus, settings(None, NOW, Voices::Claims), &claims);
+    assert_eq!((old.winner, old.voices_count), (Some(claims[4].0), 7));
+}
+
+#[test]
+fn unsigned_claims_have_a_voice_per_source_and_joint_ones_a_voice_per_agent() {
+    let mut claims =
+        [("a", 0.5, 1, 3), ("a", 0.9, 2, 3), ("a", 0.2, 3, 3), ("b", 0.6, 4, 3)].map(claim);
+    claims[1].source_hash = Digest([1; 32]);
+    claims[3].signatures = (1..4)
+        .map(|agent| Signature { agent_id: [agent; 32], signature: [0; 64], timestamp: 0 })
+        .collect();
+    let found = skeptic_of(settings(None, NOW, Voices::Agents), &with_ids(&claims));
+    let shares: Vec<_> = found.claims.iter().map(|it| (it.weight_share, it.voices_count)).collect();
+    // A voice weighs what its weightiest claim does: 0.5 and 0.9 against three times 0.6.
+    assert_eq!(shares, [(0.5625, 3), (0.4375, 2)]);
+}
+
 #[test]
 fn beyond_the_bound_every_order_keeps_the_same_sample() {
     let mut rng = Rng::with_seed(6);
-    let mut row = claim(("a", 0.5, 1, 3));
-    let mut numbers: Vec<u32> =
-        (0..3 * limits::GROUPS_MAX as u32).map(|number| number / 2).collect();
+    let mut claims: Vec<(Digest, Assertion)> = (0..3 * limits::GROUPS_MAX as u32)
+        .map(|number| numbered(number, number / 2, number, 3))
+        .collect();
     let mut answers = Vec::new();
     for _ in 0..3 {
-        rng.shuffle(&mut numbers);
-        let mut resolver = Resolver::new(Lens::Consensus, None, NOW);
-        let mut skeptic = Skeptic::new(None, NOW);
-        let mut seen = vec![false; numbers.len()];
-        for &number in &numbers {
-            row.object = Object::Number(f64::from(number));
-            let is_second = std::mem::replace(&mut seen[number as usize], true);
-            let digest = Digest::of(&[&number.to_le_bytes()[..], &[u8::from(is_second)]].concat());
-            resolver.add(&digest, &row);
-            skeptic.add(&digest, &row);
-        }
-        answers.push((resolver.finish(), skeptic.finish(|_| None)));
+        rng.shuffle(&mut claims);
+        let settings = settings(None, NOW, Voices::Agents);
+        let (resolution, _) = resolved(Lens::Consensus, settings, &claims);
+        answers.push((resolution, skeptic_of(settings, &claims)));
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]));
     let (resolution, found) = &answers[0];
     assert!(resolution.sampled && found.sampled);
-    assert_eq!(found.claims_count, limits::GROUPS_MAX as u64);
-    // What is kept is exact: each value was claimed twice.
+    assert_eq!(found.claims_count, limits::GROUPS_MAX as u64 * 3 / 2);
+    // What is shown is exact: each value was claimed twice.
     assert!(found.claims.iter().all(|claim| claim.assertions_count == 2));
     assert_eq!(resolution.conflict_score, 1.0);
 }

@@ -4,6 +4,7 @@
 //! own: what decayed for a million half-lives still weighs more than what decayed for one half-life
 //! longer. Never: rounds to zero, calls the platform's exp2 (`base::exact`).
 
+use super::LensSettings;
 use crate::base::Wall;
 use crate::base::exact::halved;
 use crate::model::{Assertion, HalfLife};
@@ -45,6 +46,14 @@ impl Weight {
 
     pub(super) fn is_zero(self) -> bool {
         self.mantissa == 0
+    }
+
+    /// As a whole number of units of 2^-95 of a power of two that `greatest`, which is not less, is
+    /// under: 2^31 of them fit into 128 bits.
+    pub(super) fn scaled(self, greatest: Weight) -> u128 {
+        let down = greatest.exponent.saturating_sub(self.exponent);
+        let down = u32::try_from(down).unwrap_or(u32::MAX);
+        (u128::from(self.mantissa) << 32).checked_shr(down).unwrap_or(0)
     }
 
     /// It times `2^-half_lives`, rounded down to 64 bits.
@@ -94,8 +103,8 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    pub(super) fn new(half_life: Option<HalfLife>, now: Wall) -> Scale {
-        Scale { half_life, now }
+    pub(super) fn new(settings: LensSettings) -> Scale {
+        Scale { half_life: settings.half_life, now: settings.now }
     }
 
     /// Whether the time of a claim has come. One that has not is not judged, or a wrong clock would

@@ -177,3 +177,21 @@ pub struct Assertion {
     /// The stamp of the node that took it.
     pub hlc: Hlc,
 }
+
+/// Who makes a claim.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Author {
+    /// An agent, by its public key.
+    Agent([u8; 32]),
+    /// Whoever posted it: no signature says.
+    Unknown,
+}
+
+impl Assertion {
+    /// The agents that signed it; of an unsigned one, one author that is not known.
+    pub fn authors(&self) -> Vec<Author> {
+        let agents = self.signatures.iter().map(|signature| Author::Agent(signature.agent_id));
+        let unknown = self.signatures.is_empty().then_some(Author::Unknown);
+        agents.chain(unknown).collect()
+    }
+}

@@ -28,7 +28,7 @@ pub mod signature;
 #[cfg(test)]
 mod tests;
 
-pub use assertion::{Assertion, Lifecycle, Object, Signature, SourceClass};
+pub use assertion::{Assertion, Author, Lifecycle, Object, Signature, SourceClass};
 pub use canonical::{Malformed, Sealed};
 pub use draft::{Draft, Invalid, InvalidKind};
-pub use query::{BadQuery, Cursor, HalfLife, Lens, Query};
+pub use query::{BadQuery, Cursor, HalfLife, Lens, Query, Voices};

@@ -46,6 +46,26 @@ impl Lens {
     }
 }
 
+/// What a lens counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Voices {
+    /// An agent that claims a value, however often; of unsigned claims a source.
+    Agents,
+    /// Each claim.
+    Claims,
+}
+
+impl Voices {
+    /// The one with this very name.
+    pub fn parse(name: &str) -> Option<Voices> {
+        match name {
+            "agents" => Some(Voices::Agents),
+            "claims" => Some(Voices::Claims),
+            _ => None,
+        }
+    }
+}
+
 /// After how many seconds a claim weighs half: finite and more than zero.
 #[derive(Clone, Copy, PartialEq, PartialOrd, Debug)]
 pub struct HalfLife(f64);
@@ -97,6 +117,8 @@ pub struct Query {
     pub lens: Option<Lens>,
     /// Let weights decay with age.
     pub half_life: Option<HalfLife>,
+    /// What a lens counts.
+    pub voices: Voices,
     /// Assertions on one page, 1 to [`limits::QUERY_LIMIT_MAX`].
     pub limit: usize,
     /// Where the page before ended.
@@ -113,6 +135,7 @@ impl Default for Query {
             as_of: None,
             lens: None,
             half_life: None,
+            voices: Voices::Agents,
             limit: limits::QUERY_LIMIT_DEFAULT,
             cursor: None,
         }
@@ -150,6 +173,10 @@ impl Query {
                 let half_life = value.parse().ok().and_then(HalfLife::new);
                 let expected = "seconds, more than 0";
                 self.half_life = Some(half_life.ok_or_else(|| bad("half_life", value, expected))?);
+            }
+            "voices" => {
+                let voices = Voices::parse(value);
+                self.voices = voices.ok_or_else(|| bad("voices", value, "agents or claims"))?;
             }
             "limit" => {
                 let within = |count: &usize| (1..=limits::QUERY_LIMIT_MAX).contains(count);
@@ -220,7 +247,7 @@ impl fmt::Display for BadQuery {
             BadQuery::Unknown { name } => write!(
                 out,
                 "there is no parameter {name:?}; there are subject, predicate, lifecycle, \
-                 source_class, as_of, lens, half_life, limit and cursor"
+                 source_class, as_of, lens, half_life, voices, limit and cursor"
             ),
         }
     }
@@ -253,6 +280,7 @@ mod tests {
             ("half_life", "-1"),
             ("half_life", "inf"),
             ("half_life", "NaN"),
+            ("voices", "all"),
             ("limit", "0"),
             ("limit", "1001"),
             ("limit", "x"),
@@ -280,6 +308,7 @@ mod tests {
             ("as_of", "100"),
             ("lens", "hlc"),
             ("half_life", "0.5"),
+            ("voices", "claims"),
             ("limit", "1000"),
             ("cursor", "1f"),
         ];

@@ -342,7 +342,8 @@ impl Store {
         short_id(&name).max(1)
     }
 
-    fn end_row(&self) -> Row {
+    /// The number that the next row will have.
+    pub fn end_row(&self) -> Row {
         self.newest.first() + self.newest.len() as Row
     }
 

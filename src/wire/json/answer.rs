@@ -260,6 +260,7 @@ struct ResolutionBody<'a> {
     candidates_count: u64,
     resolution_confidence: f64,
     conflict_score: f64,
+    voices_count: u64,
     sampled: bool,
 }
 
@@ -268,6 +269,7 @@ fn resolved(resolution: &Resolution) -> ResolutionBody<'_> {
         lens: Text(resolution.lens.name()),
         winner: Nullable(resolution.winner.as_ref().map(|winner| Hex(&winner.0))),
         candidates_count: resolution.candidates_count,
+        voices_count: resolution.voices_count,
         resolution_confidence: resolution.resolution_confidence,
         conflict_score: resolution.conflict_score,
         sampled: resolution.sampled,
@@ -281,6 +283,7 @@ struct SkepticBody<'a> {
     claims: Vec<ClaimBody<'a>>,
     claims_count: u64,
     candidates_count: u64,
+    voices_count: u64,
     sampled: bool,
 }
 
@@ -289,6 +292,7 @@ struct ClaimBody<'a> {
     object: Nullable<ObjectBody<'a>>,
     weight_share: f64,
     assertions_count: u64,
+    voices_count: u64,
     assertions: Vec<Hex<'a>>,
 }
 
@@ -299,6 +303,7 @@ fn skeptic(skepticism: &Skepticism) -> SkepticBody<'_> {
         claims: skepticism.claims.iter().map(claimed).collect(),
         claims_count: skepticism.claims_count,
         candidates_count: skepticism.candidates_count,
+        voices_count: skepticism.voices_count,
         sampled: skepticism.sampled,
     }
 }
@@ -307,6 +312,7 @@ fn claimed(claim: &Claim) -> ClaimBody<'_> {
     ClaimBody {
         object: Nullable(claim.object.as_ref().map(object)),
         weight_share: claim.weight_share,
+        voices_count: claim.voices_count,
         assertions_count: claim.assertions_count,
         assertions: claim.assertions.iter().map(|digest| Hex(&digest.0)).collect(),
     }
@@ -327,6 +333,7 @@ struct LayerBody<'a> {
     winner: Hex<'a>,
     candidates_count: u64,
     conflict_score: f64,
+    voices_count: u64,
     sampled: bool,
 }
 
@@ -345,6 +352,7 @@ fn layer(layer: &Layer) -> LayerBody<'_> {
         source_class_name: Text(layer.source_class.name()),
         winner: Hex(&layer.winner.0),
         candidates_count: layer.candidates_count,
+        voices_count: layer.voices_count,
         conflict_score: layer.conflict_score,
         sampled: layer.sampled,
     }

@@ -407,6 +407,7 @@ fn views_have_the_shapes_of_the_contract() {
         lens: Lens::Hlc,
         winner,
         candidates_count: 2,
+        voices_count: 2,
         resolution_confidence: 0.5,
         conflict_score: 1.0,
         sampled: false,
@@ -417,7 +418,7 @@ fn views_have_the_shapes_of_the_contract() {
         format!(
             "{{\"assertions\":[],\"resolution\":{{\"lens\":\"hlc\",\"winner\":{winner},\
              \"candidates_count\":2,\"resolution_confidence\":0.5,\"conflict_score\":1.0,\
-             \"sampled\":false}}}}"
+             \"voices_count\":2,\"sampled\":false}}}}"
         )
     };
     assert_eq!(answer::view(&page(None)), "{\"assertions\":[]}");
@@ -427,6 +428,7 @@ fn views_have_the_shapes_of_the_contract() {
     let claim = Claim {
         object: Some(Object::Number(2.0)),
         weight_share: 1.0,
+        voices_count: 3,
         assertions_count: 7,
         assertions: vec![Digest([0xab; 32])],
     };
@@ -436,13 +438,14 @@ fn views_have_the_shapes_of_the_contract() {
         claims: vec![claim],
         claims_count: 1,
         candidates_count: 7,
+        voices_count: 3,
         sampled: true,
     };
     let expected = format!(
         "{{\"status\":\"Unanimous\",\"conflict_score\":0.0,\"claims\":[{{\
          \"object\":{{\"type\":\"Number\",\"value\":2.0}},\"weight_share\":1.0,\
-         \"assertions_count\":7,\"assertions\":[\"{hash}\"]}}],\"claims_count\":1,\
-         \"candidates_count\":7,\"sampled\":true}}"
+         \"assertions_count\":7,\"voices_count\":3,\"assertions\":[\"{hash}\"]}}],\"claims_count\":1,\
+         \"candidates_count\":7,\"voices_count\":3,\"sampled\":true}}"
     );
     assert_eq!(answer::view(&View::Skeptic(skepticism)), expected);
 
@@ -450,6 +453,7 @@ fn views_have_the_shapes_of_the_contract() {
         source_class: SourceClass::Clinical,
         winner: Digest([0xab; 32]),
         candidates_count: 3,
+        voices_count: 1,
         conflict_score: 0.25,
         sampled: false,
     };
@@ -458,7 +462,7 @@ fn views_have_the_shapes_of_the_contract() {
     let expected = format!(
         "{{\"layers\":[{{\"source_class\":1,\"source_class_name\":\"Clinical\",\
          \"winner\":\"{hash}\",\"candidates_count\":3,\"conflict_score\":0.25,\
-         \"sampled\":false}}],\"cross_class_conflict\":0.0,\"winner\":\"{hash}\",\
+         \"voices_count\":1,\"sampled\":false}}],\"cross_class_conflict\":0.0,\"winner\":\"{hash}\",\
          \"candidates_count\":3}}"
     );
     assert_eq!(answer::view(&View::Layered(layers)), expected);
