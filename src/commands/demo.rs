@@ -208,7 +208,10 @@ impl Demo {
             "  curl -s 'http://{}/v1/skeptic?subject=Moon&predicate=made_of'",
             node.gateway
         ));
-        say(&format!("  curl -s 'http://{}/v1/query?subject=gateway-7&lens=authority'", node.api));
+        say(&format!(
+            "  curl -s 'http://{}/v1/query?subject=gateway-7&predicate=firmware&lens=authority'",
+            node.api
+        ));
         say(&format!("  stemedb-edge status {}", node.api));
         say(&format!("  grpcurl -plaintext {} list", node.rpc));
         say(&format!("  kill -9 {}    # that is b", self.nodes[1].process.0.id()));

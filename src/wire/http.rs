@@ -77,7 +77,7 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
         return Err(Rejection::Method(allowed));
     }
     let route = match path {
-        "/v1/query" => return parse_query(query, &[]).map(Route::Query),
+        "/v1/query" => return parse_list(query).map(Route::Query),
         "/v1/skeptic" => return parse_view(query).map(Route::Skeptic),
         "/v1/layered" => return parse_view(query).map(Route::Layered),
         "/v1/assert" => Route::Assert,
@@ -103,12 +103,31 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
 /// The parameters of a view on one thing: subject, predicate and half-life.
 fn parse_view(text: &str) -> Result<Query, Rejection> {
     let query = parse_query(text, &["lens", "limit", "cursor"])?;
-    for (name, value) in [("subject", &query.subject), ("predicate", &query.predicate)] {
-        if value.is_none() {
-            return Err(Rejection::QueryString(format!("the parameter {name} is missing")));
-        }
+    check_is_of_one_thing(&query)?;
+    Ok(query)
+}
+
+/// The parameters of a list, and of a lens on one thing.
+fn parse_list(text: &str) -> Result<Query, Rejection> {
+    let query = parse_query(text, &[])?;
+    if query.lens.is_some() {
+        check_is_of_one_thing(&query)?;
     }
     Ok(query)
+}
+
+/// Claims of two subjects or of two predicates do not contradict each other: which of them is the
+/// newest says nothing.
+fn check_is_of_one_thing(query: &Query) -> Result<(), Rejection> {
+    for (name, value) in [("subject", &query.subject), ("predicate", &query.predicate)] {
+        if value.is_none() {
+            return Err(Rejection::QueryString(format!(
+                "the parameter {name} is missing: claims are judged that have one subject and one \
+                 predicate"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn parse_query(text: &str, without: &[&str]) -> Result<Query, Rejection> {
@@ -195,9 +214,10 @@ impl Route {
 /// same when every byte of it is escaped, and is decoded as a second decoder does it.
 #[doc(hidden)]
 pub fn fuzz(text: &str) {
-    let read = parse_query(text, &[]);
+    let read = parse_list(text);
     match &read {
         Ok(query) => {
+            assert!(query.lens.is_none() || query.subject.is_some() && query.predicate.is_some());
             assert!((1..=limits::QUERY_LIMIT_MAX).contains(&query.limit));
             assert!(query.subject.as_ref().is_none_or(|subject| !subject.is_empty()));
         }
@@ -213,7 +233,7 @@ pub fn fuzz(text: &str) {
     };
     let escape = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
     let escaped = decoded.iter().map(|(name, value)| [escape(name), escape(value)].join("="));
-    assert_eq!(parse_query(&escaped.collect::<Vec<_>>().join("&"), &[]), read);
+    assert_eq!(parse_list(&escaped.collect::<Vec<_>>().join("&")), read);
 }
 
 fn decode_again(text: &str) -> Option<String> {

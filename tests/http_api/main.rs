@@ -56,8 +56,11 @@ fn a_claim_is_stored_once_and_found_by_every_route() {
         ("/v1/query", "\"value\":\"red\""),
         ("/v1/query?subject=sky&predicate=color&limit=1", "\"next_cursor\":\""),
         ("/v1/query?subject=sea", "{\"assertions\":[]}"),
-        ("/v1/query?subject=sky&lens=recency", "\"candidates_count\":2"),
-        ("/v1/query?as_of=1700000000&lens=consensus", &format!("\"winner\":\"{hash}\"")),
+        ("/v1/query?subject=sky&predicate=color&lens=recency", "\"candidates_count\":2"),
+        (
+            "/v1/query?subject=sky&predicate=color&as_of=1700000000&lens=consensus",
+            &format!("\"winner\":\"{hash}\""),
+        ),
         (
             "/v1/skeptic?subject=sky&predicate=color",
             "{\"status\":\"Contested\",\"conflict_score\":1.0",
@@ -117,6 +120,7 @@ fn every_bad_request_gets_its_error_and_the_node_lives() {
         ("GET /v1/query?cursor=zz".into(), 400, "next_cursor"),
         ("GET /v1/query?half_life=NaN".into(), 400, "half_life is"),
         ("GET /v1/query?nonsense=1".into(), 400, "there is no parameter"),
+        ("GET /v1/query?subject=s&lens=hlc".into(), 400, "predicate is missing"),
         ("GET /v1/skeptic?subject=s".into(), 400, "predicate is missing"),
         ("POST /v1/assert".into(), 411, "length_required"),
     ];

@@ -16,8 +16,9 @@ use crate::node::{Node, assert_request, read_all};
 const CLAIMS: usize = 80;
 const CLAIM_BYTES: usize = 300_000;
 
-const LONG: &str = "GET /v1/query?subject=long&lens=recency&limit=1 HTTP/1.1\r\nHost:\r\n\r\n";
-const SHORT: &str = "GET /v1/query?subject=short&lens=recency";
+const LONG: &str =
+    "GET /v1/query?subject=long&predicate=p&lens=recency&limit=1 HTTP/1.1\r\nHost:\r\n\r\n";
+const SHORT: &str = "GET /v1/query?subject=short&predicate=p&lens=recency";
 
 fn claim(subject: &str, number: usize, length: usize) -> Vec<u8> {
     let value = "x".repeat(length);

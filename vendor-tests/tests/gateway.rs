@@ -125,7 +125,7 @@ async fn cluster() -> (Node, Vec<Node>, [Slow; 2], String) {
             slow.reverse();
             nodes.reverse();
         }
-        return (gateway, nodes, slow, question + "&lens=recency");
+        return (gateway, nodes, slow, question + "&predicate=p&lens=recency");
     }
     unreachable!("some subject is not the gateway's")
 }
