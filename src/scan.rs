@@ -242,7 +242,7 @@ impl Fold {
         if !admitted {
             return true;
         }
-        if let Some(assertion) = &assertion {
+        if let Some(assertion) = assertion.as_ref().filter(|assertion| query.judges(assertion)) {
             self.judge(&sealed.digest(), assertion, &assertion.authors());
         }
         match self {

@@ -67,9 +67,21 @@ impl Lifecycle {
         }
     }
 
-    /// The one with this very name.
+    /// Its name in small letters, as StemeDB writes it.
+    fn small_name(self) -> &'static str {
+        match self {
+            Lifecycle::Proposed => "proposed",
+            Lifecycle::UnderReview => "under_review",
+            Lifecycle::Approved => "approved",
+            Lifecycle::Deprecated => "deprecated",
+            Lifecycle::Rejected => "rejected",
+        }
+    }
+
+    /// The one with this name, in either form.
     pub fn parse(name: &str) -> Option<Lifecycle> {
-        Lifecycle::ALL.into_iter().find(|lifecycle| lifecycle.name() == name)
+        let mut all = Lifecycle::ALL.into_iter();
+        all.find(|lifecycle| lifecycle.name() == name || lifecycle.small_name() == name)
     }
 
     /// Its number in the canonical bytes.

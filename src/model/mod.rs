@@ -31,4 +31,4 @@ mod tests;
 pub use assertion::{Assertion, Author, Lifecycle, Object, Signature, SourceClass};
 pub use canonical::{Malformed, Sealed};
 pub use draft::{Draft, Invalid, InvalidKind};
-pub use query::{BadQuery, Cursor, HalfLife, Lens, Query, Voices};
+pub use query::{BadQuery, Cursor, HalfLife, Lens, Lifecycles, Query, Voices};

@@ -46,6 +46,41 @@ impl Lens {
     }
 }
 
+/// States of review, one at least.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Lifecycles(u8);
+
+impl Lifecycles {
+    /// From names with commas between them, those to leave out behind a `!`; `any` is all of them.
+    pub fn parse(list: &str) -> Option<Lifecycles> {
+        let (mut named, mut left_out) = (0, 0);
+        let mut is_any_named = false;
+        for name in list.split(',') {
+            let (set, name) = match name.strip_prefix('!') {
+                Some(name) => (&mut left_out, name),
+                None => {
+                    is_any_named = true;
+                    (&mut named, name)
+                }
+            };
+            *set |= match name {
+                "any" => Lifecycles::ALL.0,
+                name => 1 << Lifecycle::parse(name)?.number(),
+            };
+        }
+        let of = if is_any_named { named } else { Lifecycles::ALL.0 };
+        Some(Lifecycles(of & !left_out)).filter(|found| found.0 != 0)
+    }
+
+    /// All of them.
+    pub const ALL: Lifecycles = Lifecycles((1 << Lifecycle::ALL.len()) - 1);
+
+    /// Whether it is one of them.
+    pub fn has(self, lifecycle: Lifecycle) -> bool {
+        self.0 >> lifecycle.number() & 1 == 1
+    }
+}
+
 /// What a lens counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Voices {
@@ -107,8 +142,8 @@ pub struct Query {
     pub subject: Option<String>,
     /// Only of this predicate.
     pub predicate: Option<String>,
-    /// Only in this state of review.
-    pub lifecycle: Option<Lifecycle>,
+    /// Only in these states of review.
+    pub lifecycle: Option<Lifecycles>,
     /// Only of this class of source.
     pub source_class: Option<SourceClass>,
     /// Only with a timestamp up to and including this second; age counts from here.
@@ -119,6 +154,8 @@ pub struct Query {
     pub half_life: Option<HalfLife>,
     /// What a lens counts.
     pub voices: Voices,
+    /// Let a lens judge what is no longer so, too.
+    pub history: bool,
     /// Assertions on one page, 1 to [`limits::QUERY_LIMIT_MAX`].
     pub limit: usize,
     /// Where the page before ended.
@@ -136,6 +173,7 @@ impl Default for Query {
             lens: None,
             half_life: None,
             voices: Voices::Agents,
+            history: false,
             limit: limits::QUERY_LIMIT_DEFAULT,
             cursor: None,
         }
@@ -149,8 +187,9 @@ impl Query {
             "subject" => self.subject = Some(parse_name("subject", value)?),
             "predicate" => self.predicate = Some(parse_name("predicate", value)?),
             "lifecycle" => {
-                let expected = "Proposed, UnderReview, Approved, Deprecated or Rejected";
-                let lifecycle = Lifecycle::parse(value);
+                let expected = "Proposed, UnderReview, Approved, Deprecated, Rejected or any, \
+                                several with commas, ! before those to leave out";
+                let lifecycle = Lifecycles::parse(value);
                 self.lifecycle = Some(lifecycle.ok_or_else(|| bad("lifecycle", value, expected))?);
             }
             "source_class" => {
@@ -178,6 +217,10 @@ impl Query {
                 let voices = Voices::parse(value);
                 self.voices = voices.ok_or_else(|| bad("voices", value, "agents or claims"))?;
             }
+            "history" => {
+                let history = value.parse().map_err(|_| bad("history", value, "true or false"))?;
+                self.history = history;
+            }
             "limit" => {
                 let within = |count: &usize| (1..=limits::QUERY_LIMIT_MAX).contains(count);
                 let limit = value.parse().ok().filter(within);
@@ -197,9 +240,16 @@ impl Query {
     pub fn admits(&self, assertion: &Assertion) -> bool {
         self.subject.as_ref().is_none_or(|subject| *subject == assertion.subject)
             && self.predicate.as_ref().is_none_or(|predicate| *predicate == assertion.predicate)
-            && self.lifecycle.is_none_or(|lifecycle| lifecycle == assertion.lifecycle)
+            && self.lifecycle.is_none_or(|lifecycles| lifecycles.has(assertion.lifecycle))
             && self.source_class.is_none_or(|class| class == assertion.source_class)
             && self.as_of.is_none_or(|at| assertion.timestamp <= at)
+    }
+
+    /// Whether a lens judges an assertion that the filters let through. What was found wrong, and
+    /// what was right once, says nothing of what is so, unless it is asked for.
+    pub fn judges(&self, assertion: &Assertion) -> bool {
+        let is_over = matches!(assertion.lifecycle, Lifecycle::Deprecated | Lifecycle::Rejected);
+        self.history || self.lifecycle.is_some() || !is_over
     }
 
     /// From when on age counts: `as_of`, or now.
@@ -247,7 +297,7 @@ impl fmt::Display for BadQuery {
             BadQuery::Unknown { name } => write!(
                 out,
                 "there is no parameter {name:?}; there are subject, predicate, lifecycle, \
-                 source_class, as_of, lens, half_life, voices, limit and cursor"
+                 source_class, as_of, lens, half_life, voices, history, limit and cursor"
             ),
         }
     }
@@ -270,7 +320,13 @@ mod tests {
         let bad = [
             ("subject", ""),
             ("predicate", "a\0b"),
-            ("lifecycle", "approved"),
+            ("lifecycle", "APPROVED"),
+            ("lifecycle", ""),
+            ("lifecycle", "Approved,"),
+            ("lifecycle", "Approved, Rejected"),
+            ("lifecycle", "!any"),
+            ("lifecycle", "!"),
+            ("history", "yes"),
             ("source_class", "6"),
             ("source_class", "-1"),
             ("as_of", "253402300800"),
@@ -309,6 +365,7 @@ mod tests {
             ("lens", "hlc"),
             ("half_life", "0.5"),
             ("voices", "claims"),
+            ("history", "true"),
             ("limit", "1000"),
             ("cursor", "1f"),
         ];
@@ -317,6 +374,28 @@ mod tests {
         assert_eq!((query.limit, query.cursor), (1000, Some(Cursor(31))));
         assert_eq!(query.half_life.map(HalfLife::seconds), Some(0.5));
         assert_eq!(query.moment(Wall(5)), Wall(100_000));
+    }
+
+    #[test]
+    fn a_lens_leaves_out_what_is_over_unless_it_is_asked_for() {
+        let mut assertion = check(any_draft(&mut Rng::with_seed(2))).expect("keeps the rules");
+        let mut judged = |pairs: &[(&str, &str)]| {
+            let query = query(pairs).expect("good");
+            let mut all = Lifecycle::ALL.to_vec();
+            all.retain(|lifecycle| {
+                assertion.lifecycle = *lifecycle;
+                query.admits(&assertion) && query.judges(&assertion)
+            });
+            all
+        };
+        use Lifecycle::{Approved, Deprecated, Proposed, Rejected, UnderReview};
+        assert_eq!(judged(&[]), [Proposed, UnderReview, Approved]);
+        assert_eq!(judged(&[("history", "true")]), Lifecycle::ALL);
+        assert_eq!(judged(&[("lifecycle", "any")]), Lifecycle::ALL);
+        let asked = [("lifecycle", "!Rejected")];
+        assert_eq!(judged(&asked), [Proposed, UnderReview, Approved, Deprecated]);
+        assert_eq!(judged(&[("lifecycle", "rejected,Proposed")]), [Proposed, Rejected]);
+        assert_eq!(judged(&[("lifecycle", "approved"), ("history", "true")]), [Approved]);
     }
 
     #[test]
@@ -331,6 +410,9 @@ mod tests {
             ("lifecycle", "Approved", "Proposed"),
             ("source_class", "Expert", "0"),
             ("as_of", "50", "49"),
+            ("lifecycle", "approved,under_review", "under_review,deprecated"),
+            ("lifecycle", "!Rejected", "!Approved"),
+            ("lifecycle", "any", "any,!approved"),
         ];
         assert!(Query::default().admits(&assertion));
         for (name, yes, no) in rows {

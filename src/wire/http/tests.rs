@@ -93,6 +93,7 @@ fn a_query_string_is_decoded_and_held_against_the_bounds() {
         ("query?subject=s&lens=hlc", "the parameter predicate is missing: claims are judged that"),
         ("query?predicate=p&lens=hlc", "the parameter subject is missing: claims are judged that"),
         ("query?lens=hlc&as_of=1", "the parameter subject is missing"),
+        ("query?lifecycle=Approved,!Approved", "lifecycle is \"Approved,!Approved\", it takes"),
         ("skeptic?subject=s&predicate=p&limit=1", "this route has no parameter \"limit\""),
     ] {
         check(&format!("GET /v1/{target}"), Err((400, message)));

@@ -225,7 +225,7 @@ fn what_is_wrong_is_named_with_its_position() {
         ),
         (with(r#""source_class":3.0"#), "line 1 column 17: source_class takes 0 to 5 or one of"),
         (
-            with(r#""lifecycle":"approved""#),
+            with(r#""lifecycle":"APPROVED""#),
             "line 1 column 14: lifecycle takes one of Proposed, Under",
         ),
         (with(r#""signatures":{}"#), "line 1 column 15: signatures takes an array, not an object"),
