@@ -128,6 +128,14 @@ impl Sealed {
         Some((self.part(&read.subject), self.part(&read.predicate)))
     }
 
+    /// The hash of its parent; `None` when it has none, or is opaque.
+    pub fn parent(&self) -> Option<Digest> {
+        self.read.as_ref()?;
+        let field = &self.bytes[self.bytes.len() - ROOT_BYTES + offset_of!(Root, parent_hash)..];
+        // An option is a byte, and the value (`docs/wire.md`, section 2).
+        Digest::from_slice(&field[1..33]).filter(|_| field[0] == 1)
+    }
+
     fn text(&self, range: &Range<u32>) -> &str {
         std::str::from_utf8(self.part(range)).expect("checked when it was sealed")
     }

@@ -1,6 +1,6 @@
 //! Which rows a query has to look at.
 //!
-//! In: a subject, a predicate, both or none. Out: rows that may have them, newest first, a few at a
+//! In: a subject, a predicate, both or none, or a parent. Out: rows that may have them, newest first, a few at a
 //! time; in each table or run by the rarer of the two names. What was looked up stays true while
 //! tables become runs and runs become one: only row numbers and where they were appended are kept
 //! between two steps.
@@ -11,6 +11,7 @@ use super::Store;
 use super::holder::Holder;
 use super::row::{Column, NAMED_MAX, Name, Row, fingerprint};
 use super::section::PositionPage;
+use crate::base::Digest;
 use crate::journal::Position;
 
 /// A walk over candidates, newest first. It may name rows that have another subject or predicate
@@ -20,6 +21,8 @@ use crate::journal::Position;
 pub struct Candidates {
     subject: Option<Name>,
     predicate: Option<Name>,
+    /// Alone, where it is given.
+    parent: Option<Name>,
     /// All rows from this one on were looked up.
     before: Row,
     /// Rows that were found and not returned yet, ascending: the last is the next.
@@ -40,7 +43,7 @@ enum Wanted {
     Named {
         name: Name,
         column: Column,
-        other: Option<Name>,
+        other: Option<(Column, Name)>,
     },
     Nothing,
 }
@@ -57,12 +60,19 @@ impl Store {
         Candidates {
             subject: subject.map(named),
             predicate: predicate.map(named),
+            parent: None,
             // A cursor comes from a client and may name a row that was never here.
             before: before.map_or(self.end_row(), |before| before.min(self.end_row())),
             found: Vec::new(),
             chosen: None,
             page: None,
         }
+    }
+
+    /// Rows that may have this parent, before a row.
+    pub fn children(&self, parent: &Digest, before: Row) -> Candidates {
+        let parent = Some(fingerprint(self.seed, &parent.0));
+        Candidates { parent, ..self.select(None, None, Some(before)) }
     }
 
     /// The next candidate of a walk.
@@ -94,8 +104,8 @@ impl Candidates {
                     let is_over = self.found.len() < NAMED_MAX;
                     self.before = if is_over { holder.first() } else { self.found[0] };
                     // Once in each table or run, so that a step stays short though all may go.
-                    if let Some(other) = other.filter(|_| is_over) {
-                        holder.keep_named(&mut self.found, other, column.other());
+                    if let Some((column, other)) = other.filter(|_| is_over) {
+                        holder.keep_named(&mut self.found, other, column);
                     }
                 }
             }
@@ -108,16 +118,19 @@ impl Candidates {
         if let Some((_, wanted)) = self.chosen.filter(|(known, _)| *known == first) {
             return wanted;
         }
-        use Column::{Predicate, Subject};
+        use Column::{Parent, Predicate, Subject};
         let named = |name, column, other| Wanted::Named { name, column, other };
         // Of two names the rarer one: a predicate may stand in every row.
         let wanted = match (self.subject, self.predicate) {
-            (None, None) => Wanted::All,
+            _ if self.parent.is_some_and(|parent| !holder.may_have(parent, Parent)) => {
+                Wanted::Nothing
+            }
+            (None, None) => self.parent.map_or(Wanted::All, |parent| named(parent, Parent, None)),
             (Some(subject), None) => named(subject, Subject, None),
             (None, Some(predicate)) => named(predicate, Predicate, None),
             (Some(subject), Some(predicate)) => match holder.rarer(subject, predicate) {
-                Some(Subject) => named(subject, Subject, Some(predicate)),
-                Some(Predicate) => named(predicate, Predicate, Some(subject)),
+                Some(Predicate) => named(predicate, Predicate, Some((Subject, subject))),
+                Some(_) => named(subject, Subject, Some((Predicate, predicate))),
                 None => Wanted::Nothing,
             },
         };

@@ -54,6 +54,14 @@ impl Holder<'_> {
         }
     }
 
+    /// False: no row here has this name.
+    pub(super) fn may_have(&self, name: Name, column: Column) -> bool {
+        match self {
+            Holder::Table(_) => true,
+            Holder::Run(run) => run.may_have(name, column),
+        }
+    }
+
     pub(super) fn named(&self, name: Name, column: Column, before: Row) -> Vec<Row> {
         match self {
             Holder::Table(table) => table.named(name, column, before),

@@ -4,9 +4,11 @@
 //! [`super::run::Run`] gives, for the rows it has; found by chains of rows whose hashes, subjects
 //! or predicates begin alike. Never: holds a body.
 
+use std::collections::BTreeSet;
+
 use super::chains::{Chains, NONE};
 use super::positions::RowPositions;
-use super::row::{Column, NAMED_MAX, Name, Row};
+use super::row::{Column, NAMED_MAX, Name, Row, RowNames};
 use crate::base::Digest;
 use crate::journal::Position;
 
@@ -16,6 +18,9 @@ const CHUNK: usize = 512;
 const POSITIONS_MAX: Row = 512;
 /// Two names are compared by so many of their rows at most: past that either is a long query.
 const COUNTED_MAX: usize = 1 << 14;
+
+/// A row in the tree of parents: 8 bytes, and the nodes that are not full.
+const PARENT_BYTES: usize = 12;
 
 /// What the rows are chained by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,13 +38,6 @@ impl By {
     fn chains(self) -> usize {
         if self == By::Hash { 1 << 17 } else { 1 << 16 }
     }
-
-    fn name(column: Column) -> By {
-        match column {
-            Column::Subject => By::Subject,
-            Column::Predicate => By::Predicate,
-        }
-    }
 }
 
 /// A row, with the one before it in each of its chains.
@@ -54,17 +52,20 @@ struct TableRow {
 const NAMELESS: u32 = NONE - 1;
 
 impl TableRow {
-    fn name(&self, column: Column) -> Option<Name> {
+    fn name(&self, by: By) -> Option<Name> {
         let is_named = self.before[By::Subject as usize] != NAMELESS;
-        is_named.then_some(self.names[column as usize])
+        match by {
+            By::Subject if is_named => Some(self.names[0]),
+            By::Predicate if is_named => Some(self.names[1]),
+            _ => None,
+        }
     }
 
     /// The front of the key by which it is chained.
     fn front(&self, by: By) -> Option<u32> {
         match by {
             By::Hash => Some(front(&self.digest)),
-            By::Subject => self.name(Column::Subject).map(|name| name.0),
-            By::Predicate => self.name(Column::Predicate).map(|name| name.0),
+            By::Subject | By::Predicate => self.name(by).map(|name| name.0),
         }
     }
 }
@@ -79,17 +80,20 @@ pub(super) struct Memtable {
     /// Apart, for they take two bytes a row there and eight here.
     positions: RowPositions,
     chains: [Chains; By::ALL.len()],
+    /// The slots of those that have a parent, by its name. A tree, for most rows have none.
+    parents: BTreeSet<(Name, u32)>,
 }
 
 impl Memtable {
     /// Without rows yet; the first will have this number.
     pub(super) fn new(first: Row) -> Memtable {
         let chains = By::ALL.map(|by| Chains::new(by.chains()));
-        Memtable { first, entries: Vec::new(), positions: RowPositions::default(), chains }
+        let (entries, positions) = (Vec::new(), RowPositions::default());
+        Memtable { first, entries, positions, chains, parents: BTreeSet::new() }
     }
 
-    /// Takes in the next row; subject and predicate, where it has them.
-    pub(super) fn push(&mut self, digest: &Digest, at: Position, names: Option<[Name; 2]>) -> Row {
+    /// Takes in the next row.
+    pub(super) fn push(&mut self, digest: &Digest, at: Position, names: RowNames) -> Row {
         for by in By::ALL {
             // Before the new row is linked, for that links all rows again.
             if self.chains[by as usize].grows(self.len()) {
@@ -97,8 +101,9 @@ impl Memtable {
             }
         }
         let slot = self.positions.push(at);
-        let before = if names.is_some() { NONE } else { NAMELESS };
-        let names = names.unwrap_or([Name(0); 2]);
+        self.parents.extend(names.parent.map(|parent| (parent, slot)));
+        let before = if names.own.is_some() { NONE } else { NAMELESS };
+        let names = names.own.unwrap_or([Name(0); 2]);
         let mut entry = TableRow { digest: *digest, names, before: [before; By::ALL.len()] };
         for by in By::ALL {
             if let Some(front) = entry.front(by) {
@@ -178,8 +183,8 @@ impl Memtable {
     /// The column of the name that has fewer rows. `None`: one has none.
     pub(super) fn rarer(&self, subject: Name, predicate: Name) -> Option<Column> {
         // Side by side, so that the walk is as long as the shorter list.
-        let mut subjects = self.slots(subject, Column::Subject);
-        let mut predicates = self.slots(predicate, Column::Predicate);
+        let mut subjects = self.slots(subject, By::Subject);
+        let mut predicates = self.slots(predicate, By::Predicate);
         for step in 0..COUNTED_MAX {
             match (subjects.next(), predicates.next()) {
                 (Some(_), Some(_)) => {}
@@ -194,13 +199,23 @@ impl Memtable {
     /// The newest rows of a name before a row, [`NAMED_MAX`] at most, in ascending order.
     pub(super) fn named(&self, name: Name, column: Column, before: Row) -> Vec<Row> {
         let before = before - self.first;
-        let is_named = |slot: &u32| self.entry(*slot).name(column) == Some(name);
+        let by = match column {
+            Column::Subject => By::Subject,
+            Column::Predicate => By::Predicate,
+            Column::Parent => {
+                let slots = self.parents.range((name, 0)..(name, before)).rev().take(NAMED_MAX);
+                let mut rows: Vec<Row> = slots.map(|(_, slot)| self.first + slot).collect();
+                rows.reverse();
+                return rows;
+            }
+        };
+        let is_named = |slot: &u32| self.entry(*slot).name(by) == Some(name);
         // Mostly it is the row up to which an earlier look came: the walk goes on there. From the
         // newest on, a name with n rows would be walked n / 256 times.
         let known = Some(before).filter(|slot| (*slot as usize) < self.len()).filter(is_named);
         let slots = match known {
-            Some(slot) => self.chain(By::name(column), slot),
-            None => self.chain(By::name(column), self.newest(name, column)),
+            Some(slot) => self.chain(by, slot),
+            None => self.chain(by, self.newest(name, by)),
         };
         let mut rows: Vec<Row> = slots
             .filter(|slot| *slot < before)
@@ -219,7 +234,14 @@ impl Memtable {
 
     /// All names of a kind with their rows, sorted by both.
     pub(super) fn names(&self, column: Column) -> Vec<(Name, Row)> {
-        self.sorted(By::name(column), |entry| entry.name(column))
+        let sorted = |by| self.sorted(by, |entry| entry.name(by));
+        match column {
+            Column::Subject => sorted(By::Subject),
+            Column::Predicate => sorted(By::Predicate),
+            Column::Parent => {
+                self.parents.iter().map(|(name, slot)| (*name, self.first + slot)).collect()
+            }
+        }
     }
 
     /// Heap bytes, the allocator's own not counted.
@@ -227,6 +249,7 @@ impl Memtable {
         self.entries.len() * CHUNK * size_of::<TableRow>()
             + self.positions.bytes()
             + self.chains.iter().map(Chains::bytes).sum::<usize>()
+            + self.parents.len() * PARENT_BYTES
     }
 
     /// Chains are in the order of their keys: each is sorted for itself.
@@ -243,14 +266,14 @@ impl Memtable {
         all
     }
 
-    fn newest(&self, name: Name, column: Column) -> u32 {
-        self.chains[By::name(column) as usize].newest(name.0)
+    fn newest(&self, name: Name, by: By) -> u32 {
+        self.chains[by as usize].newest(name.0)
     }
 
     /// Places of rows with a name, newest first.
-    fn slots(&self, name: Name, column: Column) -> impl Iterator<Item = u32> {
-        let chain = self.chain(By::name(column), self.newest(name, column));
-        chain.filter(move |slot| self.entry(*slot).name(column) == Some(name))
+    fn slots(&self, name: Name, by: By) -> impl Iterator<Item = u32> {
+        let chain = self.chain(by, self.newest(name, by));
+        chain.filter(move |slot| self.entry(*slot).name(by) == Some(name))
     }
 
     /// Places of a chain from one on, newest first.

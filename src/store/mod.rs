@@ -1,4 +1,4 @@
-//! What is known: an index by hash, subject and predicate, and the Merkle tree over the set.
+//! What is known: an index by hash, subject, predicate and parent, and the Merkle tree over the set.
 //!
 //! In: committed assertions, one [`Store::apply`] or [`Store::append`] each. Out: positions in the
 //! log, and a [`Spill`] for each [`limits::SPILL_ROWS`] of them: the newest rows are in memory
@@ -50,7 +50,7 @@ use holder::Holder;
 use memtable::Memtable;
 use rekey::Rekeying;
 pub use row::Row;
-use row::fingerprint;
+use row::RowNames;
 pub use run::{Pages, Run};
 pub use spill::Spill;
 pub use state::State;
@@ -201,10 +201,8 @@ impl Store {
         let digest = sealed.digest();
         debug_assert!(self.row_of(&digest).is_none(), "{digest} has a row");
         self.end = self.end.max(Position(at.0 + frame_bytes(sealed.bytes().len()) as u64));
-        let names = sealed.name_bytes().map(|(subject, predicate)| {
-            [subject, predicate].map(|name| fingerprint(self.seed, name))
-        });
-        self.opaque += u64::from(names.is_none());
+        let names = RowNames::of(sealed, self.seed);
+        self.opaque += u64::from(names.own.is_none());
         self.tree.insert(&digest);
         self.unsketched.push(short_id(&digest));
         self.rekeying.iter_mut().for_each(|rekeying| rekeying.note(&digest));

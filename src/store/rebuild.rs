@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use super::row::{Column, Row, fingerprint};
+use super::row::{Column, Row, RowNames};
 use super::run::Run;
 use super::section::{HASHES, NAMES, Section, SectionKind, index_of, put_index, put_position};
 use crate::base::Digest;
@@ -42,6 +42,7 @@ impl Run {
             SectionKind::Positions => self.collect_positions(&mut pages, bodies)?,
             SectionKind::Subjects => self.collect_names(&mut pages, Column::Subject, bodies)?,
             SectionKind::Predicates => self.collect_names(&mut pages, Column::Predicate, bodies)?,
+            SectionKind::Parents => self.collect_names(&mut pages, Column::Parent, bodies)?,
         }
         let whole = pages.into_iter().map(|(index, mut entries)| {
             if kind != SectionKind::Positions {
@@ -73,8 +74,7 @@ impl Run {
         self.each_position(&mut |row, at| {
             let Some(sealed) = bodies.sealed_at(at) else { return };
             // An opaque record had no names when the run was written, either.
-            let Some((subject, predicate)) = sealed.name_bytes() else { return };
-            let name = fingerprint(self.seed(), [subject, predicate][column as usize]);
+            let Some(name) = RowNames::of(&sealed, self.seed()).get(column) else { return };
             let mut entry = vec![0; NAMES.width];
             entry[..4].copy_from_slice(&name.0.to_be_bytes());
             put_index(&mut entry[4..], row - self.first());

@@ -1,9 +1,11 @@
 //! Numbers of assertions and of names.
 //!
-//! In: a name and the store's seed. Out: 32 bits that stand for it. Never: distinguishes two
+//! In: a name (a parent's hash is one) and the store's seed. Out: 32 bits that stand for it. Never: distinguishes two
 //! names for sure; the body does.
 
 use std::hash::{DefaultHasher, Hasher};
+
+use crate::model::Sealed;
 
 /// Number of an assertion in the order it was applied.
 pub type Row = u32;
@@ -11,21 +13,46 @@ pub type Row = u32;
 /// Rows of one name that are looked up at a time: the memory that a query holds between two slices.
 pub(super) const NAMED_MAX: usize = 256;
 
-/// Which of an assertion's two names.
+/// Which of the names that an assertion is found by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Column {
     Subject,
     Predicate,
+    /// The hash of its parent, where it has one.
+    Parent,
 }
 
 impl Column {
-    /// Both, in the order in which arrays by column and the file of a run have them.
-    pub(super) const ALL: [Column; 2] = [Column::Subject, Column::Predicate];
+    /// All, in the order in which arrays by column and the file of a run have them.
+    pub(super) const ALL: [Column; 3] = [Column::Subject, Column::Predicate, Column::Parent];
+}
 
-    pub(super) fn other(self) -> Column {
-        match self {
-            Column::Subject => Column::Predicate,
-            Column::Predicate => Column::Subject,
+/// What a row is found by, beside its hash.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RowNames {
+    /// Subject and predicate; `None` when opaque.
+    pub(super) own: Option<[Name; 2]>,
+    pub(super) parent: Option<Name>,
+}
+
+impl RowNames {
+    /// Those of an assertion in the store with this seed.
+    pub(super) fn of(sealed: &Sealed, seed: u64) -> RowNames {
+        let own = sealed.name_bytes();
+        RowNames {
+            own: own.map(|(subject, predicate)| {
+                [subject, predicate].map(|name| fingerprint(seed, name))
+            }),
+            parent: sealed.parent().map(|parent| fingerprint(seed, &parent.0)),
+        }
+    }
+
+    /// The one of a column.
+    pub(super) fn get(&self, column: Column) -> Option<Name> {
+        match column {
+            Column::Subject => self.own.map(|[subject, _]| subject),
+            Column::Predicate => self.own.map(|[_, predicate]| predicate),
+            Column::Parent => self.parent,
         }
     }
 }

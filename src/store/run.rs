@@ -1,8 +1,8 @@
 //! A sorted run: the index of some hundred thousand rows in a file, a summary of it in memory
 //! (`docs/journal-format.md`, section "The index").
 //!
-//! In: the pages of a file that [`super::Spill`] wrote, read by offset. Out: rows by hash, by
-//! subject and by predicate, and their positions. The summary has the first key and the checksum of
+//! In: the pages of a file that [`super::Spill`] wrote, read by offset. Out: rows by hash,
+//! by subject, by predicate and by parent, and their positions. The summary has the first key and the checksum of
 //! every page, and a filter per index, so that a look reads one page of one run for the most part.
 //!
 //! Never: opens a file, changes what is written, takes a page for what its checksum denies.
@@ -47,12 +47,12 @@ pub struct Run {
     first: Row,
     hashes: Section,
     positions: Section,
-    /// The entries by subject and by predicate, in the order of [`Column`].
-    names: [Section; 2],
+    /// The entries by subject, by predicate and by parent, in the order of [`Column`].
+    names: [Section; Column::ALL.len()],
     /// Filters keep a look-up from runs that have nothing: with a hundred runs it would read a
     /// hundred pages.
     hash_filter: Filter,
-    name_filters: [Filter; 2],
+    name_filters: [Filter; Column::ALL.len()],
 }
 
 impl Run {
@@ -82,22 +82,24 @@ impl Run {
             rest = back;
             front.len()
         };
-        Run::load(pages, name, [12, 16, 20, 24].map(number), &mut Source::new(&mut more))
+        Run::load(pages, name, [12, 16, 20, 24, 28].map(number), &mut Source::new(&mut more))
     }
 
     fn load(
         pages: Box<dyn Pages>,
         name: Digest,
-        [first, count, subjects, predicates]: [u32; 4],
+        [first, count, subjects, predicates, parents]: [u32; 5],
         source: &mut Source,
     ) -> Option<Run> {
         let hashes = Section::load(HASHES, HEAD_BYTES, count as usize, source)?;
         let positions = Section::load(POSITIONS, hashes.end(), count as usize, source)?;
         let subjects = Section::load(NAMES, positions.end(), subjects as usize, source)?;
         let predicates = Section::load(NAMES, subjects.end(), predicates as usize, source)?;
+        let parents = Section::load(NAMES, predicates.end(), parents as usize, source)?;
         let hash_filter = Filter::load(source)?;
-        let name_filters = [Filter::load(source)?, Filter::load(source)?];
-        let names = [subjects, predicates];
+        let mut filter = || Filter::load(source);
+        let name_filters = [filter()?, filter()?, filter()?];
+        let names = [subjects, predicates, parents];
         let seed = 0;
         Some(Run { pages, name, seed, first, hashes, positions, names, hash_filter, name_filters })
     }
@@ -215,7 +217,7 @@ impl Run {
         Some(if is_subject { Subject } else { Predicate })
     }
 
-    fn may_have(&self, name: Name, column: Column) -> bool {
+    pub(super) fn may_have(&self, name: Name, column: Column) -> bool {
         self.name_filters[column as usize].may_have(name.mixed())
     }
 
@@ -280,10 +282,13 @@ impl Run {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let [subjects, predicates] = &self.names;
-        let sections = [&self.hashes, &self.positions, subjects, predicates].map(Section::bytes);
+        let sections = self.sections().map(Section::bytes).sum::<usize>();
         let filters = self.name_filters.iter().map(Filter::bytes).sum::<usize>();
-        sections.iter().sum::<usize>() + filters + self.hash_filter.bytes()
+        sections + filters + self.hash_filter.bytes()
+    }
+
+    fn sections(&self) -> impl Iterator<Item = &Section> {
+        [&self.hashes, &self.positions].into_iter().chain(&self.names)
     }
 
     pub(super) fn section(&self, column: Column) -> &Section {
@@ -296,6 +301,7 @@ impl Run {
             SectionKind::Positions => &self.positions,
             SectionKind::Subjects => self.section(Column::Subject),
             SectionKind::Predicates => self.section(Column::Predicate),
+            SectionKind::Parents => self.section(Column::Parent),
         }
     }
 
@@ -358,8 +364,7 @@ impl Run {
 
     /// Whether every page can be read and is what was written.
     pub fn is_whole(&self) -> bool {
-        let [subjects, predicates] = &self.names;
-        [&self.hashes, &self.positions, subjects, predicates].into_iter().all(|section| {
+        self.sections().all(|section| {
             (0..section.separators.len()).all(|index| self.read_page(section, index).is_some())
         })
     }

@@ -54,6 +54,7 @@ pub(super) enum SectionKind {
     Positions,
     Subjects,
     Predicates,
+    Parents,
 }
 
 impl SectionKind {
@@ -62,6 +63,7 @@ impl SectionKind {
         match column {
             Column::Subject => SectionKind::Subjects,
             Column::Predicate => SectionKind::Predicates,
+            Column::Parent => SectionKind::Parents,
         }
     }
 }

@@ -98,10 +98,11 @@ impl Spill {
         let names = Column::ALL.map(|column| self.names(column));
         let mut head = Vec::with_capacity(HEAD_BYTES as usize);
         head.extend_from_slice(&MAGIC);
-        let counts =
-            [self.first(), self.len() as Row, names[0].len() as Row, names[1].len() as Row];
         head.extend_from_slice(&VERSION.to_le_bytes());
-        counts.iter().for_each(|count| head.extend_from_slice(&count.to_le_bytes()));
+        let counts = [self.first(), self.len() as Row].into_iter();
+        counts
+            .chain(names.iter().map(|names| names.len() as Row))
+            .for_each(|count| head.extend_from_slice(&count.to_le_bytes()));
         sink.put(&head);
         let mut hasher = blake3::Hasher::new();
         hasher.update(&head);

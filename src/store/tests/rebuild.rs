@@ -7,8 +7,13 @@ use crate::store::run::Run;
 use crate::store::section::SectionKind;
 
 const SEED: u64 = 9;
-const KINDS: [SectionKind; 4] =
-    [SectionKind::Hashes, SectionKind::Positions, SectionKind::Subjects, SectionKind::Predicates];
+const KINDS: [SectionKind; 5] = [
+    SectionKind::Hashes,
+    SectionKind::Positions,
+    SectionKind::Subjects,
+    SectionKind::Predicates,
+    SectionKind::Parents,
+];
 
 /// A log over two segments, in which every tenth record stands twice, and the file of its second
 /// run.
@@ -28,7 +33,9 @@ impl RunAndLog {
             if number == 2_500 {
                 at = Position::first_of(1);
             }
-            let sealed = claim(&format!("s{}", number / 4), &format!("p{}", number % 9), number);
+            let parent = (number % 8 > 0).then(|| Digest::of(&[number as u8]));
+            let (subject, predicate) = (format!("s{}", number / 4), format!("p{}", number % 9));
+            let sealed = child(&subject, &predicate, number, parent);
             claims.push((sealed.clone(), at));
             for _ in 0..1 + usize::from(number % 10 == 0) {
                 bodies.sealed.insert(at.0, sealed.clone());
@@ -67,10 +74,10 @@ impl RunAndLog {
         for (row, (sealed, at)) in (1_800..).zip(&self.claims).step_by(7) {
             assert_eq!(run.find(&sealed.digest()), Some(row));
             assert_eq!(run.position(row), *at);
-            let (subject, predicate) = sealed.name_bytes().expect("names");
-            for (column, name) in row::Column::ALL.into_iter().zip([subject, predicate]) {
-                let rows = run.named(fingerprint(SEED, name), column, row + 1);
-                assert_eq!(rows.last(), Some(&row));
+            let names = row::RowNames::of(sealed, SEED);
+            for column in row::Column::ALL {
+                let Some(name) = names.get(column) else { continue };
+                assert_eq!(run.named(name, column, row + 1).last(), Some(&row));
             }
         }
     }
