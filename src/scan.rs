@@ -10,8 +10,11 @@
 
 mod queue;
 mod ring;
+mod succession;
 
 pub use queue::{ScanQueue, Stats, TooMany};
+
+use succession::Succession;
 
 use crate::base::{Digest, Wall, limits};
 use crate::journal::Bodies;
@@ -34,6 +37,8 @@ pub struct Scan {
     /// Rows left to look at in this pass; `None` until its first slice, as the queue may hold the
     /// scan for long.
     candidates: Option<Candidates>,
+    /// The claim that the lens judges next, while its successors are looked for.
+    judged: Option<Succession>,
     /// What was found so far, in the memory that the answer is bounded to.
     fold: Fold,
     /// What the next slice does.
@@ -115,12 +120,12 @@ impl Scan {
     fn new(query: Query, kind: ScanKind, now: Wall) -> Scan {
         let fold = Fold::new(kind, &query, now);
         let stage = Stage::Walking;
-        Scan { query, kind, now, end: None, candidates: None, fold, stage, seen: 0 }
+        Scan { query, kind, now, end: None, candidates: None, judged: None, fold, stage, seen: 0 }
     }
 
     /// Forgets what was found: the first pass begins again, with what has come meanwhile.
     pub fn rewind(&mut self) {
-        (self.end, self.candidates) = (None, None);
+        (self.end, self.candidates, self.judged) = (None, None, None);
         self.fold = Fold::new(self.kind, &self.query, self.now);
         self.stage = Stage::Walking;
     }
@@ -153,21 +158,43 @@ impl Scan {
 
     /// Looks at candidates until the pass is over (true) or the work is done.
     fn walk(&mut self, work: &mut usize, store: &Store, bodies: &dyn Bodies) -> bool {
-        let query = &self.query;
-        let (fold, end) = (&mut self.fold, &mut self.end);
+        let (query, fold) = (&self.query, &mut self.fold);
+        // Later passes see the rows of the first.
+        let end = *self.end.get_or_insert(store.end_row());
         let candidates = self.candidates.get_or_insert_with(|| {
-            // Later passes see the rows of the first.
-            let end = *end.get_or_insert(store.end_row());
             let before = fold.first_row(query).map_or(end, |first| first.min(end));
             store.select(query.subject.as_deref(), query.predicate.as_deref(), Some(before))
         });
         while *work > 0 {
+            if let Some(claim) = &mut self.judged {
+                if !claim.step(query, self.now, work, store, bodies) {
+                    return false;
+                }
+                if !claim.speaking.is_empty() {
+                    fold.judge(&claim.digest, &claim.assertion, &claim.speaking);
+                }
+                self.judged = None;
+                continue;
+            }
             let Some((row, position)) = store.next_candidate(candidates) else { return true };
             self.seen += 1;
             let sealed = bodies.sealed_at(position);
             let bytes = sealed.as_ref().map_or(0, |sealed| sealed.bytes().len());
             *work = work.saturating_sub(1 + bytes / limits::SCAN_UNIT_BYTES);
-            if sealed.is_some_and(|sealed| !self.fold.take(&self.query, row, sealed)) {
+            let Some(sealed) = sealed else { continue };
+            let assertion = sealed.assertion();
+            let is_admitted = match &assertion {
+                Some(assertion) => query.admits(assertion),
+                None => is_open(query),
+            };
+            if !is_admitted {
+                continue;
+            }
+            if let Some(assertion) = assertion.filter(|it| fold.has_lens() && query.judges(it)) {
+                let before = if query.history { 0 } else { end };
+                self.judged = Some(Succession::new(sealed.digest(), assertion, store, before));
+            }
+            if !fold.take(query, row, sealed) {
                 return true;
             }
         }
@@ -232,19 +259,16 @@ impl Fold {
         }
     }
 
-    /// False when no further candidate can change the answer.
+    fn has_lens(&self) -> bool {
+        match self {
+            Fold::Page(page) => page.resolver.is_some(),
+            Fold::Skeptic(_) | Fold::Layered(_) => true,
+        }
+    }
+
+    /// Takes in a candidate that the filters let through. False when no further one can change the
+    /// answer.
     fn take(&mut self, query: &Query, row: Row, sealed: Sealed) -> bool {
-        let assertion = sealed.assertion();
-        let admitted = match &assertion {
-            Some(assertion) => query.admits(assertion),
-            None => is_open(query),
-        };
-        if !admitted {
-            return true;
-        }
-        if let Some(assertion) = assertion.as_ref().filter(|assertion| query.judges(assertion)) {
-            self.judge(&sealed.digest(), assertion, &assertion.authors());
-        }
         match self {
             Fold::Page(page) => page.take(query, row, sealed),
             Fold::Skeptic(_) | Fold::Layered(_) => true,
@@ -310,3 +334,6 @@ fn is_open(query: &Query) -> bool {
         && query.source_class.is_none()
         && query.as_of.is_none()
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,9 @@
 //! bits with an exponent without bounds, rounded down (`weight.rs`). The share of a value is its part
 //! of the weight of all; where nothing weighs anything, of the number of voices.
 //!
+//! Which claims are judged, and which of their authors still speak, the scan says
+//! (`scan/succession.rs`, `model::Query::judges`).
+//!
 //! A voice is an agent (of unsigned claims a source) that claims a value, however often: it weighs
 //! what the weightiest of these claims weighs. Where asked for, each claim is a voice.
 //!
