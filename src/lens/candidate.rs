@@ -1,7 +1,7 @@
 //! What a lens keeps of one claim, and which of two it prefers.
 //!
-//! In: a claim with its weight. Out: the order of each lens. Never: keeps a value itself (a text may
-//! have half a megabyte), only a hash of it.
+//! In: a claim with its weight. Out: the order of each lens. Never: keeps a value itself (a text
+//! may have half a megabyte), only a hash of it.
 
 use std::cmp::Ordering;
 

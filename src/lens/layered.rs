@@ -9,10 +9,10 @@
 use std::collections::BTreeMap;
 
 use super::candidate::{Candidate, ValueKey};
+use super::settings::{LensSettings, Settled};
 use super::sum::disagreement;
 use super::tally::Tally;
 use super::weight::Scale;
-use super::{LensSettings, Settled};
 use crate::base::Digest;
 use crate::model::{Assertion, Author, Lens, SourceClass, Voices};
 
@@ -96,8 +96,8 @@ impl Layered {
         }
     }
 
-    /// Takes in one assertion, of which these authors still speak; each may come once in a pass. One
-    /// whose time has not come does not count.
+    /// Takes in one assertion, of which these authors still speak; each may come once in a pass.
+    /// One whose time has not come does not count.
     pub fn add(&mut self, digest: &Digest, assertion: &Assertion, of: &[Author]) {
         let is_counted = self.is_first || self.alone == Some(assertion.source_class);
         if !self.scale.has_come(assertion) || !is_counted {

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::candidate::{AgeRank, Candidate, ValueKey};
-use super::counted::Counted;
+use super::count::ValueCounts;
+use super::settings::{LensSettings, Settled};
 use super::tally::Tally;
 use super::weight::{Scale, Weight};
-use super::{LensSettings, Settled};
 use crate::base::{Digest, limits};
 use crate::model::{Assertion, Author, Object, Voices};
 
@@ -86,7 +86,7 @@ pub struct Skeptic {
 enum Stage {
     Counting(Box<Tally>),
     /// Where there were too many values, a last pass collects the newest assertions of some.
-    Counted(Box<Counted>),
+    Counted(Box<ValueCounts>),
 }
 
 impl Skeptic {
@@ -101,8 +101,8 @@ impl Skeptic {
         }
     }
 
-    /// Takes in one assertion, of which these authors still speak; each may come once in a pass. One
-    /// whose time has not come does not count.
+    /// Takes in one assertion, of which these authors still speak; each may come once in a pass.
+    /// One whose time has not come does not count.
     pub fn add(&mut self, digest: &Digest, assertion: &Assertion, of: &[Author]) {
         if !self.scale.has_come(assertion) {
             return;
@@ -152,8 +152,8 @@ impl Skeptic {
         if self.is_full { Settled::Again } else { Settled::Over }
     }
 
-    /// What became of them, once it is [`Settled::Over`]. Values are not kept: `object_of` reads one
-    /// back from the assertion of that digest.
+    /// What became of them, once it is [`Settled::Over`]. Values are not kept: `object_of` reads
+    /// one back from the assertion of that digest.
     pub fn finish(self, mut object_of: impl FnMut(&Digest) -> Option<Object>) -> Skepticism {
         let Stage::Counted(counted) = self.stage else { panic!("it is read when it is over") };
         let keys = counted.greatest(limits::CLAIMS_MAX);

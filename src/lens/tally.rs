@@ -1,6 +1,6 @@
 //! Who claims which value: one group per value, in bounded memory, in as many passes as it takes.
 //!
-//! In: claims with their voices, in any order, the same ones in each pass. Out: [`Counted`].
+//! In: claims with their voices, in any order, the same ones in each pass. Out: [`ValueCounts`].
 //!
 //! A round counts every voice once. Where voices are agents, a pass of it takes the lowest voices
 //! behind those of the pass before, `limits::VOICES_MAX` of them: what is left at its end was there
@@ -21,11 +21,11 @@
 
 use std::collections::BTreeMap;
 
-use super::Settled;
-use super::candidate::{AgeRank, Candidate, ValueKey};
-use super::counted::{Counted, Whole};
+use super::candidate::{Candidate, ValueKey};
+use super::count::{ValueCounts, Whole};
+use super::group::Group;
 use super::hitters::HeavyHitters;
-use super::sum::Sum;
+use super::settings::Settled;
 use super::voice::{VoiceKey, value_of, voice_keys};
 use super::weight::Weight;
 use crate::base::limits;
@@ -33,32 +33,6 @@ use crate::model::{Assertion, Author, Voices};
 
 /// Voices that are settled for one unit of a scan's work, at some 300 ns each.
 const VOICES_PER_WORK: usize = 8;
-
-/// All that claim one value.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Group {
-    /// Voices for it.
-    pub(super) voices: u64,
-    /// What they weigh.
-    pub(super) weight: Sum,
-    /// Claims of it.
-    pub(super) claims: u64,
-    /// The newest of them, and what that one weighs.
-    pub(super) newest: Option<(AgeRank, Weight)>,
-}
-
-impl Group {
-    fn note_claim(&mut self, candidate: &Candidate) {
-        self.claims += 1;
-        let newest = Some((candidate.age_rank(), candidate.weight));
-        self.newest = self.newest.max(newest);
-    }
-
-    fn count(&mut self, weight: Weight) {
-        self.voices += 1;
-        self.weight.add(weight);
-    }
-}
 
 /// What the voices are counted for.
 #[derive(Clone, Debug)]
@@ -242,9 +216,9 @@ impl Tally {
     }
 
     /// What was counted, once it is over.
-    pub(super) fn finish(self) -> Counted {
+    pub(super) fn finish(self) -> ValueCounts {
         debug_assert!(matches!(self.round, Round::Over), "it is read when it is over");
-        Counted::new(self.whole, self.lowest, self.heavy, self.is_sampled, self.watched)
+        ValueCounts::new(self.whole, self.lowest, self.heavy, self.is_sampled, self.watched)
     }
 
     /// What holds between two passes.

@@ -1,8 +1,10 @@
 use fastrand::Rng;
 
 use super::*;
-use crate::base::{Hlc, HlcClock, NodeId, limits};
-use crate::model::{Draft, Object, Signature, SourceClass};
+use crate::base::{Digest, Hlc, HlcClock, NodeId, Wall, limits};
+use crate::model::{
+    Assertion, Author, Draft, HalfLife, Lens, Object, Signature, SourceClass, Voices,
+};
 
 const NOW: Wall = Wall(1_700_000_000_000);
 

@@ -4,7 +4,7 @@
 //! own: what decayed for a million half-lives still weighs more than what decayed for one half-life
 //! longer. Never: rounds to zero, calls the platform's exp2 (`base::exact`).
 
-use super::LensSettings;
+use super::settings::LensSettings;
 use crate::base::Wall;
 use crate::base::exact::halved;
 use crate::model::{Assertion, HalfLife};

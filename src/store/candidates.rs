@@ -1,9 +1,9 @@
 //! Which rows a query has to look at.
 //!
-//! In: a subject, a predicate, both or none, or a parent. Out: rows that may have them, newest first, a few at a
-//! time; in each table or run by the rarer of the two names. What was looked up stays true while
-//! tables become runs and runs become one: only row numbers and where they were appended are kept
-//! between two steps.
+//! In: a subject, a predicate, both or none, or a parent. Out: rows that may have them, newest
+//! first, a few at a time; in each table or run by the rarer of the two names. What was looked up
+//! stays true while tables become runs and runs become one: only row numbers and where they were
+//! appended are kept between two steps.
 //!
 //! Never: reads a body.
 

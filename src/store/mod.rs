@@ -1,4 +1,5 @@
-//! What is known: an index by hash, subject, predicate and parent, and the Merkle tree over the set.
+//! What is known: an index by hash, subject, predicate and parent, and the Merkle tree over the
+//! set.
 //!
 //! In: committed assertions, one [`Store::apply`] or [`Store::append`] each. Out: positions in the
 //! log, and a [`Spill`] for each [`limits::SPILL_ROWS`] of them: the newest rows are in memory

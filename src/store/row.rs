@@ -1,7 +1,7 @@
 //! Numbers of assertions and of names.
 //!
-//! In: a name (a parent's hash is one) and the store's seed. Out: 32 bits that stand for it. Never: distinguishes two
-//! names for sure; the body does.
+//! In: a name (a parent's hash is one) and the store's seed. Out: 32 bits that stand for it. Never:
+//! distinguishes two names for sure; the body does.
 
 use std::hash::{DefaultHasher, Hasher};
 

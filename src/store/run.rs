@@ -2,8 +2,9 @@
 //! (`docs/journal-format.md`, section "The index").
 //!
 //! In: the pages of a file that [`super::Spill`] wrote, read by offset. Out: rows by hash,
-//! by subject, by predicate and by parent, and their positions. The summary has the first key and the checksum of
-//! every page, and a filter per index, so that a look reads one page of one run for the most part.
+//! by subject, by predicate and by parent, and their positions. The summary has the first key and
+//! the checksum of every page, and a filter per index, so that a look reads one page of one run for
+//! the most part.
 //!
 //! Never: opens a file, changes what is written, takes a page for what its checksum denies.
 

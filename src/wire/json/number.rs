@@ -6,7 +6,8 @@
 
 use std::fmt;
 
-use super::reader::shorten;
+/// Digits of a nearest double that an error shows one by one.
+const SHOWN_MAX: usize = 40;
 
 /// A number for which no double stands.
 #[derive(Clone, PartialEq, Debug)]
@@ -57,12 +58,16 @@ impl fmt::Display for Unheld {
             Unheld::TooSmall => {
                 write!(out, "a number that is not 0 lies 5e-324 from it at least")
             }
-            Unheld::Between(nearest) => write!(
-                out,
-                "an integer that no double is; the nearest is {}, a point or an exponent asks for \
-                 rounding",
-                shorten(&format!("{nearest:.0}"))
-            ),
+            Unheld::Between(nearest) => {
+                let digits = format!("{nearest:.0}");
+                let is_long = digits.len() > SHOWN_MAX;
+                let nearest = if is_long { format!("{nearest:e}") } else { digits };
+                write!(
+                    out,
+                    "an integer that no double is; the nearest is {nearest}, a point or an \
+                     exponent asks for rounding"
+                )
+            }
         }
     }
 }

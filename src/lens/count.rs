@@ -1,16 +1,16 @@
 //! What was counted of all values: shares, ranks and how much the values disagree.
 //!
-//! In: the groups of a [`super::tally::Tally`]. Out: scores. Where there were too many values, those
-//! that hold more than `1 / limits::GROUPS_MAX` of the voices or of the weight are here whatever
-//! their keys, and the lighter ones with the lowest keys stand for all lighter ones.
+//! In: the groups of a [`super::tally::Tally`]. Out: scores. Where there were too many values,
+//! those that hold more than `1 / limits::GROUPS_MAX` of the voices or of the weight are here
+//! whatever their keys, and the lighter ones with the lowest keys stand for all lighter ones.
 //!
 //! Never: sums in an order that matters: values are in the order of their keys.
 
 use std::collections::BTreeMap;
 
 use super::candidate::ValueKey;
+use super::group::Group;
 use super::sum::{Sum, disagreement, score, surprise};
-use super::tally::Group;
 use super::weight::Weight;
 use crate::base::exact::log2;
 use crate::base::limits;
@@ -46,7 +46,7 @@ impl Whole {
 
 /// The values that were counted.
 #[derive(Clone, Debug)]
-pub(super) struct Counted {
+pub(super) struct ValueCounts {
     pub(super) whole: Whole,
     values: BTreeMap<ValueKey, Group>,
     /// The value that was asked for, where it is none of those.
@@ -54,7 +54,7 @@ pub(super) struct Counted {
     pub(super) is_sampled: bool,
 }
 
-impl Counted {
+impl ValueCounts {
     /// `heavy` are values beside the lowest, which are heavy or not.
     pub(super) fn new(
         whole: Whole,
@@ -62,12 +62,12 @@ impl Counted {
         heavy: BTreeMap<ValueKey, Group>,
         is_sampled: bool,
         watched: Option<ValueKey>,
-    ) -> Counted {
+    ) -> ValueCounts {
         let watched = watched.and_then(|key| Some((key, heavy.get(&key)?.clone())));
         let mut values = lowest;
         // What was kept of a lighter one depends on the order of arrival.
         values.extend(heavy.into_iter().filter(|(_, group)| whole.is_heavy(group)));
-        Counted { whole, values, watched, is_sampled }
+        ValueCounts { whole, values, watched, is_sampled }
     }
 
     pub(super) fn group(&self, key: &ValueKey) -> Option<&Group> {
