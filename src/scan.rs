@@ -190,7 +190,9 @@ impl Scan {
             if !is_admitted {
                 continue;
             }
-            if let Some(assertion) = assertion.filter(|it| fold.has_lens() && query.judges(it)) {
+            if let Some(assertion) =
+                assertion.filter(|it| fold.has_lens() && query.judges(it, self.now))
+            {
                 let before = if query.history { 0 } else { end };
                 self.judged = Some(Succession::new(sealed.digest(), assertion, store, before));
             }

@@ -162,7 +162,8 @@ fn claim(assertion: &Assertion) -> String {
     let hlc = assertion.hlc;
     format!(
         "{{\"subject\": {}, \"predicate\": {}, \"object\": {}, \"parent_hash\": {}, \
-         \"source_hash\": \"{}\", \"visual_hash\": {}, \"epoch\": {}, \"lifecycle\": \"{}\", \
+         \"source_hash\": \"{}\", \"visual_hash\": {}, \"epoch\": {}, \
+         \"expires\": {}, \"lifecycle\": \"{}\", \
          \"signatures\": [{}], \"confidence\": {:?}, \"timestamp\": {}, \"source_class\": {}, \
          \"hlc\": {{\"time\": {}, \"counter\": {}, \"node\": \"{}\"}}}}",
         text(&assertion.subject),
@@ -171,7 +172,8 @@ fn claim(assertion: &Assertion) -> String {
         or_null(assertion.parent_hash.map(|hash| format!("\"{hash}\""))),
         assertion.source_hash,
         or_null(assertion.visual_hash.map(|hash| format!("\"{}\"", hex(&hash)))),
-        or_null(assertion.epoch.map(|epoch| epoch.to_string())),
+        or_null(assertion.epoch.map(|epoch| format!("\"{}\"", hex(&epoch)))),
+        or_null(assertion.expires.map(|expires| expires.to_string())),
         assertion.lifecycle.name(),
         signatures.collect::<Vec<String>>().join(", "),
         assertion.confidence,

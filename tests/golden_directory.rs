@@ -23,6 +23,7 @@ fn written() -> Vec<String> {
 fn open(name: &str) -> (Vec<String>, Recovered) {
     let mut found = Vec::new();
     let recovered = recover(&directory(name).join("log"), false, |committed| {
+        assert!(!committed.sealed().is_opaque(), "it is an assertion of this layout");
         found.push(committed.sealed().digest().to_string());
     });
     (found, recovered.expect("a released version's log opens"))

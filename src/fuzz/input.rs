@@ -64,7 +64,8 @@ pub(super) fn claim(input: &mut Input<'_>) -> Option<Sealed> {
     draft.timestamp = Some(input.number() % (1 << 38));
     draft.parent_hash = (flags & 1 != 0).then(|| Digest::of(&[input.byte()]));
     draft.visual_hash = (flags & 2 != 0).then(|| input.number().to_le_bytes());
-    draft.epoch = (flags & 4 != 0).then(|| input.number());
+    draft.epoch = (flags & 4 != 0).then(|| Digest::of(&[input.byte()]).0);
+    draft.expires = (flags & 16 != 0).then(|| input.number() % (1 << 38));
     if flags & 8 != 0 {
         draft.confidence = f64::from_bits(input.number());
     }

@@ -4,7 +4,7 @@
 //!
 //! Never: checks a rule; a [`super::Draft`] does.
 
-use crate::base::{Digest, Hlc};
+use crate::base::{Digest, Hlc, Wall};
 
 /// What is claimed of the subject.
 #[derive(Clone, PartialEq, Debug)]
@@ -174,8 +174,10 @@ pub struct Assertion {
     pub source_hash: Digest,
     /// Perceptual hash of the source's picture.
     pub visual_hash: Option<[u8; 8]>,
-    /// A period of the users' own counting that the claim belongs to.
-    pub epoch: Option<u64>,
+    /// The epoch that the claim belongs to, by its id.
+    pub epoch: Option<[u8; 32]>,
+    /// From when on the claim is over, Unix seconds.
+    pub expires: Option<u64>,
     /// Where it stands in its review.
     pub lifecycle: Lifecycle,
     /// Who signed; at most one signature per agent, in the order of the agents' keys.
@@ -200,6 +202,11 @@ pub enum Author {
 }
 
 impl Assertion {
+    /// Whether it is over by `now`: it is from the second on that it names.
+    pub fn is_over(&self, now: Wall) -> bool {
+        self.expires.is_some_and(|expires| expires <= now.seconds())
+    }
+
     /// The agents that signed it; of an unsigned one, one author that is not known.
     pub fn authors(&self) -> Vec<Author> {
         let agents = self.signatures.iter().map(|signature| Author::Agent(signature.agent_id));

@@ -232,6 +232,7 @@ fn is_canonical(bytes: &[u8], root: &Root) -> bool {
         && is_none_blank(&root.parent_hash, &fields[offset_of!(Root, parent_hash)..])
         && is_none_blank(&root.visual_hash, &fields[offset_of!(Root, visual_hash)..])
         && is_none_blank(&root.epoch, &fields[offset_of!(Root, epoch)..])
+        && is_none_blank(&root.expires, &fields[offset_of!(Root, expires)..])
 }
 
 fn object_text(object: &RootObject) -> Option<&ArchivedString> {
@@ -271,6 +272,7 @@ fn keeps_rules(root: &Root) -> bool {
         && (0.0..=1.0).contains(&confidence)
         && confidence.is_sign_positive()
         && timestamp <= limits::TIMESTAMP_MAX
+        && root.expires.as_ref().is_none_or(|at| at.to_native() <= limits::TIMESTAMP_MAX)
         && hlc.time / 1000 == timestamp
         && (!signed || hlc == draft::stamp_of_body(timestamp))
         && root.signatures.len() <= limits::SIGNATURES_MAX
@@ -303,7 +305,8 @@ fn decode(root: &Root) -> Assertion {
         parent_hash: root.parent_hash.as_ref().map(|hash| Digest(hash.0)),
         source_hash: Digest(root.source_hash.0),
         visual_hash: root.visual_hash.as_ref().copied(),
-        epoch: root.epoch.as_ref().map(|epoch| epoch.to_native()),
+        epoch: root.epoch.as_ref().copied(),
+        expires: root.expires.as_ref().map(|expires| expires.to_native()),
         lifecycle: Lifecycle::ALL[root.lifecycle as usize],
         signatures: root.signatures.iter().map(signature_of).collect(),
         confidence: root.confidence.to_native(),
@@ -337,6 +340,7 @@ pub fn fuzz(bytes: &[u8]) {
         draft.signatures.clone_from(&decoded.signatures);
         draft.confidence = decoded.confidence;
         draft.timestamp = Some(decoded.timestamp);
+        draft.expires = decoded.expires;
         let checked = draft.check(&mut HlcClock::new(NodeId::NONE), Wall(0));
         checked.is_ok_and(|checked| {
             checked.signatures == decoded.signatures

@@ -27,7 +27,9 @@ pub struct Draft {
     /// See [`Assertion::visual_hash`].
     pub visual_hash: Option<[u8; 8]>,
     /// See [`Assertion::epoch`].
-    pub epoch: Option<u64>,
+    pub epoch: Option<[u8; 32]>,
+    /// See [`Assertion::expires`].
+    pub expires: Option<u64>,
     /// See [`Assertion::lifecycle`].
     pub lifecycle: Lifecycle,
     /// See [`Assertion::signatures`]; any order.
@@ -56,6 +58,7 @@ impl Draft {
             source_hash: Digest::ZERO,
             visual_hash: None,
             epoch: None,
+            expires: None,
             lifecycle: Lifecycle::Proposed,
             signatures: Vec::new(),
             confidence: 1.0,
@@ -74,6 +77,9 @@ impl Draft {
         check_object(&self.object)?;
         if !(0.0..=1.0).contains(&self.confidence) {
             return Err(Invalid::Confidence { value: self.confidence });
+        }
+        if let Some(expires) = self.expires {
+            check_timestamp("expires", expires)?;
         }
         self.check_signatures()?;
         self.signatures.sort_by_key(|signature| signature.agent_id);
@@ -137,6 +143,7 @@ impl Draft {
             source_hash: self.source_hash,
             visual_hash: self.visual_hash,
             epoch: self.epoch,
+            expires: self.expires,
             lifecycle: self.lifecycle,
             signatures: self.signatures,
             // Adding zero turns the negative zero into the positive one and nothing else.

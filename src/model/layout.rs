@@ -6,7 +6,7 @@
 //!
 //! An archive (rkyv 0.8, little-endian, unaligned, 32-bit offsets) is, from its first byte on: the
 //! subject, the predicate and the object's text, each only if longer than 8 bytes; the signatures,
-//! 104 bytes each; the root, 162 bytes. `docs/wire.md` has it byte by byte.
+//! 104 bytes each; the root, 195 bytes. `docs/wire.md` has it byte by byte.
 
 #![allow(dead_code, reason = "rkyv reads the remote types' fields, never those of the mirrors")]
 
@@ -30,7 +30,8 @@ pub(super) struct RootOf {
     #[rkyv(with = DigestOf)]
     pub(super) source_hash: Digest,
     pub(super) visual_hash: Option<[u8; 8]>,
-    pub(super) epoch: Option<u64>,
+    pub(super) epoch: Option<[u8; 32]>,
+    pub(super) expires: Option<u64>,
     #[rkyv(with = LifecycleOf)]
     pub(super) lifecycle: Lifecycle,
     #[rkyv(with = Map<SignatureOf>)]
@@ -106,10 +107,11 @@ pub(super) const SIGNATURE_BYTES: usize = size_of::<RootSignature>();
 pub(super) const INLINE_MAX: usize = 8;
 
 // The layout that docs/wire.md promises; a new compiler or rkyv that moves a byte does not build.
-const _: () = assert!(ROOT_BYTES == 162 && SIGNATURE_BYTES == 104);
+const _: () = assert!(ROOT_BYTES == 195 && SIGNATURE_BYTES == 104);
 const _: () = assert!(offset_of!(Root, predicate) == 8 && offset_of!(Root, object) == 16);
 const _: () = assert!(offset_of!(Root, parent_hash) == 25 && offset_of!(Root, source_hash) == 58);
 const _: () = assert!(offset_of!(Root, visual_hash) == 90 && offset_of!(Root, epoch) == 99);
-const _: () = assert!(offset_of!(Root, lifecycle) == 108 && offset_of!(Root, signatures) == 109);
-const _: () = assert!(offset_of!(Root, confidence) == 117 && offset_of!(Root, timestamp) == 125);
-const _: () = assert!(offset_of!(Root, source_class) == 133 && offset_of!(Root, hlc) == 134);
+const _: () = assert!(offset_of!(Root, expires) == 132 && offset_of!(Root, lifecycle) == 141);
+const _: () = assert!(offset_of!(Root, signatures) == 142 && offset_of!(Root, confidence) == 150);
+const _: () = assert!(offset_of!(Root, timestamp) == 158 && offset_of!(Root, source_class) == 166);
+const _: () = assert!(offset_of!(Root, hlc) == 167);

@@ -247,9 +247,10 @@ impl Query {
 
     /// Whether a lens judges an assertion that the filters let through. What was found wrong, and
     /// what was right once, says nothing of what is so, unless it is asked for.
-    pub fn judges(&self, assertion: &Assertion) -> bool {
-        let is_over = matches!(assertion.lifecycle, Lifecycle::Deprecated | Lifecycle::Rejected);
-        self.history || self.lifecycle.is_some() || !is_over
+    pub fn judges(&self, assertion: &Assertion, now: Wall) -> bool {
+        let is_settled = matches!(assertion.lifecycle, Lifecycle::Deprecated | Lifecycle::Rejected);
+        let is_left_out = is_settled && self.lifecycle.is_none();
+        self.history || !is_left_out && !assertion.is_over(self.moment(now))
     }
 
     /// From when on age counts: `as_of`, or now.
@@ -379,12 +380,13 @@ mod tests {
     #[test]
     fn a_lens_leaves_out_what_is_over_unless_it_is_asked_for() {
         let mut assertion = check(any_draft(&mut Rng::with_seed(2))).expect("keeps the rules");
+        assertion.expires = None;
         let mut judged = |pairs: &[(&str, &str)]| {
             let query = query(pairs).expect("good");
             let mut all = Lifecycle::ALL.to_vec();
             all.retain(|lifecycle| {
                 assertion.lifecycle = *lifecycle;
-                query.admits(&assertion) && query.judges(&assertion)
+                query.admits(&assertion) && query.judges(&assertion, Wall(0))
             });
             all
         };

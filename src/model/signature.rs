@@ -72,7 +72,8 @@ pub fn claim_bytes(claim: &Assertion) -> Vec<u8> {
     put_option(&mut out, claim.parent_hash.map(|hash| hash.0));
     out.extend_from_slice(&claim.source_hash.0);
     put_option(&mut out, claim.visual_hash);
-    put_option(&mut out, claim.epoch.map(u64::to_le_bytes));
+    put_option(&mut out, claim.epoch);
+    put_option(&mut out, claim.expires.map(u64::to_le_bytes));
     out.push(claim.lifecycle.number());
     out.extend_from_slice(&claim.confidence.to_le_bytes());
     out.extend_from_slice(&claim.timestamp.to_le_bytes());
@@ -237,7 +238,7 @@ mod tests {
     fn a_signature_covers_every_field_but_the_stamp() {
         let good = signed(&mut Rng::with_seed(1), 1);
         assert_eq!(verify(&good), Ok(()));
-        let changes: [fn(&mut Assertion); 15] = [
+        let changes: [fn(&mut Assertion); 16] = [
             |a| a.subject.push('x'),
             |a| a.predicate.push('x'),
             |a| a.object = Object::Text("other".into()),
@@ -245,7 +246,8 @@ mod tests {
             |a| a.parent_hash = Some(crate::base::Digest([77; 32])),
             |a| a.source_hash.0[3] ^= 1,
             |a| a.visual_hash = Some([77; 8]),
-            |a| a.epoch = Some(77),
+            |a| a.epoch = Some([77; 32]),
+            |a| a.expires = Some(77),
             |a| a.lifecycle = super::super::Lifecycle::ALL[(a.lifecycle as usize + 1) % 5],
             |a| a.confidence = 0.123,
             |a| a.timestamp += 1,
@@ -301,7 +303,7 @@ mod tests {
         let mut rng = Rng::with_seed(4);
         let mut assertions = vec![signed(&mut rng, 2); limits::SIGNATURE_BATCH_MAX];
         assert!(verify_batch(&assertions).iter().all(Result::is_ok));
-        assertions[limits::SIGNATURE_BATCH_MAX - 1].epoch = Some(1_234);
+        assertions[limits::SIGNATURE_BATCH_MAX - 1].epoch = Some([12; 32]);
         let verdicts = verify_batch(&assertions);
         assert!(verdicts.iter().rev().skip(1).all(Result::is_ok));
         assert!(verdicts[limits::SIGNATURE_BATCH_MAX - 1].is_err());

@@ -39,7 +39,8 @@ pub(super) fn any_draft(rng: &mut Rng) -> Draft {
     draft.parent_hash = rng.bool().then(|| Digest([rng.u8(..); 32]));
     draft.source_hash = Digest([rng.u8(..); 32]);
     draft.visual_hash = rng.bool().then(|| [rng.u8(..); 8]);
-    draft.epoch = rng.bool().then(|| rng.u64(..));
+    draft.epoch = rng.bool().then(|| [rng.u8(..); 32]);
+    draft.expires = rng.bool().then(|| rng.u64(0..=limits::TIMESTAMP_MAX));
     draft.lifecycle = rng.choice(Lifecycle::ALL).expect("five");
     draft.source_class = rng.choice(SourceClass::ALL).expect("six");
     draft.confidence = rng.choice([0.0, -0.0, 0.25, 1.0]).expect("four");
@@ -61,7 +62,7 @@ fn what_breaks_a_rule_is_refused_with_its_reason() {
         change(&mut draft);
         check(draft).err().map(|invalid| invalid.to_string()).unwrap_or_default()
     };
-    let cases: [(Change, &str); 18] = [
+    let cases: [(Change, &str); 19] = [
         (|d| d.subject.clear(), "subject is empty, it takes 1 to 4096 bytes"),
         (|d| d.predicate.clear(), "predicate is empty"),
         (|d| d.subject = "x".repeat(4097), "subject has 4097 bytes, at most 4096"),
@@ -76,6 +77,7 @@ fn what_breaks_a_rule_is_refused_with_its_reason() {
         (|d| d.confidence = -1e-9, "confidence is -0.000000001"),
         (|d| d.confidence = f64::NAN, "confidence is NaN"),
         (|d| d.timestamp = Some(253_402_300_800), "timestamp is 253402300800, it takes"),
+        (|d| d.expires = Some(253_402_300_800), "expires is 253402300800, it takes Unix"),
         (|d| d.signatures = vec![sign_of(1, 0)], "timestamp is missing"),
         (
             |d| {
@@ -203,7 +205,7 @@ fn forged(change: impl Fn(&mut Assertion)) -> Sealed {
 #[test]
 fn bytes_that_break_a_rule_are_opaque() {
     assert!(!forged(|_| ()).is_opaque());
-    let changes: [fn(&mut Assertion); 13] = [
+    let changes: [fn(&mut Assertion); 14] = [
         |a| a.subject = String::new(),
         |a| a.predicate = "\u{7f}".into(),
         |a| a.subject = "x".repeat(4097),
@@ -212,6 +214,7 @@ fn bytes_that_break_a_rule_are_opaque() {
         |a| a.object = Object::Reference("a\tb".into()),
         |a| a.confidence = -0.0,
         |a| a.confidence = 1.5,
+        |a| a.expires = Some(u64::MAX),
         |a| a.timestamp += 1,
         |a| a.hlc.counter = 1,
         |a| a.hlc.node = NodeId([1; 16]),

@@ -22,7 +22,8 @@ fn full() -> Draft {
     draft.parent_hash = Some(Digest::of(b"parent"));
     draft.source_hash = Digest::of(b"source");
     draft.visual_hash = Some(*b"\x01\x02\x03\x04\xfc\xfd\xfe\xff");
-    draft.epoch = Some(u64::MAX);
+    draft.epoch = Some(Digest::of(b"epoch").0);
+    draft.expires = Some(limits::TIMESTAMP_MAX);
     draft.lifecycle = Lifecycle::Rejected;
     draft.confidence = 0.75;
     draft.timestamp = Some(limits::TIMESTAMP_MAX);
@@ -93,7 +94,7 @@ pub(crate) fn assertions() -> impl Iterator<Item = (&'static str, Assertion)> {
 /// Changes a few bytes of canonical ones.
 fn patched(object: Object, change: impl Fn(&mut Vec<u8>, usize)) -> Vec<u8> {
     let mut bytes = check(draft("subject", "predicate", object)).seal().bytes().to_vec();
-    let root = bytes.len() - 162;
+    let root = bytes.len() - 195;
     change(&mut bytes, root);
     bytes
 }
@@ -103,7 +104,7 @@ pub(crate) fn opaque() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
     let truth = || Object::Boolean(true);
     let two = check(sign_swapped());
     let mut swapped = two.seal().bytes().to_vec();
-    let signatures = swapped.len() - 162 - 208;
+    let signatures = swapped.len() - 195 - 208;
     swapped[signatures..signatures + 208].rotate_left(104);
     vec![
         ("one zero byte", vec![0]),
@@ -120,15 +121,20 @@ pub(crate) fn opaque() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
         ("a byte behind a boolean", patched(truth(), |bytes, root| bytes[root + 18] = 1)),
         ("a parent hash under a zero tag", patched(truth(), |bytes, root| bytes[root + 30] = 1)),
         ("an option tag of two", patched(truth(), |bytes, root| bytes[root + 99] = 2)),
-        ("an epoch under a zero tag", patched(truth(), |bytes, root| bytes[root + 107] = 1)),
-        ("a sixth lifecycle", patched(truth(), |bytes, root| bytes[root + 108] = 5)),
-        ("a negative count of signatures", patched(truth(), |bytes, root| bytes[root + 116] = 255)),
-        ("no signatures at another place", patched(truth(), |bytes, root| bytes[root + 109] ^= 1)),
-        ("a confidence of two", patched(truth(), |bytes, root| bytes[root + 124] = 0x40)),
+        ("an epoch under a zero tag", patched(truth(), |bytes, root| bytes[root + 131] = 1)),
+        ("an expiry under a zero tag", patched(truth(), |bytes, root| bytes[root + 133] = 1)),
+        (
+            "an expiry after the year 9999",
+            patched(truth(), |bytes, root| bytes[root + 132..root + 141].fill(1)),
+        ),
+        ("a sixth lifecycle", patched(truth(), |bytes, root| bytes[root + 141] = 5)),
+        ("a negative count of signatures", patched(truth(), |bytes, root| bytes[root + 149] = 255)),
+        ("no signatures at another place", patched(truth(), |bytes, root| bytes[root + 142] ^= 1)),
+        ("a confidence of two", patched(truth(), |bytes, root| bytes[root + 157] = 0x40)),
         (
             "a negative zero as confidence",
             patched(truth(), |bytes, root| {
-                bytes[root + 117..root + 125].copy_from_slice(&(-0.0_f64).to_le_bytes());
+                bytes[root + 150..root + 158].copy_from_slice(&(-0.0_f64).to_le_bytes());
             }),
         ),
         (
@@ -145,9 +151,9 @@ pub(crate) fn opaque() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
         ),
         (
             "a timestamp that is not the hlc's",
-            patched(truth(), |bytes, root| bytes[root + 125] ^= 1),
+            patched(truth(), |bytes, root| bytes[root + 158] ^= 1),
         ),
-        ("a seventh class", patched(truth(), |bytes, root| bytes[root + 133] = 6)),
+        ("a seventh class", patched(truth(), |bytes, root| bytes[root + 166] = 6)),
         ("signatures out of order", swapped),
         ("a signed claim with a clock's stamp", {
             let mut bytes = two.seal().bytes().to_vec();
@@ -245,8 +251,8 @@ pub(crate) fn verdicts() -> impl Iterator<Item = Verdict> {
 
 /// R and s over the claim of [`verdicts`] by the agent of seed 01..01 at 1700000000, with
 /// R = r B + T for a T of order 8: made by hand, for no signer makes it.
-const TORSION: &str = "40a4cf5c611d737a2f1c6fcca84d9cabfed80987f186a5a6c57e629bff1af27f\
-     a05420b240f61e7d550391bc17e4f82298ab073f7de21ec5b5f39dec540bba09";
+const TORSION: &str = "e31bf514eb41af934cdb61a8ae588b29deeaf21be78382d8b9ac13493f1c262e\
+    b7fe4ff1a441abd5cd38e5da89abf2e2257bb5a7d1f7816f514acc4d7794d507";
 
 fn plus(one: [u8; 32], other: [u8; 32]) -> [u8; 32] {
     let mut carry = 0;

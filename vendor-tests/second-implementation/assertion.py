@@ -7,7 +7,7 @@ LIFECYCLES = ["Proposed", "UnderReview", "Approved", "Deprecated", "Rejected"]
 KINDS = ["Text", "Number", "Boolean", "Reference"]
 NAME_MAX, TEXT_MAX, BYTES_MAX = 4096, 524288, 1048576
 TIMESTAMP_MAX = 253402300799
-ROOT = 162
+ROOT = 195
 SIGNATURE = 104
 
 
@@ -47,6 +47,7 @@ def check(claim):
     need(0 <= claim["confidence"] <= 1, "confidence")
     stamp = claim["hlc"]
     need(claim["timestamp"] <= TIMESTAMP_MAX, "timestamp")
+    need((claim["expires"] or 0) <= TIMESTAMP_MAX, "expires")
     need(claim["timestamp"] == stamp["time"] // 1000, "timestamp is not the hlc's")
     agents = [bytes.fromhex(s["agent_id"]) for s in claim["signatures"]]
     need(len(agents) <= 64, "count of signatures")
@@ -99,7 +100,7 @@ def encode(claim):
         payload = bytes([value]).ljust(8, b"\0")
     else:
         payload = cell("object", 17)
-    epoch = None if claim["epoch"] is None else struct.pack("<Q", claim["epoch"])
+    expires = None if claim["expires"] is None else struct.pack("<Q", claim["expires"])
     root = b"".join(
         [
             cell("subject", 0),
@@ -109,9 +110,10 @@ def encode(claim):
             option(unhex(claim["parent_hash"]), 32),
             unhex(claim["source_hash"]),
             option(unhex(claim["visual_hash"]), 8),
-            option(epoch, 8),
+            option(unhex(claim["epoch"]), 32),
+            option(expires, 8),
             bytes([LIFECYCLES.index(claim["lifecycle"])]),
-            struct.pack("<iI", signatures_at - (root_at + 109), len(claim["signatures"])),
+            struct.pack("<iI", signatures_at - (root_at + 142), len(claim["signatures"])),
             struct.pack("<dQ", claim["confidence"], claim["timestamp"]),
             bytes([claim["source_class"]]),
             struct.pack("<QI", claim["hlc"]["time"], claim["hlc"]["counter"]),
@@ -167,17 +169,17 @@ def decode_loosely(data):
         value = bool(data[at + 17])
     else:
         value = read_cell(data, at + 17)
-    epoch = read_option(data, at + 99, 8)
-    first, count = struct.unpack_from("<iI", data, at + 109)
+    expires = read_option(data, at + 132, 8)
+    first, count = struct.unpack_from("<iI", data, at + 142)
     need(count <= 64, "count of signatures")
     signatures = []
     for i in range(count):
-        one = part(data, at + 109 + first + i * SIGNATURE, SIGNATURE)
+        one = part(data, at + 142 + first + i * SIGNATURE, SIGNATURE)
         when = struct.unpack("<Q", one[96:])[0]
         signatures.append(
             {"agent_id": one[:32].hex(), "signature": one[32:96].hex(), "timestamp": when}
         )
-    confidence, timestamp, source_class, time, counter = struct.unpack_from("<dQBQI", data, at + 117)
+    confidence, timestamp, source_class, time, counter = struct.unpack_from("<dQBQI", data, at + 150)
     need(source_class <= 5, "source class")
     return {
         "subject": read_cell(data, at),
@@ -186,13 +188,14 @@ def decode_loosely(data):
         "parent_hash": rehex(read_option(data, at + 25, 32)),
         "source_hash": data[at + 58 : at + 90].hex(),
         "visual_hash": rehex(read_option(data, at + 90, 8)),
-        "epoch": None if epoch is None else struct.unpack("<Q", epoch)[0],
-        "lifecycle": LIFECYCLES[data[at + 108]],
+        "epoch": rehex(read_option(data, at + 99, 32)),
+        "expires": None if expires is None else struct.unpack("<Q", expires)[0],
+        "lifecycle": LIFECYCLES[data[at + 141]],
         "signatures": signatures,
         "confidence": confidence,
         "timestamp": timestamp,
         "source_class": source_class,
-        "hlc": {"time": time, "counter": counter, "node": data[at + 146 :].hex()},
+        "hlc": {"time": time, "counter": counter, "node": data[at + 179 :].hex()},
     }
 
 
@@ -215,7 +218,7 @@ def claim_bytes(claim):
         payload = bytes([value])
     else:
         payload = put_text(value)
-    epoch = None if claim["epoch"] is None else struct.pack("<Q", claim["epoch"])
+    expires = None if claim["expires"] is None else struct.pack("<Q", claim["expires"])
     return b"".join(
         [
             put_text(claim["subject"]),
@@ -225,7 +228,8 @@ def claim_bytes(claim):
             put_option(unhex(claim["parent_hash"])),
             unhex(claim["source_hash"]),
             put_option(unhex(claim["visual_hash"])),
-            put_option(epoch),
+            put_option(unhex(claim["epoch"])),
+            put_option(expires),
             bytes([LIFECYCLES.index(claim["lifecycle"])]),
             struct.pack("<dQ", claim["confidence"], claim["timestamp"]),
             bytes([claim["source_class"]]),

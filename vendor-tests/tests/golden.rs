@@ -10,7 +10,7 @@ use vendor_tests::set::{self, Hash};
 
 /// Bytes of one signature: agent id, signature, timestamp; the root of an assertion follows them.
 const SIGNATURE_BYTES: usize = 104;
-const ROOT_BYTES: usize = 162;
+const ROOT_BYTES: usize = 195;
 
 fn vectors() -> Value {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/vectors.json");

@@ -102,7 +102,8 @@ async fn what_is_exported_comes_back_to_the_same_hashes() {
     for text in ["", "\"]}\\{[", "\u{0}\u{7f}\u{fffd}\u{1f980}", "line\nline"] {
         let object = json!({ "type": "Text", "value": text });
         node.assert(&json!({ "subject": "odd \"]}", "predicate": "p", "object": object,
-            "visual_hash": "0123456789abcdef", "epoch": u64::MAX, "parent_hash": "ab".repeat(32),
+            "visual_hash": "0123456789abcdef", "epoch": "ef".repeat(32), "expires": 5,
+            "parent_hash": "ab".repeat(32),
             "source_class": 5, "lifecycle": "Rejected", "confidence": 0.1 }))
             .await;
     }

@@ -281,7 +281,8 @@ mod tests {
     #[test]
     fn a_signed_line_is_a_body_whose_signature_verifies() {
         let signer = Signer::new(&[7; 32]);
-        for fields in [r#""timestamp":5"#, r#""timestamp":null,"signatures":[]"#, r#""epoch":7"#] {
+        for fields in [r#""timestamp":5"#, r#""timestamp":null,"signatures":[]"#, r#""expires":7"#]
+        {
             let object = r#"{"type":"Number","value":1e2}"#;
             let line =
                 format!(r#"{{"subject":"\u00e4","predicate":"p","object":{object},{fields}}}"#);

@@ -1,18 +1,18 @@
-//! Claims that their authors replaced, case by case.
+//! Claims that their authors replaced, or that are over, case by case.
 //!
 //! Never: depends on the order of arrival.
 
 use crate::base::Digest;
 use crate::model::{Assertion, Lifecycle, Object, SourceClass};
 
-use super::world::{World, after, check, draft, question, signed};
+use super::world::{LensWorld, after, check, draft, question, signed};
 
 /// The values that count, the weightiest first, in both orders of arrival.
 fn values(claims: &[&Assertion], parameters: &[(&str, &str)]) -> Vec<String> {
     let question = question(parameters);
     let [one, other] = [
-        World::of(claims.iter().copied()).skeptic(&question),
-        World::of(claims.iter().rev().copied()).skeptic(&question),
+        LensWorld::of(claims.iter().copied()).skeptic(&question),
+        LensWorld::of(claims.iter().rev().copied()).skeptic(&question),
     ];
     assert_eq!(one, other, "the order of arrival changes the answer");
     let values = one.claims.iter().map(|claim| match &claim.object {
@@ -38,9 +38,9 @@ fn of_a_chain_the_last_counts_whoever_nobody_or_an_agent_made_it() {
         assert_eq!(values(&[&one, &three], &[]), ["one", "three"]);
         let as_of = (1_700_000_000 - 20).to_string();
         assert_eq!(values(&all, &[("as_of", &as_of)]), ["two"]);
-        assert_eq!(World::of(all).layers(&question(&[])).candidates_count, 1);
+        assert_eq!(LensWorld::of(all).layers(&question(&[])).candidates_count, 1);
         // Lists show all of them.
-        let (page, resolution) = World::of(all).page(&question(&[("lens", "confidence")]));
+        let (page, resolution) = LensWorld::of(all).page(&question(&[("lens", "confidence")]));
         assert_eq!((page.len(), resolution.map(|it| it.candidates_count)), (3, Some(1)));
     }
 }
@@ -83,7 +83,7 @@ fn of_a_joint_claim_those_speak_who_gave_it_no_successor() {
     let claims = [&joint, &one];
     assert_eq!(values(&claims, &[]), ["joint", "one"]);
     let voices = |all: &[&Assertion]| {
-        let found = World::of(all.iter().copied()).skeptic(&question(&[]));
+        let found = LensWorld::of(all.iter().copied()).skeptic(&question(&[]));
         found.claims.iter().map(|claim| claim.voices_count).sum::<u64>()
     };
     assert_eq!((voices(&claims[..1]), voices(&claims)), (2, 2));
@@ -119,8 +119,29 @@ fn a_claim_with_many_answers_is_judged_in_slices() {
         (0..1_000)
             .map(|number| check(after(signed(draft(&format!("{number:04}"), 20), &[2]), &claim))),
     );
-    let count = |all: &[Assertion]| World::of(all).skeptic(&question(&[])).candidates_count;
+    let count = |all: &[Assertion]| LensWorld::of(all).skeptic(&question(&[])).candidates_count;
     assert_eq!(count(&all), 1_001);
     all.insert(500, check(after(signed(draft("new", 20), &[1]), &claim)));
     assert_eq!(count(&all), 1_001);
+}
+
+#[test]
+fn a_claim_that_is_over_is_listed_and_judged_no_more() {
+    let mut short = signed(draft("short", 30), &[1]);
+    short.expires = Some(1_700_000_000 - 10);
+    let (short, long) = (check(short), check(signed(draft("long", 40), &[2])));
+    let claims = [&short, &long];
+    assert_eq!(values(&claims, &[]), ["long"]);
+    assert_eq!(values(&claims, &[("history", "true")]), ["long", "short"]);
+    // It is over from the second on that it names.
+    assert_eq!(values(&claims, &[("as_of", "1699999990")]), ["long"]);
+    assert_eq!(values(&claims, &[("as_of", "1699999989")]), ["long", "short"]);
+    assert_eq!(values(&claims, &[("lifecycle", "any")]), ["long"]);
+    let (page, resolution) = LensWorld::of(claims).page(&question(&[("lens", "recency")]));
+    assert_eq!(page.len(), 2);
+    assert_eq!(resolution.and_then(|it| it.winner), Some(long.seal().digest()));
+    // What it replaced does not come back.
+    let mut sale = after(signed(draft("sale", 20), &[2]), &long);
+    sale.expires = Some(1_700_000_000);
+    assert!(values(&[&long, &check(sale)], &[]).is_empty());
 }

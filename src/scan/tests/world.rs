@@ -15,12 +15,12 @@ pub(super) const NOW: Wall = Wall(1_700_000_000_000);
 /// Work of a slice, so that questions are asked in many of them.
 const SLICE: usize = 97;
 
-pub(super) struct World {
+pub(super) struct LensWorld {
     store: Store,
     bodies: Vec<Sealed>,
 }
 
-impl Bodies for World {
+impl Bodies for LensWorld {
     fn digest_at(&self, at: Position) -> Option<Digest> {
         self.sealed_at(at).map(|sealed| sealed.digest())
     }
@@ -30,10 +30,10 @@ impl Bodies for World {
     }
 }
 
-impl World {
+impl LensWorld {
     /// These claims, in this order of arrival.
-    pub(super) fn of<'a>(claims: impl IntoIterator<Item = &'a Assertion>) -> World {
-        let mut world = World { store: Store::new(1), bodies: Vec::new() };
+    pub(super) fn of<'a>(claims: impl IntoIterator<Item = &'a Assertion>) -> LensWorld {
+        let mut world = LensWorld { store: Store::new(1), bodies: Vec::new() };
         for claim in claims {
             let (at, sealed) = (Position((world.bodies.len() as u64) << 10), claim.seal());
             world.bodies.push(sealed.clone());

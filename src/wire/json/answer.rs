@@ -45,8 +45,8 @@ pub fn asserted(digest: &Digest, presence: Presence) -> String {
     text
 }
 
-/// One assertion, and whether its time has not come by `now`. An opaque one is shown with its
-/// bytes, as this node cannot decode them.
+/// One assertion, and whether by `now` its time has not come or it is over. An opaque one is shown
+/// with its bytes, as this node cannot decode them.
 pub fn assertion(sealed: &Sealed, now: Wall) -> String {
     let digest = sealed.digest();
     let entry = ShownEntry::of(&digest, sealed, now, OpaqueBytes::Shown);
@@ -154,7 +154,8 @@ impl Shown<'_> {
             parent_hash: assertion.parent_hash.as_ref().map(|hash| Hex(&hash.0)),
             source_hash: Hex(&assertion.source_hash.0),
             visual_hash: assertion.visual_hash.as_ref().map(|hash| Hex(hash)),
-            epoch: assertion.epoch,
+            epoch: assertion.epoch.as_ref().map(|epoch| Hex(epoch)),
+            expires: assertion.expires,
             lifecycle: Text(assertion.lifecycle.name()),
             signatures: assertion.signatures.iter().map(signature).collect(),
             confidence: assertion.confidence,
@@ -162,6 +163,7 @@ impl Shown<'_> {
             source_class: assertion.source_class.number(),
             hlc: hlc(&assertion.hlc),
             not_yet: self.now.is_before(assertion.hlc.time).then_some(true),
+            expired: assertion.is_over(self.now).then_some(true),
         }
     }
 }
@@ -175,7 +177,8 @@ struct AssertionBody<'a> {
     parent_hash: Option<Hex<'a>>,
     source_hash: Hex<'a>,
     visual_hash: Option<Hex<'a>>,
-    epoch: Option<u64>,
+    epoch: Option<Hex<'a>>,
+    expires: Option<u64>,
     lifecycle: Text<'a>,
     signatures: Vec<SignatureBody<'a>>,
     confidence: f64,
@@ -183,6 +186,7 @@ struct AssertionBody<'a> {
     source_class: u8,
     hlc: HlcBody<'a>,
     not_yet: Option<bool>,
+    expired: Option<bool>,
 }
 
 #[derive(SerJson)]

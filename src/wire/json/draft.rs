@@ -26,6 +26,7 @@ enum Field {
     Lifecycle,
     ParentHash,
     Epoch,
+    Expires,
     Timestamp,
     Signatures,
     VisualHash,
@@ -35,10 +36,11 @@ enum Field {
     Opaque,
     Size,
     NotYet,
+    Expired,
 }
 
 /// In the order in which `GET` shows them: a field is looked for behind the one before it.
-const FIELDS: [(&str, Field); 18] = [
+const FIELDS: [(&str, Field); 20] = [
     ("subject", Field::Subject),
     ("predicate", Field::Predicate),
     ("object", Field::Object),
@@ -48,6 +50,7 @@ const FIELDS: [(&str, Field); 18] = [
     ("lifecycle", Field::Lifecycle),
     ("parent_hash", Field::ParentHash),
     ("epoch", Field::Epoch),
+    ("expires", Field::Expires),
     ("timestamp", Field::Timestamp),
     ("signatures", Field::Signatures),
     ("visual_hash", Field::VisualHash),
@@ -57,6 +60,7 @@ const FIELDS: [(&str, Field); 18] = [
     ("opaque", Field::Opaque),
     ("size", Field::Size),
     ("not_yet", Field::NotYet),
+    ("expired", Field::Expired),
 ];
 /// What a claim cannot leave out.
 const REQUIRED: [Field; 3] = [Field::Subject, Field::Predicate, Field::Object];
@@ -160,7 +164,8 @@ fn read_field(
         Field::SourceClass => draft.source_class = source_class(reader)?,
         Field::Lifecycle => draft.lifecycle = lifecycle(reader)?,
         Field::ParentHash => draft.parent_hash = Some(Digest(hex(reader, name)?)),
-        Field::Epoch => draft.epoch = Some(reader.whole(name)?),
+        Field::Epoch => draft.epoch = Some(hex(reader, name)?),
+        Field::Expires => draft.expires = Some(reader.whole(name)?),
         Field::Timestamp => draft.timestamp = Some(reader.whole(name)?),
         Field::Signatures => draft.signatures = signatures(reader)?,
         Field::VisualHash => draft.visual_hash = Some(hex(reader, name)?),
@@ -168,7 +173,7 @@ fn read_field(
         Field::Hlc => draft.stamp = Some(stamp(reader)?),
         Field::Data => opaque.data = Some(data(reader)?),
         Field::Size => opaque.size = Some(reader.whole(name)?),
-        Field::Opaque | Field::NotYet => match reader.scalar(name, "true")? {
+        Field::Opaque | Field::NotYet | Field::Expired => match reader.scalar(name, "true")? {
             Scalar::Boolean(true) => {}
             _ => return Err(reader.wrong(format!("{name} takes true, or is left out"))),
         },

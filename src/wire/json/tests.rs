@@ -43,7 +43,7 @@ fn a_body_says_what_it_means() {
     check(format!(" \t\r\n{}\n ", LEAST.replace(':', " : ").replace(',', "\n,")), Ok(least()));
     let hash = "ab".repeat(32);
     type Change = fn(&mut Draft);
-    let rows: [(&str, Change); 16] = [
+    let rows: [(&str, Change); 17] = [
         (r#""confidence":0.25"#, |draft| draft.confidence = 0.25),
         (r#""confidence":1"#, |draft| draft.confidence = 1.0),
         (r#""confidence":5e-1"#, |draft| draft.confidence = 0.5),
@@ -55,10 +55,14 @@ fn a_body_says_what_it_means() {
         (r#""source_class":0"#, |draft| draft.source_class = SourceClass::Regulatory),
         (r#""source_class":"Anecdotal""#, |draft| draft.source_class = SourceClass::Anecdotal),
         (r#""lifecycle":"UnderReview""#, |draft| draft.lifecycle = Lifecycle::UnderReview),
-        (r#""epoch":18446744073709551615"#, |draft| draft.epoch = Some(u64::MAX)),
-        (r#""epoch":9007199254740993"#, |draft| draft.epoch = Some((1 << 53) + 1)),
+        (r#""epoch":"HASH""#, |draft| draft.epoch = Some([0xab; 32])),
+        (r#""expires":253402300799"#, |draft| draft.expires = Some(253_402_300_799)),
+        (r#""expires":9007199254740993"#, |draft| draft.expires = Some((1 << 53) + 1)),
         (r#""timestamp":0"#, |draft| draft.timestamp = Some(0)),
-        (r#""parent_hash":null,"epoch":null,"confidence":null,"signatures":null"#, |_| {}),
+        (
+            r#""parent_hash":null,"epoch":null,"expires":null,"confidence":null,"signatures":null"#,
+            |_| {},
+        ),
         (r#""signatures":[]"#, |_| {}),
         (r#""hash":"HASH""#, |draft| draft.hash = Some(Digest([0xab; 32]))),
         (r#""hlc":{"node":"07070707070707070707070707070707","time":5,"counter":6}"#, |draft| {
@@ -210,10 +214,14 @@ fn what_is_wrong_is_named_with_its_position() {
             "line 1 column 14: timestamp takes a whole number from 0 to 18446",
         ),
         (with(r#""timestamp":1.0"#), "line 1 column 14: timestamp takes a whole number"),
-        (with(r#""epoch":18446744073709551616"#), "line 1 column 10: epoch takes a whole number"),
+        (with(r#""expires":18446744073709551616"#), "line 1 column 12: expires takes a whole"),
+        (
+            with(r#""epoch":7"#),
+            "line 1 column 10: epoch takes a string of hex digits, not a number",
+        ),
         (
             with(r#""epoch":"1""#),
-            "line 1 column 10: epoch takes a whole number from 0 to 184467440737",
+            "line 1 column 10: epoch takes 64 hex digits, not these 1 characters",
         ),
         (
             with(r#""source_hash":"abc""#),
@@ -306,8 +314,8 @@ fn depth_and_length_cost_nothing() {
         check(format!("{{\"signatures\":{}", open.repeat(100_000)), Err("line 1"));
     }
     check(
-        with(&format!("\"epoch\":{}", "9".repeat(1 << 20))),
-        Err("line 1 column 10: epoch takes"),
+        with(&format!("\"expires\":{}", "9".repeat(1 << 20))),
+        Err("line 1 column 12: expires takes"),
     );
     check(with(&format!("\"{}\":1", "x".repeat(1 << 20))), Err("line 1 column 2: the body has no"));
     let one = format!(
@@ -348,7 +356,8 @@ fn damaged_bodies_are_read_or_refused() {
 
 fn sealed(object: Object) -> Sealed {
     let mut draft = Draft::new("a \"b\"".into(), "p".into(), object);
-    (draft.epoch, draft.timestamp) = (Some(u64::MAX), Some(1_700_000_000));
+    (draft.epoch, draft.timestamp) = (Some([0xee; 32]), Some(1_700_000_000));
+    draft.expires = Some(1_700_000_060);
     draft.parent_hash = Some(Digest([0xab; 32]));
     let mut clock = HlcClock::new(NodeId([1; 16]));
     draft.check(&mut clock, Wall(0)).expect("it keeps the rules").seal()
@@ -360,16 +369,19 @@ fn an_assertion_is_shown_whole() {
     let expected = format!(
         "{{\"hash\":\"{}\",\"subject\":\"a \\\"b\\\"\",\"predicate\":\"p\",\
          \"object\":{{\"type\":\"Text\",\"value\":\"\\u0001\\n\u{e9}\u{2028}\"}},\
-         \"parent_hash\":\"{}\",\"source_hash\":\"{}\",\"epoch\":18446744073709551615,\
+         \"parent_hash\":\"{}\",\"source_hash\":\"{}\",\"epoch\":\"{}\",\"expires\":1700000060,\
          \"lifecycle\":\"Proposed\",\"signatures\":[],\"confidence\":1.0,\
          \"timestamp\":1700000000,\"source_class\":3,\
          \"hlc\":{{\"time\":1700000000000,\"counter\":0,\"node\":\"{}\"}}}}",
         sealed.digest(),
         "ab".repeat(32),
         "00".repeat(32),
+        "ee".repeat(32),
         "00".repeat(16),
     );
-    assert_eq!(answer::assertion(&sealed, Wall(u64::MAX)), expected);
+    assert_eq!(answer::assertion(&sealed, Wall(1_700_000_059_999)), expected);
+    let over = expected.strip_suffix('}').expect("an object").to_owned() + ",\"expired\":true}";
+    assert_eq!(answer::assertion(&sealed, Wall(1_700_000_060_000)), over);
 }
 
 #[test]
@@ -444,7 +456,8 @@ fn views_have_the_shapes_of_the_contract() {
     let expected = format!(
         "{{\"status\":\"Unanimous\",\"conflict_score\":0.0,\"claims\":[{{\
          \"object\":{{\"type\":\"Number\",\"value\":2.0}},\"weight_share\":1.0,\
-         \"assertions_count\":7,\"voices_count\":3,\"assertions\":[\"{hash}\"]}}],\"claims_count\":1,\
+         \"assertions_count\":7,\"voices_count\":3,\"assertions\":[\"{hash}\"]}}],\
+         \"claims_count\":1,\
          \"candidates_count\":7,\"voices_count\":3,\"sampled\":true}}"
     );
     assert_eq!(answer::view(&View::Skeptic(skepticism)), expected);
@@ -462,8 +475,8 @@ fn views_have_the_shapes_of_the_contract() {
     let expected = format!(
         "{{\"layers\":[{{\"source_class\":1,\"source_class_name\":\"Clinical\",\
          \"winner\":\"{hash}\",\"candidates_count\":3,\"conflict_score\":0.25,\
-         \"voices_count\":1,\"sampled\":false}}],\"cross_class_conflict\":0.0,\"winner\":\"{hash}\",\
-         \"candidates_count\":3}}"
+         \"voices_count\":1,\"sampled\":false}}],\"cross_class_conflict\":0.0,\
+         \"winner\":\"{hash}\",\"candidates_count\":3}}"
     );
     assert_eq!(answer::view(&View::Layered(layers)), expected);
 }
