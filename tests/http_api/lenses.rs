@@ -1,0 +1,157 @@
+//! What lenses make of claims, as a client sees it: weights, voices, reviews, successors, expiry.
+
+use stemedb_edge::base::digest::hex;
+use stemedb_edge::base::{HlcClock, NodeId, Wall};
+use stemedb_edge::model::signature::Signer;
+use stemedb_edge::wire::json::parse_draft;
+
+use crate::node::Node;
+use crate::{check, hash_of};
+
+const PAIR: &str = "subject=s&predicate=p";
+/// Unix seconds at which the claims are made.
+const THEN: u64 = 1_700_000_000;
+
+/// A body of a value with more fields.
+fn body(value: &str, fields: &str) -> String {
+    let object = format!(r#"{{"type":"Text","value":"{value}"}}"#);
+    let timestamp = if fields.contains("timestamp") { String::new() } else { stamp(0) };
+    format!(r#"{{"subject":"s","predicate":"p","object":{object}{timestamp}{fields}}}"#)
+}
+
+fn stamp(later: u64) -> String {
+    format!(r#","timestamp":{}"#, THEN + later)
+}
+
+/// A body that an agent signed.
+fn signed(agent: u8, body: &str) -> String {
+    let draft = parse_draft(body.as_bytes()).expect("a good body");
+    let claim = draft.check(&mut HlcClock::new(NodeId::NONE), Wall(0)).expect("keeps the rules");
+    let signature = Signer::new(&[agent; 32]).sign(&claim, THEN);
+    let (agent, bytes) = (hex(&signature.agent_id), hex(&signature.signature));
+    let fields = format!(r#""agent_id":"{agent}","signature":"{bytes}","timestamp":{THEN}"#);
+    format!(r#"{},"signatures":[{{{fields}}}]}}"#, body.strip_suffix('}').expect("an object"))
+}
+
+/// Stores it; its hash comes out.
+fn store(node: &Node, body: &str) -> String {
+    let (status, answer) = node.post(body);
+    assert_eq!(status, 201, "{body}: {answer}");
+    hash_of(&answer)
+}
+
+fn ask(node: &Node, target: &str, parts: &[&str]) {
+    let (status, answer) = node.ask(&format!("GET /v1/{target}"));
+    assert_eq!(status, 200, "{target}: {answer}");
+    for part in parts {
+        assert!(answer.contains(part), "{target}: no {part} in {answer}");
+    }
+}
+
+#[test]
+fn shares_stay_what_they_were_however_old_claims_are() {
+    let node = Node::start();
+    store(&node, &body("a", r#","confidence":0.9"#));
+    store(&node, &body("b", r#","confidence":0.1"#));
+    for half_lives in [0, 60, 63, 70] {
+        let as_of = THEN + 3600 * half_lives;
+        let target = format!("skeptic?{PAIR}&half_life=3600&as_of={as_of}");
+        ask(&node, &target, &["\"status\":\"Agreed\"", "\"weight_share\":0.9,"]);
+    }
+}
+
+#[test]
+fn confidences_count_as_the_numbers_say() {
+    let node = Node::start();
+    store(&node, &body("a", r#","confidence":1e-20"#));
+    store(&node, &body("b", r#","confidence":5e-324"#));
+    ask(&node, &format!("skeptic?{PAIR}"), &["\"weight_share\":1.0,", "\"weight_share\":0.0,"]);
+}
+
+#[test]
+fn an_integer_between_two_doubles_is_no_claim() {
+    let node = Node::start();
+    let number = |digits: &str| {
+        body("x", "").replace(r#""Text","value":"x""#, &format!(r#""Number","value":{digits}"#))
+    };
+    store(&node, &number("9007199254740992"));
+    for digits in ["9007199254740993", "1e-400"] {
+        let (status, answer) = node.post(number(digits));
+        assert!(status == 400 && answer.contains(digits), "{status} {answer}");
+    }
+}
+
+#[test]
+fn what_was_rejected_does_not_win_unless_it_is_asked_for() {
+    let node = Node::start();
+    let good = store(&node, &body("good", ""));
+    let later = |lifecycle: &str| format!(r#","lifecycle":"{lifecycle}"{}"#, stamp(9));
+    let bad = store(&node, &body("bad", &later("Rejected")));
+    let old = store(&node, &body("old", &later("deprecated").replace("09,", "08,")));
+    let winner = |hash: &str| format!("\"winner\":\"{hash}\"");
+    let lens = format!("query?{PAIR}&lens=recency");
+    ask(&node, &lens, &[&winner(&good), "\"candidates_count\":1,", &bad, &old]);
+    ask(&node, &format!("{lens}&history=true"), &["\"candidates_count\":3,"]);
+    ask(&node, &format!("{lens}&lifecycle=any"), &["\"candidates_count\":3,"]);
+    ask(&node, &format!("{lens}&lifecycle=rejected"), &[&winner(&bad)]);
+    ask(&node, &format!("{lens}&lifecycle=!Rejected"), &["\"candidates_count\":2,"]);
+    ask(&node, &format!("{lens}&lifecycle=Proposed,under_review"), &[&winner(&good)]);
+}
+
+#[test]
+fn a_claim_counts_by_its_authors_successor() {
+    let node = Node::start();
+    let first = store(&node, &signed(1, &body("first", "")));
+    let parent = format!(r#","parent_hash":"{first}""#);
+    store(&node, &signed(2, &body("reply", &parent)));
+    ask(&node, &format!("skeptic?{PAIR}"), &["\"claims_count\":2,", "first", "reply"]);
+    let lower = format!(r#"{parent},"confidence":0.1"#);
+    store(&node, &signed(1, &body("second", &lower)));
+    ask(&node, &format!("skeptic?{PAIR}"), &["\"claims_count\":2,", "second", "reply"]);
+    ask(&node, &format!("skeptic?{PAIR}&history=true"), &["\"claims_count\":3,"]);
+}
+
+#[test]
+fn an_agent_has_one_voice_for_a_value() {
+    let node = Node::start();
+    for later in 0..5 {
+        store(&node, &signed(1, &body("red", &stamp(later))));
+    }
+    store(&node, &signed(2, &body("blue", "")));
+    let blue = store(&node, &signed(3, &body("blue", "")));
+    let red = store(&node, &signed(1, &body("red", &stamp(7))));
+    let lens = format!("query?{PAIR}&lens=consensus");
+    let (_, answer) = node.ask(&format!("GET /v1/{lens}"));
+    assert!(!answer.contains(&format!("\"winner\":\"{red}\"")), "{answer}");
+    assert!(answer.contains("\"voices_count\":3,") && answer.contains(&blue), "{answer}");
+    ask(&node, &format!("{lens}&voices=claims"), &[&format!("\"winner\":\"{red}\"")]);
+}
+
+#[test]
+fn a_lens_is_asked_of_one_thing() {
+    let node = Node::start();
+    for (target, missing) in [("subject=s", "predicate"), ("predicate=p", "subject")] {
+        let request = format!("GET /v1/query?{target}&lens=recency HTTP/1.1\r\nHost:\r\n\r\n");
+        let answer = node.send(request.as_bytes());
+        check(target, &answer, 400, &format!("the parameter {missing} is missing"));
+    }
+}
+
+#[test]
+fn an_epoch_has_32_bytes_and_a_claim_may_end() {
+    let node = Node::start();
+    let epoch = "e7".repeat(32);
+    let ends = THEN + 10;
+    let fields = format!(r#","epoch":"{epoch}","expires":{ends}"#);
+    let short = store(&node, &signed(1, &body("short", &fields)));
+    let shown = [&*format!("\"epoch\":\"{epoch}\",\"expires\":{ends},"), "\"expired\":true"];
+    ask(&node, &format!("assertions/{short}"), &shown);
+    ask(&node, &format!("query?{PAIR}&lens=recency"), &["\"winner\":null", "\"expired\":true"]);
+    let before = format!("query?{PAIR}&lens=recency&as_of={}", ends - 1);
+    ask(&node, &before, &[&format!("\"winner\":\"{short}\"")]);
+    // What is shown is the same claim again.
+    let (_, text) = node.ask(&format!("GET /v1/assertions/{short}"));
+    assert_eq!(node.post(text).0, 200);
+    let (status, answer) = node.post(body("x", r#","epoch":7"#));
+    assert!(status == 400 && answer.contains("epoch takes a string of hex"), "{answer}");
+}
