@@ -197,7 +197,7 @@ pub struct Assertion {
 pub enum Author {
     /// An agent, by its public key.
     Agent([u8; 32]),
-    /// Whoever posted it: no signature says.
+    /// No signature says who.
     Unknown,
 }
 

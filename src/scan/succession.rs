@@ -2,7 +2,7 @@
 //!
 //! In: a claim, the claims that name it as their parent. Out: the authors who speak of it. A
 //! successor is a claim of the same subject and predicate whose time has come, by the same author:
-//! the same agent signed both, or nobody signed either. Whether a lens judges the successor, and
+//! the same agent signed both, or neither is signed. Whether a lens judges the successor, and
 //! whether that has one itself, changes nothing: who replaces a claim by a rejected one takes it
 //! back. A parent that is not here is passed over, so that a chain with a gap counts twice until
 //! the missing claim comes. Ids are hashes: a chain has no cycle.
@@ -37,7 +37,7 @@ impl Succession {
         Succession { digest, assertion, speaking, children }
     }
 
-    /// Looks at children until nobody speaks of the claim, or there are no more (true), or the work
+    /// Looks at children until no author speaks of the claim, or there are no more (true), or the work
     /// is done. One costs what a candidate does.
     pub(super) fn step(
         &mut self,
