@@ -50,7 +50,7 @@ fn an_idle_cluster_sends_one_probe_per_member_and_interval() {
     }
 }
 
-/// Whoever comes back has forgotten all: it knows all again within two seconds, whether the others
+/// A member that comes back has forgotten all: it knows all again within two seconds, whether the others
 /// still had it as alive or called it dead meanwhile, and whether its seeds come back with it.
 #[test]
 fn a_tenth_that_comes_back_knows_all_within_two_seconds() {

@@ -25,7 +25,7 @@ fn values(claims: &[&Assertion], parameters: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn of_a_chain_the_last_counts_whoever_nobody_or_an_agent_made_it() {
+fn of_a_chain_the_last_counts_signed_or_not() {
     for agents in [&[][..], &[1], &[1, 2]] {
         let one = check(signed(draft("one", 30), agents));
         let two = check(after(signed(draft("two", 20), agents), &one));
@@ -51,7 +51,7 @@ fn of_a_fork_all_ends_count_and_a_chain_by_itself_is_no_cycle() {
     let left = check(after(signed(draft("left", 20), &[1]), &root));
     let right = check(after(signed(draft("right", 10), &[1]), &root));
     assert_eq!(values(&[&root, &left, &right], &[]), ["left", "right"]);
-    // Parents that nobody has: each of two would follow the other if hashes could be chosen.
+    // Parents that no node has: each of two would follow the other if hashes could be chosen.
     let mut lost = [draft("a", 5), draft("b", 6)];
     for (index, draft) in lost.iter_mut().enumerate() {
         draft.parent_hash = Some(Digest([index as u8; 32]));
