@@ -7,6 +7,9 @@ mod disk;
 mod membership;
 mod net;
 mod node;
+mod spread;
+#[allow(dead_code, reason = "the bench of gossip reads what no test does")]
+mod watch;
 mod world;
 
 use std::collections::BTreeSet;

@@ -143,6 +143,8 @@ pub(crate) struct Start {
     pub(crate) cluster: Option<ClusterId>,
     pub(crate) wall_skew: i64,
     pub(crate) seed: u64,
+    /// About how often sets are compared.
+    pub(crate) sync_interval: Duration,
     /// The first number of its calls, never used twice.
     pub(crate) next_call: u64,
 }
@@ -180,7 +182,7 @@ impl Node {
             swim: swim::Config { probe_interval: Duration::from_secs(1) },
             shards: SHARDS,
             replication_factor: REPLICAS,
-            sync_interval: Some(Duration::from_secs(10)),
+            sync_interval: Some(start.sync_interval),
         };
         let me = Update {
             node: start.id,

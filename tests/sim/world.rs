@@ -7,6 +7,7 @@ mod clients;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::time::Duration;
 
 use stemedb_edge::base::{ClusterId, Digest, Moment, NodeId, Random, limits};
 use stemedb_edge::cluster::identity::Tag;
@@ -17,6 +18,7 @@ use crate::byzantine::{false_answer, forge};
 use crate::disk::Disk;
 use crate::net::{Mode, Net};
 use crate::node::{Answer, Call, Effect, Message, Node, Start};
+use crate::watch::Watch;
 use clients::Clients;
 
 pub(crate) const SECOND: u64 = 1_000_000;
@@ -181,6 +183,14 @@ pub(crate) struct World {
     had_byzantine: bool,
     trace: u64,
     pub(crate) broken: Option<String>,
+    /// Counts and times of new assertions, where a test wants them.
+    pub(crate) watch: Option<Watch>,
+    /// How long a write with its flush takes at least, in microseconds.
+    pub(crate) flush: u64,
+    /// About how often sets are compared.
+    pub(crate) sync_interval: Duration,
+    /// Whether nothing is said of what happens.
+    pub(crate) is_quiet: bool,
 }
 
 impl World {
@@ -214,36 +224,45 @@ impl World {
             had_byzantine: false,
             trace: seed,
             broken: None,
+            watch: None,
+            flush: 100,
+            sync_interval: Duration::from_secs(10),
+            is_quiet: false,
             names: 1 + (seed / 2 % 3) as usize,
         };
-        for (number, seeds) in seeds.iter().enumerate() {
-            let id = NodeId((world.random.bits() as u128 + 1).to_be_bytes());
-            let wall_skew = world.random.below(20_000) as i64 - 10_000;
-            world.members.push(Member {
-                id,
-                node: None,
-                disk: Disk::default(),
-                cluster: None,
-                seeds: seeds.clone(),
-                address: format!("node{number}.0:18182"),
-                moves: 0,
-                life: 0,
-                wall_skew,
-                wall_fault: 0,
-                stalled_until: 0,
-                is_host_up: true,
-                slow_disk: false,
-                is_byzantine: false,
-                timer: u64::MAX,
-            });
-            // The first know those that are there so far.
-            if seeds.is_none() {
-                world.start(number);
-            }
-        }
+        seeds.iter().for_each(|seeds| world.add_member(seeds.clone()));
         let given = (0..seeds.len()).filter(|number| seeds[*number].is_some());
         given.for_each(|number| world.start(number));
         world
+    }
+
+    /// One more node, which starts at once if its seeds are those of all.
+    pub(crate) fn add_member(&mut self, seeds: Option<Vec<usize>>) {
+        let number = self.members.len();
+        let id = NodeId((self.random.bits() as u128 + 1).to_be_bytes());
+        let wall_skew = self.random.below(20_000) as i64 - 10_000;
+        // The first know those that are there so far.
+        let starts = seeds.is_none();
+        self.members.push(Member {
+            id,
+            node: None,
+            disk: Disk::default(),
+            cluster: None,
+            seeds,
+            address: format!("node{number}.0:18182"),
+            moves: 0,
+            life: 0,
+            wall_skew,
+            wall_fault: 0,
+            stalled_until: 0,
+            is_host_up: true,
+            slow_disk: false,
+            is_byzantine: false,
+            timer: u64::MAX,
+        });
+        if starts {
+            self.start(number);
+        }
     }
 
     /// Clients claim things until then.
@@ -299,6 +318,12 @@ impl World {
         number
     }
 
+    fn say(&self, of: usize, what: &impl std::fmt::Debug) {
+        if !self.is_quiet {
+            println!("{:5.1} s, node {of}: {what:?}", self.now as f64 / 1e6);
+        }
+    }
+
     fn note(&mut self, what: u64, whom: usize) {
         let mixed = (self.trace ^ what ^ (whom as u64) << 56 ^ self.now.rotate_left(17))
             .wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -308,36 +333,12 @@ impl World {
     fn happen(&mut self, event: Event) {
         let now = Moment(self.now);
         match event {
-            Event::Request { to, from, call } => {
-                self.note(1 + call.number, to);
-                let member = &mut self.members[to];
-                let is_there = member.address == call.address;
-                let is_admitted = |node: &Node| match &call.message {
-                    Message::Connect => true,
-                    // One of before the last start has ended.
-                    Message::Http(_) => self.linked.contains(&(from, to)),
-                    _ => node.admits(call.tag),
-                };
-                match &mut member.node {
-                    Some(node) if is_there && is_admitted(node) => {
-                        self.connected.insert((from, to));
-                        if matches!(call.message, Message::Connect) {
-                            self.linked.insert((from, to));
-                        }
-                        self.requests.insert(call.number, (from, to));
-                        let Call { number, message, timeout, .. } = call;
-                        node.request(now, (number, timeout), message, &member.disk);
-                    }
-                    _ if member.is_host_up => {
-                        self.send(to, from, refused(from, call.number));
-                        return;
-                    }
-                    _ => return,
-                }
-                self.serve(to);
-            }
+            Event::Request { to, from, call } => self.arrive((from, to), call),
             Event::Answer { to, call, answer, tag } => {
                 self.note(2 + call, to);
+                if let Some(watch) = &mut self.watch {
+                    watch.note_answer(to, &answer);
+                }
                 self.with(to, |node, disk| node.answered(now, call, (answer, tag), disk));
             }
             Event::Refused { to, call, failure } => {
@@ -351,17 +352,7 @@ impl World {
                 self.note(4, to);
                 self.with(to, |node, _| node.lost(now, &address));
             }
-            Event::DiskDone { node, life } => {
-                if self.members[node].life == life {
-                    self.note(5, node);
-                    let done = self.members[node].disk.finish();
-                    self.with(node, |node, _| node.replica.handle_disk(now, done));
-                    self.with(
-                        node,
-                        |node, disk| while !node.replica.handle_completed(now, 5, disk) {},
-                    );
-                }
-            }
+            Event::DiskDone { node, life } => self.written(node, life),
             Event::Timer { node, life } => {
                 let member = &mut self.members[node];
                 if member.life == life && member.timer <= self.now {
@@ -373,6 +364,52 @@ impl World {
             Event::Claim => self.claim(),
             Event::Ask => self.ask(),
             Event::Forge => self.forge(),
+        }
+    }
+
+    /// A request reaches a node.
+    fn arrive(&mut self, (from, to): (usize, usize), call: Call) {
+        self.note(1 + call.number, to);
+        let member = &mut self.members[to];
+        let is_there = member.address == call.address;
+        let is_admitted = |node: &Node| match &call.message {
+            Message::Connect => true,
+            // One of before the last start has ended.
+            Message::Http(_) => self.linked.contains(&(from, to)),
+            _ => node.admits(call.tag),
+        };
+        match &mut member.node {
+            Some(node) if is_there && is_admitted(node) => {
+                self.connected.insert((from, to));
+                if matches!(call.message, Message::Connect) {
+                    self.linked.insert((from, to));
+                }
+                if let Some(watch) = &mut self.watch {
+                    watch.note_request(to, &call.message);
+                }
+                self.requests.insert(call.number, (from, to));
+                let Call { number, message, timeout, .. } = call;
+                node.request(Moment(self.now), (number, timeout), message, &member.disk);
+                self.serve(to);
+            }
+            _ if member.is_host_up => self.send(to, from, refused(from, call.number)),
+            _ => {}
+        }
+    }
+
+    /// The disk of a node has done its work, unless the node ended meanwhile.
+    fn written(&mut self, of: usize, life: u64) {
+        if self.members[of].life != life {
+            return;
+        }
+        let now = Moment(self.now);
+        self.note(5, of);
+        let done = self.members[of].disk.finish();
+        self.with(of, |node, _| node.replica.handle_disk(now, done));
+        self.with(of, |node, disk| while !node.replica.handle_completed(now, 5, disk) {});
+        let member = &self.members[of];
+        if let (Some(watch), Some(node)) = (&mut self.watch, &member.node) {
+            watch.note_stored(self.now, of, node, &member.disk);
         }
     }
 
@@ -424,7 +461,7 @@ impl World {
                 }
                 Effect::Work => {
                     let slow = self.members[from].slow_disk;
-                    let usual = 100 + self.random.below(5000) as u64;
+                    let usual = self.flush + self.random.below(5000) as u64;
                     let took = if slow { SECOND } else { usual };
                     let life = self.members[from].life;
                     self.schedule(self.now + took, Event::DiskDone { node: from, life });
@@ -438,11 +475,11 @@ impl World {
                 Effect::Event(event) => {
                     self.accusations += u64::from(self.accuses_the_living(&event));
                     self.harms += u64::from(self.harms_the_living(&event));
-                    println!("{:5.1} s, node {from}: {event:?}", self.now as f64 / 1e6);
+                    self.say(from, &event);
                     self.note(event_number(&event), from);
                 }
                 Effect::Tagged(tag) => {
-                    println!("{:5.1} s, node {from}: {tag:?}", self.now as f64 / 1e6);
+                    self.say(from, &tag);
                     self.note(7, from);
                     let kept = &mut self.members[from].cluster;
                     if kept.is_some() && *kept != tag.settled() {
@@ -538,6 +575,15 @@ impl World {
 
     fn claim(&mut self) {
         let of = self.random.below(self.members.len());
+        self.claim_at(of);
+        if self.now < self.claiming_until {
+            let pause = self.random.below(400_000) as u64;
+            self.schedule(self.now + pause, Event::Claim);
+        }
+    }
+
+    /// A client claims something at this node.
+    pub(crate) fn claim_at(&mut self, of: usize) {
         let number = self.claims;
         self.claims += 1;
         let now = Moment(self.now);
@@ -549,10 +595,6 @@ impl World {
             self.sent.insert(digest);
             self.pending.insert(number, digest);
             self.serve(of);
-        }
-        if self.now < self.claiming_until {
-            let pause = self.random.below(400_000) as u64;
-            self.schedule(self.now + pause, Event::Claim);
         }
     }
 
@@ -609,6 +651,7 @@ impl World {
             cluster: member.cluster,
             wall_skew: member.wall_skew + member.wall_fault,
             seed,
+            sync_interval: self.sync_interval,
             next_call: (number as u64 * 1000 + member.life) * CALLS_OF_A_LIFE,
         };
         let node = Node::start(Moment(self.now), start, &member.disk);
@@ -717,7 +760,8 @@ impl World {
             before.iter().chain(behind.iter()).any(|other| other.disk.keeps(digest))
         };
         let at = member.disk.damage(&mut self.random, is_elsewhere);
-        println!("{:5.1} s, node {number}: damage at {at:?}", self.now as f64 / 1e6);
+        self.say(number, &("damage at", at));
+        let member = &mut self.members[number];
         if let (Some(at), Some(node)) = (at, &mut member.node) {
             node.replica.handle_damage(Moment(self.now), at, &member.disk);
             self.serve(number);
