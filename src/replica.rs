@@ -43,7 +43,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::base::{Digest, Moment, NodeId, Ticket};
 use crate::cluster::clocks::{ClockEvent, Clocks};
-use crate::cluster::gossip::{Origin, Row};
+use crate::cluster::gossip::{Origin, PushEnd, Row};
 use crate::cluster::{self, Cluster};
 use crate::journal::damage::{Damage, Damages};
 use crate::journal::{self, Bodies, CommitQueue, Committed, Tickets};
@@ -195,8 +195,8 @@ impl Replica {
     }
 
     /// A push of a new assertion ended.
-    pub fn handle_pushed(&mut self, to: NodeId, is_taken: bool) {
-        self.cluster.handle_pushed(to, is_taken);
+    pub fn handle_pushed(&mut self, push: (NodeId, Row), end: PushEnd) {
+        self.cluster.handle_pushed(push, end);
         self.pump_cluster();
         self.check();
     }
@@ -361,7 +361,7 @@ impl Replica {
         // Offered by several callers, it is pushed once; the first is as good as any.
         let origins = tickets.iter().filter_map(|ticket| self.origins.remove(&ticket));
         if let (Some(origin), Applied::New(row)) = (origins.reduce(|first, _| first), applied) {
-            self.cluster.handle_new(row as Row, origin);
+            self.cluster.handle_new((row as Row, &digest), origin);
             self.pump_cluster();
         }
         let mut fate = if fresh { Fate::Created } else { Fate::Exists };

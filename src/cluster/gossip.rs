@@ -1,6 +1,7 @@
-//! New assertions go to others at once: to all in a small cluster, to a few at random in a larger
-//! one, each of which passes them on (Demers et al., "Epidemic Algorithms for Replicated Database
-//! Maintenance", 1987, section 1.4: rumor mongering).
+//! New assertions go to others at once: in a small cluster from the node of the client to all, in a
+//! larger one along trees that all nodes compute alike ([`super::trees`]), so that each node gets
+//! one copy. A member that cannot be called, or refuses, is passed by: its other neighbours get
+//! what it would have passed on.
 //!
 //! In: numbers of new assertions, ends of pushes, members that take part. Out: pushes. Bounded:
 //! what does not fit into a peer's queue, and what a failed push leaves waiting, is counted and
@@ -10,7 +11,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::base::{NodeId, Random, limits};
+use super::trees::{Trees, tree_of};
+use crate::base::{Digest, NodeId, limits};
 
 /// A number by which the owner finds the assertion.
 pub type Row = u32;
@@ -35,6 +37,18 @@ pub struct Push {
     pub row: Row,
 }
 
+/// How a push ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PushEnd {
+    /// The peer has the assertion.
+    Taken,
+    /// The peer refused it, or its host the connection.
+    Refused,
+    /// No answer came in time, or the record cannot be read. By then those behind the peer have
+    /// found what they lack.
+    Failed,
+}
+
 /// Counts since the start, for `/metrics`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
@@ -44,39 +58,58 @@ pub struct Stats {
     pub failed: u64,
     /// Assertions that were not pushed to a peer, as its queue was full or a push failed.
     pub dropped: u64,
+    /// Assertions that went around a member that refused them.
+    pub rerouted: u64,
+}
+
+/// One assertion that a peer has yet to get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Item {
+    /// A body is read from the log when its push begins.
+    row: Row,
+    /// The tree that it takes: a push that fails goes around the peer in this one.
+    tree: u8,
+    /// It goes around another member. It does not go around a second one: two that refuse would
+    /// send it to and fro.
+    is_detour: bool,
 }
 
 /// What one peer has yet to get.
 #[derive(Debug, Default)]
 struct Queue {
-    /// Row numbers, four bytes each: a body is read from the log when its push begins.
-    waiting: VecDeque<Row>,
+    waiting: VecDeque<Item>,
     /// Pushes begun: a slow peer must hold no more calls and bodies than the bound.
-    under_way: usize,
+    under_way: Vec<Item>,
 }
 
 /// The broadcaster of one node.
 #[derive(Debug)]
 pub struct Gossip {
+    /// This node, which has a place in the trees.
+    me: NodeId,
     /// One for each member that takes part; there is none to drop into when a member is gone.
     queues: BTreeMap<NodeId, Queue>,
     /// Of them, those that this node cannot call: they fetch by anti-entropy what is new.
     unreachable: BTreeSet<NodeId>,
-    /// Which few members of a large cluster get an assertion from here.
-    random: Random,
+    /// Where assertions go in a large cluster.
+    trees: Trees,
     stats: Stats,
 }
 
 impl Gossip {
     /// One of a node that knows no member.
-    pub fn new(seed: u64) -> Gossip {
-        let (random, stats) = (Random::new(seed), Stats::default());
-        let (queues, unreachable) = Default::default();
-        Gossip { queues, unreachable, random, stats }
+    pub fn new(me: NodeId) -> Gossip {
+        let (queues, unreachable, trees, stats) = Default::default();
+        Gossip { me, queues, unreachable, trees, stats }
     }
 
-    /// These others take part now, and some of them cannot be called.
-    pub fn handle_members(&mut self, present: &BTreeSet<NodeId>, unreachable: BTreeSet<NodeId>) {
+    /// These others take part now; some of them cannot be called, and `plain` ones pass nothing on.
+    pub fn handle_members(
+        &mut self,
+        present: &BTreeSet<NodeId>,
+        unreachable: BTreeSet<NodeId>,
+        plain: &BTreeSet<NodeId>,
+    ) {
         self.unreachable = unreachable;
         let dropped = &mut self.stats.dropped;
         self.queues.retain(|node, queue| {
@@ -87,19 +120,27 @@ impl Gossip {
         for node in present {
             self.queues.entry(*node).or_default();
         }
+        self.trees = match self.is_small() {
+            true => Trees::default(),
+            false => Trees::new(self.me, present.iter().copied(), plain),
+        };
         self.check();
     }
 
+    /// Whether a node reaches all members itself.
+    fn is_small(&self) -> bool {
+        self.queues.len() <= limits::GOSSIP_FANOUT
+    }
+
     /// An assertion is new here.
-    pub fn handle_new(&mut self, row: Row, origin: Origin) {
-        let is_small = self.queues.len() <= limits::GOSSIP_FANOUT;
+    pub fn handle_new(&mut self, (row, digest): (Row, &Digest), origin: Origin) {
         let from = match origin {
             Origin::Here => None,
             // Others have it already. A bootstrap of a million pushed to all would fill each queue.
             Origin::AntiEntropy => return,
             Origin::Gossip(Some(from)) if self.queues.contains_key(&from) => {
                 // In a small cluster its sender pushed it to all members itself.
-                if is_small {
+                if self.is_small() {
                     return;
                 }
                 Some(from)
@@ -107,36 +148,84 @@ impl Gossip {
             // Its pusher is no member here, so it may have reached this node alone.
             Origin::Gossip(_) => None,
         };
-        let mut targets: Vec<NodeId> =
-            self.queues.keys().copied().filter(|node| Some(*node) != from).collect();
-        targets.retain(|node| !self.unreachable.contains(node));
-        if !is_small {
-            self.random.shuffle(&mut targets);
-            targets.truncate(limits::GOSSIP_FANOUT);
+        let tree = tree_of(digest);
+        let targets = match self.is_small() {
+            true => {
+                self.queues.keys().copied().filter(|it| !self.unreachable.contains(it)).collect()
+            }
+            false => self.targets(tree, from),
+        };
+        self.enqueue(Item { row, tree, is_detour: false }, &targets);
+        self.check();
+    }
+
+    /// The neighbours that an assertion `from` another goes to.
+    fn targets(&self, tree: u8, from: Option<NodeId>) -> Vec<NodeId> {
+        let own = self.trees.own(tree);
+        let mut passed: BTreeSet<NodeId> = from.into_iter().chain([self.me]).collect();
+        if let Some(from) = from.filter(|from| !own.contains(from)) {
+            // It came around a neighbour of both. To go around that again, each of the others would
+            // send a copy to each of the others.
+            let is_between = |it: &&NodeId| self.trees.neighbours(**it, tree).contains(&from);
+            passed.extend(own.iter().filter(is_between));
         }
+        self.around(own.to_vec(), tree, passed)
+    }
+
+    /// These and, in place of each that cannot be called, its other neighbours.
+    fn around(&self, mut next: Vec<NodeId>, tree: u8, mut passed: BTreeSet<NodeId>) -> Vec<NodeId> {
+        let mut found = Vec::new();
+        while let Some(node) = next.pop() {
+            if !passed.insert(node) {
+                continue;
+            }
+            match self.unreachable.contains(&node) {
+                true => next.extend(self.trees.neighbours(node, tree)),
+                false => found.push(node),
+            }
+        }
+        found
+    }
+
+    fn enqueue(&mut self, item: Item, targets: &[NodeId]) {
         for node in targets {
-            let Some(queue) = self.queues.get_mut(&node) else { continue };
+            let Some(queue) = self.queues.get_mut(node) else { continue };
             if queue.waiting.len() < limits::GOSSIP_QUEUE_MAX {
-                queue.waiting.push_back(row);
+                queue.waiting.push_back(item);
             } else {
                 self.stats.dropped += 1;
+            }
+        }
+    }
+
+    /// The push of a row ended. A peer that fails gets what waits for it by anti-entropy.
+    pub fn handle_pushed(&mut self, (to, row): (NodeId, Row), end: PushEnd) {
+        let is_taken = end == PushEnd::Taken;
+        let outcome = if is_taken { &mut self.stats.pushed } else { &mut self.stats.failed };
+        *outcome += 1;
+        let Some(queue) = self.queues.get_mut(&to) else { return };
+        let slot = queue.under_way.iter().position(|item| item.row == row);
+        let ended = slot.map(|slot| queue.under_way.swap_remove(slot));
+        if !is_taken {
+            self.stats.dropped += queue.waiting.len() as u64;
+            // The peer is down or full: a push each would wait for its timeout.
+            let left = std::mem::take(&mut queue.waiting);
+            if end == PushEnd::Refused {
+                ended.into_iter().chain(left).for_each(|item| self.reroute(to, item));
             }
         }
         self.check();
     }
 
-    /// A push ended. A peer that fails gets what waits for it by anti-entropy.
-    pub fn handle_pushed(&mut self, to: NodeId, is_taken: bool) {
-        let outcome = if is_taken { &mut self.stats.pushed } else { &mut self.stats.failed };
-        *outcome += 1;
-        let Some(queue) = self.queues.get_mut(&to) else { return };
-        queue.under_way = queue.under_way.saturating_sub(1);
-        if !is_taken {
-            self.stats.dropped += queue.waiting.len() as u64;
-            // The peer is down or full: a push each would wait for its timeout.
-            queue.waiting.clear();
+    /// What a member does not pass on goes to its other neighbours.
+    fn reroute(&mut self, around: NodeId, item: Item) {
+        if item.is_detour || self.is_small() {
+            return;
         }
-        self.check();
+        let behind = self.trees.neighbours(around, item.tree);
+        let targets = self.around(behind, item.tree, BTreeSet::from([self.me, around]));
+        self.stats.rerouted += u64::from(!targets.is_empty());
+        self.enqueue(Item { is_detour: true, ..item }, &targets);
     }
 
     /// The next push; drain until `None` after every other call.
@@ -144,12 +233,18 @@ impl Gossip {
         let mut queues = self.queues.iter_mut();
         // Each queue has calls of its own, so a member that is slow holds none of the others up.
         let is_ready = |queue: &Queue| {
-            queue.under_way < limits::GOSSIP_UNDER_WAY_MAX && !queue.waiting.is_empty()
+            queue.under_way.len() < limits::GOSSIP_UNDER_WAY_MAX && !queue.waiting.is_empty()
         };
         let (to, queue) = queues.find(|(_, queue)| is_ready(queue))?;
-        queue.under_way += 1;
-        let row = queue.waiting.pop_front()?;
-        Some(Push { to: *to, row })
+        let item = queue.waiting.pop_front()?;
+        queue.under_way.push(item);
+        Some(Push { to: *to, row: item.row })
+    }
+
+    /// Whether pushes to a member wait or are under way.
+    pub fn is_pushing_to(&self, node: NodeId) -> bool {
+        let queue = self.queues.get(&node);
+        queue.is_some_and(|queue| !(queue.waiting.is_empty() && queue.under_way.is_empty()))
     }
 
     /// Whether there is no member to push to.
@@ -162,7 +257,7 @@ impl Gossip {
         debug_assert!(self.unreachable.iter().all(|node| self.queues.contains_key(node)));
         let is_bounded = |queue: &Queue| {
             queue.waiting.len() <= limits::GOSSIP_QUEUE_MAX
-                && queue.under_way <= limits::GOSSIP_UNDER_WAY_MAX
+                && queue.under_way.len() <= limits::GOSSIP_UNDER_WAY_MAX
         };
         debug_assert!(self.queues.values().all(is_bounded), "a queue beyond its bounds");
     }
@@ -186,75 +281,128 @@ mod tests {
         NodeId((number as u128).to_be_bytes())
     }
 
+    const TAKEN: PushEnd = PushEnd::Taken;
+
     fn among(others: usize) -> Gossip {
-        let mut gossip = Gossip::new(1);
-        gossip.handle_members(&(1..=others).map(node).collect(), BTreeSet::new());
+        let mut gossip = Gossip::new(node(0));
+        join(&mut gossip, (1..=others).map(node).collect());
         gossip
+    }
+
+    fn join(gossip: &mut Gossip, present: BTreeSet<NodeId>) {
+        gossip.handle_members(&present, BTreeSet::new(), &BTreeSet::new());
     }
 
     fn pushes(gossip: &mut Gossip) -> Vec<Push> {
         std::iter::from_fn(|| gossip.poll_output()).collect()
     }
 
+    fn targets(gossip: &mut Gossip) -> BTreeSet<NodeId> {
+        pushes(gossip).iter().map(|push| push.to).collect()
+    }
+
+    fn new(gossip: &mut Gossip, row: Row, origin: Origin) {
+        gossip.handle_new((row, &Digest::ZERO), origin);
+    }
+
     #[test]
     fn in_a_small_cluster_only_the_node_of_the_client_pushes() {
         let mut gossip = among(limits::GOSSIP_FANOUT);
-        gossip.handle_new(7, Origin::Here);
+        new(&mut gossip, 7, Origin::Here);
         assert_eq!(pushes(&mut gossip).len(), limits::GOSSIP_FANOUT);
-        gossip.handle_new(8, Origin::Gossip(Some(node(1))));
-        gossip.handle_new(9, Origin::AntiEntropy);
+        new(&mut gossip, 8, Origin::Gossip(Some(node(1))));
+        new(&mut gossip, 9, Origin::AntiEntropy);
         assert_eq!(pushes(&mut gossip), []);
         // A pusher that is no member pushed to this node alone.
-        gossip.handle_new(10, Origin::Gossip(Some(node(99))));
+        new(&mut gossip, 10, Origin::Gossip(Some(node(99))));
         assert_eq!(pushes(&mut gossip).len(), limits::GOSSIP_FANOUT);
     }
 
     #[test]
-    fn in_a_large_cluster_each_node_passes_on_to_a_few_others() {
+    fn in_a_large_cluster_each_neighbour_gets_it_but_the_one_it_came_from() {
         let mut gossip = among(50);
-        gossip.handle_new(7, Origin::Gossip(Some(node(1))));
-        let targets: BTreeSet<NodeId> = pushes(&mut gossip).iter().map(|push| push.to).collect();
-        assert_eq!(targets.len(), limits::GOSSIP_FANOUT);
-        assert!(!targets.contains(&node(1)));
+        new(&mut gossip, 7, Origin::Here);
+        let own = targets(&mut gossip);
+        let from = *own.first().expect("it has a parent at least");
+        new(&mut gossip, 8, Origin::Gossip(Some(from)));
+        let rest = targets(&mut gossip);
+        assert_eq!(rest, own.iter().copied().filter(|it| *it != from).collect());
+    }
+
+    #[test]
+    fn what_a_neighbour_refuses_goes_around_it_once() {
+        let mut gossip = among(50);
+        new(&mut gossip, 7, Origin::Here);
+        let first = pushes(&mut gossip);
+        let broken = first.iter().map(|push| push.to);
+        let broken = broken.max_by_key(|it| gossip.trees.neighbours(*it, 0).len());
+        let broken = broken.expect("it has a parent at least");
+        let behind: BTreeSet<NodeId> = gossip.trees.neighbours(broken, 0).into_iter().collect();
+        gossip.handle_pushed((broken, 7), PushEnd::Refused);
+        let around = targets(&mut gossip);
+        assert_eq!(around, behind.iter().copied().filter(|it| *it != node(0)).collect());
+        assert!(!around.is_empty() && gossip.stats().rerouted == 1);
+        for node in around {
+            gossip.handle_pushed((node, 7), PushEnd::Refused);
+        }
+        assert_eq!(pushes(&mut gossip), [], "a detour has none");
+        new(&mut gossip, 8, Origin::Here);
+        pushes(&mut gossip);
+        gossip.handle_pushed((broken, 8), PushEnd::Failed);
+        assert_eq!(pushes(&mut gossip), [], "those behind it have found what they lack by now");
+        // Known as one that cannot be called, it is not tried; what comes around it stays so.
+        let present = (1..=50).map(node).collect();
+        gossip.handle_members(&present, BTreeSet::from([broken]), &BTreeSet::new());
+        new(&mut gossip, 9, Origin::Here);
+        let own = targets(&mut gossip);
+        assert!(
+            !own.contains(&broken) && behind.iter().all(|it| *it == node(0) || own.contains(it))
+        );
+        let other = behind.into_iter().find(|it| *it != node(0)).expect("one at least");
+        new(&mut gossip, 10, Origin::Gossip(Some(other)));
+        let rest = targets(&mut gossip);
+        assert!(!rest.contains(&other) && rest.len() < own.len() || own.len() == 1);
     }
 
     #[test]
     fn queues_are_bounded_and_what_does_not_fit_is_counted() {
         let mut gossip = among(1);
         let many = limits::GOSSIP_QUEUE_MAX + 10;
-        (0..many as u32).for_each(|row| gossip.handle_new(row, Origin::Here));
+        (0..many as u32).for_each(|row| new(&mut gossip, row, Origin::Here));
         assert_eq!((gossip.waiting(), gossip.stats().dropped), (limits::GOSSIP_QUEUE_MAX, 10));
         let first = pushes(&mut gossip);
         assert_eq!(first.len(), limits::GOSSIP_UNDER_WAY_MAX);
-        gossip.handle_pushed(node(1), true);
+        gossip.handle_pushed((node(1), 0), TAKEN);
         assert_eq!(pushes(&mut gossip).len(), 1);
-        gossip.handle_pushed(node(1), false);
+        gossip.handle_pushed((node(1), 1), PushEnd::Refused);
         assert_eq!(gossip.waiting(), 0);
-        let Stats { pushed, failed, dropped } = gossip.stats();
-        assert_eq!((pushed, failed), (1, 1));
+        let Stats { pushed, failed, dropped, rerouted } = gossip.stats();
+        assert_eq!((pushed, failed, rerouted), (1, 1, 0));
         assert_eq!(dropped, 10 + (limits::GOSSIP_QUEUE_MAX - first.len() - 1) as u64);
     }
 
     #[test]
     fn a_member_that_cannot_be_called_is_pushed_nothing() {
         let mut gossip = among(2);
-        gossip.handle_members(&(1..=2).map(node).collect(), BTreeSet::from([node(1)]));
-        gossip.handle_new(7, Origin::Here);
+        let present = (1..=2).map(node).collect();
+        gossip.handle_members(&present, BTreeSet::from([node(1)]), &BTreeSet::new());
+        new(&mut gossip, 7, Origin::Here);
         assert_eq!(pushes(&mut gossip), [Push { to: node(2), row: 7 }]);
         // What it pushes itself, it has pushed to all.
-        gossip.handle_new(8, Origin::Gossip(Some(node(1))));
+        new(&mut gossip, 8, Origin::Gossip(Some(node(1))));
         assert_eq!(pushes(&mut gossip), []);
     }
 
     #[test]
     fn a_member_that_is_gone_is_pushed_nothing() {
         let mut gossip = among(2);
-        (0..100).for_each(|row| gossip.handle_new(row, Origin::Here));
+        (0..100).for_each(|row| new(&mut gossip, row, Origin::Here));
         pushes(&mut gossip);
-        gossip.handle_members(&BTreeSet::from([node(2)]), BTreeSet::new());
-        gossip.handle_pushed(node(1), true);
-        assert!(pushes(&mut gossip).is_empty());
-        gossip.handle_members(&BTreeSet::new(), BTreeSet::new());
+        assert!(gossip.is_pushing_to(node(1)));
+        join(&mut gossip, BTreeSet::from([node(2)]));
+        gossip.handle_pushed((node(1), 0), TAKEN);
+        assert!(pushes(&mut gossip).is_empty() && !gossip.is_pushing_to(node(1)));
+        join(&mut gossip, BTreeSet::new());
         assert!(gossip.is_alone());
     }
 }

@@ -18,16 +18,17 @@ pub mod ping;
 mod rounds;
 mod session_queue;
 pub mod shard;
+mod trees;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::base::{ClusterId, Moment, NodeId, Random};
+use crate::base::{ClusterId, Digest, Moment, NodeId, Random};
 use crate::swim::{self, CallNumber, Event, Failure, State, Swim, Update};
 use backed_off::BackedOff;
 pub use backed_off::Outcome;
 use capabilities::Capabilities;
-use gossip::{Gossip, Origin, Row};
+use gossip::{Gossip, Origin, PushEnd, Row};
 use identity::{Identity, Tag, View};
 use rounds::Rounds;
 pub use session_queue::Target;
@@ -104,6 +105,7 @@ impl Cluster {
     /// A node alone, of a cluster of its own; `me` is how others hear of it.
     pub fn new(config: Config, me: Update, seed: u64, now: Moment) -> Cluster {
         let map = ShardMap::new(config.shards, config.replication_factor, [me.node]);
+        let gossip = Gossip::new(me.node);
         // Each machine draws from a sequence of its own: a change in one must not move the others.
         let mut random = Random::new(seed.wrapping_add(3));
         let own = [random.bits(), random.bits()].map(u64::to_be_bytes);
@@ -113,7 +115,7 @@ impl Cluster {
         Cluster {
             config,
             swim: Swim::new(config.swim, me, seed, now),
-            gossip: Gossip::new(seed.wrapping_add(1)),
+            gossip,
             rounds: Rounds::new(config.sync_interval, seed.wrapping_add(2), now),
             capabilities: Capabilities::default(),
             sessions: SessionQueue::default(),
@@ -179,15 +181,15 @@ impl Cluster {
     }
 
     /// An assertion is new here.
-    pub fn handle_new(&mut self, row: Row, origin: Origin) {
-        self.gossip.handle_new(row, origin);
+    pub fn handle_new(&mut self, (row, digest): (Row, &Digest), origin: Origin) {
+        self.gossip.handle_new((row, digest), origin);
         self.pump_gossip();
         self.check();
     }
 
     /// A push of [`Output::Push`] ended.
-    pub fn handle_pushed(&mut self, to: NodeId, is_taken: bool) {
-        self.gossip.handle_pushed(to, is_taken);
+    pub fn handle_pushed(&mut self, push: (NodeId, Row), end: PushEnd) {
+        self.gossip.handle_pushed(push, end);
         self.pump_gossip();
         self.check();
     }
@@ -356,7 +358,7 @@ impl Cluster {
         let is_unreachable =
             |node: &NodeId| self.swim.member(*node).is_some_and(|member| !member.is_reachable);
         let unreachable = others.iter().copied().filter(is_unreachable).collect();
-        self.gossip.handle_members(&others, unreachable);
+        self.gossip.handle_members(&others, unreachable, &BTreeSet::new());
         // Suspects stay in the map: a false suspicion would move shards there and back.
         let live = others.into_iter().chain([self.swim.me().node]);
         let map = ShardMap::new(self.config.shards, self.config.replication_factor, live);
@@ -386,7 +388,7 @@ impl Cluster {
                     self.outbox.push_back(Output::Push { to: push.to, rpc_addr, row: push.row });
                 }
                 // It left between the choice and the push: its queue must not wait for an end.
-                None => self.gossip.handle_pushed(push.to, false),
+                None => self.gossip.handle_pushed((push.to, push.row), PushEnd::Failed),
             }
         }
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use stemedb_edge::base::{ClusterId, Digest, Hlc, Moment, NodeId, Ticket, Wall, limits};
-use stemedb_edge::cluster::gossip::Origin;
+use stemedb_edge::cluster::gossip::{Origin, PushEnd, Row};
 use stemedb_edge::cluster::identity::{self, Tag};
 use stemedb_edge::cluster::ping::{Next, Unacked, UnackedCause};
 use stemedb_edge::cluster::{self, Cluster, Target};
@@ -90,7 +90,7 @@ enum Purpose {
         is_first: bool,
     },
     AskProbe(CallNumber),
-    Push(NodeId),
+    Push(NodeId, Row),
     Session(SessionId, u32),
     /// To bring back damaged records.
     Repair,
@@ -349,13 +349,13 @@ impl Node {
                 let at = self.replica.store().position(row);
                 let Some(sealed) = at.and_then(|at| disk.sealed_at(at)) else {
                     // It is damaged.
-                    return self.replica.handle_pushed(to, false);
+                    return self.replica.handle_pushed((to, row), PushEnd::Failed);
                 };
                 let wall = wall(now, self.wall_skew);
                 let stamp = self.replica.stamp(wall);
                 self.check_stamp(stamp, wall);
                 let message = Message::Push(sealed, stamp);
-                self.call(Purpose::Push(to), rpc_addr, message, limits::PUSH_MAX);
+                self.call(Purpose::Push(to, row), rpc_addr, message, limits::PUSH_MAX);
             }
             cluster::Output::Sync(target) => self.next_session = Some(target),
             cluster::Output::RoundBegan | cluster::Output::RoundOver => {}
@@ -571,7 +571,10 @@ impl Node {
                 let (_, acked) = replica.handle_relayed(now, target, ack, Some(tag));
                 self.effects.push(Effect::Answer(request, Answer::Probed(acked, news)));
             }
-            (Purpose::Push(to), Answer::Pushed(is_taken)) => replica.handle_pushed(to, is_taken),
+            (Purpose::Push(to, row), Answer::Pushed(is_taken)) => {
+                let end = if is_taken { PushEnd::Taken } else { PushEnd::Refused };
+                replica.handle_pushed((to, row), end);
+            }
             (Purpose::Session(id, number), Answer::Sync(Reply::Records(records))) => {
                 replica.handle_span(now, (id, number), records.span, disk);
                 self.opened.push_back((id, number, Reply::Records(records), false));
@@ -632,7 +635,11 @@ impl Node {
             Purpose::Relay(request, _, news) => {
                 self.effects.push(Effect::Answer(request, Answer::Probed(false, news)));
             }
-            Purpose::Push(to) => replica.handle_pushed(to, false),
+            Purpose::Push(to, row) => {
+                let is_late = failure == Failure::Silent;
+                let end = if is_late { PushEnd::Failed } else { PushEnd::Refused };
+                replica.handle_pushed((to, row), end);
+            }
             Purpose::Repair => replica.handle_fetched(),
             Purpose::Http(_) => {}
             Purpose::Session(id, number) => {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::base::{Digest, Hlc, NodeId, limits};
+use crate::cluster::gossip::PushEnd;
 use crate::model::Sealed;
 use crate::replica::SessionId;
 use crate::shell::driver::Driver;
@@ -20,7 +21,7 @@ use crate::sync::{Records, Reply, Request, RowRange, WireBytes};
 use crate::wire::frame::PREFIX_BYTES;
 use crate::wire::membership::{self, Sender};
 use crate::wire::rpc::{CallError, ForeignBody, OutgoingCall, edge, sync};
-use crate::wire::status::Status;
+use crate::wire::status::{Code, Status};
 
 /// One call: what its answer says. `bytes` counts both messages.
 async fn call<A>(
@@ -76,25 +77,28 @@ pub(crate) async fn probe_for(
     Ok((acked, news))
 }
 
-/// Pushes one assertion to the peer; false if it did not take it.
+/// Pushes one assertion to the peer. Out: whether it took it, or why not.
 pub(crate) async fn push(
     driver: &Driver,
     peer: &Rc<Peer>,
     sealed: &Sealed,
     timeout: Duration,
-) -> bool {
+) -> PushEnd {
     let request = sync::gossip(sealed, stamp(driver));
     match call(peer, request, timeout, &mut WireBytes::default()).await {
-        Ok(Ok(())) => true,
+        Ok(Ok(())) => PushEnd::Taken,
         Ok(Err(why)) => {
             let address = peer.address();
             let line = format_args!("{address} refuses {}: {why}", sealed.digest());
             log_limit::warn((module_path!(), address, "refused pushes"), line);
-            false
+            PushEnd::Refused
         }
         Err(error) => {
             log::debug!("{} does not take {}: {error}", peer.address(), sealed.digest());
-            false
+            match error {
+                CallError::Status(Status { code: Code::DeadlineExceeded, .. }) => PushEnd::Failed,
+                _ => PushEnd::Refused,
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use futures_lite::future;
 use log::Level;
 
 use crate::base::{NodeId, limits};
-use crate::cluster::gossip::Row;
+use crate::cluster::gossip::{PushEnd, Row};
 use crate::cluster::identity::Tag;
 use crate::cluster::ping::{Next, Unacked, UnackedCause};
 use crate::cluster::{Output, Target};
@@ -323,15 +323,15 @@ impl Membership {
 
     async fn push(&self, target: Target, row: Row) {
         let Some(to) = target.node else { return };
-        let is_taken = match self.reads.row(row).await {
+        let end = match self.reads.row(row).await {
             Some(sealed) => {
                 let peer = self.pool.peer(&target.rpc_addr);
                 client::push(&self.driver, &peer, &sealed, limits::PUSH_MAX).await
             }
-            None => false,
+            None => PushEnd::Failed,
         };
         self.driver.update(|replica, _, _| {
-            replica.handle_pushed(to, is_taken);
+            replica.handle_pushed((to, row), end);
         });
     }
 }
