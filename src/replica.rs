@@ -218,6 +218,7 @@ impl Replica {
     /// more, for which to call again after other work.
     pub fn handle_completed(&mut self, now: Moment, most: usize, bodies: &dyn Bodies) -> bool {
         let is_all = self.pump_queue(most, bodies);
+        self.cluster.handle_set(now, self.store.sketch().digest());
         self.drain_sessions(now, bodies);
         self.check();
         is_all

@@ -26,6 +26,7 @@ mod index_sequence;
 mod part;
 
 use crate::base::limits;
+use crate::base::random::mix;
 use crate::base::stream::{Sink, Source};
 
 pub use cell::{Cell, NARROW_FROM};
@@ -157,6 +158,12 @@ impl Sketch {
     /// How many members it has, modulo 2^32: all lie in the first cell.
     pub fn members(&self) -> u32 {
         self.count(0)
+    }
+
+    /// A digest of the whole set, whatever its order: of the first cell, which holds all members.
+    pub fn digest(&self) -> u64 {
+        let [ids, rest] = self.cells[0];
+        mix(ids ^ mix(rest))
     }
 
     fn count(&self, index: usize) -> u32 {

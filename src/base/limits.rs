@@ -216,10 +216,10 @@ pub const LAMPORT_AHEAD_MAX: u64 = 1 << 40;
 /// Pings and requests for them whose end is not known: a node that is cut off from a large cluster
 /// has no use for more.
 pub const PROBES_MAX: usize = 512;
-/// Members that a node pushes a new assertion to; in a larger cluster they pass it on. Five
-/// random others each reach all but 0.7 % (Demers et al.), anti-entropy the rest.
+/// Others that a node pushes a new assertion to itself. Where there are more, it goes along trees,
+/// of which most members send one copy for each assertion and a few about as many as this.
 pub const GOSSIP_FANOUT: usize = 5;
-/// Assertions that wait to be pushed to one peer, of 4 bytes each.
+/// Assertions that wait to be pushed to one peer, of 8 bytes each.
 pub const GOSSIP_QUEUE_MAX: usize = 4096;
 /// Pushes under way to one peer: what fills a link of 1 ms, and leaves streams for other calls.
 pub const GOSSIP_UNDER_WAY_MAX: usize = 16;

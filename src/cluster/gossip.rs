@@ -163,7 +163,7 @@ impl Gossip {
     fn targets(&self, tree: u8, from: Option<NodeId>) -> Vec<NodeId> {
         let own = self.trees.own(tree);
         let mut passed: BTreeSet<NodeId> = from.into_iter().chain([self.me]).collect();
-        if let Some(from) = from.filter(|from| !own.contains(from)) {
+        if let Some(from) = from.filter(|it| !own.contains(it) && self.trees.has(*it)) {
             // It came around a neighbour of both. To go around that again, each of the others would
             // send a copy to each of the others.
             let is_between = |it: &&NodeId| self.trees.neighbours(**it, tree).contains(&from);

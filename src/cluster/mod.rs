@@ -11,6 +11,7 @@ pub mod address;
 mod backed_off;
 mod capabilities;
 pub mod clocks;
+mod differences;
 pub mod forwarding;
 pub mod gossip;
 pub mod identity;
@@ -28,6 +29,7 @@ use crate::swim::{self, CallNumber, Event, Failure, State, Swim, Update};
 use backed_off::BackedOff;
 pub use backed_off::Outcome;
 use capabilities::Capabilities;
+use differences::Differences;
 use gossip::{Gossip, Origin, PushEnd, Row};
 use identity::{Identity, Tag, View};
 use rounds::Rounds;
@@ -86,6 +88,8 @@ pub struct Cluster {
     swim: Swim,
     gossip: Gossip,
     rounds: Rounds,
+    /// Which member's set is another one, so that nothing waits for the next round.
+    differences: Differences,
     /// What peers do not know, so that it is not asked of them.
     capabilities: Capabilities,
     /// Which peer's session comes next.
@@ -117,6 +121,7 @@ impl Cluster {
             swim: Swim::new(config.swim, me, seed, now),
             gossip,
             rounds: Rounds::new(config.sync_interval, seed.wrapping_add(2), now),
+            differences: Differences::new(config.sync_interval.is_some()),
             capabilities: Capabilities::default(),
             sessions: SessionQueue::default(),
             backed_off: BackedOff::default(),
@@ -194,6 +199,22 @@ impl Cluster {
         self.check();
     }
 
+    /// This node's set has this digest now.
+    pub fn handle_set(&mut self, now: Moment, own: u64) {
+        self.differences.handle_own(now, own);
+    }
+
+    /// A node answered a ping with this digest of its set; one of the standard has none.
+    pub fn handle_set_digest(&mut self, now: Moment, node: NodeId, theirs: Option<u64>) {
+        let is_member = self.swim.present().any(|news| news.node == node);
+        if self.capabilities.note_digest(node, theirs.is_some()) && is_member {
+            self.rebalance();
+        }
+        if let Some(theirs) = theirs.filter(|_| is_member) {
+            self.differences.handle_answer(now, node, theirs);
+        }
+    }
+
     /// Anti-entropy with a member ended; if it was useless, rounds pass by for a while.
     pub fn handle_synced(&mut self, now: Moment, node: NodeId, outcome: Outcome) {
         self.backed_off.handle_synced(now, node, outcome);
@@ -231,8 +252,10 @@ impl Cluster {
         let is_trusted = |node: &NodeId| !self.backed_off.has(now, *node) && is_reachable(node);
         let present = self.swim.present().map(|news| news.node).filter(is_trusted);
         let due = self.rounds.handle_timeout(now, present);
+        let is_busy = |node| self.gossip.is_pushing_to(node) || !self.sessions.is_idle();
+        let different = self.differences.handle_timeout(now, is_busy);
         // A member that is back may still be backed off: coming back clears nothing.
-        let due = due.into_iter().filter(is_trusted);
+        let due = due.into_iter().chain(different).filter(is_trusted);
         let targets: Vec<Target> = due.filter_map(|node| self.target(node)).collect();
         if !targets.is_empty() {
             self.sessions.add(targets);
@@ -243,7 +266,11 @@ impl Cluster {
 
     /// When [`Cluster::handle_timeout`] wants to be called next.
     pub fn next_deadline(&self) -> Option<Moment> {
-        let own = [self.rounds.next_deadline(), self.identity.next_deadline()];
+        let own = [
+            self.rounds.next_deadline(),
+            self.differences.next_deadline(),
+            self.identity.next_deadline(),
+        ];
         self.swim.next_deadline().into_iter().chain(own.into_iter().flatten()).min()
     }
 
@@ -260,6 +287,11 @@ impl Cluster {
     /// The pushes of new assertions.
     pub fn gossip(&self) -> &Gossip {
         &self.gossip
+    }
+
+    /// Sessions of anti-entropy that began because a member's digest was another one.
+    pub fn differences(&self) -> u64 {
+        self.differences.sessions()
     }
 
     /// The map of shards.
@@ -306,7 +338,15 @@ impl Cluster {
             match &event {
                 // One of the two lacks what was written while they did not see each other.
                 Event::Changed(node, Some(State::Alive)) => self.rounds.handle_back(now, *node),
-                Event::Changed(node, _) => self.rounds.handle_gone(*node),
+                Event::Changed(node, state) => {
+                    if !matches!(state, Some(State::Suspect)) {
+                        self.differences.handle_gone(*node);
+                    }
+                    if state.is_none() {
+                        self.capabilities.forget(*node);
+                    }
+                    self.rounds.handle_gone(*node);
+                }
                 Event::Moved(..)
                 | Event::Duplicate(_)
                 | Event::OwnSeed(_)
@@ -358,7 +398,7 @@ impl Cluster {
         let is_unreachable =
             |node: &NodeId| self.swim.member(*node).is_some_and(|member| !member.is_reachable);
         let unreachable = others.iter().copied().filter(is_unreachable).collect();
-        self.gossip.handle_members(&others, unreachable, &BTreeSet::new());
+        self.gossip.handle_members(&others, unreachable, self.capabilities.plain());
         // Suspects stay in the map: a false suspicion would move shards there and back.
         let live = others.into_iter().chain([self.swim.me().node]);
         let map = ShardMap::new(self.config.shards, self.config.replication_factor, live);

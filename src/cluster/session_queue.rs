@@ -92,6 +92,11 @@ impl SessionQueue {
         }
     }
 
+    /// Whether no session is under way and none waits.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.state, RoundState::Idle) && self.waiting.is_empty()
+    }
+
     /// The session under way has ended, or could not begin.
     pub(super) fn handle_ended(&mut self) {
         if let RoundState::Session(rest) = &mut self.state {

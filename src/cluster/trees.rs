@@ -72,6 +72,11 @@ impl Trees {
         &self.own[usize::from(tree) % TREES]
     }
 
+    /// Whether a member has a place in the trees.
+    pub(super) fn has(&self, node: NodeId) -> bool {
+        self.order.binary_search(&(hash(node), node)).is_ok()
+    }
+
     /// The members that push to one that does not forward: those behind it in the order.
     fn parents_of(&self, leaf: (u64, NodeId)) -> impl Iterator<Item = NodeId> {
         let (count, first) = (self.order.len(), self.order.partition_point(|it| *it < leaf));

@@ -32,10 +32,13 @@ impl Replica {
         &mut self,
         now: Moment,
         number: CallNumber,
-        (address, ack): (&str, Ack),
+        (address, ack, set_digest): (&str, Ack, Option<u64>),
         tag: Option<Tag>,
     ) -> bool {
         let is_ours = self.cluster.handle_tag(now, (ack.node, address), tag);
+        if is_ours {
+            self.handle_set_digest(now, ack.node, set_digest);
+        }
         self.with_swim(now, |swim| match is_ours {
             true => swim.handle_ack(now, number, ack),
             false => swim.handle_failed(now, number, Failure::Refused),
@@ -84,11 +87,14 @@ impl Replica {
         &mut self,
         now: Moment,
         (target, address): (NodeId, &str),
-        ack: Ack,
+        (ack, set_digest): (Ack, Option<u64>),
         tag: Option<Tag>,
     ) -> (bool, bool) {
         let is_it = ack.node == target;
         let is_ours = self.cluster.handle_tag(now, (ack.node, address), tag);
+        if is_ours {
+            self.handle_set_digest(now, ack.node, set_digest);
+        }
         // The ack is news for this node, too; of another cluster there is none to take.
         self.with_swim(now, |swim| {
             if is_ours {
@@ -116,6 +122,16 @@ impl Replica {
     /// This node leaves the cluster.
     pub fn handle_leave(&mut self, now: Moment) {
         self.with_swim(now, |swim| swim.handle_leave(now));
+    }
+
+    /// Before the membership hears of the ack: whoever becomes a member by it is known as one that
+    /// passes assertions on, or does not.
+    fn handle_set_digest(&mut self, now: Moment, node: NodeId, theirs: Option<u64>) {
+        self.cluster.handle_set(now, self.store.sketch().digest());
+        if node != self.node {
+            self.cluster.handle_set_digest(now, node, theirs);
+            self.pump_cluster();
+        }
     }
 
     fn with_swim<T>(&mut self, now: Moment, event: impl FnOnce(&mut Swim) -> T) -> T {

@@ -7,6 +7,7 @@
 //! Never: reads a clock, holds a lock, makes a metric at run time.
 
 mod clock;
+mod gossip;
 mod readings;
 
 pub use readings::{ClusterReadings, DamageReadings, GrpcCount, Readings};
@@ -260,14 +261,7 @@ impl Page {
         self.one("stemedb_swim_refused_total", "counter", help, now.swim.refused);
         let help = "Whether another live node has this node's id.";
         self.one("stemedb_duplicate_node_id", "gauge", help, now.duplicates);
-        let name = "stemedb_gossip_pushes_total";
-        self.head(name, "counter", "New assertions pushed to a peer, by what became of it.");
-        self.sample(name, &[("outcome", "taken")], now.gossip.pushed);
-        self.sample(name, &[("outcome", "failed")], now.gossip.failed);
-        let help = "New assertions not pushed to a peer but left to anti-entropy.";
-        self.one("stemedb_gossip_dropped_total", "counter", help, now.gossip.dropped);
-        let help = "New assertions that wait to be pushed to a peer.";
-        self.one("stemedb_gossip_waiting", "gauge", help, now.gossip_waiting);
+        self.gossip(now);
     }
 
     fn http(&mut self, metrics: &Metrics) {

@@ -39,7 +39,8 @@ pub(crate) enum Message {
 /// Its answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    Ack(Ack),
+    /// With the digest of the set.
+    Ack(Ack, Option<u64>),
     Probed(bool, Vec<Update>),
     Pushed(bool),
     Sync(Reply),
@@ -112,6 +113,7 @@ enum Waiting {
 
 pub(crate) struct Node {
     pub(crate) replica: Replica,
+    is_plain: bool,
     pub(crate) wall_skew: i64,
     /// A stamp that it made further ahead of its wall clock than clocks may drift.
     pub(crate) far_stamp: Option<Hlc>,
@@ -145,6 +147,8 @@ pub(crate) struct Start {
     pub(crate) seed: u64,
     /// About how often sets are compared.
     pub(crate) sync_interval: Duration,
+    /// Whether it knows the five standard calls alone, and passes nothing on.
+    pub(crate) is_plain: bool,
     /// The first number of its calls, never used twice.
     pub(crate) next_call: u64,
 }
@@ -206,6 +210,7 @@ impl Node {
         replica.handle_quarantined(now, (&damages, damages.len() as u64), true, disk);
         let mut node = Node {
             replica,
+            is_plain: start.is_plain,
             wall_skew: start.wall_skew,
             far_stamp: None,
             calls: BTreeMap::new(),
@@ -459,8 +464,12 @@ impl Node {
                 let (me, digest) = (swim.me(), digest.and_then(|_| swim.digest()));
                 let addresses = (me.rpc_addr.clone(), me.api_addr.clone());
                 let ack = Ack { node: me.node, addresses, updates, digest };
-                self.effects.push(Effect::Answer(number, Answer::Ack(ack)));
+                let set = self.replica.store().sketch().digest();
+                let set = (!self.is_plain).then_some(set);
+                self.effects.push(Effect::Answer(number, Answer::Ack(ack, set)));
             }
+            // Unknown to it: no answer is as good as UNIMPLEMENTED.
+            Message::ProbeFor(..) if self.is_plain => {}
             Message::ProbeFor(target, updates) => {
                 let news = self.replica.handle_ping(now, updates, None);
                 let Some(own) = self.replica.handle_relay(now, target.0) else {
@@ -472,7 +481,10 @@ impl Node {
             }
             Message::Push(sealed, stamp) => {
                 self.replica.handle_stamp(now, stamp, wall(now, self.wall_skew));
-                let origin = Origin::Gossip(Some(stamp.node));
+                let origin = match self.is_plain {
+                    true => Origin::AntiEntropy,
+                    false => Origin::Gossip(Some(stamp.node)),
+                };
                 self.offer(sealed, origin, Waiting::Push(number), disk);
             }
             Message::Sync(request) => self.answer_sync(number, request, disk),
@@ -494,6 +506,9 @@ impl Node {
         let store = self.replica.store();
         let body = |at: Option<journal::Position>| disk.sealed_at(at?);
         let reply = match request {
+            Request::Sketch(_) | Request::Digests | Request::Records(_) if self.is_plain => {
+                Reply::Unsupported
+            }
             Request::Roots { root, count } => {
                 let own = self.root();
                 Reply::Roots { matched: own.is_matched_by(Some((root, count))), count: own.count }
@@ -560,15 +575,16 @@ impl Node {
         self.connected.insert(address.clone());
         let replica = &mut self.replica;
         match (purpose, answer) {
-            (Purpose::Ping { number, .. }, Answer::Ack(ack)) => {
-                replica.handle_ack(now, number, (&address, ack), Some(tag));
+            (Purpose::Ping { number, .. }, Answer::Ack(ack, set)) => {
+                let set = set.filter(|_| !self.is_plain);
+                replica.handle_ack(now, number, (&address, ack, set), Some(tag));
             }
             (Purpose::AskProbe(call), Answer::Probed(acked, news)) => {
                 replica.handle_probed(now, call, acked, news);
             }
-            (Purpose::Relay(request, node, news), Answer::Ack(ack)) => {
+            (Purpose::Relay(request, node, news), Answer::Ack(ack, set)) => {
                 let target = (node, &*address);
-                let (_, acked) = replica.handle_relayed(now, target, ack, Some(tag));
+                let (_, acked) = replica.handle_relayed(now, target, (ack, set), Some(tag));
                 self.effects.push(Effect::Answer(request, Answer::Probed(acked, news)));
             }
             (Purpose::Push(to, row), Answer::Pushed(is_taken)) => {

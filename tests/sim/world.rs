@@ -189,6 +189,8 @@ pub(crate) struct World {
     pub(crate) flush: u64,
     /// About how often sets are compared.
     pub(crate) sync_interval: Duration,
+    /// Nodes that know the five standard calls alone, by number, from their next start on.
+    pub(crate) plain: BTreeSet<usize>,
     /// Whether nothing is said of what happens.
     pub(crate) is_quiet: bool,
 }
@@ -219,7 +221,7 @@ impl World {
             linked: BTreeSet::new(),
             accusations: 0,
             harms: 0,
-            calls: vec![Calls::default(); seeds.len()],
+            calls: Vec::new(),
             forging_until: 0,
             had_byzantine: false,
             trace: seed,
@@ -228,6 +230,7 @@ impl World {
             flush: 100,
             sync_interval: Duration::from_secs(10),
             is_quiet: false,
+            plain: BTreeSet::new(),
             names: 1 + (seed / 2 % 3) as usize,
         };
         seeds.iter().for_each(|seeds| world.add_member(seeds.clone()));
@@ -243,6 +246,7 @@ impl World {
         let wall_skew = self.random.below(20_000) as i64 - 10_000;
         // The first know those that are there so far.
         let starts = seeds.is_none();
+        self.calls.push(Calls::default());
         self.members.push(Member {
             id,
             node: None,
@@ -652,6 +656,7 @@ impl World {
             wall_skew: member.wall_skew + member.wall_fault,
             seed,
             sync_interval: self.sync_interval,
+            is_plain: self.plain.contains(&number),
             next_call: (number as u64 * 1000 + member.life) * CALLS_OF_A_LIFE,
         };
         let node = Node::start(Moment(self.now), start, &member.disk);
@@ -827,7 +832,7 @@ impl Event {
                 Message::Ping(updates, _) | Message::ProbeFor(_, updates) => Some(updates),
                 _ => None,
             },
-            Event::Answer { answer: Answer::Ack(ack), .. } => Some(&mut ack.updates),
+            Event::Answer { answer: Answer::Ack(ack, _), .. } => Some(&mut ack.updates),
             Event::Answer { answer: Answer::Probed(_, updates), .. } => Some(updates),
             _ => None,
         }

@@ -36,19 +36,20 @@ async fn call<A>(
     call.read(answer)
 }
 
-/// Asks the node at the peer's address who it is, with news and the digest of the member list.
+/// Asks the node at the peer's address who it is, with news and the digest of the member list. Out:
+/// its ack, and the digest of its set.
 pub(crate) async fn ping(
     driver: &Driver,
     peer: &Rc<Peer>,
     (news, digest): (Vec<Update>, Option<u64>),
     timeout: Duration,
-) -> Result<Ack, Status> {
+) -> Result<(Ack, Option<u64>), Status> {
     let node = driver.read(|replica, _| replica.node());
     let request = sync::ping(node, news, digest);
-    let mut ack = call(peer, request, timeout, &mut WireBytes::default()).await?;
+    let (mut ack, set_digest) = call(peer, request, timeout, &mut WireBytes::default()).await?;
     let sender = Sender::at(peer.is_near());
     note_refused(driver, peer.address(), membership::screen_ack(&mut ack, sender));
-    Ok(ack)
+    Ok((ack, set_digest))
 }
 
 /// Asks a peer who it is, for a session.

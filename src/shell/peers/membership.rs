@@ -279,9 +279,9 @@ impl Membership {
         }
     }
 
-    fn acked(&self, number: CallNumber, peer: &Peer, ack: Ack) {
+    fn acked(&self, number: CallNumber, peer: &Peer, (ack, digest): (Ack, Option<u64>)) {
         let is_ours = self.driver.update(|replica, now, _| {
-            replica.handle_ack(now, number, (peer.address(), ack), peer.tag())
+            replica.handle_ack(now, number, (peer.address(), ack, digest), peer.tag())
         });
         if !is_ours {
             self.is_foreign(peer);

@@ -68,13 +68,15 @@ impl SyncService {
         if let Some(own) = news.first().filter(|first| Some(first.node) == hello.caller) {
             self.holders.note(own);
         }
-        let (me, news, assertion_count, digest) = self.driver.update(|replica, now, _| {
+        let (me, news, set, digest) = self.driver.update(|replica, now, _| {
             let answer = replica.handle_ping(now, news, hello.digest);
             let swim = replica.cluster().swim();
             let digest = hello.digest.and_then(|_| swim.digest());
-            (swim.me().clone(), answer, replica.store().len(), digest)
+            let store = replica.store();
+            let set = (store.len(), store.sketch().digest());
+            (swim.me().clone(), answer, set, digest)
         });
-        Ok(sync::ping_response(me, assertion_count, news, digest))
+        Ok(sync::ping_response(me, set, news, digest))
     }
 
     /// A refusal is an answer (`accepted` false), not a failed call.

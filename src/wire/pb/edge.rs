@@ -7,6 +7,9 @@ pub struct PingExtension {
     /// updates may be the callee's whole list.
     #[prost(fixed64, optional, tag = "1001")]
     pub member_list: ::core::option::Option<u64>,
+    /// In an answer: a digest of the callee's set of assertions.
+    #[prost(fixed64, optional, tag = "1002")]
+    pub set_digest: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProbeForRequest {

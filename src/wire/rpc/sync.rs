@@ -64,13 +64,18 @@ pub struct NamedSet {
 }
 
 /// Asks a peer who it is, with news, and with the digest of the member list where lists are to be
-/// compared.
-pub fn ping(node: NodeId, news: Vec<Update>, digest: Option<u64>) -> OutgoingCall<Ack> {
-    let extension = PingExtension { member_list: digest };
+/// compared. Out: its ack, and the digest of its set of assertions if it has one.
+pub fn ping(
+    node: NodeId,
+    news: Vec<Update>,
+    digest: Option<u64>,
+) -> OutgoingCall<(Ack, Option<u64>)> {
+    let extension = PingExtension { member_list: digest, set_digest: None };
     let message = encode_extended(&ping_request(node, news), &extension);
     OutgoingCall::extended(PING, message, |answer| {
-        let digest = PingExtension::decode(answer.clone())?.member_list;
-        Ok(membership::read_ack(pb::PingResponse::decode(answer)?, digest)?)
+        let PingExtension { member_list, set_digest } = PingExtension::decode(answer.clone())?;
+        let ack = membership::read_ack(pb::PingResponse::decode(answer)?, member_list)?;
+        Ok((ack, set_digest))
     })
 }
 
@@ -100,11 +105,11 @@ pub fn read_ping(message: &Bytes) -> Result<Hello, Status> {
     Ok(Hello { caller, news, digest })
 }
 
-/// What this node answers: who it is, what it holds, what it knows of members, and the digest of
-/// its member list to a caller that compares lists.
+/// What this node answers: who it is, what it holds, as a number and a digest, what it knows of
+/// members, and the digest of its member list to a caller that compares lists.
 pub fn ping_response(
     me: Update,
-    assertion_count: u64,
+    (assertion_count, set_digest): (u64, u64),
     news: Vec<Update>,
     digest: Option<u64>,
 ) -> Bytes {
@@ -115,7 +120,8 @@ pub fn ping_response(
         api_addr: me.api_addr,
         updates: membership::updates(news),
     };
-    encode_extended(&response, &PingExtension { member_list: digest })
+    let extension = PingExtension { member_list: digest, set_digest: Some(set_digest) };
+    encode_extended(&response, &extension)
 }
 
 /// Gives a peer one assertion: why it was not taken, if it was not.
@@ -262,10 +268,11 @@ mod tests {
                 lamport: 0,
                 incarnation: 1,
             };
-            let answer = ping_response(me, 3, Vec::new(), digest);
+            let answer = ping_response(me, (3, 5), Vec::new(), digest);
             let known = pb::PingResponse::decode(answer.clone()).expect("an answer");
             assert_eq!((known.assertion_count, &*known.rpc_addr), (3, "a:1"));
-            assert_eq!(call.read(answer).map(|ack| ack.digest), Ok(digest));
+            let read = call.read(answer).map(|(ack, set_digest)| (ack.digest, set_digest));
+            assert_eq!(read, Ok((digest, Some(5))));
         }
         // Without a digest the bytes are those of `sync.proto` alone.
         assert_eq!(ping(node, Vec::new(), None).message.len(), 18);
