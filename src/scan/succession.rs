@@ -37,8 +37,8 @@ impl Succession {
         Succession { digest, assertion, speaking, children }
     }
 
-    /// Looks at children until no author speaks of the claim, or there are no more (true), or the work
-    /// is done. One costs what a candidate does.
+    /// Looks at children until no author speaks of the claim, or there are no more (true), or the
+    /// work is done. One costs what a candidate does.
     pub(super) fn step(
         &mut self,
         query: &Query,

@@ -50,8 +50,9 @@ fn an_idle_cluster_sends_one_probe_per_member_and_interval() {
     }
 }
 
-/// A member that comes back has forgotten all: it knows all again within two seconds, whether the others
-/// still had it as alive or called it dead meanwhile, and whether its seeds come back with it.
+/// A member that comes back has forgotten all: it knows all again within two seconds, whether the
+/// others still had it as alive or called it dead meanwhile, and whether its seeds come back with
+/// it.
 #[test]
 fn a_tenth_that_comes_back_knows_all_within_two_seconds() {
     for (seed, pause) in
@@ -113,7 +114,7 @@ fn what_no_rumor_brought_comes_with_a_probe() {
 
 /// Neither can call the other, so neither hears the other's calls: the others do, and say so.
 #[test]
-fn two_that_nobody_can_call_do_not_flap() {
+fn two_that_no_node_can_call_do_not_flap() {
     for seed in 0..6 {
         let mode = if seed % 2 == 0 { Mode::Tcp } else { Mode::Datagrams };
         let mut world = World::new(seed, mode, 5);

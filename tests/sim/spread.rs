@@ -19,7 +19,7 @@ const LARGE: usize = 50;
 /// A push, its flush and its answer, at each of the hops of the longest path.
 const PATH: u64 = SECOND / 4;
 /// What a tree missed is seen by a probe, and waited for 0.3 s. What TCP sends again comes late.
-const MENDED: u64 = 8 * SECOND;
+const REPAIRED: u64 = 8 * SECOND;
 /// A session's call that is lost for good ends so late, and another session follows.
 const LOST: u64 = limits::CALL_MAX.as_secs() * SECOND;
 /// A cluster in which the node of the client reaches all others itself.
@@ -80,7 +80,7 @@ fn in_a_small_cluster_each_node_gets_one_copy_at_once() {
 fn in_a_large_cluster_each_node_gets_hardly_more_than_one_copy() {
     for seed in 0..2 {
         let mut world = without_rounds(seed, Mode::Tcp, LARGE, &[]);
-        let took = claim_and_settle(&mut world, MENDED);
+        let took = claim_and_settle(&mut world, REPAIRED);
         assert!(took.is_some_and(|took| took <= PATH), "seed {seed}: {took:?}");
         world.run_until(world.now + 2 * SECOND);
         assert!(copies(&world) <= 1.2, "seed {seed}: {} copies", copies(&world));
@@ -94,7 +94,7 @@ fn in_a_large_cluster_each_node_gets_hardly_more_than_one_copy() {
 /// What a tree misses is found by the digests on probes, without a round of anti-entropy.
 #[test]
 fn what_is_lost_is_found_by_the_digests_on_probes() {
-    let (tcp, datagrams) = ((Mode::Tcp, MENDED), (Mode::Datagrams, 2 * LOST));
+    let (tcp, datagrams) = ((Mode::Tcp, REPAIRED), (Mode::Datagrams, 2 * LOST));
     for (seed, (mode, patience), nodes) in
         [(0, tcp, LARGE), (1, datagrams, LARGE), (2, datagrams, 5), (3, tcp, 5)]
     {
@@ -131,7 +131,7 @@ fn a_node_behind_nat_is_not_waited_for_and_lacks_nothing() {
     world.net.behind_nat.insert(LARGE - 1);
     // Until all have found that they cannot call it.
     world.run_until(world.now + 120 * SECOND);
-    let took = claim_and_settle(&mut world, MENDED);
+    let took = claim_and_settle(&mut world, REPAIRED);
     assert!(took.is_some(), "it lacks some");
 }
 
