@@ -124,8 +124,8 @@ impl Replica {
         self.with_swim(now, |swim| swim.handle_leave(now));
     }
 
-    /// Before the membership hears of the ack: a node that becomes a member by it is known as one that
-    /// passes assertions on, or does not.
+    /// Before the membership hears of the ack: a node that becomes a member by it is known as one
+    /// that passes assertions on, or does not.
     fn handle_set_digest(&mut self, now: Moment, node: NodeId, theirs: Option<u64>) {
         self.cluster.handle_set(now, self.store.sketch().digest());
         if node != self.node {
