@@ -34,7 +34,7 @@ const SHELL: [&[&str]; 7] = [
 ];
 
 /// Words of the world: sockets, files, clocks, threads, chance, log lines, the process.
-const WORLD: [&str; 26] = [
+const WORLD: [&str; 27] = [
     "Instant::now",
     "SystemTime",
     "std::fs",
@@ -47,6 +47,7 @@ const WORLD: [&str; 26] = [
     "process::exit",
     "process::abort",
     "RandomState",
+    "DefaultHasher",
     "fastrand::",
     "rustix::",
     "libc::",

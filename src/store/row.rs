@@ -3,7 +3,9 @@
 //! In: a name (a parent's hash is one) and the store's seed. Out: 32 bits that stand for it. Never:
 //! distinguishes two names for sure; the body does.
 
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
 
 use crate::model::Sealed;
 
@@ -78,10 +80,23 @@ impl Name {
 /// What stands for a name in the store with this seed.
 pub(super) fn fingerprint(seed: u64, name: &[u8]) -> Name {
     // SipHash, and the seed at both ends: names are a client's choice, and a thousand with one
-    // fingerprint would make each query for one of them read the bodies of all.
-    let mut hasher = DefaultHasher::new();
-    hasher.write_u64(seed);
+    // fingerprint would make each query for one of them read the bodies of all. Files of the index
+    // keep fingerprints, so it is a named function of bytes: std's hasher promises neither.
+    let mut hasher = SipHasher13::new();
+    hasher.write(&seed.to_le_bytes());
     hasher.write(name);
-    hasher.write_u64(seed);
+    hasher.write(&seed.to_le_bytes());
     Name((hasher.finish() >> 32) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files of the index keep fingerprints: what they are never changes.
+    #[test]
+    fn a_fingerprint_is_the_same_everywhere() {
+        assert_eq!(fingerprint(7, b"package/curl"), Name(3_219_777_460));
+        assert_eq!(fingerprint(u64::MAX, b""), Name(889_363_003));
+    }
 }
