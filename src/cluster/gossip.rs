@@ -1,5 +1,5 @@
 //! New assertions go to others at once: in a small cluster from the node of the client to all, in a
-//! larger one along trees that all nodes compute alike ([`super::trees`]), so that each node gets
+//! larger one along trees that all nodes compute alike (`cluster::trees`), so that each node gets
 //! one copy. A member that cannot be called, or refuses, is passed by: its other neighbours get
 //! what it would have passed on.
 //!
