@@ -177,7 +177,7 @@ async fn an_index_kept_at_a_stop_is_the_next_starts_and_hides_no_damage() {
 }
 
 /// Bytes of a run's head; pages of hashes follow.
-const RUN_HEAD_BYTES: usize = 28;
+const RUN_HEAD_BYTES: usize = 32;
 
 #[tokio::test]
 async fn damaged_hashes_and_positions_end_the_node_and_the_log_makes_the_index_anew() {
