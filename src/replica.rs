@@ -47,7 +47,7 @@ use crate::cluster::gossip::{Origin, PushEnd, Row};
 use crate::cluster::{self, Cluster};
 use crate::journal::damage::{Damage, Damages};
 use crate::journal::{self, Bodies, CommitQueue, Committed, Tickets};
-use crate::model::Sealed;
+use crate::model::{RowNumbering, Sealed};
 use crate::store::{Applied, Spill, Standing, Store};
 use crate::swim::Event;
 use crate::sync::{Request, SessionReport};
@@ -259,6 +259,11 @@ impl Replica {
     /// The id of this node.
     pub fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// What a row of this node is a row of, for cursors.
+    pub fn row_numbering(&self) -> RowNumbering {
+        RowNumbering { node: self.node, number: self.store.numbering() }
     }
 
     /// The assertions that are here.

@@ -325,7 +325,7 @@ impl PageFold {
 
 /// The row before which a page begins.
 fn page_start(query: &Query) -> Option<Row> {
-    query.cursor.map(|cursor| Row::try_from(cursor.0).unwrap_or(Row::MAX))
+    query.cursor.map(|cursor| Row::try_from(cursor.row).unwrap_or(Row::MAX))
 }
 
 /// Whether a query asks for everything; only then it finds what cannot be read.

@@ -31,7 +31,7 @@ use super::shard::ShardMap;
 use crate::base::{Hlc, Moment, limits};
 use crate::journal::Obstacle;
 use crate::swim::Swim;
-pub use candidates::{Candidate, ForwardRequest, ForwardView, Owner};
+pub use candidates::{Candidate, ForwardRequest, ForwardTarget, ForwardView, Owner};
 
 /// How often the map is looked at while a failed request waits for it to change.
 const REMAP_PAUSE: Duration = Duration::from_millis(20);
@@ -249,7 +249,7 @@ impl Forwarding {
     /// What the machine has to know of the cluster; who may see API keys is left to the caller.
     pub fn view(&self, map: &ShardMap, swim: &Swim, obstacle: Option<Obstacle>) -> ForwardView {
         let asked = self.asked().map(|asked| asked.node);
-        ForwardView::new(&self.request.subject, (map, swim), obstacle, asked)
+        ForwardView::new(&self.request.target, (map, swim), obstacle, asked)
     }
 
     /// The candidate that is asked now.

@@ -20,6 +20,7 @@
 
 mod assertion;
 pub mod canonical;
+mod cursor;
 mod draft;
 mod layout;
 pub mod query;
@@ -30,5 +31,6 @@ mod tests;
 
 pub use assertion::{Assertion, Author, Lifecycle, Object, Signature, SourceClass};
 pub use canonical::{Malformed, Sealed};
+pub use cursor::{Cursor, RowNumbering};
 pub use draft::{Draft, Invalid, InvalidKind};
-pub use query::{BadQuery, Cursor, HalfLife, Lens, Lifecycles, Query, Voices};
+pub use query::{BadQuery, HalfLife, Lens, Lifecycles, Query, Voices};

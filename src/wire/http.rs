@@ -15,7 +15,7 @@ use http::{Method, Uri};
 
 use super::rejection::Rejection;
 use crate::base::{Digest, limits};
-use crate::model::Query;
+use crate::model::{Cursor, Query};
 use headers::cut;
 pub use headers::{
     AGENT_ID, ANSWERED_BY, API_KEY, Cors, FORWARDED, FORWARDED_FOR, JSON, REQUEST_ID, STAMP,
@@ -199,6 +199,14 @@ pub fn is_vital(head: &Parts) -> bool {
 }
 
 impl Route {
+    /// Where an earlier page ended, if that is given.
+    pub fn cursor(&self) -> Option<Cursor> {
+        match self {
+            Route::Query(query) => query.cursor,
+            _ => None,
+        }
+    }
+
     /// The subject that a question is about; a claim's is in its body.
     pub fn subject(&self) -> Option<&str> {
         match self {

@@ -13,7 +13,7 @@ use super::json::{self, Malformed};
 use crate::base::{Digest, limits};
 use crate::cluster::forwarding::ForwardRefusal;
 use crate::journal::{self, Obstacle};
-use crate::model::{BadQuery, Invalid, InvalidKind};
+use crate::model::{BadQuery, Invalid, InvalidKind, RowNumbering};
 
 /// No status of HTTP's: nginx made it, and operators know it from access logs and metrics.
 const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
@@ -36,6 +36,13 @@ pub enum Rejection {
     QueryString(String),
     /// A query parameter has a value that cannot be used.
     Query(BadQuery),
+    /// The cursor is of rows that this node does not have.
+    Cursor {
+        /// Whose they are.
+        of: RowNumbering,
+        /// Those that are here.
+        here: RowNumbering,
+    },
     /// The hash in the path is none.
     Hash,
     /// The shard in the path is none, or there are not so many.
@@ -99,6 +106,7 @@ impl Rejection {
             Rejection::QueryString(_) | Rejection::Query(_) => {
                 (StatusCode::BAD_REQUEST, "bad_query")
             }
+            Rejection::Cursor { .. } => (StatusCode::GONE, "cursor_gone"),
             Rejection::Hash => (StatusCode::BAD_REQUEST, "bad_hash"),
             Rejection::Shard => (StatusCode::BAD_REQUEST, "bad_shard"),
             Rejection::KeyMissing => (StatusCode::UNAUTHORIZED, "key_missing"),
@@ -175,6 +183,18 @@ impl fmt::Display for Rejection {
             Rejection::Json(malformed) => malformed.fmt(out),
             Rejection::QueryString(what) => out.write_str(what),
             Rejection::Query(bad) => bad.fmt(out),
+            Rejection::Cursor { of, here } if of.node == here.node => write!(
+                out,
+                "node {} has numbered its rows anew since it gave this cursor: begin again without \
+                 a cursor",
+                of.node
+            ),
+            Rejection::Cursor { of, here } => write!(
+                out,
+                "this cursor is of the rows of node {}, which does not answer here, and node {} \
+                 has others: begin again without a cursor",
+                of.node, here.node
+            ),
             Rejection::Hash => write!(out, "an assertion's hash has 64 hex digits"),
             Rejection::Shard => write!(
                 out,
@@ -187,7 +207,7 @@ impl fmt::Display for Rejection {
             }
             Rejection::Starting => write!(out, "the node still reads its log, try again soon"),
             Rejection::Unreachable(why) | Rejection::Late(why) | Rejection::Overloaded(why) => {
-                write!(out, "no replica of the subject's shard answered: {why}")
+                write!(out, "no node that may answer this request did: {why}")
             }
             Rejection::Invalid(invalid) => invalid.fmt(out),
             Rejection::Route => write!(out, "there is no such route (docs/http.md lists them)"),
@@ -296,7 +316,7 @@ mod tests {
         ] {
             let rejection = Rejection::from(refusal);
             assert_eq!(rejection.status().0.as_u16(), status);
-            let whole = format!("no replica of the subject's shard answered: {text}");
+            let whole = format!("no node that may answer this request did: {text}");
             assert_eq!(rejection.to_string(), whole);
         }
         for refusal in [ForwardRefusal::Waiting, ForwardRefusal::TooLarge] {

@@ -1,6 +1,7 @@
-//! Which owners of a subject's shard a gateway may ask, and in which order.
+//! Which nodes a gateway may ask, and in which order: the owners of a subject's shard, or the one
+//! whose rows a cursor names.
 //!
-//! In: the map of shards, the member list. Out: owners to ask, or that this node is to answer.
+//! In: the map of shards, the member list. Out: nodes to ask, or that this node is to answer.
 //! Never: lets an API key go to a member that has not shown the cluster key.
 
 use crate::base::{Hlc, NodeId};
@@ -8,11 +9,20 @@ use crate::cluster::shard::ShardMap;
 use crate::journal::Obstacle;
 use crate::swim::{State, Swim};
 
+/// Which nodes may answer a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ForwardTarget {
+    /// The owners of the shard of this subject.
+    Subject(String),
+    /// This one alone: another node has other rows. If it takes no part, this node says so.
+    Node(NodeId),
+}
+
 /// What a gateway has to know of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ForwardRequest {
-    /// Whose shard's owners may answer.
-    pub subject: String,
+    /// Who may answer.
+    pub target: ForwardTarget,
     /// It claims something, and does not ask.
     pub is_claim: bool,
     /// It carries an API key, which not every host may see.
@@ -63,7 +73,8 @@ pub struct Candidate {
 
 impl ForwardRequest {
     /// The owners to ask, those last that cannot be called or are suspected; `None` if this node is
-    /// one of them, or none has an API that others reach and may see the API key.
+    /// one of them, or none has an API that others reach and may see the API key, or the only node
+    /// that can answer is gone.
     pub(super) fn candidates(&self, view: &ForwardView) -> Option<Vec<Candidate>> {
         // While the disk here takes nothing, a claim goes to another owner. It comes back as a
         // push, by which this node finds out that it can write again. A full disk is an answer
@@ -74,7 +85,8 @@ impl ForwardRequest {
             return None;
         }
         let mut found: Vec<&Owner> = view.others.iter().collect();
-        if !found.is_empty() {
+        // A shard gets other owners, which is worth a wait. A single node gets no substitute.
+        if !found.is_empty() || matches!(self.target, ForwardTarget::Node(_)) {
             found.retain(|owner| !owner.api_addr.is_empty());
             found.first()?;
         }
@@ -90,14 +102,17 @@ impl ForwardRequest {
 }
 
 impl ForwardView {
-    /// What is known of the owners of a subject's shard, and of the one that was asked last.
+    /// What is known of the nodes that may answer, and of the one that was asked last.
     pub(super) fn new(
-        subject: &str,
+        target: &ForwardTarget,
         (map, swim): (&ShardMap, &Swim),
         obstacle: Option<Obstacle>,
         asked: Option<NodeId>,
     ) -> ForwardView {
-        let owners: Vec<NodeId> = map.owners(subject).collect();
+        let owners: Vec<NodeId> = match target {
+            ForwardTarget::Subject(subject) => map.owners(subject).collect(),
+            ForwardTarget::Node(node) => vec![*node],
+        };
         let owner = |node: &NodeId| {
             let member = swim.member(*node).filter(|member| member.news.state.is_present())?;
             Some(Owner {

@@ -33,7 +33,8 @@ fn here_and(numbers: &[u8]) -> ForwardView {
 const STAMP: Hlc = Hlc { time: 7, counter: 1, node: NodeId([9; 16]) };
 
 fn claim() -> ForwardRequest {
-    ForwardRequest { subject: "s".into(), is_claim: true, has_api_key: false, stamp: Some(STAMP) }
+    let target = ForwardTarget::Subject("s".into());
+    ForwardRequest { target, is_claim: true, has_api_key: false, stamp: Some(STAMP) }
 }
 
 fn question() -> ForwardRequest {
@@ -312,4 +313,18 @@ fn the_view_is_what_map_and_members_say() {
     assert_eq!(view, two, "3 is no member");
     let unknown = asking(claim(), &elsewhere(&[4]));
     assert!(unknown.view(&map(&[2]), &swim, None).is_asked_lost, "it is forgotten");
+}
+
+#[test]
+fn a_single_node_is_asked_alone_and_when_it_is_gone_this_node_says_so() {
+    let pinned = ForwardRequest { target: ForwardTarget::Node(NodeId([1; 16])), ..question() };
+    let mut machine = asking(pinned.clone(), &elsewhere(&[1]));
+    assert_eq!(asked(&steps(&mut machine)), "1");
+    machine.handle_attempt_ended(Moment(1), 1, broken(false));
+    assert_eq!(asked(&steps(&mut machine)), "!", "no other one can answer");
+    machine.handle_timeout(Moment(2), &elsewhere(&[1]));
+    assert_eq!(steps(&mut machine), [], "it may come back");
+    machine.handle_timeout(Moment(3), &elsewhere(&[]));
+    assert_eq!(steps(&mut machine), [ForwardStep::AnswerHere(None)]);
+    assert_eq!(placed(pinned, &elsewhere(&[])).1, [ForwardStep::AnswerHere(None)], "never there");
 }

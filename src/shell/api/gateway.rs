@@ -25,7 +25,8 @@ use http_body_util::Full;
 
 use crate::base::{FairSlots, Hlc, NodeId, limits};
 use crate::cluster::forwarding::{
-    Attempt, AttemptEnd, ForwardRefusal, ForwardRequest, ForwardStep, ForwardView, Forwarding,
+    Attempt, AttemptEnd, ForwardRefusal, ForwardRequest, ForwardStep, ForwardTarget, ForwardView,
+    Forwarding,
 };
 use crate::shell::api::Api;
 use crate::shell::driver::Driver;
@@ -110,14 +111,20 @@ impl Gateway {
         }
         let route = route(&head.method, &head.uri)?;
         let own = self.driver.read(|replica, _| replica.node());
-        let mut request = ForwardRequest {
-            subject: String::new(),
-            is_claim: false,
-            has_api_key: head.headers.contains_key(API_KEY),
-            stamp: None,
+        let target = match (route.cursor(), route.subject()) {
+            // Its row is a row of that node, whatever the query is about.
+            (Some(cursor), _) => Some(ForwardTarget::Node(cursor.numbering.node)),
+            (None, Some(subject)) => Some(ForwardTarget::Subject(subject.to_owned())),
+            (None, None) => None,
         };
-        if let Some(subject) = route.subject() {
-            request.subject = subject.to_owned();
+        let forwarded = |target, is_claim, stamp| ForwardRequest {
+            target,
+            is_claim,
+            has_api_key: head.headers.contains_key(API_KEY),
+            stamp,
+        };
+        if let Some(target) = target {
+            let request = forwarded(target, false, None);
             return Ok(Some((request, Forward::of(head, own, Bytes::new(), body))));
         }
         if route != Route::Assert || body.is_absent() {
@@ -125,12 +132,12 @@ impl Gateway {
         }
         let bytes = body.read().await?;
         let json::AssertBody::Claim(draft) = json::parse_body(&bytes)? else { return Ok(None) };
-        request.is_claim = true;
-        if draft.timestamp.is_none() && draft.stamp.is_none() {
+        let is_timeless = draft.timestamp.is_none() && draft.stamp.is_none();
+        let stamp = is_timeless.then(|| {
             let wall = self.driver.wall();
-            request.stamp = Some(self.driver.update(|replica, _, _| replica.stamp(wall)));
-        }
-        request.subject = draft.subject;
+            self.driver.update(|replica, _, _| replica.stamp(wall))
+        });
+        let request = forwarded(ForwardTarget::Subject(draft.subject), true, stamp);
         Ok(Some((request, Forward::of(head, own, bytes, body))))
     }
 

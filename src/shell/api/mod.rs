@@ -112,6 +112,10 @@ impl Api {
                 Ok(self.found(Endpoint::Assertion, start, found))
             }
             Route::Query(query) => {
+                let numbering = self.driver.read(|replica, _| replica.row_numbering());
+                if let Some(cursor) = query.cursor.filter(|it| it.numbering != numbering) {
+                    return Err(Rejection::Cursor { of: cursor.numbering, here: numbering });
+                }
                 let scan = Scan::page(query, self.driver.wall());
                 self.scan(Endpoint::Query, scan, head, body).await
             }
@@ -217,7 +221,8 @@ impl Api {
             Pin::new(&mut running).poll(context)
         });
         let view = view.await.ok_or(Rejection::ClientLeft)?;
-        Ok(self.found(endpoint, start, answer::view(&view)))
+        let numbering = self.driver.read(|replica, _| replica.row_numbering());
+        Ok(self.found(endpoint, start, answer::view(&view, numbering)))
     }
 
     fn found(&self, endpoint: Endpoint, start: Instant, text: String) -> Answer {

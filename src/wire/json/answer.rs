@@ -11,7 +11,7 @@ use super::text::{Hex, Nullable, Text, render};
 use crate::base::digest::write_hex;
 use crate::base::{Digest, Hlc, Wall};
 use crate::lens::{Claim, Layer, Layers, Resolution, Skepticism};
-use crate::model::{Assertion, Cursor, Object, Sealed, Signature};
+use crate::model::{Assertion, Cursor, Object, RowNumbering, Sealed, Signature};
 use crate::scan::View;
 use crate::sync::SessionReport;
 
@@ -53,8 +53,8 @@ pub fn assertion(sealed: &Sealed, now: Wall) -> String {
     render(&entry, 512 + 2 * sealed.bytes().len())
 }
 
-/// A page of assertions, a skeptic's or a layered view.
-pub fn view(view: &View) -> String {
+/// A page of assertions, a skeptic's or a layered view, of a node whose rows are `numbering`.
+pub fn view(view: &View, numbering: RowNumbering) -> String {
     match view {
         View::Page { found, next, resolution, now } => {
             let digests: Vec<Digest> = found.iter().map(Sealed::digest).collect();
@@ -64,7 +64,7 @@ pub fn view(view: &View) -> String {
                 assertions: entries
                     .map(|(id, sealed)| ShownEntry::of(id, sealed, *now, OpaqueBytes::LeftOut))
                     .collect(),
-                next_cursor: next.map(|row| Cursor(row.into()).to_string()),
+                next_cursor: next.map(|row| Cursor { numbering, row: row.into() }.to_string()),
                 resolution: resolution.as_ref().map(resolved),
             };
             render(&page, bytes)

@@ -3,9 +3,11 @@ use fastrand::Rng;
 use super::*;
 use crate::base::{Digest, Hlc, HlcClock, NodeId, Wall};
 use crate::lens::{Agreement, Claim, Layer, Layers, Resolution, Skepticism};
-use crate::model::{Draft, Lens, Lifecycle, Object, Sealed, Signature, SourceClass};
+use crate::model::{Draft, Lens, Lifecycle, Object, RowNumbering, Sealed, Signature, SourceClass};
 use crate::scan::View;
 use crate::sync::SessionReport;
+
+const NUMBERING: RowNumbering = RowNumbering { node: NodeId([0xab; 16]), number: 7 };
 
 const LEAST: &str = r#"{"subject":"s","predicate":"p","object":{"type":"Boolean","value":true}}"#;
 
@@ -404,11 +406,12 @@ fn what_is_opaque_is_shown_as_such() {
     let alone = format!("{{\"hash\":\"{hash}\",\"opaque\":true,\"size\":3,\"data\":\"78797a\"}}");
     assert_eq!(answer::assertion(&opaque, Wall(u64::MAX)), alone);
     let page = View::Page { found: vec![opaque], next: Some(31), resolution: None, now: Wall(0) };
+    let node = NUMBERING.node;
     let expected = format!(
         "{{\"assertions\":[{{\"hash\":\"{hash}\",\"opaque\":true,\"size\":3}}],\
-         \"next_cursor\":\"1f\"}}"
+         \"next_cursor\":\"{node}-7-1f\"}}"
     );
-    assert_eq!(answer::view(&page), expected);
+    assert_eq!(answer::view(&page, NUMBERING), expected);
 }
 
 #[test]
@@ -433,9 +436,9 @@ fn views_have_the_shapes_of_the_contract() {
              \"voices_count\":2,\"sampled\":false}}}}"
         )
     };
-    assert_eq!(answer::view(&page(None)), "{\"assertions\":[]}");
-    assert_eq!(answer::view(&page(Some(resolution))), resolved(&format!("\"{hash}\"")));
-    assert_eq!(answer::view(&page(Some(none))), resolved("null"));
+    assert_eq!(answer::view(&page(None), NUMBERING), "{\"assertions\":[]}");
+    assert_eq!(answer::view(&page(Some(resolution)), NUMBERING), resolved(&format!("\"{hash}\"")));
+    assert_eq!(answer::view(&page(Some(none)), NUMBERING), resolved("null"));
 
     let claim = Claim {
         object: Some(Object::Number(2.0)),
@@ -460,7 +463,7 @@ fn views_have_the_shapes_of_the_contract() {
          \"claims_count\":1,\
          \"candidates_count\":7,\"voices_count\":3,\"sampled\":true}}"
     );
-    assert_eq!(answer::view(&View::Skeptic(skepticism)), expected);
+    assert_eq!(answer::view(&View::Skeptic(skepticism), NUMBERING), expected);
 
     let layer = Layer {
         source_class: SourceClass::Clinical,
@@ -478,7 +481,7 @@ fn views_have_the_shapes_of_the_contract() {
          \"voices_count\":1,\"sampled\":false}}],\"cross_class_conflict\":0.0,\
          \"winner\":\"{hash}\",\"candidates_count\":3}}"
     );
-    assert_eq!(answer::view(&View::Layered(layers)), expected);
+    assert_eq!(answer::view(&View::Layered(layers), NUMBERING), expected);
 }
 
 #[test]

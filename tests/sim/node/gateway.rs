@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use stemedb_edge::base::{Digest, FairSlots, Hlc, Moment, NodeId, limits};
 use stemedb_edge::cluster::forwarding::{
-    AttemptEnd, ForwardRefusal, ForwardRequest, ForwardStep, Forwarding,
+    AttemptEnd, ForwardRefusal, ForwardRequest, ForwardStep, ForwardTarget, Forwarding,
 };
 use stemedb_edge::cluster::gossip::Origin;
 use stemedb_edge::model::{Draft, Object};
@@ -134,7 +134,7 @@ impl Node {
             request.stamp = Some(stamp);
         }
         let forward = ForwardRequest {
-            subject: request.subject.clone(),
+            target: ForwardTarget::Subject(request.subject.clone()),
             is_claim: request.is_claim,
             has_api_key: request.has_api_key,
             stamp: request.stamp,
