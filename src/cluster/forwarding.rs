@@ -23,6 +23,7 @@
 //! waits without an end.
 
 mod candidates;
+pub mod recent;
 
 use std::collections::VecDeque;
 use std::time::Duration;
