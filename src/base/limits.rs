@@ -181,6 +181,9 @@ pub const GATEWAY_ANSWER_MAX: Duration = Duration::from_secs(300);
 /// How long a request whose replicas all failed waits for their shard to be assigned to others: a
 /// killed node is dead after about a second.
 pub const GATEWAY_REMAP_MAX: Duration = Duration::from_secs(3);
+/// How long a question at a gateway waits for claims that other nodes took and that are not here
+/// yet: as long as a request waits for another owner. Then it is answered without them.
+pub const GATEWAY_CATCH_UP_MAX: Duration = Duration::from_secs(3);
 /// Connections to replicas that a gateway keeps without a request on them.
 pub const GATEWAY_IDLE_MAX: usize = 32;
 /// Characters of a text that another program sent, where it is shown: an error and its reason.

@@ -29,7 +29,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::shard::ShardMap;
-use crate::base::{Hlc, Moment, limits};
+use crate::base::{Digest, Hlc, Moment, limits};
 use crate::journal::Obstacle;
 use crate::swim::Swim;
 pub use candidates::{Candidate, ForwardRequest, ForwardTarget, ForwardView, Owner};
@@ -247,10 +247,16 @@ impl Forwarding {
         }
     }
 
-    /// What the machine has to know of the cluster; who may see API keys is left to the caller.
-    pub fn view(&self, map: &ShardMap, swim: &Swim, obstacle: Option<Obstacle>) -> ForwardView {
+    /// What the machine has to know of the cluster and, by `has`, of the claims here; who may see
+    /// API keys is left to the caller.
+    pub fn view(
+        &self,
+        cluster: (&ShardMap, &Swim),
+        obstacle: Option<Obstacle>,
+        has: impl Fn(&Digest) -> bool,
+    ) -> ForwardView {
         let asked = self.asked().map(|asked| asked.node);
-        ForwardView::new(&self.request.target, (map, swim), obstacle, asked)
+        ForwardView::new(&self.request.target, cluster, obstacle, asked, has)
     }
 
     /// The candidate that is asked now.

@@ -15,7 +15,7 @@ use http::{Method, Uri};
 
 use super::rejection::Rejection;
 use crate::base::{Digest, limits};
-use crate::model::{Cursor, Query};
+use crate::model::Query;
 use headers::cut;
 pub use headers::{
     AGENT_ID, ANSWERED_BY, API_KEY, Cors, FORWARDED, FORWARDED_FOR, JSON, REQUEST_ID, STAMP,
@@ -196,26 +196,6 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Rejection> {
 pub fn is_vital(head: &Parts) -> bool {
     matches!(head.uri.path(), "/v1/health" | "/metrics")
         || head.uri.path().starts_with("/v1/health/")
-}
-
-impl Route {
-    /// Where an earlier page ended, if that is given.
-    pub fn cursor(&self) -> Option<Cursor> {
-        match self {
-            Route::Query(query) => query.cursor,
-            _ => None,
-        }
-    }
-
-    /// The subject that a question is about; a claim's is in its body.
-    pub fn subject(&self) -> Option<&str> {
-        match self {
-            Route::Query(query) | Route::Skeptic(query) | Route::Layered(query) => {
-                query.subject.as_deref()
-            }
-            _ => None,
-        }
-    }
 }
 
 /// Fuzz body: any query string is read or refused; what is read stays within its bounds, says the

@@ -105,13 +105,13 @@ impl Node {
             let (pool, limiter) = (Pool::new(tasks.clone(), None), RateLimiter::new(None));
             let peers = Peers::new(driver.clone(), pool.clone(), tasks.clone(), limiter);
             let state = (driver.clone(), BulkReads::new(driver.clone()));
-            let _membership = Membership::start(state, pool, peers.clone(), tasks);
+            let _membership = Membership::start(state, pool.clone(), peers.clone(), tasks);
             let counts: Rc<Counts> = Rc::default();
             let api_key_check = ApiKeyCheck::new(None, false);
             let api = Api::new(driver.clone(), peers, api_key_check, context(&counts));
             let policy = Policy { hosts: Hosts::new(None, None, loopback.ip()), cors };
-            let holders = Rc::new(KeyHolders::new(false));
-            let gateway = Gateway::new(api.clone(), driver.clone(), holders, bounds.unsent_max);
+            let calls = (pool, Rc::new(KeyHolders::new(false)), bounds.unsent_max);
+            let gateway = Gateway::new(api.clone(), driver.clone(), calls);
             let gateway = Server::new(Policed::new(gateway, policy.clone()), bounds, Rc::default());
             let server = Server::new(Policed::new(api, policy), bounds, counts);
             let until = || async {

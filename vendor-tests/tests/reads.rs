@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use serde_json::json;
 use vendor_tests::api::{self, Answer};
 use vendor_tests::claims::claim;
 use vendor_tests::node::Node;
@@ -71,4 +72,78 @@ async fn pages_stay_with_the_node_that_gave_the_first() {
     let gone = ask(nodes[1].gateway, &last).await;
     assert_eq!(gone.status, 410, "{}", gone.text);
     assert!(gone.text.contains("begin again without a cursor"), "{}", gone.text);
+}
+
+/// A gateway that no other node can call, and another node: each subject has one owner of the two,
+/// and nothing that the other node takes comes to the gateway's by itself.
+async fn apart() -> (Node, Node) {
+    let common = [("STEMEDB_REPLICATION_FACTOR", "1"), ("STEMEDB_PROBE_INTERVAL", "200ms")];
+    let other = Node::start(&common);
+    let seed = other.rpc.to_string();
+    // Port 9 is `discard`, at which nothing listens.
+    let own = [("STEMEDB_SEEDS", &*seed), ("STEMEDB_ADVERTISE_RPC_ADDR", "127.0.0.1:9")];
+    let gateway = Node::start(&[&common[..], &own[..]].concat());
+    until("both have shards", async || {
+        let ranges = gateway.get("/v1/admin/ranges").await;
+        let ranges = ranges["ranges"].as_array().expect("a list");
+        let owners = ranges.iter().map(|range| range["replicas"].to_string());
+        owners.collect::<BTreeSet<_>>().len() == 2
+    })
+    .await;
+    (gateway, other)
+}
+
+/// Posts a claim; its hash and the node that took it, if that is not the gateway's.
+async fn post(gateway: &Node, subject: &str) -> (String, Option<String>) {
+    let body = json!({ "subject": subject, "predicate": "p",
+                       "object": { "type": "Boolean", "value": true } });
+    let answer = api::post(gateway.gateway, "/v1/assert", &body).await.expect("an answer");
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let by = answer.head.lines().find_map(|line| line.strip_prefix("x-stemedb-node: "));
+    (answer.json()["hash"].as_str().expect("a hash").to_owned(), by.map(str::to_owned))
+}
+
+#[tokio::test]
+async fn a_gateway_finds_by_hash_what_it_had_taken() {
+    let (gateway, other) = apart().await;
+    let id = other.id().await;
+    let mut elsewhere = Vec::new();
+    for number in 0..200 {
+        let (hash, by) = post(&gateway, &format!("s{number}")).await;
+        let path = format!("/v1/assertions/{hash}");
+        let found = ask(gateway.gateway, &path).await;
+        assert_eq!(found.status, 200, "claim {number}: {}", found.text);
+        assert_eq!(found.json()["hash"], *hash);
+        if by.as_ref() == Some(&id) {
+            assert_eq!(ask(gateway.http, &path).await.status, 404, "it came by itself");
+            elsewhere.push(path);
+        }
+    }
+    assert!(elsewhere.len() > 20, "{} of 200 are elsewhere", elsewhere.len());
+    // As soon as it is here, it is answered here.
+    gateway.sync().await;
+    let found = ask(gateway.gateway, &elsewhere[0]).await;
+    assert!(found.status == 200 && !found.head.contains("x-stemedb-node"), "{}", found.head);
+}
+
+#[tokio::test]
+async fn a_gateway_finds_by_query_what_it_had_taken() {
+    let (gateway, _other) = apart().await;
+    let mut all = BTreeSet::new();
+    let mut elsewhere = 0;
+    for number in 0..60 {
+        let subject = format!("s{}", number / 2);
+        let (hash, by) = post(&gateway, &subject).await;
+        elsewhere += usize::from(by.is_some());
+        all.insert(hash.clone());
+        let query = format!("/v1/query?subject={subject}");
+        let (found, _) = page(&ask(gateway.gateway, &query).await);
+        assert_eq!((found.len(), &found[0]), (number % 2 + 1, &hash), "{query}");
+        if number % 7 == 0 {
+            let (found, _) = page(&ask(gateway.gateway, "/v1/query").await);
+            assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), all, "after claim {number}");
+        }
+    }
+    assert!(elsewhere > 5, "{elsewhere} of 60 are elsewhere");
+    assert!(!gateway.log().contains("answers without"), "{}", gateway.log());
 }

@@ -4,7 +4,8 @@
 //! In: the map of shards, the member list. Out: nodes to ask, or that this node is to answer.
 //! Never: lets an API key go to a member that has not shown the cluster key.
 
-use crate::base::{Hlc, NodeId};
+use super::recent::WrittenAt;
+use crate::base::{Digest, Hlc, NodeId};
 use crate::cluster::shard::ShardMap;
 use crate::journal::Obstacle;
 use crate::swim::{State, Swim};
@@ -16,6 +17,8 @@ pub enum ForwardTarget {
     Subject(String),
     /// This one alone: another node has other rows. If it takes no part, this node says so.
     Node(NodeId),
+    /// The one that took this claim, as long as it is not here.
+    Claim(Digest, NodeId),
 }
 
 /// What a gateway has to know of a request.
@@ -30,6 +33,9 @@ pub struct ForwardRequest {
     /// The stamp of a claim that brings no time of its own. It is made before the first attempt and
     /// goes with each: two stamps would make two claims of one.
     pub stamp: Option<Hlc>,
+    /// Of a question: where the gateway's recent claims on its subject are. Its answer has to
+    /// include them.
+    pub written: WrittenAt,
 }
 
 /// An owner of a shard, as the member list has it.
@@ -50,7 +56,7 @@ pub struct Owner {
 /// What this node knows when it decides about a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ForwardView {
-    /// Whether this node is an owner.
+    /// Whether this node is an owner, or has the claim.
     pub is_owner: bool,
     /// Whether there is one owner at most.
     pub is_sole: bool,
@@ -74,7 +80,7 @@ pub struct Candidate {
 impl ForwardRequest {
     /// The owners to ask, those last that cannot be called or are suspected; `None` if this node is
     /// one of them, or none has an API that others reach and may see the API key, or the only node
-    /// that can answer is gone.
+    /// that can answer is gone, or the first one may lack what the gateway wrote.
     pub(super) fn candidates(&self, view: &ForwardView) -> Option<Vec<Candidate>> {
         // While the disk here takes nothing, a claim goes to another owner. It comes back as a
         // push, by which this node finds out that it can write again. A full disk is an answer
@@ -86,7 +92,7 @@ impl ForwardRequest {
         }
         let mut found: Vec<&Owner> = view.others.iter().collect();
         // A shard gets other owners, which is worth a wait. A single node gets no substitute.
-        if !found.is_empty() || matches!(self.target, ForwardTarget::Node(_)) {
+        if !found.is_empty() || !matches!(self.target, ForwardTarget::Subject(_)) {
             found.retain(|owner| !owner.api_addr.is_empty());
             found.first()?;
         }
@@ -95,6 +101,15 @@ impl ForwardRequest {
             found.first()?;
         }
         found.sort_by_key(|owner| (!owner.is_reachable, !owner.is_alive));
+        // The one that is asked first is not known to have what was written. This node can get it.
+        let has_written = match (self.written, found.first()) {
+            (WrittenAt::Nowhere, _) | (_, None) => true,
+            (WrittenAt::One(node), Some(first)) => node == first.node,
+            (WrittenAt::Several, Some(_)) => false,
+        };
+        if !has_written {
+            return None;
+        }
         let candidate =
             |owner: &Owner| Candidate { node: owner.node, api_addr: owner.api_addr.clone() };
         Some(found.into_iter().map(candidate).collect())
@@ -108,11 +123,13 @@ impl ForwardView {
         (map, swim): (&ShardMap, &Swim),
         obstacle: Option<Obstacle>,
         asked: Option<NodeId>,
+        has: impl Fn(&Digest) -> bool,
     ) -> ForwardView {
         let owners: Vec<NodeId> = match target {
             ForwardTarget::Subject(subject) => map.owners(subject).collect(),
-            ForwardTarget::Node(node) => vec![*node],
+            ForwardTarget::Node(node) | ForwardTarget::Claim(_, node) => vec![*node],
         };
+        let is_here = matches!(target, ForwardTarget::Claim(digest, _) if has(digest));
         let owner = |node: &NodeId| {
             let member = swim.member(*node).filter(|member| member.news.state.is_present())?;
             Some(Owner {
@@ -127,7 +144,7 @@ impl ForwardView {
         let is_lost =
             |node| swim.member(node).is_none_or(|member| member.news.state == State::Dead);
         ForwardView {
-            is_owner: owners.contains(&swim.me().node),
+            is_owner: owners.contains(&swim.me().node) || is_here,
             is_sole: owners.len() <= 1,
             others: owners.iter().filter_map(owner).collect(),
             obstacle,

@@ -1,5 +1,6 @@
 //! One request at a gateway, in plain calls. Never: a cluster; the simulator has one.
 
+use super::recent::WrittenAt;
 use super::*;
 use crate::base::NodeId;
 use crate::swim::{self, State};
@@ -34,7 +35,8 @@ const STAMP: Hlc = Hlc { time: 7, counter: 1, node: NodeId([9; 16]) };
 
 fn claim() -> ForwardRequest {
     let target = ForwardTarget::Subject("s".into());
-    ForwardRequest { target, is_claim: true, has_api_key: false, stamp: Some(STAMP) }
+    let written = WrittenAt::Nowhere;
+    ForwardRequest { target, is_claim: true, has_api_key: false, stamp: Some(STAMP), written }
 }
 
 fn question() -> ForwardRequest {
@@ -306,13 +308,22 @@ fn the_view_is_what_map_and_members_say() {
     }
     let map = |nodes: &[u8]| ShardMap::new(1, 2, nodes.iter().map(|it| NodeId([*it; 16])));
     let machine = Forwarding::new(now, claim());
-    let view = machine.view(&map(&[1]), &swim, Some(Obstacle::ReadOnly));
+    let view = machine.view((&map(&[1]), &swim), Some(Obstacle::ReadOnly), |_| false);
     assert_eq!(view, ForwardView { obstacle: Some(Obstacle::ReadOnly), ..here_and(&[]) });
-    let view = machine.view(&map(&[2, 3]), &swim, None);
+    let view = machine.view((&map(&[2, 3]), &swim), None, |_| true);
     let two = ForwardView { is_sole: false, ..elsewhere(&[2]) };
     assert_eq!(view, two, "3 is no member");
     let unknown = asking(claim(), &elsewhere(&[4]));
-    assert!(unknown.view(&map(&[2]), &swim, None).is_asked_lost, "it is forgotten");
+    let target = ForwardTarget::Claim(Digest::ZERO, NodeId([2; 16]));
+    let machine = Forwarding::new(now, ForwardRequest { target, ..question() });
+    for is_here in [false, true] {
+        let view = machine.view((&map(&[1]), &swim), None, |digest| {
+            assert_eq!(*digest, Digest::ZERO);
+            is_here
+        });
+        assert_eq!((view.is_owner, view.others.len()), (is_here, 1), "the map says nothing here");
+    }
+    assert!(unknown.view((&map(&[2]), &swim), None, |_| false).is_asked_lost, "it is forgotten");
 }
 
 #[test]
@@ -327,4 +338,30 @@ fn a_single_node_is_asked_alone_and_when_it_is_gone_this_node_says_so() {
     machine.handle_timeout(Moment(3), &elsewhere(&[]));
     assert_eq!(steps(&mut machine), [ForwardStep::AnswerHere(None)]);
     assert_eq!(placed(pinned, &elsewhere(&[])).1, [ForwardStep::AnswerHere(None)], "never there");
+}
+
+#[test]
+fn a_question_about_recent_claims_goes_to_an_owner_that_has_them_or_stays_here() {
+    let about = |written| ForwardRequest { written, ..question() };
+    let at = |number| WrittenAt::One(NodeId([number; 16]));
+    let mut suspected = elsewhere(&[1, 2]);
+    suspected.others[0].is_alive = false;
+    for (written, view, expected) in [
+        (WrittenAt::Nowhere, elsewhere(&[1, 2]), "1"),
+        (at(1), elsewhere(&[1, 2]), "1"),
+        (at(2), suspected.clone(), "2"),
+        (at(1), suspected, "AnswerHere(None)"),
+        (at(2), elsewhere(&[1, 2]), "AnswerHere(None)"),
+        (at(9), elsewhere(&[1, 2]), "AnswerHere(None)"),
+        (WrittenAt::Several, elsewhere(&[1, 2]), "AnswerHere(None)"),
+        (at(1), here_and(&[1]), "AnswerHere(None)"),
+        (WrittenAt::Several, elsewhere(&[]), ""),
+    ] {
+        let (mut machine, mut decided) = placed(about(written), &view);
+        if decided == [ForwardStep::TakeSlot] {
+            machine.handle_slot(Moment::ZERO, true);
+            decided = steps(&mut machine);
+        }
+        assert_eq!(asked(&decided), expected, "{written:?} {view:?}");
+    }
 }

@@ -1,5 +1,6 @@
-//! The gateway: what has a subject goes to a live replica of the subject's shard, everything else
-//! is this node's to answer.
+//! The gateway: what has a subject goes to a live replica of the subject's shard, a cursor to its
+//! node, a claim that another node took for this gateway to that node while it is not here.
+//! Everything else is this node's to answer.
 //!
 //! In: requests of the API's routes. Out: the API's answers, of this node where it is a replica,
 //! else of the first replica that answers. Who is asked, in which order and for how long
@@ -18,29 +19,30 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::future;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body_util::Full;
 
-use crate::base::{FairSlots, Hlc, NodeId, limits};
+use crate::base::{Digest, FairSlots, Hlc, limits};
+use crate::cluster::forwarding::recent::WrittenAt;
 use crate::cluster::forwarding::{
     Attempt, AttemptEnd, ForwardRefusal, ForwardRequest, ForwardStep, ForwardTarget, ForwardView,
     Forwarding,
 };
+use crate::model::Query;
 use crate::shell::api::Api;
+use crate::shell::api::forward::{BackendAnswer, Forward, stamp_value};
+use crate::shell::api::own_writes::OwnWrites;
 use crate::shell::driver::Driver;
 use crate::shell::http::client::{ClientLink, ExchangeError};
 use crate::shell::http::{Body, Handler, refuse};
 use crate::shell::peers::key_holders::KeyHolders;
+use crate::shell::peers::pool::Pool;
 use crate::shell::runtime::budget::{Budget, Share};
 use crate::shell::runtime::reactor::Timer;
 use crate::shell::runtime::resolve::resolve;
 use crate::shell::runtime::timeout::within;
-use crate::wire::http::{
-    AGENT_ID, ANSWERED_BY, API_KEY, FORWARDED, FORWARDED_FOR, REQUEST_ID, Route, STAMP, client,
-    route, stamp_text,
-};
+use crate::wire::http::{API_KEY, FORWARDED, Route, STAMP, route};
 use crate::wire::json;
 use crate::wire::metrics::GatewayOutcome;
 use crate::wire::rejection::Rejection;
@@ -55,6 +57,7 @@ pub struct Gateway {
     held: Rc<Budget>,
     /// Calls that wait for other nodes, by the hosts that made them.
     calls: RefCell<FairSlots<u64>>,
+    own_writes: OwnWrites,
 }
 
 /// A call's slot, if it has taken one; given back when dropped.
@@ -64,18 +67,30 @@ struct CallSlot<'a> {
     is_taken: bool,
 }
 
-/// A request on its way to another node.
-struct Forward {
-    method: Method,
-    target: String,
-    headers: Vec<(http::HeaderName, HeaderValue)>,
-    body: Bytes,
-    /// The host that sent it.
-    peer: u64,
+/// What the client gets.
+type HttpAnswer = Response<Full<Bytes>>;
+
+/// Which claims a request adds, or asks for.
+#[derive(Default)]
+enum About {
+    /// None, or none that were written lately: a page after the first one is of older claims.
+    #[default]
+    Nothing,
+    /// It is a claim on this subject.
+    Claim(String),
+    /// It asks for claims on this subject.
+    Subject(String),
+    /// It asks for claims on any subject.
+    All,
 }
 
-/// What another node answered.
-type BackendAnswer = Response<Full<Bytes>>;
+/// What is to be done with a request.
+#[derive(Default)]
+struct Plan {
+    about: About,
+    /// What to forward; `None` if this node answers whatever it holds.
+    forward: Option<(ForwardRequest, Forward)>,
+}
 
 /// How a request ended that other nodes may have answered.
 enum Passed {
@@ -86,59 +101,94 @@ enum Passed {
 }
 
 impl Gateway {
-    /// Routes by the map of the node behind `driver`; answers as `api` does. Of other nodes'
-    /// answers it holds up to `unsent_max` bytes.
+    /// Routes by the map of the node behind `driver`; answers as `api` does. It calls other nodes
+    /// by `pool`, and of their answers holds up to `unsent_max` bytes.
     pub fn new(
         api: Rc<Api>,
         driver: Rc<Driver>,
-        holders: Rc<KeyHolders>,
-        unsent_max: usize,
+        (pool, holders, unsent_max): (Rc<Pool>, Rc<KeyHolders>, usize),
     ) -> Rc<Gateway> {
         let held = Budget::new(unsent_max);
         let calls = RefCell::new(FairSlots::new(limits::QUERIES_WAITING_MAX));
-        Rc::new(Gateway { api, driver, holders, idle: RefCell::default(), held, calls })
+        let own_writes = OwnWrites::new(driver.clone(), pool);
+        Rc::new(Gateway { api, driver, holders, idle: RefCell::default(), held, calls, own_writes })
     }
 
-    /// What to forward, and what it is about; `None` if this node answers whatever it holds.
-    async fn plan(
-        &self,
-        head: &Parts,
-        body: &mut Body,
-    ) -> Result<Option<(ForwardRequest, Forward)>, Rejection> {
+    async fn plan(&self, head: &Parts, body: &mut Body) -> Result<Plan, Rejection> {
         self.api.admit(head)?;
         if head.headers.contains_key(&FORWARDED) {
-            return Ok(None);
+            return Ok(Plan::default());
         }
-        let route = route(&head.method, &head.uri)?;
         let own = self.driver.read(|replica, _| replica.node());
-        let target = match (route.cursor(), route.subject()) {
-            // Its row is a row of that node, whatever the query is about.
-            (Some(cursor), _) => Some(ForwardTarget::Node(cursor.numbering.node)),
-            (None, Some(subject)) => Some(ForwardTarget::Subject(subject.to_owned())),
-            (None, None) => None,
-        };
-        let forwarded = |target, is_claim, stamp| ForwardRequest {
-            target,
-            is_claim,
+        let mut request = ForwardRequest {
+            target: ForwardTarget::Node(own),
+            is_claim: false,
             has_api_key: head.headers.contains_key(API_KEY),
-            stamp,
+            stamp: None,
+            written: WrittenAt::Nowhere,
         };
-        if let Some(target) = target {
-            let request = forwarded(target, false, None);
-            return Ok(Some((request, Forward::of(head, own, Bytes::new(), body))));
+        let (mut about, mut bytes) = (About::Nothing, Bytes::new());
+        match route(&head.method, &head.uri)? {
+            Route::Query(Query { cursor: Some(cursor), .. }) => {
+                request.target = ForwardTarget::Node(cursor.numbering.node);
+            }
+            Route::Query(query) | Route::Skeptic(query) | Route::Layered(query) => {
+                let Some(subject) = query.subject else { return Ok(Plan::here(About::All)) };
+                request.written = self.own_writes.written_at(&subject);
+                request.target = ForwardTarget::Subject(subject.clone());
+                about = About::Subject(subject);
+            }
+            Route::Assertion(digest) => match self.own_writes.holder(&digest) {
+                Some(node) => request.target = ForwardTarget::Claim(digest, node),
+                None => return Ok(Plan::default()),
+            },
+            Route::Assert if !body.is_absent() => {
+                bytes = body.read().await?;
+                let draft = match json::parse_body(&bytes)? {
+                    json::AssertBody::Claim(draft) => draft,
+                    // Bytes are taken here, whichever node owns the subject that they may have.
+                    json::AssertBody::Bytes(sealed) => {
+                        let subject = sealed.assertion().map(|assertion| assertion.subject);
+                        return Ok(Plan::here(subject.map_or(About::Nothing, About::Claim)));
+                    }
+                };
+                request.is_claim = true;
+                if draft.timestamp.is_none() && draft.stamp.is_none() {
+                    let wall = self.driver.wall();
+                    request.stamp = Some(self.driver.update(|replica, _, _| replica.stamp(wall)));
+                }
+                request.target = ForwardTarget::Subject(draft.subject.clone());
+                about = About::Claim(draft.subject);
+            }
+            _ => return Ok(Plan::default()),
         }
-        if route != Route::Assert || body.is_absent() {
-            return Ok(None);
+        Ok(Plan { about, forward: Some((request, Forward::of(head, own, bytes, body))) })
+    }
+
+    /// This node answers. A question waits for what other nodes took for this gateway.
+    async fn answer_here(&self, about: About, head: Parts, body: &mut Body) -> HttpAnswer {
+        match &about {
+            About::Nothing | About::Claim(_) => {}
+            About::All => self.own_writes.catch_up(None).await,
+            About::Subject(subject) => self.own_writes.catch_up(Some(subject)).await,
         }
-        let bytes = body.read().await?;
-        let json::AssertBody::Claim(draft) = json::parse_body(&bytes)? else { return Ok(None) };
-        let is_timeless = draft.timestamp.is_none() && draft.stamp.is_none();
-        let stamp = is_timeless.then(|| {
-            let wall = self.driver.wall();
-            self.driver.update(|replica, _, _| replica.stamp(wall))
-        });
-        let request = forwarded(ForwardTarget::Subject(draft.subject), true, stamp);
-        Ok(Some((request, Forward::of(head, own, bytes, body))))
+        let answer = self.api.handle(head, body).await;
+        if let (About::Claim(subject), true) = (&about, answer.status().is_success()) {
+            let own = self.driver.read(|replica, _| replica.node());
+            self.own_writes.note(subject, own, None);
+        }
+        answer
+    }
+
+    /// Another node answered.
+    fn take_answer(&self, about: &About, answer: BackendAnswer) -> HttpAnswer {
+        let (head, body) = answer.response.into_parts();
+        if let (About::Claim(subject), true) = (about, head.status.is_success())
+            && let Some(digest) = json::answer::asserted_digest(&body)
+        {
+            self.own_writes.note(subject, answer.node, Some(digest));
+        }
+        Response::from_parts(head, Full::new(body))
     }
 
     /// Does for a request what its plan says, until that ends.
@@ -179,7 +229,7 @@ impl Gateway {
                 Some(result) => {
                     asking.set(None);
                     let end = match &result {
-                        Ok(response) => AttemptEnd::Answered {
+                        Ok(BackendAnswer { response, .. }) => AttemptEnd::Answered {
                             is_overloaded: response.status() == StatusCode::SERVICE_UNAVAILABLE,
                         },
                         Err(end) => end.clone(),
@@ -202,9 +252,10 @@ impl Gateway {
     }
 
     fn view(&self, machine: &Forwarding) -> ForwardView {
-        let mut view = self.driver.read(|replica, _| {
+        let mut view = self.driver.read(|replica, bodies| {
             let cluster = replica.cluster();
-            machine.view(cluster.map(), cluster.swim(), replica.queue().obstacle())
+            let has = |digest: &Digest| replica.store().find(digest, bodies).is_some();
+            machine.view((cluster.map(), cluster.swim()), replica.queue().obstacle(), has)
         });
         for owner in &mut view.others {
             owner.is_key_holder = self.holders.is_trusted(owner.node, &owner.api_addr);
@@ -242,7 +293,7 @@ impl Gateway {
         match future::or(link.exchange(request, may_grow), handing_on).await {
             Ok((answer, body)) => {
                 self.keep(address, link);
-                Ok(respond(answer, body, attempt.candidate.node))
+                Ok(BackendAnswer::of(attempt.candidate.node, answer, body))
             }
             Err(ExchangeError::Broken(error)) => Err(broken(error.to_string())),
             Err(ExchangeError::TooLarge) => Err(AttemptEnd::TooLarge),
@@ -268,11 +319,17 @@ impl Gateway {
     }
 }
 
+impl Plan {
+    fn here(about: About) -> Plan {
+        Plan { about, forward: None }
+    }
+}
+
 impl Handler for Gateway {
-    async fn handle(&self, mut head: Parts, body: &mut Body) -> Response<Full<Bytes>> {
+    async fn handle(&self, mut head: Parts, body: &mut Body) -> HttpAnswer {
         // What is wrong with a request the API says in its own words.
-        let plan = self.plan(&head, body).await.ok().flatten();
-        let passed = match plan {
+        let Plan { about, forward } = self.plan(&head, body).await.unwrap_or_default();
+        let passed = match forward {
             Some((request, forward)) => self.pass_on(request, &forward, body).await,
             None => Passed::Here(None),
         };
@@ -281,9 +338,11 @@ impl Handler for Gateway {
                 // Wherever the claim is taken in the end, it has the stamp of this node.
                 head.headers.extend(stamp.map(|stamp| (Some(STAMP), stamp_value(stamp))));
                 self.api.metrics().borrow_mut().count_gateway(GatewayOutcome::Local);
-                return self.api.handle(head, body).await;
+                return self.answer_here(about, head, body).await;
             }
-            Passed::Answered(response) => (GatewayOutcome::Forwarded, response),
+            Passed::Answered(answer) => {
+                (GatewayOutcome::Forwarded, self.take_answer(&about, answer))
+            }
             Passed::Refused(why) => {
                 let is_busy = why == ForwardRefusal::Waiting;
                 let outcome =
@@ -317,62 +376,8 @@ impl Drop for CallSlot<'_> {
     }
 }
 
-impl Forward {
-    /// Of `head` what the other node needs to know.
-    fn of(head: &Parts, own: NodeId, body: Bytes, from: &Body) -> Forward {
-        // To a question for the head alone our server answers with the head alone.
-        let method = if head.method == Method::HEAD { Method::GET } else { head.method.clone() };
-        let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-        let kept = [API_KEY, AGENT_ID, REQUEST_ID, CONTENT_TYPE, ACCEPT].into_iter();
-        let headers = kept.filter_map(|name| Some((name.clone(), head.headers.get(name)?.clone())));
-        let peer = from.peer();
-        let key = client(peer, &head.headers).peer;
-        let mut forward = Forward { method, target, headers: headers.collect(), body, peer: key };
-        forward.put(FORWARDED, &own.to_string());
-        if let Some(peer) = peer {
-            forward.put(FORWARDED_FOR, &peer.to_string());
-        }
-        forward
-    }
-
-    fn put(&mut self, name: http::HeaderName, text: &str) {
-        let value = HeaderValue::from_str(text).expect("digits, hex, hyphens, an address");
-        self.headers.push((name, value));
-    }
-
-    fn request(&self, host: &str, stamp: Option<Hlc>) -> http::Result<Request<Full<Bytes>>> {
-        let mut builder = Request::builder().method(&self.method).uri(&self.target);
-        builder = builder.header(HOST, host);
-        for (name, value) in &self.headers {
-            builder = builder.header(name, value);
-        }
-        if let Some(stamp) = stamp {
-            builder = builder.header(STAMP, stamp_value(stamp));
-        }
-        builder.body(Full::new(self.body.clone()))
-    }
-}
-
-fn stamp_value(stamp: Hlc) -> HeaderValue {
-    HeaderValue::from_str(&stamp_text(stamp)).expect("digits, hyphens, hex")
-}
-
 async fn connect(address: &str, most: Duration) -> Result<ClientLink, String> {
     let connecting = async { ClientLink::connect(&resolve(address).await?).await };
     let late = || Err(format!("no connection within {most:?}"));
     within(most, connecting).await.unwrap_or_else(late)
-}
-
-fn respond(answer: http::response::Parts, body: Bytes, node: NodeId) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = answer.status;
-    let headers = response.headers_mut();
-    for name in [CONTENT_TYPE, http::header::RETRY_AFTER, http::header::ALLOW] {
-        if let Some(value) = answer.headers.get(&name) {
-            headers.insert(name, value.clone());
-        }
-    }
-    let node = HeaderValue::from_str(&node.to_string()).expect("hex");
-    headers.insert(ANSWERED_BY, node);
-    response
 }

@@ -4,7 +4,9 @@
 //! Never: decides anything about an assertion.
 
 pub mod api_key;
+pub mod forward;
 pub mod gateway;
+pub mod own_writes;
 pub mod starting;
 
 use std::cell::{Cell, RefCell};

@@ -316,8 +316,8 @@ impl Node {
         let start = (self.memory, !settings.seeds.is_empty());
         let context = context(start, (&pool, &grpc), &counts, scrubbed);
         let api = Api::new(self.driver.clone(), peers, self.api_key_check.clone(), context);
-        let unsent = self.capacity.http_unsent;
-        let gateway = Gateway::new(api.clone(), self.driver.clone(), holders, unsent);
+        let calls = (pool.clone(), holders, self.capacity.http_unsent);
+        let gateway = Gateway::new(api.clone(), self.driver.clone(), calls);
         let ([at_api, at_gateway], [of_api, of_gateway]) = (counts, self.policies);
         let (api, gateway) = (Policed::new(api, of_api), Policed::new(gateway, of_gateway));
         let bounds = http::Bounds::of(&self.capacity);

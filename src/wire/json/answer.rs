@@ -45,6 +45,12 @@ pub fn asserted(digest: &Digest, presence: Presence) -> String {
     text
 }
 
+/// The id in such an answer.
+pub fn asserted_digest(text: &[u8]) -> Option<Digest> {
+    let hex = text.strip_prefix(b"{\"hash\":\"")?.get(..64)?;
+    Digest::parse(std::str::from_utf8(hex).ok()?)
+}
+
 /// One assertion, and whether by `now` its time has not come or it is over. An opaque one is shown
 /// with its bytes, as this node cannot decode them.
 pub fn assertion(sealed: &Sealed, now: Wall) -> String {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use stemedb_edge::base::{Digest, FairSlots, Hlc, Moment, NodeId, limits};
+use stemedb_edge::cluster::forwarding::recent::WrittenAt;
 use stemedb_edge::cluster::forwarding::{
     AttemptEnd, ForwardRefusal, ForwardRequest, ForwardStep, ForwardTarget, Forwarding,
 };
@@ -138,6 +139,7 @@ impl Node {
             is_claim: request.is_claim,
             has_api_key: request.has_api_key,
             stamp: request.stamp,
+            written: WrittenAt::Nowhere,
         };
         let open = Open {
             machine: Forwarding::new(now, forward),
@@ -184,7 +186,7 @@ impl Node {
     fn look(&mut self, now: Moment, open: &mut Open) {
         let cluster = self.replica.cluster();
         let obstacle = self.replica.queue().obstacle();
-        let mut view = open.machine.view(cluster.map(), cluster.swim(), obstacle);
+        let mut view = open.machine.view((cluster.map(), cluster.swim()), obstacle, |_| false);
         for owner in &mut view.others {
             owner.is_key_holder = is_key_holder(&owner.api_addr);
         }
