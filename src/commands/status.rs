@@ -246,6 +246,8 @@ fn summary(cluster: &Cluster, rows: &[MemberRow<'_>]) -> String {
     let id = if cluster.cluster_id.is_empty() { "not settled yet" } else { &cluster.cluster_id };
     let mut text = format!(
         "cluster: {}\nroots: {compared}\nshards: {}, {} replicas each, {} moved since the start\n\
+         storage: every node holds the whole set; replicas are the nodes that gateways write to \
+         and ask\n\
          gossip: {pushed} pushed, {failed} failed, {dropped} left to anti-entropy, \
          {waiting} waiting\n",
         foreign::shown(id),
@@ -316,6 +318,9 @@ mod tests {
             aaaaaaaaaaaa: it has NOT JOINED: it reached none of its seeds\n\
             cluster: abc\nroots: not compared, fewer than two nodes answered\n";
         assert!(text.contains(troubles), "{text}");
+        assert!(
+            text.contains("4 moved since the start\nstorage: every node holds the whole set; ")
+        );
         assert!(text.contains("5 pushed, 6 failed, 7 left to anti-entropy, 8 waiting"));
         let sync = "sync with bbbbbbbbbbbb (pull): 9 received, 11 to come; 10 sent, 12 to go\n";
         assert!(text.ends_with(sync), "{text}");

@@ -180,7 +180,8 @@ Exit codes: 0 all is out, 1 not all of it (damage, a line too long for import, a
 ";
 
 const STATUS: &str = "\
-Shows the cluster as a node sees it: members, what each holds, and who has which shards.
+Shows the cluster as a node sees it: members, what each holds, and for how many shards gateways
+write to it and ask it. Every node holds the whole set.
 
 Usage:
   stemedb-edge status [HOST:PORT] [OPTIONS]

@@ -41,7 +41,7 @@ pub struct Settings {
     pub seeds: Vec<Endpoint>,
     /// Shards that subjects are assigned to.
     pub shards: u32,
-    /// Nodes that hold a shard.
+    /// Nodes that gateways write the subjects of a shard to and ask about them.
     pub replication_factor: u32,
     /// What every HTTP request must bring; `None` asks for nothing.
     pub api_key: Option<SecretSource>,

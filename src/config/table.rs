@@ -113,7 +113,7 @@ pub(super) const SETTINGS: [Setting; 30] = [
     row("STEMEDB_CLUSTER_ID", "ID", "learned, kept", "the cluster that peers must be of"),
     row("STEMEDB_SEEDS", "HOST:PORT,...", "none", "where to find the cluster"),
     row("STEMEDB_SHARDS", "COUNT", "64", "shards that subjects are assigned to"),
-    row("STEMEDB_REPLICATION_FACTOR", "COUNT", "3", "nodes that hold a shard"),
+    row("STEMEDB_REPLICATION_FACTOR", "COUNT", "3", "nodes that gateways write to and ask"),
     row("STEMEDB_AUTH_ENABLED", SWITCH, "false", "ask for the API key"),
     row("STEMEDB_ROOT_API_KEY", SECRET, "none", "the key that requests must bring"),
     row("STEMEDB_ROOT_API_KEY_FILE", "FILE", "none", "a file with that key"),

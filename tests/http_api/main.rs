@@ -56,6 +56,8 @@ fn a_claim_is_stored_once_and_found_by_every_route() {
     let rows = [
         ("/v1/query", "\"value\":\"red\""),
         ("/v1/query?subject=sky&predicate=color&limit=1", "\"next_cursor\":\""),
+        ("/v1/cluster/status", "\"storage\":\"whole_set\""),
+        ("/v1/admin/ranges", "\"meaning\":\"every node holds the whole set; "),
         ("/v1/query?subject=sea", "{\"assertions\":[]}"),
         ("/v1/query?subject=sky&predicate=color&lens=recency", "\"candidates_count\":2"),
         (

@@ -13,6 +13,12 @@ use crate::cluster::shard::ShardMap;
 use crate::swim::Update;
 use crate::sync::Progress;
 
+/// What a node holds, whatever the replication factor is.
+const STORAGE: &str = "whole_set";
+/// What the factor decides, for those who read the map of shards and nothing else.
+const MEANING: &str = "every node holds the whole set; replicas are the nodes that gateways write \
+    the subjects of a shard to and ask about them";
+
 #[derive(SerJson)]
 struct StatusBody<'a> {
     node_id: Hex<'a>,
@@ -20,6 +26,7 @@ struct StatusBody<'a> {
     members: Vec<MemberBody<'a>>,
     shards: u32,
     replication_factor: u32,
+    storage: Text<'a>,
     shard_moves: u64,
     gossip: GossipBody,
     syncs: Vec<Sync<'a>>,
@@ -58,6 +65,8 @@ struct GossipBody {
 
 #[derive(SerJson)]
 struct RangesBody<'a> {
+    storage: Text<'a>,
+    meaning: Text<'a>,
     ranges: Vec<Range<'a>>,
 }
 
@@ -83,6 +92,7 @@ pub fn status(cluster: &Cluster, syncs: impl Iterator<Item = (NodeId, Progress)>
         members: members.into_iter().map(member).collect(),
         shards: cluster.map().shards(),
         replication_factor: cluster.map().factor(),
+        storage: Text(STORAGE),
         shard_moves: cluster.moves(),
         gossip: GossipBody {
             pushed: stats.pushed,
@@ -120,7 +130,7 @@ fn member((news, reachable): (&Update, bool)) -> MemberBody<'_> {
     }
 }
 
-/// All shards and who holds them.
+/// All shards and the nodes that gateways ask about them.
 pub fn ranges(map: &ShardMap) -> String {
     let held: Vec<_> =
         (0..map.shards()).map(|shard| map.replicas(shard).collect::<Vec<_>>()).collect();
@@ -128,10 +138,11 @@ pub fn ranges(map: &ShardMap) -> String {
         let replicas = nodes.iter().map(|node| Hex(&node.0)).collect();
         Range { shard, replicas }
     });
-    render(&RangesBody { ranges: ranges.collect() }, 128 * held.len())
+    let (storage, meaning) = (Text(STORAGE), Text(MEANING));
+    render(&RangesBody { storage, meaning, ranges: ranges.collect() }, 256 + 128 * held.len())
 }
 
-/// One shard and who holds it; `None` if there are not so many.
+/// One shard and the nodes that gateways ask about it; `None` if there are not so many.
 pub fn shard(map: &ShardMap, shard: u32) -> Option<String> {
     let nodes: Vec<_> = (shard < map.shards()).then(|| map.replicas(shard).collect())?;
     let replicas = nodes.iter().map(|node| Hex(&node.0)).collect();
