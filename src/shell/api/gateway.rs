@@ -377,7 +377,10 @@ impl Drop for CallSlot<'_> {
 }
 
 async fn connect(address: &str, most: Duration) -> Result<ClientLink, String> {
-    let connecting = async { ClientLink::connect(&resolve(address).await?).await };
+    let connecting = async {
+        let addresses = resolve(address).await.map_err(|error| error.to_string())?;
+        ClientLink::connect(&addresses).await
+    };
     let late = || Err(format!("no connection within {most:?}"));
     within(most, connecting).await.unwrap_or_else(late)
 }

@@ -51,13 +51,6 @@ impl fmt::Display for ResolveError {
     }
 }
 
-/// For callers that make one line of it.
-impl From<ResolveError> for String {
-    fn from(error: ResolveError) -> String {
-        error.to_string()
-    }
-}
-
 /// Where names are looked up.
 struct Sources<'a> {
     hosts: &'a Path,
