@@ -229,3 +229,23 @@ fn every_dependency_is_used_and_has_its_reason() {
     }
     complain(wrong);
 }
+
+/// The workspaces beside this one are built with `--locked`: one whose lock file is older than the
+/// manifest stops, and no step of the test command builds them all.
+#[test]
+fn each_lock_file_knows_every_dependency() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("a manifest");
+    let mut wrong = Vec::new();
+    for folder in ["", "benches/grpc", "benches/peers", "benches/reconcile", "benches/swim", "fuzz"]
+    {
+        let path = root().join(folder).join("Cargo.lock");
+        let lock = fs::read_to_string(&path).expect("a lock file");
+        let mut packages = lock.split("\n[[package]]\n");
+        let node = packages.find(|package| package.starts_with("name = \"stemedb-edge\"\n"));
+        // A name with two versions has its version behind it.
+        let words: BTreeSet<&str> = node.expect("it has the node").split(['"', ' ']).collect();
+        let missing = dependencies(&manifest).into_iter().filter(|it| !words.contains(it.as_str()));
+        wrong.extend(missing.map(|name| format!("{}: {name} is missing", path.display())));
+    }
+    complain(wrong);
+}
