@@ -192,6 +192,10 @@ fn words_that_stay_out() {
             if line.contains(".unwrap()") {
                 wrong.push(format!("{location}: a bare unwrap"));
             }
+            // 32-bit MIPS and PowerPC have none, which `cargo check` for this machine does not see.
+            if line.contains("AtomicU64") || line.contains("AtomicI64") {
+                wrong.push(format!("{location}: an atomic that not every target has"));
+            }
             if line.contains(".detach()") && !source.path.ends_with("tasks.rs") {
                 wrong.push(format!("{location}: a task without an owner"));
             }

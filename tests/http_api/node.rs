@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ impl Node {
     /// `origins`: whose pages may call, if not all.
     pub(crate) fn with_origins(bounds: Bounds, config: Config, origins: Option<&str>) -> Node {
         let cors = Cors { origins: origins.map(|origin| vec![origin.to_owned()]) };
-        static NEXT: AtomicU64 = AtomicU64::new(0);
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("stemedb-http-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);

@@ -5,17 +5,19 @@
 //!
 //! Never: polls all parts because one of them can go on.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 
 /// Parts there may be: the streams of a connection, and some for the connection itself.
-pub(super) const PARTS_MAX: usize = WORDS * 64;
-const WORDS: usize = 3;
+pub(super) const PARTS_MAX: usize = 192;
+/// A machine word each: 32-bit MIPS and PowerPC change no 64 bits at once.
+const WORD_BITS: usize = usize::BITS as usize;
+const WORDS: usize = PARTS_MAX / WORD_BITS;
 
 /// Which parts of a connection were woken since the last poll.
 pub(super) struct Woken {
-    words: [AtomicU64; WORDS],
+    words: [AtomicUsize; WORDS],
     running: AtomicBool,
     task: Mutex<Option<Waker>>,
 }
@@ -59,20 +61,20 @@ impl Woken {
 
     /// Marks a part; for the running task itself, which looks again before it ends.
     pub(super) fn add(&self, number: usize) {
-        self.words[number / 64].fetch_or(1 << (number % 64), Ordering::SeqCst);
+        self.words[number / WORD_BITS].fetch_or(1 << (number % WORD_BITS), Ordering::SeqCst);
     }
 
     /// Takes a part's mark off.
     pub(super) fn remove(&self, number: usize) -> bool {
-        let bit = 1 << (number % 64);
-        self.words[number / 64].fetch_and(!bit, Ordering::SeqCst) & bit != 0
+        let bit = 1 << (number % WORD_BITS);
+        self.words[number / WORD_BITS].fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }
 
     /// Takes any marked part under `below`.
     pub(super) fn take_below(&self, below: usize) -> Option<usize> {
         self.words.iter().enumerate().find_map(|(index, word)| {
             let bits = word.load(Ordering::SeqCst);
-            let number = index * 64 + bits.trailing_zeros() as usize;
+            let number = index * WORD_BITS + bits.trailing_zeros() as usize;
             (bits != 0 && number < below && self.remove(number)).then_some(number)
         })
     }
@@ -100,7 +102,7 @@ impl Woken {
     /// Marks all parts and wakes the task.
     pub(super) fn wake_all(&self) {
         // Bits of parts that do not exist lead to no call, and are taken off with the others.
-        self.words.iter().for_each(|word| word.store(u64::MAX, Ordering::SeqCst));
+        self.words.iter().for_each(|word| word.store(usize::MAX, Ordering::SeqCst));
         self.wake_task();
     }
 
@@ -109,5 +111,24 @@ impl Woken {
         if let Some(task) = task.as_ref() {
             task.wake_by_ref();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_every_word_are_marked_and_taken() {
+        let woken = Woken::new();
+        let parts = [0, 31, 32, 63, 64, 127, 128, PARTS_MAX - 2, PARTS_MAX - 1];
+        parts.iter().for_each(|part| woken.waker(*part).wake());
+        for part in parts {
+            assert_eq!(woken.take_below(part), None, "{part} is the least that is left");
+            assert_eq!(woken.take_below(part + 1), Some(part));
+        }
+        assert_eq!(woken.take_below(PARTS_MAX), None);
+        woken.wake_all();
+        assert!((0..PARTS_MAX).all(|part| woken.remove(part)));
     }
 }

@@ -12,7 +12,6 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::panic::{self, PanicHookInfo};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -39,6 +38,9 @@ struct Queue {
     /// Lines that did not fit. While there are some, none gets in after them, so that the notice
     /// of the loss stands where it happened.
     dropped: u64,
+    /// Lines that were not written since the start. A count in the queue, not an atomic: 32-bit
+    /// MIPS and PowerPC have no atomic of 64 bits.
+    dropped_total: u64,
     /// The thread writes what it took.
     is_writing: bool,
 }
@@ -49,6 +51,7 @@ impl Queue {
         let fits = self.text.len() + line.len() <= limits::LOG_QUEUE_BYTES;
         if self.dropped > 0 || !fits {
             self.dropped += 1;
+            self.dropped_total += 1;
             return false;
         }
         self.text.push_str(line);
@@ -67,8 +70,6 @@ struct Logger {
     filled: Condvar,
     /// Who is about to end the process waits for the thread.
     written: Condvar,
-    /// Lines that were not written since the start.
-    dropped: AtomicU64,
 }
 
 impl Log for Logger {
@@ -92,8 +93,6 @@ impl Logger {
     fn put(&self, line: &str) {
         if self.lock().push(line) {
             self.filled.notify_one();
-        } else {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -142,7 +141,7 @@ impl Logger {
             let (text, dropped) = self.next_batch();
             for line in text.split_inclusive('\n') {
                 if !put(line) {
-                    self.dropped.fetch_add(1, Ordering::Relaxed);
+                    self.lock().dropped_total += 1;
                     lost += 1;
                 }
             }
@@ -166,7 +165,6 @@ pub fn start(level: LevelFilter, format: Format) -> io::Result<()> {
         queue: Mutex::default(),
         filled: Condvar::new(),
         written: Condvar::new(),
-        dropped: AtomicU64::new(0),
     });
     // A logger that is there already is this one.
     if log::set_logger(logger).is_ok() {
@@ -205,7 +203,7 @@ pub fn drain() {
 
 /// Lines that were not written since the start.
 pub fn dropped() -> u64 {
-    LOGGER.get().map_or(0, |logger| logger.dropped.load(Ordering::Relaxed))
+    LOGGER.get().map_or(0, |logger| logger.lock().dropped_total)
 }
 
 /// The hook of the standard library writes to standard error itself, and may wait there for ever.
@@ -253,7 +251,7 @@ mod tests {
         let mut queue = Queue::default();
         let long = "x".repeat(limits::LOG_QUEUE_BYTES - 1);
         assert!(queue.push(&long) && !queue.push("yy") && !queue.push("z"));
-        assert_eq!((queue.text.len(), queue.dropped), (long.len(), 2));
+        assert_eq!((queue.text.len(), queue.dropped, queue.dropped_total), (long.len(), 2, 2));
     }
 
     /// What this very test program writes when it runs one of its tests with a variable set.

@@ -34,7 +34,18 @@ const IGNORED: &[libc::c_int] = &[
     libc::SIGIO,
     #[cfg(target_os = "linux")]
     libc::SIGPWR,
-    #[cfg(all(target_os = "linux", not(target_arch = "mips")))]
+    // MIPS and SPARC have no such signal.
+    #[cfg(all(
+        target_os = "linux",
+        not(any(
+            target_arch = "mips",
+            target_arch = "mips32r6",
+            target_arch = "mips64",
+            target_arch = "mips64r6",
+            target_arch = "sparc",
+            target_arch = "sparc64",
+        ))
+    ))]
     libc::SIGSTKFLT,
 ];
 

@@ -60,10 +60,9 @@ impl Poller {
 
     /// Waits for events, at most for `timeout`, and hands them to `handle`.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>, mut handle: impl FnMut(Event)) {
-        let timeout = timeout.map(|wait| Timespec {
-            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: wait.subsec_nanos().into(),
-        });
+        // A wait that is too long for the system's type has no end. The fields of that type differ
+        // from one 32-bit system to the next.
+        let timeout = timeout.and_then(|wait| Timespec::try_from(wait).ok());
         self.events.clear();
         let spare = rustix::buffer::spare_capacity(&mut self.events);
         match epoll::wait(&self.epoll, spare, timeout.as_ref()) {

@@ -120,7 +120,7 @@ mod ended {
             // SAFETY: descriptors are removed from this list before their owners close them.
             let descriptor = unsafe { BorrowedFd::borrow_raw(*descriptor) };
             let mut asked = [PollFd::from_borrowed_fd(descriptor, PollFlags::RDHUP)];
-            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let now = Timespec::default();
             let end = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
             poll(&mut asked, Some(&now)).is_ok() && asked[0].revents().intersects(end)
         }
