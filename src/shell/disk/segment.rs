@@ -16,7 +16,7 @@ use super::file_fault::{Cause, Fault};
 use super::layout::{segment_path, sync_directory};
 use super::write_failure::{WriteFailure, obstacle};
 use crate::base::limits;
-use crate::journal::record::{SEGMENT_HEAD_BYTES, segment_head};
+use crate::journal::record::{SEGMENT_HEAD_BYTES, check_segment_head, segment_head};
 use crate::journal::{Batch, Position};
 
 /// How far a file grows in one step: large against a batch, small against the flash of a router.
@@ -94,7 +94,7 @@ impl Writer {
             self.close()?;
             self.open = Some(match is_begun(position) {
                 true => OpenSegment::existing(&self.log, number, position.offset())?,
-                false => OpenSegment::create(&self.log, number, end_before(number, self.tail))?,
+                false => OpenSegment::create(&self.log, number, self.before(number))?,
             });
         }
         let open = self.open.as_mut().expect("just opened");
@@ -102,6 +102,20 @@ impl Writer {
         open.check_name()?;
         self.tail = Position(position.0 + frames.len() as u64);
         Ok(())
+    }
+
+    /// What the head of a new segment says of the one before. If the node ended between a head and
+    /// the first record behind it, the log's end is in this very segment, and only its head knows
+    /// where the one before ended.
+    fn before(&self, number: u64) -> u32 {
+        if self.tail < Position::first_of(number) {
+            return end_before(number, self.tail);
+        }
+        let mut head = [0; SEGMENT_HEAD_BYTES];
+        let read = File::open(segment_path(&self.log, number))
+            .and_then(|file| file.read_exact_at(&mut head, 0));
+        let known = read.ok().and_then(|()| check_segment_head(&head, number).ok());
+        known.unwrap_or_else(|| end_before(number, self.tail))
     }
 
     /// Makes what was written durable.
@@ -245,12 +259,12 @@ impl OpenSegment {
     }
 }
 
-/// The offset at which the segment before `number` ended, the log's end being `tail`.
+/// The offset at which the segment before `number` ended, the log's end being `tail`; 0 if that
+/// lies in a later one and says nothing of it.
 pub(super) fn end_before(number: u64, tail: Position) -> u32 {
-    let end = match number.checked_sub(1) {
-        Some(before) => tail.0.saturating_sub(before * limits::SEGMENT_BYTES_MAX),
-        None => 0,
-    };
+    let before = number.checked_sub(1).filter(|_| tail < Position::first_of(number));
+    let start = before.map(|before| before * limits::SEGMENT_BYTES_MAX);
+    let end = start.map_or(0, |start| tail.0.saturating_sub(start));
     u32::try_from(end.min(limits::SEGMENT_BYTES_MAX)).expect("a segment is shorter than 4 GiB")
 }
 
@@ -280,5 +294,20 @@ mod tests {
         }
         writer.close().expect("a good disk");
         assert_eq!(fs::read(segment_path(&log, 0)).expect("it is there").len() as u64, position.0);
+    }
+
+    #[test]
+    fn a_head_without_a_record_keeps_where_the_segment_before_ended() {
+        let (log, first) = (LogFolder::new("head"), Position::first_of(1));
+        for (head, kept) in [(segment_head(1, 4096).to_vec(), 4096), (vec![0; 32], 0)] {
+            fs::write(segment_path(&log, 1), head).expect("space for a head");
+            let mut writer = Writer::open(&log, first).expect("a log");
+            writer.put(first, &[7; 48], None).expect("a good disk");
+            let segment = fs::read(segment_path(&log, 1)).expect("it is there");
+            assert_eq!(check_segment_head(&segment, 1), Ok(kept));
+        }
+        let full = limits::SEGMENT_BYTES_MAX;
+        let end = |tail| end_before(1, Position(tail));
+        assert_eq!([end(32), end(full), end(full + 32), end(3 * full)], [32, full as u32, 0, 0]);
     }
 }
