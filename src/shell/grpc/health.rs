@@ -1,11 +1,12 @@
 //! `grpc.health.v1.Health`: whether the services can be called.
 //!
-//! In: names of services. Out: SERVING for each that the server has, while it is not stopping.
-//! Never: judges the node; one that cannot serve ends its process.
+//! In: names of services, what the server is to say of them. Out: SERVING or NOT_SERVING for each
+//! that the server has. Never: judges the node.
 
 use std::rc::Rc;
 
 use super::service::{Answer, Call, Service, Streamed};
+use super::state::ServerState;
 use super::stream::Stream;
 use crate::wire::grpc::{Code, Status};
 use crate::wire::health::{self, Serving};
@@ -17,18 +18,21 @@ pub(super) const NAME: &str = "grpc.health.v1.Health";
 #[derive(Clone)]
 pub(super) struct HealthService {
     services: Rc<[&'static str]>,
+    state: Rc<ServerState>,
 }
 
 impl HealthService {
-    pub(super) fn new(services: &[&'static str]) -> HealthService {
-        HealthService { services: services.into() }
+    pub(super) fn new(services: &[&'static str], state: Rc<ServerState>) -> HealthService {
+        HealthService { services: services.into(), state }
     }
 
     fn serving(&self, service: &str) -> Serving {
         // The empty name asks for the server as a whole (health.proto).
-        match service.is_empty() || self.services.contains(&service) {
-            true => Serving::Yes,
-            false => Serving::Unknown,
+        let is_known = service.is_empty() || self.services.contains(&service);
+        match (is_known, self.state.is_serving.get()) {
+            (false, _) => Serving::Unknown,
+            (true, true) => Serving::Yes,
+            (true, false) => Serving::No,
         }
     }
 }
@@ -67,25 +71,25 @@ impl Service for HealthService {
     }
 }
 
-/// Sends the state of now, and the end of serving when it comes.
+/// Sends the state of now and each other one that it becomes.
 async fn watch(this: HealthService, mut stream: Stream) {
-    let status = match begin(&this, &mut stream).await {
-        Ok(()) => {
-            let status = stream.closed().await;
-            // A load balancer that watches takes the node out before its connections end.
-            let sent = match stream.is_draining() {
-                true => stream.send(health::response(Serving::No)),
-                false => Ok(()),
-            };
-            sent.map_or_else(|left| left, |()| status)
-        }
-        Err(status) => status,
-    };
+    let status = follow(&this, &mut stream).await.unwrap_or_else(|status| status);
     stream.end(&status);
 }
 
-async fn begin(this: &HealthService, stream: &mut Stream) -> Result<(), Status> {
+/// What the stream ends with.
+async fn follow(this: &HealthService, stream: &mut Stream) -> Result<Status, Status> {
     let service = health::read_request(&stream.request().await?)?;
     stream.open()?;
-    stream.send(health::response(this.serving(&service)))
+    loop {
+        let serving = this.serving(&service);
+        stream.send(health::response(serving))?;
+        let end = stream.closed_unless(|| this.serving(&service) != serving).await;
+        let Some(status) = end else { continue };
+        // A load balancer that watches takes the node out before its connections end.
+        if stream.is_draining() && serving != Serving::No {
+            stream.send(health::response(Serving::No))?;
+        }
+        return Ok(status);
+    }
 }

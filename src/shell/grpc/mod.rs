@@ -71,11 +71,11 @@ impl Server {
         let mut services: Vec<Rc<dyn Service>> = services.into_iter().map(Rc::from).collect();
         let mut names: Vec<_> = services.iter().map(|service| service.name()).collect();
         names.extend([health::NAME, reflection::V1, reflection::V1ALPHA]);
-        services.push(Rc::new(HealthService::new(&names)));
+        let state = ServerState::new(key.map(Secret::fingerprint), bounds);
+        services.push(Rc::new(HealthService::new(&names, state.clone())));
         for version in [reflection::V1, reflection::V1ALPHA] {
             services.push(Rc::new(Reflection::new(version, &names)));
         }
-        let state = ServerState::new(key.map(Secret::fingerprint), bounds);
         let (methods, links) = (Methods::new(services), Links::new(&state));
         Server { shared: Rc::new(Shared { methods, links, state }) }
     }
@@ -88,6 +88,14 @@ impl Server {
     /// Calls have to bring another key from now on, on open connections, too.
     pub fn change_key(&self, key: &Secret) {
         self.shared.state.key.set(Some(key.fingerprint()));
+    }
+
+    /// What health says of the services from now on, to open watches, too. Calls are answered all
+    /// the same.
+    pub fn set_serving(&self, is_serving: bool) {
+        if self.shared.state.is_serving.replace(is_serving) != is_serving {
+            self.shared.links.wake_all();
+        }
     }
 
     /// Judges calls by what other nodes say of themselves with them, before the first is served.

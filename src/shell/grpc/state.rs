@@ -95,6 +95,9 @@ pub(super) struct ServerState {
     /// What this process says of itself, once it says anything.
     pub(super) identity: OnceCell<Rc<Identity>>,
     pub(super) bounds: Bounds,
+    /// What health says of the services. Load balancers have to see `false` while calls are still
+    /// answered, or those that they send meanwhile would fail.
+    pub(super) is_serving: Cell<bool>,
     /// No new connection and no new call is taken; running ones may end.
     pub(super) is_draining: Cell<bool>,
     /// Connections and answers so far; the clock by which connections are idle.
@@ -123,6 +126,7 @@ impl ServerState {
             key: Cell::new(key),
             identity: OnceCell::new(),
             bounds,
+            is_serving: Cell::new(true),
             is_draining,
             events,
             half_open,

@@ -117,12 +117,19 @@ impl Stream {
         sent.map_err(|_| client_left())
     }
 
-    /// Waits for the end of the stream: what to end it with.
-    pub async fn closed(&mut self) -> Status {
+    /// Waits for the end of the stream: what to end it with. `None` once `has_news` holds, which is
+    /// looked at whenever the server's state changes.
+    pub async fn closed_unless(&mut self, has_news: impl Fn() -> bool) -> Option<Status> {
         let outgoing = self.outgoing.as_mut().expect("the stream was opened");
-        poll_fn(|context| match outgoing.lease.poll_end(context) {
-            Poll::Ready(status) => Poll::Ready(status),
-            Poll::Pending => outgoing.stream.poll_reset(context).map(|_| client_left()),
+        poll_fn(|context| {
+            if let Poll::Ready(status) = outgoing.lease.poll_end(context) {
+                return Poll::Ready(Some(status));
+            }
+            match outgoing.stream.poll_reset(context) {
+                Poll::Ready(_) => Poll::Ready(Some(client_left())),
+                Poll::Pending if has_news() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
         })
         .await
     }

@@ -45,9 +45,13 @@ fn health_is_checked_and_watched() {
     let read = |message: &[u8]| HealthCheckResponse::decode(message).expect("an answer").status;
     check(|bench| async move {
         let mut send = bench.connect().await;
-        for service in ["", "test.Echo", "grpc.health.v1.Health"] {
-            let reply = call(&mut send, "/grpc.health.v1.Health/Check", &[&ask(service)]).await;
-            assert_eq!(read(reply.only()), 1);
+        for (is_serving, expected) in [(true, 1), (false, 2), (true, 1)] {
+            bench.server.set_serving(is_serving);
+            for service in ["", "test.Echo", "grpc.health.v1.Health"] {
+                let reply = call(&mut send, "/grpc.health.v1.Health/Check", &[&ask(service)]).await;
+                assert_eq!(read(reply.only()), expected);
+            }
+            assert_eq!(call(&mut send, "/test.Echo/Now", &[&framed(b"x")]).await.only(), b"x");
         }
         let reply = call(&mut send, "/grpc.health.v1.Health/Check", &[&ask("none")]).await;
         assert_eq!(reply.code(), Code::NotFound);
@@ -59,10 +63,16 @@ fn health_is_checked_and_watched() {
             let first = stream.data().await.expect("a message").expect("whole");
             watches.push((read(&first[5..]), stream));
         }
+        // A service that there is none of says nothing new until the end.
+        for (is_serving, expected) in [(false, 2), (true, 1)] {
+            bench.server.set_serving(is_serving);
+            let next = watches[0].1.data().await.expect("a message").expect("whole");
+            assert_eq!(read(&next[5..]), expected);
+        }
         bench.stop.close();
         for ((first, mut stream), expected) in watches.into_iter().zip([1, 3]) {
-            let second = stream.data().await.expect("a message").expect("whole");
-            assert_eq!((first, read(&second[5..])), (expected, 2));
+            let last = stream.data().await.expect("a message").expect("whole");
+            assert_eq!((first, read(&last[5..])), (expected, 2));
             assert!(stream.data().await.is_none());
             let trailers = stream.trailers().await.expect("a whole stream").expect("trailers");
             assert_eq!(trailers["grpc-status"], Code::Unavailable.digits());
