@@ -306,6 +306,9 @@ pub const CALL_MAX: Duration = Duration::from_secs(30);
 /// How long a push of a new assertion may take: the other's flush, and a slow link. What is late
 /// comes by anti-entropy.
 pub const PUSH_MAX: Duration = Duration::from_secs(10);
+/// How long a node may serve on after a stop was asked for: longer than any load balancer takes to
+/// see that it is not ready.
+pub const DRAIN_DELAY_MAX: Duration = Duration::from_secs(3600);
 /// How long running requests may take to end after a stop was asked for.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 

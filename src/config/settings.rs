@@ -70,6 +70,8 @@ pub struct Settings {
     pub scrub_rate: Option<u64>,
     /// Memory that all bounds follow; `None` is what the system lets the node have.
     pub memory: Option<u64>,
+    /// How long a node that is asked to stop serves on, saying that it is not ready.
+    pub drain_delay: Duration,
     /// The most detailed level that is logged.
     pub log: LevelFilter,
     /// The file that has the level instead.
@@ -169,6 +171,9 @@ impl SettingsReader<'_> {
             sync_rate: self.value(SyncRate, |text| rate(text, limits::SYNC_RATE_MIN)),
             scrub_rate: self.value(ScrubRate, |text| rate(text, limits::SCRUB_RATE_MIN)),
             memory: self.optional(Memory, |text| values::bytes(text, capacity::LEAST)),
+            drain_delay: self.value(DrainDelay, |text| {
+                values::duration(text, Duration::ZERO..=limits::DRAIN_DELAY_MAX)
+            }),
             log: self.value(Log, log_level),
             log_level_file: self.log_level_file(),
             log_format: self.value(LogFormat, |text| match text {
@@ -413,6 +418,7 @@ mod tests {
             (Durability, "forever"),
             (MaxLogBytes, "64"),
             (Memory, "8M"),
+            (DrainDelay, "2h"),
             (ProbeInterval, "1"),
             (AntiEntropyInterval, "never"),
             (SyncRate, "10"),

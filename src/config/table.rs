@@ -71,6 +71,7 @@ pub(super) enum SettingName {
     SyncRate,
     ScrubRate,
     Memory,
+    DrainDelay,
     Log,
     LogLevelFile,
     LogFormat,
@@ -92,7 +93,7 @@ const fn row(
 }
 
 /// All settings, in the order of [`SettingName`].
-pub(super) const SETTINGS: [Setting; 30] = [
+pub(super) const SETTINGS: [Setting; 31] = [
     row("STEMEDB_DATA_DIR", "DIR", "./data", "where the log and the node id live"),
     row("STEMEDB_BIND_ADDR", "IP:PORT", "127.0.0.1:18180", "HTTP API"),
     row("STEMEDB_GATEWAY_ADDR", "IP:PORT", "127.0.0.1:18181", "HTTP gateway"),
@@ -135,6 +136,7 @@ pub(super) const SETTINGS: [Setting; 30] = [
     row("STEMEDB_SYNC_RATE", "BYTES|off", "16M", "bytes a second taken while catching up"),
     row("STEMEDB_SCRUB_RATE", "BYTES|off", "256K", "bytes a second read again to find damage"),
     row("STEMEDB_MEMORY", "BYTES", "the cgroup's or all", "memory that all bounds follow"),
+    row("STEMEDB_DRAIN_DELAY", "DURATION", "0s", "a stop serves on so long, saying not ready"),
     row("STEMEDB_LOG", "LEVEL", "info", "error, warn, info, debug, trace, off"),
     row("STEMEDB_LOG_LEVEL_FILE", "FILE", "none", "a file with that level, read again on SIGHUP"),
     row("STEMEDB_LOG_FORMAT", "FORMAT", "text", "text, or json: an object a line"),

@@ -71,6 +71,9 @@ impl fmt::Display for Takes {
                 return write!(out, "takes a whole number from {min} to {max}");
             }
             Takes::Span => "takes a whole number with its unit, such as 250ms, 1s or 2m",
+            Takes::SpanBetween(min, max) if min.is_zero() => {
+                return write!(out, "takes 0s to {max:?}");
+            }
             Takes::SpanBetween(min, max) => return write!(out, "takes {min:?} to {max:?}"),
             Takes::Bytes => "takes a number of bytes, such as 67108864 or 64M (K, M, G, T)",
             Takes::BytesFrom(min) => return write!(out, "takes at least {min} bytes"),

@@ -71,6 +71,7 @@ fn each_mistake_is_one_line_that_helps() {
         ("--log info import f", "'import' is a command and comes first: stemedb-edge import ..."),
         ("--data-dir", "missing argument for option '--data-dir'"),
         ("--shards 0", "--shards '0': takes a whole number from 1 to 65536"),
+        ("--drain-delay 2h", "--drain-delay '2h': takes 0s to 3600s"),
         ("keygen", "keygen takes the file to make: stemedb-edge keygen FILE"),
         ("keygen a b", "keygen does not take 'b', see stemedb-edge keygen --help"),
         ("check", "check takes a data directory: stemedb-edge check DIR"),

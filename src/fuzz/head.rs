@@ -73,7 +73,8 @@ fn request(method: &Method, uri: Uri, headers: HeaderMap) {
     policy(&head);
     let key = Secret::new(KEY).expect("a secret");
     let admitted = ApiKeyCheck::new(Some(&key), false).admit(&head);
-    let is_open = *method == Method::OPTIONS || head.uri.path() == "/v1/health";
+    let health = ["/v1/health", "/v1/health/live", "/v1/health/ready"];
+    let is_open = *method == Method::OPTIONS || health.contains(&head.uri.path());
     match head.headers.get(API_KEY) {
         _ if is_open => assert_eq!(admitted, Ok(())),
         None => assert_eq!(admitted, Err(Rejection::KeyMissing)),

@@ -37,6 +37,10 @@ pub enum Route {
     Layered(Query),
     /// `GET /v1/health`.
     Health,
+    /// `GET /v1/health/live`.
+    Live,
+    /// `GET /v1/health/ready`.
+    Ready,
     /// `GET /metrics`.
     Metrics,
     /// `POST /v1/admin/sync`.
@@ -62,7 +66,8 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
     let shard = path.strip_prefix("/v1/shards/").filter(|rest| !rest.contains('/'));
     let allowed = match path {
         "/v1/assert" | "/v1/admin/sync" => POST,
-        "/v1/query" | "/v1/skeptic" | "/v1/layered" | "/v1/health" | "/metrics" => GET,
+        "/v1/query" | "/v1/skeptic" | "/v1/layered" | "/metrics" => GET,
+        _ if is_health(path) => GET,
         "/v1/cluster/status" | "/v1/admin/cluster" | "/v1/admin/ranges" => GET,
         _ if hash.is_some() || shard.is_some() => GET,
         _ => return Err(Rejection::Route),
@@ -83,6 +88,8 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
         "/v1/assert" => Route::Assert,
         "/v1/admin/sync" => Route::Sync,
         "/v1/health" => Route::Health,
+        "/v1/health/live" => Route::Live,
+        "/v1/health/ready" => Route::Ready,
         "/metrics" => Route::Metrics,
         "/v1/cluster/status" | "/v1/admin/cluster" => Route::Cluster,
         "/v1/admin/ranges" => Route::Ranges,
@@ -191,11 +198,15 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Rejection> {
     }
 }
 
+/// Whether a path asks how the node is. Orchestrators ask, and have no key.
+pub fn is_health(path: &str) -> bool {
+    matches!(path, "/v1/health" | "/v1/health/live" | "/v1/health/ready")
+}
+
 /// Whether a request is one that a node at its limits answers, too: its operator has to see how it
 /// is.
 pub fn is_vital(head: &Parts) -> bool {
-    matches!(head.uri.path(), "/v1/health" | "/metrics")
-        || head.uri.path().starts_with("/v1/health/")
+    is_health(head.uri.path()) || head.uri.path() == "/metrics"
 }
 
 /// Fuzz body: any query string is read or refused; what is read stays within its bounds, says the

@@ -55,6 +55,10 @@ pub enum Rejection {
     Stamp,
     /// The node still reads its log.
     Starting,
+    /// The node has seeds and reached no other node yet.
+    NotJoined,
+    /// The node was asked to stop.
+    Draining,
     /// No replica of the subject's shard could be reached.
     Unreachable(String),
     /// No replica of the subject's shard answered in time.
@@ -113,6 +117,8 @@ impl Rejection {
             Rejection::KeyWrong => (StatusCode::FORBIDDEN, "key_wrong"),
             Rejection::Stamp => (StatusCode::BAD_REQUEST, "bad_stamp"),
             Rejection::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+            Rejection::NotJoined => (StatusCode::SERVICE_UNAVAILABLE, "not_joined"),
+            Rejection::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             Rejection::Unreachable(_) => (StatusCode::BAD_GATEWAY, "replica_unreachable"),
             Rejection::Late(_) => (StatusCode::GATEWAY_TIMEOUT, "replica_late"),
             Rejection::Overloaded(_) => (StatusCode::SERVICE_UNAVAILABLE, "replica_overloaded"),
@@ -205,7 +211,6 @@ impl fmt::Display for Rejection {
             Rejection::Stamp => {
                 write!(out, "{} takes MILLISECONDS-COUNTER-NODE", super::http::headers::STAMP)
             }
-            Rejection::Starting => write!(out, "the node still reads its log, try again soon"),
             Rejection::Unreachable(why) | Rejection::Late(why) | Rejection::Overloaded(why) => {
                 write!(out, "no node that may answer this request did: {why}")
             }
@@ -264,8 +269,22 @@ impl Rejection {
                 "a long query was abandoned because the client closed its sending half; keep it \
                  open until the answer is there"
             ),
-            other => unreachable!("{other:?} has its text above"),
+            state => state.fmt_state(out),
         }
+    }
+
+    /// The message of a node that is not ready.
+    fn fmt_state(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Rejection::Starting => "the node still reads its log, try again soon",
+            Rejection::NotJoined => {
+                "the node has reached none of its seeds yet; its log says why, once a minute"
+            }
+            Rejection::Draining => {
+                "the node was asked to stop and ends soon: send requests to another one"
+            }
+            other => unreachable!("{other:?} has its text above"),
+        })
     }
 }
 

@@ -17,6 +17,7 @@ use stemedb_edge::journal::{CommitQueue, Config};
 use stemedb_edge::replica::Replica;
 use stemedb_edge::shell::api::api_key::ApiKeyCheck;
 use stemedb_edge::shell::api::gateway::Gateway;
+use stemedb_edge::shell::api::readiness::Readiness;
 use stemedb_edge::shell::api::{Api, Context};
 use stemedb_edge::shell::disk::{self, Checkpoint, Directory, Disk, Indexer, Reader};
 use stemedb_edge::shell::driver::Driver;
@@ -108,7 +109,7 @@ impl Node {
             let _membership = Membership::start(state, pool.clone(), peers.clone(), tasks);
             let counts: Rc<Counts> = Rc::default();
             let api_key_check = ApiKeyCheck::new(None, false);
-            let api = Api::new(driver.clone(), peers, api_key_check, context(&counts));
+            let api = Api::new(driver.clone(), peers, api_key_check, context(&counts, &driver));
             let policy = Policy { hosts: Hosts::new(None, None, loopback.ip()), cors };
             let calls = (pool, Rc::new(KeyHolders::new(false)), bounds.unsent_max);
             let gateway = Gateway::new(api.clone(), driver.clone(), calls);
@@ -202,9 +203,9 @@ impl Node {
     }
 }
 
-fn context(counts: &Rc<Counts>) -> Context {
+fn context(counts: &Rc<Counts>, driver: &Rc<Driver>) -> Context {
     Context {
-        has_seeds: false,
+        readiness: Readiness::new(driver.clone(), false),
         memory_bytes: 0,
         ended: Box::new(Vec::new),
         http_connections: counts.clone(),

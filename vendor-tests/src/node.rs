@@ -108,6 +108,12 @@ impl Node {
         let _ = self.child.wait();
     }
 
+    /// Sends a signal, such as `-TERM`.
+    pub fn send(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success(), "gone already:\n{}", self.log());
+    }
+
     /// SIGTERM; how the node ended. One that does not stop is killed, which its status shows.
     pub fn stop(&mut self) -> ExitStatus {
         let pid = self.child.id().to_string();

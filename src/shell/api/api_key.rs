@@ -13,7 +13,7 @@ use http::request::Parts;
 
 use crate::base::Secret;
 use crate::base::secret::Fingerprint;
-use crate::wire::http::API_KEY;
+use crate::wire::http::{API_KEY, is_health};
 use crate::wire::rejection::Rejection;
 
 /// Says which requests may be answered; clones share the key, so that a reload reaches all of them.
@@ -40,7 +40,7 @@ impl ApiKeyCheck {
         let Some(key) = self.key.get() else { return Ok(()) };
         let path = head.uri.path();
         let is_open = head.method == Method::OPTIONS
-            || path == "/v1/health"
+            || is_health(path)
             || path == "/metrics" && self.open_metrics;
         match head.headers.get(API_KEY) {
             _ if is_open => Ok(()),
@@ -76,7 +76,9 @@ mod tests {
             let wrong = admitted(&check, request, Some("open-sesam"));
             assert_eq!(wrong, Err(Rejection::KeyWrong), "{request}");
         }
-        for request in ["GET /v1/health", "OPTIONS /v1/assert"] {
+        for request in
+            ["GET /v1/health", "GET /v1/health/live", "HEAD /v1/health/ready", "OPTIONS /v1/assert"]
+        {
             assert_eq!(admitted(&check, request, None), Ok(()), "{request}");
         }
         let (clone, next) = (check.clone(), Secret::new("next").expect("a secret"));

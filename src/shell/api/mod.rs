@@ -7,6 +7,7 @@ pub mod api_key;
 pub mod forward;
 pub mod gateway;
 pub mod own_writes;
+pub mod readiness;
 pub mod starting;
 
 use std::cell::{Cell, RefCell};
@@ -26,6 +27,7 @@ use crate::cluster::gossip::Origin;
 use crate::replica::Replica;
 use crate::scan::{Scan, TooMany};
 use crate::shell::api::api_key::ApiKeyCheck;
+use crate::shell::api::readiness::Readiness;
 use crate::shell::driver::{Driver, Refusal};
 use crate::shell::http::{Body, Counts, Handler, refuse};
 use crate::shell::peers::anti_entropy::Peers;
@@ -44,8 +46,8 @@ use crate::wire::rejection::Rejection;
 
 /// What the API shows of the rest of the node.
 pub struct Context {
-    /// Whether there are seeds to join by.
-    pub has_seeds: bool,
+    /// Whether the node is ready, for `/v1/health`.
+    pub readiness: Rc<Readiness>,
     /// Memory that the bounds follow.
     pub memory_bytes: u64,
     /// Counts of the API's listener, for `/metrics`.
@@ -130,6 +132,8 @@ impl Api {
                 self.scan(Endpoint::Layered, scan, head, body).await
             }
             Route::Health => Ok(say(StatusCode::OK, self.health().await)),
+            Route::Live => Ok(say(StatusCode::OK, health::LIVE.to_owned())),
+            Route::Ready => Ok(say(StatusCode::OK, self.context.readiness.answer()?)),
             Route::Metrics => Ok(self.scrape()),
             Route::Sync => {
                 let reports = self.peers.sync_now().await;
@@ -235,6 +239,7 @@ impl Api {
     async fn health(&self) -> String {
         let Root { digest: root, count: assertions, .. } = self.driver.root().await;
         let uptime_seconds = self.uptime_seconds();
+        let has_joined = self.context.readiness.has_joined();
         self.driver.read(|replica, _| {
             let clock = &replica.clock(self.driver.now(), self.driver.wall());
             let swim = replica.cluster().swim();
@@ -248,9 +253,7 @@ impl Api {
                 duplicate: swim.duplicate(),
                 root,
                 uptime_seconds,
-                has_joined: !self.context.has_seeds
-                    || swim.has_had_members()
-                    || swim.are_seeds_own(),
+                has_joined,
                 clock,
             })
         })

@@ -1,7 +1,7 @@
 //! What a node answers while it still reads its log: that it is there, and not yet of use.
 //!
 //! In: listeners, and the work to be done on a thread of its own. Out: what the work came to.
-//! `/metrics` is there from the first moment; all else gets 503.
+//! `/metrics` and `/v1/health/live` are there from the first moment; all else gets 503.
 //!
 //! Never: shows anything that is not yet known to be whole.
 
@@ -13,9 +13,9 @@ use async_channel::Sender;
 use async_executor::LocalExecutor;
 use bytes::Bytes;
 use futures_lite::future;
+use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http::{Response, StatusCode};
 use http_body_util::Full;
 
 use crate::shell::api::api_key::ApiKeyCheck;
@@ -26,6 +26,8 @@ use crate::shell::runtime::reactor;
 use crate::shell::runtime::signals::Signals;
 use crate::shell::runtime::socket::TcpListener;
 use crate::wire::http::policy::Policy;
+use crate::wire::http::{JSON, Route, route};
+use crate::wire::json::health;
 use crate::wire::metrics;
 use crate::wire::rejection::Rejection;
 
@@ -83,13 +85,15 @@ impl Handler for Starting {
         if let Err(rejection) = self.0.admit(&head) {
             return refuse(&rejection);
         }
-        if head.uri.path() != "/metrics" {
-            return refuse(&Rejection::Starting);
-        }
-        let page = metrics::render_starting(memory::resident());
+        let (page, media_type) = match route(&head.method, &head.uri) {
+            Ok(Route::Live) => (health::LIVE.to_owned(), JSON),
+            Ok(Route::Metrics) => {
+                let page = metrics::render_starting(memory::resident());
+                (page, HeaderValue::from_static(metrics::CONTENT_TYPE))
+            }
+            _ => return refuse(&Rejection::Starting),
+        };
         let mut response = Response::new(Full::new(Bytes::from(page)));
-        *response.status_mut() = StatusCode::OK;
-        let media_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
         response.headers_mut().insert(CONTENT_TYPE, media_type);
         response
     }
@@ -134,10 +138,15 @@ mod tests {
                     let page = get(address, host, "/metrics");
                     assert!(page.starts_with(&format!("HTTP/1.1 {status}")), "{page}");
                 }
-                let health = get(address, host, "/v1/health");
-                assert!(health.starts_with("HTTP/1.1 503"), "{health}");
-                assert!(health.contains("retry-after: 1"), "{health}");
-                assert!(health.contains("\"code\":\"starting\""), "{health}");
+                let live = get(address, host, "/v1/health/live");
+                assert!(live.starts_with("HTTP/1.1 200"), "{live}");
+                assert!(live.ends_with("{\"status\":\"live\"}"), "{live}");
+                for path in ["/v1/health", "/v1/health/ready", "/v1/query"] {
+                    let health = get(address, host, path);
+                    assert!(health.starts_with("HTTP/1.1 503"), "{health}");
+                    assert!(health.contains("retry-after: 1"), "{health}");
+                    assert!(health.contains("\"code\":\"starting\""), "{health}");
+                }
             }
             release.send(7).expect("the work waits");
         });

@@ -32,7 +32,7 @@ pub fn refuse(rejection: &Rejection) -> Response<Full<Bytes>> {
         Rejection::Policy(Violation::ContentCoding) => {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
-        Rejection::Starting | Rejection::AtCapacity => {
+        Rejection::Starting | Rejection::NotJoined | Rejection::AtCapacity => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         _ if status == StatusCode::TOO_MANY_REQUESTS => {

@@ -7,6 +7,7 @@ pub mod rebuild;
 pub mod reload;
 pub mod risks;
 mod start_error;
+mod stop;
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use self::displaced::displaced;
 use self::rebuild::Rebuilt;
 use self::reload::Reload;
 use self::start_error::StartError;
+use self::stop::Stop;
 use crate::base::{Capacity, ClusterId, Moment, NodeId, Secret, Wall, capacity, limits};
 use crate::cluster::address::OwnAddresses;
 use crate::cluster::identity::Origin;
@@ -31,6 +33,7 @@ use crate::journal::{self, CommitQueue, Position};
 use crate::replica::Replica;
 use crate::shell::api::api_key::ApiKeyCheck;
 use crate::shell::api::gateway::Gateway;
+use crate::shell::api::readiness::Readiness;
 use crate::shell::api::starting;
 use crate::shell::api::{Api, Context};
 use crate::shell::disk::{self, Checkpoint, Directory, Disk, Fault, Indexer, Reader};
@@ -295,9 +298,7 @@ impl Node {
         let state = (self.driver.clone(), reads.clone());
         let membership = Membership::start(state, pool.clone(), peers.clone(), tasks.clone());
         membership.find_seeds(&settings.seeds);
-        tasks.spawn(run_driver(self.driver.clone()));
-        tasks.spawn(trim_after_bursts());
-        tasks.spawn(log_limit::log_left_out());
+        keep_going(&self.driver, &tasks);
         let scrubbed = self.scrubber.done();
         keep_whole(self.repairer, pool.clone(), self.scrubber, settings.scrub_rate, &tasks);
         let (stop, stopped) = async_channel::bounded::<()>(1);
@@ -313,16 +314,15 @@ impl Node {
         let reload = Reload::new(settings, self.api_key_check.clone(), keyed);
         tasks.spawn(reload.run(self.reloads.1.clone()));
         let counts: [Rc<http::Counts>; 2] = Default::default();
-        let start = (self.memory, !settings.seeds.is_empty());
-        let context = context(start, (&pool, &grpc), &counts, scrubbed);
+        let readiness = Readiness::new(self.driver.clone(), !settings.seeds.is_empty());
+        let context = context((self.memory, readiness.clone()), (&pool, &grpc), &counts, scrubbed);
         let api = Api::new(self.driver.clone(), peers, self.api_key_check.clone(), context);
         let calls = (pool.clone(), holders, self.capacity.http_unsent);
         let gateway = Gateway::new(api.clone(), self.driver.clone(), calls);
         let ([at_api, at_gateway], [of_api, of_gateway]) = (counts, self.policies);
-        let (api, gateway) = (Policed::new(api, of_api), Policed::new(gateway, of_gateway));
         let bounds = http::Bounds::of(&self.capacity);
-        let api = http::Server::new(api, bounds, at_api);
-        let gateway = http::Server::new(gateway, bounds, at_gateway);
+        let api = http::Server::new(Policed::new(api, of_api), bounds, at_api);
+        let gateway = http::Server::new(Policed::new(gateway, of_gateway), bounds, at_gateway);
         let serving = async {
             let rpc = grpc.serve(&executor, self.rpc, until(stopped.clone()));
             let api = api.serve(&executor, self.api, until(stopped.clone()));
@@ -330,13 +330,14 @@ impl Node {
             future::zip(rpc, future::zip(api, gateway)).await;
             ExitCode::SUCCESS
         };
+        let ending = Stop::new((self.signals, self.reloads.0), readiness, grpc.clone());
+        tasks.spawn(ending.health());
         let asked = async {
-            let signal = self.signals.next_stop(&self.reloads.0).await;
-            log::info!("stopping on {}", signal.unwrap_or(Signal::Terminate).name());
+            ending.drain(settings.drain_delay).await;
             membership.leave().await;
             stop.close();
-            // A second signal ends the waiting.
-            let _ = self.signals.next_stop(&self.reloads.0).await;
+            // One more signal ends the waiting for requests that run.
+            ending.next().await;
             ExitCode::SUCCESS
         };
         let failed = async {
@@ -348,28 +349,9 @@ impl Node {
         let ended = future::or(failed, future::or(asked, serving));
         let code = reactor.block_on(&executor, ended);
         self.driver.stop();
-        keep_rest(code, &self.driver, &self.checkpoint);
+        stop::keep_rest(code, &self.driver, &self.checkpoint);
         log::info!("stopped");
         code
-    }
-}
-
-/// The index of a log that was closed in good order, however short: it names the records that a
-/// log which is cut meanwhile has lost. One with damage is read anew by the next start, which has
-/// to find it again.
-fn keep_rest(code: ExitCode, driver: &Driver, checkpoint: &Checkpoint) {
-    let count = driver.read(|replica, _| replica.store().len());
-    if code != ExitCode::SUCCESS || count == 0 {
-        return;
-    }
-    let kept = match driver.spill_rest() {
-        Some(mut spill) => checkpoint.spill(&mut spill).map(|_| ()),
-        // The last segment was cut to its last frame since its stamp was taken.
-        None => driver.read(|replica, _| replica.state()).map_or(Ok(()), |it| checkpoint.save(&it)),
-    };
-    if let Err(fault) = kept {
-        // Without it the next start only takes longer.
-        log::warn!("the index is not kept: {fault}");
     }
 }
 
@@ -389,7 +371,7 @@ fn keep_whole(
 
 /// What the API shows of the rest of the node.
 fn context(
-    (memory_bytes, has_seeds): (u64, bool),
+    (memory_bytes, readiness): (u64, Rc<Readiness>),
     (pool, grpc): (&Rc<Pool>, &grpc::Server),
     [at_api, at_gateway]: &[Rc<http::Counts>; 2],
     scrubbed: Rc<Cell<Scrubbed>>,
@@ -397,7 +379,7 @@ fn context(
     let (connections, counts, pool) = (grpc.clone(), grpc.clone(), pool.clone());
     let ended = grpc.clone();
     Context {
-        has_seeds,
+        readiness,
         memory_bytes,
         ended: Box::new(move || {
             let endings = ended.endings();
@@ -415,6 +397,13 @@ fn context(
         gateway_connections: at_gateway.clone(),
         scrubbed,
     }
+}
+
+/// All that goes on by itself.
+fn keep_going(driver: &Rc<Driver>, tasks: &Tasks) {
+    tasks.spawn(run_driver(driver.clone()));
+    tasks.spawn(trim_after_bursts());
+    tasks.spawn(log_limit::log_left_out());
 }
 
 /// Deadlines, queries in slices, runs of the index: all that goes on without a call.

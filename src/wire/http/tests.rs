@@ -30,6 +30,8 @@ fn each_route_is_found_with_its_methods() {
     check("POST /v1/admin/sync", Ok(Route::Sync));
     check("GET /v1/health", Ok(Route::Health));
     check("HEAD /v1/health?", Ok(Route::Health));
+    check("GET /v1/health/live", Ok(Route::Live));
+    check("HEAD /v1/health/ready", Ok(Route::Ready));
     check("GET /metrics", Ok(Route::Metrics));
     check("GET /v1/query", Ok(Route::Query(Query::default())));
     check("GET /v1/cluster/status", Ok(Route::Cluster));
@@ -45,6 +47,9 @@ fn each_route_is_found_with_its_methods() {
         ("GET /", 404, "no such route"),
         ("GET /v1/assertions", 404, "no such route"),
         ("GET /v1/health/", 404, "no such route"),
+        ("GET /v1/health/live/", 404, "no such route"),
+        ("POST /v1/health/live", 405, "this route takes GET, HEAD, OPTIONS"),
+        ("GET /v1/health/ready?x=1", 400, "this route has no parameter \"x\""),
         ("OPTIONS /v1/nothing", 404, "no such route"),
         ("GET /v1/assert", 405, "takes POST, OPTIONS"),
         ("DELETE /v1/query", 405, "takes GET, HEAD, OPTIONS"),

@@ -1,6 +1,6 @@
-//! What `GET /v1/health` answers.
+//! What `GET /v1/health` and the routes below it answer.
 //!
-//! In: what the node says of itself. Out: the object of `docs/http.md`. Never: judges a reading but
+//! In: what the node says of itself. Out: objects of `docs/http.md`. Never: judges a reading but
 //! for the one word `status`.
 
 use nanoserde::SerJson;
@@ -65,6 +65,16 @@ pub fn health(health: &HealthReadings<'_>) -> String {
         duplicate_node_id: health.duplicate.map(Text),
     };
     render(&body, 512 + 160 * body.damaged.len())
+}
+
+/// What `GET /v1/health/live` answers, from the first second on.
+pub const LIVE: &str = "{\"status\":\"live\"}";
+
+/// What `GET /v1/health/ready` answers on a node that is ready, and why its disk takes nothing, if
+/// it does not: reads are served all the same.
+pub fn ready(obstacle: Option<Obstacle>) -> String {
+    let writes = obstacle.map_or("ok", Obstacle::name);
+    format!("{{\"status\":\"ready\",\"writes\":\"{writes}\"}}")
 }
 
 #[derive(SerJson)]
