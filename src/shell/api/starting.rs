@@ -25,6 +25,7 @@ use crate::shell::runtime::memory;
 use crate::shell::runtime::reactor;
 use crate::shell::runtime::signals::Signals;
 use crate::shell::runtime::socket::TcpListener;
+use crate::shell::runtime::supervisor::Supervisor;
 use crate::wire::http::policy::Policy;
 use crate::wire::http::{JSON, Route, route};
 use crate::wire::json::health;
@@ -36,7 +37,7 @@ use crate::wire::rejection::Rejection;
 pub(crate) fn serve_while<T: Send + 'static>(
     listeners: [(&TcpListener, Policy); 2],
     (check, bounds): (ApiKeyCheck, Bounds),
-    (signals, reloads): (&Signals, &Sender<()>),
+    (signals, reloads, supervisor): (&Signals, &Sender<()>, &Supervisor),
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Option<T>> {
     let (done, outcome) = async_channel::bounded(1);
@@ -70,7 +71,11 @@ pub(crate) fn serve_while<T: Send + 'static>(
             None
         };
         let worked = async { Some(outcome.recv().await.expect("recovery does not panic")) };
-        let ended = future::or(worked, asked).await;
+        let extending = async {
+            supervisor.keep_starting().await;
+            None
+        };
+        let ended = future::or(worked, future::or(asked, extending)).await;
         stop.close();
         ended
     };
@@ -157,7 +162,8 @@ mod tests {
             (listener, Policy { hosts: Hosts::new(None, None, address), ..Policy::default() })
         });
         let (reloads, _) = async_channel::bounded(1);
-        let found = serve_while(listeners, (check, Bounds::default()), (&signals, &reloads), work);
+        let context = (&signals, &reloads, &Supervisor::default());
+        let found = serve_while(listeners, (check, Bounds::default()), context, work);
         assert_eq!(found.expect("it serves"), Some(7));
         asking.join().expect("all answers were right");
     }

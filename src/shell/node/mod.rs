@@ -62,6 +62,7 @@ use crate::shell::runtime::reactor::{self, Timer};
 use crate::shell::runtime::secrets;
 use crate::shell::runtime::signals::{Signal, Signals};
 use crate::shell::runtime::socket::TcpListener;
+use crate::shell::runtime::supervisor::Supervisor;
 use crate::shell::runtime::tasks::Tasks;
 use crate::shell::services::edge::EdgeService;
 use crate::shell::services::sync::SyncService;
@@ -89,7 +90,8 @@ pub fn run(settings: &Settings) -> ExitCode {
             return ExitCode::from(EXIT_START);
         }
     };
-    let code = match start(settings, signals) {
+    let supervisor = Rc::new(Supervisor::of_environment());
+    let code = match start(settings, (signals, supervisor)) {
         Ok(Some(node)) => node.serve(settings),
         Ok(None) => {
             log::info!("stopped before the log was read");
@@ -115,6 +117,7 @@ struct Node {
     capacity: Capacity,
     memory: u64,
     signals: Signals,
+    supervisor: Rc<Supervisor>,
     /// Asks to reload, and who is asked.
     reloads: (Sender<()>, Receiver<()>),
     driver: Rc<Driver>,
@@ -133,7 +136,10 @@ struct Node {
 }
 
 /// Binds before the first change on disk; `None` if it is asked to stop meanwhile.
-fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, StartError> {
+fn start(
+    settings: &Settings,
+    (signals, supervisor): (Signals, Rc<Supervisor>),
+) -> Result<Option<Node>, StartError> {
     let memory = settings.memory.or_else(memory::available).unwrap_or(capacity::FULL);
     let capacity = Capacity::of(memory).within(process::sockets_end());
     let api = bind("bind-addr", settings.bind_addr, &capacity)?;
@@ -164,7 +170,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, StartErr
     let recovered = starting::serve_while(
         listeners,
         (api_key_check.clone(), bounds),
-        (&signals, &reloads.0),
+        (&signals, &reloads.0, &supervisor),
         reading,
     );
     let Some(recovered) = recovered? else { return Ok(None) };
@@ -181,6 +187,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<Option<Node>, StartErr
         capacity,
         memory,
         signals,
+        supervisor,
         reloads,
         driver,
         repairer,
@@ -298,7 +305,7 @@ impl Node {
         let state = (self.driver.clone(), reads.clone());
         let membership = Membership::start(state, pool.clone(), peers.clone(), tasks.clone());
         membership.find_seeds(&settings.seeds);
-        keep_going(&self.driver, &tasks);
+        keep_going((&self.driver, &self.supervisor), &tasks);
         let scrubbed = self.scrubber.done();
         keep_whole(self.repairer, pool.clone(), self.scrubber, settings.scrub_rate, &tasks);
         let (stop, stopped) = async_channel::bounded::<()>(1);
@@ -312,7 +319,7 @@ impl Node {
         grpc.observe_settings(membership.clone().hearer());
         let keyed = (self.driver.clone(), pool.clone(), grpc.clone(), holders.clone());
         let reload = Reload::new(settings, self.api_key_check.clone(), keyed);
-        tasks.spawn(reload.run(self.reloads.1.clone()));
+        tasks.spawn(reload.run(self.reloads.1.clone(), self.supervisor.clone()));
         let counts: [Rc<http::Counts>; 2] = Default::default();
         let readiness = Readiness::new(self.driver.clone(), !settings.seeds.is_empty());
         let context = context((self.memory, readiness.clone()), (&pool, &grpc), &counts, scrubbed);
@@ -327,10 +334,12 @@ impl Node {
             let rpc = grpc.serve(&executor, self.rpc, until(stopped.clone()));
             let api = api.serve(&executor, self.api, until(stopped.clone()));
             let gateway = gateway.serve(&executor, self.gateway, until(stopped.clone()));
+            self.supervisor.note_ready();
             future::zip(rpc, future::zip(api, gateway)).await;
             ExitCode::SUCCESS
         };
-        let ending = Stop::new((self.signals, self.reloads.0), readiness, grpc.clone());
+        let asks = (self.signals, self.reloads.0, self.supervisor.clone());
+        let ending = Stop::new(asks, readiness, grpc.clone());
         tasks.spawn(ending.health());
         let asked = async {
             ending.drain(settings.drain_delay).await;
@@ -400,7 +409,9 @@ fn context(
 }
 
 /// All that goes on by itself.
-fn keep_going(driver: &Rc<Driver>, tasks: &Tasks) {
+fn keep_going((driver, supervisor): (&Rc<Driver>, &Rc<Supervisor>), tasks: &Tasks) {
+    let alive = supervisor.clone();
+    tasks.spawn(async move { alive.keep_alive().await });
     tasks.spawn(run_driver(driver.clone()));
     tasks.spawn(trim_after_bursts());
     tasks.spawn(log_limit::log_left_out());

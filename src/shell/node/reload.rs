@@ -24,6 +24,7 @@ use crate::shell::peers::pool::Pool;
 use crate::shell::runtime::logger;
 use crate::shell::runtime::reactor::yield_now;
 use crate::shell::runtime::secrets::{self, SettingFileError, ValueFileError};
+use crate::shell::runtime::supervisor::Supervisor;
 use crate::sketch::SketchKey;
 
 /// The variable of the log level's file.
@@ -84,9 +85,11 @@ impl Reload {
     }
 
     /// Reads all files again whenever it is asked to.
-    pub(crate) async fn run(self, asked: Receiver<()>) {
+    pub(crate) async fn run(self, asked: Receiver<()>, supervisor: Rc<Supervisor>) {
         while asked.recv().await.is_ok() {
+            supervisor.note_reloading();
             self.reload().await;
+            supervisor.note_ready();
         }
     }
 

@@ -20,23 +20,25 @@ use crate::shell::driver::Driver;
 use crate::shell::grpc;
 use crate::shell::runtime::reactor::Timer;
 use crate::shell::runtime::signals::{Signal, Signals};
+use crate::shell::runtime::supervisor::Supervisor;
 
 /// What a stop needs of the node.
 pub(super) struct Stop {
     signals: Signals,
     /// Signals that ask to reload go here, also while the node drains.
     reloads: Sender<()>,
+    supervisor: Rc<Supervisor>,
     readiness: Rc<Readiness>,
     grpc: grpc::Server,
 }
 
 impl Stop {
     pub(super) fn new(
-        (signals, reloads): (Signals, Sender<()>),
+        (signals, reloads, supervisor): (Signals, Sender<()>, Rc<Supervisor>),
         readiness: Rc<Readiness>,
         grpc: grpc::Server,
     ) -> Stop {
-        Stop { signals, reloads, readiness, grpc }
+        Stop { signals, reloads, supervisor, readiness, grpc }
     }
 
     /// Has `grpc.health.v1` say what `/v1/health/ready` says, until the node has joined.
@@ -60,6 +62,7 @@ impl Stop {
         log::info!("stopping on {}", self.next().await.name());
         self.readiness.begin_drain();
         self.grpc.set_serving(false);
+        self.supervisor.note_stopping(delay);
         if !delay.is_zero() {
             log::info!("draining for {delay:?}: not ready, everything is still served");
             let another = async {

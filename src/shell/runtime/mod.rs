@@ -22,5 +22,6 @@ pub mod semaphore;
 pub mod signals;
 pub mod socket;
 pub mod source;
+pub(crate) mod supervisor;
 pub mod tasks;
 pub mod timeout;
