@@ -49,7 +49,7 @@ use crate::journal::damage::{Damage, Damages};
 use crate::journal::{self, Bodies, CommitQueue, Committed, Tickets};
 use crate::model::{RowNumbering, Sealed};
 use crate::store::{Applied, Spill, Standing, Store};
-use crate::swim::Event;
+use crate::swim::{Event, State};
 use crate::sync::{Request, SessionReport};
 pub use answers::LeafPage;
 pub use damage::Fetch;
@@ -118,8 +118,8 @@ pub struct Replica {
     queue: CommitQueue,
     /// What is durable, and nothing else: answers and sessions never name what a crash may lose.
     store: Store,
-    /// Anti-entropy under way. One at a time in production; a map, since an answer may come for one
-    /// that is over.
+    /// Anti-entropy under way: a few, of which one exchanges and the others wait for their peers'
+    /// first answers; an answer may come for one that is over.
     sessions: BTreeMap<SessionId, Run>,
     /// Never used twice, so that an answer to a session that is over meets no other one.
     next_session: SessionId,
@@ -239,10 +239,11 @@ impl Replica {
     /// Time passed; safe to call early or late.
     pub fn handle_timeout(&mut self, now: Moment, bodies: &dyn Bodies) {
         self.start_write(now);
-        // A session may have waited for the capacity that a batch on its way frees.
-        self.drain_sessions(now, bodies);
         self.cluster.handle_timeout(now);
         self.pump_cluster();
+        // A session may have waited for the capacity that a batch on its way frees, or for a member
+        // that is known to be dead by now.
+        self.drain_sessions(now, bodies);
         self.check();
     }
 
@@ -390,10 +391,25 @@ impl Replica {
 
     fn pump_cluster(&mut self) {
         while let Some(output) = self.cluster.poll_output() {
-            if let cluster::Output::Event(Event::Changed(node, None)) = output {
-                self.peers.forget(node);
+            if let cluster::Output::Event(event) = &output {
+                self.note_event(event);
             }
             self.outbox.push_back(Output::Cluster(output));
+        }
+    }
+
+    fn note_event(&mut self, event: &Event) {
+        match *event {
+            Event::Changed(node, state) if !state.is_some_and(State::is_present) => {
+                self.end_sessions_with(node, "the member is gone");
+                if state.is_none() {
+                    self.peers.forget(node);
+                }
+            }
+            Event::Reachable(node, false) => {
+                self.end_sessions_with(node, "the member answers no call of this node");
+            }
+            _ => {}
         }
     }
 

@@ -18,6 +18,7 @@ pub mod identity;
 pub mod ping;
 mod rounds;
 mod session_queue;
+mod sessions;
 pub mod shard;
 mod trees;
 
@@ -33,8 +34,8 @@ use differences::Differences;
 use gossip::{Gossip, Origin, PushEnd, Row};
 use identity::{Identity, Tag, View};
 use rounds::Rounds;
-pub use session_queue::Target;
-use session_queue::{QueueStep, SessionQueue};
+use session_queue::SessionQueue;
+pub use session_queue::{RoundNumber, SessionNumber, Target};
 use shard::ShardMap;
 
 /// How the cluster is tuned; the same on all its nodes where shards are concerned.
@@ -66,12 +67,13 @@ pub enum Output {
         /// The assertion's number in this node's log.
         row: Row,
     },
-    /// A session of anti-entropy with this peer; its end goes to [`Cluster::handle_session_over`].
-    Sync(Target),
-    /// The sessions that follow are a round, which the callers that asked until now wait for.
-    RoundBegan,
+    /// A session of anti-entropy with a peer, of a round; the first answer goes to
+    /// [`Cluster::handle_session_answered`], the end to [`Cluster::handle_session_over`].
+    Sync(SessionNumber, RoundNumber, Target),
+    /// A round begins, which the callers that asked until now wait for.
+    RoundBegan(RoundNumber),
     /// All sessions of the round have ended.
-    RoundOver,
+    RoundOver(RoundNumber),
     /// A change of the membership, for the log and the rest of the node.
     Event(Event),
     /// So many replicas of shards moved to another node.
@@ -221,19 +223,6 @@ impl Cluster {
         self.check();
     }
 
-    /// A caller asks for sessions with all peers now; it waits for the end of the next round that
-    /// begins.
-    pub fn handle_sync_request(&mut self) {
-        self.sessions.request(self.targets());
-        self.pump_sessions();
-    }
-
-    /// The session that [`Output::Sync`] asked for has ended, or could not begin.
-    pub fn handle_session_over(&mut self) {
-        self.sessions.handle_ended();
-        self.pump_sessions();
-    }
-
     /// Members that rounds pass by because sessions with them were useless.
     pub fn backed_off(&self, now: Moment) -> usize {
         self.backed_off.count(now)
@@ -252,15 +241,16 @@ impl Cluster {
         let is_trusted = |node: &NodeId| !self.backed_off.has(now, *node) && is_reachable(node);
         let present = self.swim.present().map(|news| news.node).filter(is_trusted);
         let due = self.rounds.handle_timeout(now, present);
-        let is_busy = |node| self.gossip.is_pushing_to(node) || !self.sessions.is_idle();
+        let is_busy = |node| self.gossip.is_pushing_to(node) || self.sessions.is_busy(now);
         let different = self.differences.handle_timeout(now, is_busy);
         // A member that is back may still be backed off: coming back clears nothing.
         let due = due.into_iter().chain(different).filter(is_trusted);
         let targets: Vec<Target> = due.filter_map(|node| self.target(node)).collect();
         if !targets.is_empty() {
             self.sessions.add(targets);
-            self.pump_sessions();
         }
+        // A peer may have been silent for long enough, too.
+        self.pump_sessions(now);
         self.check();
     }
 
@@ -270,6 +260,7 @@ impl Cluster {
             self.rounds.next_deadline(),
             self.differences.next_deadline(),
             self.identity.next_deadline(),
+            self.sessions.next_deadline(),
         ];
         self.swim.next_deadline().into_iter().chain(own.into_iter().flatten()).min()
     }
@@ -302,19 +293,6 @@ impl Cluster {
     /// Replicas of shards that moved since the start.
     pub fn moves(&self) -> u64 {
         self.moves
-    }
-
-    /// All peers to reconcile with: members that take part, and seeds that have not answered yet.
-    pub fn targets(&self) -> Vec<Target> {
-        let present = self.swim.present().filter_map(|news| self.target(news.node));
-        let seeds = self.swim.unmatched_seeds();
-        let seeds = seeds.map(|rpc_addr| Target { node: None, rpc_addr: rpc_addr.to_owned() });
-        present.chain(seeds).collect()
-    }
-
-    fn target(&self, node: NodeId) -> Option<Target> {
-        let news = self.swim.present().find(|news| news.node == node)?;
-        Some(Target { node: Some(node), rpc_addr: news.rpc_addr.clone() })
     }
 
     /// Takes in what the membership says, and draws the consequences.
@@ -408,16 +386,6 @@ impl Cluster {
             self.moves += moved;
             self.map = map;
             self.outbox.push_back(Output::Rebalanced(moved));
-        }
-    }
-
-    fn pump_sessions(&mut self) {
-        while let Some(step) = self.sessions.poll_step() {
-            self.outbox.push_back(match step {
-                QueueStep::RoundBegan => Output::RoundBegan,
-                QueueStep::Session(target) => Output::Sync(target),
-                QueueStep::RoundOver => Output::RoundOver,
-            });
         }
     }
 

@@ -79,8 +79,10 @@ impl Replica {
         if self.queue.obstacle().is_some() {
             wanted.truncate(1);
         }
-        let targets = || self.cluster.targets();
-        let target = self.fetches.next(now, !wanted.is_empty(), targets)?;
+        let cluster = &self.cluster;
+        let targets = || cluster.targets();
+        let may_answer = |target: &Target| cluster.may_answer(target);
+        let target = self.fetches.next(now, !wanted.is_empty(), targets, may_answer)?;
         Some(Fetch { target, wanted })
     }
 

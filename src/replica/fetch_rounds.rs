@@ -50,12 +50,14 @@ impl FetchRounds {
     }
 
     /// The member to ask now, if it is time and records are missing by name. A round asks the
-    /// `targets` of its beginning.
+    /// `targets` of its beginning, as far as they may still answer: one that is gone would hold up
+    /// those behind it for as long as a call may take.
     pub(super) fn next(
         &mut self,
         now: Moment,
         is_missing: bool,
         targets: impl FnOnce() -> Vec<Target>,
+        may_answer: impl Fn(&Target) -> bool,
     ) -> Option<Target> {
         match &mut self.state {
             FetchState::Paused(until) if *until <= now && !is_missing => {
@@ -67,7 +69,8 @@ impl FetchRounds {
             _ => {}
         }
         if let FetchState::Between(rest) = &mut self.state {
-            let next = rest.pop_front().filter(|_| is_missing);
+            let next = std::iter::from_fn(|| rest.pop_front()).find(&may_answer);
+            let next = next.filter(|_| is_missing);
             self.state = match next {
                 Some(_) => FetchState::Fetching(std::mem::take(rest)),
                 None => {
@@ -119,32 +122,29 @@ mod tests {
         Moment::ZERO + Duration::from_millis(millis)
     }
 
+    fn ask(rounds: &mut FetchRounds, now: Moment, count: usize) -> Option<Target> {
+        rounds.next(now, true, || members(count), |target| target.rpc_addr != "m:7")
+    }
+
     #[test]
     fn a_round_asks_each_member_once_and_pauses_grow() {
         let mut rounds = FetchRounds::default();
         assert_eq!(rounds.due(), None);
         rounds.handle_damage(after(0));
-        assert_eq!(
-            (rounds.due(), rounds.next(after(99), true, || members(2))),
-            (Some(after(100)), None)
-        );
+        assert_eq!((rounds.due(), ask(&mut rounds, after(99), 2)), (Some(after(100)), None));
         for (at, next) in [(100, 300), (300, 700), (700, 1500)] {
             for number in 0..2 {
-                let target = rounds.next(after(at), true, || members(2)).expect("a member is left");
+                let target = ask(&mut rounds, after(at), 2).expect("a member is left");
                 assert_eq!(target, members(2)[number]);
-                assert_eq!(
-                    rounds.next(after(at), true, || members(2)),
-                    None,
-                    "one fetch at a time"
-                );
+                assert_eq!(ask(&mut rounds, after(at), 2), None, "one fetch at a time");
                 rounds.handle_fetched();
             }
-            assert_eq!(rounds.next(after(at), true, || members(2)), None);
+            assert_eq!(ask(&mut rounds, after(at), 2), None);
             assert_eq!(rounds.due(), Some(after(next)));
         }
         for _ in 0..20 {
             let due = rounds.due().expect("records are missing");
-            assert_eq!(rounds.next(due, true, Vec::new), None, "no member is in reach");
+            assert_eq!(ask(&mut rounds, due, 0), None, "no member is in reach");
             assert!(rounds.due() <= Some(due + PAUSE_MAX));
         }
         rounds.handle_damage(after(60_000));
@@ -155,13 +155,25 @@ mod tests {
     fn a_round_ends_when_nothing_is_missing() {
         let mut rounds = FetchRounds::default();
         rounds.handle_damage(after(0));
-        assert!(rounds.next(after(100), true, || members(3)).is_some());
+        assert!(ask(&mut rounds, after(100), 3).is_some());
         rounds.handle_damage(after(110));
         assert_eq!(rounds.due(), None, "damage found meanwhile waits for the fetch");
         rounds.handle_fetched();
-        assert_eq!(rounds.next(after(120), false, || members(3)), None);
+        assert_eq!(rounds.next(after(120), false, || members(3), |_| true), None);
         let due = rounds.due().expect("a last look");
-        assert_eq!(rounds.next(due, false, || members(3)), None);
+        assert_eq!(rounds.next(due, false, || members(3), |_| true), None);
         assert_eq!(rounds.due(), None);
+    }
+
+    #[test]
+    fn a_member_that_is_gone_meanwhile_is_passed_by() {
+        let mut rounds = FetchRounds::default();
+        rounds.handle_damage(after(0));
+        for number in [0, 1, 2, 3, 4, 5, 6, 8] {
+            let target = ask(&mut rounds, after(100), 9).expect("a member is left");
+            assert_eq!(target.rpc_addr, format!("m:{number}"));
+            rounds.handle_fetched();
+        }
+        assert_eq!(ask(&mut rounds, after(100), 9), None);
     }
 }

@@ -3,6 +3,7 @@
 //! In: numbers of sessions and offers. Out: tickets, and back. Never: runs the session.
 
 use crate::base::{Digest, NodeId, Ticket};
+use crate::cluster::SessionNumber;
 use crate::sync::Session;
 
 /// Names one run of anti-entropy.
@@ -29,6 +30,8 @@ pub(super) fn offer_of(ticket: Ticket) -> (SessionId, u32) {
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) session: Session,
+    /// What the queue of sessions calls it, which waits for its first answer and its end.
+    pub(super) number: SessionNumber,
     /// Its peer, which the outcome is held against.
     pub(super) peer: NodeId,
     /// This node's root when it began, which its report is compared by.

@@ -1,12 +1,12 @@
 //! Runs of anti-entropy.
 //!
-//! In: a peer, its answers, what became of the assertions that came from it. Out: calls for the
-//! peer, offers, a report. Never: knows how sets are compared.
+//! In: a peer, its answers, what became of the assertions that came from it, members that died. Out:
+//! calls for the peer, offers, a report. Never: knows how sets are compared.
 
 use super::run::{Run, SESSIONS, SessionId, offer_of, ticket_of};
 use super::{Fate, Output, Replica};
 use crate::base::{Moment, NodeId, Ticket};
-use crate::cluster::Outcome;
+use crate::cluster::{Outcome, SessionNumber};
 use crate::journal::Bodies;
 use crate::store::Root;
 use crate::sync::{
@@ -14,12 +14,12 @@ use crate::sync::{
 };
 
 impl Replica {
-    /// Starts anti-entropy with `peer`; `root` is this node's, see [`Replica::root_step`]. Sessions
-    /// before decide how it finds out what differs.
+    /// Starts the session of the queue with `peer`; `root` is this node's, see
+    /// [`Replica::root_step`]. Sessions before decide how it finds out what differs.
     pub fn handle_sync(
         &mut self,
         now: Moment,
-        peer: NodeId,
+        (number, peer): (SessionNumber, NodeId),
         root: Root,
         bodies: &dyn Bodies,
     ) -> SessionId {
@@ -28,21 +28,21 @@ impl Replica {
         let session = Session::new(root.digest, root.count, self.peers.strategy(peer));
         // A pull of a million rows may outlast many connections.
         let session = session.resuming(self.ranges.pulled());
-        let run = Run { session, peer, root: root.digest, mark: self.damages.mark() };
+        let run = Run { session, number, peer, root: root.digest, mark: self.damages.mark() };
         self.sessions.insert(id, run);
         self.drain_session(now, id, bodies);
         id
     }
 
     /// A caller asks for sessions with all peers now.
-    pub fn handle_sync_request(&mut self) {
-        self.cluster.handle_sync_request();
+    pub fn handle_sync_request(&mut self, now: Moment) {
+        self.cluster.handle_sync_request(now);
         self.pump_cluster();
     }
 
     /// The session that [`crate::cluster::Output::Sync`] asked for is over, or could not begin.
-    pub fn handle_session_over(&mut self) {
-        self.cluster.handle_session_over();
+    pub fn handle_session_over(&mut self, now: Moment, number: SessionNumber) {
+        self.cluster.handle_session_over(now, number);
         self.pump_cluster();
     }
 
@@ -56,7 +56,10 @@ impl Replica {
         bodies: &dyn Bodies,
     ) {
         let (id, number) = call;
-        if let Some(Run { session, mark, .. }) = self.sessions.get_mut(&id) {
+        if let Some(Run { session, number: of, mark, .. }) = self.sessions.get_mut(&id) {
+            if reply.is_ok() {
+                self.cluster.handle_session_answered(*of);
+            }
             if matches!(reply, Ok(Reply::Roots { count, .. }) if count < self.store.len()) {
                 // A peer that has less cannot have brought what was damaged here.
                 *mark = 0;
@@ -105,6 +108,14 @@ impl Replica {
     /// Anti-entropy under way: with whom, and how far.
     pub fn syncs(&self) -> impl Iterator<Item = (NodeId, Progress)> {
         self.sessions.values().map(|run| (run.peer, run.session.progress()))
+    }
+
+    /// A member is gone, or cannot be called: it answers no call of a session that is under way. To
+    /// wait for their ends would keep the session for [`crate::base::limits::CALL_MAX`].
+    pub(super) fn end_sessions_with(&mut self, node: NodeId, why: &str) {
+        for run in self.sessions.values_mut().filter(|run| run.peer == node) {
+            run.session.handle_gone(why.to_owned());
+        }
     }
 
     /// What became of an assertion that a session offered; it may be over.

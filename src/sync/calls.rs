@@ -90,6 +90,11 @@ impl Calls {
         self.in_flight.remove(&number)
     }
 
+    /// Ends all calls; answers that come late are to no call.
+    pub(super) fn abandon(&mut self) {
+        self.in_flight.clear();
+    }
+
     /// The answer to a call for records arrived, and is being hashed. False if it is no such call.
     pub(super) fn open(&mut self, number: u32) -> bool {
         match self.in_flight.get_mut(&number) {

@@ -412,6 +412,12 @@ impl Session {
         self.fail(fault.to_string());
     }
 
+    /// The peer is gone: no answer to the calls in flight is waited for.
+    pub fn handle_gone(&mut self, reason: String) {
+        self.traffic.calls.abandon();
+        self.fail(reason);
+    }
+
     pub(super) fn fail(&mut self, reason: String) {
         self.report.error.get_or_insert(reason);
         self.phase = SessionPhase::Over;

@@ -12,7 +12,7 @@ use stemedb_edge::base::{ClusterId, Digest, Hlc, Moment, NodeId, Ticket, Wall, l
 use stemedb_edge::cluster::gossip::{Origin, PushEnd, Row};
 use stemedb_edge::cluster::identity::{self, Tag};
 use stemedb_edge::cluster::ping::{Next, Unacked, UnackedCause};
-use stemedb_edge::cluster::{self, Cluster, Target};
+use stemedb_edge::cluster::{self, Cluster, SessionNumber, Target};
 use stemedb_edge::journal::{self, Bodies, CommitQueue, Committed, Position};
 use stemedb_edge::model::{Draft, Object, Sealed};
 use stemedb_edge::replica::{Fate, Fetch, Output, Replica, SessionId};
@@ -123,9 +123,10 @@ pub(crate) struct Node {
     connected: BTreeSet<String>,
     waiting: BTreeMap<Ticket, Waiting>,
     gives: BTreeMap<u64, (u64, usize)>,
-    /// The peer that the next session is with.
-    next_session: Option<Target>,
-    session: Option<(SessionId, String)>,
+    /// The sessions to begin, with their peers.
+    next_sessions: VecDeque<(SessionNumber, Target)>,
+    /// Those under way, and the addresses of their peers.
+    sessions: BTreeMap<SessionId, (SessionNumber, String)>,
     /// Records that came and are looked at, and whether something else happened since.
     opened: VecDeque<(SessionId, u32, Reply, bool)>,
     /// Damaged records that were fetched and are on their way to the disk.
@@ -217,8 +218,8 @@ impl Node {
             connected: BTreeSet::new(),
             waiting: BTreeMap::new(),
             gives: BTreeMap::new(),
-            next_session: None,
-            session: None,
+            next_sessions: VecDeque::new(),
+            sessions: BTreeMap::new(),
             opened: VecDeque::new(),
             fetched: 0,
             gateway: Gateway::new(),
@@ -318,21 +319,17 @@ impl Node {
             }
             Output::Answer(ticket, fate) => self.answer_ticket(ticket, fate),
             Output::Call(session, number, request) => {
-                let address = match &self.session {
-                    Some((id, address)) if *id == session => address.clone(),
-                    _ => return,
-                };
+                let Some((_, address)) = self.sessions.get(&session).cloned() else { return };
                 let purpose = Purpose::Session(session, number);
                 self.call(purpose, address, Message::Sync(request), limits::CALL_MAX);
             }
             Output::Yield(session) => self.replica.handle_yielded(now, session, disk),
-            Output::Synced(_, report) => {
-                if let Some((_, address)) = self.session.take()
-                    && report.is_useless
-                {
+            Output::Synced(session, report) => {
+                let Some((number, address)) = self.sessions.remove(&session) else { return };
+                if report.is_useless {
                     self.effects.push(Effect::Accused(address, report.error));
                 }
-                self.replica.handle_session_over();
+                self.replica.handle_session_over(now, number);
             }
             Output::Cluster(output) => self.carry_out_cluster(now, output, disk),
             Output::Damaged(_) | Output::Repaired(_) | Output::Clock(_) => {}
@@ -362,8 +359,10 @@ impl Node {
                 let message = Message::Push(sealed, stamp);
                 self.call(Purpose::Push(to, row), rpc_addr, message, limits::PUSH_MAX);
             }
-            cluster::Output::Sync(target) => self.next_session = Some(target),
-            cluster::Output::RoundBegan | cluster::Output::RoundOver => {}
+            cluster::Output::Sync(number, _, target) => {
+                self.next_sessions.push_back((number, target));
+            }
+            cluster::Output::RoundBegan(_) | cluster::Output::RoundOver(_) => {}
             cluster::Output::Event(event) | cluster::Output::Swim(swim::Output::Event(event)) => {
                 self.effects.push(Effect::Event(event));
             }
@@ -373,13 +372,13 @@ impl Node {
     }
 
     fn run_sessions(&mut self, now: Moment, disk: &mut Disk) {
-        while let Some(target) = self.next_session.take() {
+        while let Some((number, target)) = self.next_sessions.pop_front() {
             let root = self.root();
             // The address has to be known before the session asks its first question.
             let address = target.rpc_addr;
             let peer = target.node.unwrap_or(NodeId::NONE);
-            let id = self.replica.handle_sync(now, peer, root, disk);
-            self.session = Some((id, address));
+            let id = self.replica.handle_sync(now, (number, peer), root, disk);
+            self.sessions.insert(id, (number, address));
             while let Some(output) = self.replica.poll_output() {
                 self.carry_out(now, output, disk);
             }

@@ -26,7 +26,7 @@ const LOST: u64 = limits::CALL_MAX.as_secs() * SECOND;
 const SMALL: usize = 6;
 
 /// A cluster whose sets are compared only where digests differ.
-fn without_rounds(seed: u64, mode: Mode, nodes: usize, plain: &[usize]) -> World {
+pub(crate) fn without_rounds(seed: u64, mode: Mode, nodes: usize, plain: &[usize]) -> World {
     let mut world = World::new(seed, mode, 0);
     world.sync_interval = Duration::from_secs(3600);
     world.plain.extend(plain);

@@ -586,6 +586,12 @@ impl World {
         }
     }
 
+    /// A caller asks this node for sessions with all others.
+    pub(crate) fn sync_now(&mut self, of: usize) {
+        let now = Moment(self.now);
+        self.with(of, |node, _| node.replica.handle_sync_request(now));
+    }
+
     /// A client claims something at this node.
     pub(crate) fn claim_at(&mut self, of: usize) {
         let number = self.claims;

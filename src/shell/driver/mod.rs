@@ -21,7 +21,7 @@ use std::time::Instant;
 use async_channel::Sender;
 
 use crate::base::{Client, Digest, Moment, NodeId, Wall, limits};
-use crate::cluster::{self, gossip::Origin};
+use crate::cluster::{self, SessionNumber, gossip::Origin};
 use crate::journal::{self, Bodies};
 use crate::model::{Draft, Invalid, Sealed};
 use crate::replica::{Fate, Output, Replica, SessionId};
@@ -310,8 +310,12 @@ impl Driver {
         }
     }
 
-    /// Starts anti-entropy with a peer; `commands` takes what to ask it.
-    pub async fn start_session(&self, peer: NodeId, commands: Sender<SessionCommand>) -> SessionId {
+    /// Starts a session of the queue with a peer; `commands` takes what to ask it.
+    pub async fn start_session(
+        &self,
+        peer: (SessionNumber, NodeId),
+        commands: Sender<SessionCommand>,
+    ) -> SessionId {
         let root = self.root().await;
         self.update(|replica, now, bodies| {
             let id = replica.handle_sync(now, peer, root, bodies);

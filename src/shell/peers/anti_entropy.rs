@@ -4,6 +4,7 @@
 //! session asks for, each with its deadline. Never: decides what to ask, or which peer is next.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,7 +14,7 @@ use std::time::Instant;
 use async_channel::Sender;
 
 use crate::base::{NodeId, limits};
-use crate::cluster::Target;
+use crate::cluster::{RoundNumber, SessionNumber, Target};
 use crate::shell::driver::{Driver, SessionCommand};
 use crate::shell::peers::client;
 use crate::shell::peers::peer::Peer;
@@ -35,23 +36,26 @@ pub struct PeerReport {
     pub report: SessionReport,
 }
 
-/// Reports of the round under way, and the callers that wait for them.
+/// A caller that waits for a round.
+type Caller = Sender<Vec<PeerReport>>;
+
+/// Reports of a round under way, and the callers that wait for them.
 #[derive(Default)]
-struct Round {
-    /// Callers that asked since it began: the next one is theirs.
-    next: Vec<Sender<Vec<PeerReport>>>,
+struct RoundReports {
     /// Callers that asked before it began: its end answers them.
-    waiting: Vec<Sender<Vec<PeerReport>>>,
+    callers: Vec<Caller>,
     reports: Vec<PeerReport>,
 }
 
-/// Runs anti-entropy with members, one after the other.
+/// Runs the sessions that the queue begins.
 pub struct Peers {
     driver: Rc<Driver>,
     pool: Rc<Pool>,
     tasks: Tasks,
     limiter: Rc<RateLimiter>,
-    round: RefCell<Round>,
+    /// Callers that asked since the last round began: the next one is theirs.
+    callers: RefCell<Vec<Caller>>,
+    rounds: RefCell<BTreeMap<RoundNumber, RoundReports>>,
 }
 
 impl Peers {
@@ -62,42 +66,49 @@ impl Peers {
         tasks: Tasks,
         limiter: RateLimiter,
     ) -> Rc<Peers> {
-        let round = RefCell::default();
-        Rc::new(Peers { driver, pool, tasks, limiter: Rc::new(limiter), round })
+        let (callers, rounds) = Default::default();
+        Rc::new(Peers { driver, pool, tasks, limiter: Rc::new(limiter), callers, rounds })
     }
 
     /// Reconciles with every member now. Out: how it went. Goes on when the caller has gone.
     pub async fn sync_now(&self) -> Vec<PeerReport> {
         let (reports, answer) = async_channel::bounded(1);
-        self.round.borrow_mut().next.push(reports);
-        self.driver.update(|replica, _, _| replica.handle_sync_request());
+        self.callers.borrow_mut().push(reports);
+        self.driver.update(|replica, now, _| replica.handle_sync_request(now));
         answer.recv().await.unwrap_or_default()
     }
 
-    /// The sessions from now on are those that the callers until now wait for.
-    pub(super) fn begin_round(&self) {
-        let mut round = self.round.borrow_mut();
-        round.waiting = std::mem::take(&mut round.next);
-        round.reports.clear();
+    /// A round begins, which the callers until now wait for.
+    pub(super) fn begin_round(&self, round: RoundNumber) {
+        let callers = self.callers.take();
+        self.rounds.borrow_mut().insert(round, RoundReports { callers, reports: Vec::new() });
     }
 
-    /// All of them have ended.
-    pub(super) fn end_round(&self) {
-        let mut round = self.round.borrow_mut();
-        let reports = std::mem::take(&mut round.reports);
-        for waiting in round.waiting.drain(..) {
+    /// All its sessions have ended.
+    pub(super) fn end_round(&self, round: RoundNumber) {
+        let Some(RoundReports { callers, reports }) = self.rounds.borrow_mut().remove(&round)
+        else {
+            return;
+        };
+        for caller in callers {
             // The caller may have gone.
-            let _ = waiting.try_send(reports.clone());
+            let _ = caller.try_send(reports.clone());
         }
     }
 
-    /// Runs a session with this peer.
-    pub(super) fn begin_session(self: &Rc<Self>, target: Target) {
+    /// Runs a session with this peer, for the reports of that round.
+    pub(super) fn begin_session(
+        self: &Rc<Self>,
+        (number, round): (SessionNumber, RoundNumber),
+        target: Target,
+    ) {
         let peers = self.clone();
         self.tasks.spawn(async move {
-            let report = peers.run_session(target).await;
-            peers.round.borrow_mut().reports.push(report);
-            peers.driver.update(|replica, _, _| replica.handle_session_over());
+            let report = peers.run_session(number, target).await;
+            if let Some(round) = peers.rounds.borrow_mut().get_mut(&round) {
+                round.reports.push(report);
+            }
+            peers.driver.update(|replica, now, _| replica.handle_session_over(now, number));
         });
     }
 
@@ -106,12 +117,12 @@ impl Peers {
         self.driver.read(|replica, _| replica.session_counts().collect())
     }
 
-    async fn run_session(&self, target: Target) -> PeerReport {
+    async fn run_session(&self, number: SessionNumber, target: Target) -> PeerReport {
         let Target { node, rpc_addr: address } = target;
         let peer = self.pool.peer(&address);
         // The cluster believes that it is there, whatever became of earlier dials.
         peer.forget_pause();
-        let report = self.reconcile(node, &peer).await;
+        let report = self.reconcile((number, node), &peer).await;
         match &report.error {
             Some(error) => {
                 let line = format_args!("sync with {address}: {error}");
@@ -124,7 +135,11 @@ impl Peers {
 
     /// Reconciles with one peer. A member is known by its id; the node behind a seed is asked for
     /// it first.
-    async fn reconcile(&self, node: Option<NodeId>, peer: &Rc<Peer>) -> SessionReport {
+    async fn reconcile(
+        &self,
+        (number, node): (SessionNumber, Option<NodeId>),
+        peer: &Rc<Peer>,
+    ) -> SessionReport {
         let start = Instant::now();
         let (known, bytes) = match node {
             Some(node) => (Ok(node), WireBytes::default()),
@@ -132,7 +147,8 @@ impl Peers {
         };
         let mut report = match known {
             Ok(node) => {
-                let report = run((&self.driver, &self.limiter), (node, peer)).await;
+                let session = (number, node);
+                let report = run((&self.driver, &self.limiter), (session, peer)).await;
                 SessionReport { node_id: Some(node), ..report }
             }
             Err(reason) => SessionReport { error: Some(reason), ..SessionReport::default() },
@@ -159,11 +175,11 @@ async fn greet(driver: &Driver, peer: &Rc<Peer>) -> (Result<NodeId, String>, Wir
 
 async fn run(
     (driver, limiter): (&Rc<Driver>, &Rc<RateLimiter>),
-    (node, peer): (NodeId, &Rc<Peer>),
+    (session, peer): ((SessionNumber, NodeId), &Rc<Peer>),
 ) -> SessionReport {
     // Everything a session wants at one time fits, so that the driver never finds it full.
     let (commands, inbox) = async_channel::bounded(2 * limits::CALLS_IN_FLIGHT_MAX);
-    let session = driver.start_session(node, commands).await;
+    let session = driver.start_session(session, commands).await;
     let mut asked: Vec<Asked> = Vec::new();
     loop {
         let mut next = std::pin::pin!(inbox.recv());

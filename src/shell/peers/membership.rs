@@ -226,9 +226,11 @@ impl Membership {
                     this.push(Target { node: Some(to), rpc_addr }, row).await
                 });
             }
-            Output::Sync(target) => self.peers.begin_session(target),
-            Output::RoundBegan => self.peers.begin_round(),
-            Output::RoundOver => self.peers.end_round(),
+            Output::Sync(number, round, target) => {
+                self.peers.begin_session((number, round), target);
+            }
+            Output::RoundBegan(round) => self.peers.begin_round(round),
+            Output::RoundOver(round) => self.peers.end_round(round),
             Output::Swim(Call::Event(event)) | Output::Event(event) => {
                 log_event(&event);
             }
