@@ -28,6 +28,7 @@ pub mod recent;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::newcomers::Newcomers;
 use super::shard::ShardMap;
 use crate::base::{Digest, Hlc, Moment, limits};
 use crate::journal::Obstacle;
@@ -251,7 +252,7 @@ impl Forwarding {
     /// API keys is left to the caller.
     pub fn view(
         &self,
-        cluster: (&ShardMap, &Swim),
+        cluster: (&ShardMap, &Swim, &Newcomers),
         obstacle: Option<Obstacle>,
         has: impl Fn(&Digest) -> bool,
     ) -> ForwardView {

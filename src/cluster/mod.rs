@@ -15,6 +15,7 @@ mod differences;
 pub mod forwarding;
 pub mod gossip;
 pub mod identity;
+pub mod newcomers;
 pub mod ping;
 mod rounds;
 mod session_queue;
@@ -33,6 +34,7 @@ use capabilities::Capabilities;
 use differences::Differences;
 use gossip::{Gossip, Origin, PushEnd, Row};
 use identity::{Identity, Tag, View};
+use newcomers::Newcomers;
 use rounds::Rounds;
 use session_queue::SessionQueue;
 pub use session_queue::{RoundNumber, SessionNumber, Target};
@@ -97,6 +99,7 @@ pub struct Cluster {
     /// Which peer's session comes next.
     sessions: SessionQueue,
     backed_off: BackedOff,
+    newcomers: Newcomers,
     /// The map for the members of now: kept, so that a move can be counted and reported.
     map: ShardMap,
     /// Replicas that moved since the start, for `/metrics`.
@@ -127,6 +130,7 @@ impl Cluster {
             capabilities: Capabilities::default(),
             sessions: SessionQueue::default(),
             backed_off: BackedOff::default(),
+            newcomers: Newcomers::new(config.sync_interval.is_some()),
             map,
             moves: 0,
             identity: Identity::new(alone, config.swim.probe_interval, now),
@@ -220,6 +224,9 @@ impl Cluster {
     /// Anti-entropy with a member ended; if it was useless, rounds pass by for a while.
     pub fn handle_synced(&mut self, now: Moment, node: NodeId, outcome: Outcome) {
         self.backed_off.handle_synced(now, node, outcome);
+        if outcome.is_whole {
+            self.newcomers.handle_converged(node);
+        }
         self.check();
     }
 
@@ -285,6 +292,11 @@ impl Cluster {
         self.differences.sessions()
     }
 
+    /// Members that may lack claims of the time before they came.
+    pub fn newcomers(&self) -> &Newcomers {
+        &self.newcomers
+    }
+
     /// The map of shards.
     pub fn map(&self) -> &ShardMap {
         &self.map
@@ -315,10 +327,14 @@ impl Cluster {
             };
             match &event {
                 // One of the two lacks what was written while they did not see each other.
-                Event::Changed(node, Some(State::Alive)) => self.rounds.handle_back(now, *node),
+                Event::Changed(node, Some(State::Alive)) => {
+                    self.rounds.handle_back(now, *node);
+                    self.newcomers.handle_back(*node);
+                }
                 Event::Changed(node, state) => {
                     if !matches!(state, Some(State::Suspect)) {
                         self.differences.handle_gone(*node);
+                        self.newcomers.handle_gone(*node);
                     }
                     if state.is_none() {
                         self.capabilities.forget(*node);

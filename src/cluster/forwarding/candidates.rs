@@ -6,6 +6,7 @@
 
 use super::recent::WrittenAt;
 use crate::base::{Digest, Hlc, NodeId};
+use crate::cluster::newcomers::Newcomers;
 use crate::cluster::shard::ShardMap;
 use crate::journal::Obstacle;
 use crate::swim::{State, Swim};
@@ -51,6 +52,8 @@ pub struct Owner {
     pub is_alive: bool,
     /// Whether it may be handed an API key.
     pub is_key_holder: bool,
+    /// It may lack claims of the time before it came.
+    pub is_new: bool,
 }
 
 /// What this node knows when it decides about a request.
@@ -58,6 +61,8 @@ pub struct Owner {
 pub struct ForwardView {
     /// Whether this node is an owner, or has the claim.
     pub is_owner: bool,
+    /// This node may lack claims of the time before it started.
+    pub is_new: bool,
     /// Whether there is one owner at most.
     pub is_sole: bool,
     /// The other owners that take part, in the order of the map.
@@ -78,16 +83,19 @@ pub struct Candidate {
 }
 
 impl ForwardRequest {
-    /// The owners to ask, those last that cannot be called or are suspected; `None` if this node is
-    /// one of them, or none has an API that others reach and may see the API key, or the only node
-    /// that can answer is gone, or the first one may lack what the gateway wrote.
+    /// The owners to ask, those last that cannot be called or are suspected, and before them those
+    /// that may lack older claims. `None` if this node is one of them, or none has an API that
+    /// others reach and may see the API key, or the only node that can answer is gone, or the first
+    /// one may lack what the gateway wrote.
     pub(super) fn candidates(&self, view: &ForwardView) -> Option<Vec<Candidate>> {
         // While the disk here takes nothing, a claim goes to another owner. It comes back as a
         // push, by which this node finds out that it can write again. A full disk is an answer
         // (507) from whichever owner has it, so it diverts nothing.
         let is_obstructed = view.obstacle.is_some_and(|it| it != Obstacle::NoSpace);
         let is_diverted = self.is_claim && is_obstructed && !view.is_sole;
-        if view.is_owner && !is_diverted {
+        // Of the claims before its start this node may have none yet, and the others have all.
+        let is_early = !self.is_claim && view.is_new && !view.is_sole && !view.others.is_empty();
+        if view.is_owner && !is_diverted && !is_early {
             return None;
         }
         let mut found: Vec<&Owner> = view.others.iter().collect();
@@ -100,7 +108,8 @@ impl ForwardRequest {
             found.retain(|owner| owner.is_key_holder);
             found.first()?;
         }
-        found.sort_by_key(|owner| (!owner.is_reachable, !owner.is_alive));
+        let is_late = |owner: &Owner| !self.is_claim && owner.is_new;
+        found.sort_by_key(|owner| (!owner.is_reachable, !owner.is_alive, is_late(owner)));
         // The one that is asked first is not known to have what was written. This node can get it.
         let has_written = match (self.written, found.first()) {
             (WrittenAt::Nowhere, _) | (_, None) => true,
@@ -120,7 +129,7 @@ impl ForwardView {
     /// What is known of the nodes that may answer, and of the one that was asked last.
     pub(super) fn new(
         target: &ForwardTarget,
-        (map, swim): (&ShardMap, &Swim),
+        (map, swim, newcomers): (&ShardMap, &Swim, &Newcomers),
         obstacle: Option<Obstacle>,
         asked: Option<NodeId>,
         has: impl Fn(&Digest) -> bool,
@@ -138,6 +147,7 @@ impl ForwardView {
                 is_reachable: member.is_reachable,
                 is_alive: member.news.state == State::Alive,
                 is_key_holder: false,
+                is_new: newcomers.has(*node),
             })
         };
         // One that leaves answers first.
@@ -145,6 +155,7 @@ impl ForwardView {
             |node| swim.member(node).is_none_or(|member| member.news.state == State::Dead);
         ForwardView {
             is_owner: owners.contains(&swim.me().node) || is_here,
+            is_new: newcomers.is_new_here(),
             is_sole: owners.len() <= 1,
             others: owners.iter().filter_map(owner).collect(),
             obstacle,

@@ -12,6 +12,7 @@ fn owner(number: u8) -> Owner {
         is_reachable: true,
         is_alive: true,
         is_key_holder: false,
+        is_new: false,
     }
 }
 
@@ -19,6 +20,7 @@ fn owner(number: u8) -> Owner {
 fn elsewhere(numbers: &[u8]) -> ForwardView {
     ForwardView {
         is_owner: false,
+        is_new: false,
         is_sole: numbers.len() <= 1,
         others: numbers.iter().map(|number| owner(*number)).collect(),
         obstacle: None,
@@ -307,23 +309,55 @@ fn the_view_is_what_map_and_members_say() {
         }
     }
     let map = |nodes: &[u8]| ShardMap::new(1, 2, nodes.iter().map(|it| NodeId([*it; 16])));
+    let mut newcomers = Newcomers::new(true);
+    newcomers.handle_converged(NodeId([2; 16]));
     let machine = Forwarding::new(now, claim());
-    let view = machine.view((&map(&[1]), &swim), Some(Obstacle::ReadOnly), |_| false);
+    let view = machine.view((&map(&[1]), &swim, &newcomers), Some(Obstacle::ReadOnly), |_| false);
     assert_eq!(view, ForwardView { obstacle: Some(Obstacle::ReadOnly), ..here_and(&[]) });
-    let view = machine.view((&map(&[2, 3]), &swim), None, |_| true);
+    let view = machine.view((&map(&[2, 3]), &swim, &newcomers), None, |_| true);
     let two = ForwardView { is_sole: false, ..elsewhere(&[2]) };
     assert_eq!(view, two, "3 is no member");
     let unknown = asking(claim(), &elsewhere(&[4]));
     let target = ForwardTarget::Claim(Digest::ZERO, NodeId([2; 16]));
     let machine = Forwarding::new(now, ForwardRequest { target, ..question() });
     for is_here in [false, true] {
-        let view = machine.view((&map(&[1]), &swim), None, |digest| {
+        let view = machine.view((&map(&[1]), &swim, &newcomers), None, |digest| {
             assert_eq!(*digest, Digest::ZERO);
             is_here
         });
         assert_eq!((view.is_owner, view.others.len()), (is_here, 1), "the map says nothing here");
     }
-    assert!(unknown.view((&map(&[2]), &swim), None, |_| false).is_asked_lost, "it is forgotten");
+    newcomers.handle_back(NodeId([2; 16]));
+    let view = unknown.view((&map(&[2]), &swim, &newcomers), None, |_| false);
+    assert!(view.is_asked_lost && view.others[0].is_new && !view.is_new, "it is forgotten");
+}
+
+#[test]
+fn a_node_that_is_new_is_asked_last_and_does_not_answer_questions_itself() {
+    let new = |numbers: &[u8], which: u8| {
+        let mut view = elsewhere(numbers);
+        view.others.iter_mut().for_each(|owner| owner.is_new = owner.node.0[0] == which);
+        view
+    };
+    let mut suspected = new(&[1, 2], 1);
+    suspected.others[1].is_alive = false;
+    let here = |numbers: &[u8]| ForwardView { is_new: true, ..here_and(numbers) };
+    for (request, view, expected) in [
+        (question(), new(&[1, 2, 3], 1), "2"),
+        (question(), new(&[1], 1), "1"),
+        (question(), suspected, "1"),
+        (claim(), new(&[1, 2], 1), "1"),
+        (question(), here(&[4]), "4"),
+        (question(), here(&[]), "AnswerHere(None)"),
+        (claim(), here(&[4]), &format!("AnswerHere({:?})", Some(STAMP))),
+    ] {
+        let (mut machine, mut decided) = placed(request, &view);
+        if decided == [ForwardStep::TakeSlot] {
+            machine.handle_slot(Moment::ZERO, true);
+            decided = steps(&mut machine);
+        }
+        assert_eq!(asked(&decided), expected, "{view:?}");
+    }
 }
 
 #[test]

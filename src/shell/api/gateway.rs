@@ -255,7 +255,8 @@ impl Gateway {
         let mut view = self.driver.read(|replica, bodies| {
             let cluster = replica.cluster();
             let has = |digest: &Digest| replica.store().find(digest, bodies).is_some();
-            machine.view((cluster.map(), cluster.swim()), replica.queue().obstacle(), has)
+            let known = (cluster.map(), cluster.swim(), cluster.newcomers());
+            machine.view(known, replica.queue().obstacle(), has)
         });
         for owner in &mut view.others {
             owner.is_key_holder = self.holders.is_trusted(owner.node, &owner.api_addr);

@@ -186,7 +186,8 @@ impl Node {
     fn look(&mut self, now: Moment, open: &mut Open) {
         let cluster = self.replica.cluster();
         let obstacle = self.replica.queue().obstacle();
-        let mut view = open.machine.view((cluster.map(), cluster.swim()), obstacle, |_| false);
+        let known = (cluster.map(), cluster.swim(), cluster.newcomers());
+        let mut view = open.machine.view(known, obstacle, |_| false);
         for owner in &mut view.others {
             owner.is_key_holder = is_key_holder(&owner.api_addr);
         }
