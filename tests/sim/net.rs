@@ -1,8 +1,10 @@
 //! The network: delays, loss, duplicates, cuts, resets.
 //!
 //! In: senders, receivers and times of messages. Out: when it arrives, if it does. As datagrams:
-//! lost, doubled, overtaken. As TCP: in order per direction; a lost segment comes after 200 ms,
-//! doubling; what is sent into a cut comes when it heals, unless its caller has given up.
+//! lost, doubled, overtaken. As TCP: in order per direction; a lost segment comes 200 ms later for
+//! each time that it is lost, as connections between nodes are set (`src/shell/runtime/socket.rs`),
+//! and after doubling pauses from the seventh time on; what is sent into a cut comes when it heals,
+//! unless its caller has given up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +39,10 @@ pub(crate) struct Net {
 /// When copies of a message arrive.
 pub(crate) type Arrivals = Vec<u64>;
 
+/// What Linux waits at least before it sends a segment again.
 const RETRANSMISSION: u64 = 200_000;
+/// Times after which the pauses double, where few segments are in flight (`TCP_THIN_LINEAR_RETRIES`).
+const LINEAR_TRIES: u32 = 6;
 
 impl Net {
     pub(crate) fn new(mode: Mode) -> Net {
@@ -70,9 +75,13 @@ impl Net {
             self.held.entry(way).or_default().push((now, number));
             return Vec::new();
         }
-        let mut late = 0;
+        let (mut late, mut pause, mut tries) = (0, RETRANSMISSION, 0);
         while late < 20 * RETRANSMISSION && is_lost(random, self.loss) {
-            late = late * 2 + RETRANSMISSION;
+            late += pause;
+            tries += 1;
+            if tries > LINEAR_TRIES {
+                pause *= 2;
+            }
         }
         let last = self.last.entry(way).or_default();
         *last = (*last).max(now + delay + late) + 1;

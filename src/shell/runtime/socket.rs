@@ -85,6 +85,18 @@ fn keep_some(socket: OwnedFd) -> Result<OwnedFd, Errno> {
     if number < END.with(|end| *end) { Ok(socket) } else { Err(Errno::MFILE) }
 }
 
+/// Has what is lost sent again each 200 ms, not after 200, 400, 800 ms and so on, for six times,
+/// while fewer than four segments are in flight: what follows a lost push waits for it. Streams with
+/// more in flight see losses by the acknowledgements of what follows.
+#[cfg(target_os = "linux")]
+fn retransmit_steadily(socket: &OwnedFd) {
+    // A kernel without it backs off as all others do.
+    let _ = sockopt::set_tcp_thin_linear_timeouts(socket, true);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn retransmit_steadily(_: &OwnedFd) {}
+
 /// The hosts at both ends of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ends {
@@ -205,6 +217,7 @@ impl TcpStream {
     /// Connects; bound the wait from outside.
     pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
         let descriptor = open(address)?;
+        retransmit_steadily(&descriptor);
         match net::connect(&descriptor, &address) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(error) => return Err(error.into()),
