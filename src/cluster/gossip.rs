@@ -91,16 +91,21 @@ pub struct Gossip {
     queues: BTreeMap<NodeId, Queue>,
     /// Of them, those that this node cannot call: they fetch by anti-entropy what is new.
     unreachable: BTreeSet<NodeId>,
+    /// Of them, those that pass nothing on.
+    plain: BTreeSet<NodeId>,
     /// Where assertions go in a large cluster.
     trees: Trees,
+    /// Members have come or gone since the trees were made. The next assertion has them made anew:
+    /// a thousand members that come together would else each cost the trees over all of them.
+    are_trees_old: bool,
     stats: Stats,
 }
 
 impl Gossip {
     /// One of a node that knows no member.
     pub fn new(me: NodeId) -> Gossip {
-        let (queues, unreachable, trees, stats) = Default::default();
-        Gossip { me, queues, unreachable, trees, stats }
+        let (queues, unreachable, plain, trees, stats) = Default::default();
+        Gossip { me, queues, unreachable, plain, trees, are_trees_old: false, stats }
     }
 
     /// These others take part now; some of them cannot be called, and `plain` ones pass nothing on.
@@ -120,11 +125,15 @@ impl Gossip {
         for node in present {
             self.queues.entry(*node).or_default();
         }
-        self.trees = match self.is_small() {
-            true => Trees::default(),
-            false => Trees::new(self.me, present.iter().copied(), plain),
-        };
+        self.plain.clone_from(plain);
+        self.are_trees_old = true;
         self.check();
+    }
+
+    fn renew_trees(&mut self) {
+        if !self.is_small() && std::mem::take(&mut self.are_trees_old) {
+            self.trees = Trees::new(self.me, self.queues.keys().copied(), &self.plain);
+        }
     }
 
     /// Whether a node reaches all members itself.
@@ -148,6 +157,7 @@ impl Gossip {
             // Its pusher is no member here, so it may have reached this node alone.
             Origin::Gossip(_) => None,
         };
+        self.renew_trees();
         let tree = tree_of(digest);
         let targets = match self.is_small() {
             true => {
@@ -222,6 +232,7 @@ impl Gossip {
         if item.is_detour || self.is_small() {
             return;
         }
+        self.renew_trees();
         let behind = self.trees.neighbours(around, item.tree);
         let targets = self.around(behind, item.tree, BTreeSet::from([self.me, around]));
         self.stats.rerouted += u64::from(!targets.is_empty());

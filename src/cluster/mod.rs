@@ -212,7 +212,8 @@ impl Cluster {
 
     /// A node answered a ping with this digest of its set; one of the standard has none.
     pub fn handle_set_digest(&mut self, now: Moment, node: NodeId, theirs: Option<u64>) {
-        let is_member = self.swim.present().any(|news| news.node == node);
+        let member = self.swim.member(node);
+        let is_member = member.is_some_and(|member| member.news.state.is_present());
         if self.capabilities.note_digest(node, theirs.is_some()) && is_member {
             self.rebalance();
         }
@@ -389,9 +390,9 @@ impl Cluster {
 
     fn rebalance(&mut self) {
         let others: BTreeSet<NodeId> = self.swim.present().map(|news| news.node).collect();
-        let is_unreachable =
-            |node: &NodeId| self.swim.member(*node).is_some_and(|member| !member.is_reachable);
-        let unreachable = others.iter().copied().filter(is_unreachable).collect();
+        let unreachable = self.swim.members().filter(|member| !member.is_reachable);
+        let unreachable = unreachable.map(|member| member.news.node);
+        let unreachable = unreachable.filter(|node| others.contains(node)).collect();
         self.gossip.handle_members(&others, unreachable, self.capabilities.plain());
         // Suspects stay in the map: a false suspicion would move shards there and back.
         let live = others.into_iter().chain([self.swim.me().node]);

@@ -825,8 +825,7 @@ impl World {
     pub(crate) fn sees(&self, one: usize, other: usize) -> Option<State> {
         let node = self.members[one].node.as_ref()?;
         let id = self.members[other].id;
-        let mut members = node.replica.cluster().swim().members();
-        members.find(|member| member.news.node == id).map(|member| member.news.state)
+        node.swim().member(id).map(|member| member.news.state)
     }
 }
 
