@@ -1,4 +1,4 @@
-//! Clients that claim and ask through gateways, and what they may rely on.
+//! Clients that claim, at nodes and through gateways, and ask gateways; what they may rely on.
 //!
 //! In: requests, what nodes make of them, answers. Out: the first promise that was broken. The
 //! numbers of requests are the clients' own, so they outlive every node.
@@ -37,6 +37,52 @@ impl Clients {
 }
 
 impl World {
+    /// Clients claim things until then.
+    pub(crate) fn claim_until(&mut self, until: u64) {
+        self.claiming_until = until;
+        self.schedule(self.now, Event::Claim);
+    }
+
+    pub(super) fn claim(&mut self) {
+        let of = self.random.below(self.members.len());
+        self.claim_at(of);
+        if self.now < self.claiming_until {
+            let pause = self.random.below(400_000) as u64;
+            self.schedule(self.now + pause, Event::Claim);
+        }
+    }
+
+    /// A client claims something at this node.
+    pub(crate) fn claim_at(&mut self, of: usize) {
+        let number = self.claims;
+        self.claims += 1;
+        let now = Moment(self.now);
+        let member = &mut self.members[of];
+        if member.stalled_until <= self.now
+            && let Some(node) = &mut member.node
+        {
+            let digest = node.claim(now, number, &member.disk).digest();
+            self.sent.insert(digest);
+            self.pending.insert(number, digest);
+            self.serve(of);
+        }
+    }
+
+    pub(super) fn add_colliding(&mut self, of: usize) {
+        let number = self.claims;
+        self.claims += 1;
+        let now = Moment(self.now);
+        let member = &mut self.members[of];
+        if let Some(node) = &mut member.node {
+            let mut digest = Digest([of as u8; 32]);
+            digest.0[..8].copy_from_slice(b"the same");
+            node.take_colliding(now, number, digest, &member.disk);
+            self.sent.insert(digest);
+            self.pending.insert(number, digest);
+            self.serve(of);
+        }
+    }
+
     /// Clients ask gateways until then.
     pub(crate) fn ask_until(&mut self, until: u64) {
         self.clients.asking_until = until;
