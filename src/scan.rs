@@ -22,7 +22,7 @@ use crate::lens::{
     Layered, Layers, LensSettings, Resolution, Resolver, Settled, Skeptic, Skepticism,
 };
 use crate::model::{Assertion, Author, Query, Sealed};
-use crate::store::{Candidates, Row, Store};
+use crate::store::{Candidates, Row, RowKey, Store};
 
 /// The passes over the candidates of a query.
 #[derive(Debug)]
@@ -163,7 +163,9 @@ impl Scan {
         let end = *self.end.get_or_insert(store.end_row());
         let candidates = self.candidates.get_or_insert_with(|| {
             let before = fold.first_row(query).map_or(end, |first| first.min(end));
-            store.select(query.subject.as_deref(), query.predicate.as_deref(), Some(before))
+            let subject = query.subject.as_deref().map(RowKey::Subject);
+            let predicate = query.predicate.as_deref().map(RowKey::Predicate);
+            store.select(subject.into_iter().chain(predicate), Some(before))
         });
         while *work > 0 {
             if let Some(claim) = &mut self.judged {

@@ -18,7 +18,7 @@ use stemedb_edge::shell::disk::{
     Checkpoint, Reader, Recovered, recover, recover_from, segment_path,
 };
 use stemedb_edge::sketch::SketchKey;
-use stemedb_edge::store::{Applied, Store};
+use stemedb_edge::store::{Applied, RowKey, Store};
 
 const RECORDS: u64 = 3000;
 /// Rows of a run; the last one is shorter.
@@ -148,7 +148,7 @@ fn a_kept_index_is_the_index_and_goes_on_where_it_was() {
         assert_eq!(again.find(&digest, &reader), full.find(&digest, &reader), "claim {number}");
     }
     let rows = |store: &Store| {
-        let mut walk = store.select(Some("subject 7"), Some("p0"), None);
+        let mut walk = store.select([RowKey::Subject("subject 7"), RowKey::Predicate("p0")], None);
         // Rows in memory may be listed although they do not have both names.
         let is_it = |at: Position| {
             let sealed = reader.sealed_at(at).expect("a good log");

@@ -26,7 +26,8 @@ pub const VERIFY_BATCH_MAX: usize = 128;
 /// Assertions one node holds: rows are numbered in 31 bits.
 pub const ROWS_MAX: usize = (1 << 31) - 1;
 /// Rows of the index in memory, at some 60 bytes, before they become a file; as many again while
-/// that is written.
+/// that is written. Four attributes of rows (parents, references, agents, sources) count as one
+/// more row.
 pub const SPILL_ROWS: usize = 1 << 17;
 /// Pages of an index file, at most 4,480 bytes each, that were made again from the log and that
 /// the file does not take: beyond, the process ends and the next start makes the index again.

@@ -34,13 +34,15 @@ pub struct Sealed {
     read: Option<Read>,
 }
 
-/// What is kept of one reading: where subject and predicate lie in the bytes, and whether there is
-/// a signature.
+/// What is kept of one reading: where texts that the index needs lie in the bytes, and how many
+/// signatures there are.
 #[derive(Clone, Debug)]
 struct Read {
     subject: Range<u32>,
     predicate: Range<u32>,
-    is_signed: bool,
+    /// The name that the object refers to; empty for every other object.
+    reference: Range<u32>,
+    signatures: u32,
 }
 
 impl Assertion {
@@ -91,7 +93,11 @@ impl Sealed {
         let read = read(&bytes).map(|root| Read {
             subject: range_of(&bytes, &root.subject),
             predicate: range_of(&bytes, &root.predicate),
-            is_signed: !root.signatures.is_empty(),
+            reference: match &root.object {
+                RootObject::Reference(name) => range_of(&bytes, name),
+                _ => 0..0,
+            },
+            signatures: root.signatures.len() as u32,
         });
         Sealed { digest, bytes, read }
     }
@@ -113,7 +119,7 @@ impl Sealed {
 
     /// Whether there is a signature to verify.
     pub fn is_signed(&self) -> bool {
-        self.read.as_ref().is_some_and(|read| read.is_signed)
+        self.read.as_ref().is_some_and(|read| read.signatures > 0)
     }
 
     /// Subject and predicate; `None` when opaque.
@@ -130,10 +136,44 @@ impl Sealed {
 
     /// The hash of its parent; `None` when it has none, or is opaque.
     pub fn parent(&self) -> Option<Digest> {
-        self.read.as_ref()?;
-        let field = &self.bytes[self.bytes.len() - ROOT_BYTES + offset_of!(Root, parent_hash)..];
+        let field = self.field(offset_of!(Root, parent_hash))?;
         // An option is a byte, and the value (`docs/wire.md`, section 2).
         Digest::from_slice(&field[1..33]).filter(|_| field[0] == 1)
+    }
+
+    /// The hash of its source; `None` when it names none, or is opaque.
+    pub fn source(&self) -> Option<Digest> {
+        let field = self.field(offset_of!(Root, source_hash))?;
+        Digest::from_slice(&field[..32]).filter(|source| *source != Digest::ZERO)
+    }
+
+    /// The name that its object refers to; `None` when the object is of another type, or it is
+    /// opaque.
+    pub fn reference(&self) -> Option<&[u8]> {
+        let read = self.read.as_ref()?;
+        Some(self.part(&read.reference)).filter(|name| !name.is_empty())
+    }
+
+    /// The keys of the agents that signed it.
+    pub fn agents(&self) -> impl Iterator<Item = &[u8; 32]> {
+        let count = self.read.as_ref().map_or(0, |read| read.signatures as usize);
+        // Signatures end where the root begins, and each begins with its agent.
+        let end = if count > 0 { self.bytes.len() - ROOT_BYTES } else { 0 };
+        let signatures =
+            self.bytes[end - count * SIGNATURE_BYTES..end].chunks_exact(SIGNATURE_BYTES);
+        signatures.map(|one| one.first_chunk().expect("a signature is longer than its agent"))
+    }
+
+    /// When the claim was made, Unix seconds; `None` when opaque.
+    pub fn timestamp(&self) -> Option<u64> {
+        let field = self.field(offset_of!(Root, timestamp))?;
+        Some(u64::from_le_bytes(*field.first_chunk()?))
+    }
+
+    /// The bytes of the root from an offset on; `None` when opaque.
+    fn field(&self, offset: usize) -> Option<&[u8]> {
+        self.read.as_ref()?;
+        Some(&self.bytes[self.bytes.len() - ROOT_BYTES + offset..])
     }
 
     fn text(&self, range: &Range<u32>) -> &str {
@@ -365,6 +405,15 @@ pub fn fuzz(bytes: &[u8]) {
     if let (Some(names), Some(decoded)) = (sealed.names(), long_way) {
         assert_eq!(names, (&*decoded.subject, &*decoded.predicate));
         assert_eq!(sealed.is_signed(), !decoded.signatures.is_empty());
+        let agents = decoded.signatures.iter().map(|signature| &signature.agent_id);
+        assert!(sealed.agents().eq(agents));
+        let source = Some(decoded.source_hash).filter(|source| *source != Digest::ZERO);
+        assert_eq!((sealed.parent(), sealed.source()), (decoded.parent_hash, source));
+        let reference = match &decoded.object {
+            Object::Reference(name) => Some(name.as_bytes()),
+            _ => None,
+        };
+        assert_eq!((sealed.reference(), sealed.timestamp()), (reference, Some(decoded.timestamp)));
         assert_eq!(decoded.seal().bytes(), bytes);
     }
 }

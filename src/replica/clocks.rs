@@ -18,7 +18,7 @@ impl Replica {
     pub fn resume_clock(&mut self, wall: Wall, written: Wall, bodies: &dyn Bodies) {
         self.clocks.handle_written(written);
         let mut far = None;
-        let mut candidates = self.store.select(None, None, None);
+        let mut candidates = self.store.select([], None);
         for _ in 0..RESUMED_ROWS {
             let Some((_, position)) = self.store.next_candidate(&mut candidates) else { break };
             let assertion = bodies.sealed_at(position).and_then(|sealed| sealed.assertion());

@@ -12,7 +12,7 @@
 use crate::base::{Digest, Wall, limits};
 use crate::journal::Bodies;
 use crate::model::{Assertion, Author, Query};
-use crate::store::{Candidates, Row, Store};
+use crate::store::{Candidates, Row, RowKey, Store};
 
 /// A claim whose successors are looked for.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Succession {
         before: Row,
     ) -> Succession {
         let speaking = assertion.authors();
-        let children = store.children(&digest, before);
+        let children = store.select([RowKey::Parent(&digest)], Some(before));
         Succession { digest, assertion, speaking, children }
     }
 

@@ -1,28 +1,25 @@
 //! Which rows a query has to look at.
 //!
-//! In: a subject, a predicate, both or none, or a parent. Out: rows that may have them, newest
-//! first, a few at a time; in each table or run by the rarer of the two names. What was looked up
-//! stays true while tables become runs and runs become one: only row numbers and where they were
-//! appended are kept between two steps.
+//! In: keys, all of which a row must have; without one all rows are candidates. Out: rows that may
+//! have them, newest first, a few at a time; in each table or run by the rarest of the keys. What
+//! was looked up stays true while tables become runs and runs become one: only row numbers and
+//! where they were appended are kept between two steps.
 //!
 //! Never: reads a body.
 
 use super::Store;
 use super::holder::Holder;
-use super::row::{Column, NAMED_MAX, Name, Row, fingerprint};
+use super::row::{Column, NAMED_MAX, Name, Row, RowKey};
 use super::section::PositionPage;
-use crate::base::Digest;
 use crate::journal::Position;
 
-/// A walk over candidates, newest first. It may name rows that have another subject or predicate
+/// A walk over candidates, newest first. It may name rows that have another subject, say
 /// (fingerprints are short): the query that reads the bodies decides. Rows added since are not in
 /// it.
 #[derive(Clone, Debug)]
 pub struct Candidates {
-    subject: Option<Name>,
-    predicate: Option<Name>,
-    /// Alone, where it is given.
-    parent: Option<Name>,
+    /// What rows are looked for by.
+    names: Vec<(Column, Name)>,
     /// All rows from this one on were looked up.
     before: Row,
     /// Rows that were found and not returned yet, ascending: the last is the next.
@@ -38,41 +35,27 @@ pub struct Candidates {
 #[derive(Clone, Copy, Debug)]
 enum Wanted {
     All,
-    /// Rows of a name; those that have not the other one as well may be left out, which saves their
-    /// bodies' reads.
-    Named {
-        name: Name,
-        column: Column,
-        other: Option<(Column, Name)>,
-    },
+    /// Rows of a name; those that have not the other names as well may be left out, which saves
+    /// their bodies' reads.
+    Named(Column, Name),
     Nothing,
 }
 
 impl Store {
-    /// Rows that may have this subject and this predicate, before a row.
-    pub fn select(
+    /// Rows that may have all of these keys, before a row.
+    pub fn select<'a>(
         &self,
-        subject: Option<&str>,
-        predicate: Option<&str>,
+        keys: impl IntoIterator<Item = RowKey<'a>>,
         before: Option<Row>,
     ) -> Candidates {
-        let named = |name: &str| fingerprint(self.seed, name.as_bytes());
         Candidates {
-            subject: subject.map(named),
-            predicate: predicate.map(named),
-            parent: None,
+            names: keys.into_iter().map(|key| key.name(self.seed)).collect(),
             // A cursor comes from a client and may name a row that was never here.
             before: before.map_or(self.end_row(), |before| before.min(self.end_row())),
             found: Vec::new(),
             chosen: None,
             page: None,
         }
-    }
-
-    /// Rows that may have this parent, before a row.
-    pub fn children(&self, parent: &Digest, before: Row) -> Candidates {
-        let parent = Some(fingerprint(self.seed, &parent.0));
-        Candidates { parent, ..self.select(None, None, Some(before)) }
     }
 
     /// The next candidate of a walk.
@@ -98,14 +81,15 @@ impl Candidates {
                     return Some(newest);
                 }
                 Wanted::Nothing => self.before = holder.first(),
-                Wanted::Named { name, column, other } => {
+                Wanted::Named(column, name) => {
                     self.found = holder.named(name, column, self.before);
                     // Fewer than asked for: there are no more of them here.
                     let is_over = self.found.len() < NAMED_MAX;
                     self.before = if is_over { holder.first() } else { self.found[0] };
                     // Once in each table or run, so that a step stays short though all may go.
-                    if let Some((column, other)) = other.filter(|_| is_over) {
-                        holder.keep_named(&mut self.found, other, column);
+                    let others = self.names.iter().filter(|other| **other != (column, name));
+                    for (column, name) in others.filter(|_| is_over) {
+                        holder.keep_named(&mut self.found, *name, *column);
                     }
                 }
             }
@@ -118,24 +102,19 @@ impl Candidates {
         if let Some((_, wanted)) = self.chosen.filter(|(known, _)| *known == first) {
             return wanted;
         }
-        use Column::{Parent, Predicate, Subject};
-        let named = |name, column, other| Wanted::Named { name, column, other };
-        // Of two names the rarer one: a predicate may stand in every row.
-        let wanted = match (self.subject, self.predicate) {
-            _ if self.parent.is_some_and(|parent| !holder.may_have(parent, Parent)) => {
-                Wanted::Nothing
-            }
-            (None, None) => self.parent.map_or(Wanted::All, |parent| named(parent, Parent, None)),
-            (Some(subject), None) => named(subject, Subject, None),
-            (None, Some(predicate)) => named(predicate, Predicate, None),
-            (Some(subject), Some(predicate)) => match holder.rarer(subject, predicate) {
-                Some(Predicate) => named(predicate, Predicate, Some((Subject, subject))),
-                Some(_) => named(subject, Subject, Some((Predicate, predicate))),
-                None => Wanted::Nothing,
-            },
-        };
+        let wanted = self.rarest(holder);
         self.chosen = Some((first, wanted));
         wanted
+    }
+
+    /// Of several names the rarest: a predicate may stand in every row.
+    fn rarest(&self, holder: Holder<'_>) -> Wanted {
+        let Some((first, others)) = self.names.split_first() else { return Wanted::All };
+        if !self.names.iter().all(|(column, name)| holder.may_have(*name, *column)) {
+            return Wanted::Nothing;
+        }
+        let rarest = others.iter().try_fold(*first, |rarest, other| holder.rarer(rarest, *other));
+        rarest.map_or(Wanted::Nothing, |(column, name)| Wanted::Named(column, name))
     }
 
     /// Where a row was appended.

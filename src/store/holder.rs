@@ -45,12 +45,16 @@ impl Holder<'_> {
         }
     }
 
-    /// The column by whose name a row that has both names is found with fewer looks. `None`: no row
+    /// The one of two names by which a row that has both is found with fewer looks. `None`: no row
     /// has both.
-    pub(super) fn rarer(&self, subject: Name, predicate: Name) -> Option<Column> {
+    pub(super) fn rarer(
+        &self,
+        one: (Column, Name),
+        other: (Column, Name),
+    ) -> Option<(Column, Name)> {
         match self {
-            Holder::Table(table) => table.rarer(subject, predicate),
-            Holder::Run(run) => run.rarer(subject, predicate),
+            Holder::Table(table) => table.rarer(one, other),
+            Holder::Run(run) => run.rarer(one, other),
         }
     }
 

@@ -2,13 +2,13 @@
 //!
 //! In: rows in ascending order, each with its hash, its slot and its names. Out: the same as a
 //! [`super::run::Run`] gives, for the rows it has; found by chains of rows whose hashes, subjects
-//! or predicates begin alike. Never: holds a body.
+//! or predicates begin alike, and by a tree of attributes. Never: holds a body.
 
 use std::collections::BTreeSet;
 
 use super::chains::{Chains, NONE};
 use super::positions::RowPositions;
-use super::row::{Column, NAMED_MAX, Name, Row, RowNames};
+use super::row::{Column, NAMED_MAX, Name, Row, RowNames, weight};
 use crate::base::Digest;
 use crate::journal::Position;
 
@@ -19,8 +19,8 @@ const POSITIONS_MAX: Row = 512;
 /// Two names are compared by so many of their rows at most: past that either is a long query.
 const COUNTED_MAX: usize = 1 << 14;
 
-/// A row in the tree of parents: 8 bytes, and the nodes that are not full.
-const PARENT_BYTES: usize = 12;
+/// An entry in the tree of attributes: 8 bytes, and the nodes that are not full.
+const ATTRIBUTE_BYTES: usize = 12;
 
 /// What the rows are chained by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +32,15 @@ enum By {
 
 impl By {
     const ALL: [By; 3] = [By::Hash, By::Subject, By::Predicate];
+
+    /// By which chains the rows of a name are found; attributes have a tree.
+    fn of(column: Column) -> Option<By> {
+        match column {
+            Column::Subject => Some(By::Subject),
+            Column::Predicate => Some(By::Predicate),
+            Column::Attribute => None,
+        }
+    }
 
     /// One to a row when they become a run, or half as many: each new row looks for its hash, and
     /// only a query for a name.
@@ -80,8 +89,8 @@ pub(super) struct Memtable {
     /// Apart, for they take two bytes a row there and eight here.
     positions: RowPositions,
     chains: [Chains; By::ALL.len()],
-    /// The slots of those that have a parent, by its name. A tree, for most rows have none.
-    parents: BTreeSet<(Name, u32)>,
+    /// The slots of those that have attributes, by their names. A tree, for most rows have none.
+    attributes: BTreeSet<(Name, u32)>,
 }
 
 impl Memtable {
@@ -89,7 +98,7 @@ impl Memtable {
     pub(super) fn new(first: Row) -> Memtable {
         let chains = By::ALL.map(|by| Chains::new(by.chains()));
         let (entries, positions) = (Vec::new(), RowPositions::default());
-        Memtable { first, entries, positions, chains, parents: BTreeSet::new() }
+        Memtable { first, entries, positions, chains, attributes: BTreeSet::new() }
     }
 
     /// Takes in the next row.
@@ -101,7 +110,7 @@ impl Memtable {
             }
         }
         let slot = self.positions.push(at);
-        self.parents.extend(names.parent.map(|parent| (parent, slot)));
+        self.attributes.extend(names.attributes.iter().map(|name| (*name, slot)));
         let before = if names.own.is_some() { NONE } else { NAMELESS };
         let names = names.own.unwrap_or([Name(0); 2]);
         let mut entry = TableRow { digest: *digest, names, before: [before; By::ALL.len()] };
@@ -134,6 +143,11 @@ impl Memtable {
     /// How many rows there are.
     pub(super) fn len(&self) -> usize {
         self.positions.len()
+    }
+
+    /// Its rows, with what their attributes take counted as rows.
+    pub(super) fn weight(&self) -> usize {
+        weight(self.len(), self.attributes.len())
     }
 
     /// The row with this hash.
@@ -180,34 +194,33 @@ impl Memtable {
         }
     }
 
-    /// The column of the name that has fewer rows. `None`: one has none.
-    pub(super) fn rarer(&self, subject: Name, predicate: Name) -> Option<Column> {
+    /// The one of two names that has fewer rows. `None`: one has none.
+    pub(super) fn rarer(
+        &self,
+        one: (Column, Name),
+        other: (Column, Name),
+    ) -> Option<(Column, Name)> {
         // Side by side, so that the walk is as long as the shorter list.
-        let mut subjects = self.slots(subject, By::Subject);
-        let mut predicates = self.slots(predicate, By::Predicate);
+        let (mut ones, mut others) = (self.slots(one), self.slots(other));
         for step in 0..COUNTED_MAX {
-            match (subjects.next(), predicates.next()) {
+            match (ones.next(), others.next()) {
                 (Some(_), Some(_)) => {}
                 _ if step == 0 => return None,
                 (None, _) => break,
-                (Some(_), None) => return Some(Column::Predicate),
+                (Some(_), None) => return Some(other),
             }
         }
-        Some(Column::Subject)
+        Some(one)
     }
 
     /// The newest rows of a name before a row, [`NAMED_MAX`] at most, in ascending order.
     pub(super) fn named(&self, name: Name, column: Column, before: Row) -> Vec<Row> {
         let before = before - self.first;
-        let by = match column {
-            Column::Subject => By::Subject,
-            Column::Predicate => By::Predicate,
-            Column::Parent => {
-                let slots = self.parents.range((name, 0)..(name, before)).rev().take(NAMED_MAX);
-                let mut rows: Vec<Row> = slots.map(|(_, slot)| self.first + slot).collect();
-                rows.reverse();
-                return rows;
-            }
+        let Some(by) = By::of(column) else {
+            let slots = self.attributes.range((name, 0)..(name, before)).rev().take(NAMED_MAX);
+            let mut rows: Vec<Row> = slots.map(|(_, slot)| self.first + slot).collect();
+            rows.reverse();
+            return rows;
         };
         let is_named = |slot: &u32| self.entry(*slot).name(by) == Some(name);
         // Mostly it is the row up to which an earlier look came: the walk goes on there. From the
@@ -234,13 +247,9 @@ impl Memtable {
 
     /// All names of a kind with their rows, sorted by both.
     pub(super) fn names(&self, column: Column) -> Vec<(Name, Row)> {
-        let sorted = |by| self.sorted(by, |entry| entry.name(by));
-        match column {
-            Column::Subject => sorted(By::Subject),
-            Column::Predicate => sorted(By::Predicate),
-            Column::Parent => {
-                self.parents.iter().map(|(name, slot)| (*name, self.first + slot)).collect()
-            }
+        match By::of(column) {
+            Some(by) => self.sorted(by, |entry| entry.name(by)),
+            None => self.attributes.iter().map(|(name, slot)| (*name, self.first + slot)).collect(),
         }
     }
 
@@ -249,7 +258,7 @@ impl Memtable {
         self.entries.len() * CHUNK * size_of::<TableRow>()
             + self.positions.bytes()
             + self.chains.iter().map(Chains::bytes).sum::<usize>()
-            + self.parents.len() * PARENT_BYTES
+            + self.attributes.len() * ATTRIBUTE_BYTES
     }
 
     /// Chains are in the order of their keys: each is sorted for itself.
@@ -270,13 +279,17 @@ impl Memtable {
         self.chains[by as usize].newest(name.0)
     }
 
-    /// Places of rows with a name, newest first.
-    fn slots(&self, name: Name, by: By) -> impl Iterator<Item = u32> {
+    /// Slots of rows with a name, newest first.
+    fn slots(&self, (column, name): (Column, Name)) -> Box<dyn Iterator<Item = u32> + '_> {
+        let Some(by) = By::of(column) else {
+            let entries = self.attributes.range((name, 0)..=(name, NONE));
+            return Box::new(entries.rev().map(|(_, slot)| *slot));
+        };
         let chain = self.chain(by, self.newest(name, by));
-        chain.filter(move |slot| self.entry(*slot).name(by) == Some(name))
+        Box::new(chain.filter(move |slot| self.entry(*slot).name(by) == Some(name)))
     }
 
-    /// Places of a chain from one on, newest first.
+    /// Slots of a chain from one on, newest first.
     fn chain(&self, by: By, newest: u32) -> impl Iterator<Item = u32> {
         let some = |slot: u32| Some(slot).filter(|slot| *slot != NONE);
         let before = move |slot: &u32| some(self.entry(*slot).before[by as usize]);

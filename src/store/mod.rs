@@ -1,5 +1,5 @@
-//! What is known: an index by hash, subject, predicate and parent, and the Merkle tree over the
-//! set.
+//! What is known: an index by hash, subject, predicate and attributes, and the Merkle tree over
+//! the set.
 //!
 //! In: committed assertions, one [`Store::apply`] or [`Store::append`] each. Out: positions in the
 //! log, and a [`Spill`] for each [`limits::SPILL_ROWS`] of them: the newest rows are in memory
@@ -50,8 +50,8 @@ pub use hashes::{LeafScan, PartScan};
 use holder::Holder;
 use memtable::Memtable;
 use rekey::Rekeying;
-pub use row::Row;
 use row::RowNames;
+pub use row::{Row, RowKey};
 pub use run::{Pages, Run};
 pub use spill::Spill;
 pub use state::State;

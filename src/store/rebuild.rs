@@ -42,7 +42,7 @@ impl Run {
             SectionKind::Positions => self.collect_positions(&mut pages, bodies)?,
             SectionKind::Subjects => self.collect_names(&mut pages, Column::Subject, bodies)?,
             SectionKind::Predicates => self.collect_names(&mut pages, Column::Predicate, bodies)?,
-            SectionKind::Parents => self.collect_names(&mut pages, Column::Parent, bodies)?,
+            SectionKind::Attributes => self.collect_names(&mut pages, Column::Attribute, bodies)?,
         }
         let whole = pages.into_iter().map(|(index, mut entries)| {
             if kind != SectionKind::Positions {
@@ -74,11 +74,12 @@ impl Run {
         self.each_position(&mut |row, at| {
             let Some(sealed) = bodies.sealed_at(at) else { return };
             // An opaque record had no names when the run was written, either.
-            let Some(name) = RowNames::of(&sealed, self.seed()).get(column) else { return };
-            let mut entry = vec![0; NAMES.width];
-            entry[..4].copy_from_slice(&name.0.to_be_bytes());
-            put_index(&mut entry[4..], row - self.first());
-            add(pages, self.section(column), entry);
+            for name in RowNames::of(&sealed, self.seed()).of_column(column) {
+                let mut entry = vec![0; NAMES.width];
+                entry[..4].copy_from_slice(&name.0.to_be_bytes());
+                put_index(&mut entry[4..], row - self.first());
+                add(pages, self.section(column), entry);
+            }
         })
     }
 

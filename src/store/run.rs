@@ -1,8 +1,8 @@
 //! A sorted run: the index of some hundred thousand rows in a file, a summary of it in memory
 //! (`docs/journal-format.md`, section "The index").
 //!
-//! In: the pages of a file that [`super::Spill`] wrote, read by offset. Out: rows by hash,
-//! by subject, by predicate and by parent, and their positions. The summary has the first key and
+//! In: the pages of a file that [`super::Spill`] wrote, read by offset. Out: rows by hash, by
+//! subject, by predicate and by attribute, and their positions. The summary has the first key and
 //! the checksum of every page, and a filter per index, so that a look reads one page of one run for
 //! the most part.
 //!
@@ -13,14 +13,14 @@ use std::ops::Range;
 
 use super::filter::Filter;
 use super::format::{HEAD_BYTES, MAGIC, TRAILER_BYTES, VERSION};
-use super::row::{Column, NAMED_MAX, Name, Row};
+use super::row::{Column, NAMED_MAX, Name, Row, weight};
 use super::section::{HASHES, NAMES, POSITIONS, PositionPage, Section, SectionKind, index_of};
 use crate::base::Digest;
 use crate::base::stream::Source;
 use crate::journal::{Bodies, Position};
 use crate::sketch::short_id;
 
-/// Rows of a subject that are looked at one by one rather than those of a predicate counted.
+/// Rows of a name that are looked at one by one rather than those of another one counted.
 const FEW: usize = 4;
 
 /// Reads the file of a run; more than one thread may.
@@ -48,7 +48,7 @@ pub struct Run {
     first: Row,
     hashes: Section,
     positions: Section,
-    /// The entries by subject, by predicate and by parent, in the order of [`Column`].
+    /// The entries by subject, by predicate and by attribute, in the order of [`Column`].
     names: [Section; Column::ALL.len()],
     /// Filters keep a look-up from runs that have nothing: with a hundred runs it would read a
     /// hundred pages.
@@ -89,18 +89,18 @@ impl Run {
     fn load(
         pages: Box<dyn Pages>,
         name: Digest,
-        [first, count, subjects, predicates, parents]: [u32; 5],
+        [first, count, subjects, predicates, attributes]: [u32; 5],
         source: &mut Source,
     ) -> Option<Run> {
         let hashes = Section::load(HASHES, HEAD_BYTES, count as usize, source)?;
         let positions = Section::load(POSITIONS, hashes.end(), count as usize, source)?;
         let subjects = Section::load(NAMES, positions.end(), subjects as usize, source)?;
         let predicates = Section::load(NAMES, subjects.end(), predicates as usize, source)?;
-        let parents = Section::load(NAMES, predicates.end(), parents as usize, source)?;
+        let attributes = Section::load(NAMES, predicates.end(), attributes as usize, source)?;
         let hash_filter = Filter::load(source)?;
         let mut filter = || Filter::load(source);
         let name_filters = [filter()?, filter()?, filter()?];
-        let names = [subjects, predicates, parents];
+        let names = [subjects, predicates, attributes];
         let seed = 0;
         Some(Run { pages, name, seed, first, hashes, positions, names, hash_filter, name_filters })
     }
@@ -127,6 +127,11 @@ impl Run {
     /// How many rows there are.
     pub(super) fn len(&self) -> usize {
         self.hashes.count
+    }
+
+    /// Its rows, with what their attributes take counted as rows.
+    pub(super) fn weight(&self) -> usize {
+        weight(self.len(), self.section(Column::Attribute).count)
     }
 
     pub(super) fn rows(&self) -> Range<Row> {
@@ -199,23 +204,27 @@ impl Run {
         });
     }
 
-    /// The column by whose name a row that has both names is found with fewer looks; `None`: no row
+    /// The one of two names by which a row that has both is found with fewer looks; `None`: no row
     /// has both. Mostly no page is read for it.
-    pub(super) fn rarer(&self, subject: Name, predicate: Name) -> Option<Column> {
-        use Column::{Predicate, Subject};
-        if !self.may_have(subject, Subject) || !self.may_have(predicate, Predicate) {
+    pub(super) fn rarer(
+        &self,
+        one: (Column, Name),
+        other: (Column, Name),
+    ) -> Option<(Column, Name)> {
+        let may_have = |(column, name)| self.may_have(name, column);
+        if !may_have(one) || !may_have(other) {
             return None;
         }
-        let (subjects, predicates) =
-            (self.bounds(subject, Subject), self.bounds(predicate, Predicate));
+        let [(column, name), (other_column, other_name)] = [one, other];
+        let (ones, others) = (self.bounds(name, column), self.bounds(other_name, other_column));
         // Separators in memory decide where the names differ by a page of rows.
-        let is_subject = if subjects.end <= predicates.start || predicates.end < subjects.start {
-            subjects.start <= predicates.start
+        let is_first = if ones.end <= others.start || others.end < ones.start {
+            ones.start <= others.start
         } else {
-            let subjects = self.count(subject, Subject);
-            subjects <= FEW || subjects <= self.count(predicate, Predicate)
+            let count = self.count(name, column);
+            count <= FEW || count <= self.count(other_name, other_column)
         };
-        Some(if is_subject { Subject } else { Predicate })
+        Some(if is_first { one } else { other })
     }
 
     pub(super) fn may_have(&self, name: Name, column: Column) -> bool {
@@ -302,7 +311,7 @@ impl Run {
             SectionKind::Positions => &self.positions,
             SectionKind::Subjects => self.section(Column::Subject),
             SectionKind::Predicates => self.section(Column::Predicate),
-            SectionKind::Parents => self.section(Column::Parent),
+            SectionKind::Attributes => self.section(Column::Attribute),
         }
     }
 

@@ -54,7 +54,7 @@ pub(super) enum SectionKind {
     Positions,
     Subjects,
     Predicates,
-    Parents,
+    Attributes,
 }
 
 impl SectionKind {
@@ -63,7 +63,7 @@ impl SectionKind {
         match column {
             Column::Subject => SectionKind::Subjects,
             Column::Predicate => SectionKind::Predicates,
-            Column::Parent => SectionKind::Parents,
+            Column::Attribute => SectionKind::Attributes,
         }
     }
 }

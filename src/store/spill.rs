@@ -40,13 +40,13 @@ pub struct Spill {
 impl Store {
     /// Whether rows have to become a run before more of them are taken in.
     pub fn is_behind(&self) -> bool {
-        self.frozen.is_some() && self.newest.len() >= 2 * self.spill_after
+        self.frozen.is_some() && self.newest.weight() >= 2 * self.spill_after
     }
 
     /// Rows that are to become a run now, if there are enough of them; the run goes to
     /// [`Store::adopt`].
     pub fn spill(&mut self) -> Option<Spill> {
-        (self.newest.len() >= self.spill_after).then(|| self.spill_all()).flatten()
+        (self.newest.weight() >= self.spill_after).then(|| self.spill_all()).flatten()
     }
 
     /// As [`Store::spill`], however few there are.
@@ -60,7 +60,7 @@ impl Store {
         self.frozen = Some(memtable.clone());
         // A node that restarts often would have a run for each start, and every look-up asks every
         // run's filter: small ones become one.
-        let is_small = |run: &&Arc<Run>| run.len() + memtable.len() <= self.spill_after;
+        let is_small = |run: &&Arc<Run>| run.weight() + memtable.weight() <= self.spill_after;
         let onto = self.runs.last().filter(is_small).cloned();
         let kept = self.runs.len() - usize::from(onto.is_some());
         let runs = self.runs[..kept].iter().map(|run| run.name()).collect();

@@ -1,5 +1,6 @@
 //! The store against plain collections: same rows, same leaves, same root, whatever the order.
 
+mod attributes;
 mod rebuild;
 mod set;
 mod walk;
@@ -165,7 +166,8 @@ impl World {
         predicate: Option<&str>,
         before: Option<Row>,
     ) -> Vec<Row> {
-        let mut candidates = self.store.select(subject, predicate, before);
+        let keys = subject.map(RowKey::Subject).into_iter().chain(predicate.map(RowKey::Predicate));
+        let mut candidates = self.store.select(keys, before);
         std::iter::from_fn(|| self.store.next_candidate(&mut candidates))
             .filter(|(row, at)| {
                 assert_eq!(self.store.position(*row), Some(*at));
@@ -180,12 +182,16 @@ impl World {
 }
 
 fn claim(subject: &str, predicate: &str, number: u64) -> Sealed {
-    child(subject, predicate, number, None)
+    seal(draft(subject, predicate, number))
 }
 
-fn child(subject: &str, predicate: &str, number: u64, parent: Option<Digest>) -> Sealed {
+fn draft(subject: &str, predicate: &str, number: u64) -> Draft {
     let mut draft = Draft::new(subject.into(), predicate.into(), Object::Number(number as f64));
-    (draft.timestamp, draft.parent_hash) = (Some(number), parent);
+    draft.timestamp = Some(number);
+    draft
+}
+
+fn seal(draft: Draft) -> Sealed {
     draft.check(&mut HlcClock::new(NodeId::NONE), Wall(0)).expect("a good draft").seal()
 }
 
@@ -400,40 +406,6 @@ fn selections_are_plain(spill_after: usize, step: usize) {
             }
         }
     }
-}
-
-#[test]
-fn children_are_found_wherever_their_rows_are() {
-    let mut random = fastrand::Rng::with_seed(14);
-    let mut world = World::spilling_after(1200);
-    let parents = hashes(77, 40, 0);
-    let mut plain: Vec<Option<Digest>> = Vec::new();
-    for number in 0..6000 {
-        // One with more children than are looked up at a time, some with a few.
-        let parent = match random.u8(0..4) {
-            0 => Some(parents[0]),
-            1 => Some(parents[random.usize(1..40)]),
-            _ => None,
-        };
-        assert!(world.add(child("s", "p", number, parent)));
-        plain.push(parent);
-    }
-    for parent in parents.iter().chain(&hashes(78, 3, 0)) {
-        for before in [0, 1, 700, 3000, Row::MAX] {
-            let mut candidates = world.store.children(parent, before);
-            let found = std::iter::from_fn(|| world.store.next_candidate(&mut candidates));
-            let found: Vec<Row> = found.map(|(row, _)| row).collect();
-            let rows = plain.iter().zip(0..before).rev();
-            let expected: Vec<Row> =
-                rows.filter(|(of, _)| **of == Some(*parent)).map(|(_, row)| row).collect();
-            assert_eq!(found, expected, "{parent} before {before}");
-        }
-    }
-    // A store without a child reads no page to say so.
-    let read = READ.get();
-    let mut candidates = world.store.children(&Digest([1; 32]), Row::MAX);
-    assert_eq!(world.store.next_candidate(&mut candidates), None);
-    assert!(READ.get() <= read + 1, "a filter lets one in a hundred through");
 }
 
 #[test]

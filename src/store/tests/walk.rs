@@ -10,7 +10,7 @@ fn a_walk_is_not_disturbed_by_rows_that_come_meanwhile() {
     for number in 0..2000 {
         world.add(claim("s", "p", number));
     }
-    let mut candidates = world.store.select(Some("s"), None, None);
+    let mut candidates = world.store.select([RowKey::Subject("s")], None);
     let mut rows = Vec::new();
     let mut number = 2000;
     while let Some((row, _)) = world.store.next_candidate(&mut candidates) {
@@ -42,7 +42,8 @@ fn one_subject_with_one_predicate_is_found_with_few_pages() {
     for number in 0..24_000 {
         READ.set(0);
         let (subject, predicate) = (subject(number), predicate(number));
-        let mut walk = world.store.select(Some(&subject), Some(&predicate), None);
+        let keys = [RowKey::Subject(&subject), RowKey::Predicate(&predicate)];
+        let mut walk = world.store.select(keys, None);
         let found = std::iter::from_fn(|| world.store.next_candidate(&mut walk));
         let rows: Vec<Row> = found.map(|(row, _)| row).collect();
         assert!(rows.contains(&(number as Row)) && rows.len() <= 10, "{rows:?}");
