@@ -11,6 +11,7 @@ pub mod digest;
 pub mod exact;
 pub mod fair_slots;
 pub mod limits;
+pub mod number;
 pub mod random;
 pub mod secret;
 pub mod stream;

@@ -12,7 +12,6 @@ pub mod cluster;
 mod draft;
 mod fields;
 pub mod health;
-mod number;
 mod reader;
 pub(super) mod text;
 

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::fields::{Fields, Seen};
-use super::number;
+use crate::base::number;
 
 /// Characters of a wrong value that an error shows.
 const SHOWN_MAX: usize = 40;

@@ -11,7 +11,7 @@ const SHOWN_MAX: usize = 40;
 
 /// A number for which no double stands.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) enum Unheld {
+pub enum Unheld {
     /// Beyond the greatest double.
     TooGreat,
     /// Not zero, and nearer to zero than to any other double.
@@ -20,8 +20,8 @@ pub(super) enum Unheld {
     Between(f64),
 }
 
-/// Reads a number.
-pub(super) fn parse(digits: &str) -> Result<f64, Unheld> {
+/// Reads a number that [`is_json`] accepts.
+pub fn parse(digits: &str) -> Result<f64, Unheld> {
     let number: f64 = digits.parse().unwrap_or(f64::INFINITY);
     if number.is_infinite() {
         return Err(Unheld::TooGreat);
@@ -35,6 +35,22 @@ pub(super) fn parse(digits: &str) -> Result<f64, Unheld> {
         return Err(Unheld::Between(number));
     }
     Ok(number)
+}
+
+/// Whether a text is a number as JSON writes it (RFC 8259, section 6): no plus, no bare point, no
+/// zero before other digits, no `NaN`.
+pub fn is_json(text: &str) -> bool {
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => {
+            (mantissa, exponent.strip_prefix(['+', '-']).unwrap_or(exponent))
+        }
+        None => (text, "0"),
+    };
+    let mantissa = mantissa.strip_prefix('-').unwrap_or(mantissa);
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    let is_whole = is_digits(whole) && (whole == "0" || !whole.starts_with('0'));
+    is_whole && is_digits(fraction) && is_digits(exponent)
 }
 
 fn is_integer(digits: &str) -> bool {
@@ -95,6 +111,10 @@ mod tests {
         for (digits, number) in good {
             assert_eq!(parse(digits).map(f64::to_bits), Ok(number.to_bits()), "{digits}");
         }
+        assert!(good.iter().all(|(digits, _)| is_json(digits)));
+        let none =
+            ["", "-", "+1", "01", "1.", ".5", "1e", "1e+", "1.e5", "0x1", "NaN", "inf", " 1"];
+        assert_eq!(none.iter().find(|text| is_json(text)), None);
         let greatest = format!("{:.0}", f64::MAX);
         assert_eq!(parse(&greatest), Ok(f64::MAX));
         let bad = [
