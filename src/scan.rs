@@ -21,7 +21,7 @@ use crate::journal::Bodies;
 use crate::lens::{
     Layered, Layers, LensSettings, Resolution, Resolver, Settled, Skeptic, Skepticism,
 };
-use crate::model::{Assertion, Author, Query, Sealed};
+use crate::model::{Assertion, Author, Object, Query, Sealed};
 use crate::store::{Candidates, Row, RowKey, Store};
 
 /// The passes over the candidates of a query.
@@ -90,6 +90,8 @@ pub enum View {
         found: Vec<Sealed>,
         /// Continue with candidates before this row.
         next: Option<Row>,
+        /// How many claims were looked at, where none of the filters has an index.
+        scanned: Option<u64>,
         /// With a lens only.
         resolution: Option<Resolution>,
         /// As of when: what is of a later time has not come yet.
@@ -163,9 +165,7 @@ impl Scan {
         let end = *self.end.get_or_insert(store.end_row());
         let candidates = self.candidates.get_or_insert_with(|| {
             let before = fold.first_row(query).map_or(end, |first| first.min(end));
-            let subject = query.subject.as_deref().map(RowKey::Subject);
-            let predicate = query.predicate.as_deref().map(RowKey::Predicate);
-            store.select(subject.into_iter().chain(predicate), Some(before))
+            store.select(keys(query), Some(before))
         });
         while *work > 0 {
             if let Some(claim) = &mut self.judged {
@@ -187,7 +187,7 @@ impl Scan {
             let assertion = sealed.assertion();
             let is_admitted = match &assertion {
                 Some(assertion) => query.admits(assertion),
-                None => is_open(query),
+                None => query.is_open(),
             };
             if !is_admitted {
                 continue;
@@ -213,6 +213,7 @@ impl Scan {
             Fold::Page(page) => View::Page {
                 found: page.found,
                 next: page.next,
+                scanned: is_scan(&self.query).then_some(self.seen),
                 resolution: page.resolver.map(Resolver::finish),
                 now: self.query.moment(self.now),
             },
@@ -330,13 +331,29 @@ fn page_start(query: &Query) -> Option<Row> {
     query.cursor.map(|cursor| Row::try_from(cursor.row).unwrap_or(Row::MAX))
 }
 
-/// Whether a query asks for everything; only then it finds what cannot be read.
-fn is_open(query: &Query) -> bool {
-    query.subject.is_none()
-        && query.predicate.is_none()
-        && query.lifecycle.is_none()
-        && query.source_class.is_none()
-        && query.as_of.is_none()
+/// What the index finds the candidates of a query by. Without one, it looks at every row.
+fn keys(query: &Query) -> impl Iterator<Item = RowKey<'_>> {
+    let reference = match &query.object {
+        Some(Object::Reference(name)) => Some(RowKey::Reference(name)),
+        _ => None,
+    };
+    // Claims without a source stand under none.
+    let source = query.source_hash.as_ref().filter(|source| **source != Digest::ZERO);
+    [
+        query.subject.as_deref().map(RowKey::Subject),
+        query.predicate.as_deref().map(RowKey::Predicate),
+        query.parent_hash.as_ref().map(RowKey::Parent),
+        reference,
+        query.agent_id.as_ref().map(RowKey::Agent),
+        source.map(RowKey::Source),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Whether a query has filters of which none has an index.
+fn is_scan(query: &Query) -> bool {
+    keys(query).next().is_none() && !query.is_open()
 }
 
 #[cfg(test)]

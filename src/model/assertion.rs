@@ -207,6 +207,11 @@ impl Assertion {
         self.expires.is_some_and(|expires| expires <= now.seconds())
     }
 
+    /// Whether this agent is one of those who signed it.
+    pub fn is_signed_by(&self, agent: &[u8; 32]) -> bool {
+        self.signatures.iter().any(|signature| signature.agent_id == *agent)
+    }
+
     /// The agents that signed it; of an unsigned one, one author that is not known.
     pub fn authors(&self) -> Vec<Author> {
         let agents = self.signatures.iter().map(|signature| Author::Agent(signature.agent_id));

@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use super::assertion::{Assertion, Lifecycle, SourceClass};
+use super::assertion::{Assertion, Lifecycle, Object, SourceClass};
 use super::cursor::Cursor;
 use super::draft;
-use crate::base::{Wall, limits};
+use crate::base::{Digest, Wall, limits, number};
 
 /// How many become one; `src/lens` has the exact order of each.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -125,12 +125,24 @@ pub struct Query {
     pub subject: Option<String>,
     /// Only of this predicate.
     pub predicate: Option<String>,
+    /// Only of subjects that begin with this.
+    pub subject_prefix: Option<String>,
+    /// Only with this very object, its type included.
+    pub object: Option<Object>,
+    /// Only signed by this agent.
+    pub agent_id: Option<[u8; 32]>,
+    /// Only of this source; zeros are those without one.
+    pub source_hash: Option<Digest>,
+    /// Only what follows this claim.
+    pub parent_hash: Option<Digest>,
     /// Only in these states of review.
     pub lifecycle: Option<Lifecycles>,
     /// Only of this class of source.
     pub source_class: Option<SourceClass>,
     /// Only with a timestamp up to and including this second; age counts from here.
     pub as_of: Option<u64>,
+    /// Only with a timestamp of this second or later.
+    pub since: Option<u64>,
     /// Make one of many, too.
     pub lens: Option<Lens>,
     /// Let weights decay with age.
@@ -150,9 +162,15 @@ impl Default for Query {
         Query {
             subject: None,
             predicate: None,
+            subject_prefix: None,
+            object: None,
+            agent_id: None,
+            source_hash: None,
+            parent_hash: None,
             lifecycle: None,
             source_class: None,
             as_of: None,
+            since: None,
             lens: None,
             half_life: None,
             voices: Voices::Agents,
@@ -162,6 +180,11 @@ impl Default for Query {
         }
     }
 }
+
+/// What [`Query::set`] knows.
+const PARAMETERS: &str = "subject, predicate, subject_prefix, object, agent_id, source_hash, \
+                          parent_hash, lifecycle, source_class, as_of, since, lens, half_life, \
+                          voices, history, limit and cursor";
 
 impl Query {
     /// Takes one parameter of a URL; of two with the same name the later one stays.
@@ -182,11 +205,13 @@ impl Query {
                 self.source_class =
                     Some(class.ok_or_else(|| bad("source_class", value, expected))?);
             }
-            "as_of" => {
-                let seconds = value.parse().ok().filter(|&at| at <= limits::TIMESTAMP_MAX);
-                let expected = "Unix seconds from 0 to 253402300799";
-                self.as_of = Some(seconds.ok_or_else(|| bad("as_of", value, expected))?);
-            }
+            "as_of" => self.as_of = Some(parse_second("as_of", value)?),
+            "since" => self.since = Some(parse_second("since", value)?),
+            "subject_prefix" => self.subject_prefix = Some(parse_name("subject_prefix", value)?),
+            "object" => self.object = Some(parse_object(value)?),
+            "agent_id" => self.agent_id = Some(parse_hash("agent_id", value)?.0),
+            "source_hash" => self.source_hash = Some(parse_hash("source_hash", value)?),
+            "parent_hash" => self.parent_hash = Some(parse_hash("parent_hash", value)?),
             "lens" => {
                 let expected = "recency, hlc, confidence, consensus or authority";
                 self.lens = Some(Lens::parse(value).ok_or_else(|| bad("lens", value, expected))?);
@@ -204,17 +229,13 @@ impl Query {
                 let history = value.parse().map_err(|_| bad("history", value, "true or false"))?;
                 self.history = history;
             }
-            "limit" => {
-                let within = |count: &usize| (1..=limits::QUERY_LIMIT_MAX).contains(count);
-                let limit = value.parse().ok().filter(within);
-                self.limit = limit.ok_or_else(|| bad("limit", value, "1 to 1000"))?;
-            }
+            "limit" => self.limit = parse_limit(value)?,
             "cursor" => {
                 let expected = "the next_cursor of an earlier answer";
                 let cursor = Cursor::parse(value);
                 self.cursor = Some(cursor.ok_or_else(|| bad("cursor", value, expected))?);
             }
-            _ => return Err(BadQuery::Unknown { name: name.to_owned() }),
+            _ => return Err(BadQuery::Unknown { name: name.to_owned(), known: PARAMETERS }),
         }
         Ok(())
     }
@@ -226,6 +247,19 @@ impl Query {
             && self.lifecycle.is_none_or(|lifecycles| lifecycles.has(assertion.lifecycle))
             && self.source_class.is_none_or(|class| class == assertion.source_class)
             && self.as_of.is_none_or(|at| assertion.timestamp <= at)
+            && self.since.is_none_or(|at| assertion.timestamp >= at)
+            && self.subject_prefix.as_ref().is_none_or(|it| assertion.subject.starts_with(it))
+            && self.object.as_ref().is_none_or(|object| *object == assertion.object)
+            && self.source_hash.is_none_or(|source| source == assertion.source_hash)
+            && self.parent_hash.is_none_or(|parent| assertion.parent_hash == Some(parent))
+            && self.agent_id.is_none_or(|agent| assertion.is_signed_by(&agent))
+    }
+
+    /// Whether no filter is given: such a query lists what cannot be read, too.
+    pub fn is_open(&self) -> bool {
+        let Query { lens, half_life, voices, history, limit, cursor, .. } = *self;
+        // What is not a filter is taken out, so that a filter to come counts as one.
+        *self == Query { lens, half_life, voices, history, limit, cursor, ..Query::default() }
     }
 
     /// Whether a lens judges an assertion that the filters let through. What was found wrong, and
@@ -242,14 +276,47 @@ impl Query {
     }
 }
 
-fn parse_name(field: &'static str, value: &str) -> Result<String, BadQuery> {
+pub(super) fn parse_limit(value: &str) -> Result<usize, BadQuery> {
+    let within = |count: &usize| (1..=limits::QUERY_LIMIT_MAX).contains(count);
+    value.parse().ok().filter(within).ok_or_else(|| bad("limit", value, "1 to 1000"))
+}
+
+pub(super) fn parse_name(field: &'static str, value: &str) -> Result<String, BadQuery> {
     match draft::check_name(field, value) {
         Ok(()) => Ok(value.to_owned()),
         Err(_) => Err(bad(field, value, "1 to 4096 bytes without control characters")),
     }
 }
 
-fn bad(name: &'static str, value: &str, expected: &'static str) -> BadQuery {
+fn parse_second(field: &'static str, value: &str) -> Result<u64, BadQuery> {
+    let seconds = value.parse().ok().filter(|&at| at <= limits::TIMESTAMP_MAX);
+    seconds.ok_or_else(|| bad(field, value, "Unix seconds from 0 to 253402300799"))
+}
+
+fn parse_hash(field: &'static str, value: &str) -> Result<Digest, BadQuery> {
+    Digest::parse(value).ok_or_else(|| bad(field, value, "64 hex digits"))
+}
+
+/// An object behind its type and a colon: the same words in a body, of two types, are two values.
+fn parse_object(value: &str) -> Result<Object, BadQuery> {
+    let object = value.split_once(':').and_then(|(kind, value)| match kind {
+        "Text" => draft::check_text(value).is_ok().then(|| Object::Text(value.to_owned())),
+        "Reference" => {
+            draft::check_reference(value).is_ok().then(|| Object::Reference(value.to_owned()))
+        }
+        "Number" => {
+            let number = number::is_json(value).then(|| number::parse(value).ok()).flatten()?;
+            Some(Object::Number(number + 0.0))
+        }
+        "Boolean" => value.parse().ok().map(Object::Boolean),
+        _ => None,
+    });
+    let expected = "a type, a colon and a value: Reference:Moon, Text:rock, Boolean:true or \
+                    Number:1.5 (a number that a double holds)";
+    object.ok_or_else(|| bad("object", value, expected))
+}
+
+pub(super) fn bad(name: &'static str, value: &str, expected: &'static str) -> BadQuery {
     BadQuery::Value { name, value: value.chars().take(64).collect(), expected }
 }
 
@@ -269,6 +336,8 @@ pub enum BadQuery {
     Unknown {
         /// The parameter as the request writes it.
         name: String,
+        /// Those that there are.
+        known: &'static str,
     },
 }
 
@@ -278,11 +347,9 @@ impl fmt::Display for BadQuery {
             BadQuery::Value { name, value, expected } => {
                 write!(out, "{name} is {value:?}, it takes {expected}")
             }
-            BadQuery::Unknown { name } => write!(
-                out,
-                "there is no parameter {name:?}; there are subject, predicate, lifecycle, \
-                 source_class, as_of, lens, half_life, voices, history, limit and cursor"
-            ),
+            BadQuery::Unknown { name, known } => {
+                write!(out, "there is no parameter {name:?}; there are {known}")
+            }
         }
     }
 }
@@ -291,6 +358,7 @@ impl fmt::Display for BadQuery {
 mod tests {
     use fastrand::Rng;
 
+    use super::super::Signature;
     use super::super::tests::{any_draft, check};
     use super::*;
 
@@ -315,6 +383,22 @@ mod tests {
             ("source_class", "-1"),
             ("as_of", "253402300800"),
             ("as_of", "1.5"),
+            ("since", "-1"),
+            ("since", "253402300800"),
+            ("subject_prefix", ""),
+            ("subject_prefix", "a\nb"),
+            ("agent_id", "07"),
+            ("source_hash", "none"),
+            ("parent_hash", ""),
+            ("object", "Moon"),
+            ("object", "moon:Moon"),
+            ("object", "reference:Moon"),
+            ("object", "Reference:"),
+            ("object", "Boolean:yes"),
+            ("object", "Number:1."),
+            ("object", "Number:NaN"),
+            ("object", "Number:1e400"),
+            ("object", "Number:9007199254740993"),
             ("lens", "newest"),
             ("half_life", "0"),
             ("half_life", "-1"),
@@ -387,19 +471,33 @@ mod tests {
         assertion.timestamp = 50;
         (assertion.lifecycle, assertion.source_class) = (Lifecycle::Approved, SourceClass::Expert);
         (assertion.subject, assertion.predicate) = ("s".into(), "p".into());
+        let signed =
+            |agent: u8| Signature { agent_id: [agent; 32], signature: [0; 64], timestamp: 1 };
+        assertion.signatures = vec![signed(0xaa), signed(0xbb)];
+        assertion.object = Object::Reference("a:b".into());
+        (assertion.source_hash, assertion.parent_hash) =
+            (Digest([0xdd; 32]), Some(Digest([0xcc; 32])));
+        let agents = ["aa", "bb", "cc", "DD"].map(|byte| byte.repeat(32));
         let rows = [
             ("subject", "s", "t"),
             ("predicate", "p", "q"),
             ("lifecycle", "Approved", "Proposed"),
             ("source_class", "Expert", "0"),
             ("as_of", "50", "49"),
+            ("since", "50", "51"),
+            ("subject_prefix", "s", "su"),
+            ("object", "Reference:a:b", "Text:a:b"),
+            ("agent_id", agents[1].as_str(), agents[2].as_str()),
+            ("source_hash", agents[3].as_str(), agents[0].as_str()),
+            ("parent_hash", agents[2].as_str(), agents[3].as_str()),
             ("lifecycle", "approved,under_review", "under_review,deprecated"),
             ("lifecycle", "!Rejected", "!Approved"),
             ("lifecycle", "any", "any,!approved"),
         ];
         assert!(Query::default().admits(&assertion));
         for (name, yes, no) in rows {
-            assert!(query(&[(name, yes)]).expect("good").admits(&assertion), "{name}={yes}");
+            let asked = query(&[(name, yes)]).expect("good");
+            assert!(asked.admits(&assertion) && !asked.is_open(), "{name}={yes}");
             assert!(!query(&[(name, no)]).expect("good").admits(&assertion), "{name}={no}");
         }
     }

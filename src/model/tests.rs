@@ -255,3 +255,22 @@ fn random_bytes_never_panic() {
         fuzz(&bytes);
     }
 }
+
+#[test]
+fn objects_are_read_behind_their_type() {
+    let asked = |pairs: &[(&str, &str)]| {
+        let mut query = Query::default();
+        pairs.iter().for_each(|(name, value)| query.set(name, value).expect("a good value"));
+        query
+    };
+    for (text, object) in [
+        ("Text:", Object::Text(String::new())),
+        ("Text:Text:a", Object::Text("Text:a".into())),
+        ("Number:-0", Object::Number(0.0)),
+        ("Number:1e2", Object::Number(100.0)),
+        ("Boolean:false", Object::Boolean(false)),
+    ] {
+        assert_eq!(asked(&[("object", text)]).object, Some(object));
+    }
+    assert!(asked(&[("limit", "3"), ("history", "true")]).is_open());
+}

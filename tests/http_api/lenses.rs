@@ -24,7 +24,7 @@ fn stamp(later: u64) -> String {
 }
 
 /// A body that an agent signed.
-fn signed(agent: u8, body: &str) -> String {
+pub(crate) fn signed(agent: u8, body: &str) -> String {
     let draft = parse_draft(body.as_bytes()).expect("a good body");
     let claim = draft.check(&mut HlcClock::new(NodeId::NONE), Wall(0)).expect("keeps the rules");
     let signature = Signer::new(&[agent; 32]).sign(&claim, THEN);
@@ -34,7 +34,7 @@ fn signed(agent: u8, body: &str) -> String {
 }
 
 /// Stores it; its hash comes out.
-fn store(node: &Node, body: &str) -> String {
+pub(crate) fn store(node: &Node, body: &str) -> String {
     let (status, answer) = node.post(body);
     assert_eq!(status, 201, "{body}: {answer}");
     hash_of(&answer)

@@ -4,6 +4,7 @@
 //! that is one: it names no host.
 
 mod clocks;
+mod filters;
 mod lenses;
 mod node;
 mod overload;

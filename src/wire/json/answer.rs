@@ -62,7 +62,7 @@ pub fn assertion(sealed: &Sealed, now: Wall) -> String {
 /// A page of assertions, a skeptic's or a layered view, of a node whose rows are `numbering`.
 pub fn view(view: &View, numbering: RowNumbering) -> String {
     match view {
-        View::Page { found, next, resolution, now } => {
+        View::Page { found, next, scanned, resolution, now } => {
             let digests: Vec<Digest> = found.iter().map(Sealed::digest).collect();
             let entries = digests.iter().zip(found);
             let bytes: usize = found.iter().map(|sealed| sealed.bytes().len() + 512).sum();
@@ -71,6 +71,7 @@ pub fn view(view: &View, numbering: RowNumbering) -> String {
                     .map(|(id, sealed)| ShownEntry::of(id, sealed, *now, OpaqueBytes::LeftOut))
                     .collect(),
                 next_cursor: next.map(|row| Cursor { numbering, row: row.into() }.to_string()),
+                scanned: *scanned,
                 resolution: resolution.as_ref().map(resolved),
             };
             render(&page, bytes)
@@ -260,6 +261,7 @@ fn hlc(hlc: &Hlc) -> HlcBody<'_> {
 struct Page<'a> {
     assertions: Vec<ShownEntry<'a>>,
     next_cursor: Option<String>,
+    scanned: Option<u64>,
     resolution: Option<ResolutionBody<'a>>,
 }
 

@@ -405,11 +405,17 @@ fn what_is_opaque_is_shown_as_such() {
     let hash = opaque.digest();
     let alone = format!("{{\"hash\":\"{hash}\",\"opaque\":true,\"size\":3,\"data\":\"78797a\"}}");
     assert_eq!(answer::assertion(&opaque, Wall(u64::MAX)), alone);
-    let page = View::Page { found: vec![opaque], next: Some(31), resolution: None, now: Wall(0) };
+    let page = View::Page {
+        found: vec![opaque],
+        next: Some(31),
+        scanned: Some(7),
+        resolution: None,
+        now: Wall(0),
+    };
     let node = NUMBERING.node;
     let expected = format!(
         "{{\"assertions\":[{{\"hash\":\"{hash}\",\"opaque\":true,\"size\":3}}],\
-         \"next_cursor\":\"{node}-7-1f\"}}"
+         \"next_cursor\":\"{node}-7-1f\",\"scanned\":7}}"
     );
     assert_eq!(answer::view(&page, NUMBERING), expected);
 }
@@ -427,7 +433,13 @@ fn views_have_the_shapes_of_the_contract() {
         conflict_score: 1.0,
         sampled: false,
     };
-    let page = |resolution| View::Page { found: Vec::new(), next: None, resolution, now: Wall(0) };
+    let page = |resolution| View::Page {
+        found: Vec::new(),
+        next: None,
+        scanned: None,
+        resolution,
+        now: Wall(0),
+    };
     let none = Resolution { winner: None, ..resolution.clone() };
     let resolved = |winner: &str| {
         format!(
