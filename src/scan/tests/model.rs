@@ -111,14 +111,34 @@ fn is_there(claim: &Assertion, question: &Query, moment: u64) -> bool {
         && question.as_of.is_none_or(|second| claim.timestamp <= second)
 }
 
+/// Whether all filters of a question let a claim through.
+pub(super) fn is_listed(claim: &Assertion, question: &Query) -> bool {
+    let is_signed = |agent: [u8; 32]| claim.authors().contains(&Author::Agent(agent));
+    let is_like = |object: &Object| value_key(object) == value_key(&claim.object);
+    let begins = |prefix: &String| claim.subject.as_bytes().starts_with(prefix.as_bytes());
+    let span = question.since.unwrap_or(0)..=question.as_of.unwrap_or(u64::MAX);
+    [
+        question.subject.as_ref().is_none_or(|subject| claim.subject == *subject),
+        question.predicate.as_ref().is_none_or(|predicate| claim.predicate == *predicate),
+        question.subject_prefix.as_ref().is_none_or(begins),
+        question.object.as_ref().is_none_or(is_like),
+        question.agent_id.is_none_or(is_signed),
+        question.source_hash.is_none_or(|source| claim.source_hash == source),
+        question.parent_hash.is_none_or(|parent| claim.parent_hash == Some(parent)),
+        question.lifecycle.is_none_or(|these| these.has(claim.lifecycle)),
+        question.source_class.is_none_or(|class| claim.source_class == class),
+        span.contains(&claim.timestamp),
+    ]
+    .into_iter()
+    .all(|holds| holds)
+}
+
 /// Whether the lens of a question judges a claim that has no successor.
 fn is_judged(claim: &Assertion, question: &Query, moment: u64) -> bool {
     let is_settled = matches!(claim.lifecycle, Lifecycle::Rejected | Lifecycle::Deprecated);
     let is_expired = claim.expires.is_some_and(|second| second * 1000 <= moment);
-    (claim.subject.as_str(), claim.predicate.as_str()) == ("s", "p")
-        && is_there(claim, question, moment)
-        && question.lifecycle.is_none_or(|these| these.has(claim.lifecycle))
-        && question.source_class.is_none_or(|class| claim.source_class == class)
+    is_there(claim, question, moment)
+        && is_listed(claim, question)
         && (question.history || !is_expired && (question.lifecycle.is_some() || !is_settled))
 }
 

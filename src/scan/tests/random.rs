@@ -4,6 +4,7 @@
 
 use fastrand::Rng;
 
+use super::lists::any_filters;
 use super::model::Model;
 use super::world::{LensWorld, NOW, question};
 use crate::base::{Digest, Hlc, HlcClock, NodeId, limits};
@@ -98,8 +99,14 @@ fn claims(rng: &mut Rng, shape: &Shape) -> Vec<(Digest, Assertion)> {
     all
 }
 
-fn any_question(rng: &mut Rng, span: u64) -> Query {
+fn any_question(rng: &mut Rng, span: u64, claims: &[(Digest, Assertion)]) -> Query {
     let mut parameters: Vec<(&str, String)> = Vec::new();
+    if rng.u8(0..3) == 0 {
+        let filters = any_filters(rng, claims).into_iter();
+        // Asked for below, or always.
+        let others = ["subject", "predicate", "lifecycle", "source_class", "as_of"];
+        parameters.extend(filters.filter(|(name, _)| !others.contains(name)));
+    }
     // As many half-lives as a thousand, whole ones and others.
     let half_life = (span / rng.u64(1..1000)).max(1) as f64;
     match rng.u8(0..4) {
@@ -199,7 +206,7 @@ fn compare(seed: u64, shape: &Shape, questions: usize) {
     // With all of its claims judged, a large set has more voices than one pass counts.
     let history = (shape.claims > limits::VOICES_MAX).to_string();
     let mut asked = vec![question(&[("history", &history)])];
-    asked.extend((0..questions).map(|_| any_question(&mut rng, shape.span)));
+    asked.extend((0..questions).map(|_| any_question(&mut rng, shape.span, &claims)));
     for question in asked {
         // Of large sets one lens each, for a model of each is slow.
         let some = [rng.choice(Lens::ALL).expect("five")];

@@ -5,7 +5,7 @@
 use crate::base::{Digest, HlcClock, NodeId, Wall};
 use crate::journal::{Bodies, Committed, Position};
 use crate::lens::{Layers, Resolution, Skepticism};
-use crate::model::{Assertion, Draft, Object, Query, Sealed, Signature};
+use crate::model::{Assertion, Cursor, Draft, Object, Query, RowNumbering, Sealed, Signature};
 use crate::scan::{Scan, View};
 use crate::store::Store;
 
@@ -55,6 +55,21 @@ impl LensWorld {
                 (found.iter().map(Sealed::digest).collect(), resolution)
             }
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// All pages of a question, one after the other.
+    pub(super) fn walk(&self, question: &Query) -> Vec<Digest> {
+        let (mut question, mut listed) = (question.clone(), Vec::new());
+        loop {
+            let View::Page { found, next, .. } = self.run(Scan::page(question.clone(), NOW)) else {
+                panic!("a page was asked for")
+            };
+            assert!(found.len() <= question.limit);
+            listed.extend(found.iter().map(Sealed::digest));
+            let Some(row) = next else { return listed };
+            let numbering = RowNumbering { node: NodeId::NONE, number: 1 };
+            question.cursor = Some(Cursor { numbering, row: row.into() });
         }
     }
 
