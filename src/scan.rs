@@ -1,19 +1,22 @@
 //! Answering a query: passes over the candidates, newest first, in slices.
 //!
 //! In: a query and read access to store and bodies. Out: a page of assertions and what the lens
-//! made of all of them, or a skeptic's or layered view. Most questions take one pass; a lens says
-//! when it has to see the candidates again (`lens::Settled`). A slice is bounded by the work in it,
-//! so that other requests are served during a long pass; assertions that arrive meanwhile are seen
-//! by no pass. [`ScanQueue`] says which of several scans goes on.
+//! made of all of them, or a skeptic's or layered view, or a page of names. Most questions take one
+//! pass; a lens says when it has to see the candidates again (`lens::Settled`). A slice is bounded
+//! by the work in it, so that other requests are served during a long pass; assertions that arrive
+//! meanwhile are seen by no pass. [`ScanQueue`] says which of several scans goes on.
 //!
 //! Never: holds more bodies than one page, whatever the set.
 
+mod names;
 mod queue;
 mod ring;
 mod succession;
 
+pub use names::NameCount;
 pub use queue::{ScanQueue, Stats, TooMany};
 
+use names::LowestNames;
 use succession::Succession;
 
 use crate::base::{Digest, Wall, limits};
@@ -21,7 +24,7 @@ use crate::journal::Bodies;
 use crate::lens::{
     Layered, Layers, LensSettings, Resolution, Resolver, Settled, Skeptic, Skepticism,
 };
-use crate::model::{Assertion, Author, Object, Query, Sealed};
+use crate::model::{Assertion, Author, Listing, NameKind, Object, Query, Sealed};
 use crate::store::{Candidates, Row, RowKey, Store};
 
 /// The passes over the candidates of a query.
@@ -56,11 +59,12 @@ enum Stage {
     Over,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum ScanKind {
     Page,
     Skeptic,
     Layered,
+    Names(Listing),
 }
 
 #[derive(Debug)]
@@ -68,6 +72,7 @@ enum Fold {
     Page(Box<PageFold>),
     Skeptic(Box<Skeptic>),
     Layered(Box<Layered>),
+    Names(LowestNames),
 }
 
 /// A page, and a lens if one is asked for.
@@ -101,6 +106,17 @@ pub enum View {
     Skeptic(Skepticism),
     /// The answer to `GET /v1/layered`.
     Layered(Layers),
+    /// The answer to `GET /v1/subjects` and `GET /v1/predicates`.
+    Names {
+        /// Which names these are.
+        kind: NameKind,
+        /// One page, in the order of their bytes.
+        names: Vec<(String, NameCount)>,
+        /// Where the next one begins.
+        next: Option<String>,
+        /// How many claims were looked at, where no index finds those of a subject.
+        scanned: Option<u64>,
+    },
 }
 
 impl Scan {
@@ -119,8 +135,14 @@ impl Scan {
         Scan::new(query, ScanKind::Layered, now)
     }
 
+    /// A page of names.
+    pub fn names(listing: Listing, now: Wall) -> Scan {
+        let query = Query { subject: listing.subject.clone(), ..Query::default() };
+        Scan::new(query, ScanKind::Names(listing), now)
+    }
+
     fn new(query: Query, kind: ScanKind, now: Wall) -> Scan {
-        let fold = Fold::new(kind, &query, now);
+        let fold = Fold::new(&kind, &query, now);
         let stage = Stage::Walking;
         Scan { query, kind, now, end: None, candidates: None, judged: None, fold, stage, seen: 0 }
     }
@@ -128,7 +150,7 @@ impl Scan {
     /// Forgets what was found: the first pass begins again, with what has come meanwhile.
     pub fn rewind(&mut self) {
         (self.end, self.candidates, self.judged) = (None, None, None);
-        self.fold = Fold::new(self.kind, &self.query, self.now);
+        self.fold = Fold::new(&self.kind, &self.query, self.now);
         self.stage = Stage::Walking;
     }
 
@@ -234,12 +256,18 @@ impl Scan {
                 }))
             }
             Fold::Layered(fold) => View::Layered(fold.finish()),
+            Fold::Names(fold) => {
+                let kind = fold.kind();
+                let (names, next) = fold.finish();
+                let scanned = self.query.subject.is_none().then_some(self.seen);
+                View::Names { kind, names, next, scanned }
+            }
         }
     }
 }
 
 impl Fold {
-    fn new(kind: ScanKind, query: &Query, now: Wall) -> Fold {
+    fn new(kind: &ScanKind, query: &Query, now: Wall) -> Fold {
         let (half_life, voices) = (query.half_life, query.voices);
         let settings = LensSettings { half_life, now: query.moment(now), voices };
         match kind {
@@ -252,6 +280,7 @@ impl Fold {
             })),
             ScanKind::Skeptic => Fold::Skeptic(Box::new(Skeptic::new(settings))),
             ScanKind::Layered => Fold::Layered(Box::new(Layered::new(settings))),
+            ScanKind::Names(listing) => Fold::Names(LowestNames::new(listing.clone())),
         }
     }
 
@@ -268,6 +297,7 @@ impl Fold {
         match self {
             Fold::Page(page) => page.resolver.is_some(),
             Fold::Skeptic(_) | Fold::Layered(_) => true,
+            Fold::Names(_) => false,
         }
     }
 
@@ -277,6 +307,10 @@ impl Fold {
         match self {
             Fold::Page(page) => page.take(query, row, sealed),
             Fold::Skeptic(_) | Fold::Layered(_) => true,
+            Fold::Names(names) => {
+                names.add(&sealed);
+                true
+            }
         }
     }
 
@@ -290,6 +324,7 @@ impl Fold {
             }
             Fold::Skeptic(fold) => fold.add(digest, assertion, of),
             Fold::Layered(fold) => fold.add(digest, assertion, of),
+            Fold::Names(_) => {}
         }
     }
 
@@ -302,6 +337,7 @@ impl Fold {
             }
             Fold::Skeptic(fold) => fold.settle(work),
             Fold::Layered(fold) => fold.settle(work),
+            Fold::Names(_) => Settled::Over,
         }
     }
 }

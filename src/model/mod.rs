@@ -23,6 +23,7 @@ pub mod canonical;
 mod cursor;
 mod draft;
 mod layout;
+mod listing;
 pub mod query;
 pub mod signature;
 
@@ -33,4 +34,5 @@ pub use assertion::{Assertion, Author, Lifecycle, Object, Signature, SourceClass
 pub use canonical::{Malformed, Sealed};
 pub use cursor::{Cursor, RowNumbering};
 pub use draft::{Draft, Invalid, InvalidKind};
+pub use listing::{Listing, NameKind};
 pub use query::{BadQuery, HalfLife, Lens, Lifecycles, Query, Voices};

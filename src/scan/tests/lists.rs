@@ -1,4 +1,4 @@
-//! Pages under every filter, alone and together, against plain lists.
+//! Pages under every filter, alone and together, and listings of names, against plain lists.
 //!
 //! Never: draws a seed.
 
@@ -9,7 +9,10 @@ use fastrand::Rng;
 use super::model::is_listed;
 use super::world::{LensWorld, NOW, check};
 use crate::base::Digest;
-use crate::model::{Assertion, Draft, Lifecycle, Object, Query, Signature, SourceClass};
+use crate::model::{
+    Assertion, Draft, Lifecycle, Listing, NameKind, Object, Query, Signature, SourceClass,
+};
+use crate::scan::NameCount;
 
 /// Names of which some begin alike, also within a letter of two bytes.
 pub(super) const SUBJECTS: [&str; 8] =
@@ -117,4 +120,71 @@ fn pages_list_what_all_filters_let_through_newest_first() {
     }
     assert_eq!(seen.len(), 11, "each filter alone: {seen:?}");
     assert!(seen.values().all(|count| *count > 5), "{seen:?}");
+}
+
+/// What a listing is by its definition.
+fn counted(claims: &[(Digest, Assertion)], listing: &Listing) -> Vec<(String, NameCount)> {
+    let mut counts: BTreeMap<Vec<u8>, NameCount> = BTreeMap::new();
+    for (_, claim) in claims {
+        let name = match listing.kind {
+            NameKind::Subjects => &claim.subject,
+            NameKind::Predicates => &claim.predicate,
+        };
+        let is_of = listing.subject.as_ref().is_none_or(|subject| *subject == claim.subject);
+        let prefix = listing.prefix.as_deref().unwrap_or("");
+        if is_of && name.as_bytes().starts_with(prefix.as_bytes()) {
+            let none = NameCount { assertions: 0, newest: 0 };
+            let count = counts.entry(name.clone().into_bytes()).or_insert(none);
+            count.assertions += 1;
+            count.newest = count.newest.max(claim.timestamp);
+        }
+    }
+    let text = |name| String::from_utf8(name).expect("it was text");
+    counts.into_iter().map(|(name, count)| (text(name), count)).collect()
+}
+
+#[test]
+fn names_are_listed_in_the_order_of_their_bytes_with_exact_counts() {
+    for seed in 0..12 {
+        let mut rng = Rng::with_seed(seed);
+        let claims = any_claims(&mut rng, 1 << seed.min(9));
+        let mut shuffled: Vec<&Assertion> = claims.iter().map(|(_, claim)| claim).collect();
+        rng.shuffle(&mut shuffled);
+        for world in [LensWorld::of(claims.iter().map(|(_, it)| it)), LensWorld::of(shuffled)] {
+            for kind in [NameKind::Subjects, NameKind::Predicates].repeat(8) {
+                let mut listing = Listing::new(kind);
+                listing.limit = rng.usize(1..10);
+                let some = |rng: &mut Rng| rng.choice(SUBJECTS).map(str::to_owned);
+                listing.prefix = some(&mut rng).filter(|_| rng.bool());
+                if kind == NameKind::Predicates {
+                    listing.subject = some(&mut rng).filter(|_| rng.bool());
+                    listing.prefix = Some("p".to_owned()).filter(|_| rng.bool());
+                }
+                assert_eq!(world.names(&listing), counted(&claims, &listing), "{listing:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn names_that_share_a_fingerprint_are_two() {
+    // Found by search, for the seed of the world's store.
+    let [one, other] = ["n20550", "n39163"];
+    let mut claims = Vec::new();
+    for (index, (subject, predicate)) in [(one, "p"), (other, "q"), (one, "q")].iter().enumerate() {
+        let mut draft = Draft::new((*subject).into(), (*predicate).into(), Object::Boolean(true));
+        draft.timestamp = Some(index as u64);
+        let claim = check(draft);
+        claims.push((claim.seal().digest(), claim));
+    }
+    let world = LensWorld::of(claims.iter().map(|(_, claim)| claim));
+    assert_eq!(world.candidates(one), 3, "they share one");
+    for listing in [
+        Listing::new(NameKind::Subjects),
+        Listing::new(NameKind::Predicates),
+        Listing { subject: Some(one.into()), ..Listing::new(NameKind::Predicates) },
+        Listing { subject: Some(other.into()), ..Listing::new(NameKind::Predicates) },
+    ] {
+        assert_eq!(world.names(&listing), counted(&claims, &listing), "{listing:?}");
+    }
 }

@@ -5,9 +5,11 @@
 use crate::base::{Digest, HlcClock, NodeId, Wall};
 use crate::journal::{Bodies, Committed, Position};
 use crate::lens::{Layers, Resolution, Skepticism};
-use crate::model::{Assertion, Cursor, Draft, Object, Query, RowNumbering, Sealed, Signature};
-use crate::scan::{Scan, View};
-use crate::store::Store;
+use crate::model::{
+    Assertion, Cursor, Draft, Listing, Object, Query, RowNumbering, Sealed, Signature,
+};
+use crate::scan::{NameCount, Scan, View};
+use crate::store::{RowKey, Store};
 
 /// When all questions are asked.
 pub(super) const NOW: Wall = Wall(1_700_000_000_000);
@@ -70,6 +72,27 @@ impl LensWorld {
             let Some(row) = next else { return listed };
             let numbering = RowNumbering { node: NodeId::NONE, number: 1 };
             question.cursor = Some(Cursor { numbering, row: row.into() });
+        }
+    }
+
+    /// How many claims the index takes for those of a subject.
+    pub(super) fn candidates(&self, subject: &str) -> usize {
+        let mut walk = self.store.select([RowKey::Subject(subject)], None);
+        std::iter::from_fn(|| self.store.next_candidate(&mut walk)).count()
+    }
+
+    /// All pages of a listing, one after the other.
+    pub(super) fn names(&self, listing: &Listing) -> Vec<(String, NameCount)> {
+        let (mut listing, mut listed) = (listing.clone(), Vec::new());
+        loop {
+            let View::Names { names, next, .. } = self.run(Scan::names(listing.clone(), NOW))
+            else {
+                panic!("names were asked for")
+            };
+            assert!(names.len() <= listing.limit);
+            listed.extend(names);
+            let Some(cursor) = next else { return listed };
+            listing.set("cursor", &cursor).expect("a cursor");
         }
     }
 

@@ -7,6 +7,7 @@
 
 use nanoserde::{SerJson, SerJsonState};
 
+use super::names;
 use super::text::{Hex, Nullable, Text, render};
 use crate::base::digest::write_hex;
 use crate::base::{Digest, Hlc, Wall};
@@ -59,7 +60,8 @@ pub fn assertion(sealed: &Sealed, now: Wall) -> String {
     render(&entry, 512 + 2 * sealed.bytes().len())
 }
 
-/// A page of assertions, a skeptic's or a layered view, of a node whose rows are `numbering`.
+/// A page of assertions or names, a skeptic's or a layered view, of a node whose rows are
+/// `numbering`.
 pub fn view(view: &View, numbering: RowNumbering) -> String {
     match view {
         View::Page { found, next, scanned, resolution, now } => {
@@ -78,6 +80,9 @@ pub fn view(view: &View, numbering: RowNumbering) -> String {
         }
         View::Skeptic(skepticism) => render(&skeptic(skepticism), 1024),
         View::Layered(layers) => render(&layered(layers), 1024),
+        View::Names { kind, names, next, scanned } => {
+            names::page(*kind, names, (next.as_deref(), *scanned))
+        }
     }
 }
 

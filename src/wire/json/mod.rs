@@ -12,6 +12,7 @@ pub mod cluster;
 mod draft;
 mod fields;
 pub mod health;
+mod names;
 mod reader;
 pub(super) mod text;
 
