@@ -15,7 +15,7 @@ use http::{Method, Uri};
 
 use super::rejection::Rejection;
 use crate::base::{Digest, limits};
-use crate::model::Query;
+use crate::model::{Listing, NameKind, Query};
 use headers::cut;
 pub use headers::{
     AGENT_ID, ANSWERED_BY, API_KEY, Cors, FORWARDED, FORWARDED_FOR, JSON, REQUEST_ID, STAMP,
@@ -35,6 +35,8 @@ pub enum Route {
     Skeptic(Query),
     /// `GET /v1/layered`.
     Layered(Query),
+    /// `GET /v1/subjects` and `GET /v1/predicates`.
+    Names(Listing),
     /// `GET /v1/health`.
     Health,
     /// `GET /v1/health/live`.
@@ -68,6 +70,7 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
         "/v1/assert" | "/v1/admin/sync" => POST,
         "/v1/query" | "/v1/skeptic" | "/v1/layered" | "/metrics" => GET,
         _ if is_health(path) => GET,
+        "/v1/subjects" | "/v1/predicates" => GET,
         "/v1/cluster/status" | "/v1/admin/cluster" | "/v1/admin/ranges" => GET,
         _ if hash.is_some() || shard.is_some() => GET,
         _ => return Err(Rejection::Route),
@@ -85,6 +88,8 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
         "/v1/query" => return parse_list(query).map(Route::Query),
         "/v1/skeptic" => return parse_view(query).map(Route::Skeptic),
         "/v1/layered" => return parse_view(query).map(Route::Layered),
+        "/v1/subjects" => return parse_names(query, NameKind::Subjects).map(Route::Names),
+        "/v1/predicates" => return parse_names(query, NameKind::Predicates).map(Route::Names),
         "/v1/assert" => Route::Assert,
         "/v1/admin/sync" => Route::Sync,
         "/v1/health" => Route::Health,
@@ -139,20 +144,36 @@ fn check_is_of_one_thing(query: &Query) -> Result<(), Rejection> {
 
 fn parse_query(text: &str, without: &[&str]) -> Result<Query, Rejection> {
     let mut query = Query::default();
+    each_once(text, |name, value| match without.contains(&name) {
+        true => Err(no_parameter(name)),
+        false => Ok(query.set(name, value)?),
+    })?;
+    Ok(query)
+}
+
+/// The parameters of a list of names.
+fn parse_names(text: &str, kind: NameKind) -> Result<Listing, Rejection> {
+    let mut listing = Listing::new(kind);
+    each_once(text, |name, value| Ok(listing.set(name, value)?))?;
+    Ok(listing)
+}
+
+/// Shows each parameter, none of which may be there twice.
+fn each_once(
+    text: &str,
+    mut set: impl FnMut(&str, &str) -> Result<(), Rejection>,
+) -> Result<(), Rejection> {
     let mut seen: Vec<Cow<'_, str>> = Vec::new();
     for pair in pairs(text) {
         let (name, value) = pair?;
-        if without.contains(&&*name) {
-            return Err(no_parameter(&name));
-        }
         if seen.contains(&name) {
             return Err(Rejection::QueryString(format!("the parameter {name} is there twice")));
         }
         // A name that had to be cut is none that is known.
-        query.set(cut(&name), &value)?;
+        set(cut(&name), &value)?;
         seen.push(name);
     }
-    Ok(query)
+    Ok(())
 }
 
 fn no_parameter(name: &str) -> Rejection {
@@ -225,6 +246,14 @@ pub fn fuzz(text: &str) {
     if let Ok(view) = parse_view(text) {
         assert!(view.subject.is_some() && view.predicate.is_some());
         assert_eq!(Ok(&view), read.as_ref());
+    }
+    for kind in [NameKind::Subjects, NameKind::Predicates] {
+        if let Ok(listing) = parse_names(text, kind) {
+            assert!((1..=limits::QUERY_LIMIT_MAX).contains(&listing.limit));
+            assert!(listing.subject.is_none() || kind == NameKind::Predicates);
+            let after = listing.after.as_ref().map(|after| !listing.admits(after));
+            assert_ne!(after, Some(false), "the page would be its own next one");
+        }
     }
     assert_eq!(decode(text).ok().map(Cow::into_owned), decode_again(text));
     let Ok(decoded) = pairs(text).collect::<Result<Vec<_>, _>>() else {

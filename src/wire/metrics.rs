@@ -67,14 +67,20 @@ pub enum Endpoint {
     Skeptic,
     /// `/v1/layered`.
     Layered,
+    /// `/v1/subjects`.
+    Subjects,
+    /// `/v1/predicates`.
+    Predicates,
 }
 
 impl Endpoint {
-    const ALL: [(Endpoint, &'static str); 4] = [
+    const ALL: [(Endpoint, &'static str); 6] = [
         (Endpoint::Assertion, "assertions"),
         (Endpoint::Query, "query"),
         (Endpoint::Skeptic, "skeptic"),
         (Endpoint::Layered, "layered"),
+        (Endpoint::Subjects, "subjects"),
+        (Endpoint::Predicates, "predicates"),
     ];
 }
 
@@ -105,7 +111,7 @@ impl GatewayOutcome {
 pub struct Metrics {
     gateway: [u64; 4],
     gateway_retries: u64,
-    queries: [Histogram; 4],
+    queries: [Histogram; Endpoint::ALL.len()],
     http: BTreeMap<u16, u64>,
     wal_writes: u64,
     wal_bytes: u64,

@@ -1,4 +1,4 @@
-//! Filters of queries as a client sees them, at the API and at the gateway.
+//! Filters of queries, and lists of names, as a client sees them at the API and at the gateway.
 
 use std::net::SocketAddr;
 
@@ -147,4 +147,74 @@ fn a_filter_that_is_none_is_refused_with_what_would_be_right() {
             check(target, &Node::send_at(listener, request.as_bytes()), 400, part);
         }
     }
+}
+
+#[test]
+fn names_are_listed_page_by_page_with_counts_and_newest_timestamps() {
+    let (node, _, _) = node();
+    store(&node, &body(["M\u{e4}rz", "note"], ["Text", "\u{e4}"], 40, ""));
+    store(&node, &body(["Moon", "a \\\"note\\\""], ["Text", "x"], 5, ""));
+    let name = |name: &str, count: u64, later: u64| {
+        let newest = THEN + later;
+        format!(r#"{{"name":"{name}","assertions_count":{count},"newest_timestamp":{newest}}}"#)
+    };
+    let (iss, mars, moon) = (name("ISS", 1, 10), name("Mars", 1, 20), name("Moon", 3, 30));
+    let (march, quoted) = (name("M\u{e4}rz", 1, 40), name("a \\\"note\\\"", 1, 5));
+    let rows = [
+        ("subjects", format!("[{iss},{mars},{moon},{march}],\"scanned\":6}}")),
+        ("subjects?prefix=M", format!("[{mars},{moon},{march}],\"scanned\":6}}")),
+        ("subjects?prefix=Venus", "[],\"scanned\":6}".to_owned()),
+        ("subjects?limit=2", format!("[{iss},{mars}],\"next_cursor\":\"4d617273\",")),
+        ("subjects?limit=2&cursor=4d617273", format!("[{moon},{march}],\"scanned\":6}}")),
+        (
+            "predicates?subject=Moon",
+            format!("[{quoted},{},{}]}}", name("note", 1, 30), name("orbits", 1, 0)),
+        ),
+        ("predicates?prefix=o", format!("[{}],\"scanned\":6}}", name("orbits", 3, 20))),
+        ("predicates?subject=Venus", "[]}".to_owned()),
+    ];
+    for listener in [node.address, node.gateway] {
+        for (target, part) in &rows {
+            let (status, answer) = get(listener, target);
+            let kind = &target[..target.find('?').unwrap_or(target.len())];
+            let part = format!("{{\"{kind}\":{part}");
+            assert!(status == 200 && answer.starts_with(&part), "{target}: {answer}, not {part}");
+        }
+    }
+    for (target, part) in [
+        ("subjects?cursor=4d6", "cursor is \\\"4d6\\\", it takes the next_cursor of an earlier"),
+        ("subjects?prefix=", "prefix is \\\"\\\", it takes 1 to 4096 bytes"),
+        ("subjects?limit=1001", "it takes 1 to 1000"),
+        ("subjects?subject=Moon", "there are prefix, limit and cursor"),
+        ("predicates?lens=hlc", "there are subject, prefix, limit and cursor"),
+    ] {
+        let request = format!("GET /v1/{target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        check(target, &node.send(request.as_bytes()), 400, part);
+    }
+    let (_, metrics) = node.ask("GET /metrics");
+    let counted = "stemedb_queries_total{endpoint=\"predicates\"} 6";
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[test]
+fn names_that_come_meanwhile_disturb_no_later_page() {
+    let node = Node::start();
+    let add = |subject: &str, later| {
+        store(&node, &body([subject, "p"], ["Text", "x"], later, ""));
+    };
+    (0..20).for_each(|number| add(&format!("name {number:02}"), number));
+    let (mut names, mut cursor) = (Vec::new(), String::new());
+    for page in 0..30 {
+        let (_, answer) = get(node.address, &format!("subjects?limit=3{cursor}"));
+        let found = answer.split("\"name\":\"").skip(1);
+        names.extend(found.map(|rest| rest.split('"').next().expect("its end").to_owned()));
+        // One before the cursor, and one at the very end.
+        add(&format!("a {page}"), 100);
+        add("zzz", 200 + page);
+        let Some((_, next)) = answer.split_once("\"next_cursor\":\"") else { break };
+        cursor = format!("&cursor={}", next.split('"').next().expect("its end"));
+    }
+    let mut expected: Vec<String> = (0..20).map(|number| format!("name {number:02}")).collect();
+    expected.push("zzz".into());
+    assert_eq!(names, expected);
 }

@@ -29,7 +29,7 @@ use crate::cluster::forwarding::{
     Attempt, AttemptEnd, ForwardRefusal, ForwardRequest, ForwardStep, ForwardTarget, ForwardView,
     Forwarding,
 };
-use crate::model::Query;
+use crate::model::{Listing, Query};
 use crate::shell::api::Api;
 use crate::shell::api::forward::{BackendAnswer, Forward, stamp_value};
 use crate::shell::api::own_writes::OwnWrites;
@@ -132,8 +132,11 @@ impl Gateway {
             Route::Query(Query { cursor: Some(cursor), .. }) => {
                 request.target = ForwardTarget::Node(cursor.numbering.node);
             }
-            Route::Query(query) | Route::Skeptic(query) | Route::Layered(query) => {
-                let Some(subject) = query.subject else { return Ok(Plan::here(About::All)) };
+            Route::Query(Query { subject, .. })
+            | Route::Skeptic(Query { subject, .. })
+            | Route::Layered(Query { subject, .. })
+            | Route::Names(Listing { subject, .. }) => {
+                let Some(subject) = subject else { return Ok(Plan::here(About::All)) };
                 request.written = self.own_writes.written_at(&subject);
                 request.target = ForwardTarget::Subject(subject.clone());
                 about = About::Subject(subject);

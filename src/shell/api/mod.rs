@@ -24,6 +24,7 @@ use http_body_util::Full;
 
 use crate::base::Digest;
 use crate::cluster::gossip::Origin;
+use crate::model::NameKind;
 use crate::replica::Replica;
 use crate::scan::{Scan, TooMany};
 use crate::shell::api::api_key::ApiKeyCheck;
@@ -130,6 +131,13 @@ impl Api {
             Route::Layered(query) => {
                 let scan = Scan::layered(query, self.driver.wall());
                 self.scan(Endpoint::Layered, scan, head, body).await
+            }
+            Route::Names(listing) => {
+                let endpoint = match listing.kind {
+                    NameKind::Subjects => Endpoint::Subjects,
+                    NameKind::Predicates => Endpoint::Predicates,
+                };
+                self.scan(endpoint, Scan::names(listing, self.driver.wall()), head, body).await
             }
             Route::Health => Ok(say(StatusCode::OK, self.health().await)),
             Route::Live => Ok(say(StatusCode::OK, health::LIVE.to_owned())),

@@ -60,6 +60,7 @@ fn each_route_is_found_with_its_methods() {
         (&format!("GET /v1/assertions/{}", hash.replace('a', "g")), 400, "64 hex digits"),
         ("GET /v1/shards/x", 400, "a whole number"),
         ("GET /v1/shards/", 400, "a whole number"),
+        ("POST /v1/subjects", 405, "takes GET"),
         ("POST /v1/admin/ranges", 405, "takes GET"),
         ("GET /v1/health?x=1", 400, "this route has no parameter \"x\""),
         ("POST /v1/assert?subject=s", 400, "this route has no parameter \"subject\""),
@@ -84,7 +85,24 @@ fn a_query_string_is_decoded_and_held_against_the_bounds() {
     let view = Query { subject: Some("s".into()), predicate: Some("p".into()), ..Query::default() };
     check("GET /v1/skeptic?subject=s&predicate=p", Ok(Route::Skeptic(view.clone())));
     check("GET /v1/layered?predicate=p&subject=s", Ok(Route::Layered(view)));
+    let listing = Listing {
+        subject: Some("s".into()),
+        prefix: Some("a b".into()),
+        after: Some("a c".into()),
+        limit: 7,
+        ..Listing::new(NameKind::Predicates)
+    };
+    check(
+        "GET /v1/predicates?subject=s&prefix=a+b&cursor=612063&limit=7",
+        Ok(Route::Names(listing)),
+    );
+    check("HEAD /v1/subjects", Ok(Route::Names(Listing::new(NameKind::Subjects))));
     for (target, message) in [
+        ("subjects?subject=s", "there is no parameter \"subject\"; there are prefix, limit"),
+        ("subjects?lens=hlc", "there is no parameter \"lens\"; there are prefix, limit"),
+        ("predicates?x=1", "there is no parameter \"x\"; there are subject, prefix, limit"),
+        ("predicates?prefix=a&prefix=b", "the parameter prefix is there twice"),
+        ("subjects?cursor=1f2", "cursor is \"1f2\", it takes the next_cursor of an earlier"),
         ("query?subject=", "subject is \"\", it takes 1 to 4096 bytes"),
         ("query?subject", "subject is \"\", it takes"),
         ("query?subject=a%00b", "subject is \"a\\0b\", it takes"),
