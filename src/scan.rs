@@ -8,20 +8,24 @@
 //!
 //! Never: holds more bodies than one page, whatever the set.
 
+mod context;
+mod judged;
 mod queue;
 mod ring;
+mod statements;
 mod succession;
 
 pub use queue::{ScanQueue, Stats, TooMany};
 
-use succession::Succession;
+use context::JudgeContext;
+use judged::JudgedClaim;
 
-use crate::base::{Digest, Wall, limits};
+use crate::base::{Wall, limits};
 use crate::journal::Bodies;
 use crate::lens::{
     Layered, Layers, LensSettings, Resolution, Resolver, Settled, Skeptic, Skepticism,
 };
-use crate::model::{Assertion, Author, Query, Sealed};
+use crate::model::{Query, Sealed, Statement};
 use crate::store::{Candidates, Row, Store};
 
 /// The passes over the candidates of a query.
@@ -37,8 +41,8 @@ pub struct Scan {
     /// Rows left to look at in this pass; `None` until its first slice, as the queue may hold the
     /// scan for long.
     candidates: Option<Candidates>,
-    /// The claim that the lens judges next, while its successors are looked for.
-    judged: Option<Succession>,
+    /// The claim that the lens judges next, while what there is about it is read.
+    judged: Option<JudgedClaim>,
     /// What was found so far, in the memory that the answer is bounded to.
     fold: Fold,
     /// What the next slice does.
@@ -158,30 +162,28 @@ impl Scan {
 
     /// Looks at candidates until the pass is over (true) or the work is done.
     fn walk(&mut self, work: &mut usize, store: &Store, bodies: &dyn Bodies) -> bool {
-        let (query, fold) = (&self.query, &mut self.fold);
+        let (query, fold, now) = (&self.query, &mut self.fold, self.now);
         // Later passes see the rows of the first.
         let end = *self.end.get_or_insert(store.end_row());
+        let context = JudgeContext { query, now, end, store, bodies };
         let candidates = self.candidates.get_or_insert_with(|| {
             let before = fold.first_row(query).map_or(end, |first| first.min(end));
             store.select(query.subject.as_deref(), query.predicate.as_deref(), Some(before))
         });
         while *work > 0 {
             if let Some(claim) = &mut self.judged {
-                if !claim.step(query, self.now, work, store, bodies) {
+                if !claim.step(&context, work) {
                     return false;
                 }
                 if !claim.speaking.is_empty() {
-                    fold.judge(&claim.digest, &claim.assertion, &claim.speaking);
+                    fold.judge(claim);
                 }
                 self.judged = None;
                 continue;
             }
             let Some((row, position)) = store.next_candidate(candidates) else { return true };
             self.seen += 1;
-            let sealed = bodies.sealed_at(position);
-            let bytes = sealed.as_ref().map_or(0, |sealed| sealed.bytes().len());
-            *work = work.saturating_sub(1 + bytes / limits::SCAN_UNIT_BYTES);
-            let Some(sealed) = sealed else { continue };
+            let Some(sealed) = context.read(position, work) else { continue };
             let assertion = sealed.assertion();
             let is_admitted = match &assertion {
                 Some(assertion) => query.admits(assertion),
@@ -190,11 +192,10 @@ impl Scan {
             if !is_admitted {
                 continue;
             }
-            if let Some(assertion) =
-                assertion.filter(|it| fold.has_lens() && query.judges(it, self.now))
+            if let Some(assertion) = assertion.filter(|it| fold.has_lens() && query.judges(it, now))
             {
-                let before = if query.history { 0 } else { end };
-                self.judged = Some(Succession::new(sealed.digest(), assertion, store, before));
+                let (digest, asks) = (sealed.digest(), fold.asks());
+                self.judged = Some(JudgedClaim::new(digest, assertion, asks, &context));
             }
             if !fold.take(query, row, sealed) {
                 return true;
@@ -277,12 +278,21 @@ impl Fold {
         }
     }
 
+    /// Which statements about each claim the lens asks for.
+    fn asks(&self) -> Option<Statement> {
+        match self {
+            Fold::Page(page) => page.resolver.as_ref().and_then(Resolver::asks),
+            Fold::Skeptic(_) | Fold::Layered(_) => None,
+        }
+    }
+
     /// Shows a claim to the lens.
-    fn judge(&mut self, digest: &Digest, assertion: &Assertion, of: &[Author]) {
+    fn judge(&mut self, claim: &JudgedClaim) {
+        let (digest, assertion, of) = (&claim.digest, &claim.assertion, &*claim.speaking);
         match self {
             Fold::Page(page) => {
                 if let Some(resolver) = &mut page.resolver {
-                    resolver.add(digest, assertion, of);
+                    resolver.add(digest, assertion, of, &claim.support);
                 }
             }
             Fold::Skeptic(fold) => fold.add(digest, assertion, of),

@@ -37,7 +37,7 @@ pub const RUN_ROWS_MAX: usize = (1 << 24) - 1;
 /// Bodies in one page of a query; whatever `limit` says, so that a page of large texts stays small.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;
 /// Long queries looked at side by side, each with a page, the groups and the voices of a lens in
-/// memory, 7 MiB at worst; one host has half of them at most. One short query is looked at beside
+/// memory, 9 MiB at worst; one host has half of them at most. One short query is looked at beside
 /// them.
 pub const QUERIES_MAX: usize = 4;
 /// Queries that wait for their answers, and calls that a gateway waits for, a few hundred bytes

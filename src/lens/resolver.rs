@@ -5,11 +5,14 @@
 
 use super::candidate::Candidate;
 use super::count::ValueCounts;
+use super::order::Contender;
 use super::settings::{LensSettings, Settled};
+use super::sum::Sum;
+use super::support::Support;
 use super::tally::Tally;
-use super::weight::Scale;
+use super::weight::{Scale, Weight};
 use crate::base::Digest;
-use crate::model::{Assertion, Author, Lens};
+use crate::model::{Assertion, Author, Lens, Statement};
 
 /// What a lens makes of many.
 #[derive(Clone, PartialEq, Debug)]
@@ -23,7 +26,7 @@ pub struct Resolution {
     /// How many voices they are.
     pub voices_count: u64,
     /// The winner's weight times the share of its value: 1 when it is certain and no other value is
-    /// claimed.
+    /// claimed. Under the lens `votes` the winner's part of all votes.
     pub resolution_confidence: f64,
     /// The entropy of the values' shares, 0 (one value) to 1 (all values weigh the same).
     pub conflict_score: f64,
@@ -36,8 +39,10 @@ pub struct Resolution {
 pub struct Resolver {
     lens: Lens,
     scale: Scale,
-    best: Option<Candidate>,
+    best: Option<Contender>,
     count: u64,
+    /// For all claims together.
+    votes: Sum,
     tally: Tally,
 }
 
@@ -45,20 +50,34 @@ impl Resolver {
     /// A resolver that has seen nothing.
     pub fn new(lens: Lens, settings: LensSettings) -> Resolver {
         let (scale, tally) = (Scale::new(settings), Tally::new(settings.voices));
-        Resolver { lens, scale, best: None, count: 0, tally }
+        Resolver { lens, scale, best: None, count: 0, votes: Sum::default(), tally }
     }
 
-    /// Takes in one assertion, of which these authors still speak; each may come once in a pass.
-    /// One whose time has not come does not count.
-    pub fn add(&mut self, digest: &Digest, assertion: &Assertion, of: &[Author]) {
+    /// Which statements about each claim of this pass it compares claims by.
+    pub fn asks(&self) -> Option<Statement> {
+        let is_asked = self.lens == Lens::Votes && self.tally.is_first_pass();
+        is_asked.then_some(Statement::Vote)
+    }
+
+    /// Takes in one assertion, of which these authors still speak and others say this; each may
+    /// come once in a pass. One whose time has not come does not count.
+    pub fn add(
+        &mut self,
+        digest: &Digest,
+        assertion: &Assertion,
+        of: &[Author],
+        support: &Support,
+    ) {
         if !self.scale.has_come(assertion) {
             return;
         }
         let candidate = Candidate::new(digest, assertion, self.scale.weigh(assertion));
         if self.tally.is_first_pass() {
             self.count += 1;
-            if self.best.is_none_or(|best| candidate.cmp_by(self.lens, &best).is_gt()) {
-                self.best = Some(candidate);
+            self.votes.add_sum(&support.votes.0);
+            let contender = Contender::of_claim(&candidate, support);
+            if self.best.is_none_or(|best| contender.cmp_by(self.lens, &best).is_gt()) {
+                self.best = Some(contender);
             }
         }
         self.tally.add(&candidate, assertion, of);
@@ -75,17 +94,17 @@ impl Resolver {
     /// What became of them, once it is [`Settled::Over`].
     pub fn finish(self) -> Resolution {
         let counted = self.tally.finish();
-        let (winner, confidence) = match self.lens {
-            Lens::Consensus => consensus(&counted),
-            _ => self.best.map(|best| {
+        let best = if self.lens == Lens::Consensus { consensus(&counted) } else { self.best };
+        let confidence = best.map(|best| match self.lens {
+            Lens::Votes => best.votes.scored(Weight::ONE, &self.votes),
+            _ => {
                 let group = counted.group(&best.key);
-                (best.digest, group.map_or(0.0, |group| counted.scored(best.weight, group)))
-            }),
-        }
-        .unzip();
+                group.map_or(0.0, |group| counted.scored(best.claim_weight, group))
+            }
+        });
         Resolution {
             lens: self.lens,
-            winner,
+            winner: best.map(|best| best.digest),
             candidates_count: self.count,
             voices_count: counted.whole.voices,
             resolution_confidence: confidence.unwrap_or(0.0),
@@ -95,10 +114,8 @@ impl Resolver {
     }
 }
 
-/// The newest claim of the value that most voices claim, and the confidence in it.
-fn consensus(counted: &ValueCounts) -> Option<(Digest, f64)> {
-    let groups = counted.values().map(|(_, group)| group);
-    let group = groups.max_by_key(|group| (group.voices, group.weight, group.newest))?;
-    let ((_, digest), weight) = group.newest?;
-    Some((digest, counted.scored(weight, group)))
+/// The newest claim of the value that most voices claim.
+fn consensus(counted: &ValueCounts) -> Option<Contender> {
+    let values = counted.values().filter_map(|(key, group)| Contender::of_value(*key, group));
+    values.max_by(|one, other| one.cmp_by(Lens::Consensus, other))
 }

@@ -62,6 +62,14 @@ impl Sum {
         }
     }
 
+    /// As if all its weights had been added here: what it keeps reaches as far down as this does.
+    pub(super) fn add_sum(&mut self, other: &Sum) {
+        let numbers = (0..).map(|index| other.first.saturating_sub(index));
+        for (number, units) in numbers.zip(other.blocks).filter(|(_, units)| *units > 0) {
+            self.add_block(number, units);
+        }
+    }
+
     pub(super) fn is_zero(&self) -> bool {
         self.first == i64::MIN
     }
@@ -253,6 +261,9 @@ mod tests {
             let whole = sum(&numbers);
             rng.shuffle(&mut numbers);
             assert_eq!(sum(&numbers), whole);
+            let mut of_sums = Sum::default();
+            numbers.chunks(7).for_each(|part| of_sums.add_sum(&sum(part)));
+            assert_eq!(of_sums, whole);
         }
     }
 

@@ -56,7 +56,10 @@ fn resolved(
     claims: &[(Digest, Assertion)],
 ) -> (Resolution, usize) {
     let mut resolver = Resolver::new(lens, settings);
-    let passes = show(&mut resolver, claims, Resolver::add, Resolver::settle);
+    let add = |resolver: &mut Resolver, digest: &_, claim: &_, of: &[Author]| {
+        resolver.add(digest, claim, of, &Support::default());
+    };
+    let passes = show(&mut resolver, claims, add, Resolver::settle);
     (resolver.finish(), passes)
 }
 

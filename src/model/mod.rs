@@ -25,6 +25,7 @@ mod draft;
 mod layout;
 pub mod query;
 pub mod signature;
+mod statement;
 
 #[cfg(test)]
 mod tests;
@@ -34,3 +35,4 @@ pub use canonical::{Malformed, Sealed};
 pub use cursor::{Cursor, RowNumbering};
 pub use draft::{Draft, Invalid, InvalidKind};
 pub use query::{BadQuery, HalfLife, Lens, Lifecycles, Query, Voices};
+pub use statement::{Said, Statement};

@@ -23,12 +23,14 @@ pub enum Lens {
     Consensus,
     /// The source class of most authority, then confidence.
     Authority,
+    /// The greatest sum of votes.
+    Votes,
 }
 
 impl Lens {
     /// All of them.
-    pub const ALL: [Lens; 5] =
-        [Lens::Recency, Lens::Hlc, Lens::Confidence, Lens::Consensus, Lens::Authority];
+    pub const ALL: [Lens; 6] =
+        [Lens::Recency, Lens::Hlc, Lens::Confidence, Lens::Consensus, Lens::Authority, Lens::Votes];
 
     /// Its name, as the HTTP API takes and gives it.
     pub fn name(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Lens {
             Lens::Confidence => "confidence",
             Lens::Consensus => "consensus",
             Lens::Authority => "authority",
+            Lens::Votes => "votes",
         }
     }
 
@@ -188,7 +191,7 @@ impl Query {
                 self.as_of = Some(seconds.ok_or_else(|| bad("as_of", value, expected))?);
             }
             "lens" => {
-                let expected = "recency, hlc, confidence, consensus or authority";
+                let expected = "recency, hlc, confidence, consensus, authority or votes";
                 self.lens = Some(Lens::parse(value).ok_or_else(|| bad("lens", value, expected))?);
             }
             "half_life" => {
@@ -234,6 +237,12 @@ impl Query {
         let is_settled = matches!(assertion.lifecycle, Lifecycle::Deprecated | Lifecycle::Rejected);
         let is_left_out = is_settled && self.lifecycle.is_none();
         self.history || !is_left_out && !assertion.is_over(self.moment(now))
+    }
+
+    /// Whether the answer depends on statements about the claims that it is of: these are on other
+    /// subjects.
+    pub fn asks_statements(&self) -> bool {
+        self.lens == Some(Lens::Votes)
     }
 
     /// From when on age counts: `as_of`, or now.

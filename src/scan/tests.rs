@@ -5,5 +5,6 @@
 
 mod model;
 mod random;
+mod statements;
 mod successions;
 mod world;

@@ -41,9 +41,18 @@ impl Value {
     }
 }
 
-/// Claims that are judged, with their weights, and what is counted of them.
+/// A claim that is judged.
+struct Judged<'a> {
+    digest: Digest,
+    claim: &'a Assertion,
+    weight: BigUint,
+    /// The sum of its votes.
+    votes: BigUint,
+}
+
+/// Claims that are judged, and what is counted of them.
 pub(super) struct Model<'a> {
-    judged: Vec<(&'a (Digest, Assertion), BigUint)>,
+    judged: Vec<Judged<'a>>,
     values: BTreeMap<[u8; 16], Value>,
     pub(super) voices: u64,
     weight: BigUint,
@@ -111,6 +120,52 @@ fn is_there(claim: &Assertion, question: &Query, moment: u64) -> bool {
         && question.as_of.is_none_or(|second| claim.timestamp <= second)
 }
 
+/// Statements about something by what they are about: subject and predicate.
+type Statements<'a> = HashMap<(&'a str, &'a str), Vec<&'a (Digest, Assertion)>>;
+
+fn statements<'a>(
+    claims: &'a [(Digest, Assertion)],
+    question: &Query,
+    moment: u64,
+) -> Statements<'a> {
+    let mut all = Statements::new();
+    let is_statement = |claim: &Assertion| claim.predicate.starts_with("stemedb:");
+    for found in claims.iter().filter(|(_, claim)| is_statement(claim)) {
+        if is_there(&found.1, question, moment) {
+            all.entry((&found.1.subject, &found.1.predicate)).or_default().push(found);
+        }
+    }
+    all
+}
+
+/// What each agent (without a signature: each source) stated last, `None` if it took that back.
+fn newest_said(
+    all: &Statements<'_>,
+    about: [u8; 32],
+    predicate: &str,
+    moment: u64,
+) -> HashMap<Voice, Option<f64>> {
+    let mut newest: HashMap<Voice, (Rank, Option<f64>)> = HashMap::new();
+    let about = Digest(about).to_string();
+    for (digest, claim) in all.get(&(about.as_str(), predicate)).into_iter().flatten() {
+        let Object::Number(number) = claim.object else { continue };
+        if !(0.0..=1.0).contains(&number) {
+            continue;
+        }
+        let is_settled = matches!(claim.lifecycle, Lifecycle::Rejected | Lifecycle::Deprecated);
+        let is_expired = claim.expires.is_some_and(|second| second * 1000 <= moment);
+        let said = Some(number).filter(|_| !is_settled && !is_expired);
+        for voice in voices_of(digest, claim, claim.authors(), Voices::Agents) {
+            let rank = (claim.hlc, *digest);
+            let known = newest.entry(voice).or_insert((rank, said));
+            if rank > known.0 {
+                *known = (rank, said);
+            }
+        }
+    }
+    newest.into_iter().map(|(voice, (_, said))| (voice, said)).collect()
+}
+
 /// Whether the lens of a question judges a claim that has no successor.
 fn is_judged(claim: &Assertion, question: &Query, moment: u64) -> bool {
     let is_settled = matches!(claim.lifecycle, Lifecycle::Rejected | Lifecycle::Deprecated);
@@ -163,9 +218,9 @@ impl<'a> Model<'a> {
             voices: 0,
             weight: BigUint::default(),
         };
+        let statements = statements(claims, question, moment);
         let mut voices: HashMap<([u8; 16], Voice), BigUint> = HashMap::new();
-        for found in claims.iter().filter(|(_, it)| is_judged(it, question, moment)) {
-            let (digest, claim) = found;
+        for (digest, claim) in claims.iter().filter(|(_, it)| is_judged(it, question, moment)) {
             let authors = speaking(digest, claim);
             let is_of_class = class.is_none_or(|class| claim.source_class == class);
             if authors.is_empty() || !is_of_class {
@@ -179,7 +234,9 @@ impl<'a> Model<'a> {
                 let known = voices.entry((key, voice)).or_default();
                 *known = weight.clone().max(std::mem::take(known));
             }
-            model.judged.push((found, weight));
+            let votes = newest_said(&statements, digest.0, "stemedb:vote", moment);
+            let votes = votes.into_values().flatten().map(number).sum();
+            model.judged.push(Judged { digest: *digest, claim, weight, votes });
         }
         for ((key, _), weight) in voices {
             let value = model.values.get_mut(&key).expect("its claim was noted");
@@ -270,22 +327,37 @@ impl<'a> Model<'a> {
             let ((_, digest), weight) = value.newest();
             return Some((*digest, self.scored(weight, value)));
         }
-        let rank = |((digest, claim), weight): &(&(Digest, Assertion), BigUint)| {
-            let age = (claim.hlc, *digest);
-            let (first, second) = match lens {
-                Lens::Recency | Lens::Consensus => (0, (Hlc::default(), Digest::ZERO)),
-                Lens::Hlc => (0, (claim.hlc, claim.source_hash)),
-                Lens::Confidence => (0, (Hlc::default(), Digest::ZERO)),
+        let rank = |judged: &&Judged<'_>| {
+            let claim = judged.claim;
+            let (mut class, mut stamp, mut number) = (0, None, None);
+            match lens {
+                Lens::Recency | Lens::Consensus => {}
+                Lens::Hlc => stamp = Some((claim.hlc, claim.source_hash)),
+                Lens::Confidence => number = Some(judged.weight.clone()),
                 Lens::Authority => {
-                    (9 - claim.source_class.number(), (Hlc::default(), Digest::ZERO))
+                    class = 9 - claim.source_class.number();
+                    number = Some(judged.weight.clone());
                 }
-            };
-            let is_weighed = matches!(lens, Lens::Confidence | Lens::Authority);
-            (first, second, is_weighed.then(|| weight.clone()), age)
+                Lens::Votes => number = Some(judged.votes.clone()),
+            }
+            (class, stamp, number, (claim.hlc, judged.digest))
         };
-        let (found, weight) = self.judged.iter().max_by_key(|judged| rank(judged))?;
-        let value = &self.values[&value_key(&found.1.object)];
-        Some((found.0, self.scored(weight, value)))
+        let best = self.judged.iter().max_by_key(rank)?;
+        let confidence = match lens {
+            Lens::Votes => self.vote_share(best),
+            _ => self.scored(&best.weight, &self.values[&value_key(&best.claim.object)]),
+        };
+        Some((best.digest, confidence))
+    }
+
+    /// A claim's part of all votes, rounded to millionths.
+    fn vote_share(&self, judged: &Judged<'_>) -> f64 {
+        let all: BigUint = self.judged.iter().map(|judged| &judged.votes).sum();
+        if all == BigUint::default() {
+            return 0.0;
+        }
+        let millionths = (&judged.votes * 2_000_000_u32 + &all) / (all * 2_u32);
+        f64::from(u32::try_from(millionths).expect("up to a million")) / 1e6
     }
 
     /// The first hundred values: greatest share, most voices, newest.

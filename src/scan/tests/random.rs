@@ -98,6 +98,46 @@ fn claims(rng: &mut Rng, shape: &Shape) -> Vec<(Digest, Assertion)> {
     all
 }
 
+/// A statement about something, for the most part a good one.
+fn statement(rng: &mut Rng, (about, predicate): ([u8; 32], &str), shape: &Shape) -> Assertion {
+    let object = match rng.u8(0..12) {
+        0 => Object::Number(f64::from(rng.u32(2..9))),
+        1 => Object::Text("0.5".into()),
+        2..5 => Object::Number(rng.f64()),
+        _ => Object::Number(f64::from(rng.u32(0..=4)) / 4.0),
+    };
+    let mut draft = Draft::new(Digest(about).to_string(), predicate.into(), object);
+    let ago = rng.u64(0..shape.span);
+    let is_late = rng.u8(0..20) == 0;
+    let timestamp = if is_late { NOW.seconds() + rng.u64(0..200) } else { NOW.seconds() - ago };
+    draft.timestamp = Some(timestamp);
+    draft.source_hash = Digest([rng.u32(0..shape.sources.min(9)) as u8; 32]);
+    draft.expires = (rng.u8(0..9) == 0).then(|| timestamp + rng.u64(0..shape.span));
+    if rng.u8(0..9) == 0 {
+        draft.lifecycle = rng.choice(Lifecycle::ALL).expect("five");
+    }
+    for agent in 0..5 {
+        if rng.u8(..4) == 0 {
+            let agent_id = [agent; 32];
+            draft.signatures.push(Signature { agent_id, signature: [0; 64], timestamp: 1 });
+        }
+    }
+    draft.check(&mut HlcClock::new(NodeId::NONE), NOW).expect("it keeps the rules")
+}
+
+/// Adds statements about some of the claims.
+fn add_statements(rng: &mut Rng, shape: &Shape, claims: &mut Vec<(Digest, Assertion)>) {
+    let count = claims.len();
+    for _ in 0..count.min(1_000) {
+        let voted = claims[rng.usize(..count)].0;
+        let vote = statement(rng, (voted.0, "stemedb:vote"), shape);
+        let digest = vote.seal().digest();
+        if claims[count..].iter().all(|(known, _)| *known != digest) {
+            claims.push((digest, vote));
+        }
+    }
+}
+
 fn any_question(rng: &mut Rng, span: u64) -> Query {
     let mut parameters: Vec<(&str, String)> = Vec::new();
     // As many half-lives as a thousand, whole ones and others.
@@ -189,7 +229,8 @@ fn check(world: &LensWorld, claims: &[(Digest, Assertion)], question: &Query, le
 /// Two orders of arrival of a random set, and random questions.
 fn compare(seed: u64, shape: &Shape, questions: usize) {
     let mut rng = Rng::with_seed(seed);
-    let claims = claims(&mut rng, shape);
+    let mut claims = claims(&mut rng, shape);
+    add_statements(&mut rng, shape, &mut claims);
     let mut shuffled: Vec<&Assertion> = claims.iter().map(|(_, claim)| claim).collect();
     rng.shuffle(&mut shuffled);
     let worlds = [
@@ -202,7 +243,7 @@ fn compare(seed: u64, shape: &Shape, questions: usize) {
     asked.extend((0..questions).map(|_| any_question(&mut rng, shape.span)));
     for question in asked {
         // Of large sets one lens each, for a model of each is slow.
-        let some = [rng.choice(Lens::ALL).expect("five")];
+        let some = [rng.choice(Lens::ALL).expect("one of them")];
         let lenses = if shape.claims < 1000 { &Lens::ALL[..] } else { &some };
         worlds.iter().for_each(|world| check(world, &claims, &question, lenses));
     }

@@ -1,0 +1,50 @@
+//! Claims about a claim, an agent or an epoch: votes, trust, epochs that are superseded.
+//!
+//! In: assertions. Out: what they state. A statement is an assertion like any other, so that it is
+//! signed, stored and replicated as one; its predicate is a reserved name, its subject the hash,
+//! the key or the epoch that it is about, as 64 lower-case hex digits.
+//!
+//! Never: says whose statements count; the scan does.
+
+use super::assertion::{Assertion, Lifecycle, Object};
+use crate::base::Wall;
+
+/// What a statement is about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Statement {
+    /// How much a claim is to count under the lens `votes`: a number from 0 to 1.
+    Vote,
+}
+
+impl Statement {
+    /// The predicate of such claims.
+    pub fn predicate(self) -> &'static str {
+        match self {
+            Statement::Vote => "stemedb:vote",
+        }
+    }
+
+    /// What a claim with that predicate states; `None` if its object is of no use for that.
+    pub fn said(self, claim: &Assertion, moment: Wall) -> Option<Said> {
+        let number = match (self, &claim.object) {
+            (Statement::Vote, Object::Number(number)) => *number,
+            _ => return None,
+        };
+        if !(0.0..=1.0).contains(&number) {
+            return None;
+        }
+        // The newest counts, so that this is how an agent takes back what it said.
+        let is_settled = matches!(claim.lifecycle, Lifecycle::Deprecated | Lifecycle::Rejected);
+        let is_withdrawn = is_settled || claim.is_over(moment);
+        Some(if is_withdrawn { Said::Nothing } else { Said::Number(number) })
+    }
+}
+
+/// What an agent says last.
+#[derive(Clone, Copy, PartialEq, PartialOrd, Debug)]
+pub enum Said {
+    /// It took back what it had said: the claim is Deprecated, Rejected or over.
+    Nothing,
+    /// A number from 0 to 1.
+    Number(f64),
+}

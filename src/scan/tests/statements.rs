@@ -1,0 +1,117 @@
+//! Votes, case by case.
+//!
+//! Never: depends on the order of arrival.
+
+use super::world::{LensWorld, check, draft, question, signed};
+use crate::base::Digest;
+use crate::lens::Resolution;
+use crate::model::{Assertion, Draft, Lifecycle, Object};
+
+/// A vote as of some seconds ago.
+fn vote(of: &Assertion, weight: f64, seconds_ago: u64) -> Draft {
+    let mut vote = draft("", seconds_ago);
+    vote.subject = of.seal().digest().to_string();
+    vote.predicate = "stemedb:vote".into();
+    vote.object = Object::Number(weight);
+    vote
+}
+
+/// What a question makes of claims, in both orders of arrival.
+fn resolution(claims: &[&Assertion], parameters: &[(&str, &str)]) -> Resolution {
+    let question = question(parameters);
+    let [one, other] = [
+        LensWorld::of(claims.iter().copied()).page(&question).1,
+        LensWorld::of(claims.iter().rev().copied()).page(&question).1,
+    ];
+    assert_eq!(one, other, "the order of arrival changes the answer");
+    one.expect("a lens was asked for")
+}
+
+/// The winner by votes, and its part of them.
+fn by_votes(claims: &[&Assertion], more: &[(&str, &str)]) -> (Digest, f64) {
+    let found = resolution(claims, &[&[("lens", "votes")], more].concat());
+    (found.winner.expect("there are claims"), found.resolution_confidence)
+}
+
+#[test]
+fn the_claim_with_the_greatest_sum_of_votes_wins_and_its_share_is_the_confidence() {
+    let [old, new] = [("old", 30), ("new", 20)].map(|(value, ago)| check(draft(value, ago)));
+    let [of_old, of_new] = [old.seal().digest(), new.seal().digest()];
+    assert_eq!(by_votes(&[&old, &new], &[]), (of_new, 0.0), "the most recent where none has votes");
+    let votes = [
+        check(signed(vote(&old, 0.5, 9), &[1])),
+        check(signed(vote(&old, 0.5, 9), &[2])),
+        check(signed(vote(&new, 0.25, 9), &[1])),
+        check(signed(vote(&new, 0.75, 9), &[3])),
+    ];
+    let all = [&old, &new, &votes[0], &votes[1], &votes[2], &votes[3]];
+    assert_eq!(by_votes(&all[..5], &[]), (of_old, 0.8));
+    assert_eq!(by_votes(&all, &[]), (of_new, 0.5), "the most recent at a tie");
+    let as_of = (1_700_000_000 - 10).to_string();
+    assert_eq!(by_votes(&all, &[("as_of", &as_of)]), (of_new, 0.0), "they had not voted yet");
+}
+
+#[test]
+fn the_newest_vote_of_each_agent_counts() {
+    let [one, two] = ["one", "two"].map(|value| check(draft(value, 30)));
+    let [of_one, of_two] = [one.seal().digest(), two.seal().digest()];
+    let rival = check(signed(vote(&two, 0.5, 9), &[9]));
+    let first = check(signed(vote(&one, 1.0, 8), &[1]));
+    let claims = [&one, &two, &rival, &first];
+    assert_eq!(by_votes(&claims, &[]), (of_one, 0.666_667));
+    let with = |draft: Draft| {
+        let vote = check(draft);
+        by_votes(&[&claims[..], &[&vote]].concat(), &[])
+    };
+    assert_eq!(with(signed(vote(&one, 0.25, 7), &[1])), (of_two, 0.666_667), "a later one");
+    assert_eq!(with(signed(vote(&one, 0.25, 8 + 1), &[1])), (of_one, 0.666_667), "an earlier one");
+    assert_eq!(with(signed(vote(&one, 1.0, 7), &[2])), (of_one, 0.8), "another agent");
+    assert_eq!(with(signed(vote(&one, 1.0, 7), &[1, 2])), (of_one, 0.8), "both of them");
+    let mut back = signed(vote(&one, 1.0, 7), &[1]);
+    back.lifecycle = Lifecycle::Rejected;
+    assert_eq!(with(back), (of_two, 1.0), "it is taken back");
+    let mut over = signed(vote(&one, 1.0, 7), &[1]);
+    over.expires = Some(1_700_000_000);
+    assert_eq!(with(over), (of_two, 1.0), "the earlier one does not come back");
+    let mut later = signed(vote(&one, 0.0, 0), &[1]);
+    later.timestamp = Some(1_700_000_000 + 3_600);
+    assert_eq!(with(later), (of_one, 0.666_667), "its time has not come");
+    for object in [Object::Number(1.5), Object::Number(-1.0), Object::Text("1".into())] {
+        let mut odd = signed(vote(&one, 0.0, 7), &[1]);
+        odd.object = object;
+        assert_eq!(with(odd), (of_one, 0.666_667), "it is no vote");
+    }
+}
+
+#[test]
+fn a_source_has_one_vote_where_no_agent_signs() {
+    let [one, two] = ["one", "two"].map(|value| check(draft(value, 30)));
+    let rival = check(signed(vote(&two, 1.0, 9), &[9]));
+    let unsigned = |source: u8, ago| {
+        let mut vote = vote(&one, 0.75, ago);
+        vote.source_hash = Digest([source; 32]);
+        check(vote)
+    };
+    let [first, again, other] = [unsigned(0, 9), unsigned(0, 8), unsigned(1, 9)];
+    let once = [&one, &two, &rival, &first, &again];
+    assert_eq!(by_votes(&once, &[]), (two.seal().digest(), 0.571_429));
+    let twice = [&once[..], &[&other]].concat();
+    assert_eq!(by_votes(&twice, &[]), (one.seal().digest(), 0.6));
+}
+
+#[test]
+fn more_voters_than_are_held_at_a_time_count_once_each() {
+    let [one, two] = ["one", "two"].map(|value| check(draft(value, 30)));
+    let mut all = vec![one.clone(), two.clone()];
+    for source in 0..9_000_u32 {
+        for (of, times) in [(&one, 1 + source % 2), (&two, 1)] {
+            for again in 0..times {
+                let mut vote = vote(of, if of == &one { 0.5 } else { 0.25 }, 9 - u64::from(again));
+                vote.source_hash = Digest::of(&source.to_le_bytes());
+                all.push(check(vote));
+            }
+        }
+    }
+    let found = by_votes(&all.iter().collect::<Vec<_>>(), &[]);
+    assert_eq!(found, (one.seal().digest(), 0.666_667));
+}
