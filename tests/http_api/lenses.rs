@@ -8,23 +8,23 @@ use stemedb_edge::wire::json::parse_draft;
 use crate::node::Node;
 use crate::{check, hash_of};
 
-const PAIR: &str = "subject=s&predicate=p";
+pub(crate) const PAIR: &str = "subject=s&predicate=p";
 /// Unix seconds at which the claims are made.
-const THEN: u64 = 1_700_000_000;
+pub(crate) const THEN: u64 = 1_700_000_000;
 
 /// A body of a value with more fields.
-fn body(value: &str, fields: &str) -> String {
+pub(crate) fn body(value: &str, fields: &str) -> String {
     let object = format!(r#"{{"type":"Text","value":"{value}"}}"#);
     let timestamp = if fields.contains("timestamp") { String::new() } else { stamp(0) };
     format!(r#"{{"subject":"s","predicate":"p","object":{object}{timestamp}{fields}}}"#)
 }
 
-fn stamp(later: u64) -> String {
+pub(crate) fn stamp(later: u64) -> String {
     format!(r#","timestamp":{}"#, THEN + later)
 }
 
 /// A body that an agent signed.
-fn signed(agent: u8, body: &str) -> String {
+pub(crate) fn signed(agent: u8, body: &str) -> String {
     let draft = parse_draft(body.as_bytes()).expect("a good body");
     let claim = draft.check(&mut HlcClock::new(NodeId::NONE), Wall(0)).expect("keeps the rules");
     let signature = Signer::new(&[agent; 32]).sign(&claim, THEN);
@@ -34,13 +34,13 @@ fn signed(agent: u8, body: &str) -> String {
 }
 
 /// Stores it; its hash comes out.
-fn store(node: &Node, body: &str) -> String {
+pub(crate) fn store(node: &Node, body: &str) -> String {
     let (status, answer) = node.post(body);
     assert_eq!(status, 201, "{body}: {answer}");
     hash_of(&answer)
 }
 
-fn ask(node: &Node, target: &str, parts: &[&str]) {
+pub(crate) fn ask(node: &Node, target: &str, parts: &[&str]) {
     let (status, answer) = node.ask(&format!("GET /v1/{target}"));
     assert_eq!(status, 200, "{target}: {answer}");
     for part in parts {

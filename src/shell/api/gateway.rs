@@ -132,6 +132,8 @@ impl Gateway {
             Route::Query(Query { cursor: Some(cursor), .. }) => {
                 request.target = ForwardTarget::Node(cursor.numbering.node);
             }
+            // Votes are claims on other subjects, which other nodes may have taken.
+            Route::Query(query) if query.asks_statements() => return Ok(Plan::here(About::All)),
             Route::Query(query) | Route::Skeptic(query) | Route::Layered(query) => {
                 let Some(subject) = query.subject else { return Ok(Plan::here(About::All)) };
                 request.written = self.own_writes.written_at(&subject);
@@ -142,9 +144,13 @@ impl Gateway {
                 Some(node) => request.target = ForwardTarget::Claim(digest, node),
                 None => return Ok(Plan::default()),
             },
-            Route::Assert if !body.is_absent() => {
+            route @ (Route::Assert | Route::Vote) if !body.is_absent() => {
                 bytes = body.read().await?;
-                let draft = match json::parse_body(&bytes)? {
+                let parsed = match route {
+                    Route::Vote => json::parse_vote(&bytes)?,
+                    _ => json::parse_body(&bytes)?,
+                };
+                let draft = match parsed {
                     json::AssertBody::Claim(draft) => draft,
                     // Bytes are taken here, whichever node owns the subject that they may have.
                     json::AssertBody::Bytes(sealed) => {

@@ -107,7 +107,8 @@ impl Api {
     async fn answer(&self, head: &Parts, body: &mut Body) -> Result<Answer, Rejection> {
         self.api_key_check.admit(head)?;
         match route(&head.method, &head.uri)? {
-            Route::Assert => self.assert(&head.headers, body).await,
+            Route::Assert => self.assert(&head.headers, body, json::parse_body).await,
+            Route::Vote => self.assert(&head.headers, body, json::parse_vote).await,
             Route::Assertion(digest) => {
                 let start = Instant::now();
                 let found = self.find(&digest)?;
@@ -162,14 +163,19 @@ impl Api {
         say(StatusCode::OK, self.driver.read(|replica, _| show(replica)))
     }
 
-    async fn assert(&self, headers: &HeaderMap, body: &mut Body) -> Result<Answer, Rejection> {
+    async fn assert(
+        &self,
+        headers: &HeaderMap,
+        body: &mut Body,
+        parse: impl FnOnce(&[u8]) -> Result<json::AssertBody, json::Malformed>,
+    ) -> Result<Answer, Rejection> {
         if !is_json(headers) {
             return Err(Rejection::MediaType);
         }
         if body.is_absent() && !headers.contains_key(CONTENT_LENGTH) {
             return Err(Rejection::Length);
         }
-        let taken = match json::parse_body(&body.read().await?)? {
+        let taken = match parse(&body.read().await?)? {
             json::AssertBody::Bytes(sealed) => self.driver.offer(sealed, Origin::Here).await,
             json::AssertBody::Claim(mut draft) => {
                 if let Some(text) = headers.get(STAMP) {

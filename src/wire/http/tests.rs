@@ -27,6 +27,7 @@ fn check(request: &str, expected: Result<Route, (u16, &str)>) {
 fn each_route_is_found_with_its_methods() {
     let hash = "ab".repeat(32);
     check("POST /v1/assert", Ok(Route::Assert));
+    check("POST /v1/vote", Ok(Route::Vote));
     check("POST /v1/admin/sync", Ok(Route::Sync));
     check("GET /v1/health", Ok(Route::Health));
     check("HEAD /v1/health?", Ok(Route::Health));

@@ -19,5 +19,5 @@ pub(super) mod text;
 #[cfg(test)]
 mod tests;
 
-pub use draft::{AssertBody, fuzz, parse as parse_draft, parse_body};
+pub use draft::{AssertBody, fuzz, parse as parse_draft, parse_body, parse_vote};
 pub use reader::Malformed;
