@@ -19,13 +19,14 @@ pub use queue::{ScanQueue, Stats, TooMany};
 
 use context::JudgeContext;
 use judged::JudgedClaim;
+use statements::KnownStatements;
 
 use crate::base::{Wall, limits};
 use crate::journal::Bodies;
 use crate::lens::{
     Layered, Layers, LensSettings, Resolution, Resolver, Settled, Skeptic, Skepticism,
 };
-use crate::model::{Query, Sealed, Statement};
+use crate::model::{Query, RootAgents, Sealed, Statement};
 use crate::store::{Candidates, Row, Store};
 
 /// The passes over the candidates of a query.
@@ -35,6 +36,8 @@ pub struct Scan {
     kind: ScanKind,
     /// When the question came: a claim whose time comes while the scan waits does not count.
     now: Wall,
+    /// Whose statements about agents count.
+    roots: RootAgents,
     /// The row before which each pass begins, once the first has begun: later passes see the rows
     /// of the first.
     end: Option<Row>,
@@ -43,6 +46,8 @@ pub struct Scan {
     candidates: Option<Candidates>,
     /// The claim that the lens judges next, while what there is about it is read.
     judged: Option<JudgedClaim>,
+    /// What root agents stated of the agents of claims before.
+    known: KnownStatements,
     /// What was found so far, in the memory that the answer is bounded to.
     fold: Fold,
     /// What the next slice does.
@@ -123,13 +128,30 @@ impl Scan {
 
     fn new(query: Query, kind: ScanKind, now: Wall) -> Scan {
         let fold = Fold::new(kind, &query, now);
-        let stage = Stage::Walking;
-        Scan { query, kind, now, end: None, candidates: None, judged: None, fold, stage, seen: 0 }
+        Scan {
+            query,
+            kind,
+            now,
+            roots: RootAgents::default(),
+            end: None,
+            candidates: None,
+            judged: None,
+            known: KnownStatements::default(),
+            fold,
+            stage: Stage::Walking,
+            seen: 0,
+        }
+    }
+
+    /// With the agents whose statements about other agents count, if there are any.
+    pub fn trusting(self, roots: RootAgents) -> Scan {
+        Scan { roots, ..self }
     }
 
     /// Forgets what was found: the first pass begins again, with what has come meanwhile.
     pub fn rewind(&mut self) {
         (self.end, self.candidates, self.judged) = (None, None, None);
+        self.known = KnownStatements::default();
         self.fold = Fold::new(self.kind, &self.query, self.now);
         self.stage = Stage::Walking;
     }
@@ -162,17 +184,17 @@ impl Scan {
 
     /// Looks at candidates until the pass is over (true) or the work is done.
     fn walk(&mut self, work: &mut usize, store: &Store, bodies: &dyn Bodies) -> bool {
-        let (query, fold, now) = (&self.query, &mut self.fold, self.now);
+        let (query, roots, fold, now) = (&self.query, &self.roots, &mut self.fold, self.now);
         // Later passes see the rows of the first.
         let end = *self.end.get_or_insert(store.end_row());
-        let context = JudgeContext { query, now, end, store, bodies };
+        let context = JudgeContext { query, roots, now, end, store, bodies };
         let candidates = self.candidates.get_or_insert_with(|| {
             let before = fold.first_row(query).map_or(end, |first| first.min(end));
             store.select(query.subject.as_deref(), query.predicate.as_deref(), Some(before))
         });
         while *work > 0 {
             if let Some(claim) = &mut self.judged {
-                if !claim.step(&context, work) {
+                if !claim.step(&context, &mut self.known, work) {
                     return false;
                 }
                 if !claim.speaking.is_empty() {

@@ -353,6 +353,8 @@ pub const SEEDS_MAX: usize = 64;
 pub const ORIGINS_MAX: usize = 64;
 /// Names of one's own that requests may ask for; looked through at each request by a name.
 pub const HOSTS_MAX: usize = 64;
+/// Root agents; what each says of an agent is held while a claim of it is judged.
+pub const ROOT_AGENTS_MAX: usize = 64;
 /// Shards: beyond a thousand a node, more of them balance nothing better.
 pub const SHARDS_MAX: u32 = 65_536;
 /// Nodes that hold one shard.

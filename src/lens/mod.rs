@@ -14,6 +14,7 @@
 //! | consensus | value with more voices, weight, newer best; of its own as under recency |
 //! | authority | lower source class; greater weight, timestamp, hlc, digest |
 //! | votes | greater sum of its votes, timestamp, hlc, digest |
+//! | trust | greater weight times trust, timestamp, hlc, digest |
 //!
 //! A claim whose time (`hlc.time`, whose seconds are `timestamp`) is further ahead of `now` than
 //! clocks may drift (`limits::HLC_DRIFT_MAX`) does not count: one clock that was wrong for a minute
@@ -72,4 +73,4 @@ pub use layered::{Layer, Layered, Layers};
 pub use resolver::{Resolution, Resolver};
 pub use settings::{LensSettings, Settled};
 pub use skeptic::{Agreement, Claim, Skeptic, Skepticism};
-pub use support::{Support, VoteSum};
+pub use support::{Support, TRUST_UNSAID, VoteSum};

@@ -40,7 +40,7 @@ pub(super) fn order_of(lens: Lens) -> &'static [Criterion] {
     match lens {
         Lens::Recency => &[Timestamp, Criterion::Hlc, Hash],
         Lens::Hlc => &[Criterion::Hlc, SourceHash, Hash],
-        Lens::Confidence => &[Weight, Timestamp, Criterion::Hlc, Hash],
+        Lens::Confidence | Lens::Trust => &[Weight, Timestamp, Criterion::Hlc, Hash],
         Lens::Consensus => &[Voices, Weight, Timestamp, Criterion::Hlc, Hash],
         Lens::Authority => &[Criterion::SourceClass, Weight, Timestamp, Criterion::Hlc, Hash],
         Lens::Votes => &[Votes, Timestamp, Criterion::Hlc, Hash],

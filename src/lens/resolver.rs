@@ -55,8 +55,12 @@ impl Resolver {
 
     /// Which statements about each claim of this pass it compares claims by.
     pub fn asks(&self) -> Option<Statement> {
-        let is_asked = self.lens == Lens::Votes && self.tally.is_first_pass();
-        is_asked.then_some(Statement::Vote)
+        match self.lens {
+            Lens::Votes if self.tally.is_first_pass() => Some(Statement::Vote),
+            // A claim weighs by it, in each pass.
+            Lens::Trust => Some(Statement::Trust),
+            _ => None,
+        }
     }
 
     /// Takes in one assertion, of which these authors still speak and others say this; each may
@@ -71,7 +75,11 @@ impl Resolver {
         if !self.scale.has_come(assertion) {
             return;
         }
-        let candidate = Candidate::new(digest, assertion, self.scale.weigh(assertion));
+        let mut weight = self.scale.weigh(assertion);
+        if self.lens == Lens::Trust {
+            weight = weight.times(Weight::of(support.trust));
+        }
+        let candidate = Candidate::new(digest, assertion, weight);
         if self.tally.is_first_pass() {
             self.count += 1;
             self.votes.add_sum(&support.votes.0);

@@ -35,4 +35,4 @@ pub use canonical::{Malformed, Sealed};
 pub use cursor::{Cursor, RowNumbering};
 pub use draft::{Draft, Invalid, InvalidKind};
 pub use query::{BadQuery, HalfLife, Lens, Lifecycles, Query, Voices};
-pub use statement::{Said, Statement};
+pub use statement::{RootAgents, Said, Statement};

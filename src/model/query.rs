@@ -25,12 +25,21 @@ pub enum Lens {
     Authority,
     /// The greatest sum of votes.
     Votes,
+    /// The greatest confidence times the trust in who signed, after decay.
+    Trust,
 }
 
 impl Lens {
     /// All of them.
-    pub const ALL: [Lens; 6] =
-        [Lens::Recency, Lens::Hlc, Lens::Confidence, Lens::Consensus, Lens::Authority, Lens::Votes];
+    pub const ALL: [Lens; 7] = [
+        Lens::Recency,
+        Lens::Hlc,
+        Lens::Confidence,
+        Lens::Consensus,
+        Lens::Authority,
+        Lens::Votes,
+        Lens::Trust,
+    ];
 
     /// Its name, as the HTTP API takes and gives it.
     pub fn name(self) -> &'static str {
@@ -41,6 +50,7 @@ impl Lens {
             Lens::Consensus => "consensus",
             Lens::Authority => "authority",
             Lens::Votes => "votes",
+            Lens::Trust => "trust",
         }
     }
 
@@ -191,7 +201,7 @@ impl Query {
                 self.as_of = Some(seconds.ok_or_else(|| bad("as_of", value, expected))?);
             }
             "lens" => {
-                let expected = "recency, hlc, confidence, consensus, authority or votes";
+                let expected = "recency, hlc, confidence, consensus, authority, votes or trust";
                 self.lens = Some(Lens::parse(value).ok_or_else(|| bad("lens", value, expected))?);
             }
             "half_life" => {
@@ -239,10 +249,10 @@ impl Query {
         self.history || !is_left_out && !assertion.is_over(self.moment(now))
     }
 
-    /// Whether the answer depends on statements about the claims that it is of: these are on other
+    /// Whether the answer depends on statements about claims and agents: these are on other
     /// subjects.
     pub fn asks_statements(&self) -> bool {
-        self.lens == Some(Lens::Votes)
+        matches!(self.lens, Some(Lens::Votes | Lens::Trust))
     }
 
     /// From when on age counts: `as_of`, or now.

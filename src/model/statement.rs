@@ -4,7 +4,9 @@
 //! signed, stored and replicated as one; its predicate is a reserved name, its subject the hash,
 //! the key or the epoch that it is about, as 64 lower-case hex digits.
 //!
-//! Never: says whose statements count; the scan does.
+//! Never: says whose votes count, looks a statement up; the scan does.
+
+use std::sync::Arc;
 
 use super::assertion::{Assertion, Lifecycle, Object};
 use crate::base::Wall;
@@ -14,6 +16,8 @@ use crate::base::Wall;
 pub enum Statement {
     /// How much a claim is to count under the lens `votes`: a number from 0 to 1.
     Vote,
+    /// How much an agent is trusted under the lens `trust`: a number from 0 to 1.
+    Trust,
 }
 
 impl Statement {
@@ -21,13 +25,14 @@ impl Statement {
     pub fn predicate(self) -> &'static str {
         match self {
             Statement::Vote => "stemedb:vote",
+            Statement::Trust => "stemedb:trust",
         }
     }
 
     /// What a claim with that predicate states; `None` if its object is of no use for that.
     pub fn said(self, claim: &Assertion, moment: Wall) -> Option<Said> {
         let number = match (self, &claim.object) {
-            (Statement::Vote, Object::Number(number)) => *number,
+            (Statement::Vote | Statement::Trust, Object::Number(number)) => *number,
             _ => return None,
         };
         if !(0.0..=1.0).contains(&number) {
@@ -47,4 +52,27 @@ pub enum Said {
     Nothing,
     /// A number from 0 to 1.
     Number(f64),
+}
+
+/// The agents whose statements about other agents count, by their public keys. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RootAgents(Arc<[[u8; 32]]>);
+
+impl RootAgents {
+    /// These, in any order.
+    pub fn new(mut keys: Vec<[u8; 32]>) -> RootAgents {
+        keys.sort_unstable();
+        keys.dedup();
+        RootAgents(keys.into())
+    }
+
+    /// Whether an agent is one of them.
+    pub fn has(&self, agent: &[u8; 32]) -> bool {
+        self.0.binary_search(agent).is_ok()
+    }
+
+    /// Whether there are none: then no such statement counts.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }

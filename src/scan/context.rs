@@ -5,13 +5,15 @@
 
 use crate::base::{Digest, Wall, limits};
 use crate::journal::{Bodies, Position};
-use crate::model::{Assertion, Query, Sealed};
+use crate::model::{Assertion, Query, RootAgents, Sealed};
 use crate::store::{Candidates, Row, Store};
 
 /// What all claims of a scan are judged by.
 #[derive(Clone, Copy)]
 pub(super) struct JudgeContext<'a> {
     pub(super) query: &'a Query,
+    /// Whose statements about agents count.
+    pub(super) roots: &'a RootAgents,
     /// When the question came.
     pub(super) now: Wall,
     /// The row before which all are.

@@ -6,10 +6,10 @@
 //! Never: reads more than its slice, looks further than the rows of the scan's first pass.
 
 use super::context::JudgeContext;
-use super::statements::StatementWalk;
+use super::statements::{KnownStatements, Stated, StatementWalk};
 use super::succession::Succession;
 use crate::base::Digest;
-use crate::lens::Support;
+use crate::lens::{Support, TRUST_UNSAID};
 use crate::model::{Assertion, Author, Statement};
 
 /// A claim while what there is about it is read.
@@ -22,6 +22,8 @@ pub(super) struct JudgedClaim {
     pub(super) support: Support,
     /// What the lens wants to know beside that.
     asks: Option<Statement>,
+    /// Statements that are not looked for yet, and what they are about.
+    left: Vec<(Statement, [u8; 32])>,
     stage: JudgeStage,
 }
 
@@ -29,7 +31,7 @@ pub(super) struct JudgedClaim {
 #[derive(Debug)]
 enum JudgeStage {
     Successors(Succession),
-    Votes(StatementWalk),
+    Statements(StatementWalk),
     Over,
 }
 
@@ -42,12 +44,18 @@ impl JudgedClaim {
         context: &JudgeContext<'_>,
     ) -> JudgedClaim {
         let speaking = assertion.authors();
+        let (support, left) = (Support::default(), Vec::new());
         let stage = JudgeStage::Successors(Succession::new(&digest, context));
-        JudgedClaim { digest, assertion, speaking, support: Support::default(), asks, stage }
+        JudgedClaim { digest, assertion, speaking, support, asks, left, stage }
     }
 
     /// Reads until all is known (true) or the work is done.
-    pub(super) fn step(&mut self, context: &JudgeContext<'_>, work: &mut usize) -> bool {
+    pub(super) fn step(
+        &mut self,
+        context: &JudgeContext<'_>,
+        known: &mut KnownStatements,
+        work: &mut usize,
+    ) -> bool {
         while *work > 0 && !matches!(self.stage, JudgeStage::Over) {
             match &mut self.stage {
                 JudgeStage::Successors(successors) => {
@@ -55,27 +63,61 @@ impl JudgedClaim {
                     if !successors.step(claim, &mut self.speaking, context, work) {
                         return false;
                     }
-                    self.stage = self.after_successors();
+                    self.list_statements(context);
                 }
-                JudgeStage::Votes(walk) => {
+                JudgeStage::Statements(walk) => {
                     if !walk.step(context, work) {
                         return false;
                     }
-                    self.support.votes = walk.votes();
-                    self.stage = JudgeStage::Over;
+                    let (statement, about, stated) = walk.found();
+                    known.note(statement, about, &stated);
+                    self.take(statement, &stated);
                 }
                 JudgeStage::Over => {}
             }
+            self.stage = self.next_stage(context, known);
         }
         matches!(self.stage, JudgeStage::Over)
     }
 
-    fn after_successors(&self) -> JudgeStage {
+    fn list_statements(&mut self, context: &JudgeContext<'_>) {
         match self.asks {
-            Some(Statement::Vote) if !self.speaking.is_empty() => {
-                JudgeStage::Votes(StatementWalk::new(Statement::Vote, &self.digest.0))
+            Some(Statement::Vote) => self.left.push((Statement::Vote, self.digest.0)),
+            Some(Statement::Trust) if !context.roots.is_empty() => {
+                let agents = self.speaking.iter().filter_map(|author| match author {
+                    Author::Agent(key) => Some((Statement::Trust, *key)),
+                    Author::Unknown => None,
+                });
+                self.left.extend(agents);
+                // The greatest of what follows; nothing follows for an author who is not known.
+                self.support.trust = if self.left.is_empty() { TRUST_UNSAID } else { 0.0 };
             }
-            _ => JudgeStage::Over,
+            _ => {}
+        }
+    }
+
+    /// What is looked for next; what was looked for before is known.
+    fn next_stage(&mut self, context: &JudgeContext<'_>, known: &KnownStatements) -> JudgeStage {
+        while !self.speaking.is_empty()
+            && let Some((statement, about)) = self.left.pop()
+        {
+            match known.get(statement, about) {
+                Some(stated) => self.take(statement, &stated),
+                None => {
+                    return JudgeStage::Statements(StatementWalk::new(statement, about, context));
+                }
+            }
+        }
+        JudgeStage::Over
+    }
+
+    fn take(&mut self, statement: Statement, stated: &Stated) {
+        match statement {
+            Statement::Vote => self.support.votes = stated.sum,
+            Statement::Trust => {
+                let trust = stated.least.unwrap_or(TRUST_UNSAID);
+                self.support.trust = self.support.trust.max(trust);
+            }
         }
     }
 }

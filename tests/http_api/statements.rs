@@ -1,4 +1,7 @@
-//! Votes as claims, as a client writes them and as lenses count them.
+//! Votes and trust as claims, as a client writes them and as lenses count them.
+
+use stemedb_edge::base::digest::hex;
+use stemedb_edge::model::signature::Signer;
 
 use crate::lenses::{PAIR, THEN, ask, body, signed, stamp, store};
 use crate::node::{Node, split};
@@ -94,4 +97,84 @@ fn what_is_no_vote_is_refused() {
     // An unsigned one is the vote of its source, and the hash need not be known here yet.
     check("unsigned", &node.send(&request("/v1/vote", &plain)), 201, "created");
     check("GET", &node.send(b"GET /v1/vote HTTP/1.1\r\nHost:\r\n\r\n"), 405, "takes POST");
+}
+
+fn key(agent: u8) -> [u8; 32] {
+    Signer::new(&[agent; 32]).agent_id()
+}
+
+/// A claim about a key or an epoch.
+fn about(of: &[u8; 32], predicate: &str, object: &str, fields: &str) -> String {
+    let names = format!(r#""subject":"{}","predicate":"{predicate}""#, hex(of));
+    format!(r#"{{{names},"object":{{{object}}}{fields}}}"#)
+}
+
+fn trust(of: u8, number: f64) -> String {
+    let object = format!(r#""type":"Number","value":{number}"#);
+    about(&key(of), "stemedb:trust", &object, &stamp(20))
+}
+
+#[test]
+fn trust_counts_that_a_root_agent_gives() {
+    let node = Node::trusting(vec![key(9), key(8)]);
+    let one = store(&node, &signed(1, &body("v", r#","confidence":0.9"#)));
+    let two = store(&node, &signed(2, &body("v", r#","confidence":0.8"#)));
+    let lens = format!("query?{PAIR}&lens=trust");
+    let winner = |hash: &str, confidence: &str| {
+        let found = format!(r#""lens":"trust","winner":"{hash}","candidates_count":2"#);
+        format!(r#"{found},"resolution_confidence":{confidence},"#)
+    };
+    ask(&node, &lens, &[&winner(&one, "0.45")]);
+    for spoken in [trust(2, 1.0), signed(2, &trust(2, 1.0)), signed(3, &trust(2, 1.0))] {
+        store(&node, &spoken);
+    }
+    ask(&node, &lens, &[&winner(&one, "0.45")]);
+    store(&node, &signed(9, &trust(2, 1.0)));
+    ask(&node, &lens, &[&winner(&two, "0.8")]);
+    store(&node, &signed(8, &trust(2, 0.25)));
+    ask(&node, &lens, &[&winner(&one, "0.45")]);
+    ask(&node, &format!("{lens}&as_of={}", THEN + 19), &[&winner(&one, "0.45")]);
+}
+
+#[test]
+fn without_root_agents_every_signer_is_trusted_alike() {
+    let node = Node::start();
+    let one = store(&node, &signed(1, &body("v", r#","confidence":0.9"#)));
+    store(&node, &signed(2, &body("v", r#","confidence":0.8"#)));
+    store(&node, &signed(9, &trust(1, 0.0)));
+    let winner = format!(r#""winner":"{one}","candidates_count":2,"resolution_confidence":0.45,"#);
+    ask(&node, &format!("query?{PAIR}&lens=trust"), &[&winner]);
+}
+
+#[test]
+fn two_nodes_with_the_same_claims_in_another_order_answer_alike() {
+    let mut bodies = vec![
+        signed(1, &body("a", r#","confidence":0.9"#)),
+        signed(2, &body("b", r#","confidence":0.7"#)),
+        body("c", ""),
+        signed(9, &trust(1, 0.125)),
+        signed(8, &trust(2, 0.75)),
+        signed(1, &trust(2, 0.0)),
+    ];
+    let hashes: Vec<String> = {
+        let node = Node::start();
+        bodies.iter().take(3).map(|body| store(&node, body)).collect()
+    };
+    let votes = [(1, 0, 0.5), (2, 0, 0.25), (3, 1, 0.5), (3, 0, 0.0), (4, 2, 0.125)];
+    for (agent, of, weight) in votes {
+        bodies.push(signed(agent, &as_claim(&hashes[of], weight, &stamp(20))));
+        bodies.push(signed(agent, &as_claim(&hashes[of], weight / 2.0, &stamp(21))));
+    }
+    let answers = [false, true].map(|is_reversed| {
+        let node = Node::trusting(vec![key(8), key(9)]);
+        if is_reversed {
+            bodies.reverse();
+        }
+        bodies.iter().for_each(|body| drop(store(&node, body)));
+        ["votes", "trust"].map(|lens| {
+            let (_, answer) = node.ask(&format!("GET /v1/query?{PAIR}&lens={lens}&limit=1"));
+            answer.split_once("\"resolution\":").map(|(_, rest)| rest.to_owned())
+        })
+    });
+    assert!(answers[0].iter().all(Option::is_some) && answers[0] == answers[1], "{answers:?}");
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use num_bigint::BigUint;
 
-use super::world::NOW;
+use super::world::{NOW, ROOTS};
 use crate::base::{Digest, Hlc};
 use crate::model::{Assertion, Author, Lens, Lifecycle, Object, Query, SourceClass, Voices};
 
@@ -148,10 +148,10 @@ fn newest_said(
     let mut newest: HashMap<Voice, (Rank, Option<f64>)> = HashMap::new();
     let about = Digest(about).to_string();
     for (digest, claim) in all.get(&(about.as_str(), predicate)).into_iter().flatten() {
-        let Object::Number(number) = claim.object else { continue };
-        if !(0.0..=1.0).contains(&number) {
-            continue;
-        }
+        let number = match &claim.object {
+            Object::Number(number) if (0.0..=1.0).contains(number) => *number,
+            _ => continue,
+        };
         let is_settled = matches!(claim.lifecycle, Lifecycle::Rejected | Lifecycle::Deprecated);
         let is_expired = claim.expires.is_some_and(|second| second * 1000 <= moment);
         let said = Some(number).filter(|_| !is_settled && !is_expired);
@@ -164,6 +164,31 @@ fn newest_said(
         }
     }
     newest.into_iter().map(|(voice, (_, said))| (voice, said)).collect()
+}
+
+/// The same of root agents alone.
+fn roots_said(all: &Statements<'_>, about: [u8; 32], predicate: &str, moment: u64) -> Vec<f64> {
+    let said = newest_said(all, about, predicate, moment).into_iter();
+    let of_roots = said.filter(|(voice, _)| ROOTS.iter().any(|root| *voice == Voice::Agent(*root)));
+    of_roots.filter_map(|(_, said)| said).collect()
+}
+
+/// The greatest trust in one of these authors.
+fn trust_in(all: &Statements<'_>, authors: &[Author], moment: u64) -> f64 {
+    let trust = authors.iter().map(|author| match author {
+        Author::Unknown => 0.5,
+        Author::Agent(agent) => {
+            let said = roots_said(all, *agent, "stemedb:trust", moment).into_iter();
+            said.reduce(f64::min).unwrap_or(0.5)
+        }
+    });
+    trust.fold(0.0, f64::max)
+}
+
+/// A number rounded down to its first 64 bits.
+fn first_bits(number: BigUint) -> BigUint {
+    let down = number.bits().saturating_sub(64);
+    (number >> down) << down
 }
 
 /// Whether the lens of a question judges a claim that has no successor.
@@ -226,7 +251,11 @@ impl<'a> Model<'a> {
             if authors.is_empty() || !is_of_class {
                 continue;
             }
-            let (weight, key) = (weigh(claim), value_key(&claim.object));
+            let (mut weight, key) = (weigh(claim), value_key(&claim.object));
+            if question.lens == Some(Lens::Trust) {
+                let trust = number(trust_in(&statements, &authors, moment));
+                weight = first_bits((first_bits(weight) * trust) >> SCALE);
+            }
             let value = model.values.entry(key).or_default();
             value.object = Some(claim.object.clone());
             value.claims.push(((claim.hlc, *digest), weight.clone()));
@@ -333,7 +362,7 @@ impl<'a> Model<'a> {
             match lens {
                 Lens::Recency | Lens::Consensus => {}
                 Lens::Hlc => stamp = Some((claim.hlc, claim.source_hash)),
-                Lens::Confidence => number = Some(judged.weight.clone()),
+                Lens::Confidence | Lens::Trust => number = Some(judged.weight.clone()),
                 Lens::Authority => {
                     class = 9 - claim.source_class.number();
                     number = Some(judged.weight.clone());

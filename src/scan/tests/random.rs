@@ -129,8 +129,11 @@ fn statement(rng: &mut Rng, (about, predicate): ([u8; 32], &str), shape: &Shape)
 fn add_statements(rng: &mut Rng, shape: &Shape, claims: &mut Vec<(Digest, Assertion)>) {
     let count = claims.len();
     for _ in 0..count.min(1_000) {
-        let voted = claims[rng.usize(..count)].0;
-        let vote = statement(rng, (voted.0, "stemedb:vote"), shape);
+        let about = match rng.u8(0..3) {
+            0 => ([rng.u8(0..5); 32], "stemedb:trust"),
+            _ => (claims[rng.usize(..count)].0.0, "stemedb:vote"),
+        };
+        let vote = statement(rng, about, shape);
         let digest = vote.seal().digest();
         if claims[count..].iter().all(|(known, _)| *known != digest) {
             claims.push((digest, vote));
@@ -214,6 +217,9 @@ fn check(world: &LensWorld, claims: &[(Digest, Assertion)], question: &Query, le
     let model = Model::new(claims, question);
     for lens in lenses {
         let asked = Query { lens: Some(*lens), limit: 1, ..question.clone() };
+        // Under this lens claims weigh otherwise.
+        let trusting = (*lens == Lens::Trust).then(|| Model::new(claims, &asked));
+        let model = trusting.as_ref().unwrap_or(&model);
         let found = world.page(&asked).1.expect("a lens was asked for");
         let (winner, confidence) = model.winner(*lens).unzip();
         let confidence = confidence.unwrap_or(0.0);

@@ -115,3 +115,64 @@ fn more_voters_than_are_held_at_a_time_count_once_each() {
     let found = by_votes(&all.iter().collect::<Vec<_>>(), &[]);
     assert_eq!(found, (one.seal().digest(), 0.666_667));
 }
+
+/// Trust in an agent as of some seconds ago.
+fn trust(agent: u8, number: f64, seconds_ago: u64) -> Draft {
+    let mut trust = draft("", seconds_ago);
+    trust.subject = Digest([agent; 32]).to_string();
+    trust.predicate = "stemedb:trust".into();
+    trust.object = Object::Number(number);
+    trust
+}
+
+/// The value that wins by trust, and the confidence in it.
+fn by_trust(claims: &[&Assertion]) -> (Digest, f64) {
+    let found = resolution(claims, &[("lens", "trust")]);
+    (found.winner.expect("there are claims"), found.resolution_confidence)
+}
+
+fn sure(mut draft: Draft, confidence: f64) -> Draft {
+    draft.confidence = confidence;
+    draft
+}
+
+#[test]
+fn confidence_times_the_trust_in_the_signer_decides() {
+    // Agents 0 and 4 are root agents.
+    let one = check(signed(sure(draft("same", 30), 0.9), &[1]));
+    let two = check(signed(sure(draft("same", 20), 0.8), &[2]));
+    let [of_one, of_two] = [one.seal().digest(), two.seal().digest()];
+    assert_eq!(by_trust(&[&one, &two]), (of_one, 0.45), "half is trusted where nothing is said");
+    let with = |more: &[Draft]| {
+        let more: Vec<Assertion> = more.iter().cloned().map(check).collect();
+        by_trust(&[&[&one, &two], &more.iter().collect::<Vec<_>>()[..]].concat())
+    };
+    let by = |roots: &[u8], agent, number, ago| signed(trust(agent, number, ago), roots);
+    assert_eq!(with(&[by(&[0], 2, 1.0, 9)]), (of_two, 0.8));
+    assert_eq!(with(&[by(&[0], 1, 0.25, 9)]), (of_two, 0.4));
+    for speakers in [&[][..], &[1], &[2], &[1, 3]] {
+        assert_eq!(with(&[by(speakers, 2, 1.0, 9)]), (of_one, 0.45), "no root agent says so");
+    }
+    let twice = [by(&[0], 2, 1.0, 9), by(&[0], 2, 0.0, 8)];
+    assert_eq!(with(&twice), (of_one, 0.45), "the newest of a root agent counts");
+    let apart = [by(&[0], 2, 1.0, 9), by(&[4], 2, 0.25, 9)];
+    assert_eq!(with(&apart), (of_one, 0.45), "of several the least");
+    let mut back = by(&[4], 2, 0.25, 8);
+    back.lifecycle = Lifecycle::Deprecated;
+    assert_eq!(with(&[apart[0].clone(), apart[1].clone(), back]), (of_two, 0.8), "taken back");
+}
+
+#[test]
+fn of_a_joint_claim_the_most_trusted_author_counts_who_still_stands_behind_it() {
+    let joint = check(signed(draft("joint", 30), &[1, 2]));
+    let open = check(sure(draft("open", 40), 0.75));
+    let said = [(1, 0.25), (2, 1.0)].map(|(of, number)| check(signed(trust(of, number, 9), &[4])));
+    let [low, high] = &said;
+    assert_eq!(by_trust(&[&joint, &open, low]), (joint.seal().digest(), 0.363_636));
+    assert_eq!(by_trust(&[&joint, &open, low, high]).0, joint.seal().digest());
+    let mut gone = signed(sure(draft("gone", 20), 0.0), &[2]);
+    gone.parent_hash = Some(joint.seal().digest());
+    let gone = check(gone);
+    let found = by_trust(&[&joint, &open, low, high, &gone]);
+    assert_eq!(found, (open.seal().digest(), 0.225), "0.25 is left against 0.375");
+}

@@ -23,6 +23,7 @@ use http_body_util::Full;
 
 use crate::base::Digest;
 use crate::cluster::gossip::Origin;
+use crate::model::RootAgents;
 use crate::replica::Replica;
 use crate::scan::{Scan, TooMany};
 use crate::shell::api::api_key::ApiKeyCheck;
@@ -60,6 +61,8 @@ pub struct Context {
     pub peer_connections: Box<dyn Fn() -> usize>,
     /// What the scrubber read and found, for `/metrics`.
     pub scrubbed: Rc<Cell<Scrubbed>>,
+    /// Whose statements about agents and epochs lenses count.
+    pub root_agents: RootAgents,
     /// How many gRPC calls ended with which code, for `/metrics`.
     pub grpc_counts: Box<dyn Fn() -> Vec<GrpcCount>>,
 }
@@ -220,6 +223,7 @@ impl Api {
     ) -> Result<Answer, Rejection> {
         let start = Instant::now();
         let client = client(body.peer(), &head.headers);
+        let scan = scan.trusting(self.context.root_agents.clone());
         let running = self.driver.scan(client, scan);
         let mut running = running.map_err(|TooMany| Rejection::Waiting)?;
         let view = poll_fn(|context| {

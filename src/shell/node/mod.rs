@@ -313,8 +313,7 @@ impl Node {
         let reload = Reload::new(settings, self.api_key_check.clone(), keyed);
         tasks.spawn(reload.run(self.reloads.1.clone()));
         let counts: [Rc<http::Counts>; 2] = Default::default();
-        let start = (self.memory, !settings.seeds.is_empty());
-        let context = context(start, (&pool, &grpc), &counts, scrubbed);
+        let context = context((settings, self.memory), (&pool, &grpc), &counts, scrubbed);
         let api = Api::new(self.driver.clone(), peers, self.api_key_check.clone(), context);
         let calls = (pool.clone(), holders, self.capacity.http_unsent);
         let gateway = Gateway::new(api.clone(), self.driver.clone(), calls);
@@ -389,7 +388,7 @@ fn keep_whole(
 
 /// What the API shows of the rest of the node.
 fn context(
-    (memory_bytes, has_seeds): (u64, bool),
+    (settings, memory_bytes): (&Settings, u64),
     (pool, grpc): (&Rc<Pool>, &grpc::Server),
     [at_api, at_gateway]: &[Rc<http::Counts>; 2],
     scrubbed: Rc<Cell<Scrubbed>>,
@@ -397,8 +396,9 @@ fn context(
     let (connections, counts, pool) = (grpc.clone(), grpc.clone(), pool.clone());
     let ended = grpc.clone();
     Context {
-        has_seeds,
+        has_seeds: !settings.seeds.is_empty(),
         memory_bytes,
+        root_agents: settings.root_agents.clone(),
         ended: Box::new(move || {
             let endings = ended.endings();
             endings.map(|(ending, count)| ("grpc", ending.name(), count)).collect()
