@@ -152,6 +152,8 @@ pub struct Query {
     pub voices: Voices,
     /// Let a lens judge what is no longer so, too.
     pub history: bool,
+    /// Let no lens judge claims of epochs that are superseded.
+    pub current_epochs: bool,
     /// Assertions on one page, 1 to [`limits::QUERY_LIMIT_MAX`].
     pub limit: usize,
     /// Where the page before ended.
@@ -170,6 +172,7 @@ impl Default for Query {
             half_life: None,
             voices: Voices::Agents,
             history: false,
+            current_epochs: false,
             limit: limits::QUERY_LIMIT_DEFAULT,
             cursor: None,
         }
@@ -217,6 +220,13 @@ impl Query {
                 let history = value.parse().map_err(|_| bad("history", value, "true or false"))?;
                 self.history = history;
             }
+            "epochs" => {
+                self.current_epochs = match value {
+                    "all" => false,
+                    "current" => true,
+                    _ => return Err(bad("epochs", value, "all or current")),
+                };
+            }
             "limit" => {
                 let within = |count: &usize| (1..=limits::QUERY_LIMIT_MAX).contains(count);
                 let limit = value.parse().ok().filter(within);
@@ -249,10 +259,10 @@ impl Query {
         self.history || !is_left_out && !assertion.is_over(self.moment(now))
     }
 
-    /// Whether the answer depends on statements about claims and agents: these are on other
+    /// Whether the answer depends on statements about claims, agents and epochs: these are on other
     /// subjects.
     pub fn asks_statements(&self) -> bool {
-        matches!(self.lens, Some(Lens::Votes | Lens::Trust))
+        self.current_epochs || matches!(self.lens, Some(Lens::Votes | Lens::Trust))
     }
 
     /// From when on age counts: `as_of`, or now.
@@ -300,7 +310,7 @@ impl fmt::Display for BadQuery {
             BadQuery::Unknown { name } => write!(
                 out,
                 "there is no parameter {name:?}; there are subject, predicate, lifecycle, \
-                 source_class, as_of, lens, half_life, voices, history, limit and cursor"
+                 source_class, as_of, lens, half_life, voices, history, epochs, limit and cursor"
             ),
         }
     }
@@ -330,6 +340,7 @@ mod tests {
             ("lifecycle", "!any"),
             ("lifecycle", "!"),
             ("history", "yes"),
+            ("epochs", "old"),
             ("source_class", "6"),
             ("source_class", "-1"),
             ("as_of", "253402300800"),
@@ -367,6 +378,7 @@ mod tests {
             ("half_life", "0.5"),
             ("voices", "claims"),
             ("history", "true"),
+            ("epochs", "current"),
             ("limit", "1000"),
             ("cursor", "00112233445566778899aabbccddeeff-7-1f"),
         ];

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::assertion::{Assertion, Lifecycle, Object};
-use crate::base::Wall;
+use crate::base::{Digest, Wall};
 
 /// What a statement is about.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -18,6 +18,8 @@ pub enum Statement {
     Vote,
     /// How much an agent is trusted under the lens `trust`: a number from 0 to 1.
     Trust,
+    /// That an epoch is over, and another one follows: a reference to its id.
+    Supersession,
 }
 
 impl Statement {
@@ -26,6 +28,7 @@ impl Statement {
         match self {
             Statement::Vote => "stemedb:vote",
             Statement::Trust => "stemedb:trust",
+            Statement::Supersession => "stemedb:superseded_by",
         }
     }
 
@@ -33,6 +36,11 @@ impl Statement {
     pub fn said(self, claim: &Assertion, moment: Wall) -> Option<Said> {
         let number = match (self, &claim.object) {
             (Statement::Vote | Statement::Trust, Object::Number(number)) => *number,
+            (Statement::Supersession, Object::Reference(next)) => {
+                // An epoch does not follow itself.
+                let next = Digest::parse(next).filter(|next| next.to_string() != claim.subject);
+                next.map(|_| 1.0)?
+            }
             _ => return None,
         };
         if !(0.0..=1.0).contains(&number) {
@@ -50,11 +58,11 @@ impl Statement {
 pub enum Said {
     /// It took back what it had said: the claim is Deprecated, Rejected or over.
     Nothing,
-    /// A number from 0 to 1.
+    /// A number from 0 to 1; that an epoch is superseded is 1.
     Number(f64),
 }
 
-/// The agents whose statements about other agents count, by their public keys. Cheap to clone.
+/// The agents whose statements about agents and epochs count, by their public keys. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RootAgents(Arc<[[u8; 32]]>);
 

@@ -80,6 +80,7 @@ impl JudgedClaim {
         matches!(self.stage, JudgeStage::Over)
     }
 
+    /// In the reverse order in which they are looked for.
     fn list_statements(&mut self, context: &JudgeContext<'_>) {
         match self.asks {
             Some(Statement::Vote) => self.left.push((Statement::Vote, self.digest.0)),
@@ -93,6 +94,12 @@ impl JudgedClaim {
                 self.support.trust = if self.left.is_empty() { TRUST_UNSAID } else { 0.0 };
             }
             _ => {}
+        }
+        if let Some(epoch) = self.assertion.epoch
+            && context.query.current_epochs
+            && !context.roots.is_empty()
+        {
+            self.left.push((Statement::Supersession, epoch));
         }
     }
 
@@ -118,6 +125,9 @@ impl JudgedClaim {
                 let trust = stated.least.unwrap_or(TRUST_UNSAID);
                 self.support.trust = self.support.trust.max(trust);
             }
+            // No author speaks for a claim of an epoch that is over.
+            Statement::Supersession if stated.least.is_some() => self.speaking.clear(),
+            Statement::Supersession => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is stated about a claim or an agent: the newest statement of each speaker counts.
+//! What is stated about a claim, an agent or an epoch: the newest statement of each speaker counts.
 //!
 //! In: statements about one thing, found by subject and predicate. Out: the sum and the least of
 //! their numbers. Votes count whoever speaks, and where a statement is not signed its source
@@ -23,8 +23,8 @@ use crate::store::Candidates;
 const SPEAKERS_MAX: usize = 8 << 10;
 /// Speakers that are added up for one unit of a scan's work, as voices are.
 const SPEAKERS_PER_WORK: usize = 8;
-/// Agents of whom a scan keeps what was stated, at some 100 bytes each: 400 KiB. What is stated of
-/// others is read again for each of their claims.
+/// Agents and epochs of which a scan keeps what was stated, at some 100 bytes each: 400 KiB. What
+/// is stated of others is read again for each of their claims.
 const KNOWN_MAX: usize = 4 << 10;
 
 /// Whether it is an agent, and its key, or else the hash of the source.

@@ -1,4 +1,4 @@
-//! Votes and trust as claims, as a client writes them and as lenses count them.
+//! Votes, trust and epochs as claims, as a client writes them and as lenses count them.
 
 use stemedb_edge::base::digest::hex;
 use stemedb_edge::model::signature::Signer;
@@ -144,6 +144,33 @@ fn without_root_agents_every_signer_is_trusted_alike() {
     store(&node, &signed(9, &trust(1, 0.0)));
     let winner = format!(r#""winner":"{one}","candidates_count":2,"resolution_confidence":0.45,"#);
     ask(&node, &format!("query?{PAIR}&lens=trust"), &[&winner]);
+}
+
+#[test]
+fn claims_of_epochs_that_a_root_agent_superseded_can_be_left_out() {
+    let node = Node::trusting(vec![key(9)]);
+    let (first, next) = ([1; 32], [2; 32]);
+    let of_epoch = |epoch: &[u8; 32]| format!(r#","epoch":"{}""#, hex(epoch));
+    let old = store(&node, &body("old", &format!("{}{}", of_epoch(&first), stamp(5))));
+    let new = store(&node, &body("new", &of_epoch(&next)));
+    let object = format!(r#""type":"Reference","value":"{}""#, hex(&next));
+    let over = about(&first, "stemedb:superseded_by", &object, &stamp(9));
+    let winner = |hash: &str| format!("\"winner\":\"{hash}\"");
+    let [all, current] = ["all", "current"].map(|it| format!("{PAIR}&epochs={it}"));
+    for spoken in [over.clone(), signed(1, &over)] {
+        store(&node, &spoken);
+        ask(&node, &format!("query?{current}&lens=recency"), &[&winner(&old)]);
+    }
+    store(&node, &signed(9, &over));
+    ask(&node, &format!("query?{current}&lens=recency"), &[&winner(&new), &old]);
+    ask(&node, &format!("query?{current}&lens=consensus"), &[&winner(&new)]);
+    ask(&node, &format!("query?{all}&lens=recency"), &[&winner(&old)]);
+    ask(&node, &format!("skeptic?{current}"), &["\"claims_count\":1,"]);
+    ask(&node, &format!("skeptic?{all}"), &["\"claims_count\":2,"]);
+    ask(&node, &format!("layered?{current}"), &["\"candidates_count\":1"]);
+    let request = format!("GET /v1/skeptic?{current} HTTP/1.1\r\nHost:\r\n\r\n");
+    let answer = Node::send_at(node.gateway, request.as_bytes());
+    check("at the gateway", &answer, 200, "\"claims_count\":1,");
 }
 
 #[test]

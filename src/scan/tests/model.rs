@@ -149,7 +149,18 @@ fn newest_said(
     let about = Digest(about).to_string();
     for (digest, claim) in all.get(&(about.as_str(), predicate)).into_iter().flatten() {
         let number = match &claim.object {
-            Object::Number(number) if (0.0..=1.0).contains(number) => *number,
+            Object::Reference(next) if predicate == "stemedb:superseded_by" => {
+                let is_epoch = next.len() == 64 && next.chars().all(|it| it.is_ascii_hexdigit());
+                if !is_epoch || next.to_lowercase() == about {
+                    continue;
+                }
+                1.0
+            }
+            Object::Number(number)
+                if predicate != "stemedb:superseded_by" && (0.0..=1.0).contains(number) =>
+            {
+                *number
+            }
             _ => continue,
         };
         let is_settled = matches!(claim.lifecycle, Lifecycle::Rejected | Lifecycle::Deprecated);
@@ -183,6 +194,12 @@ fn trust_in(all: &Statements<'_>, authors: &[Author], moment: u64) -> f64 {
         }
     });
     trust.fold(0.0, f64::max)
+}
+
+/// Whether a question leaves out the epoch of a claim.
+fn is_superseded(all: &Statements<'_>, claim: &Assertion, question: &Query, moment: u64) -> bool {
+    let is_over = |epoch| !roots_said(all, epoch, "stemedb:superseded_by", moment).is_empty();
+    question.current_epochs && claim.epoch.is_some_and(is_over)
 }
 
 /// A number rounded down to its first 64 bits.
@@ -248,7 +265,8 @@ impl<'a> Model<'a> {
         for (digest, claim) in claims.iter().filter(|(_, it)| is_judged(it, question, moment)) {
             let authors = speaking(digest, claim);
             let is_of_class = class.is_none_or(|class| claim.source_class == class);
-            if authors.is_empty() || !is_of_class {
+            let is_over = is_superseded(&statements, claim, question, moment);
+            if authors.is_empty() || !is_of_class || is_over {
                 continue;
             }
             let (mut weight, key) = (weigh(claim), value_key(&claim.object));

@@ -106,6 +106,12 @@ fn statement(rng: &mut Rng, (about, predicate): ([u8; 32], &str), shape: &Shape)
         2..5 => Object::Number(rng.f64()),
         _ => Object::Number(f64::from(rng.u32(0..=4)) / 4.0),
     };
+    let object = match predicate {
+        "stemedb:superseded_by" if rng.u8(0..5) > 0 => {
+            Object::Reference(Digest([rng.u8(0..4); 32]).to_string())
+        }
+        _ => object,
+    };
     let mut draft = Draft::new(Digest(about).to_string(), predicate.into(), object);
     let ago = rng.u64(0..shape.span);
     let is_late = rng.u8(0..20) == 0;
@@ -129,8 +135,9 @@ fn statement(rng: &mut Rng, (about, predicate): ([u8; 32], &str), shape: &Shape)
 fn add_statements(rng: &mut Rng, shape: &Shape, claims: &mut Vec<(Digest, Assertion)>) {
     let count = claims.len();
     for _ in 0..count.min(1_000) {
-        let about = match rng.u8(0..3) {
-            0 => ([rng.u8(0..5); 32], "stemedb:trust"),
+        let about = match rng.u8(0..6) {
+            0 => ([rng.u8(0..3); 32], "stemedb:superseded_by"),
+            1 | 2 => ([rng.u8(0..5); 32], "stemedb:trust"),
             _ => (claims[rng.usize(..count)].0.0, "stemedb:vote"),
         };
         let vote = statement(rng, about, shape);
@@ -165,6 +172,9 @@ fn any_question(rng: &mut Rng, span: u64) -> Query {
     }
     if rng.u8(0..6) == 0 {
         parameters.push(("source_class", "Expert".into()));
+    }
+    if rng.u8(0..4) == 0 {
+        parameters.push(("epochs", "current".into()));
     }
     let borrowed: Vec<(&str, &str)> =
         parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();

@@ -1,4 +1,4 @@
-//! Votes, case by case.
+//! Votes, trust and epochs, case by case.
 //!
 //! Never: depends on the order of arrival.
 
@@ -175,4 +175,58 @@ fn of_a_joint_claim_the_most_trusted_author_counts_who_still_stands_behind_it() 
     let gone = check(gone);
     let found = by_trust(&[&joint, &open, low, high, &gone]);
     assert_eq!(found, (open.seal().digest(), 0.225), "0.25 is left against 0.375");
+}
+
+/// That one epoch follows another, as of some seconds ago.
+fn supersession(epoch: u8, next: &str, seconds_ago: u64) -> Draft {
+    let mut over = draft("", seconds_ago);
+    over.subject = Digest([epoch; 32]).to_string();
+    over.predicate = "stemedb:superseded_by".into();
+    over.object = Object::Reference(next.into());
+    over
+}
+
+#[test]
+fn claims_of_an_epoch_that_a_root_agent_superseded_are_not_judged() {
+    let of_epoch = |value: &str, epoch, ago| {
+        let mut draft = draft(value, ago);
+        draft.epoch = Some([epoch; 32]);
+        check(draft)
+    };
+    let (old, new) = (of_epoch("old", 1, 20), of_epoch("new", 2, 40));
+    let none = check(draft("none", 50));
+    let claims = [&old, &new, &none];
+    let winner = |more: &[Draft], parameters: &[(&str, &str)]| {
+        let more: Vec<Assertion> = more.iter().cloned().map(check).collect();
+        let all = [&claims[..], &more.iter().collect::<Vec<_>>()[..]].concat();
+        let found = resolution(&all, &[&[("lens", "recency")], parameters].concat());
+        let index = claims.iter().position(|claim| Some(claim.seal().digest()) == found.winner);
+        (index, found.candidates_count)
+    };
+    let current = [("epochs", "current")];
+    let next = Digest([2; 32]).to_string();
+    let over = |agents: &[u8], ago| signed(supersession(1, &next, ago), agents);
+    assert_eq!(winner(&[], &current), (Some(0), 3));
+    assert_eq!(winner(&[over(&[0], 9)], &current), (Some(1), 2));
+    assert_eq!(winner(&[over(&[0], 9)], &[]), (Some(0), 3), "it is not asked for");
+    assert_eq!(winner(&[over(&[0], 9)], &[("epochs", "all")]), (Some(0), 3));
+    let before = [current[0], ("as_of", "1699999990")];
+    assert_eq!(winner(&[over(&[0], 9)], &before), (Some(0), 3), "it was not over then");
+    let both = [over(&[4], 9), signed(supersession(2, &next.replace('2', "3"), 9), &[0, 1])];
+    assert_eq!(winner(&both, &current), (Some(2), 1));
+    for speakers in [&[][..], &[1], &[1, 2, 3]] {
+        assert_eq!(winner(&[over(speakers, 9)], &current), (Some(0), 3), "no root agent says so");
+    }
+    let itself = Digest([1; 32]).to_string();
+    for object in ["never", &itself, &itself.to_uppercase(), &next[1..]] {
+        let odd = signed(supersession(1, object, 9), &[0]);
+        assert_eq!(winner(&[odd], &current), (Some(0), 3), "{object} is no other epoch");
+    }
+    let mut back = over(&[0], 8);
+    back.lifecycle = Lifecycle::Rejected;
+    assert_eq!(winner(&[over(&[0], 9), back.clone()], &current), (Some(0), 3), "taken back");
+    let again = [over(&[0], 9), back, over(&[4], 9)];
+    assert_eq!(winner(&again, &current), (Some(1), 2), "the other one still says so");
+    let history = [current[0], ("history", "true")];
+    assert_eq!(winner(&[over(&[0], 9)], &history), (Some(1), 2));
 }

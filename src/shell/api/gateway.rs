@@ -132,8 +132,12 @@ impl Gateway {
             Route::Query(Query { cursor: Some(cursor), .. }) => {
                 request.target = ForwardTarget::Node(cursor.numbering.node);
             }
-            // Votes are claims on other subjects, which other nodes may have taken.
-            Route::Query(query) if query.asks_statements() => return Ok(Plan::here(About::All)),
+            // Statements are claims on other subjects, which other nodes may have taken.
+            Route::Query(query) | Route::Skeptic(query) | Route::Layered(query)
+                if query.asks_statements() =>
+            {
+                return Ok(Plan::here(About::All));
+            }
             Route::Query(query) | Route::Skeptic(query) | Route::Layered(query) => {
                 let Some(subject) = query.subject else { return Ok(Plan::here(About::All)) };
                 request.written = self.own_writes.written_at(&subject);
