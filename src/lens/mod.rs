@@ -52,6 +52,7 @@
 //! ```
 
 mod candidate;
+mod conflict;
 mod count;
 mod group;
 mod hitters;
@@ -69,6 +70,7 @@ mod weight;
 #[cfg(test)]
 mod tests;
 
+pub use conflict::ConflictClass;
 pub use layered::{Layer, Layered, Layers};
 pub use resolver::{Resolution, Resolver};
 pub use settings::{LensSettings, Settled};

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::candidate::{AgeRank, Candidate, ValueKey};
+use super::conflict::ConflictClass;
 use super::count::ValueCounts;
 use super::settings::{LensSettings, Settled};
 use super::tally::Tally;
@@ -42,6 +43,8 @@ pub struct Skepticism {
     pub status: Agreement,
     /// The entropy of the values' shares, 0 (one value) to 1 (all values weigh the same).
     pub conflict_score: f64,
+    /// How serious it is.
+    pub conflict_class: ConflictClass,
     /// The values: greatest share first, then most voices, then the newest; the first
     /// `limits::CLAIMS_MAX` of them.
     pub claims: Vec<Claim>,
@@ -175,9 +178,11 @@ impl Skeptic {
             },
             _ => Agreement::Unanimous,
         };
+        let conflict_score = counted.conflict_score();
         Skepticism {
             status,
-            conflict_score: counted.conflict_score(),
+            conflict_score,
+            conflict_class: counted.conflict_class(conflict_score),
             claims,
             claims_count: counted.values_count(),
             candidates_count: self.count,

@@ -128,6 +128,33 @@ fn an_agent_has_one_voice_for_a_value() {
 }
 
 #[test]
+fn a_conflict_is_active_where_sources_of_authority_disagree_much() {
+    let node = Node::start();
+    let skeptic = |class: &str| {
+        let part = format!("\"conflict_class\":\"{class}\",\"claims\":");
+        ask(&node, &format!("skeptic?{PAIR}"), &[&part]);
+    };
+    skeptic("none");
+    store(&node, &body("a", r#","source_class":2"#));
+    skeptic("none");
+    store(&node, &body("b", r#","source_class":3"#));
+    skeptic("disagreement");
+    let weak = store(&node, &body("c", r#","source_class":"Regulatory","confidence":0.01"#));
+    skeptic("active_disagreement");
+    let score = format!("skeptic?{PAIR}&source_class=Regulatory");
+    ask(&node, &score, &["\"conflict_class\":\"none\"", &weak]);
+}
+
+#[test]
+fn a_small_conflict_is_not_active() {
+    let node = Node::start();
+    store(&node, &body("a", r#","source_class":0"#));
+    store(&node, &body("b", r#","source_class":0,"confidence":0.05"#));
+    let parts = ["\"conflict_score\":0.276195,", "\"conflict_class\":\"disagreement\","];
+    ask(&node, &format!("skeptic?{PAIR}"), &parts);
+}
+
+#[test]
 fn a_lens_is_asked_of_one_thing() {
     let node = Node::start();
     for (target, missing) in [("subject=s", "predicate"), ("predicate=p", "subject")] {

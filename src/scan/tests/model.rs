@@ -27,6 +27,8 @@ pub(super) struct Value {
     pub(super) weight: BigUint,
     pub(super) claims: Vec<(Rank, BigUint)>,
     pub(super) object: Option<Object>,
+    /// Whether a source of class 0 to 2 claims it.
+    is_of_authority: bool,
 }
 
 impl Value {
@@ -276,6 +278,7 @@ impl<'a> Model<'a> {
             }
             let value = model.values.entry(key).or_default();
             value.object = Some(claim.object.clone());
+            value.is_of_authority |= claim.source_class.number() <= 2;
             value.claims.push(((claim.hlc, *digest), weight.clone()));
             for voice in voices_of(digest, claim, authors, question.voices) {
                 let known = voices.entry((key, voice)).or_default();
@@ -360,6 +363,16 @@ impl<'a> Model<'a> {
         }
         let entropy = self.over_all(|share| if share > 0.0 { -share * share.log2() } else { 0.0 });
         entropy / values.log2()
+    }
+
+    /// How serious a conflict of this score is.
+    pub(super) fn conflict_class(&self, score: f64) -> &'static str {
+        let sides = self.counted().filter(|value| value.is_of_authority).count();
+        match self.counted().count() {
+            0 | 1 => "none",
+            _ if score >= 0.4 && sides >= 2 => "active_disagreement",
+            _ => "disagreement",
+        }
     }
 
     pub(super) fn values_count(&self) -> f64 {

@@ -190,6 +190,7 @@ fn check_skeptic(world: &LensWorld, model: &Model<'_>, question: &Query) {
     let counts = (found.candidates_count, found.voices_count, found.sampled);
     assert_eq!(counts, (model.candidates_count(), model.voices, model.is_sampled()));
     assert_near(found.conflict_score, model.conflict(), "the skeptic's conflict");
+    assert_eq!(found.conflict_class.name(), model.conflict_class(found.conflict_score));
     let count = found.claims_count as f64;
     assert!((count - model.values_count()).abs() <= 0.501, "{count} {}", model.values_count());
     let expected = model.listed();

@@ -290,6 +290,7 @@ fn resolved(resolution: &Resolution) -> ResolutionBody<'_> {
 struct SkepticBody<'a> {
     status: Text<'a>,
     conflict_score: f64,
+    conflict_class: Text<'a>,
     claims: Vec<ClaimBody<'a>>,
     claims_count: u64,
     candidates_count: u64,
@@ -310,6 +311,7 @@ fn skeptic(skepticism: &Skepticism) -> SkepticBody<'_> {
     SkepticBody {
         status: Text(skepticism.status.name()),
         conflict_score: skepticism.conflict_score,
+        conflict_class: Text(skepticism.conflict_class.name()),
         claims: skepticism.claims.iter().map(claimed).collect(),
         claims_count: skepticism.claims_count,
         candidates_count: skepticism.candidates_count,
