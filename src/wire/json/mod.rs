@@ -12,9 +12,11 @@ pub mod cluster;
 mod draft;
 mod fields;
 pub mod health;
+mod lens;
 mod number;
 mod reader;
 pub(super) mod text;
+mod value;
 
 #[cfg(test)]
 mod tests;
