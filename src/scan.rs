@@ -260,8 +260,12 @@ impl Scan {
 
 impl Fold {
     fn new(kind: ScanKind, query: &Query, now: Wall) -> Fold {
-        let (half_life, voices) = (query.half_life, query.voices);
-        let settings = LensSettings { half_life, now: query.moment(now), voices };
+        let settings = LensSettings {
+            half_life: query.half_life,
+            now: query.moment(now),
+            voices: query.voices,
+            explain: query.explain,
+        };
         match kind {
             ScanKind::Page => Fold::Page(Box::new(PageFold {
                 found: Vec::new(),

@@ -107,12 +107,15 @@ pub const GROUPS_MAX: usize = 4096;
 /// Voices that a lens holds at a time, at about 75 bytes each: under 2 MiB. It looks at the claims
 /// once more for each so many of them.
 pub const VOICES_MAX: usize = 24 << 10;
-/// Values whose newest assertions the skeptic collects in the first pass: 400 KiB.
+/// Values whose newest assertions the skeptic collects in the first pass: 400 KiB, and 400 KiB with
+/// their agents.
 pub const CLAIMS_COLLECTED_MAX: usize = 400;
 /// Claims in one answer of the skeptic, the weightiest first.
 pub const CLAIMS_MAX: usize = 100;
 /// Assertions named with one claim, the newest first.
 pub const CLAIM_ASSERTIONS_MAX: usize = 16;
+/// Agents and sources named with one claim where that is asked for, those with the lowest keys.
+pub const CLAIM_BACKERS_MAX: usize = 16;
 
 /// One gRPC message: what a default client accepts (4 MiB), in and out.
 pub const GRPC_MESSAGE_BYTES_MAX: usize = 4 << 20;

@@ -72,7 +72,8 @@ mod tests;
 
 pub use conflict::ConflictClass;
 pub use layered::{Layer, Layered, Layers};
+pub use order::{Criterion, CriterionValue, Explanation, RunnerUp};
 pub use resolver::{Resolution, Resolver};
 pub use settings::{LensSettings, Settled};
-pub use skeptic::{Agreement, Claim, Skeptic, Skepticism};
+pub use skeptic::{Agreement, Backers, Claim, Skeptic, Skepticism};
 pub use support::{Support, TRUST_UNSAID, VoteSum};

@@ -1,7 +1,7 @@
 //! What a lens compares claims by, one thing after the other.
 //!
-//! In: claims, or values with the newest claim of each. Out: which of two is ahead. Never: two
-//! claims that are equal, for the last thing is the hash.
+//! In: claims, or values with the newest claim of each. Out: which of two is ahead, and by what.
+//! Never: two claims that are equal, for the last thing is the hash.
 
 use std::cmp::Ordering;
 
@@ -15,7 +15,7 @@ use crate::model::{Lens, SourceClass};
 
 /// One of the things that claims are compared by; more, later and greater is ahead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Criterion {
+pub enum Criterion {
     /// The sum of the claim's votes.
     Votes,
     /// How many voices the value has.
@@ -32,6 +32,57 @@ pub(super) enum Criterion {
     SourceHash,
     /// Its id.
     Hash,
+}
+
+impl Criterion {
+    /// Its name, as the HTTP API gives it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Criterion::Votes => "votes",
+            Criterion::Voices => "voices",
+            Criterion::SourceClass => "source_class",
+            Criterion::Weight => "weight",
+            Criterion::Timestamp => "timestamp",
+            Criterion::Hlc => "hlc",
+            Criterion::SourceHash => "source_hash",
+            Criterion::Hash => "hash",
+        }
+    }
+}
+
+/// What a claim has of a [`Criterion`].
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum CriterionValue {
+    /// A whole number.
+    Count(u64),
+    /// A weight or a sum, to the bits of a double.
+    Number(f64),
+    /// A stamp.
+    Hlc(Hlc),
+    /// A hash.
+    Digest(Digest),
+}
+
+/// Why a claim wins.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Explanation {
+    /// What the lens compares by, one after the other.
+    pub order: &'static [Criterion],
+    /// The next claim in that order; `None` if there is no other.
+    pub runner_up: Option<RunnerUp>,
+}
+
+/// The claim that would win without the winner, and what decides between them.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RunnerUp {
+    /// Its id.
+    pub digest: Digest,
+    /// The first thing in which they differ.
+    pub decided_by: Criterion,
+    /// What the winner has of it.
+    pub winner_has: CriterionValue,
+    /// What the runner-up has of it.
+    pub runner_up_has: CriterionValue,
 }
 
 /// The order of a lens: the first difference decides.
@@ -99,6 +150,35 @@ impl Contender {
     pub(super) fn cmp_by(&self, lens: Lens, other: &Contender) -> Ordering {
         let mut all = order_of(lens).iter().map(|criterion| self.cmp(*criterion, other));
         all.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    }
+
+    /// Why this claim is ahead of the next one under a lens.
+    pub(super) fn explain(&self, lens: Lens, next: Option<&Contender>) -> Explanation {
+        let order = order_of(lens);
+        let runner_up = next.and_then(|next| {
+            let mut order = order.iter();
+            let decided_by = *order.find(|criterion| self.cmp(**criterion, next).is_ne())?;
+            Some(RunnerUp {
+                digest: next.digest,
+                decided_by,
+                winner_has: self.value(decided_by),
+                runner_up_has: next.value(decided_by),
+            })
+        });
+        Explanation { order, runner_up }
+    }
+
+    fn value(&self, criterion: Criterion) -> CriterionValue {
+        match criterion {
+            Criterion::Votes => CriterionValue::Number(self.votes.to_f64()),
+            Criterion::Voices => CriterionValue::Count(self.voices),
+            Criterion::SourceClass => CriterionValue::Count(self.source_class.number().into()),
+            Criterion::Weight => CriterionValue::Number(self.weight.to_f64()),
+            Criterion::Timestamp => CriterionValue::Count(self.hlc.time / 1000),
+            Criterion::Hlc => CriterionValue::Hlc(self.hlc),
+            Criterion::SourceHash => CriterionValue::Digest(self.source_hash),
+            Criterion::Hash => CriterionValue::Digest(self.digest),
+        }
     }
 
     fn cmp(&self, criterion: Criterion, other: &Contender) -> Ordering {

@@ -1,11 +1,11 @@
 //! A winner of many claims, and how sure it is.
 //!
-//! In: claims about one thing. Out: [`Resolution`]. Never: keeps more than the best claim and the
-//! groups.
+//! In: claims about one thing. Out: [`Resolution`]. Never: keeps more than the two best claims and
+//! the groups.
 
 use super::candidate::Candidate;
 use super::count::ValueCounts;
-use super::order::Contender;
+use super::order::{Contender, Explanation};
 use super::settings::{LensSettings, Settled};
 use super::sum::Sum;
 use super::support::Support;
@@ -32,6 +32,8 @@ pub struct Resolution {
     pub conflict_score: f64,
     /// There were more than `limits::GROUPS_MAX` values: lighter ones come in by a sample.
     pub sampled: bool,
+    /// Why the winner wins, where it is asked for and there is one.
+    pub explanation: Option<Explanation>,
 }
 
 /// Folds assertions into a [`Resolution`].
@@ -39,7 +41,10 @@ pub struct Resolution {
 pub struct Resolver {
     lens: Lens,
     scale: Scale,
+    explains: bool,
     best: Option<Contender>,
+    /// The next one in the order of the lens.
+    runner_up: Option<Contender>,
     count: u64,
     /// For all claims together.
     votes: Sum,
@@ -50,7 +55,16 @@ impl Resolver {
     /// A resolver that has seen nothing.
     pub fn new(lens: Lens, settings: LensSettings) -> Resolver {
         let (scale, tally) = (Scale::new(settings), Tally::new(settings.voices));
-        Resolver { lens, scale, best: None, count: 0, votes: Sum::default(), tally }
+        Resolver {
+            lens,
+            scale,
+            explains: settings.explain,
+            best: None,
+            runner_up: None,
+            count: 0,
+            votes: Sum::default(),
+            tally,
+        }
     }
 
     /// Which statements about each claim of this pass it compares claims by.
@@ -84,9 +98,7 @@ impl Resolver {
             self.count += 1;
             self.votes.add_sum(&support.votes.0);
             let contender = Contender::of_claim(&candidate, support);
-            if self.best.is_none_or(|best| contender.cmp_by(self.lens, &best).is_gt()) {
-                self.best = Some(contender);
-            }
+            rank(self.lens, contender, &mut self.best, &mut self.runner_up);
         }
         self.tally.add(&candidate, assertion, of);
     }
@@ -102,7 +114,10 @@ impl Resolver {
     /// What became of them, once it is [`Settled::Over`].
     pub fn finish(self) -> Resolution {
         let counted = self.tally.finish();
-        let best = if self.lens == Lens::Consensus { consensus(&counted) } else { self.best };
+        let (best, runner_up) = match self.lens {
+            Lens::Consensus => consensus(&counted),
+            _ => (self.best, self.runner_up),
+        };
         let confidence = best.map(|best| match self.lens {
             Lens::Votes => best.votes.scored(Weight::ONE, &self.votes),
             _ => {
@@ -118,12 +133,35 @@ impl Resolver {
             resolution_confidence: confidence.unwrap_or(0.0),
             conflict_score: counted.conflict_score(),
             sampled: counted.is_sampled,
+            explanation: best
+                .filter(|_| self.explains)
+                .map(|best| best.explain(self.lens, runner_up.as_ref())),
         }
     }
 }
 
-/// The newest claim of the value that most voices claim.
-fn consensus(counted: &ValueCounts) -> Option<Contender> {
-    let values = counted.values().filter_map(|(key, group)| Contender::of_value(*key, group));
-    values.max_by(|one, other| one.cmp_by(Lens::Consensus, other))
+/// The newest claim of the value that most voices claim, and that of the next value.
+fn consensus(counted: &ValueCounts) -> (Option<Contender>, Option<Contender>) {
+    let (mut best, mut runner_up) = (None, None);
+    for value in counted.values().filter_map(|(key, group)| Contender::of_value(*key, group)) {
+        rank(Lens::Consensus, value, &mut best, &mut runner_up);
+    }
+    (best, runner_up)
+}
+
+/// Puts a contender first or second, if it is ahead of the one that is.
+fn rank(
+    lens: Lens,
+    contender: Contender,
+    best: &mut Option<Contender>,
+    runner_up: &mut Option<Contender>,
+) {
+    let is_ahead = |other: &Option<Contender>| {
+        other.as_ref().is_none_or(|other| contender.cmp_by(lens, other).is_gt())
+    };
+    if is_ahead(best) {
+        *runner_up = best.replace(contender);
+    } else if is_ahead(runner_up) {
+        *runner_up = Some(contender);
+    }
 }

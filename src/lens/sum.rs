@@ -97,6 +97,17 @@ impl Sum {
         (lowest + 255 - i64::from(zeros), [wide.high, wide.low])
     }
 
+    /// As a double, rounded down; zero where that would be subnormal.
+    pub(super) fn to_f64(self) -> f64 {
+        let (exponent, bits) = self.bits();
+        if exponent < -1022 {
+            return 0.0;
+        }
+        // The first bit is that of the exponent.
+        let fraction = (bits[0] << 1 >> 76) as u64;
+        f64::from_bits(((exponent + 1023) as u64) << 52 | fraction)
+    }
+
     /// What it is compared by, times a power of two.
     pub(super) fn times_two_to(&self, power: u32) -> (i64, [u128; 2]) {
         let (exponent, bits) = self.bits();
@@ -275,6 +286,10 @@ mod tests {
         assert!(sum(&[0.5, 2f64.powi(-90)]) > sum(&[0.5]));
         assert!(sum(&vec![2f64.powi(-33); 3 << 32 >> 20]) < sum(&[0.5]));
         assert_eq!(Sum::of_count(7), sum(&[1.0; 7]));
+        for number in [0.0, 1.0, 0.75, 0.1, 1e-300, f64::MIN_POSITIVE] {
+            assert_eq!(sum(&[number]).to_f64(), number);
+        }
+        assert_eq!((sum(&[0.75, 0.5]).to_f64(), sum(&[5e-324]).to_f64()), (1.25, 0.0));
     }
 
     #[test]

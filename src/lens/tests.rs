@@ -21,7 +21,8 @@ fn claim((value, confidence, timestamp, class): ClaimParts) -> Assertion {
 }
 
 fn settings(half_life: Option<f64>, now: Wall, voices: Voices) -> LensSettings {
-    LensSettings { half_life: half_life.and_then(HalfLife::new), now, voices }
+    let half_life = half_life.and_then(HalfLife::new);
+    LensSettings { half_life, now, voices, explain: true }
 }
 
 /// Shows claims with their ids pass by pass until all is settled; how many passes that took.

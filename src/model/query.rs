@@ -154,6 +154,8 @@ pub struct Query {
     pub history: bool,
     /// Let no lens judge claims of epochs that are superseded.
     pub current_epochs: bool,
+    /// Say why, too.
+    pub explain: bool,
     /// Assertions on one page, 1 to [`limits::QUERY_LIMIT_MAX`].
     pub limit: usize,
     /// Where the page before ended.
@@ -173,6 +175,7 @@ impl Default for Query {
             voices: Voices::Agents,
             history: false,
             current_epochs: false,
+            explain: false,
             limit: limits::QUERY_LIMIT_DEFAULT,
             cursor: None,
         }
@@ -216,10 +219,8 @@ impl Query {
                 let voices = Voices::parse(value);
                 self.voices = voices.ok_or_else(|| bad("voices", value, "agents or claims"))?;
             }
-            "history" => {
-                let history = value.parse().map_err(|_| bad("history", value, "true or false"))?;
-                self.history = history;
-            }
+            "history" => self.history = parse_boolean("history", value)?,
+            "explain" => self.explain = parse_boolean("explain", value)?,
             "epochs" => {
                 self.current_epochs = match value {
                     "all" => false,
@@ -278,6 +279,10 @@ fn parse_name(field: &'static str, value: &str) -> Result<String, BadQuery> {
     }
 }
 
+fn parse_boolean(name: &'static str, value: &str) -> Result<bool, BadQuery> {
+    value.parse().map_err(|_| bad(name, value, "true or false"))
+}
+
 fn bad(name: &'static str, value: &str, expected: &'static str) -> BadQuery {
     BadQuery::Value { name, value: value.chars().take(64).collect(), expected }
 }
@@ -310,7 +315,8 @@ impl fmt::Display for BadQuery {
             BadQuery::Unknown { name } => write!(
                 out,
                 "there is no parameter {name:?}; there are subject, predicate, lifecycle, \
-                 source_class, as_of, lens, half_life, voices, history, epochs, limit and cursor"
+                 source_class, as_of, lens, half_life, voices, history, epochs, explain, limit and \
+                 cursor"
             ),
         }
     }
@@ -341,6 +347,7 @@ mod tests {
             ("lifecycle", "!"),
             ("history", "yes"),
             ("epochs", "old"),
+            ("explain", "why"),
             ("source_class", "6"),
             ("source_class", "-1"),
             ("as_of", "253402300800"),
@@ -379,6 +386,7 @@ mod tests {
             ("voices", "claims"),
             ("history", "true"),
             ("epochs", "current"),
+            ("explain", "true"),
             ("limit", "1000"),
             ("cursor", "00112233445566778899aabbccddeeff-7-1f"),
         ];

@@ -15,7 +15,7 @@ use http::{Method, Uri};
 
 use super::rejection::Rejection;
 use crate::base::{Digest, limits};
-use crate::model::Query;
+use crate::model::{Query, Voices};
 use headers::cut;
 pub use headers::{
     AGENT_ID, ANSWERED_BY, API_KEY, Cors, FORWARDED, FORWARDED_FOR, JSON, REQUEST_ID, STAMP,
@@ -80,8 +80,8 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
     }
     let route = match path {
         "/v1/query" => return parse_list(query).map(Route::Query),
-        "/v1/skeptic" => return parse_view(query).map(Route::Skeptic),
-        "/v1/layered" => return parse_view(query).map(Route::Layered),
+        "/v1/skeptic" => return parse_skeptic(query).map(Route::Skeptic),
+        "/v1/layered" => return parse_layered(query).map(Route::Layered),
         "/v1/assert" => Route::Assert,
         "/v1/vote" => Route::Vote,
         "/v1/admin/sync" => Route::Sync,
@@ -103,10 +103,21 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
     }
 }
 
-/// The parameters of a view on one thing: subject, predicate and half-life.
-fn parse_view(text: &str) -> Result<Query, Rejection> {
+/// The parameters of a layered view on one thing.
+fn parse_layered(text: &str) -> Result<Query, Rejection> {
+    let query = parse_query(text, &["lens", "limit", "cursor", "explain"])?;
+    check_is_of_one_thing(&query)?;
+    Ok(query)
+}
+
+/// The parameters of the skeptic's view on one thing.
+fn parse_skeptic(text: &str) -> Result<Query, Rejection> {
     let query = parse_query(text, &["lens", "limit", "cursor"])?;
     check_is_of_one_thing(&query)?;
+    if query.explain && query.voices == Voices::Claims {
+        let why = "explain counts the agents behind each value: it goes with voices=agents";
+        return Err(Rejection::QueryString(why.into()));
+    }
     Ok(query)
 }
 
@@ -214,7 +225,7 @@ pub fn fuzz(text: &str) {
         }
         Err(rejection) => assert!(rejection.body().len() < 4096, "{}", rejection.body()),
     }
-    if let Ok(view) = parse_view(text) {
+    if let Ok(view) = parse_skeptic(text) {
         assert!(view.subject.is_some() && view.predicate.is_some());
         assert_eq!(Ok(&view), read.as_ref());
     }

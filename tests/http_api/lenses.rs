@@ -154,6 +154,75 @@ fn a_small_conflict_is_not_active() {
     ask(&node, &format!("skeptic?{PAIR}"), &parts);
 }
 
+/// What `explain=true` adds to the answer of a lens.
+fn explanation(node: &Node, lens: &str) -> String {
+    let target = format!("GET /v1/query?{PAIR}&limit=1&explain=true&lens={lens}");
+    let (status, answer) = node.ask(&target);
+    assert_eq!(status, 200, "{answer}");
+    let (_, found) = answer.split_once("\"explanation\":").unwrap_or_else(|| panic!("{answer}"));
+    found.strip_suffix("}}").expect("it comes last").to_owned()
+}
+
+#[test]
+fn a_lens_says_why_its_winner_wins() {
+    let node = Node::start();
+    assert!(!node.ask(&format!("GET /v1/query?{PAIR}&lens=hlc&explain=true")).1.contains("expl"));
+    let first = store(&node, &body("a", r#","confidence":0.75,"source_class":2"#));
+    let order = r#""order":["weight","timestamp","hlc","hash"]"#;
+    let alone = r#""runner_up":null,"decided_by":null,"winner_has":null,"runner_up_has":null"#;
+    assert_eq!(explanation(&node, "confidence"), format!("{{{order},{alone}}}"));
+    let next = store(&node, &body("b", &format!(r#","confidence":0.5{}"#, stamp(1))));
+    let why = |by: &str, has: [&str; 2], runner_up: &str| {
+        let [winner_has, runner_up_has] = has;
+        let had = format!(r#""winner_has":{winner_has},"runner_up_has":{runner_up_has}}}"#);
+        format!(r#","runner_up":"{runner_up}","decided_by":"{by}",{had}"#)
+    };
+    let found = explanation(&node, "confidence");
+    assert_eq!(found, format!("{{{order}{}", why("weight", ["0.75", "0.5"], &next)));
+    let [early, late] = [0, 1].map(|later| (THEN + later).to_string());
+    for (lens, expected) in [
+        ("recency", why("timestamp", [&late, &early], &first)),
+        ("authority", why("source_class", ["2", "3"], &next)),
+        ("consensus", why("weight", ["0.75", "0.5"], &next)),
+        ("votes", why("timestamp", [&late, &early], &first)),
+        ("trust", why("weight", ["0.375", "0.25"], &next)),
+    ] {
+        let found = explanation(&node, lens);
+        assert!(found.ends_with(&expected), "{lens}: {found} not {expected}");
+    }
+    let found = explanation(&node, "hlc");
+    let parts = format!(r#""decided_by":"hlc","winner_has":{{"time":{late}000,"counter":0,"#);
+    assert!(found.contains(&parts), "{found}");
+    store(&node, &signed(1, &body("b", "")));
+    store(&node, &signed(2, &body("b", "")));
+    let found = explanation(&node, "consensus");
+    assert!(found.ends_with(&why("voices", ["3", "1"], &first)), "{found}");
+}
+
+#[test]
+fn the_skeptic_says_who_stands_behind_each_value() {
+    let node = Node::start();
+    let mut agents: Vec<String> = Vec::new();
+    for agent in 1..=20 {
+        let claim = signed(agent, &body("a", ""));
+        let (_, key) = claim.split_once("\"agent_id\":\"").expect("it is signed");
+        agents.push(key[..64].to_owned());
+        store(&node, &claim);
+    }
+    agents.sort();
+    let source = "cd".repeat(32);
+    store(&node, &body("b", &format!(r#","source_hash":"{source}""#)));
+    store(&node, &signed(7, &body("b", "")));
+    let seventh = signed(7, &body("b", ""));
+    let (_, key) = seventh.split_once("\"agent_id\":\"").expect("it is signed");
+    let (of_a, of_b) = (agents[..16].join("\",\""), &key[..64]);
+    let listed = format!(r#""agents":["{of_a}"],"sources":[],"voices_left_out":4}}"#);
+    let both = format!(r#""agents":["{of_b}"],"sources":["{source}"],"voices_left_out":0}}"#);
+    ask(&node, &format!("skeptic?{PAIR}&explain=true"), &[&listed, &both]);
+    let (_, plain) = node.ask(&format!("GET /v1/skeptic?{PAIR}"));
+    assert!(!plain.contains("agents") && !plain.contains("voices_left_out"), "{plain}");
+}
+
 #[test]
 fn a_lens_is_asked_of_one_thing() {
     let node = Node::start();

@@ -214,7 +214,8 @@ fn first_bits(number: BigUint) -> BigUint {
 fn is_judged(claim: &Assertion, question: &Query, moment: u64) -> bool {
     let is_settled = matches!(claim.lifecycle, Lifecycle::Rejected | Lifecycle::Deprecated);
     let is_expired = claim.expires.is_some_and(|second| second * 1000 <= moment);
-    (claim.subject.as_str(), claim.predicate.as_str()) == ("s", "p")
+    (Some(&claim.subject), Some(&claim.predicate))
+        == (question.subject.as_ref(), question.predicate.as_ref())
         && is_there(claim, question, moment)
         && question.lifecycle.is_none_or(|these| these.has(claim.lifecycle))
         && question.source_class.is_none_or(|class| claim.source_class == class)
@@ -379,13 +380,16 @@ impl<'a> Model<'a> {
         self.over_all(|_| 1.0)
     }
 
-    /// The winner of a lens, and the confidence in it.
-    pub(super) fn winner(&self, lens: Lens) -> Option<(Digest, f64)> {
+    /// The winner of a lens, the confidence in it, and the next claim.
+    pub(super) fn winner(&self, lens: Lens) -> Option<(Digest, f64, Option<Digest>)> {
         if lens == Lens::Consensus {
             let rank = |value: &Value| (value.voices, value.weight.clone(), value.newest().0);
-            let value = self.counted().max_by_key(|value| rank(value))?;
+            let mut values: Vec<&Value> = self.counted().collect();
+            values.sort_by_cached_key(|value| std::cmp::Reverse(rank(value)));
+            let value = values.first()?;
             let ((_, digest), weight) = value.newest();
-            return Some((*digest, self.scored(weight, value)));
+            let next = values.get(1).map(|value| value.newest().0.1);
+            return Some((*digest, self.scored(weight, value), next));
         }
         let rank = |judged: &&Judged<'_>| {
             let claim = judged.claim;
@@ -403,11 +407,13 @@ impl<'a> Model<'a> {
             (class, stamp, number, (claim.hlc, judged.digest))
         };
         let best = self.judged.iter().max_by_key(rank)?;
+        let others = self.judged.iter().filter(|judged| judged.digest != best.digest);
+        let next = others.max_by_key(rank).map(|judged| judged.digest);
         let confidence = match lens {
             Lens::Votes => self.vote_share(best),
             _ => self.scored(&best.weight, &self.values[&value_key(&best.claim.object)]),
         };
-        Some((best.digest, confidence))
+        Some((best.digest, confidence, next))
     }
 
     /// A claim's part of all votes, rounded to millionths.

@@ -214,7 +214,7 @@ fn check_layers(world: &LensWorld, claims: &[(Digest, Assertion)], question: &Qu
     let mut layers = found.layers.iter();
     for class in SourceClass::ALL {
         let model = Model::of_class(claims, question, Some(class));
-        let Some((winner, _)) = model.winner(Lens::Confidence) else { continue };
+        let Some((winner, ..)) = model.winner(Lens::Confidence) else { continue };
         let layer = layers.next().expect("a layer of each class that says something");
         assert_eq!((layer.source_class, layer.winner), (class, winner));
         let counts = (layer.candidates_count, layer.voices_count, layer.sampled);
@@ -227,14 +227,17 @@ fn check_layers(world: &LensWorld, claims: &[(Digest, Assertion)], question: &Qu
 fn check(world: &LensWorld, claims: &[(Digest, Assertion)], question: &Query, lenses: &[Lens]) {
     let model = Model::new(claims, question);
     for lens in lenses {
-        let asked = Query { lens: Some(*lens), limit: 1, ..question.clone() };
+        let asked = Query { lens: Some(*lens), limit: 1, explain: true, ..question.clone() };
         // Under this lens claims weigh otherwise.
         let trusting = (*lens == Lens::Trust).then(|| Model::new(claims, &asked));
         let model = trusting.as_ref().unwrap_or(&model);
         let found = world.page(&asked).1.expect("a lens was asked for");
-        let (winner, confidence) = model.winner(*lens).unzip();
-        let confidence = confidence.unwrap_or(0.0);
+        let expected = model.winner(*lens);
+        let (winner, next) = (expected.map(|it| it.0), expected.and_then(|it| it.2));
+        let confidence = expected.map_or(0.0, |it| it.1);
         assert_eq!((found.winner, found.resolution_confidence), (winner, confidence), "{asked:?}");
+        let runner_up = found.explanation.and_then(|it| it.runner_up);
+        assert_eq!(runner_up.map(|it| it.digest), next, "{asked:?}");
         let counts = (found.candidates_count, found.voices_count, found.sampled);
         assert_eq!(counts, (model.candidates_count(), model.voices, model.is_sampled()));
         assert_near(found.conflict_score, model.conflict(), "the conflict");

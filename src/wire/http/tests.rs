@@ -99,6 +99,9 @@ fn a_query_string_is_decoded_and_held_against_the_bounds() {
         ("query?lens=hlc&as_of=1", "the parameter subject is missing"),
         ("query?lifecycle=Approved,!Approved", "lifecycle is \"Approved,!Approved\", it takes"),
         ("skeptic?subject=s&predicate=p&limit=1", "this route has no parameter \"limit\""),
+        ("layered?subject=s&predicate=p&explain=true", "this route has no parameter \"explain\""),
+        ("skeptic?subject=s&predicate=p&explain=true&voices=claims", "it goes with voices=agents"),
+        ("query?explain=yes", "explain is \"yes\", it takes true or false"),
     ] {
         check(&format!("GET /v1/{target}"), Err((400, message)));
     }

@@ -1,12 +1,12 @@
-//! What lenses make of claims, as JSON: a winner, who claims what, a winner per class.
+//! What lenses make of claims, as JSON: a winner and why, who claims what, a winner per class.
 //!
 //! In: answers of the lenses. Out: what nanoserde writes. Never: rounds a number.
 
 use nanoserde::{SerJson, SerJsonState};
 
 use super::text::{Hex, Nullable, Text, render};
-use super::value::ShownObject;
-use crate::lens::{Claim, Layer, Layers, Resolution, Skepticism};
+use super::value::{ShownHlc, ShownObject};
+use crate::lens::{Claim, CriterionValue, Explanation, Layer, Layers, Resolution, Skepticism};
 
 #[derive(SerJson)]
 struct ResolutionBody<'a> {
@@ -17,6 +17,56 @@ struct ResolutionBody<'a> {
     conflict_score: f64,
     voices_count: u64,
     sampled: bool,
+    explanation: Option<ExplanationBody<'a>>,
+}
+
+/// Why the winner wins; all but the order is `null` where there is no other claim.
+#[derive(SerJson)]
+struct ExplanationBody<'a> {
+    order: Vec<Text<'a>>,
+    runner_up: Nullable<Hex<'a>>,
+    decided_by: Nullable<Text<'a>>,
+    winner_has: Nullable<CriterionBody<'a>>,
+    runner_up_has: Nullable<CriterionBody<'a>>,
+}
+
+/// What a claim is compared by.
+enum CriterionBody<'a> {
+    Count(u64),
+    Number(f64),
+    Hlc(ShownHlc<'a>),
+    Digest(Hex<'a>),
+}
+
+impl SerJson for CriterionBody<'_> {
+    fn ser_json(&self, depth: usize, state: &mut SerJsonState) {
+        match self {
+            CriterionBody::Count(count) => count.ser_json(depth, state),
+            CriterionBody::Number(number) => number.ser_json(depth, state),
+            CriterionBody::Hlc(hlc) => hlc.ser_json(depth, state),
+            CriterionBody::Digest(digest) => digest.ser_json(depth, state),
+        }
+    }
+}
+
+fn criterion(value: &CriterionValue) -> CriterionBody<'_> {
+    match value {
+        CriterionValue::Count(count) => CriterionBody::Count(*count),
+        CriterionValue::Number(number) => CriterionBody::Number(*number),
+        CriterionValue::Hlc(stamp) => CriterionBody::Hlc(ShownHlc(stamp)),
+        CriterionValue::Digest(digest) => CriterionBody::Digest(Hex(&digest.0)),
+    }
+}
+
+fn explained(explanation: &Explanation) -> ExplanationBody<'_> {
+    let next = explanation.runner_up.as_ref();
+    ExplanationBody {
+        order: explanation.order.iter().map(|criterion| Text(criterion.name())).collect(),
+        runner_up: Nullable(next.map(|next| Hex(&next.digest.0))),
+        decided_by: Nullable(next.map(|next| Text(next.decided_by.name()))),
+        winner_has: Nullable(next.map(|next| criterion(&next.winner_has))),
+        runner_up_has: Nullable(next.map(|next| criterion(&next.runner_up_has))),
+    }
 }
 
 /// What a lens makes of many.
@@ -33,6 +83,7 @@ impl SerJson for ShownResolution<'_> {
             conflict_score: resolution.conflict_score,
             voices_count: resolution.voices_count,
             sampled: resolution.sampled,
+            explanation: resolution.explanation.as_ref().map(explained),
         };
         body.ser_json(depth, state);
     }
@@ -57,6 +108,9 @@ struct ClaimBody<'a> {
     assertions_count: u64,
     voices_count: u64,
     assertions: Vec<Hex<'a>>,
+    agents: Option<Vec<Hex<'a>>>,
+    sources: Option<Vec<Hex<'a>>>,
+    voices_left_out: Option<u64>,
 }
 
 pub(super) fn skeptic(skepticism: &Skepticism) -> String {
@@ -74,12 +128,16 @@ pub(super) fn skeptic(skepticism: &Skepticism) -> String {
 }
 
 fn claimed(claim: &Claim) -> ClaimBody<'_> {
+    let backers = claim.backers.as_ref();
     ClaimBody {
         object: Nullable(claim.object.as_ref().map(ShownObject)),
         weight_share: claim.weight_share,
         voices_count: claim.voices_count,
         assertions_count: claim.assertions_count,
         assertions: claim.assertions.iter().map(|digest| Hex(&digest.0)).collect(),
+        agents: backers.map(|it| it.agents.iter().map(|agent| Hex(agent)).collect()),
+        sources: backers.map(|it| it.sources.iter().map(|source| Hex(&source.0)).collect()),
+        voices_left_out: backers.map(|it| it.left_out),
     }
 }
 

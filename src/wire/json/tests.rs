@@ -426,6 +426,7 @@ fn views_have_the_shapes_of_the_contract() {
         resolution_confidence: 0.5,
         conflict_score: 1.0,
         sampled: false,
+        explanation: None,
     };
     let page = |resolution| View::Page { found: Vec::new(), next: None, resolution, now: Wall(0) };
     let none = Resolution { winner: None, ..resolution.clone() };
@@ -446,6 +447,7 @@ fn views_have_the_shapes_of_the_contract() {
         voices_count: 3,
         assertions_count: 7,
         assertions: vec![Digest([0xab; 32])],
+        backers: None,
     };
     let skepticism = Skepticism {
         status: Agreement::Unanimous,
