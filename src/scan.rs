@@ -8,15 +8,19 @@
 //!
 //! Never: holds more bodies than one page, whatever the set.
 
+mod conflicts;
 mod context;
 mod judged;
+mod pairs;
 mod queue;
 mod ring;
 mod statements;
 mod succession;
 
+pub use conflicts::Conflict;
 pub use queue::{ScanQueue, Stats, TooMany};
 
+use conflicts::Conflicts;
 use context::JudgeContext;
 use judged::JudgedClaim;
 use statements::KnownStatements;
@@ -26,7 +30,7 @@ use crate::journal::Bodies;
 use crate::lens::{
     Layered, Layers, LensSettings, Resolution, Resolver, Settled, Skeptic, Skepticism,
 };
-use crate::model::{Query, RootAgents, Sealed, Statement};
+use crate::model::{ConflictsQuery, Query, RootAgents, Sealed, Statement};
 use crate::store::{Candidates, Row, Store};
 
 /// The passes over the candidates of a query.
@@ -46,6 +50,8 @@ pub struct Scan {
     candidates: Option<Candidates>,
     /// The claim that the lens judges next, while what there is about it is read.
     judged: Option<JudgedClaim>,
+    /// The claims of one pair, while it is judged whether they conflict.
+    pair: Option<Box<Scan>>,
     /// What root agents stated of the agents of claims before.
     known: KnownStatements,
     /// What was found so far, in the memory that the answer is bounded to.
@@ -65,11 +71,12 @@ enum Stage {
     Over,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum ScanKind {
     Page,
     Skeptic,
     Layered,
+    Conflicts(ConflictsQuery),
 }
 
 #[derive(Debug)]
@@ -77,6 +84,7 @@ enum Fold {
     Page(Box<PageFold>),
     Skeptic(Box<Skeptic>),
     Layered(Box<Layered>),
+    Conflicts(Box<Conflicts>),
 }
 
 /// A page, and a lens if one is asked for.
@@ -108,6 +116,8 @@ pub enum View {
     Skeptic(Skepticism),
     /// The answer to `GET /v1/layered`.
     Layered(Layers),
+    /// The answer to `GET /v1/conflicts`.
+    Conflicts(Vec<Conflict>),
 }
 
 impl Scan {
@@ -126,8 +136,13 @@ impl Scan {
         Scan::new(query, ScanKind::Layered, now)
     }
 
+    /// Which pairs of a subject and a predicate have claims that disagree.
+    pub fn conflicts(asked: ConflictsQuery, now: Wall) -> Scan {
+        Scan::new(asked.of.clone(), ScanKind::Conflicts(asked), now)
+    }
+
     fn new(query: Query, kind: ScanKind, now: Wall) -> Scan {
-        let fold = Fold::new(kind, &query, now);
+        let fold = Fold::new(&kind, &query, now);
         Scan {
             query,
             kind,
@@ -136,6 +151,7 @@ impl Scan {
             end: None,
             candidates: None,
             judged: None,
+            pair: None,
             known: KnownStatements::default(),
             fold,
             stage: Stage::Walking,
@@ -150,9 +166,9 @@ impl Scan {
 
     /// Forgets what was found: the first pass begins again, with what has come meanwhile.
     pub fn rewind(&mut self) {
-        (self.end, self.candidates, self.judged) = (None, None, None);
+        (self.end, self.candidates, self.judged, self.pair) = (None, None, None, None);
         self.known = KnownStatements::default();
-        self.fold = Fold::new(self.kind, &self.query, self.now);
+        self.fold = Fold::new(&self.kind, &self.query, self.now);
         self.stage = Stage::Walking;
     }
 
@@ -184,6 +200,14 @@ impl Scan {
 
     /// Looks at candidates until the pass is over (true) or the work is done.
     fn walk(&mut self, work: &mut usize, store: &Store, bodies: &dyn Bodies) -> bool {
+        match self.fold {
+            Fold::Conflicts(_) => self.walk_pairs(work, store, bodies),
+            _ => self.walk_claims(work, store, bodies),
+        }
+    }
+
+    /// As [`Scan::walk`]; each claim goes to the page and to the lens.
+    fn walk_claims(&mut self, work: &mut usize, store: &Store, bodies: &dyn Bodies) -> bool {
         let (query, roots, fold, now) = (&self.query, &self.roots, &mut self.fold, self.now);
         // Later passes see the rows of the first.
         let end = *self.end.get_or_insert(store.end_row());
@@ -254,12 +278,13 @@ impl Scan {
                 }))
             }
             Fold::Layered(fold) => View::Layered(fold.finish()),
+            Fold::Conflicts(fold) => View::Conflicts(fold.finish()),
         }
     }
 }
 
 impl Fold {
-    fn new(kind: ScanKind, query: &Query, now: Wall) -> Fold {
+    fn new(kind: &ScanKind, query: &Query, now: Wall) -> Fold {
         let settings = LensSettings {
             half_life: query.half_life,
             now: query.moment(now),
@@ -276,6 +301,7 @@ impl Fold {
             })),
             ScanKind::Skeptic => Fold::Skeptic(Box::new(Skeptic::new(settings))),
             ScanKind::Layered => Fold::Layered(Box::new(Layered::new(settings))),
+            ScanKind::Conflicts(asked) => Fold::Conflicts(Box::new(Conflicts::new(asked.clone()))),
         }
     }
 
@@ -292,6 +318,7 @@ impl Fold {
         match self {
             Fold::Page(page) => page.resolver.is_some(),
             Fold::Skeptic(_) | Fold::Layered(_) => true,
+            Fold::Conflicts(_) => false,
         }
     }
 
@@ -300,7 +327,7 @@ impl Fold {
     fn take(&mut self, query: &Query, row: Row, sealed: Sealed) -> bool {
         match self {
             Fold::Page(page) => page.take(query, row, sealed),
-            Fold::Skeptic(_) | Fold::Layered(_) => true,
+            Fold::Skeptic(_) | Fold::Layered(_) | Fold::Conflicts(_) => true,
         }
     }
 
@@ -308,7 +335,7 @@ impl Fold {
     fn asks(&self) -> Option<Statement> {
         match self {
             Fold::Page(page) => page.resolver.as_ref().and_then(Resolver::asks),
-            Fold::Skeptic(_) | Fold::Layered(_) => None,
+            Fold::Skeptic(_) | Fold::Layered(_) | Fold::Conflicts(_) => None,
         }
     }
 
@@ -323,6 +350,7 @@ impl Fold {
             }
             Fold::Skeptic(fold) => fold.add(digest, assertion, of),
             Fold::Layered(fold) => fold.add(digest, assertion, of),
+            Fold::Conflicts(_) => {}
         }
     }
 
@@ -335,6 +363,7 @@ impl Fold {
             }
             Fold::Skeptic(fold) => fold.settle(work),
             Fold::Layered(fold) => fold.settle(work),
+            Fold::Conflicts(_) => Settled::Over,
         }
     }
 }

@@ -20,6 +20,7 @@
 
 mod assertion;
 pub mod canonical;
+mod conflicts;
 mod cursor;
 mod draft;
 mod layout;
@@ -32,6 +33,7 @@ mod tests;
 
 pub use assertion::{Assertion, Author, Lifecycle, Object, Signature, SourceClass};
 pub use canonical::{Malformed, Sealed};
+pub use conflicts::ConflictsQuery;
 pub use cursor::{Cursor, RowNumbering};
 pub use draft::{Draft, Invalid, InvalidKind};
 pub use query::{BadQuery, HalfLife, Lens, Lifecycles, Query, Voices};

@@ -272,7 +272,7 @@ impl Query {
     }
 }
 
-fn parse_name(field: &'static str, value: &str) -> Result<String, BadQuery> {
+pub(super) fn parse_name(field: &'static str, value: &str) -> Result<String, BadQuery> {
     match draft::check_name(field, value) {
         Ok(()) => Ok(value.to_owned()),
         Err(_) => Err(bad(field, value, "1 to 4096 bytes without control characters")),
@@ -283,7 +283,7 @@ fn parse_boolean(name: &'static str, value: &str) -> Result<bool, BadQuery> {
     value.parse().map_err(|_| bad(name, value, "true or false"))
 }
 
-fn bad(name: &'static str, value: &str, expected: &'static str) -> BadQuery {
+pub(super) fn bad(name: &'static str, value: &str, expected: &'static str) -> BadQuery {
     BadQuery::Value { name, value: value.chars().take(64).collect(), expected }
 }
 

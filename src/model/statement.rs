@@ -32,6 +32,12 @@ impl Statement {
         }
     }
 
+    /// Whether claims with a predicate are statements.
+    pub fn is_one(predicate: &str) -> bool {
+        let all = [Statement::Vote, Statement::Trust, Statement::Supersession];
+        all.iter().any(|statement| statement.predicate() == predicate)
+    }
+
     /// What a claim with that predicate states; `None` if its object is of no use for that.
     pub fn said(self, claim: &Assertion, moment: Wall) -> Option<Said> {
         let number = match (self, &claim.object) {

@@ -15,7 +15,7 @@ use http::{Method, Uri};
 
 use super::rejection::Rejection;
 use crate::base::{Digest, limits};
-use crate::model::{Query, Voices};
+use crate::model::{BadQuery, ConflictsQuery, Query, Voices};
 use headers::cut;
 pub use headers::{
     AGENT_ID, ANSWERED_BY, API_KEY, Cors, FORWARDED, FORWARDED_FOR, JSON, REQUEST_ID, STAMP,
@@ -37,6 +37,8 @@ pub enum Route {
     Skeptic(Query),
     /// `GET /v1/layered`.
     Layered(Query),
+    /// `GET /v1/conflicts`.
+    Conflicts(ConflictsQuery),
     /// `GET /v1/health`.
     Health,
     /// `GET /metrics`.
@@ -65,6 +67,7 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
     let allowed = match path {
         "/v1/assert" | "/v1/vote" | "/v1/admin/sync" => POST,
         "/v1/query" | "/v1/skeptic" | "/v1/layered" | "/v1/health" | "/metrics" => GET,
+        "/v1/conflicts" => GET,
         "/v1/cluster/status" | "/v1/admin/cluster" | "/v1/admin/ranges" => GET,
         _ if hash.is_some() || shard.is_some() => GET,
         _ => return Err(Rejection::Route),
@@ -82,6 +85,7 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
         "/v1/query" => return parse_list(query).map(Route::Query),
         "/v1/skeptic" => return parse_skeptic(query).map(Route::Skeptic),
         "/v1/layered" => return parse_layered(query).map(Route::Layered),
+        "/v1/conflicts" => return parse_conflicts(query).map(Route::Conflicts),
         "/v1/assert" => Route::Assert,
         "/v1/vote" => Route::Vote,
         "/v1/admin/sync" => Route::Sync,
@@ -144,8 +148,25 @@ fn check_is_of_one_thing(query: &Query) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// The parameters of a search for conflicts.
+fn parse_conflicts(text: &str) -> Result<ConflictsQuery, Rejection> {
+    let mut query = ConflictsQuery::default();
+    let without = ["subject", "predicate", "lens", "cursor", "explain"];
+    set_all(text, &without, |name, value| query.set(name, value))?;
+    Ok(query)
+}
+
 fn parse_query(text: &str, without: &[&str]) -> Result<Query, Rejection> {
     let mut query = Query::default();
+    set_all(text, without, |name, value| query.set(name, value))?;
+    Ok(query)
+}
+
+fn set_all(
+    text: &str,
+    without: &[&str],
+    mut set: impl FnMut(&str, &str) -> Result<(), BadQuery>,
+) -> Result<(), Rejection> {
     let mut seen: Vec<Cow<'_, str>> = Vec::new();
     for pair in pairs(text) {
         let (name, value) = pair?;
@@ -156,10 +177,10 @@ fn parse_query(text: &str, without: &[&str]) -> Result<Query, Rejection> {
             return Err(Rejection::QueryString(format!("the parameter {name} is there twice")));
         }
         // A name that had to be cut is none that is known.
-        query.set(cut(&name), &value)?;
+        set(cut(&name), &value)?;
         seen.push(name);
     }
-    Ok(query)
+    Ok(())
 }
 
 fn no_parameter(name: &str) -> Rejection {
@@ -228,6 +249,9 @@ pub fn fuzz(text: &str) {
     if let Ok(view) = parse_skeptic(text) {
         assert!(view.subject.is_some() && view.predicate.is_some());
         assert_eq!(Ok(&view), read.as_ref());
+    }
+    if let Ok(conflicts) = parse_conflicts(text) {
+        assert!((0.0..=1.0).contains(&conflicts.min_score) && conflicts.of.subject.is_none());
     }
     assert_eq!(decode(text).ok().map(Cow::into_owned), decode_again(text));
     let Ok(decoded) = pairs(text).collect::<Result<Vec<_>, _>>() else {

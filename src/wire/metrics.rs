@@ -67,14 +67,17 @@ pub enum Endpoint {
     Skeptic,
     /// `/v1/layered`.
     Layered,
+    /// `/v1/conflicts`.
+    Conflicts,
 }
 
 impl Endpoint {
-    const ALL: [(Endpoint, &'static str); 4] = [
+    const ALL: [(Endpoint, &'static str); 5] = [
         (Endpoint::Assertion, "assertions"),
         (Endpoint::Query, "query"),
         (Endpoint::Skeptic, "skeptic"),
         (Endpoint::Layered, "layered"),
+        (Endpoint::Conflicts, "conflicts"),
     ];
 }
 
@@ -105,7 +108,7 @@ impl GatewayOutcome {
 pub struct Metrics {
     gateway: [u64; 4],
     gateway_retries: u64,
-    queries: [Histogram; 4],
+    queries: [Histogram; Endpoint::ALL.len()],
     http: BTreeMap<u16, u64>,
     wal_writes: u64,
     wal_bytes: u64,

@@ -224,6 +224,46 @@ fn the_skeptic_says_who_stands_behind_each_value() {
 }
 
 #[test]
+fn conflicts_are_listed_the_worst_first() {
+    let node = Node::start();
+    let about = |subject: &str, value: &str, fields: &str| {
+        let body = body(value, fields);
+        store(&node, &body.replace(r#""subject":"s""#, &format!(r#""subject":"{subject}""#)))
+    };
+    let hash = about("mild", "a", "");
+    about("mild", "b", r#","confidence":0.25"#);
+    about("hard", "a", r#","source_class":0"#);
+    about("hard", "b", r#","source_class":2"#);
+    about("agreed", "a", "");
+    about("agreed", "a", r#","source_class":1"#);
+    for weight in [0.25, 0.75] {
+        let vote = format!(r#"{{"subject":"{hash}","predicate":"stemedb:vote","object":"#);
+        let object = format!(r#"{{"type":"Number","value":{weight}}},"timestamp":{THEN}}}"#);
+        store(&node, &format!("{vote}{object}"));
+    }
+    let counts = r#""claims_count":2,"candidates_count":2,"voices_count":2,"sampled":false}"#;
+    let names = |subject: &str| format!(r#"{{"subject":"{subject}","predicate":"p""#);
+    let active = r#""conflict_score":1.0,"conflict_class":"active_disagreement""#;
+    let hard = format!(r#"{},{active},"status":"Contested",{counts}"#, names("hard"));
+    let slight = r#""conflict_score":0.721928,"conflict_class":"disagreement""#;
+    let mild = format!(r#"{},{slight},"status":"Agreed",{counts}"#, names("mild"));
+    let list = |all: &[&str]| format!("{{\"conflicts\":[{}]}}", all.join(","));
+    for (parameters, expected) in [
+        ("", list(&[&hard, &mild])),
+        ("?limit=1", list(&[&hard])),
+        ("?min_score=0.8", list(&[&hard])),
+        ("?prefix=mi", list(&[&mild])),
+        ("?prefix=x", list(&[])),
+        ("?source_class=0", list(&[])),
+    ] {
+        let target = format!("GET /v1/conflicts{parameters}");
+        assert_eq!(node.ask(&target), (200, expected.clone()), "{parameters}");
+        let request = format!("{target} HTTP/1.1\r\nHost:\r\n\r\n");
+        check(parameters, &Node::send_at(node.gateway, request.as_bytes()), 200, &expected);
+    }
+}
+
+#[test]
 fn a_lens_is_asked_of_one_thing() {
     let node = Node::start();
     for (target, missing) in [("subject=s", "predicate"), ("predicate=p", "subject")] {

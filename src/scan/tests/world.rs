@@ -5,8 +5,10 @@
 use crate::base::{Digest, HlcClock, NodeId, Wall};
 use crate::journal::{Bodies, Committed, Position};
 use crate::lens::{Layers, Resolution, Skepticism};
-use crate::model::{Assertion, Draft, Object, Query, RootAgents, Sealed, Signature};
-use crate::scan::{Scan, View};
+use crate::model::{
+    Assertion, ConflictsQuery, Draft, Object, Query, RootAgents, Sealed, Signature,
+};
+use crate::scan::{Conflict, Scan, View};
 use crate::store::Store;
 
 /// When all questions are asked.
@@ -65,6 +67,13 @@ impl LensWorld {
     pub(super) fn skeptic(&self, question: &Query) -> Skepticism {
         match self.run(Scan::skeptic(question.clone(), NOW)) {
             View::Skeptic(skepticism) => skepticism,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn conflicts(&self, asked: &ConflictsQuery) -> Vec<Conflict> {
+        match self.run(Scan::conflicts(asked.clone(), NOW)) {
+            View::Conflicts(worst) => worst,
             other => panic!("{other:?}"),
         }
     }

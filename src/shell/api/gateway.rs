@@ -132,6 +132,7 @@ impl Gateway {
             Route::Query(Query { cursor: Some(cursor), .. }) => {
                 request.target = ForwardTarget::Node(cursor.numbering.node);
             }
+            Route::Conflicts(_) => return Ok(Plan::here(About::All)),
             // Statements are claims on other subjects, which other nodes may have taken.
             Route::Query(query) | Route::Skeptic(query) | Route::Layered(query)
                 if query.asks_statements() =>

@@ -133,6 +133,10 @@ impl Api {
                 let scan = Scan::layered(query, self.driver.wall());
                 self.scan(Endpoint::Layered, scan, head, body).await
             }
+            Route::Conflicts(asked) => {
+                let scan = Scan::conflicts(asked, self.driver.wall());
+                self.scan(Endpoint::Conflicts, scan, head, body).await
+            }
             Route::Health => Ok(say(StatusCode::OK, self.health().await)),
             Route::Metrics => Ok(self.scrape()),
             Route::Sync => {

@@ -5,7 +5,7 @@ use fastrand::Rng;
 
 use super::*;
 use crate::base::{Hlc, NodeId};
-use crate::model::{Cursor, Lens};
+use crate::model::{ConflictsQuery, Cursor, Lens};
 
 const CURSOR: &str = "00112233445566778899aabbccddeeff-7-1f";
 
@@ -80,7 +80,19 @@ fn a_query_string_is_decoded_and_held_against_the_bounds() {
     let view = Query { subject: Some("s".into()), predicate: Some("p".into()), ..Query::default() };
     check("GET /v1/skeptic?subject=s&predicate=p", Ok(Route::Skeptic(view.clone())));
     check("GET /v1/layered?predicate=p&subject=s", Ok(Route::Layered(view)));
+    let conflicts = ConflictsQuery {
+        of: Query { limit: 3, ..Query::default() },
+        prefix: "a b".into(),
+        min_score: 0.5,
+    };
+    let target = "GET /v1/conflicts?prefix=a+b&min_score=0.5&limit=3";
+    check(target, Ok(Route::Conflicts(conflicts)));
+    check("GET /v1/conflicts", Ok(Route::Conflicts(ConflictsQuery::default())));
     for (target, message) in [
+        ("conflicts?min_score=1.5", "min_score is \"1.5\", it takes 0 to 1"),
+        ("conflicts?min_score=NaN", "min_score is \"NaN\", it takes 0 to 1"),
+        ("conflicts?subject=s", "this route has no parameter \"subject\""),
+        ("conflicts?limit=1001", "limit is \"1001\""),
         ("query?subject=", "subject is \"\", it takes 1 to 4096 bytes"),
         ("query?subject", "subject is \"\", it takes"),
         ("query?subject=a%00b", "subject is \"a\\0b\", it takes"),

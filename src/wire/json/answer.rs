@@ -7,7 +7,7 @@
 
 use nanoserde::{SerJson, SerJsonState};
 
-use super::lens::{ShownResolution, layered, skeptic};
+use super::lens::{ShownResolution, conflicts, layered, skeptic};
 use super::text::{Hex, Nullable, Text, render};
 use super::value::{ShownHlc, ShownObject};
 use crate::base::digest::write_hex;
@@ -78,6 +78,7 @@ pub fn view(view: &View, numbering: RowNumbering) -> String {
         }
         View::Skeptic(skepticism) => skeptic(skepticism),
         View::Layered(layers) => layered(layers),
+        View::Conflicts(worst) => conflicts(worst),
     }
 }
 

@@ -7,6 +7,7 @@ use nanoserde::{SerJson, SerJsonState};
 use super::text::{Hex, Nullable, Text, render};
 use super::value::{ShownHlc, ShownObject};
 use crate::lens::{Claim, CriterionValue, Explanation, Layer, Layers, Resolution, Skepticism};
+use crate::scan::Conflict;
 
 #[derive(SerJson)]
 struct ResolutionBody<'a> {
@@ -138,6 +139,45 @@ fn claimed(claim: &Claim) -> ClaimBody<'_> {
         agents: backers.map(|it| it.agents.iter().map(|agent| Hex(agent)).collect()),
         sources: backers.map(|it| it.sources.iter().map(|source| Hex(&source.0)).collect()),
         voices_left_out: backers.map(|it| it.left_out),
+    }
+}
+
+/// The answer to a search for conflicts.
+#[derive(SerJson)]
+struct ConflictsBody<'a> {
+    conflicts: Vec<ConflictBody<'a>>,
+}
+
+#[derive(SerJson)]
+struct ConflictBody<'a> {
+    subject: Text<'a>,
+    predicate: Text<'a>,
+    conflict_score: f64,
+    conflict_class: Text<'a>,
+    status: Text<'a>,
+    claims_count: u64,
+    candidates_count: u64,
+    voices_count: u64,
+    sampled: bool,
+}
+
+pub(super) fn conflicts(worst: &[Conflict]) -> String {
+    let body = ConflictsBody { conflicts: worst.iter().map(conflict).collect() };
+    render(&body, 512 * worst.len())
+}
+
+fn conflict(conflict: &Conflict) -> ConflictBody<'_> {
+    let found = &conflict.found;
+    ConflictBody {
+        subject: Text(&conflict.subject),
+        predicate: Text(&conflict.predicate),
+        conflict_score: found.conflict_score,
+        conflict_class: Text(found.conflict_class.name()),
+        status: Text(found.status.name()),
+        claims_count: found.claims_count,
+        candidates_count: found.candidates_count,
+        voices_count: found.voices_count,
+        sampled: found.sampled,
     }
 }
 
