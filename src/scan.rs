@@ -8,23 +8,34 @@
 //!
 //! Never: holds more bodies than one page, whatever the set.
 
+mod conflicts;
+mod context;
+mod judged;
 mod names;
+mod pairs;
 mod queue;
 mod ring;
+mod statements;
 mod succession;
 
+pub use conflicts::Conflict;
 pub use names::NameCount;
 pub use queue::{ScanQueue, Stats, TooMany};
 
+use conflicts::Conflicts;
+use context::JudgeContext;
+use judged::JudgedClaim;
 use names::LowestNames;
-use succession::Succession;
+use statements::KnownStatements;
 
 use crate::base::{Digest, Wall, limits};
 use crate::journal::Bodies;
 use crate::lens::{
     Layered, Layers, LensSettings, Resolution, Resolver, Settled, Skeptic, Skepticism,
 };
-use crate::model::{Assertion, Author, Listing, NameKind, Object, Query, Sealed};
+use crate::model::{
+    ConflictsQuery, Listing, NameKind, Object, Query, RootAgents, Sealed, Statement,
+};
 use crate::store::{Candidates, Row, RowKey, Store};
 
 /// The passes over the candidates of a query.
@@ -34,14 +45,20 @@ pub struct Scan {
     kind: ScanKind,
     /// When the question came: a claim whose time comes while the scan waits does not count.
     now: Wall,
+    /// Whose statements about agents count.
+    roots: RootAgents,
     /// The row before which each pass begins, once the first has begun: later passes see the rows
     /// of the first.
     end: Option<Row>,
     /// Rows left to look at in this pass; `None` until its first slice, as the queue may hold the
     /// scan for long.
     candidates: Option<Candidates>,
-    /// The claim that the lens judges next, while its successors are looked for.
-    judged: Option<Succession>,
+    /// The claim that the lens judges next, while what there is about it is read.
+    judged: Option<JudgedClaim>,
+    /// The claims of one pair, while it is judged whether they conflict.
+    pair: Option<Box<Scan>>,
+    /// What root agents stated of the agents of claims before.
+    known: KnownStatements,
     /// What was found so far, in the memory that the answer is bounded to.
     fold: Fold,
     /// What the next slice does.
@@ -59,12 +76,13 @@ enum Stage {
     Over,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum ScanKind {
     Page,
     Skeptic,
     Layered,
     Names(Listing),
+    Conflicts(ConflictsQuery),
 }
 
 #[derive(Debug)]
@@ -73,6 +91,7 @@ enum Fold {
     Skeptic(Box<Skeptic>),
     Layered(Box<Layered>),
     Names(LowestNames),
+    Conflicts(Box<Conflicts>),
 }
 
 /// A page, and a lens if one is asked for.
@@ -117,6 +136,8 @@ pub enum View {
         /// How many claims were looked at, where no index finds those of a subject.
         scanned: Option<u64>,
     },
+    /// The answer to `GET /v1/conflicts`.
+    Conflicts(Vec<Conflict>),
 }
 
 impl Scan {
@@ -141,15 +162,38 @@ impl Scan {
         Scan::new(query, ScanKind::Names(listing), now)
     }
 
+    /// Which pairs of a subject and a predicate have claims that disagree.
+    pub fn conflicts(asked: ConflictsQuery, now: Wall) -> Scan {
+        Scan::new(asked.of.clone(), ScanKind::Conflicts(asked), now)
+    }
+
     fn new(query: Query, kind: ScanKind, now: Wall) -> Scan {
         let fold = Fold::new(&kind, &query, now);
-        let stage = Stage::Walking;
-        Scan { query, kind, now, end: None, candidates: None, judged: None, fold, stage, seen: 0 }
+        Scan {
+            query,
+            kind,
+            now,
+            roots: RootAgents::default(),
+            end: None,
+            candidates: None,
+            judged: None,
+            pair: None,
+            known: KnownStatements::default(),
+            fold,
+            stage: Stage::Walking,
+            seen: 0,
+        }
+    }
+
+    /// With the agents whose statements about other agents count, if there are any.
+    pub fn trusting(self, roots: RootAgents) -> Scan {
+        Scan { roots, ..self }
     }
 
     /// Forgets what was found: the first pass begins again, with what has come meanwhile.
     pub fn rewind(&mut self) {
-        (self.end, self.candidates, self.judged) = (None, None, None);
+        (self.end, self.candidates, self.judged, self.pair) = (None, None, None, None);
+        self.known = KnownStatements::default();
         self.fold = Fold::new(&self.kind, &self.query, self.now);
         self.stage = Stage::Walking;
     }
@@ -182,30 +226,36 @@ impl Scan {
 
     /// Looks at candidates until the pass is over (true) or the work is done.
     fn walk(&mut self, work: &mut usize, store: &Store, bodies: &dyn Bodies) -> bool {
-        let (query, fold) = (&self.query, &mut self.fold);
+        match self.fold {
+            Fold::Conflicts(_) => self.walk_pairs(work, store, bodies),
+            _ => self.walk_claims(work, store, bodies),
+        }
+    }
+
+    /// As [`Scan::walk`]; each claim goes to the page and to the lens.
+    fn walk_claims(&mut self, work: &mut usize, store: &Store, bodies: &dyn Bodies) -> bool {
+        let (query, roots, fold, now) = (&self.query, &self.roots, &mut self.fold, self.now);
         // Later passes see the rows of the first.
         let end = *self.end.get_or_insert(store.end_row());
+        let context = JudgeContext { query, roots, now, end, store, bodies };
         let candidates = self.candidates.get_or_insert_with(|| {
             let before = fold.first_row(query).map_or(end, |first| first.min(end));
             store.select(keys(query), Some(before))
         });
         while *work > 0 {
             if let Some(claim) = &mut self.judged {
-                if !claim.step(query, self.now, work, store, bodies) {
+                if !claim.step(&context, &mut self.known, work) {
                     return false;
                 }
                 if !claim.speaking.is_empty() {
-                    fold.judge(&claim.digest, &claim.assertion, &claim.speaking);
+                    fold.judge(claim);
                 }
                 self.judged = None;
                 continue;
             }
             let Some((row, position)) = store.next_candidate(candidates) else { return true };
             self.seen += 1;
-            let sealed = bodies.sealed_at(position);
-            let bytes = sealed.as_ref().map_or(0, |sealed| sealed.bytes().len());
-            *work = work.saturating_sub(1 + bytes / limits::SCAN_UNIT_BYTES);
-            let Some(sealed) = sealed else { continue };
+            let Some(sealed) = context.read(position, work) else { continue };
             let assertion = sealed.assertion();
             let is_admitted = match &assertion {
                 Some(assertion) => query.admits(assertion),
@@ -214,11 +264,10 @@ impl Scan {
             if !is_admitted {
                 continue;
             }
-            if let Some(assertion) =
-                assertion.filter(|it| fold.has_lens() && query.judges(it, self.now))
+            if let Some(assertion) = assertion.filter(|it| fold.has_lens() && query.judges(it, now))
             {
-                let before = if query.history { 0 } else { end };
-                self.judged = Some(Succession::new(sealed.digest(), assertion, store, before));
+                let (digest, asks) = (sealed.digest(), fold.asks());
+                self.judged = Some(JudgedClaim::new(digest, assertion, asks, &context));
             }
             if !fold.take(query, row, sealed) {
                 return true;
@@ -262,14 +311,19 @@ impl Scan {
                 let scanned = self.query.subject.is_none().then_some(self.seen);
                 View::Names { kind, names, next, scanned }
             }
+            Fold::Conflicts(fold) => View::Conflicts(fold.finish()),
         }
     }
 }
 
 impl Fold {
     fn new(kind: &ScanKind, query: &Query, now: Wall) -> Fold {
-        let (half_life, voices) = (query.half_life, query.voices);
-        let settings = LensSettings { half_life, now: query.moment(now), voices };
+        let settings = LensSettings {
+            half_life: query.half_life,
+            now: query.moment(now),
+            voices: query.voices,
+            explain: query.explain,
+        };
         match kind {
             ScanKind::Page => Fold::Page(Box::new(PageFold {
                 found: Vec::new(),
@@ -281,6 +335,7 @@ impl Fold {
             ScanKind::Skeptic => Fold::Skeptic(Box::new(Skeptic::new(settings))),
             ScanKind::Layered => Fold::Layered(Box::new(Layered::new(settings))),
             ScanKind::Names(listing) => Fold::Names(LowestNames::new(listing.clone())),
+            ScanKind::Conflicts(asked) => Fold::Conflicts(Box::new(Conflicts::new(asked.clone()))),
         }
     }
 
@@ -297,7 +352,7 @@ impl Fold {
         match self {
             Fold::Page(page) => page.resolver.is_some(),
             Fold::Skeptic(_) | Fold::Layered(_) => true,
-            Fold::Names(_) => false,
+            Fold::Names(_) | Fold::Conflicts(_) => false,
         }
     }
 
@@ -306,7 +361,7 @@ impl Fold {
     fn take(&mut self, query: &Query, row: Row, sealed: Sealed) -> bool {
         match self {
             Fold::Page(page) => page.take(query, row, sealed),
-            Fold::Skeptic(_) | Fold::Layered(_) => true,
+            Fold::Skeptic(_) | Fold::Layered(_) | Fold::Conflicts(_) => true,
             Fold::Names(names) => {
                 names.add(&sealed);
                 true
@@ -314,17 +369,26 @@ impl Fold {
         }
     }
 
+    /// Which statements about each claim the lens asks for.
+    fn asks(&self) -> Option<Statement> {
+        match self {
+            Fold::Page(page) => page.resolver.as_ref().and_then(Resolver::asks),
+            Fold::Skeptic(_) | Fold::Layered(_) | Fold::Names(_) | Fold::Conflicts(_) => None,
+        }
+    }
+
     /// Shows a claim to the lens.
-    fn judge(&mut self, digest: &Digest, assertion: &Assertion, of: &[Author]) {
+    fn judge(&mut self, claim: &JudgedClaim) {
+        let (digest, assertion, of) = (&claim.digest, &claim.assertion, &*claim.speaking);
         match self {
             Fold::Page(page) => {
                 if let Some(resolver) = &mut page.resolver {
-                    resolver.add(digest, assertion, of);
+                    resolver.add(digest, assertion, of, &claim.support);
                 }
             }
             Fold::Skeptic(fold) => fold.add(digest, assertion, of),
             Fold::Layered(fold) => fold.add(digest, assertion, of),
-            Fold::Names(_) => {}
+            Fold::Names(_) | Fold::Conflicts(_) => {}
         }
     }
 
@@ -337,7 +401,7 @@ impl Fold {
             }
             Fold::Skeptic(fold) => fold.settle(work),
             Fold::Layered(fold) => fold.settle(work),
-            Fold::Names(_) => Settled::Over,
+            Fold::Names(_) | Fold::Conflicts(_) => Settled::Over,
         }
     }
 }

@@ -17,7 +17,7 @@ pub const LEAST: u64 = 12 << 20;
 /// Bytes of memory for each row of the index that is kept in memory, of 60 bytes, twice that while
 /// rows are written.
 const PER_ROW: u64 = 512;
-/// Memory for each query that is looked at, whose page and lens take up to 7 MiB.
+/// Memory for each query that is looked at, whose page and lens take up to 9 MiB.
 const PER_QUERY: u64 = 32 << 20;
 /// HTTP API, gateway and gRPC.
 const LISTENERS: u64 = 3;

@@ -38,7 +38,7 @@ pub const RUN_ROWS_MAX: usize = (1 << 24) - 1;
 /// Bodies in one page of a query; whatever `limit` says, so that a page of large texts stays small.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;
 /// Long queries looked at side by side, each with a page, the groups and the voices of a lens in
-/// memory, 7 MiB at worst; one host has half of them at most. One short query is looked at beside
+/// memory, 9 MiB at worst; one host has half of them at most. One short query is looked at beside
 /// them.
 pub const QUERIES_MAX: usize = 4;
 /// Queries that wait for their answers, and calls that a gateway waits for, a few hundred bytes
@@ -108,12 +108,15 @@ pub const GROUPS_MAX: usize = 4096;
 /// Voices that a lens holds at a time, at about 75 bytes each: under 2 MiB. It looks at the claims
 /// once more for each so many of them.
 pub const VOICES_MAX: usize = 24 << 10;
-/// Values whose newest assertions the skeptic collects in the first pass: 400 KiB.
+/// Values whose newest assertions the skeptic collects in the first pass: 400 KiB, and 400 KiB with
+/// their agents.
 pub const CLAIMS_COLLECTED_MAX: usize = 400;
 /// Claims in one answer of the skeptic, the weightiest first.
 pub const CLAIMS_MAX: usize = 100;
 /// Assertions named with one claim, the newest first.
 pub const CLAIM_ASSERTIONS_MAX: usize = 16;
+/// Agents and sources named with one claim where that is asked for, those with the lowest keys.
+pub const CLAIM_BACKERS_MAX: usize = 16;
 
 /// One gRPC message: what a default client accepts (4 MiB), in and out.
 pub const GRPC_MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -357,6 +360,8 @@ pub const SEEDS_MAX: usize = 64;
 pub const ORIGINS_MAX: usize = 64;
 /// Names of one's own that requests may ask for; looked through at each request by a name.
 pub const HOSTS_MAX: usize = 64;
+/// Root agents; what each says of an agent is held while a claim of it is judged.
+pub const ROOT_AGENTS_MAX: usize = 64;
 /// Shards: beyond a thousand a node, more of them balance nothing better.
 pub const SHARDS_MAX: u32 = 65_536;
 /// Nodes that hold one shard.

@@ -15,6 +15,7 @@ use super::takes::Takes;
 use super::values::{self, Endpoint, Parsed};
 use crate::base::{ClusterId, NodeId, Secret, capacity, limits};
 use crate::journal::Durability;
+use crate::model;
 use crate::wire::log_line::Format;
 
 /// What a node is started with; every value can be used as it is.
@@ -51,6 +52,8 @@ pub struct Settings {
     pub cluster_key: Option<SecretSource>,
     /// Development only: signatures are kept but not verified.
     pub skip_signatures: bool,
+    /// The agents whose statements about agents and epochs count.
+    pub root_agents: model::RootAgents,
     /// Origins (lower case) whose web pages may call the API; `None` is every origin.
     pub allowed_origins: Option<Vec<String>>,
     /// Names that requests may ask for, besides addresses and `localhost`; `None` is those two on a
@@ -158,6 +161,7 @@ impl SettingsReader<'_> {
             open_metrics: self.value(OpenMetrics, values::boolean),
             cluster_key: self.secret(ClusterKey, ClusterKeyFile),
             skip_signatures: self.value(SkipSignatures, values::boolean),
+            root_agents: self.optional(RootAgents, values::agents).unwrap_or_default(),
             allowed_origins: self.optional(AllowedOrigins, values::origins).flatten(),
             allowed_hosts: self.optional(AllowedHosts, values::hosts),
             durability: self.value(Durability, durability),
@@ -413,6 +417,7 @@ mod tests {
             (ClusterKey, "hush hush"),
             (ClusterKeyFile, ""),
             (SkipSignatures, "perhaps"),
+            (RootAgents, "12"),
             (AllowedOrigins, "here"),
             (AllowedHosts, "http://here"),
             (Durability, "forever"),

@@ -62,6 +62,7 @@ pub(super) enum SettingName {
     ClusterKey,
     ClusterKeyFile,
     SkipSignatures,
+    RootAgents,
     AllowedOrigins,
     AllowedHosts,
     Durability,
@@ -93,7 +94,7 @@ const fn row(
 }
 
 /// All settings, in the order of [`SettingName`].
-pub(super) const SETTINGS: [Setting; 31] = [
+pub(super) const SETTINGS: [Setting; 32] = [
     row("STEMEDB_DATA_DIR", "DIR", "./data", "where the log and the node id live"),
     row("STEMEDB_BIND_ADDR", "IP:PORT", "127.0.0.1:18180", "HTTP API"),
     row("STEMEDB_GATEWAY_ADDR", "IP:PORT", "127.0.0.1:18181", "HTTP gateway"),
@@ -122,6 +123,7 @@ pub(super) const SETTINGS: [Setting; 31] = [
     row("STEMEDB_CLUSTER_KEY", SECRET, "none", "secret that peers must present"),
     row("STEMEDB_CLUSTER_KEY_FILE", "FILE", "none", "a file with that secret"),
     row("STEMEDB_UNSAFE_SKIP_SIGNATURES", SWITCH, "false", "development only: verify none"),
+    row("STEMEDB_ROOT_AGENTS", "KEY,...", "none", "agents whose word on trust and epochs counts"),
     row("STEMEDB_ALLOWED_ORIGINS", "ORIGIN,...", "all", "CORS: web pages that may call"),
     row(
         "STEMEDB_ALLOWED_HOSTS",

@@ -52,6 +52,10 @@ pub enum Takes {
     Hosts,
     /// At most [`limits::HOSTS_MAX`] names of hosts.
     FewerHosts,
+    /// Public keys of agents.
+    Agents,
+    /// At most [`limits::ROOT_AGENTS_MAX`] of them.
+    FewerAgents,
     /// An id of 16 bytes.
     Id,
     /// The name of a durability.
@@ -97,6 +101,13 @@ impl fmt::Display for Takes {
             }
             Takes::Hosts => "takes names without scheme and port, such as db.example.org,node1",
             Takes::FewerHosts => return write!(out, "takes at most {} names", limits::HOSTS_MAX),
+            Takes::Agents => {
+                "takes public keys of agents with commas between them, 64 hex digits each, by \
+                 which only their owners can sign"
+            }
+            Takes::FewerAgents => {
+                return write!(out, "takes at most {} agents", limits::ROOT_AGENTS_MAX);
+            }
             Takes::Id => "takes 32 hex digits or a UUID, not all zeros",
             Takes::Durability => "takes immediate, batched or eventual",
             Takes::LogFormat => "takes text or json",

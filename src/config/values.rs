@@ -9,7 +9,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::takes::Takes;
-use crate::base::{ClusterId, NodeId, limits};
+use crate::base::{ClusterId, Digest, NodeId, limits};
+use crate::model::{RootAgents, signature};
 
 /// A host, by name or address, and a port; a name is not looked up here.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -166,6 +167,19 @@ pub(super) fn hosts(text: &str) -> Parsed<Vec<String>> {
         return Err(Takes::FewerHosts);
     }
     Ok(hosts)
+}
+
+/// Agents by their public keys.
+pub(super) fn agents(text: &str) -> Parsed<RootAgents> {
+    let key = |text| Digest::parse(text).map(|key| key.0).filter(signature::is_agent);
+    let keys: Vec<[u8; 32]> = list(text).map(key).collect::<Option<_>>().ok_or(Takes::Agents)?;
+    if keys.is_empty() {
+        return Err(Takes::Agents);
+    }
+    if keys.len() > limits::ROOT_AGENTS_MAX {
+        return Err(Takes::FewerAgents);
+    }
+    Ok(RootAgents::new(keys))
 }
 
 /// Whether the text is a name that DNS could have.

@@ -53,7 +53,7 @@ pub(super) fn http_head(input: &[u8]) {
 fn request(method: &Method, uri: Uri, headers: HeaderMap) {
     let found = route(method, &uri);
     match &found {
-        Ok(Route::Assert | Route::Sync) => assert_eq!(method, Method::POST),
+        Ok(Route::Assert | Route::Vote | Route::Sync) => assert_eq!(method, Method::POST),
         Ok(Route::Options(_)) => assert_eq!(method, Method::OPTIONS),
         Ok(route) => {
             assert!(matches!(*method, Method::GET | Method::HEAD), "{method} for {route:?}");

@@ -1,13 +1,11 @@
-//! What a lens keeps of one claim, and which of two it prefers.
+//! What a lens keeps of one claim.
 //!
-//! In: a claim with its weight. Out: the order of each lens. Never: keeps a value itself (a text
-//! may have half a megabyte), only a hash of it.
-
-use std::cmp::Ordering;
+//! In: a claim with its weight. Out: what it is compared and counted by. Never: keeps a value (a
+//! text may have half a megabyte), only a hash of it.
 
 use super::weight::Weight;
 use crate::base::{Digest, Hlc};
-use crate::model::{Assertion, Lens, Object, SourceClass};
+use crate::model::{Assertion, Object, SourceClass};
 
 /// Identifies an object's value: equal for equal values alone.
 pub(super) type ValueKey = [u8; 16];
@@ -34,9 +32,9 @@ pub(super) struct Candidate {
     pub(super) digest: Digest,
     pub(super) key: ValueKey,
     pub(super) weight: Weight,
-    hlc: Hlc,
-    source_hash: Digest,
-    source_class: SourceClass,
+    pub(super) hlc: Hlc,
+    pub(super) source_hash: Digest,
+    pub(super) source_class: SourceClass,
 }
 
 impl Candidate {
@@ -51,21 +49,9 @@ impl Candidate {
         }
     }
 
-    /// The order of a lens; greater is better, and only an assertion and itself are equal.
-    pub(super) fn cmp_by(&self, lens: Lens, other: &Candidate) -> Ordering {
-        match lens {
-            Lens::Recency | Lens::Consensus => Ordering::Equal,
-            Lens::Hlc => {
-                self.hlc.cmp(&other.hlc).then_with(|| self.source_hash.cmp(&other.source_hash))
-            }
-            Lens::Confidence => self.weight.cmp(&other.weight),
-            // The lower class has more authority.
-            Lens::Authority => other
-                .source_class
-                .cmp(&self.source_class)
-                .then_with(|| self.weight.cmp(&other.weight)),
-        }
-        .then_with(|| self.age_rank().cmp(&other.age_rank()))
+    /// What decides under the lens `confidence`.
+    pub(super) fn weight_rank(&self) -> (Weight, AgeRank) {
+        (self.weight, self.age_rank())
     }
 
     pub(super) fn age_rank(&self) -> AgeRank {

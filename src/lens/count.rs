@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::candidate::ValueKey;
+use super::conflict::ConflictClass;
 use super::group::Group;
 use super::sum::{Sum, disagreement, score, surprise};
 use super::weight::Weight;
@@ -110,6 +111,11 @@ impl ValueCounts {
         }
         let entropy = self.estimate(|group| surprise(share(group)));
         score(entropy / log2(self.estimate(|_| 1.0)))
+    }
+
+    /// How serious that is, which has this score.
+    pub(super) fn conflict_class(&self, score: f64) -> ConflictClass {
+        ConflictClass::of(self.values.values().map(|group| group.class), score)
     }
 
     /// How many values there are; where not all were counted, an estimate.

@@ -5,6 +5,7 @@
 use super::candidate::{AgeRank, Candidate};
 use super::sum::Sum;
 use super::weight::Weight;
+use crate::model::SourceClass;
 
 /// All that claim one value.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,8 @@ pub(super) struct Group {
     pub(super) claims: u64,
     /// The newest of them, and what that one weighs.
     pub(super) newest: Option<(AgeRank, Weight)>,
+    /// The class of most authority among them.
+    pub(super) class: Option<SourceClass>,
 }
 
 impl Group {
@@ -24,6 +27,8 @@ impl Group {
         self.claims += 1;
         let newest = Some((candidate.age_rank(), candidate.weight));
         self.newest = self.newest.max(newest);
+        let class = candidate.source_class;
+        self.class = Some(self.class.map_or(class, |known| known.min(class)));
     }
 
     pub(super) fn count(&mut self, weight: Weight) {

@@ -14,7 +14,7 @@ use super::sum::disagreement;
 use super::tally::Tally;
 use super::weight::Scale;
 use crate::base::Digest;
-use crate::model::{Assertion, Author, Lens, SourceClass, Voices};
+use crate::model::{Assertion, Author, SourceClass, Voices};
 
 /// What there is in each class.
 #[derive(Clone, PartialEq, Debug)]
@@ -110,7 +110,7 @@ impl Layered {
         });
         if self.is_first {
             class.count += 1;
-            if candidate.cmp_by(Lens::Confidence, &class.best).is_gt() {
+            if candidate.weight_rank() > class.best.weight_rank() {
                 class.best = candidate;
             }
         }

@@ -13,6 +13,8 @@
 //! | confidence | greater weight, timestamp, hlc, digest |
 //! | consensus | value with more voices, weight, newer best; of its own as under recency |
 //! | authority | lower source class; greater weight, timestamp, hlc, digest |
+//! | votes | greater sum of its votes, timestamp, hlc, digest |
+//! | trust | greater weight times trust, timestamp, hlc, digest |
 //!
 //! A claim whose time (`hlc.time`, whose seconds are `timestamp`) is further ahead of `now` than
 //! clocks may drift (`limits::HLC_DRIFT_MAX`) does not count: one clock that was wrong for a minute
@@ -33,7 +35,7 @@
 //!
 //! ```
 //! use stemedb_edge::base::{HlcClock, NodeId, Wall};
-//! use stemedb_edge::lens::{LensSettings, Resolver, Settled};
+//! use stemedb_edge::lens::{LensSettings, Resolver, Settled, Support};
 //! use stemedb_edge::model::{Draft, Lens, Object};
 //!
 //! let mut clock = HlcClock::new(NodeId([1; 16]));
@@ -42,7 +44,7 @@
 //!     let mut draft = Draft::new("sky".into(), "color".into(), Object::Text(value.into()));
 //!     draft.timestamp = Some(second);
 //!     let claim = draft.check(&mut clock, Wall(3_000)).expect("it keeps the rules");
-//!     resolver.add(&claim.seal().digest(), &claim, &claim.authors());
+//!     resolver.add(&claim.seal().digest(), &claim, &claim.authors(), &Support::default());
 //! }
 //! assert_eq!(resolver.settle(&mut 1_000), Settled::Over);
 //! let resolution = resolver.finish();
@@ -50,14 +52,17 @@
 //! ```
 
 mod candidate;
+mod conflict;
 mod count;
 mod group;
 mod hitters;
 mod layered;
+mod order;
 mod resolver;
 mod settings;
 mod skeptic;
 mod sum;
+mod support;
 mod tally;
 mod voice;
 mod weight;
@@ -65,7 +70,10 @@ mod weight;
 #[cfg(test)]
 mod tests;
 
+pub use conflict::ConflictClass;
 pub use layered::{Layer, Layered, Layers};
+pub use order::{Criterion, CriterionValue, Explanation, RunnerUp};
 pub use resolver::{Resolution, Resolver};
 pub use settings::{LensSettings, Settled};
-pub use skeptic::{Agreement, Claim, Skeptic, Skepticism};
+pub use skeptic::{Agreement, Backers, Claim, Skeptic, Skepticism};
+pub use support::{Support, TRUST_UNSAID, VoteSum};

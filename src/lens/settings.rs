@@ -14,12 +14,14 @@ pub struct LensSettings {
     pub now: Wall,
     /// What is counted.
     pub voices: Voices,
+    /// Say why, too.
+    pub explain: bool,
 }
 
 impl LensSettings {
     /// As of `now`, with weights that do not decay and agents for voices.
     pub fn at(now: Wall) -> LensSettings {
-        LensSettings { half_life: None, now, voices: Voices::Agents }
+        LensSettings { half_life: None, now, voices: Voices::Agents, explain: false }
     }
 }
 

@@ -3,9 +3,10 @@
 //! In: assertions about one thing. Out: [`Skepticism`]: each value claimed, by its share of the
 //! weight, with the newest assertions that claim it. Never: says who is right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::candidate::{AgeRank, Candidate, ValueKey};
+use super::conflict::ConflictClass;
 use super::count::ValueCounts;
 use super::settings::{LensSettings, Settled};
 use super::tally::Tally;
@@ -42,6 +43,8 @@ pub struct Skepticism {
     pub status: Agreement,
     /// The entropy of the values' shares, 0 (one value) to 1 (all values weigh the same).
     pub conflict_score: f64,
+    /// How serious it is.
+    pub conflict_class: ConflictClass,
     /// The values: greatest share first, then most voices, then the newest; the first
     /// `limits::CLAIMS_MAX` of them.
     pub claims: Vec<Claim>,
@@ -69,6 +72,35 @@ pub struct Claim {
     /// Those who claim it, newest first (timestamp, hlc, digest); the first
     /// `limits::CLAIM_ASSERTIONS_MAX` of them.
     pub assertions: Vec<Digest>,
+    /// Who stands behind it, where that is asked for.
+    pub backers: Option<Backers>,
+}
+
+/// The voices for a value.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Backers {
+    /// Agents that signed it, by their keys.
+    pub agents: Vec<[u8; 32]>,
+    /// Sources of claims without a signature. With the agents they are the first
+    /// `limits::CLAIM_BACKERS_MAX` voices.
+    pub sources: Vec<Digest>,
+    /// Voices that are not listed.
+    pub left_out: u64,
+}
+
+/// What is collected of a value.
+#[derive(Clone, Debug, Default)]
+struct Collected {
+    newest: Vec<AgeRank>,
+    /// Agents before sources, each by its key: the lowest, whatever the order of arrival.
+    backers: BTreeSet<Backer>,
+}
+
+/// A voice, by what it is listed as.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Backer {
+    Agent([u8; 32]),
+    Source(Digest),
 }
 
 /// Folds assertions into [`Skepticism`].
@@ -76,7 +108,8 @@ pub struct Claim {
 pub struct Skeptic {
     scale: Scale,
     count: u64,
-    newest: BTreeMap<ValueKey, Vec<AgeRank>>,
+    explains: bool,
+    collected: BTreeMap<ValueKey, Collected>,
     /// Whether there were too many values to collect the newest assertions of each.
     is_full: bool,
     stage: Stage,
@@ -95,7 +128,8 @@ impl Skeptic {
         Skeptic {
             scale: Scale::new(settings),
             count: 0,
-            newest: BTreeMap::new(),
+            explains: settings.explain,
+            collected: BTreeMap::new(),
             is_full: false,
             stage: Stage::Counting(Box::new(Tally::new(settings.voices))),
         }
@@ -109,7 +143,7 @@ impl Skeptic {
         }
         let candidate = Candidate::new(digest, assertion, self.scale.weigh(assertion));
         let is_first_pass = match &mut self.stage {
-            Stage::Counted(_) => return self.collect(&candidate),
+            Stage::Counted(_) => return self.collect(&candidate, assertion, of),
             Stage::Counting(tally) => {
                 let is_first_pass = tally.is_first_pass();
                 tally.add(&candidate, assertion, of);
@@ -119,15 +153,25 @@ impl Skeptic {
         if is_first_pass {
             self.count += 1;
             if !self.is_full {
-                self.newest.entry(candidate.key).or_default();
-                self.collect(&candidate);
-                self.is_full = self.newest.len() > limits::CLAIMS_COLLECTED_MAX;
+                self.collected.entry(candidate.key).or_default();
+                self.collect(&candidate, assertion, of);
+                self.is_full = self.collected.len() > limits::CLAIMS_COLLECTED_MAX;
             }
         }
     }
 
-    fn collect(&mut self, candidate: &Candidate) {
-        let Some(newest) = self.newest.get_mut(&candidate.key) else { return };
+    fn collect(&mut self, candidate: &Candidate, assertion: &Assertion, of: &[Author]) {
+        let Some(collected) = self.collected.get_mut(&candidate.key) else { return };
+        for author in of.iter().filter(|_| self.explains) {
+            collected.backers.insert(match author {
+                Author::Agent(key) => Backer::Agent(*key),
+                Author::Unknown => Backer::Source(assertion.source_hash),
+            });
+            if collected.backers.len() > limits::CLAIM_BACKERS_MAX {
+                collected.backers.pop_last();
+            }
+        }
+        let newest = &mut collected.newest;
         let rank = candidate.age_rank();
         let index = newest.partition_point(|listed| *listed > rank);
         if index < limits::CLAIM_ASSERTIONS_MAX {
@@ -146,7 +190,7 @@ impl Skeptic {
         let counted = std::mem::replace(&mut **tally, Tally::new(Voices::Claims)).finish();
         if self.is_full {
             let greatest = counted.greatest(limits::CLAIMS_MAX).into_iter();
-            self.newest = greatest.map(|key| (key, Vec::new())).collect();
+            self.collected = greatest.map(|key| (key, Collected::default())).collect();
         }
         self.stage = Stage::Counted(Box::new(counted));
         if self.is_full { Settled::Again } else { Settled::Over }
@@ -164,7 +208,8 @@ impl Skeptic {
                 weight_share: counted.scored(Weight::ONE, group),
                 voices_count: group.voices,
                 assertions_count: group.claims,
-                assertions: self.newest[key].iter().map(|(_, digest)| *digest).collect(),
+                assertions: self.collected[key].newest.iter().map(|(_, digest)| *digest).collect(),
+                backers: self.explains.then(|| self.collected[key].listed(group.voices)),
             })
             .collect();
         let first = keys.first().and_then(|key| counted.group(key));
@@ -175,14 +220,31 @@ impl Skeptic {
             },
             _ => Agreement::Unanimous,
         };
+        let conflict_score = counted.conflict_score();
         Skepticism {
             status,
-            conflict_score: counted.conflict_score(),
+            conflict_score,
+            conflict_class: counted.conflict_class(conflict_score),
             claims,
             claims_count: counted.values_count(),
             candidates_count: self.count,
             voices_count: counted.whole.voices,
             sampled: counted.is_sampled,
         }
+    }
+}
+
+impl Collected {
+    /// Those that are kept of so many voices.
+    fn listed(&self, voices: u64) -> Backers {
+        let (mut agents, mut sources) = (Vec::new(), Vec::new());
+        for backer in &self.backers {
+            match backer {
+                Backer::Agent(key) => agents.push(*key),
+                Backer::Source(digest) => sources.push(*digest),
+            }
+        }
+        let left_out = voices.saturating_sub(self.backers.len() as u64);
+        Backers { agents, sources, left_out }
     }
 }

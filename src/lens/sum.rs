@@ -62,6 +62,14 @@ impl Sum {
         }
     }
 
+    /// As if all its weights had been added here: what it keeps reaches as far down as this does.
+    pub(super) fn add_sum(&mut self, other: &Sum) {
+        let numbers = (0..).map(|index| other.first.saturating_sub(index));
+        for (number, units) in numbers.zip(other.blocks).filter(|(_, units)| *units > 0) {
+            self.add_block(number, units);
+        }
+    }
+
     pub(super) fn is_zero(&self) -> bool {
         self.first == i64::MIN
     }
@@ -87,6 +95,17 @@ impl Sum {
         let lowest = BLOCK_BITS * (self.first - (BLOCKS as i64 - 1)) - 63;
         let wide = wide.shifted(zeros);
         (lowest + 255 - i64::from(zeros), [wide.high, wide.low])
+    }
+
+    /// As a double, rounded down; zero where that would be subnormal.
+    pub(super) fn to_f64(self) -> f64 {
+        let (exponent, bits) = self.bits();
+        if exponent < -1022 {
+            return 0.0;
+        }
+        // The first bit is that of the exponent.
+        let fraction = (bits[0] << 1 >> 76) as u64;
+        f64::from_bits(((exponent + 1023) as u64) << 52 | fraction)
     }
 
     /// What it is compared by, times a power of two.
@@ -253,6 +272,9 @@ mod tests {
             let whole = sum(&numbers);
             rng.shuffle(&mut numbers);
             assert_eq!(sum(&numbers), whole);
+            let mut of_sums = Sum::default();
+            numbers.chunks(7).for_each(|part| of_sums.add_sum(&sum(part)));
+            assert_eq!(of_sums, whole);
         }
     }
 
@@ -264,6 +286,10 @@ mod tests {
         assert!(sum(&[0.5, 2f64.powi(-90)]) > sum(&[0.5]));
         assert!(sum(&vec![2f64.powi(-33); 3 << 32 >> 20]) < sum(&[0.5]));
         assert_eq!(Sum::of_count(7), sum(&[1.0; 7]));
+        for number in [0.0, 1.0, 0.75, 0.1, 1e-300, f64::MIN_POSITIVE] {
+            assert_eq!(sum(&[number]).to_f64(), number);
+        }
+        assert_eq!((sum(&[0.75, 0.5]).to_f64(), sum(&[5e-324]).to_f64()), (1.25, 0.0));
     }
 
     #[test]

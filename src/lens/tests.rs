@@ -21,7 +21,8 @@ fn claim((value, confidence, timestamp, class): ClaimParts) -> Assertion {
 }
 
 fn settings(half_life: Option<f64>, now: Wall, voices: Voices) -> LensSettings {
-    LensSettings { half_life: half_life.and_then(HalfLife::new), now, voices }
+    let half_life = half_life.and_then(HalfLife::new);
+    LensSettings { half_life, now, voices, explain: true }
 }
 
 /// Shows claims with their ids pass by pass until all is settled; how many passes that took.
@@ -56,7 +57,10 @@ fn resolved(
     claims: &[(Digest, Assertion)],
 ) -> (Resolution, usize) {
     let mut resolver = Resolver::new(lens, settings);
-    let passes = show(&mut resolver, claims, Resolver::add, Resolver::settle);
+    let add = |resolver: &mut Resolver, digest: &_, claim: &_, of: &[Author]| {
+        resolver.add(digest, claim, of, &Support::default());
+    };
+    let passes = show(&mut resolver, claims, add, Resolver::settle);
     (resolver.finish(), passes)
 }
 

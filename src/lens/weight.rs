@@ -56,6 +56,18 @@ impl Weight {
         (u128::from(self.mantissa) << 32).checked_shr(down).unwrap_or(0)
     }
 
+    /// It times another one, rounded down to 64 bits.
+    pub(super) fn times(self, other: Weight) -> Weight {
+        if self.is_zero() || other.is_zero() {
+            return Weight::ZERO;
+        }
+        let product = u128::from(self.mantissa) * u128::from(other.mantissa);
+        // Each mantissa has its first bit set, so that the product has one of its first two.
+        let is_carried = product >> 127 == 1;
+        let exponent = self.exponent + other.exponent + i64::from(is_carried);
+        Weight { exponent, mantissa: (product >> if is_carried { 64 } else { 63 }) as u64 }
+    }
+
     /// It times `2^-half_lives`, rounded down to 64 bits.
     fn decayed(self, half_lives: HalfLives) -> Weight {
         if self.is_zero() {
@@ -151,6 +163,23 @@ mod tests {
             assert_eq!(weight.to_f64(), shown, "{number:e}");
         }
         assert_eq!(Weight::of(1.0), Weight::ONE);
+    }
+
+    #[test]
+    fn products_are_rounded_down_and_exact_where_they_can_be() {
+        let product = |one, other| Weight::of(one).times(Weight::of(other));
+        for (one, other) in [(1.0, 1.0), (0.5, 0.75), (0.75, 0.75), (0.0, 0.3), (5e-324, 1.0)] {
+            assert_eq!(product(one, other), Weight::of(one * other), "{one} {other}");
+        }
+        let least = product(5e-324, 5e-324);
+        assert!(least > Weight::ZERO && least < Weight::of(5e-324));
+        let mut rng = Rng::with_seed(3);
+        for _ in 0..1000 {
+            let (one, other) = (rng.f64(), rng.f64());
+            let (found, expected) = (product(one, other).to_f64(), one * other);
+            assert!((found - expected).abs() <= expected * 3e-16, "{one} {other}: {found}");
+            assert_eq!(product(one, other), product(other, one));
+        }
     }
 
     #[test]

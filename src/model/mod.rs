@@ -20,19 +20,23 @@
 
 mod assertion;
 pub mod canonical;
+mod conflicts;
 mod cursor;
 mod draft;
 mod layout;
 mod listing;
 pub mod query;
 pub mod signature;
+mod statement;
 
 #[cfg(test)]
 mod tests;
 
 pub use assertion::{Assertion, Author, Lifecycle, Object, Signature, SourceClass};
 pub use canonical::{Malformed, Sealed};
+pub use conflicts::ConflictsQuery;
 pub use cursor::{Cursor, RowNumbering};
 pub use draft::{Draft, Invalid, InvalidKind};
 pub use listing::{Listing, NameKind};
 pub use query::{BadQuery, HalfLife, Lens, Lifecycles, Query, Voices};
+pub use statement::{RootAgents, Said, Statement};

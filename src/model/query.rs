@@ -23,12 +23,23 @@ pub enum Lens {
     Consensus,
     /// The source class of most authority, then confidence.
     Authority,
+    /// The greatest sum of votes.
+    Votes,
+    /// The greatest confidence times the trust in who signed, after decay.
+    Trust,
 }
 
 impl Lens {
     /// All of them.
-    pub const ALL: [Lens; 5] =
-        [Lens::Recency, Lens::Hlc, Lens::Confidence, Lens::Consensus, Lens::Authority];
+    pub const ALL: [Lens; 7] = [
+        Lens::Recency,
+        Lens::Hlc,
+        Lens::Confidence,
+        Lens::Consensus,
+        Lens::Authority,
+        Lens::Votes,
+        Lens::Trust,
+    ];
 
     /// Its name, as the HTTP API takes and gives it.
     pub fn name(self) -> &'static str {
@@ -38,6 +49,8 @@ impl Lens {
             Lens::Confidence => "confidence",
             Lens::Consensus => "consensus",
             Lens::Authority => "authority",
+            Lens::Votes => "votes",
+            Lens::Trust => "trust",
         }
     }
 
@@ -151,6 +164,10 @@ pub struct Query {
     pub voices: Voices,
     /// Let a lens judge what is no longer so, too.
     pub history: bool,
+    /// Let no lens judge claims of epochs that are superseded.
+    pub current_epochs: bool,
+    /// Say why, too.
+    pub explain: bool,
     /// Assertions on one page, 1 to [`limits::QUERY_LIMIT_MAX`].
     pub limit: usize,
     /// Where the page before ended.
@@ -175,6 +192,8 @@ impl Default for Query {
             half_life: None,
             voices: Voices::Agents,
             history: false,
+            current_epochs: false,
+            explain: false,
             limit: limits::QUERY_LIMIT_DEFAULT,
             cursor: None,
         }
@@ -184,7 +203,7 @@ impl Default for Query {
 /// What [`Query::set`] knows.
 const PARAMETERS: &str = "subject, predicate, subject_prefix, object, agent_id, source_hash, \
                           parent_hash, lifecycle, source_class, as_of, since, lens, half_life, \
-                          voices, history, limit and cursor";
+                          voices, history, epochs, explain, limit and cursor";
 
 impl Query {
     /// Takes one parameter of a URL; of two with the same name the later one stays.
@@ -213,7 +232,7 @@ impl Query {
             "source_hash" => self.source_hash = Some(parse_hash("source_hash", value)?),
             "parent_hash" => self.parent_hash = Some(parse_hash("parent_hash", value)?),
             "lens" => {
-                let expected = "recency, hlc, confidence, consensus or authority";
+                let expected = "recency, hlc, confidence, consensus, authority, votes or trust";
                 self.lens = Some(Lens::parse(value).ok_or_else(|| bad("lens", value, expected))?);
             }
             "half_life" => {
@@ -225,9 +244,14 @@ impl Query {
                 let voices = Voices::parse(value);
                 self.voices = voices.ok_or_else(|| bad("voices", value, "agents or claims"))?;
             }
-            "history" => {
-                let history = value.parse().map_err(|_| bad("history", value, "true or false"))?;
-                self.history = history;
+            "history" => self.history = parse_boolean("history", value)?,
+            "explain" => self.explain = parse_boolean("explain", value)?,
+            "epochs" => {
+                self.current_epochs = match value {
+                    "all" => false,
+                    "current" => true,
+                    _ => return Err(bad("epochs", value, "all or current")),
+                };
             }
             "limit" => self.limit = parse_limit(value)?,
             "cursor" => {
@@ -268,6 +292,12 @@ impl Query {
         let is_settled = matches!(assertion.lifecycle, Lifecycle::Deprecated | Lifecycle::Rejected);
         let is_left_out = is_settled && self.lifecycle.is_none();
         self.history || !is_left_out && !assertion.is_over(self.moment(now))
+    }
+
+    /// Whether the answer depends on statements about claims, agents and epochs: these are on other
+    /// subjects.
+    pub fn asks_statements(&self) -> bool {
+        self.current_epochs || matches!(self.lens, Some(Lens::Votes | Lens::Trust))
     }
 
     /// From when on age counts: `as_of`, or now.
@@ -314,6 +344,10 @@ fn parse_object(value: &str) -> Result<Object, BadQuery> {
     let expected = "a type, a colon and a value: Reference:Moon, Text:rock, Boolean:true or \
                     Number:1.5 (a number that a double holds)";
     object.ok_or_else(|| bad("object", value, expected))
+}
+
+fn parse_boolean(name: &'static str, value: &str) -> Result<bool, BadQuery> {
+    value.parse().map_err(|_| bad(name, value, "true or false"))
 }
 
 pub(super) fn bad(name: &'static str, value: &str, expected: &'static str) -> BadQuery {
@@ -379,6 +413,8 @@ mod tests {
             ("lifecycle", "!any"),
             ("lifecycle", "!"),
             ("history", "yes"),
+            ("epochs", "old"),
+            ("explain", "why"),
             ("source_class", "6"),
             ("source_class", "-1"),
             ("as_of", "253402300800"),
@@ -432,6 +468,8 @@ mod tests {
             ("half_life", "0.5"),
             ("voices", "claims"),
             ("history", "true"),
+            ("epochs", "current"),
+            ("explain", "true"),
             ("limit", "1000"),
             ("cursor", "00112233445566778899aabbccddeeff-7-1f"),
         ];

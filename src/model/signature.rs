@@ -92,6 +92,16 @@ fn put_option<const N: usize>(out: &mut Vec<u8>, value: Option<[u8; N]>) {
     out.extend_from_slice(value.as_ref().map_or(&[], |bytes| &bytes[..]));
 }
 
+/// Whether only its owner can sign by a public key: it is a point, and not one of small order.
+pub fn is_agent(key: &[u8; 32]) -> bool {
+    // Of a signature whose R is the neutral point and whose s is zero, 8 k A = 0 is to be shown
+    // (`docs/wire.md`, section 4): where A has small order, it is so for every message.
+    let mut forged = [0; 64];
+    forged[0] = 1;
+    let forged = ed25519_zebra::Signature::from_bytes(&forged);
+    VerificationKey::try_from(*key).is_ok_and(|key| key.verify(&forged, b"").is_err())
+}
+
 /// An agent's secret key, which is never shown.
 pub struct Signer(SigningKey);
 
@@ -262,6 +272,17 @@ mod tests {
             let agent_id = changed.signatures[0].agent_id;
             let verdict = verify(&changed);
             assert_eq!(verdict, Err(Invalid::SignatureWrong { agent_id }), "change {index}");
+        }
+    }
+
+    #[test]
+    fn a_key_by_which_every_client_can_sign_is_no_agent() {
+        assert!(is_agent(&Signer::new(&[1; 32]).agent_id()));
+        // The neutral point, one of order 4, and bytes that are no point.
+        for (first, rest) in [(1, 0), (0, 0), (2, 2)] {
+            let mut key = [rest; 32];
+            key[0] = first;
+            assert!(!is_agent(&key), "{key:?}");
         }
     }
 

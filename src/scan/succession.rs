@@ -9,64 +9,42 @@
 //!
 //! Never: looks further than the rows of the scan's first pass, reads more than its slice.
 
-use crate::base::{Digest, Wall, limits};
-use crate::journal::Bodies;
-use crate::model::{Assertion, Author, Query};
-use crate::store::{Candidates, Row, RowKey, Store};
+use super::context::JudgeContext;
+use crate::base::Digest;
+use crate::model::{Assertion, Author};
+use crate::store::{Candidates, RowKey};
 
-/// A claim whose successors are looked for.
+/// The children of a claim that are not looked at yet.
 #[derive(Debug)]
-pub(super) struct Succession {
-    pub(super) digest: Digest,
-    pub(super) assertion: Assertion,
-    /// Authors who gave it no successor, as far as its children were looked at.
-    pub(super) speaking: Vec<Author>,
-    children: Candidates,
-}
+pub(super) struct Succession(Candidates);
 
 impl Succession {
-    /// Of a claim, among the rows before one.
-    pub(super) fn new(
-        digest: Digest,
-        assertion: Assertion,
-        store: &Store,
-        before: Row,
-    ) -> Succession {
-        let speaking = assertion.authors();
-        let children = store.select([RowKey::Parent(&digest)], Some(before));
-        Succession { digest, assertion, speaking, children }
+    /// Of a claim; with its history no successor counts.
+    pub(super) fn new(digest: &Digest, context: &JudgeContext<'_>) -> Succession {
+        let end = if context.query.history { 0 } else { context.end };
+        Succession(context.store.select([RowKey::Parent(digest)], Some(end)))
     }
 
     /// Looks at children until no author speaks of the claim, or there are no more (true), or the
-    /// work is done. One costs what a candidate does.
+    /// work is done.
     pub(super) fn step(
         &mut self,
-        query: &Query,
-        now: Wall,
+        (digest, claim): (&Digest, &Assertion),
+        speaking: &mut Vec<Author>,
+        context: &JudgeContext<'_>,
         work: &mut usize,
-        store: &Store,
-        bodies: &dyn Bodies,
     ) -> bool {
-        while *work > 0 && !self.speaking.is_empty() {
-            let Some((_, position)) = store.next_candidate(&mut self.children) else { return true };
-            let sealed = bodies.sealed_at(position);
-            let bytes = sealed.as_ref().map_or(0, |sealed| sealed.bytes().len());
-            *work = work.saturating_sub(1 + bytes / limits::SCAN_UNIT_BYTES);
-            let child = sealed.and_then(|sealed| sealed.assertion());
-            if let Some(child) = child.filter(|child| self.is_followed_by(child, query, now)) {
+        while *work > 0 && !speaking.is_empty() {
+            let Some(child) = context.next(&mut self.0, work) else { return true };
+            let Some((_, child)) = child else { continue };
+            let is_successor = child.parent_hash == Some(*digest)
+                && (&child.subject, &child.predicate) == (&claim.subject, &claim.predicate)
+                && context.is_there(&child);
+            if is_successor {
                 let authors = child.authors();
-                self.speaking.retain(|author| !authors.contains(author));
+                speaking.retain(|author| !authors.contains(author));
             }
         }
-        self.speaking.is_empty()
-    }
-
-    /// Whether it is a child's parent, as of the time that is asked for.
-    fn is_followed_by(&self, child: &Assertion, query: &Query, now: Wall) -> bool {
-        child.parent_hash == Some(self.digest)
-            && child.subject == self.assertion.subject
-            && child.predicate == self.assertion.predicate
-            && query.as_of.is_none_or(|at| child.timestamp <= at)
-            && !query.moment(now).is_before(child.hlc.time)
+        speaking.is_empty()
     }
 }

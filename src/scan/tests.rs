@@ -4,8 +4,10 @@
 //! In: claims. Out: answers of whole scans over a store in memory, in slices and passes as a node
 //! makes them. Never: a file.
 
+mod conflicts;
 mod lists;
 mod model;
 mod random;
+mod statements;
 mod successions;
 mod world;

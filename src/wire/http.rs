@@ -15,7 +15,7 @@ use http::{Method, Uri};
 
 use super::rejection::Rejection;
 use crate::base::{Digest, limits};
-use crate::model::{Listing, NameKind, Query};
+use crate::model::{BadQuery, ConflictsQuery, Listing, NameKind, Query, Voices};
 use headers::cut;
 pub use headers::{
     AGENT_ID, ANSWERED_BY, API_KEY, Cors, FORWARDED, FORWARDED_FOR, JSON, REQUEST_ID, STAMP,
@@ -27,6 +27,8 @@ pub use headers::{
 pub enum Route {
     /// `POST /v1/assert`.
     Assert,
+    /// `POST /v1/vote`.
+    Vote,
     /// `GET /v1/assertions/{hash}`.
     Assertion(Digest),
     /// `GET /v1/query`.
@@ -37,6 +39,8 @@ pub enum Route {
     Layered(Query),
     /// `GET /v1/subjects` and `GET /v1/predicates`.
     Names(Listing),
+    /// `GET /v1/conflicts`.
+    Conflicts(ConflictsQuery),
     /// `GET /v1/health`.
     Health,
     /// `GET /v1/health/live`.
@@ -67,10 +71,10 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
     let hash = path.strip_prefix("/v1/assertions/").filter(|rest| !rest.contains('/'));
     let shard = path.strip_prefix("/v1/shards/").filter(|rest| !rest.contains('/'));
     let allowed = match path {
-        "/v1/assert" | "/v1/admin/sync" => POST,
+        "/v1/assert" | "/v1/vote" | "/v1/admin/sync" => POST,
         "/v1/query" | "/v1/skeptic" | "/v1/layered" | "/metrics" => GET,
         _ if is_health(path) => GET,
-        "/v1/subjects" | "/v1/predicates" => GET,
+        "/v1/subjects" | "/v1/predicates" | "/v1/conflicts" => GET,
         "/v1/cluster/status" | "/v1/admin/cluster" | "/v1/admin/ranges" => GET,
         _ if hash.is_some() || shard.is_some() => GET,
         _ => return Err(Rejection::Route),
@@ -86,11 +90,13 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
     }
     let route = match path {
         "/v1/query" => return parse_list(query).map(Route::Query),
-        "/v1/skeptic" => return parse_view(query).map(Route::Skeptic),
-        "/v1/layered" => return parse_view(query).map(Route::Layered),
+        "/v1/skeptic" => return parse_skeptic(query).map(Route::Skeptic),
+        "/v1/layered" => return parse_layered(query).map(Route::Layered),
         "/v1/subjects" => return parse_names(query, NameKind::Subjects).map(Route::Names),
         "/v1/predicates" => return parse_names(query, NameKind::Predicates).map(Route::Names),
+        "/v1/conflicts" => return parse_conflicts(query).map(Route::Conflicts),
         "/v1/assert" => Route::Assert,
+        "/v1/vote" => Route::Vote,
         "/v1/admin/sync" => Route::Sync,
         "/v1/health" => Route::Health,
         "/v1/health/live" => Route::Live,
@@ -112,10 +118,21 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
     }
 }
 
-/// The parameters of a view on one thing: subject, predicate and half-life.
-fn parse_view(text: &str) -> Result<Query, Rejection> {
+/// The parameters of a layered view on one thing.
+fn parse_layered(text: &str) -> Result<Query, Rejection> {
+    let query = parse_query(text, &["lens", "limit", "cursor", "explain"])?;
+    check_is_of_one_thing(&query)?;
+    Ok(query)
+}
+
+/// The parameters of the skeptic's view on one thing.
+fn parse_skeptic(text: &str) -> Result<Query, Rejection> {
     let query = parse_query(text, &["lens", "limit", "cursor"])?;
     check_is_of_one_thing(&query)?;
+    if query.explain && query.voices == Voices::Claims {
+        let why = "explain counts the agents behind each value: it goes with voices=agents";
+        return Err(Rejection::QueryString(why.into()));
+    }
     Ok(query)
 }
 
@@ -142,30 +159,39 @@ fn check_is_of_one_thing(query: &Query) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// The parameters of a search for conflicts.
+fn parse_conflicts(text: &str) -> Result<ConflictsQuery, Rejection> {
+    let mut query = ConflictsQuery::default();
+    let without = ["subject", "predicate", "subject_prefix", "lens", "cursor", "explain"];
+    set_all(text, &without, |name, value| query.set(name, value))?;
+    Ok(query)
+}
+
 fn parse_query(text: &str, without: &[&str]) -> Result<Query, Rejection> {
     let mut query = Query::default();
-    each_once(text, |name, value| match without.contains(&name) {
-        true => Err(no_parameter(name)),
-        false => Ok(query.set(name, value)?),
-    })?;
+    set_all(text, without, |name, value| query.set(name, value))?;
     Ok(query)
 }
 
 /// The parameters of a list of names.
 fn parse_names(text: &str, kind: NameKind) -> Result<Listing, Rejection> {
     let mut listing = Listing::new(kind);
-    each_once(text, |name, value| Ok(listing.set(name, value)?))?;
+    set_all(text, &[], |name, value| listing.set(name, value))?;
     Ok(listing)
 }
 
-/// Shows each parameter, none of which may be there twice.
-fn each_once(
+/// Sets each parameter, none of which may be there twice.
+fn set_all(
     text: &str,
-    mut set: impl FnMut(&str, &str) -> Result<(), Rejection>,
+    without: &[&str],
+    mut set: impl FnMut(&str, &str) -> Result<(), BadQuery>,
 ) -> Result<(), Rejection> {
     let mut seen: Vec<Cow<'_, str>> = Vec::new();
     for pair in pairs(text) {
         let (name, value) = pair?;
+        if without.contains(&&*name) {
+            return Err(no_parameter(&name));
+        }
         if seen.contains(&name) {
             return Err(Rejection::QueryString(format!("the parameter {name} is there twice")));
         }
@@ -243,7 +269,7 @@ pub fn fuzz(text: &str) {
         }
         Err(rejection) => assert!(rejection.body().len() < 4096, "{}", rejection.body()),
     }
-    if let Ok(view) = parse_view(text) {
+    if let Ok(view) = parse_skeptic(text) {
         assert!(view.subject.is_some() && view.predicate.is_some());
         assert_eq!(Ok(&view), read.as_ref());
     }
@@ -254,6 +280,9 @@ pub fn fuzz(text: &str) {
             let after = listing.after.as_ref().map(|after| !listing.admits(after));
             assert_ne!(after, Some(false), "the page would be its own next one");
         }
+    }
+    if let Ok(conflicts) = parse_conflicts(text) {
+        assert!((0.0..=1.0).contains(&conflicts.min_score) && conflicts.of.subject.is_none());
     }
     assert_eq!(decode(text).ok().map(Cow::into_owned), decode_again(text));
     let Ok(decoded) = pairs(text).collect::<Result<Vec<_>, _>>() else {

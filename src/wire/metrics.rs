@@ -71,16 +71,19 @@ pub enum Endpoint {
     Subjects,
     /// `/v1/predicates`.
     Predicates,
+    /// `/v1/conflicts`.
+    Conflicts,
 }
 
 impl Endpoint {
-    const ALL: [(Endpoint, &'static str); 6] = [
+    const ALL: [(Endpoint, &'static str); 7] = [
         (Endpoint::Assertion, "assertions"),
         (Endpoint::Query, "query"),
         (Endpoint::Skeptic, "skeptic"),
         (Endpoint::Layered, "layered"),
         (Endpoint::Subjects, "subjects"),
         (Endpoint::Predicates, "predicates"),
+        (Endpoint::Conflicts, "conflicts"),
     ];
 }
 

@@ -10,6 +10,7 @@ mod node;
 mod overload;
 mod queries;
 mod semantics;
+mod statements;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

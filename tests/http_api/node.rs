@@ -14,6 +14,7 @@ use rustix::net::{self, AddressFamily, SocketType, sockopt};
 use stemedb_edge::base::{Moment, NodeId};
 use stemedb_edge::cluster::{self, Cluster};
 use stemedb_edge::journal::{CommitQueue, Config};
+use stemedb_edge::model::RootAgents;
 use stemedb_edge::replica::Replica;
 use stemedb_edge::shell::api::api_key::ApiKeyCheck;
 use stemedb_edge::shell::api::gateway::Gateway;
@@ -63,6 +64,16 @@ impl Node {
     /// `origins`: whose pages may call, if not all.
     pub(crate) fn with_origins(bounds: Bounds, config: Config, origins: Option<&str>) -> Node {
         let cors = Cors { origins: origins.map(|origin| vec![origin.to_owned()]) };
+        Node::with_all(bounds, config, cors, RootAgents::default())
+    }
+
+    /// With these root agents.
+    pub(crate) fn trusting(roots: Vec<[u8; 32]>) -> Node {
+        let (bounds, config) = (Bounds::default(), Config::default());
+        Node::with_all(bounds, config, Cors::default(), RootAgents::new(roots))
+    }
+
+    fn with_all(bounds: Bounds, config: Config, cors: Cors, roots: RootAgents) -> Node {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("stemedb-http-{}-{number}", std::process::id());
@@ -109,7 +120,8 @@ impl Node {
             let _membership = Membership::start(state, pool.clone(), peers.clone(), tasks);
             let counts: Rc<Counts> = Rc::default();
             let api_key_check = ApiKeyCheck::new(None, false);
-            let api = Api::new(driver.clone(), peers, api_key_check, context(&counts, &driver));
+            let context = context(&counts, &driver, roots);
+            let api = Api::new(driver.clone(), peers, api_key_check, context);
             let policy = Policy { hosts: Hosts::new(None, None, loopback.ip()), cors };
             let calls = (pool, Rc::new(KeyHolders::new(false)), bounds.unsent_max);
             let gateway = Gateway::new(api.clone(), driver.clone(), calls);
@@ -203,7 +215,7 @@ impl Node {
     }
 }
 
-fn context(counts: &Rc<Counts>, driver: &Rc<Driver>) -> Context {
+fn context(counts: &Rc<Counts>, driver: &Rc<Driver>, root_agents: RootAgents) -> Context {
     Context {
         readiness: Readiness::new(driver.clone(), false),
         memory_bytes: 0,
@@ -211,6 +223,7 @@ fn context(counts: &Rc<Counts>, driver: &Rc<Driver>) -> Context {
         http_connections: counts.clone(),
         gateway_connections: Rc::default(),
         scrubbed: Default::default(),
+        root_agents,
         grpc_connections: Box::new(|| 0),
         peer_connections: Box::new(|| 0),
         grpc_counts: Box::new(Vec::new),

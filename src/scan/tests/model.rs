@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use num_bigint::BigUint;
 
-use super::world::NOW;
+use super::world::{NOW, ROOTS};
 use crate::base::{Digest, Hlc};
 use crate::model::{Assertion, Author, Lens, Lifecycle, Object, Query, SourceClass, Voices};
 
@@ -27,6 +27,8 @@ pub(super) struct Value {
     pub(super) weight: BigUint,
     pub(super) claims: Vec<(Rank, BigUint)>,
     pub(super) object: Option<Object>,
+    /// Whether a source of class 0 to 2 claims it.
+    is_of_authority: bool,
 }
 
 impl Value {
@@ -41,9 +43,18 @@ impl Value {
     }
 }
 
-/// Claims that are judged, with their weights, and what is counted of them.
+/// A claim that is judged.
+struct Judged<'a> {
+    digest: Digest,
+    claim: &'a Assertion,
+    weight: BigUint,
+    /// The sum of its votes.
+    votes: BigUint,
+}
+
+/// Claims that are judged, and what is counted of them.
 pub(super) struct Model<'a> {
-    judged: Vec<(&'a (Digest, Assertion), BigUint)>,
+    judged: Vec<Judged<'a>>,
     values: BTreeMap<[u8; 16], Value>,
     pub(super) voices: u64,
     weight: BigUint,
@@ -133,6 +144,94 @@ pub(super) fn is_listed(claim: &Assertion, question: &Query) -> bool {
     .all(|holds| holds)
 }
 
+/// Statements about something by what they are about: subject and predicate.
+type Statements<'a> = HashMap<(&'a str, &'a str), Vec<&'a (Digest, Assertion)>>;
+
+fn statements<'a>(
+    claims: &'a [(Digest, Assertion)],
+    question: &Query,
+    moment: u64,
+) -> Statements<'a> {
+    let mut all = Statements::new();
+    let is_statement = |claim: &Assertion| claim.predicate.starts_with("stemedb:");
+    for found in claims.iter().filter(|(_, claim)| is_statement(claim)) {
+        if is_there(&found.1, question, moment) {
+            all.entry((&found.1.subject, &found.1.predicate)).or_default().push(found);
+        }
+    }
+    all
+}
+
+/// What each agent (without a signature: each source) stated last, `None` if it took that back.
+fn newest_said(
+    all: &Statements<'_>,
+    about: [u8; 32],
+    predicate: &str,
+    moment: u64,
+) -> HashMap<Voice, Option<f64>> {
+    let mut newest: HashMap<Voice, (Rank, Option<f64>)> = HashMap::new();
+    let about = Digest(about).to_string();
+    for (digest, claim) in all.get(&(about.as_str(), predicate)).into_iter().flatten() {
+        let number = match &claim.object {
+            Object::Reference(next) if predicate == "stemedb:superseded_by" => {
+                let is_epoch = next.len() == 64 && next.chars().all(|it| it.is_ascii_hexdigit());
+                if !is_epoch || next.to_lowercase() == about {
+                    continue;
+                }
+                1.0
+            }
+            Object::Number(number)
+                if predicate != "stemedb:superseded_by" && (0.0..=1.0).contains(number) =>
+            {
+                *number
+            }
+            _ => continue,
+        };
+        let is_settled = matches!(claim.lifecycle, Lifecycle::Rejected | Lifecycle::Deprecated);
+        let is_expired = claim.expires.is_some_and(|second| second * 1000 <= moment);
+        let said = Some(number).filter(|_| !is_settled && !is_expired);
+        for voice in voices_of(digest, claim, claim.authors(), Voices::Agents) {
+            let rank = (claim.hlc, *digest);
+            let known = newest.entry(voice).or_insert((rank, said));
+            if rank > known.0 {
+                *known = (rank, said);
+            }
+        }
+    }
+    newest.into_iter().map(|(voice, (_, said))| (voice, said)).collect()
+}
+
+/// The same of root agents alone.
+fn roots_said(all: &Statements<'_>, about: [u8; 32], predicate: &str, moment: u64) -> Vec<f64> {
+    let said = newest_said(all, about, predicate, moment).into_iter();
+    let of_roots = said.filter(|(voice, _)| ROOTS.iter().any(|root| *voice == Voice::Agent(*root)));
+    of_roots.filter_map(|(_, said)| said).collect()
+}
+
+/// The greatest trust in one of these authors.
+fn trust_in(all: &Statements<'_>, authors: &[Author], moment: u64) -> f64 {
+    let trust = authors.iter().map(|author| match author {
+        Author::Unknown => 0.5,
+        Author::Agent(agent) => {
+            let said = roots_said(all, *agent, "stemedb:trust", moment).into_iter();
+            said.reduce(f64::min).unwrap_or(0.5)
+        }
+    });
+    trust.fold(0.0, f64::max)
+}
+
+/// Whether a question leaves out the epoch of a claim.
+fn is_superseded(all: &Statements<'_>, claim: &Assertion, question: &Query, moment: u64) -> bool {
+    let is_over = |epoch| !roots_said(all, epoch, "stemedb:superseded_by", moment).is_empty();
+    question.current_epochs && claim.epoch.is_some_and(is_over)
+}
+
+/// A number rounded down to its first 64 bits.
+fn first_bits(number: BigUint) -> BigUint {
+    let down = number.bits().saturating_sub(64);
+    (number >> down) << down
+}
+
 /// Whether the lens of a question judges a claim that has no successor.
 fn is_judged(claim: &Assertion, question: &Query, moment: u64) -> bool {
     let is_settled = matches!(claim.lifecycle, Lifecycle::Rejected | Lifecycle::Deprecated);
@@ -183,23 +282,31 @@ impl<'a> Model<'a> {
             voices: 0,
             weight: BigUint::default(),
         };
+        let statements = statements(claims, question, moment);
         let mut voices: HashMap<([u8; 16], Voice), BigUint> = HashMap::new();
-        for found in claims.iter().filter(|(_, it)| is_judged(it, question, moment)) {
-            let (digest, claim) = found;
+        for (digest, claim) in claims.iter().filter(|(_, it)| is_judged(it, question, moment)) {
             let authors = speaking(digest, claim);
             let is_of_class = class.is_none_or(|class| claim.source_class == class);
-            if authors.is_empty() || !is_of_class {
+            let is_over = is_superseded(&statements, claim, question, moment);
+            if authors.is_empty() || !is_of_class || is_over {
                 continue;
             }
-            let (weight, key) = (weigh(claim), value_key(&claim.object));
+            let (mut weight, key) = (weigh(claim), value_key(&claim.object));
+            if question.lens == Some(Lens::Trust) {
+                let trust = number(trust_in(&statements, &authors, moment));
+                weight = first_bits((first_bits(weight) * trust) >> SCALE);
+            }
             let value = model.values.entry(key).or_default();
             value.object = Some(claim.object.clone());
+            value.is_of_authority |= claim.source_class.number() <= 2;
             value.claims.push(((claim.hlc, *digest), weight.clone()));
             for voice in voices_of(digest, claim, authors, question.voices) {
                 let known = voices.entry((key, voice)).or_default();
                 *known = weight.clone().max(std::mem::take(known));
             }
-            model.judged.push((found, weight));
+            let votes = newest_said(&statements, digest.0, "stemedb:vote", moment);
+            let votes = votes.into_values().flatten().map(number).sum();
+            model.judged.push(Judged { digest: *digest, claim, weight, votes });
         }
         for ((key, _), weight) in voices {
             let value = model.values.get_mut(&key).expect("its claim was noted");
@@ -278,34 +385,64 @@ impl<'a> Model<'a> {
         entropy / values.log2()
     }
 
+    /// How serious a conflict of this score is.
+    pub(super) fn conflict_class(&self, score: f64) -> &'static str {
+        let sides = self.counted().filter(|value| value.is_of_authority).count();
+        match self.counted().count() {
+            0 | 1 => "none",
+            _ if score >= 0.4 && sides >= 2 => "active_disagreement",
+            _ => "disagreement",
+        }
+    }
+
     pub(super) fn values_count(&self) -> f64 {
         self.over_all(|_| 1.0)
     }
 
-    /// The winner of a lens, and the confidence in it.
-    pub(super) fn winner(&self, lens: Lens) -> Option<(Digest, f64)> {
+    /// The winner of a lens, the confidence in it, and the next claim.
+    pub(super) fn winner(&self, lens: Lens) -> Option<(Digest, f64, Option<Digest>)> {
         if lens == Lens::Consensus {
             let rank = |value: &Value| (value.voices, value.weight.clone(), value.newest().0);
-            let value = self.counted().max_by_key(|value| rank(value))?;
+            let mut values: Vec<&Value> = self.counted().collect();
+            values.sort_by_cached_key(|value| std::cmp::Reverse(rank(value)));
+            let value = values.first()?;
             let ((_, digest), weight) = value.newest();
-            return Some((*digest, self.scored(weight, value)));
+            let next = values.get(1).map(|value| value.newest().0.1);
+            return Some((*digest, self.scored(weight, value), next));
         }
-        let rank = |((digest, claim), weight): &(&(Digest, Assertion), BigUint)| {
-            let age = (claim.hlc, *digest);
-            let (first, second) = match lens {
-                Lens::Recency | Lens::Consensus => (0, (Hlc::default(), Digest::ZERO)),
-                Lens::Hlc => (0, (claim.hlc, claim.source_hash)),
-                Lens::Confidence => (0, (Hlc::default(), Digest::ZERO)),
+        let rank = |judged: &&Judged<'_>| {
+            let claim = judged.claim;
+            let (mut class, mut stamp, mut number) = (0, None, None);
+            match lens {
+                Lens::Recency | Lens::Consensus => {}
+                Lens::Hlc => stamp = Some((claim.hlc, claim.source_hash)),
+                Lens::Confidence | Lens::Trust => number = Some(judged.weight.clone()),
                 Lens::Authority => {
-                    (9 - claim.source_class.number(), (Hlc::default(), Digest::ZERO))
+                    class = 9 - claim.source_class.number();
+                    number = Some(judged.weight.clone());
                 }
-            };
-            let is_weighed = matches!(lens, Lens::Confidence | Lens::Authority);
-            (first, second, is_weighed.then(|| weight.clone()), age)
+                Lens::Votes => number = Some(judged.votes.clone()),
+            }
+            (class, stamp, number, (claim.hlc, judged.digest))
         };
-        let (found, weight) = self.judged.iter().max_by_key(|judged| rank(judged))?;
-        let value = &self.values[&value_key(&found.1.object)];
-        Some((found.0, self.scored(weight, value)))
+        let best = self.judged.iter().max_by_key(rank)?;
+        let others = self.judged.iter().filter(|judged| judged.digest != best.digest);
+        let next = others.max_by_key(rank).map(|judged| judged.digest);
+        let confidence = match lens {
+            Lens::Votes => self.vote_share(best),
+            _ => self.scored(&best.weight, &self.values[&value_key(&best.claim.object)]),
+        };
+        Some((best.digest, confidence, next))
+    }
+
+    /// A claim's part of all votes, rounded to millionths.
+    fn vote_share(&self, judged: &Judged<'_>) -> f64 {
+        let all: BigUint = self.judged.iter().map(|judged| &judged.votes).sum();
+        if all == BigUint::default() {
+            return 0.0;
+        }
+        let millionths = (&judged.votes * 2_000_000_u32 + &all) / (all * 2_u32);
+        f64::from(u32::try_from(millionths).expect("up to a million")) / 1e6
     }
 
     /// The first hundred values: greatest share, most voices, newest.

@@ -99,6 +99,56 @@ fn claims(rng: &mut Rng, shape: &Shape) -> Vec<(Digest, Assertion)> {
     all
 }
 
+/// A statement about something, for the most part a good one.
+fn statement(rng: &mut Rng, (about, predicate): ([u8; 32], &str), shape: &Shape) -> Assertion {
+    let object = match rng.u8(0..12) {
+        0 => Object::Number(f64::from(rng.u32(2..9))),
+        1 => Object::Text("0.5".into()),
+        2..5 => Object::Number(rng.f64()),
+        _ => Object::Number(f64::from(rng.u32(0..=4)) / 4.0),
+    };
+    let object = match predicate {
+        "stemedb:superseded_by" if rng.u8(0..5) > 0 => {
+            Object::Reference(Digest([rng.u8(0..4); 32]).to_string())
+        }
+        _ => object,
+    };
+    let mut draft = Draft::new(Digest(about).to_string(), predicate.into(), object);
+    let ago = rng.u64(0..shape.span);
+    let is_late = rng.u8(0..20) == 0;
+    let timestamp = if is_late { NOW.seconds() + rng.u64(0..200) } else { NOW.seconds() - ago };
+    draft.timestamp = Some(timestamp);
+    draft.source_hash = Digest([rng.u32(0..shape.sources.min(9)) as u8; 32]);
+    draft.expires = (rng.u8(0..9) == 0).then(|| timestamp + rng.u64(0..shape.span));
+    if rng.u8(0..9) == 0 {
+        draft.lifecycle = rng.choice(Lifecycle::ALL).expect("five");
+    }
+    for agent in 0..5 {
+        if rng.u8(..4) == 0 {
+            let agent_id = [agent; 32];
+            draft.signatures.push(Signature { agent_id, signature: [0; 64], timestamp: 1 });
+        }
+    }
+    draft.check(&mut HlcClock::new(NodeId::NONE), NOW).expect("it keeps the rules")
+}
+
+/// Adds statements about some of the claims.
+fn add_statements(rng: &mut Rng, shape: &Shape, claims: &mut Vec<(Digest, Assertion)>) {
+    let count = claims.len();
+    for _ in 0..count.min(1_000) {
+        let about = match rng.u8(0..6) {
+            0 => ([rng.u8(0..3); 32], "stemedb:superseded_by"),
+            1 | 2 => ([rng.u8(0..5); 32], "stemedb:trust"),
+            _ => (claims[rng.usize(..count)].0.0, "stemedb:vote"),
+        };
+        let vote = statement(rng, about, shape);
+        let digest = vote.seal().digest();
+        if claims[count..].iter().all(|(known, _)| *known != digest) {
+            claims.push((digest, vote));
+        }
+    }
+}
+
 fn any_question(rng: &mut Rng, span: u64, claims: &[(Digest, Assertion)]) -> Query {
     let mut parameters: Vec<(&str, String)> = Vec::new();
     if rng.u8(0..3) == 0 {
@@ -130,6 +180,9 @@ fn any_question(rng: &mut Rng, span: u64, claims: &[(Digest, Assertion)]) -> Que
     if rng.u8(0..6) == 0 {
         parameters.push(("source_class", "Expert".into()));
     }
+    if rng.u8(0..4) == 0 {
+        parameters.push(("epochs", "current".into()));
+    }
     let borrowed: Vec<(&str, &str)> =
         parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
     question(&borrowed)
@@ -144,6 +197,7 @@ fn check_skeptic(world: &LensWorld, model: &Model<'_>, question: &Query) {
     let counts = (found.candidates_count, found.voices_count, found.sampled);
     assert_eq!(counts, (model.candidates_count(), model.voices, model.is_sampled()));
     assert_near(found.conflict_score, model.conflict(), "the skeptic's conflict");
+    assert_eq!(found.conflict_class.name(), model.conflict_class(found.conflict_score));
     let count = found.claims_count as f64;
     assert!((count - model.values_count()).abs() <= 0.501, "{count} {}", model.values_count());
     let expected = model.listed();
@@ -167,7 +221,7 @@ fn check_layers(world: &LensWorld, claims: &[(Digest, Assertion)], question: &Qu
     let mut layers = found.layers.iter();
     for class in SourceClass::ALL {
         let model = Model::of_class(claims, question, Some(class));
-        let Some((winner, _)) = model.winner(Lens::Confidence) else { continue };
+        let Some((winner, ..)) = model.winner(Lens::Confidence) else { continue };
         let layer = layers.next().expect("a layer of each class that says something");
         assert_eq!((layer.source_class, layer.winner), (class, winner));
         let counts = (layer.candidates_count, layer.voices_count, layer.sampled);
@@ -180,11 +234,17 @@ fn check_layers(world: &LensWorld, claims: &[(Digest, Assertion)], question: &Qu
 fn check(world: &LensWorld, claims: &[(Digest, Assertion)], question: &Query, lenses: &[Lens]) {
     let model = Model::new(claims, question);
     for lens in lenses {
-        let asked = Query { lens: Some(*lens), limit: 1, ..question.clone() };
+        let asked = Query { lens: Some(*lens), limit: 1, explain: true, ..question.clone() };
+        // Under this lens claims weigh otherwise.
+        let trusting = (*lens == Lens::Trust).then(|| Model::new(claims, &asked));
+        let model = trusting.as_ref().unwrap_or(&model);
         let found = world.page(&asked).1.expect("a lens was asked for");
-        let (winner, confidence) = model.winner(*lens).unzip();
-        let confidence = confidence.unwrap_or(0.0);
+        let expected = model.winner(*lens);
+        let (winner, next) = (expected.map(|it| it.0), expected.and_then(|it| it.2));
+        let confidence = expected.map_or(0.0, |it| it.1);
         assert_eq!((found.winner, found.resolution_confidence), (winner, confidence), "{asked:?}");
+        let runner_up = found.explanation.and_then(|it| it.runner_up);
+        assert_eq!(runner_up.map(|it| it.digest), next, "{asked:?}");
         let counts = (found.candidates_count, found.voices_count, found.sampled);
         assert_eq!(counts, (model.candidates_count(), model.voices, model.is_sampled()));
         assert_near(found.conflict_score, model.conflict(), "the conflict");
@@ -196,7 +256,8 @@ fn check(world: &LensWorld, claims: &[(Digest, Assertion)], question: &Query, le
 /// Two orders of arrival of a random set, and random questions.
 fn compare(seed: u64, shape: &Shape, questions: usize) {
     let mut rng = Rng::with_seed(seed);
-    let claims = claims(&mut rng, shape);
+    let mut claims = claims(&mut rng, shape);
+    add_statements(&mut rng, shape, &mut claims);
     let mut shuffled: Vec<&Assertion> = claims.iter().map(|(_, claim)| claim).collect();
     rng.shuffle(&mut shuffled);
     let worlds = [
@@ -209,7 +270,7 @@ fn compare(seed: u64, shape: &Shape, questions: usize) {
     asked.extend((0..questions).map(|_| any_question(&mut rng, shape.span, &claims)));
     for question in asked {
         // Of large sets one lens each, for a model of each is slow.
-        let some = [rng.choice(Lens::ALL).expect("five")];
+        let some = [rng.choice(Lens::ALL).expect("one of them")];
         let lenses = if shape.claims < 1000 { &Lens::ALL[..] } else { &some };
         worlds.iter().for_each(|world| check(world, &claims, &question, lenses));
     }

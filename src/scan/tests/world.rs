@@ -6,9 +6,10 @@ use crate::base::{Digest, HlcClock, NodeId, Wall};
 use crate::journal::{Bodies, Committed, Position};
 use crate::lens::{Layers, Resolution, Skepticism};
 use crate::model::{
-    Assertion, Cursor, Draft, Listing, Object, Query, RowNumbering, Sealed, Signature,
+    Assertion, ConflictsQuery, Cursor, Draft, Listing, Object, Query, RootAgents, RowNumbering,
+    Sealed, Signature,
 };
-use crate::scan::{NameCount, Scan, View};
+use crate::scan::{Conflict, NameCount, Scan, View};
 use crate::store::{RowKey, Store};
 
 /// When all questions are asked.
@@ -16,6 +17,9 @@ pub(super) const NOW: Wall = Wall(1_700_000_000_000);
 
 /// Work of a slice, so that questions are asked in many of them.
 const SLICE: usize = 97;
+
+/// The agents whose statements count.
+pub(super) const ROOTS: [[u8; 32]; 2] = [[0; 32], [4; 32]];
 
 pub(super) struct LensWorld {
     store: Store,
@@ -45,7 +49,8 @@ impl LensWorld {
         world
     }
 
-    fn run(&self, mut scan: Scan) -> View {
+    fn run(&self, scan: Scan) -> View {
+        let mut scan = scan.trusting(RootAgents::new(ROOTS.to_vec()));
         while !scan.step(&mut { SLICE }, &self.store, self) {}
         scan.finish(&mut { SLICE }, &self.store, self)
     }
@@ -99,6 +104,13 @@ impl LensWorld {
     pub(super) fn skeptic(&self, question: &Query) -> Skepticism {
         match self.run(Scan::skeptic(question.clone(), NOW)) {
             View::Skeptic(skepticism) => skepticism,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn conflicts(&self, asked: &ConflictsQuery) -> Vec<Conflict> {
+        match self.run(Scan::conflicts(asked.clone(), NOW)) {
+            View::Conflicts(worst) => worst,
             other => panic!("{other:?}"),
         }
     }

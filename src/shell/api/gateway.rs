@@ -132,6 +132,13 @@ impl Gateway {
             Route::Query(Query { cursor: Some(cursor), .. }) => {
                 request.target = ForwardTarget::Node(cursor.numbering.node);
             }
+            Route::Conflicts(_) => return Ok(Plan::here(About::All)),
+            // Statements are claims on other subjects, which other nodes may have taken.
+            Route::Query(query) | Route::Skeptic(query) | Route::Layered(query)
+                if query.asks_statements() =>
+            {
+                return Ok(Plan::here(About::All));
+            }
             Route::Query(Query { subject, .. })
             | Route::Skeptic(Query { subject, .. })
             | Route::Layered(Query { subject, .. })
@@ -145,9 +152,13 @@ impl Gateway {
                 Some(node) => request.target = ForwardTarget::Claim(digest, node),
                 None => return Ok(Plan::default()),
             },
-            Route::Assert if !body.is_absent() => {
+            route @ (Route::Assert | Route::Vote) if !body.is_absent() => {
                 bytes = body.read().await?;
-                let draft = match json::parse_body(&bytes)? {
+                let parsed = match route {
+                    Route::Vote => json::parse_vote(&bytes)?,
+                    _ => json::parse_body(&bytes)?,
+                };
+                let draft = match parsed {
                     json::AssertBody::Claim(draft) => draft,
                     // Bytes are taken here, whichever node owns the subject that they may have.
                     json::AssertBody::Bytes(sealed) => {

@@ -24,7 +24,7 @@ use http_body_util::Full;
 
 use crate::base::Digest;
 use crate::cluster::gossip::Origin;
-use crate::model::NameKind;
+use crate::model::{NameKind, RootAgents};
 use crate::replica::Replica;
 use crate::scan::{Scan, TooMany};
 use crate::shell::api::api_key::ApiKeyCheck;
@@ -63,6 +63,8 @@ pub struct Context {
     pub peer_connections: Box<dyn Fn() -> usize>,
     /// What the scrubber read and found, for `/metrics`.
     pub scrubbed: Rc<Cell<Scrubbed>>,
+    /// Whose statements about agents and epochs lenses count.
+    pub root_agents: RootAgents,
     /// How many gRPC calls ended with which code, for `/metrics`.
     pub grpc_counts: Box<dyn Fn() -> Vec<GrpcCount>>,
 }
@@ -110,7 +112,8 @@ impl Api {
     async fn answer(&self, head: &Parts, body: &mut Body) -> Result<Answer, Rejection> {
         self.api_key_check.admit(head)?;
         match route(&head.method, &head.uri)? {
-            Route::Assert => self.assert(&head.headers, body).await,
+            Route::Assert => self.assert(&head.headers, body, json::parse_body).await,
+            Route::Vote => self.assert(&head.headers, body, json::parse_vote).await,
             Route::Assertion(digest) => {
                 let start = Instant::now();
                 let found = self.find(&digest)?;
@@ -138,6 +141,10 @@ impl Api {
                     NameKind::Predicates => Endpoint::Predicates,
                 };
                 self.scan(endpoint, Scan::names(listing, self.driver.wall()), head, body).await
+            }
+            Route::Conflicts(asked) => {
+                let scan = Scan::conflicts(asked, self.driver.wall());
+                self.scan(Endpoint::Conflicts, scan, head, body).await
             }
             Route::Health => Ok(say(StatusCode::OK, self.health().await)),
             Route::Live => Ok(say(StatusCode::OK, health::LIVE.to_owned())),
@@ -174,14 +181,19 @@ impl Api {
         say(StatusCode::OK, self.driver.read(|replica, _| show(replica)))
     }
 
-    async fn assert(&self, headers: &HeaderMap, body: &mut Body) -> Result<Answer, Rejection> {
+    async fn assert(
+        &self,
+        headers: &HeaderMap,
+        body: &mut Body,
+        parse: impl FnOnce(&[u8]) -> Result<json::AssertBody, json::Malformed>,
+    ) -> Result<Answer, Rejection> {
         if !is_json(headers) {
             return Err(Rejection::MediaType);
         }
         if body.is_absent() && !headers.contains_key(CONTENT_LENGTH) {
             return Err(Rejection::Length);
         }
-        let taken = match json::parse_body(&body.read().await?)? {
+        let taken = match parse(&body.read().await?)? {
             json::AssertBody::Bytes(sealed) => self.driver.offer(sealed, Origin::Here).await,
             json::AssertBody::Claim(mut draft) => {
                 if let Some(text) = headers.get(STAMP) {
@@ -226,6 +238,7 @@ impl Api {
     ) -> Result<Answer, Rejection> {
         let start = Instant::now();
         let client = client(body.peer(), &head.headers);
+        let scan = scan.trusting(self.context.root_agents.clone());
         let running = self.driver.scan(client, scan);
         let mut running = running.map_err(|TooMany| Rejection::Waiting)?;
         let view = poll_fn(|context| {

@@ -322,7 +322,8 @@ impl Node {
         tasks.spawn(reload.run(self.reloads.1.clone(), self.supervisor.clone()));
         let counts: [Rc<http::Counts>; 2] = Default::default();
         let readiness = Readiness::new(self.driver.clone(), !settings.seeds.is_empty());
-        let context = context((self.memory, readiness.clone()), (&pool, &grpc), &counts, scrubbed);
+        let start = (settings, self.memory, readiness.clone());
+        let context = context(start, (&pool, &grpc), &counts, scrubbed);
         let api = Api::new(self.driver.clone(), peers, self.api_key_check.clone(), context);
         let calls = (pool.clone(), holders, self.capacity.http_unsent);
         let gateway = Gateway::new(api.clone(), self.driver.clone(), calls);
@@ -380,7 +381,7 @@ fn keep_whole(
 
 /// What the API shows of the rest of the node.
 fn context(
-    (memory_bytes, readiness): (u64, Rc<Readiness>),
+    (settings, memory_bytes, readiness): (&Settings, u64, Rc<Readiness>),
     (pool, grpc): (&Rc<Pool>, &grpc::Server),
     [at_api, at_gateway]: &[Rc<http::Counts>; 2],
     scrubbed: Rc<Cell<Scrubbed>>,
@@ -390,6 +391,7 @@ fn context(
     Context {
         readiness,
         memory_bytes,
+        root_agents: settings.root_agents.clone(),
         ended: Box::new(move || {
             let endings = ended.endings();
             endings.map(|(ending, count)| ("grpc", ending.name(), count)).collect()

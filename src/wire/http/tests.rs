@@ -5,7 +5,7 @@ use fastrand::Rng;
 
 use super::*;
 use crate::base::{Hlc, NodeId};
-use crate::model::{Cursor, Lens};
+use crate::model::{ConflictsQuery, Cursor, Lens};
 
 const CURSOR: &str = "00112233445566778899aabbccddeeff-7-1f";
 
@@ -27,6 +27,7 @@ fn check(request: &str, expected: Result<Route, (u16, &str)>) {
 fn each_route_is_found_with_its_methods() {
     let hash = "ab".repeat(32);
     check("POST /v1/assert", Ok(Route::Assert));
+    check("POST /v1/vote", Ok(Route::Vote));
     check("POST /v1/admin/sync", Ok(Route::Sync));
     check("GET /v1/health", Ok(Route::Health));
     check("HEAD /v1/health?", Ok(Route::Health));
@@ -97,12 +98,24 @@ fn a_query_string_is_decoded_and_held_against_the_bounds() {
         Ok(Route::Names(listing)),
     );
     check("HEAD /v1/subjects", Ok(Route::Names(Listing::new(NameKind::Subjects))));
+    let conflicts = ConflictsQuery {
+        of: Query { limit: 3, ..Query::default() },
+        prefix: "a b".into(),
+        min_score: 0.5,
+    };
+    let target = "GET /v1/conflicts?prefix=a+b&min_score=0.5&limit=3";
+    check(target, Ok(Route::Conflicts(conflicts)));
+    check("GET /v1/conflicts", Ok(Route::Conflicts(ConflictsQuery::default())));
     for (target, message) in [
         ("subjects?subject=s", "there is no parameter \"subject\"; there are prefix, limit"),
         ("subjects?lens=hlc", "there is no parameter \"lens\"; there are prefix, limit"),
         ("predicates?x=1", "there is no parameter \"x\"; there are subject, prefix, limit"),
         ("predicates?prefix=a&prefix=b", "the parameter prefix is there twice"),
         ("subjects?cursor=1f2", "cursor is \"1f2\", it takes the next_cursor of an earlier"),
+        ("conflicts?min_score=1.5", "min_score is \"1.5\", it takes 0 to 1"),
+        ("conflicts?min_score=NaN", "min_score is \"NaN\", it takes 0 to 1"),
+        ("conflicts?subject=s", "this route has no parameter \"subject\""),
+        ("conflicts?limit=1001", "limit is \"1001\""),
         ("query?subject=", "subject is \"\", it takes 1 to 4096 bytes"),
         ("query?subject", "subject is \"\", it takes"),
         ("query?subject=a%00b", "subject is \"a\\0b\", it takes"),
@@ -121,6 +134,9 @@ fn a_query_string_is_decoded_and_held_against_the_bounds() {
         ("query?lens=hlc&as_of=1", "the parameter subject is missing"),
         ("query?lifecycle=Approved,!Approved", "lifecycle is \"Approved,!Approved\", it takes"),
         ("skeptic?subject=s&predicate=p&limit=1", "this route has no parameter \"limit\""),
+        ("layered?subject=s&predicate=p&explain=true", "this route has no parameter \"explain\""),
+        ("skeptic?subject=s&predicate=p&explain=true&voices=claims", "it goes with voices=agents"),
+        ("query?explain=yes", "explain is \"yes\", it takes true or false"),
     ] {
         check(&format!("GET /v1/{target}"), Err((400, message)));
     }

@@ -7,12 +7,13 @@
 
 use nanoserde::{SerJson, SerJsonState};
 
+use super::lens::{ShownResolution, conflicts, layered, skeptic};
 use super::names;
 use super::text::{Hex, Nullable, Text, render};
+use super::value::{ShownHlc, ShownObject};
 use crate::base::digest::write_hex;
-use crate::base::{Digest, Hlc, Wall};
-use crate::lens::{Claim, Layer, Layers, Resolution, Skepticism};
-use crate::model::{Assertion, Cursor, Object, RowNumbering, Sealed, Signature};
+use crate::base::{Digest, Wall};
+use crate::model::{Assertion, Cursor, RowNumbering, Sealed, Signature};
 use crate::scan::View;
 use crate::sync::SessionReport;
 
@@ -74,15 +75,16 @@ pub fn view(view: &View, numbering: RowNumbering) -> String {
                     .collect(),
                 next_cursor: next.map(|row| Cursor { numbering, row: row.into() }.to_string()),
                 scanned: *scanned,
-                resolution: resolution.as_ref().map(resolved),
+                resolution: resolution.as_ref().map(ShownResolution),
             };
             render(&page, bytes)
         }
-        View::Skeptic(skepticism) => render(&skeptic(skepticism), 1024),
-        View::Layered(layers) => render(&layered(layers), 1024),
+        View::Skeptic(skepticism) => skeptic(skepticism),
+        View::Layered(layers) => layered(layers),
         View::Names { kind, names, next, scanned } => {
             names::page(*kind, names, (next.as_deref(), *scanned))
         }
+        View::Conflicts(worst) => conflicts(worst),
     }
 }
 
@@ -162,7 +164,7 @@ impl Shown<'_> {
             hash: Hex(self.hash.0),
             subject: Text(&assertion.subject),
             predicate: Text(&assertion.predicate),
-            object: object(&assertion.object),
+            object: ShownObject(&assertion.object),
             parent_hash: assertion.parent_hash.as_ref().map(|hash| Hex(&hash.0)),
             source_hash: Hex(&assertion.source_hash.0),
             visual_hash: assertion.visual_hash.as_ref().map(|hash| Hex(hash)),
@@ -173,7 +175,7 @@ impl Shown<'_> {
             confidence: assertion.confidence,
             timestamp: assertion.timestamp,
             source_class: assertion.source_class.number(),
-            hlc: hlc(&assertion.hlc),
+            hlc: ShownHlc(&assertion.hlc),
             not_yet: self.now.is_before(assertion.hlc.time).then_some(true),
             expired: assertion.is_over(self.now).then_some(true),
         }
@@ -185,7 +187,7 @@ struct AssertionBody<'a> {
     hash: Hex<'a>,
     subject: Text<'a>,
     predicate: Text<'a>,
-    object: ObjectBody<'a>,
+    object: ShownObject<'a>,
     parent_hash: Option<Hex<'a>>,
     source_hash: Hex<'a>,
     visual_hash: Option<Hex<'a>>,
@@ -196,44 +198,9 @@ struct AssertionBody<'a> {
     confidence: f64,
     timestamp: u64,
     source_class: u8,
-    hlc: HlcBody<'a>,
+    hlc: ShownHlc<'a>,
     not_yet: Option<bool>,
     expired: Option<bool>,
-}
-
-#[derive(SerJson)]
-struct ObjectBody<'a> {
-    #[nserde(rename = "type")]
-    kind: Text<'a>,
-    value: ValueBody<'a>,
-}
-
-enum ValueBody<'a> {
-    Text(&'a str),
-    Number(f64),
-    Boolean(bool),
-}
-
-impl SerJson for ValueBody<'_> {
-    fn ser_json(&self, depth: usize, state: &mut SerJsonState) {
-        match self {
-            ValueBody::Text(text) => Text(text).ser_json(depth, state),
-            ValueBody::Number(number) => {
-                assert!(number.is_finite(), "the model lets no other number in");
-                number.ser_json(depth, state);
-            }
-            ValueBody::Boolean(boolean) => boolean.ser_json(depth, state),
-        }
-    }
-}
-
-fn object(object: &Object) -> ObjectBody<'_> {
-    let value = match object {
-        Object::Text(text) | Object::Reference(text) => ValueBody::Text(text),
-        Object::Number(number) => ValueBody::Number(*number),
-        Object::Boolean(boolean) => ValueBody::Boolean(*boolean),
-    };
-    ObjectBody { kind: Text(object.kind()), value }
 }
 
 #[derive(SerJson)]
@@ -252,127 +219,11 @@ fn signature(signature: &Signature) -> SignatureBody<'_> {
 }
 
 #[derive(SerJson)]
-struct HlcBody<'a> {
-    time: u64,
-    counter: u32,
-    node: Hex<'a>,
-}
-
-fn hlc(hlc: &Hlc) -> HlcBody<'_> {
-    HlcBody { time: hlc.time, counter: hlc.counter, node: Hex(&hlc.node.0) }
-}
-
-#[derive(SerJson)]
 struct Page<'a> {
     assertions: Vec<ShownEntry<'a>>,
     next_cursor: Option<String>,
     scanned: Option<u64>,
-    resolution: Option<ResolutionBody<'a>>,
-}
-
-#[derive(SerJson)]
-struct ResolutionBody<'a> {
-    lens: Text<'a>,
-    winner: Nullable<Hex<'a>>,
-    candidates_count: u64,
-    resolution_confidence: f64,
-    conflict_score: f64,
-    voices_count: u64,
-    sampled: bool,
-}
-
-fn resolved(resolution: &Resolution) -> ResolutionBody<'_> {
-    ResolutionBody {
-        lens: Text(resolution.lens.name()),
-        winner: Nullable(resolution.winner.as_ref().map(|winner| Hex(&winner.0))),
-        candidates_count: resolution.candidates_count,
-        voices_count: resolution.voices_count,
-        resolution_confidence: resolution.resolution_confidence,
-        conflict_score: resolution.conflict_score,
-        sampled: resolution.sampled,
-    }
-}
-
-#[derive(SerJson)]
-struct SkepticBody<'a> {
-    status: Text<'a>,
-    conflict_score: f64,
-    claims: Vec<ClaimBody<'a>>,
-    claims_count: u64,
-    candidates_count: u64,
-    voices_count: u64,
-    sampled: bool,
-}
-
-#[derive(SerJson)]
-struct ClaimBody<'a> {
-    object: Nullable<ObjectBody<'a>>,
-    weight_share: f64,
-    assertions_count: u64,
-    voices_count: u64,
-    assertions: Vec<Hex<'a>>,
-}
-
-fn skeptic(skepticism: &Skepticism) -> SkepticBody<'_> {
-    SkepticBody {
-        status: Text(skepticism.status.name()),
-        conflict_score: skepticism.conflict_score,
-        claims: skepticism.claims.iter().map(claimed).collect(),
-        claims_count: skepticism.claims_count,
-        candidates_count: skepticism.candidates_count,
-        voices_count: skepticism.voices_count,
-        sampled: skepticism.sampled,
-    }
-}
-
-fn claimed(claim: &Claim) -> ClaimBody<'_> {
-    ClaimBody {
-        object: Nullable(claim.object.as_ref().map(object)),
-        weight_share: claim.weight_share,
-        voices_count: claim.voices_count,
-        assertions_count: claim.assertions_count,
-        assertions: claim.assertions.iter().map(|digest| Hex(&digest.0)).collect(),
-    }
-}
-
-#[derive(SerJson)]
-struct LayersBody<'a> {
-    layers: Vec<LayerBody<'a>>,
-    cross_class_conflict: f64,
-    winner: Nullable<Hex<'a>>,
-    candidates_count: u64,
-}
-
-#[derive(SerJson)]
-struct LayerBody<'a> {
-    source_class: u8,
-    source_class_name: Text<'a>,
-    winner: Hex<'a>,
-    candidates_count: u64,
-    conflict_score: f64,
-    voices_count: u64,
-    sampled: bool,
-}
-
-fn layered(layers: &Layers) -> LayersBody<'_> {
-    LayersBody {
-        layers: layers.layers.iter().map(layer).collect(),
-        cross_class_conflict: layers.cross_class_conflict,
-        winner: Nullable(layers.winner.as_ref().map(|winner| Hex(&winner.0))),
-        candidates_count: layers.candidates_count,
-    }
-}
-
-fn layer(layer: &Layer) -> LayerBody<'_> {
-    LayerBody {
-        source_class: layer.source_class.number(),
-        source_class_name: Text(layer.source_class.name()),
-        winner: Hex(&layer.winner.0),
-        candidates_count: layer.candidates_count,
-        voices_count: layer.voices_count,
-        conflict_score: layer.conflict_score,
-        sampled: layer.sampled,
-    }
+    resolution: Option<ShownResolution<'a>>,
 }
 
 #[derive(SerJson)]

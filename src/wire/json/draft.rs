@@ -1,4 +1,4 @@
-//! The body of `POST /v1/assert`.
+//! The bodies of `POST /v1/assert` and of `POST /v1/vote`.
 //!
 //! In: bytes. Out: a [`Draft`] of the right shape, or which field is wrong and what it takes. Only
 //! the shape is judged here; the rules of a claim are `Draft::check`'s. What `GET` shows of an
@@ -12,9 +12,9 @@ use super::fields::Seen;
 use super::reader::{JsonReader, Malformed, Scalar, shorten};
 use crate::base::digest::parse_hex;
 use crate::base::{Digest, Hlc, HlcClock, NodeId, Wall, limits};
-use crate::model::{Draft, Lifecycle, Object, Sealed, Signature, SourceClass};
+use crate::model::{Draft, Lifecycle, Object, Sealed, Signature, SourceClass, Statement};
 
-/// The fields of an assert body.
+/// The fields of an assert body and of a vote.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Field {
     Subject,
@@ -37,6 +37,8 @@ enum Field {
     Size,
     NotYet,
     Expired,
+    AssertionHash,
+    VoteWeight,
 }
 
 /// In the order in which `GET` shows them: a field is looked for behind the one before it.
@@ -62,6 +64,18 @@ const FIELDS: [(&str, Field); 20] = [
     ("not_yet", Field::NotYet),
     ("expired", Field::Expired),
 ];
+/// Of a vote, which says itself what its subject, predicate and object are.
+const VOTE_FIELDS: [(&str, Field); 7] = [
+    ("assertion_hash", Field::AssertionHash),
+    ("weight", Field::VoteWeight),
+    ("timestamp", Field::Timestamp),
+    ("signatures", Field::Signatures),
+    ("lifecycle", Field::Lifecycle),
+    ("expires", Field::Expires),
+    ("source_hash", Field::SourceHash),
+];
+/// What a vote cannot leave out.
+const REQUIRED_OF_VOTE: [Field; 2] = [Field::AssertionHash, Field::VoteWeight];
 /// What a claim cannot leave out.
 const REQUIRED: [Field; 3] = [Field::Subject, Field::Predicate, Field::Object];
 /// What may stand in the body of an opaque assertion.
@@ -94,6 +108,24 @@ pub fn parse_body(body: &[u8]) -> Result<AssertBody, Malformed> {
         return Ok(AssertBody::Bytes(sealed));
     }
     if let Some(name) = seen.missing(&REQUIRED) {
+        return Err(reader.fail(format!("{name} is missing")));
+    }
+    reader.end()?;
+    Ok(AssertBody::Claim(Box::new(draft)))
+}
+
+/// Reads the body of `POST /v1/vote`, as strictly: it is a claim about the hash that it names.
+pub fn parse_vote(body: &[u8]) -> Result<AssertBody, Malformed> {
+    let mut reader = JsonReader::new(body)?;
+    let predicate = Statement::Vote.predicate().to_owned();
+    let mut draft = Draft::new(String::new(), predicate, Object::Number(0.0));
+    let seen = reader.object("the vote", &VOTE_FIELDS, |reader, name, field| {
+        if !REQUIRED_OF_VOTE.contains(&field) && reader.null() {
+            return Ok(());
+        }
+        read_field(reader, name, field, &mut draft, &mut Opaque::default())
+    })?;
+    if let Some(name) = seen.missing(&REQUIRED_OF_VOTE) {
         return Err(reader.fail(format!("{name} is missing")));
     }
     reader.end()?;
@@ -177,6 +209,15 @@ fn read_field(
             Scalar::Boolean(true) => {}
             _ => return Err(reader.wrong(format!("{name} takes true, or is left out"))),
         },
+        Field::AssertionHash => draft.subject = Digest(hex(reader, name)?).to_string(),
+        Field::VoteWeight => {
+            let weight = reader.float(name, "a number from 0 to 1")?;
+            // A claim of another number may be stored, but is no vote.
+            if !(0.0..=1.0).contains(&weight) {
+                return Err(reader.wrong(format!("weight is {weight}, it takes 0 to 1")));
+            }
+            draft.object = Object::Number(weight);
+        }
     }
     Ok(())
 }

@@ -12,12 +12,14 @@ pub mod cluster;
 mod draft;
 mod fields;
 pub mod health;
+mod lens;
 mod names;
 mod reader;
 pub(super) mod text;
+mod value;
 
 #[cfg(test)]
 mod tests;
 
-pub use draft::{AssertBody, fuzz, parse as parse_draft, parse_body};
+pub use draft::{AssertBody, fuzz, parse as parse_draft, parse_body, parse_vote};
 pub use reader::Malformed;

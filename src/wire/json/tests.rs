@@ -2,7 +2,7 @@ use fastrand::Rng;
 
 use super::*;
 use crate::base::{Digest, Hlc, HlcClock, NodeId, Wall};
-use crate::lens::{Agreement, Claim, Layer, Layers, Resolution, Skepticism};
+use crate::lens::{Agreement, Claim, ConflictClass, Layer, Layers, Resolution, Skepticism};
 use crate::model::{Draft, Lens, Lifecycle, Object, RowNumbering, Sealed, Signature, SourceClass};
 use crate::scan::View;
 use crate::sync::SessionReport;
@@ -432,6 +432,7 @@ fn views_have_the_shapes_of_the_contract() {
         resolution_confidence: 0.5,
         conflict_score: 1.0,
         sampled: false,
+        explanation: None,
     };
     let page = |resolution| View::Page {
         found: Vec::new(),
@@ -458,10 +459,12 @@ fn views_have_the_shapes_of_the_contract() {
         voices_count: 3,
         assertions_count: 7,
         assertions: vec![Digest([0xab; 32])],
+        backers: None,
     };
     let skepticism = Skepticism {
         status: Agreement::Unanimous,
         conflict_score: 0.0,
+        conflict_class: ConflictClass::Unanimous,
         claims: vec![claim],
         claims_count: 1,
         candidates_count: 7,
@@ -469,7 +472,8 @@ fn views_have_the_shapes_of_the_contract() {
         sampled: true,
     };
     let expected = format!(
-        "{{\"status\":\"Unanimous\",\"conflict_score\":0.0,\"claims\":[{{\
+        "{{\"status\":\"Unanimous\",\"conflict_score\":0.0,\"conflict_class\":\"none\",\
+         \"claims\":[{{\
          \"object\":{{\"type\":\"Number\",\"value\":2.0}},\"weight_share\":1.0,\
          \"assertions_count\":7,\"voices_count\":3,\"assertions\":[\"{hash}\"]}}],\
          \"claims_count\":1,\
