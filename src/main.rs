@@ -14,6 +14,7 @@ use stemedb_edge::commands::demo;
 use stemedb_edge::commands::export;
 use stemedb_edge::commands::import;
 use stemedb_edge::commands::keygen;
+use stemedb_edge::commands::request;
 use stemedb_edge::commands::status;
 use stemedb_edge::config::{self, Command};
 use stemedb_edge::shell::node;
@@ -35,6 +36,9 @@ fn main() -> ExitCode {
             Err(fault) => fail(&format!("stemedb-edge: {fault}\n"), 1),
         },
         Ok(Command::Export(options)) => export::run(&options),
+        Ok(Command::Put(options)) => request::put(&options),
+        Ok(Command::Get(options)) => request::get(&options),
+        Ok(Command::Query(options)) => request::query(&options),
         Ok(Command::Status(options)) => status::run(&options),
         Ok(Command::Demo) => demo::run(),
         Ok(Command::Print(text)) => print(&text),

@@ -1,7 +1,7 @@
 //! One question to a node's HTTP API, for the commands.
 //!
 //! In: an address, a path, a body. Out: what the node answered, or why it did not. Never: waits
-//! longer than `ANSWER_MAX`, takes an answer without end.
+//! without end, takes an answer without end.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::shell::runtime::timeout::within;
 use crate::wire::foreign;
 use crate::wire::http::API_KEY;
 
-/// How long a node may take.
+/// How long a node may take to say how it is.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// The largest answer a command looks at: all shards with all replicas.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -33,8 +33,8 @@ pub(super) enum ApiError {
     Request(http::Error),
     /// The connection broke off, or the answer is too large.
     Exchange(ExchangeError),
-    /// Nothing came within [`ANSWER_MAX`].
-    Late,
+    /// Nothing came within this time.
+    Late(Duration),
     /// It answers with another status than 200.
     Status(String, StatusCode, String),
     /// Its answer is not what docs/http.md says of this path.
@@ -47,7 +47,7 @@ impl fmt::Display for ApiError {
             ApiError::Unreachable(why) => out.write_str(why),
             ApiError::Request(error) => error.fmt(out),
             ApiError::Exchange(error) => error.fmt(out),
-            ApiError::Late => write!(out, "no answer within {ANSWER_MAX:?}"),
+            ApiError::Late(patience) => write!(out, "no answer within {patience:?}"),
             ApiError::Status(path, status, text) => {
                 write!(out, "{path} answers {status}: {}", foreign::shown(text))
             }
@@ -81,8 +81,20 @@ pub(super) async fn get_text(
     }
 }
 
-/// Status and body of an answer.
+/// Status and body of an answer that is there at once.
 pub(super) async fn ask(
+    address: &str,
+    method: Method,
+    path: &str,
+    body: String,
+    key: Option<&Secret>,
+) -> Result<(StatusCode, String), ApiError> {
+    ask_within(ANSWER_MAX, address, method, path, body, key).await
+}
+
+/// Status and body of an answer.
+pub(super) async fn ask_within(
+    patience: Duration,
     address: &str,
     method: Method,
     path: &str,
@@ -107,5 +119,5 @@ pub(super) async fn ask(
         let (head, body) = answer.map_err(ApiError::Exchange)?;
         Ok((head.status, String::from_utf8_lossy(&body).into_owned()))
     };
-    within(ANSWER_MAX, asking).await.unwrap_or(Err(ApiError::Late))
+    within(patience, asking).await.unwrap_or(Err(ApiError::Late(patience)))
 }

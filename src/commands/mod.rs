@@ -10,4 +10,5 @@ pub mod demo;
 pub mod export;
 pub mod import;
 pub mod keygen;
+pub mod request;
 pub mod status;

@@ -1,7 +1,9 @@
-//! `stemedb-edge status`: the cluster as one node sees it, as a table.
+//! `stemedb-edge status`: the cluster as one node sees it, as a table or as JSON.
 //!
 //! In: a node's address. Out: its members with what each says it holds, and the shards by owner.
 //! Never: hides that a member does not answer.
+
+pub mod json;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,14 +11,15 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use async_executor::LocalExecutor;
-use nanoserde::DeJson;
+use nanoserde::{DeJson, SerJson};
 
 use crate::base::Secret;
 use crate::commands::client::{self, ApiError};
-use crate::config;
+use crate::config::{StatusForm, StatusOptions};
 use crate::shell::runtime::reactor;
 use crate::shell::runtime::secrets;
 use crate::wire::foreign;
+use json::{Gossip, StatusBody, StatusMember, Sync};
 
 /// What `GET /v1/cluster/status` answers.
 #[derive(DeJson)]
@@ -34,16 +37,6 @@ pub struct Cluster {
     syncs: Vec<Sync>,
 }
 
-#[derive(DeJson)]
-struct Sync {
-    node_id: String,
-    phase: String,
-    received: u64,
-    sent: u64,
-    to_receive: u64,
-    to_send: u64,
-}
-
 /// A member as the answering node knows it.
 #[derive(DeJson)]
 pub struct Member {
@@ -55,14 +48,6 @@ pub struct Member {
     reachable: bool,
     rpc_addr: String,
     api_addr: String,
-}
-
-#[derive(DeJson)]
-struct Gossip {
-    pushed: u64,
-    failed: u64,
-    dropped: u64,
-    waiting: u64,
 }
 
 /// What `GET /v1/health` answers.
@@ -118,14 +103,15 @@ struct Range {
 /// Digits of an id or a root that a table shows.
 const SHOWN: usize = 12;
 
-/// Asks one node for the cluster and each member for its health, and prints a table.
-pub fn run(options: &config::StatusOptions) -> ExitCode {
-    let key = options.api_key.as_ref();
+/// Asks one node for the cluster and each member for its health, and prints what they say.
+pub fn run(options: &StatusOptions) -> ExitCode {
+    let key = options.of.api_key.as_ref();
     let key = key.map(|key| secrets::load(key, "STEMEDB_ROOT_API_KEY")).transpose();
     let shown = key.map_err(|error| error.to_string()).and_then(|key| {
         let reactor = reactor::current().map_err(|error| error.to_string())?;
-        let at = options.at.to_string();
-        let looked = reactor.block_on(&LocalExecutor::new(), look(&at, key.as_ref()));
+        let at = options.of.at.to_string();
+        let looking = look(&at, key.as_ref(), options.form);
+        let looked = reactor.block_on(&LocalExecutor::new(), looking);
         looked.map_err(|error| error.to_string())
     });
     // A closed output is no reason to change the exit code.
@@ -135,14 +121,22 @@ pub fn run(options: &config::StatusOptions) -> ExitCode {
             ExitCode::from(u8::from(!is_well))
         }
         Err(why) => {
-            let _ = writeln!(io::stderr(), "stemedb-edge: {}: {why}", options.at);
+            let _ = writeln!(io::stderr(), "stemedb-edge: {}: {why}", options.of.at);
             ExitCode::from(1)
         }
     }
 }
 
-/// The table, and whether nothing is wrong with the nodes that answer.
-async fn look(at: &str, key: Option<&Secret>) -> Result<(String, bool), ApiError> {
+/// What is to be printed, and whether nothing is wrong with the nodes that answer.
+async fn look(
+    at: &str,
+    key: Option<&Secret>,
+    form: StatusForm,
+) -> Result<(String, bool), ApiError> {
+    if form == StatusForm::Ready {
+        let text = client::get_text(at, "/v1/health/ready", key).await?;
+        return Ok((text + "\n", true));
+    }
     let cluster: Cluster = client::get(at, "/v1/cluster/status", key).await?;
     let ranges: Ranges = client::get(at, "/v1/admin/ranges", key).await?;
     let mut rows = Vec::new();
@@ -160,7 +154,27 @@ async fn look(at: &str, key: Option<&Secret>) -> Result<(String, bool), ApiError
         rows.push((member, health));
     }
     let is_well = answers(&rows).all(|(_, health)| health.troubles().is_empty());
-    Ok((table(&cluster, &ranges, &rows), is_well))
+    let held = held(&ranges);
+    let text = match form {
+        StatusForm::Json => object(&cluster, &held, &rows),
+        StatusForm::Table | StatusForm::Ready => table(&cluster, &held, &rows),
+    };
+    Ok((text, is_well))
+}
+
+/// For how many shards each node is the first owner, and for how many any.
+type Held<'a> = BTreeMap<&'a str, (u64, u64)>;
+
+fn held(ranges: &Ranges) -> Held<'_> {
+    let mut held = Held::new();
+    for range in &ranges.ranges {
+        for (index, node) in range.replicas.iter().enumerate() {
+            let (first, all) = held.entry(node).or_default();
+            *first += u64::from(index == 0);
+            *all += 1;
+        }
+    }
+    held
 }
 
 /// A member and its health; `None` if it was not asked, since it is gone.
@@ -171,15 +185,52 @@ fn answers<'a>(rows: &'a [MemberRow<'_>]) -> impl Iterator<Item = (&'a Member, &
     rows.iter().filter_map(|(member, health)| Some((*member, health.as_ref()?.as_ref().ok()?)))
 }
 
-fn table(cluster: &Cluster, ranges: &Ranges, rows: &[MemberRow<'_>]) -> String {
-    let mut held: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-    for range in &ranges.ranges {
-        for (index, node) in range.replicas.iter().enumerate() {
-            let (first, all) = held.entry(node).or_default();
-            *first += u64::from(index == 0);
-            *all += 1;
-        }
+/// The object of `--json`, in one line.
+fn object(cluster: &Cluster, held: &Held<'_>, rows: &[MemberRow<'_>]) -> String {
+    let mut roots: Vec<&str> = answers(rows).map(|(_, health)| &*health.merkle_root).collect();
+    roots.dedup();
+    let cluster_id = foreign::shown(&cluster.cluster_id);
+    let body = StatusBody {
+        node_id: foreign::shown(&cluster.node_id),
+        cluster_id: (!cluster_id.is_empty()).then_some(cluster_id),
+        is_well: answers(rows).all(|(_, health)| health.troubles().is_empty()),
+        are_roots_equal: roots.len() < 2,
+        shards: cluster.shards,
+        replication_factor: cluster.replication_factor,
+        shard_moves: cluster.shard_moves,
+        members: rows.iter().map(|row| status_member(row, held)).collect(),
+        gossip: cluster.gossip.clone(),
+        syncs: cluster.syncs.iter().map(shown_sync).collect(),
+    };
+    body.serialize_json() + "\n"
+}
+
+fn status_member((member, health): &MemberRow<'_>, held: &Held<'_>) -> StatusMember {
+    let (shards, replicas) = held.get(&*member.node_id).copied().unwrap_or_default();
+    let answer = health.as_ref().and_then(|answer| answer.as_ref().ok());
+    let error = health.as_ref().and_then(|answer| answer.as_ref().err());
+    StatusMember {
+        node_id: foreign::shown(&member.node_id),
+        state: foreign::shown(&member.state),
+        reachable: member.reachable,
+        rpc_addr: foreign::shown(&member.rpc_addr),
+        api_addr: foreign::shown(&member.api_addr),
+        shards,
+        replicas,
+        version: answer.map(|health| foreign::shown(&health.version)),
+        assertions_count: answer.map(|health| health.assertions_count),
+        merkle_root: answer.map(|health| foreign::shown(&health.merkle_root)),
+        troubles: answer.map(|health| health.troubles()).unwrap_or_default(),
+        error: error.map(|error| foreign::shown(&error.to_string())),
     }
+}
+
+fn shown_sync(sync: &Sync) -> Sync {
+    let (node_id, phase) = (foreign::shown(&sync.node_id), foreign::shown(&sync.phase));
+    Sync { node_id, phase, ..*sync }
+}
+
+fn table(cluster: &Cluster, held: &Held<'_>, rows: &[MemberRow<'_>]) -> String {
     let mut lines = vec![
         ["node", "state", "rpc", "api", "version", "shards", "replicas", "assertions", "root"]
             .map(str::to_owned),
@@ -305,7 +356,7 @@ mod tests {
             (&cluster.members[0], Some(Ok(health))),
             (&cluster.members[1], Some(Err(ApiError::Unreachable(why)))),
         ];
-        let text = table(&cluster, &ranges, &rows);
+        let text = table(&cluster, &held(&ranges), &rows);
         let lines: Vec<Vec<&str>> =
             text.lines().map(|line| line.split_whitespace().collect()).collect();
         let own = ["aaaaaaaaaaaa*", "Alive", "a:1", "a:2", "0.1.0", "1", "1", "9", "cccccccccccc"];
@@ -324,5 +375,16 @@ mod tests {
         assert!(text.contains("5 pushed, 6 failed, 7 left to anti-entropy, 8 waiting"));
         let sync = "sync with bbbbbbbbbbbb (pull): 9 received, 11 to come; 10 sent, 12 to go\n";
         assert!(text.ends_with(sync), "{text}");
+        let object = object(&cluster, &held(&ranges), &rows);
+        let start = "{\"node_id\":\"aaaaaaaaaaaaaaaa\",\"cluster_id\":\"abc\",\"is_well\":false,";
+        assert!(object.starts_with(start) && object.ends_with("}]}\n"), "{object}");
+        for part in [
+            "\"shards\":1,\"replicas\":1,\"version\":\"0.1.0\",\"assertions_count\":9,",
+            "\"troubles\":[\"its log is DAMAGED: 2 records or heads\",",
+            "\"troubles\":[],\"error\":\"no\\\\n\\\\u{1b}[2Jroots: equal\"}",
+            "\"phase\":\"pull\",\"received\":9,",
+        ] {
+            assert!(object.contains(part), "{part}: {object}");
+        }
     }
 }

@@ -16,6 +16,9 @@ pub(super) enum Topic {
     Backup,
     AdoptCluster,
     Export,
+    Put,
+    Get,
+    Query,
     Status,
     Demo,
 }
@@ -33,6 +36,9 @@ Usage:
   stemedb-edge check DIR            verify a data directory, beside a running node too
   stemedb-edge backup DIR TARGET    copy a data directory, beside a running node too
   stemedb-edge adopt-cluster DIR ID a stopped node joins another cluster
+  stemedb-edge put S P VALUE|-      one claim to a running node
+  stemedb-edge get HASH             one assertion of a running node
+  stemedb-edge query [PARAMETERS]   what is claimed, and which claim a lens prefers
   stemedb-edge status [HOST:PORT]   members, shards and roots, as a node sees them
   stemedb-edge demo                 three nodes on this machine, to look at
 
@@ -179,6 +185,80 @@ Exit codes: 0 all is out, 1 not all of it (damage, a line too long for import, a
 2 the command line is wrong or the directory cannot be read, 3 the node does not answer.
 ";
 
+const PUT: &str = "\
+Puts one claim into a running node, and prints its hash and whether it was created or exists.
+
+Usage:
+  stemedb-edge put SUBJECT PREDICATE VALUE [OPTIONS]
+  stemedb-edge put - [OPTIONS]
+
+  -                     a body of POST /v1/assert on the standard input
+
+Options:
+  --to http://HOST:PORT the node's HTTP API or gateway       [http://127.0.0.1:18180]
+  --type TYPE           text, number, boolean or reference   [text]
+  --confidence NUMBER   0 to 1                               [1]
+  --source-class NAME   Regulatory, Clinical, Observational, Expert, Community, Anecdotal  [Expert]
+  --lifecycle NAME      Proposed, UnderReview, Approved, Deprecated, Rejected  [Proposed]
+  --timestamp SECONDS   when it was so, since 1970           [the node's clock]
+  --expires SECONDS     until when it is so                  [for ever]
+  --parent-hash HASH    the claim that it takes the place of
+  --source-hash HASH, --epoch HASH, --visual-hash DIGITS
+  --key FILE            sign it with this key (see keygen); without a timestamp it gets the present
+  --api-key-file FILE   the key that the node asks for       [STEMEDB_ROOT_API_KEY or ..._FILE]
+  -h, --help            this text
+
+A value that begins with - comes after --. A claim with a timestamp may be put again and is no other
+one.
+
+Examples:
+  stemedb-edge put Moon made_of rock
+  stemedb-edge put --type number --key agent.key attic temperature -- -3.5
+
+Exit codes: 0 it is stored, 1 the node refuses it, 2 the command line or the key is wrong,
+3 the node does not answer.
+";
+
+const GET: &str = "\
+Prints one assertion as JSON.
+
+Usage:
+  stemedb-edge get HASH [OPTIONS]
+
+Options:
+  --to http://HOST:PORT the node's HTTP API or gateway       [http://127.0.0.1:18180]
+  --api-key-file FILE   the key that the node asks for       [STEMEDB_ROOT_API_KEY or ..._FILE]
+  -h, --help            this text
+
+Exit codes: 0 it is printed, 1 the node has none of this hash, 2 the command line is wrong,
+3 the node does not answer.
+";
+
+const QUERY: &str = "\
+Prints one page of GET /v1/query as JSON.
+
+Usage:
+  stemedb-edge query [PARAMETERS] [OPTIONS]
+
+Parameters, as docs/http.md has them, with - in place of _:
+  --subject NAME        --predicate NAME        --lifecycle NAMES       --source-class CLASS
+  --lens LENS           recency, hlc, confidence, consensus or authority; needs subject and
+                        predicate
+  --as-of SECONDS       --half-life SECONDS     --voices agents|claims  --history true|false
+  --limit COUNT         --cursor CURSOR         each other one that the node has
+
+Options:
+  --to http://HOST:PORT the node's HTTP API or gateway       [http://127.0.0.1:18180]
+  --api-key-file FILE   the key that the node asks for       [STEMEDB_ROOT_API_KEY or ..._FILE]
+  -h, --help            this text
+
+Example:
+  stemedb-edge query --subject Moon --predicate made_of --lens consensus
+
+Exit codes: 0 it is printed, 1 the node refuses the query, 2 the command line is wrong,
+3 the node does not answer.
+";
+
 const STATUS: &str = "\
 Shows the cluster as a node sees it: members, what each holds, and for how many shards gateways
 write to it and ask it. Every node holds the whole set.
@@ -189,13 +269,16 @@ Usage:
   HOST:PORT             the node's HTTP API or gateway       [127.0.0.1:18180]
 
 Options:
+  --json                an object for programs in place of the table
+  --ready               whether this node is ready, as /v1/health/ready says, and nothing else
   --api-key-file FILE   the key that the nodes ask for       [STEMEDB_ROOT_API_KEY or ..._FILE]
   -h, --help            this text
 
 Members are asked for their roots one by one; equal roots are equal sets.
 
 Exit codes: 0 it answered and all is well, 1 it did not answer, or a node is damaged, takes no
-claims, shares its id with another or has not joined, 2 the command line is wrong.
+claims, shares its id with another or has not joined (with --ready: it is not ready), 2 the command
+line is wrong.
 ";
 
 const DEMO: &str = "\
@@ -216,6 +299,9 @@ pub(super) fn text(topic: Topic) -> String {
         Topic::Backup => BACKUP.to_string(),
         Topic::AdoptCluster => ADOPT_CLUSTER.to_string(),
         Topic::Export => EXPORT.to_string(),
+        Topic::Put => PUT.to_string(),
+        Topic::Get => GET.to_string(),
+        Topic::Query => QUERY.to_string(),
         Topic::Status => STATUS.to_string(),
         Topic::Demo => DEMO.to_string(),
     }
@@ -266,8 +352,9 @@ mod tests {
     #[test]
     fn help_fits_the_screen_and_names_every_setting() {
         use Topic::*;
-        let topics = [Node, Import, Keygen, Check, Backup, AdoptCluster, Export, Status, Demo];
-        for line in topics.map(text).iter().flat_map(|text| text.lines()) {
+        let commands = [Import, Keygen, Check, Backup, AdoptCluster, Export, Status, Demo];
+        let topics = [Node, Put, Get, Query].into_iter().chain(commands);
+        for line in topics.map(text).collect::<String>().lines() {
             assert!(line.len() <= 100, "{line}");
         }
         let node = text(Topic::Node);

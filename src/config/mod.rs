@@ -6,12 +6,16 @@
 //! Never: reads the environment itself, touches a file or a socket.
 
 mod help;
+mod requests;
 mod settings;
 mod table;
 mod takes;
 mod values;
 mod words;
 
+pub use requests::{
+    ApiTarget, ClaimWords, Get, ObjectKind, Put, QueryOptions, StatusForm, StatusOptions,
+};
 pub use settings::{SecretSource, Settings, log_level};
 pub use takes::Takes;
 pub use values::Endpoint;
@@ -25,7 +29,8 @@ use lexopt::{Arg, Parser};
 use crate::base::{ClusterId, limits};
 use help::Topic;
 use table::{PREFIX, RawSettings, SETTINGS, SettingOrigin};
-use words::{Words, take, unexpected, wrong};
+use values::{api_address, local_api};
+use words::{OptionsOrHelp, Words, take, text_value, unexpected, wrong};
 
 /// What the program was asked to do.
 #[derive(Clone, PartialEq, Debug)]
@@ -60,6 +65,12 @@ pub enum Command {
     },
     /// Write every assertion as a line.
     Export(Export),
+    /// Put one claim.
+    Put(Put),
+    /// Show one assertion.
+    Get(Get),
+    /// Show what is claimed.
+    Query(QueryOptions),
     /// Show the cluster as a node sees it.
     Status(StatusOptions),
     /// Run three nodes to look at.
@@ -101,16 +112,7 @@ pub enum ExportFrom {
     Directory(PathBuf),
 }
 
-/// Whom to ask for its view of the cluster.
-#[derive(Clone, PartialEq, Debug)]
-pub struct StatusOptions {
-    /// The node's HTTP API, or its gateway.
-    pub at: Endpoint,
-    /// The key that the nodes ask for.
-    pub api_key: Option<SecretSource>,
-}
-
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 13] = [
     "serve",
     "import",
     "export",
@@ -118,12 +120,13 @@ const COMMANDS: [&str; 10] = [
     "check",
     "backup",
     "adopt-cluster",
+    "put",
+    "get",
+    "query",
     "status",
     "demo",
     "help",
 ];
-/// Where a node's API is by default.
-const API_PORT: u16 = 18180;
 const NODE_OPTIONS: [&str; 3] = ["help", "version", "print-settings"];
 
 /// Reads the arguments (without the program's name) and the environment.
@@ -138,7 +141,18 @@ pub fn parse(
     match command.as_ref().and_then(|word| word.to_str()) {
         Some("import") => parse_import(&mut parser, api_key(environment)?),
         Some("export") => parse_export(&mut parser, api_key(environment)?),
-        Some("status") => parse_status(&mut parser, api_key(environment)?),
+        Some("put") => {
+            Ok(asked(requests::parse_put(&mut parser, api_key(environment)?)?, Command::Put))
+        }
+        Some("get") => {
+            Ok(asked(requests::parse_get(&mut parser, api_key(environment)?)?, Command::Get))
+        }
+        Some("query") => {
+            Ok(asked(requests::parse_query(&mut parser, api_key(environment)?)?, Command::Query))
+        }
+        Some("status") => {
+            Ok(asked(requests::parse_status(&mut parser, api_key(environment)?)?, Command::Status))
+        }
         Some("backup") => parse_backup(&mut parser),
         Some("adopt-cluster") => parse_adopt(&mut parser),
         Some("demo") => match parser.next()? {
@@ -160,6 +174,14 @@ pub fn parse(
         }
         Some("help") => Ok(Command::Print(help::text(Topic::Node))),
         _ => parse_serve(&mut parser, environment),
+    }
+}
+
+/// The command that `make` makes of the options, or the print of the help.
+fn asked<T>(asked: OptionsOrHelp<T>, make: impl FnOnce(T) -> Command) -> Command {
+    match asked {
+        OptionsOrHelp::For(options) => make(options),
+        OptionsOrHelp::Help(text) => Command::Print(text),
     }
 }
 
@@ -286,24 +308,6 @@ fn api_key(
     Settings::client_key(&raw).map_err(Usage)
 }
 
-fn parse_status(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Result<Command, Usage> {
-    let mut at = None;
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Arg::Short('h') | Arg::Long("help") => {
-                return Ok(Command::Print(help::text(Topic::Status)));
-            }
-            Arg::Long("api-key-file") => api_key = Some(SecretSource::File(parser.value()?.into())),
-            Arg::Value(word) if at.is_none() => {
-                let word = word.to_string_lossy();
-                at = Some(api_address(&word).map_err(|hint| wrong(format!("'{word}': {hint}")))?);
-            }
-            other => return Err(unexpected(other, Topic::Status)),
-        }
-    }
-    Ok(Command::Status(StatusOptions { at: at.unwrap_or_else(local_api), api_key }))
-}
-
 /// What looks like an address is one; a directory of such a name is `./NAME`.
 fn parse_export(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Result<Command, Usage> {
     let mut from = None;
@@ -354,10 +358,6 @@ fn parse_adopt(parser: &mut Parser) -> Result<Command, Usage> {
     }
 }
 
-fn local_api() -> Endpoint {
-    Endpoint { host: "127.0.0.1".to_string(), port: API_PORT }
-}
-
 fn parse_import(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Result<Command, Usage> {
     let mut source: Option<OsString> = None;
     let mut to = local_api();
@@ -384,25 +384,6 @@ fn parse_import(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Resul
     })?;
     let file = (source != "-").then(|| PathBuf::from(source));
     Ok(Command::Import(Import { file, to, key, concurrency: concurrency as usize, api_key }))
-}
-
-fn text_value<T>(
-    parser: &mut Parser,
-    flag: &str,
-    parse: impl Fn(&str) -> values::Parsed<T>,
-) -> Result<T, Usage> {
-    let value = parser.value()?;
-    let value = value.to_string_lossy();
-    parse(&value).map_err(|hint| wrong(format!("--{flag} '{value}': {hint}")))
-}
-
-/// `http://HOST:PORT`, with or without the scheme.
-fn api_address(text: &str) -> values::Parsed<Endpoint> {
-    if text.starts_with("https://") {
-        return Err(Takes::PlainHttp);
-    }
-    let bare = text.strip_prefix("http://").unwrap_or(text);
-    values::endpoint(bare.strip_suffix('/').unwrap_or(bare)).map_err(|_| Takes::ApiAddress)
 }
 
 #[cfg(test)]

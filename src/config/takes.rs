@@ -58,6 +58,10 @@ pub enum Takes {
     FewerAgents,
     /// An id of 16 bytes.
     Id,
+    /// A number as JSON writes it.
+    Number,
+    /// The type of an object.
+    ObjectKind,
     /// The name of a durability.
     Durability,
     /// The format of log lines.
@@ -109,6 +113,8 @@ impl fmt::Display for Takes {
                 return write!(out, "takes at most {} agents", limits::ROOT_AGENTS_MAX);
             }
             Takes::Id => "takes 32 hex digits or a UUID, not all zeros",
+            Takes::Number => "takes a number, such as 5 or 0.5",
+            Takes::ObjectKind => "takes text, number, boolean or reference",
             Takes::Durability => "takes immediate, batched or eventual",
             Takes::LogFormat => "takes text or json",
             Takes::LogLevel => "takes error, warn, info, debug, trace or off",

@@ -77,6 +77,21 @@ fn each_mistake_is_one_line_that_helps() {
         ("check", "check takes a data directory: stemedb-edge check DIR"),
         ("check --fast d", "check does not take --fast, see stemedb-edge check --help"),
         ("import", "import takes a file of lines, or - for the standard input"),
+        (
+            "put s p",
+            "put takes a claim: stemedb-edge put SUBJECT PREDICATE VALUE, or - for a body \
+             on the standard input",
+        ),
+        ("put s p v w", "put does not take 'w', see stemedb-edge put --help"),
+        ("put s p x --type number", "the value 'x': takes a number, such as 5 or 0.5"),
+        ("put s p x --type blob", "--type 'blob': takes text, number, boolean or reference"),
+        ("put s p v --confidence 1}", "--confidence '1}': takes a number, such as 5 or 0.5"),
+        ("put - --type text", "put -: what the body has needs no flag"),
+        ("put s p v --color red", "put does not take --color, see stemedb-edge put --help"),
+        ("get abc", "get takes the hash of an assertion, 64 hex digits"),
+        ("get", "get takes the hash of an assertion, 64 hex digits"),
+        ("query s", "query does not take 's', see stemedb-edge query --help"),
+        ("status --json a:1 b:1", "status does not take 'b:1', see stemedb-edge status --help"),
         ("import a -q", "import does not take -q, see stemedb-edge import --help"),
         ("import a --concurrency 0", "--concurrency '0': takes a whole number from 1 to 128"),
         ("import a --to https://a:1", "--to 'https://a:1': takes http://, this node speaks no TLS"),
@@ -127,6 +142,31 @@ fn the_other_commands_read_their_arguments() {
     assert_eq!(full.file, Some("f".into()));
     assert_eq!(full.to.to_string(), "node1:80");
     assert_eq!((full.key, full.concurrency), (Some("k".into()), 128));
+}
+
+#[test]
+fn requests_read_their_words() {
+    let line = "put s p -- -3.5";
+    let Ok(Command::Put(put)) = run(line, &[("STEMEDB_ROOT_API_KEY", "k")]) else {
+        panic!("{line}");
+    };
+    let claim = put.claim.expect("a claim");
+    assert_eq!((claim.words[2].as_str(), claim.kind), ("-3.5", ObjectKind::Text));
+    assert!(put.to.api_key.is_some());
+    let line = "put - --key k --to http://a:1/";
+    let Ok(Command::Put(put)) = run(line, &[]) else { panic!("{line}") };
+    assert_eq!((put.claim, put.key, put.to.at.to_string()), (None, Some("k".into()), "a:1".into()));
+    let line = "query --subject a --as-of 5 --new-one=6";
+    let Ok(Command::Query(query)) = run(line, &[]) else { panic!("{line}") };
+    let pairs: Vec<_> = query.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
+    assert_eq!(pairs, [("subject", "a"), ("as_of", "5"), ("new_one", "6")]);
+    let status = |line| match run(line, &[]) {
+        Ok(Command::Status(options)) => (options.of.at.to_string(), options.form),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(status("status"), ("127.0.0.1:18180".to_owned(), StatusForm::Table));
+    assert_eq!(status("status --json a:1"), ("a:1".to_owned(), StatusForm::Json));
+    assert_eq!(status("status --ready").1, StatusForm::Ready);
 }
 
 #[test]

@@ -107,6 +107,23 @@ pub(super) fn advertised(text: &str) -> Parsed<Endpoint> {
     }
 }
 
+/// Where a node's API is by default.
+const API_PORT: u16 = 18180;
+
+/// The API of a node with default settings on this machine.
+pub(super) fn local_api() -> Endpoint {
+    Endpoint { host: "127.0.0.1".to_string(), port: API_PORT }
+}
+
+/// `http://HOST:PORT`, with or without the scheme.
+pub(super) fn api_address(text: &str) -> Parsed<Endpoint> {
+    if text.starts_with("https://") {
+        return Err(Takes::PlainHttp);
+    }
+    let bare = text.strip_prefix("http://").unwrap_or(text);
+    endpoint(bare.strip_suffix('/').unwrap_or(bare)).map_err(|_| Takes::ApiAddress)
+}
+
 pub(super) fn endpoint(text: &str) -> Parsed<Endpoint> {
     let wrong = || Takes::HostAndPort;
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;

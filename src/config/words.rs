@@ -9,6 +9,7 @@ use std::fmt;
 use lexopt::{Arg, Parser};
 
 use super::help::{self, Topic};
+use super::values::Parsed;
 
 /// What is wrong with the command line or the environment; the caller must change it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,6 +56,32 @@ pub(super) fn take<const COUNT: usize>(
     <[OsString; COUNT]>::try_from(words).map(Words::Given).map_err(|_| wrong(takes.to_string()))
 }
 
+/// What the arguments of a command ask for.
+pub(super) enum OptionsOrHelp<T> {
+    /// To carry it out with these options.
+    For(T),
+    /// Its help, which is this.
+    Help(String),
+}
+
+impl<T> OptionsOrHelp<T> {
+    /// The help of a topic.
+    pub(super) fn help(topic: Topic) -> OptionsOrHelp<T> {
+        OptionsOrHelp::Help(help::text(topic))
+    }
+}
+
+/// The value of a flag, as `parse` reads it.
+pub(super) fn text_value<T>(
+    parser: &mut Parser,
+    flag: &str,
+    parse: impl Fn(&str) -> Parsed<T>,
+) -> Result<T, Usage> {
+    let value = parser.value()?;
+    let value = value.to_string_lossy();
+    parse(&value).map_err(|hint| wrong(format!("--{flag} '{value}': {hint}")))
+}
+
 pub(super) fn unexpected(argument: Arg<'_>, topic: Topic) -> Usage {
     let command = match topic {
         Topic::Node => "serve",
@@ -64,6 +91,9 @@ pub(super) fn unexpected(argument: Arg<'_>, topic: Topic) -> Usage {
         Topic::Backup => "backup",
         Topic::AdoptCluster => "adopt-cluster",
         Topic::Export => "export",
+        Topic::Put => "put",
+        Topic::Get => "get",
+        Topic::Query => "query",
         Topic::Status => "status",
         Topic::Demo => "demo",
     };

@@ -14,6 +14,7 @@ mod tally;
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ use futures_lite::future;
 
 use crate::commands::keygen;
 use crate::config::{Endpoint, Import};
+use crate::model::signature::Signer;
+use crate::shell::runtime::clock;
 use crate::shell::runtime::reactor::{self, Timer};
 use crate::shell::runtime::resolve;
 use crate::shell::runtime::secrets;
@@ -64,14 +67,21 @@ fn fail(why: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// The body of a claim with a signature of the key in `file`, and a timestamp if it had none.
+pub(super) fn signed(body: Vec<u8>, file: &Path) -> Result<Vec<u8>, String> {
+    sign::signed(body, &signer(file)?, clock::wall()).map_err(|unfit| unfit.message)
+}
+
+fn signer(file: &Path) -> Result<Signer, String> {
+    let key = keygen::read(file).map_err(|error| error.to_string())?;
+    if key.is_open_to_others {
+        complain("warning: others may read the key, chmod 600 keeps it yours");
+    }
+    Ok(key.signer)
+}
+
 fn prepare(import: &Import) -> Result<(Job, Input), String> {
-    let key = import.key.as_deref().map(keygen::read).transpose();
-    let signer = key.map_err(|error| error.to_string())?.map(|key| {
-        if key.is_open_to_others {
-            complain("warning: others may read the key, chmod 600 keeps it yours");
-        }
-        key.signer
-    });
+    let signer = import.key.as_deref().map(signer).transpose()?;
     let (reader, total) = input::open(import)?;
     let addresses = resolve(&import.to)?;
     let api_key = import.api_key.as_ref();

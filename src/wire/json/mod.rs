@@ -23,3 +23,4 @@ mod tests;
 
 pub use draft::{AssertBody, fuzz, parse as parse_draft, parse_body, parse_vote};
 pub use reader::Malformed;
+pub use text::quoted;

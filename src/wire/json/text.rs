@@ -44,6 +44,11 @@ impl SerJson for Text<'_> {
     }
 }
 
+/// The text as JSON, in quotes.
+pub fn quoted(text: &str) -> String {
+    render(&Text(text), text.len() + 2)
+}
+
 /// Bytes as lower-case hex.
 pub(super) struct Hex<'a>(pub(super) &'a [u8]);
 
