@@ -316,6 +316,9 @@ pub const COMMIT_QUEUE_MAX: usize = 4096;
 /// Assertions in one batch: where more wait, the callers of the last are answered, and the next
 /// one is enqueued, while this one is written.
 pub const BATCH_RECORDS_MAX: usize = 1024;
+/// Assertions that came in bulk and wait for their flush, beside the others, and those of one batch
+/// with some of them: at a flush of 0.1 s they are 40,000 a second.
+pub const BULK_QUEUE_MAX: usize = 4096;
 /// Bytes waiting for their flush.
 pub const COMMIT_QUEUE_BYTES_MAX: usize = 8 << 20;
 /// Bytes written by one flush at most.
