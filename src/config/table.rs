@@ -66,6 +66,7 @@ pub(super) enum SettingName {
     AllowedHosts,
     Durability,
     MaxLogBytes,
+    ZerosAhead,
     ProbeInterval,
     AntiEntropyInterval,
     SyncRate,
@@ -92,7 +93,7 @@ const fn row(
 }
 
 /// All settings, in the order of [`SettingName`].
-pub(super) const SETTINGS: [Setting; 30] = [
+pub(super) const SETTINGS: [Setting; 31] = [
     row("STEMEDB_DATA_DIR", "DIR", "./data", "where the log and the node id live"),
     row("STEMEDB_BIND_ADDR", "IP:PORT", "127.0.0.1:18180", "HTTP API"),
     row("STEMEDB_GATEWAY_ADDR", "IP:PORT", "127.0.0.1:18181", "HTTP gateway"),
@@ -130,6 +131,7 @@ pub(super) const SETTINGS: [Setting; 30] = [
     ),
     row("STEMEDB_DURABILITY", "MODE", "immediate", "immediate, batched or eventual"),
     row("STEMEDB_MAX_LOG_BYTES", "BYTES", "no limit", "disk budget: beyond it writes get 507"),
+    row("STEMEDB_ZEROS_AHEAD", SWITCH, "true", "zeros follow small writes: quicker, more bytes"),
     row("STEMEDB_PROBE_INTERVAL", "DURATION", "1s", "how often peers are probed"),
     row("STEMEDB_ANTI_ENTROPY_INTERVAL", "DURATION|off", "30s", "how often sets are compared"),
     row("STEMEDB_SYNC_RATE", "BYTES|off", "16M", "bytes a second taken while catching up"),
