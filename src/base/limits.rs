@@ -90,6 +90,8 @@ pub const HTTP_HELD_BYTES_MAX: usize = 8 << 20;
 pub const HTTP_UNSENT_BYTES_MAX: usize = 16 << 20;
 /// Smaller answers are not counted: a connection costs as much.
 pub const HTTP_SMALL_ANSWER_BYTES: usize = 16 << 10;
+/// Bytes of an answer that is made while it is sent: as many as hyper takes at a time.
+pub const HTTP_MADE_BYTES: usize = 16 << 10;
 /// What is read and thrown away after a refusal, so that a client that is still sending gets to
 /// see it.
 pub const HTTP_LINGER_BYTES_MAX: usize = 8 << 20;

@@ -21,7 +21,6 @@ use bytes::Bytes;
 use futures_lite::future;
 use http::request::Parts;
 use http::{Response, StatusCode};
-use http_body_util::Full;
 
 use crate::base::{Digest, FairSlots, Hlc, limits};
 use crate::cluster::forwarding::recent::WrittenAt;
@@ -35,7 +34,7 @@ use crate::shell::api::forward::{BackendAnswer, Forward, stamp_value};
 use crate::shell::api::own_writes::OwnWrites;
 use crate::shell::driver::Driver;
 use crate::shell::http::client::{ClientLink, ExchangeError};
-use crate::shell::http::{Body, Handler, refuse};
+use crate::shell::http::{AnswerBody, Body, Handler, HttpAnswer, refuse};
 use crate::shell::peers::key_holders::KeyHolders;
 use crate::shell::peers::pool::Pool;
 use crate::shell::runtime::budget::{Budget, Share};
@@ -66,9 +65,6 @@ struct CallSlot<'a> {
     peer: u64,
     is_taken: bool,
 }
-
-/// What the client gets.
-type HttpAnswer = Response<Full<Bytes>>;
 
 /// Which claims a request adds, or asks for.
 #[derive(Default)]
@@ -188,7 +184,7 @@ impl Gateway {
         {
             self.own_writes.note(subject, answer.node, Some(digest));
         }
-        Response::from_parts(head, Full::new(body))
+        Response::from_parts(head, AnswerBody::whole(body))
     }
 
     /// Does for a request what its plan says, until that ends.

@@ -15,11 +15,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
-use http_body_util::Full;
+use hyper::body::Body as _;
 
 use crate::base::Digest;
 use crate::cluster::gossip::Origin;
@@ -27,7 +26,7 @@ use crate::replica::Replica;
 use crate::scan::{Scan, TooMany};
 use crate::shell::api::api_key::ApiKeyCheck;
 use crate::shell::driver::{Driver, Refusal};
-use crate::shell::http::{Body, Counts, Handler, refuse};
+use crate::shell::http::{AnswerBody, Body, Counts, Handler, HttpAnswer, refuse};
 use crate::shell::peers::anti_entropy::Peers;
 use crate::shell::repair::scrub::Scrubbed;
 use crate::shell::runtime::logger;
@@ -77,7 +76,7 @@ pub struct Api {
 struct Answer {
     status: StatusCode,
     content_type: HeaderValue,
-    body: String,
+    body: AnswerBody,
     /// To `OPTIONS`: the methods of the route.
     preflight: Option<&'static str>,
 }
@@ -324,7 +323,7 @@ impl Api {
 }
 
 impl Handler for Api {
-    async fn handle(&self, head: Parts, body: &mut Body) -> Response<Full<Bytes>> {
+    async fn handle(&self, head: Parts, body: &mut Body) -> HttpAnswer {
         let answered = self.answer(&head, body).await;
         let response = match answered {
             Ok(answer) => {
@@ -347,12 +346,12 @@ impl Handler for Api {
 }
 
 fn say(status: StatusCode, body: String) -> Answer {
-    Answer { status, content_type: JSON, body, preflight: None }
+    Answer { status, content_type: JSON, body: AnswerBody::whole(body), preflight: None }
 }
 
-fn respond(answer: Answer) -> Response<Full<Bytes>> {
-    let is_empty = answer.body.is_empty();
-    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+fn respond(answer: Answer) -> HttpAnswer {
+    let is_empty = answer.body.is_end_stream();
+    let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
     if !is_empty {
         response.headers_mut().insert(CONTENT_TYPE, answer.content_type);

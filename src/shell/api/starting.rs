@@ -11,16 +11,14 @@ use std::thread;
 
 use async_channel::Sender;
 use async_executor::LocalExecutor;
-use bytes::Bytes;
 use futures_lite::future;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
-use http_body_util::Full;
 
 use crate::shell::api::api_key::ApiKeyCheck;
 use crate::shell::http::policed::Policed;
-use crate::shell::http::{Body, Bounds, Counts, Handler, Server, refuse};
+use crate::shell::http::{AnswerBody, Body, Bounds, Counts, Handler, HttpAnswer, Server, refuse};
 use crate::shell::runtime::memory;
 use crate::shell::runtime::reactor;
 use crate::shell::runtime::signals::Signals;
@@ -79,7 +77,7 @@ pub(crate) fn serve_while<T: Send + 'static>(
 struct Starting(ApiKeyCheck);
 
 impl Handler for Starting {
-    async fn handle(&self, head: Parts, _: &mut Body) -> Response<Full<Bytes>> {
+    async fn handle(&self, head: Parts, _: &mut Body) -> HttpAnswer {
         if let Err(rejection) = self.0.admit(&head) {
             return refuse(&rejection);
         }
@@ -87,7 +85,7 @@ impl Handler for Starting {
             return refuse(&Rejection::Starting);
         }
         let page = metrics::render_starting(memory::resident());
-        let mut response = Response::new(Full::new(Bytes::from(page)));
+        let mut response = Response::new(AnswerBody::whole(page));
         *response.status_mut() = StatusCode::OK;
         let media_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
         response.headers_mut().insert(CONTENT_TYPE, media_type);
