@@ -92,6 +92,9 @@ pub const HTTP_UNSENT_BYTES_MAX: usize = 16 << 20;
 pub const HTTP_SMALL_ANSWER_BYTES: usize = 16 << 10;
 /// Bytes of an answer that is made while it is sent: as many as hyper takes at a time.
 pub const HTTP_MADE_BYTES: usize = 16 << 10;
+/// Lines of a batch that have no answer yet, of one connection: what the disk writes, and as many
+/// that wait.
+pub const BATCH_LINES_MAX: usize = 2 * BULK_QUEUE_MAX;
 /// What is read and thrown away after a refusal, so that a client that is still sending gets to
 /// see it.
 pub const HTTP_LINGER_BYTES_MAX: usize = 8 << 20;

@@ -18,8 +18,8 @@ use crate::base::{Digest, limits};
 use crate::model::Query;
 use headers::cut;
 pub use headers::{
-    AGENT_ID, ANSWERED_BY, API_KEY, Cors, FORWARDED, FORWARDED_FOR, JSON, REQUEST_ID, STAMP,
-    client, echo_request_id, is_json, parse_stamp, preflight, stamp_text,
+    AGENT_ID, ANSWERED_BY, API_KEY, Cors, FORWARDED, FORWARDED_FOR, JSON, NDJSON, REQUEST_ID,
+    STAMP, client, echo_request_id, is_json, is_ndjson, parse_stamp, preflight, stamp_text,
 };
 
 /// What a request asks for.
@@ -27,6 +27,8 @@ pub use headers::{
 pub enum Route {
     /// `POST /v1/assert`.
     Assert,
+    /// `POST /v1/assert/batch`.
+    AssertBatch,
     /// `GET /v1/assertions/{hash}`.
     Assertion(Digest),
     /// `GET /v1/query`.
@@ -61,7 +63,7 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
     let hash = path.strip_prefix("/v1/assertions/").filter(|rest| !rest.contains('/'));
     let shard = path.strip_prefix("/v1/shards/").filter(|rest| !rest.contains('/'));
     let allowed = match path {
-        "/v1/assert" | "/v1/admin/sync" => POST,
+        "/v1/assert" | "/v1/assert/batch" | "/v1/admin/sync" => POST,
         "/v1/query" | "/v1/skeptic" | "/v1/layered" | "/v1/health" | "/metrics" => GET,
         "/v1/cluster/status" | "/v1/admin/cluster" | "/v1/admin/ranges" => GET,
         _ if hash.is_some() || shard.is_some() => GET,
@@ -81,6 +83,7 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
         "/v1/skeptic" => return parse_view(query).map(Route::Skeptic),
         "/v1/layered" => return parse_view(query).map(Route::Layered),
         "/v1/assert" => Route::Assert,
+        "/v1/assert/batch" => Route::AssertBatch,
         "/v1/admin/sync" => Route::Sync,
         "/v1/health" => Route::Health,
         "/metrics" => Route::Metrics,

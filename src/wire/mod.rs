@@ -12,6 +12,7 @@ pub mod grpc;
 pub mod health;
 pub mod http;
 pub mod json;
+pub mod lines;
 pub mod log_line;
 pub mod membership;
 pub mod metrics;

@@ -3,6 +3,7 @@
 //! Drives the real server, driver and disk on a free port of the loopback. `Host:` is the shortest
 //! that is one: it names no host.
 
+mod batch;
 mod clocks;
 mod lenses;
 mod node;

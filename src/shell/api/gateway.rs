@@ -74,6 +74,9 @@ enum About {
     Nothing,
     /// It is a claim on this subject.
     Claim(String),
+    /// It has many claims, which this node takes: it has the whole set, and a claim of a batch for
+    /// each of several nodes would share its flush with none.
+    Batch,
     /// It asks for claims on this subject.
     Subject(String),
     /// It asks for claims on any subject.
@@ -138,6 +141,7 @@ impl Gateway {
                 Some(node) => request.target = ForwardTarget::Claim(digest, node),
                 None => return Ok(Plan::default()),
             },
+            Route::AssertBatch => return Ok(Plan::here(About::Batch)),
             Route::Assert if !body.is_absent() => {
                 bytes = body.read().await?;
                 let draft = match json::parse_body(&bytes)? {
@@ -164,14 +168,20 @@ impl Gateway {
     /// This node answers. A question waits for what other nodes took for this gateway.
     async fn answer_here(&self, about: About, head: Parts, body: &mut Body) -> HttpAnswer {
         match &about {
-            About::Nothing | About::Claim(_) => {}
+            About::Nothing | About::Claim(_) | About::Batch => {}
             About::All => self.own_writes.catch_up(None).await,
             About::Subject(subject) => self.own_writes.catch_up(Some(subject)).await,
         }
-        let answer = self.api.handle(head, body).await;
-        if let (About::Claim(subject), true) = (&about, answer.status().is_success()) {
-            let own = self.driver.read(|replica, _| replica.node());
-            self.own_writes.note(subject, own, None);
+        let mut answer = self.api.handle(head, body).await;
+        match about {
+            About::Claim(subject) if answer.status().is_success() => {
+                let own = self.driver.read(|replica, _| replica.node());
+                self.own_writes.note(&subject, own, None);
+            }
+            About::Batch if answer.status().is_success() => {
+                answer.body_mut().keep(Box::new(self.own_writes.begin_batch()));
+            }
+            _ => {}
         }
         answer
     }

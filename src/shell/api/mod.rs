@@ -4,6 +4,7 @@
 //! Never: decides anything about an assertion.
 
 pub mod api_key;
+mod batch;
 pub mod forward;
 pub mod gateway;
 pub mod own_writes;
@@ -32,7 +33,9 @@ use crate::shell::repair::scrub::Scrubbed;
 use crate::shell::runtime::logger;
 use crate::shell::runtime::memory;
 use crate::store::Root;
-use crate::wire::http::{JSON, Route, STAMP, client, is_json, parse_stamp, preflight, route};
+use crate::wire::http::{
+    JSON, NDJSON, Route, STAMP, client, is_json, is_ndjson, parse_stamp, preflight, route,
+};
 use crate::wire::json;
 use crate::wire::json::answer::{self, Presence};
 use crate::wire::json::health::{self, HealthReadings};
@@ -107,6 +110,7 @@ impl Api {
         self.api_key_check.admit(head)?;
         match route(&head.method, &head.uri)? {
             Route::Assert => self.assert(&head.headers, body).await,
+            Route::AssertBatch => self.assert_batch(&head.headers, body).await,
             Route::Assertion(digest) => {
                 let start = Instant::now();
                 let found = self.find(&digest)?;
@@ -165,9 +169,7 @@ impl Api {
         if !is_json(headers) {
             return Err(Rejection::MediaType);
         }
-        if body.is_absent() && !headers.contains_key(CONTENT_LENGTH) {
-            return Err(Rejection::Length);
-        }
+        check_is_there(headers, body)?;
         let taken = match json::parse_body(&body.read().await?)? {
             json::AssertBody::Bytes(sealed) => self.driver.offer(sealed, Origin::Here).await,
             json::AssertBody::Claim(mut draft) => {
@@ -192,6 +194,20 @@ impl Api {
             Err(Refusal::Invalid(invalid)) => Err(Rejection::Invalid(invalid)),
             Err(Refusal::Log(refusal)) => Err(Rejection::Log(refusal)),
         }
+    }
+
+    async fn assert_batch(
+        &self,
+        headers: &HeaderMap,
+        body: &mut Body,
+    ) -> Result<Answer, Rejection> {
+        if !is_ndjson(headers) {
+            return Err(Rejection::LinesMediaType);
+        }
+        check_is_there(headers, body)?;
+        let driver = self.driver.clone();
+        let made = body.answer_while(move |body, outlet| batch::run(driver, body, outlet)).await?;
+        Ok(Answer { status: StatusCode::OK, content_type: NDJSON, body: made, preflight: None })
     }
 
     fn find(&self, digest: &Digest) -> Result<String, Rejection> {
@@ -343,6 +359,12 @@ impl Handler for Api {
     fn note_refused(&self, rejection: &Rejection) {
         self.metrics.borrow_mut().count_http(rejection.status().0.as_u16());
     }
+}
+
+/// An empty body has a length, too.
+fn check_is_there(headers: &HeaderMap, body: &Body) -> Result<(), Rejection> {
+    let is_there = !body.is_absent() || headers.contains_key(CONTENT_LENGTH);
+    if is_there { Ok(()) } else { Err(Rejection::Length) }
 }
 
 fn say(status: StatusCode, body: String) -> Answer {
