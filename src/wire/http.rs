@@ -5,6 +5,7 @@
 //!
 //! Never: reads a socket or a body.
 
+pub mod conditional;
 pub mod headers;
 pub mod policy;
 

@@ -16,13 +16,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use hyper::body::Body as _;
 
 use crate::base::Digest;
 use crate::cluster::gossip::Origin;
+use crate::model::Sealed;
 use crate::replica::Replica;
 use crate::scan::{Scan, TooMany};
 use crate::shell::api::api_key::ApiKeyCheck;
@@ -33,6 +34,7 @@ use crate::shell::repair::scrub::Scrubbed;
 use crate::shell::runtime::logger;
 use crate::shell::runtime::memory;
 use crate::store::Root;
+use crate::wire::http::conditional::Validators;
 use crate::wire::http::{
     JSON, NDJSON, Route, STAMP, client, is_json, is_ndjson, parse_stamp, preflight, route,
 };
@@ -82,6 +84,8 @@ struct Answer {
     body: AnswerBody,
     /// To `OPTIONS`: the methods of the route.
     preflight: Option<&'static str>,
+    /// Of what may be kept: until when.
+    validators: Option<Validators>,
 }
 
 impl Api {
@@ -112,9 +116,15 @@ impl Api {
             Route::Assert => self.assert(&head.headers, body).await,
             Route::AssertBatch => self.assert_batch(&head.headers, body).await,
             Route::Assertion(digest) => {
-                let start = Instant::now();
-                let found = self.find(&digest)?;
-                Ok(self.found(Endpoint::Assertion, start, found))
+                let (start, wall) = (Instant::now(), self.driver.wall());
+                let sealed = self.find(&digest)?;
+                let validators = Validators::of(&sealed, wall, self.api_key_check.is_asking());
+                let (status, text) = match validators.are_known(&head.headers) {
+                    true => (StatusCode::NOT_MODIFIED, String::new()),
+                    false => (StatusCode::OK, answer::assertion(&sealed, wall)),
+                };
+                let found = self.found(Endpoint::Assertion, start, text);
+                Ok(Answer { status, validators: Some(validators), ..found })
             }
             Route::Query(query) => {
                 let numbering = self.driver.read(|replica, _| replica.row_numbering());
@@ -207,12 +217,13 @@ impl Api {
         check_is_there(headers, body)?;
         let driver = self.driver.clone();
         let made = body.answer_while(move |body, outlet| batch::run(driver, body, outlet)).await?;
-        Ok(Answer { status: StatusCode::OK, content_type: NDJSON, body: made, preflight: None })
+        let answer = say(StatusCode::OK, String::new());
+        Ok(Answer { content_type: NDJSON, body: made, ..answer })
     }
 
-    fn find(&self, digest: &Digest) -> Result<String, Rejection> {
+    fn find(&self, digest: &Digest) -> Result<Sealed, Rejection> {
         match self.driver.find(digest) {
-            Some(sealed) => Ok(answer::assertion(&sealed, self.driver.wall())),
+            Some(sealed) => Ok(sealed),
             None if self.driver.read(|replica, bodies| replica.is_damaged(digest, bodies)) => {
                 Err(Rejection::Damaged(*digest))
             }
@@ -368,13 +379,18 @@ fn check_is_there(headers: &HeaderMap, body: &Body) -> Result<(), Rejection> {
 }
 
 fn say(status: StatusCode, body: String) -> Answer {
-    Answer { status, content_type: JSON, body: AnswerBody::whole(body), preflight: None }
+    let (body, preflight, validators) = (AnswerBody::whole(body), None, None);
+    Answer { status, content_type: JSON, body, preflight, validators }
 }
 
 fn respond(answer: Answer) -> HttpAnswer {
     let is_empty = answer.body.is_end_stream();
     let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
+    if let Some(Validators { tag, cache }) = answer.validators {
+        response.headers_mut().insert(ETAG, tag);
+        response.headers_mut().insert(CACHE_CONTROL, cache);
+    }
     if !is_empty {
         response.headers_mut().insert(CONTENT_TYPE, answer.content_type);
     }
