@@ -50,6 +50,8 @@ pub enum Route {
     Ranges,
     /// `GET /v1/shards/{id}`.
     Shard(u32),
+    /// `GET /api-doc/openapi.json`.
+    Document,
     /// `OPTIONS` of any path there is: the methods it takes.
     Options(&'static str),
 }
@@ -67,6 +69,7 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
         "/v1/assert" | "/v1/assert/batch" | "/v1/admin/sync" => POST,
         "/v1/query" | "/v1/skeptic" | "/v1/layered" | "/v1/health" | "/metrics" => GET,
         "/v1/cluster/status" | "/v1/admin/cluster" | "/v1/admin/ranges" => GET,
+        "/api-doc/openapi.json" => GET,
         _ if hash.is_some() || shard.is_some() => GET,
         _ => return Err(Rejection::Route),
     };
@@ -90,6 +93,7 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
         "/metrics" => Route::Metrics,
         "/v1/cluster/status" | "/v1/admin/cluster" => Route::Cluster,
         "/v1/admin/ranges" => Route::Ranges,
+        "/api-doc/openapi.json" => Route::Document,
         _ => match shard {
             Some(shard) => Route::Shard(shard.parse().map_err(|_| Rejection::Shard)?),
             None => Route::Assertion(hash.and_then(Digest::parse).ok_or(Rejection::Hash)?),

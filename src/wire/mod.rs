@@ -16,6 +16,7 @@ pub mod lines;
 pub mod log_line;
 pub mod membership;
 pub mod metrics;
+pub mod openapi;
 pub mod pb;
 pub mod reflection;
 pub mod rejection;

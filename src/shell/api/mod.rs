@@ -44,6 +44,7 @@ use crate::wire::json::health::{self, HealthReadings};
 use crate::wire::metrics::{
     self, ClusterReadings, DamageReadings, Endpoint, GrpcCount, Metrics, Readings,
 };
+use crate::wire::openapi;
 use crate::wire::rejection::Rejection;
 
 /// What the API shows of the rest of the node.
@@ -161,6 +162,10 @@ impl Api {
                 let text =
                     self.driver.read(|replica, _| cluster(replica)).ok_or(Rejection::Shard)?;
                 Ok(say(StatusCode::OK, text))
+            }
+            Route::Document => {
+                let document = AnswerBody::whole(openapi::document());
+                Ok(Answer { body: document, ..say(StatusCode::OK, String::new()) })
             }
             Route::Options(allowed) => {
                 let mut answer = say(StatusCode::NO_CONTENT, String::new());
