@@ -203,6 +203,21 @@ mod tests {
     }
 
     #[test]
+    fn while_a_batch_is_recent_no_other_node_is_known_to_have_all() {
+        let mut recent = RecentWrites::default();
+        recent.handle_batch();
+        recent.handle_batch();
+        assert_eq!(recent.written_at(Moment(9), "a"), WrittenAt::Several);
+        recent.handle_batch_end(Moment(10));
+        let later = Moment(10) + RECENT_WRITES_AGE_MAX;
+        assert_eq!(recent.written_at(later, "a"), WrittenAt::Several, "one is under way");
+        recent.handle_batch_end(later);
+        assert_eq!(recent.written_at(later, "a"), WrittenAt::Several);
+        let end = later + RECENT_WRITES_AGE_MAX;
+        assert_eq!(recent.written_at(end, "a"), WrittenAt::Nowhere);
+    }
+
+    #[test]
     fn memory_is_bounded_in_number_and_in_time() {
         let mut recent = RecentWrites::default();
         let end = Moment(0) + RECENT_WRITES_AGE_MAX;
