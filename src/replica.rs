@@ -3,6 +3,7 @@
 //! | event | methods, all `handle_` |
 //! |---|---|
 //! | a client or a peer offers an assertion | `offer`, after [`Replica::seal`] |
+//! | a client offers one of many, or the last of them | `bulk_offer`, `bulk_end` |
 //! | the disk: ready, done, refusing | [`Replica::start_write`], `disk`, `obstacle` |
 //! | a batch is to be indexed | `completed` |
 //! | rows became a run, or could not | `indexed`, `unindexed` |
@@ -182,16 +183,49 @@ impl Replica {
         (sealed, origin): (Sealed, Origin),
         bodies: &dyn Bodies,
     ) {
+        let taken = self.take(ticket, sealed, None, bodies);
+        self.note_offer(ticket, origin, taken);
+        self.check();
+    }
+
+    /// A client of this node offers one of many assertions, which share batches of the disk; see
+    /// [`CommitQueue::enqueue_bulk`].
+    pub fn handle_bulk_offer(
+        &mut self,
+        now: Moment,
+        ticket: Ticket,
+        sealed: Sealed,
+        bodies: &dyn Bodies,
+    ) {
+        let taken = self.take(ticket, sealed, Some(now), bodies);
+        self.note_offer(ticket, Origin::Here, taken);
+        self.check();
+    }
+
+    /// Whether one more of many assertions may be offered, of so many bytes. What waits for the
+    /// disk or the index is in memory, so the client waits instead.
+    pub fn has_bulk_space(&self, bytes: usize) -> bool {
+        let is_indexing = self.store.is_behind() && !self.is_unindexed;
+        !is_indexing && self.queue.has_bulk_space(bytes)
+    }
+
+    /// The client that offers many has no more of them for now.
+    pub fn handle_bulk_end(&mut self) {
+        self.queue.handle_bulk_end();
+        self.check();
+    }
+
+    /// `fate` is known already, or comes with the flush.
+    fn note_offer(&mut self, ticket: Ticket, origin: Origin, fate: Option<Fate>) {
         debug_assert!(ticket.0 < SESSION_TICKETS);
         // Alone, or from anti-entropy, no push follows: the origin need not be kept.
-        match self.take(ticket, sealed, bodies) {
+        match fate {
             Some(fate) => self.outbox.push_back(Output::Answer(ticket, fate)),
             None if origin != Origin::AntiEntropy && !self.cluster.gossip().is_alone() => {
                 self.origins.insert(ticket, origin);
             }
             None => {}
         }
-        self.check();
     }
 
     /// A push of a new assertion ended.
@@ -288,8 +322,14 @@ impl Replica {
     }
 
     /// Tries to take an assertion; `None` while its flush is waited for, which begins with
-    /// [`Replica::start_write`].
-    fn take(&mut self, ticket: Ticket, sealed: Sealed, bodies: &dyn Bodies) -> Option<Fate> {
+    /// [`Replica::start_write`]. `bulk_since`: it is one of many, and comes at this time.
+    fn take(
+        &mut self,
+        ticket: Ticket,
+        sealed: Sealed,
+        bulk_since: Option<Moment>,
+        bodies: &dyn Bodies,
+    ) -> Option<Fate> {
         let digest = sealed.digest();
         let standing = self.store.standing(&digest, bodies);
         if standing == Standing::Here {
@@ -300,7 +340,10 @@ impl Replica {
         let taken = match self.store.is_behind() {
             true if self.is_unindexed => Err(journal::Refusal::Index),
             true => Err(journal::Refusal::Busy),
-            false => self.queue.enqueue(sealed, ticket),
+            false => match bulk_since {
+                Some(now) => self.queue.enqueue_bulk(now, sealed, ticket),
+                None => self.queue.enqueue(sealed, ticket),
+            },
         };
         let Err(refusal) = taken else {
             if standing == Standing::Damaged {

@@ -1,6 +1,7 @@
 //! The program as a user runs it: commands, exit codes, output; an import against a node that
 //! answers, stalls, refuses or goes away.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -71,11 +72,11 @@ impl Drop for Scratch {
     }
 }
 
-/// What the mock node does with a request.
+/// What the mock node does with a line of a batch.
 enum Reply {
-    /// Answers.
+    /// Answers the line; or, with what is no answer to one, the whole request.
     Say(u16, &'static str),
-    /// Answers, and closes the connection without having said so.
+    /// The same, and closes the connection behind the answer without having said so.
     SayAndLeave(u16, &'static str),
     /// Closes the connection without an answer.
     Leave,
@@ -83,7 +84,7 @@ enum Reply {
     Stall,
 }
 
-/// A node that answers as the test says: the number of the request (from 0) and its body decide.
+/// A node that answers as the test says: the number of the line (from 0) and its text decide.
 struct Node {
     address: String,
     bodies: Receiver<String>,
@@ -116,20 +117,48 @@ fn serve(
     script: fn(usize, &str) -> Reply,
 ) {
     let mut reader = BufReader::new(&stream);
+    let say = |text: &str| (&stream).write_all(text.as_bytes());
     while let Some(body) = read_request(&mut reader) {
-        let number = count.fetch_add(1, Ordering::SeqCst);
-        let reply = script(number, &body);
-        // The test may have seen enough.
-        let _ = bodies.send(body);
-        if let Reply::Say(status, answer) | Reply::SayAndLeave(status, answer) = reply {
-            let length = answer.len();
-            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{answer}");
-            let _ = (&stream).write_all(answer.as_bytes());
+        let (mut is_begun, mut is_last) = (false, false);
+        // Without a body it is one that asks for something.
+        let lines = if body.is_empty() { vec![""] } else { body.lines().collect() };
+        for (index, line) in lines.into_iter().enumerate() {
+            let reply = script(count.fetch_add(1, Ordering::SeqCst), line);
+            // The test may have seen enough.
+            let _ = bodies.send(line.to_owned());
+            let (status, text) = match reply {
+                Reply::Say(status, text) => (status, text),
+                Reply::SayAndLeave(status, text) => {
+                    is_last = true;
+                    (status, text)
+                }
+                Reply::Leave => return,
+                Reply::Stall => loop {
+                    thread::park();
+                },
+            };
+            let _ = match text.strip_prefix("{\"") {
+                Some(rest) => {
+                    let head = "HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n";
+                    let head = if is_begun { "" } else { head };
+                    let line = format!("{{\"line\":{},\"{rest}\n", index + 1);
+                    is_begun = true;
+                    say(&format!("{head}{:x}\r\n{line}\r\n", line.len()))
+                }
+                None => {
+                    let length = text.len();
+                    say(&format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{text}"))
+                }
+            };
+            if !is_begun {
+                break;
+            }
         }
-        match reply {
-            Reply::Say(..) => {}
-            Reply::Leave | Reply::SayAndLeave(..) => return,
-            Reply::Stall => thread::park(),
+        if is_begun {
+            let _ = say("0\r\n\r\n");
+        }
+        if is_last {
+            return;
         }
     }
 }
@@ -240,9 +269,7 @@ fn an_export_says_what_it_cannot_read() {
 fn a_bad_line_names_its_number_and_does_not_stop_the_rest() {
     let node = Node::new(|_, body| match body {
         "old" => Reply::Say(200, EXISTS),
-        "bad" => {
-            Reply::Say(400, r#"{"error":{"code":"bad_json","message":"line 1 column 1: no"}}"#)
-        }
+        "bad" => Reply::Say(400, r#"{"error":{"code":"bad_json","message":"column 1: no"}}"#),
         _ => Reply::Say(201, CREATED),
     });
     let (code, out, error) = node.import("new\nold\n\nbad\r\nbad\nnew\nbad");
@@ -250,7 +277,53 @@ fn a_bad_line_names_its_number_and_does_not_stop_the_rest() {
 6 lines: 2 created, 1 existed, 3 refused
   3 x bad_json: column 1: no (lines 4, 5, 7)
 ";
-    assert_eq!((code, out.as_str(), error.as_str()), (Some(1), expected, ""));
+    let mut reasons: Vec<&str> = error.lines().collect();
+    // Batches are answered side by side.
+    reasons.sort_unstable();
+    let named = [4, 5, 7].map(|line| format!("line {line}: bad_json: column 1: no"));
+    assert_eq!(
+        (code, out.as_str(), reasons),
+        (Some(1), expected, named.iter().map(|it| &**it).collect())
+    );
+}
+
+#[test]
+fn each_refused_line_has_its_own_reason_and_is_kept_as_it_was() {
+    let scratch = Scratch::new();
+    let (rejects, key) = (scratch.file("refused.ndjson"), scratch.file("agent.key"));
+    assert_eq!(run(&["keygen", &key]).0, Some(0));
+    let node = Node::new(|_, line| match line {
+        line if line.contains("\"b\"") => {
+            Reply::Say(200, r#"{"error":{"code":"bad_json","message":"column 7: no"}}"#)
+        }
+        line if line.contains("\"d\"") => {
+            Reply::Say(200, r#"{"error":{"code":"bad_json","message":"column 9: yes"}}"#)
+        }
+        _ => Reply::Say(201, CREATED),
+    });
+    let object = r#"{"type": "Boolean","value":true}"#;
+    let claim = |name| format!(r#"{{"subject": "{name}","predicate":"p","object":{object}}}"#);
+    let lines = ["a", "b", "c", "d"].map(claim);
+    for key in [None, Some(&*key)] {
+        let mut arguments = vec!["import", "-", "--to", &node.address, "--rejects", &rejects];
+        arguments.extend(key.iter().flat_map(|key| ["--key", *key]));
+        let input = format!("{}\n{{}}\n", lines.join("\n"));
+        let (code, out, error) = run_with_input(&arguments, &input);
+        assert_eq!(code, Some(1), "{error}");
+        let kept = fs::read_to_string(&rejects).expect("made");
+        // What cannot be signed is kept, too, and what was signed is as it was before.
+        let unsigned = key.map(|_| "{}");
+        let expected = [&*lines[1], &lines[3]].into_iter().chain(unsigned);
+        assert_eq!(kept.lines().collect::<BTreeSet<_>>(), expected.collect(), "{error}");
+        assert!(out.contains("x bad_json: column 7: no (lines 2, 4"), "{out}");
+        for reason in ["line 2: bad_json: column 7: no\n", "line 4: bad_json: column 9: yes\n"] {
+            assert!(error.contains(reason), "{error}");
+        }
+        let (code, _, error) = run_with_input(&arguments, &input);
+        assert_eq!(code, Some(2));
+        assert!(error.contains("is there already, --rejects takes a new file"), "{error}");
+        fs::remove_file(&rejects).expect("it is there");
+    }
 }
 
 #[test]
@@ -269,9 +342,11 @@ fn lines_arrive_as_they_are() {
 #[test]
 fn a_busy_node_is_waited_for_and_a_lost_answer_asked_for_again() {
     let node = Node::new(|number, _| match number {
-        0..200 if number % 2 == 0 => Reply::Say(429, "{}"),
-        0..200 if number % 3 == 0 => Reply::Leave,
-        0..200 => Reply::Say(503, "{}"),
+        0..12 if number % 2 == 0 => Reply::Say(429, "{}"),
+        0..12 if number % 3 == 0 => Reply::Leave,
+        0..12 => Reply::Say(503, "{}"),
+        100 => Reply::Leave,
+        120..180 => Reply::Say(200, r#"{"error":{"code":"busy","message":"later"}}"#),
         _ => Reply::Say(201, CREATED),
     });
     let (code, out, error) = node.import(&"x\n".repeat(300));
@@ -304,7 +379,7 @@ fn a_full_disk_ends_the_import_and_says_how_far_it_came() {
     assert_eq!(code, Some(3));
     assert!(out.starts_with("100 lines: 100 created"), "{out}");
     assert!(error.contains("is the first without an answer"), "{error}");
-    assert!(error.ends_with("it answers 507 Insufficient Storage: the disk is full\n"), "{error}");
+    assert!(error.ends_with("it answers disk_full: the disk is full\n"), "{error}");
 }
 
 #[test]
@@ -358,15 +433,16 @@ fn ctrl_c_stops_and_says_how_far_it_came() {
         "stall" => Reply::Stall,
         _ => Reply::Say(201, CREATED),
     });
-    let mut command = program(&["import", "-", "--to", &node.address, "--concurrency", "2"]);
+    let mut command = program(&["import", "-", "--to", &node.address, "--concurrency", "1"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program starts");
     let mut pipe = child.stdin.take().expect("piped");
-    let input = "x\n".repeat(10) + &"stall\n".repeat(90);
-    pipe.write_all(input.as_bytes()).expect("the program reads");
     // The input stays open: the program waits for it, and for answers that never come.
-    for _ in 0..12 {
-        node.bodies.recv().expect("twelve requests");
+    for (text, count) in [("x\n", 10), ("stall\n", 1)] {
+        pipe.write_all(text.repeat(count).as_bytes()).expect("the program reads");
+        for _ in 0..count {
+            node.bodies.recv().expect("all lines");
+        }
     }
     let id = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(id, rustix::process::Signal::INT).expect("our child");

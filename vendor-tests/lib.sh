@@ -78,9 +78,9 @@ need_promtool() {
         die "cannot get promtool out of Debian's package prometheus"
 }
 
-# need_venv REQUIREMENTS: sets $python, with those packages.
+# need_venv REQUIREMENTS [NAME]: sets $python, with those packages, in an environment of that name.
 need_venv() {
-    local venv=$tools/venv
+    local venv=$tools/${2:-venv}
     python=$venv/bin/python
     cmp -s "$1" "$venv/installed.txt" && return
     echo "installing $(tr '\n' ' ' <"$1")"

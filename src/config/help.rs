@@ -65,7 +65,8 @@ Exit codes: 0 all went well, 1 it did not (see the last line), 2 the command lin
 ";
 
 const IMPORT: &str = "\
-Sends assertions to a running node: one JSON body of POST /v1/assert a line.
+Sends assertions to a running node: one JSON body of POST /v1/assert a line, up to 1,024 of them in
+a request of POST /v1/assert/batch.
 
 Usage:
   stemedb-edge import FILE|- [OPTIONS]
@@ -76,18 +77,21 @@ Options:
   --to http://HOST:PORT the node's HTTP API                  [http://127.0.0.1:18180]
   --key FILE            sign each claim with this key (see keygen); a claim without
                         a timestamp gets the present one
-  --concurrency COUNT   requests in flight, 1 to 128         [64]
+  --concurrency COUNT   requests in flight, 1 to 128         [8]
+  --rejects FILE        a new file that gets the lines that were refused, as they were
   --api-key-file FILE   the key that the node asks for       [STEMEDB_ROOT_API_KEY or ..._FILE]
   -h, --help            this text
 
-A refused line does not stop the rest: the end names how many were refused, why, and their first
-line numbers. While the node is busy (429, 503) lines wait and are sent again; a full disk (507) or
-a node that stays out of reach ends the import. A line sent twice makes no duplicate if it carries
-a timestamp.
+A refused line does not stop the rest: it is named on standard error with its reason, and the end
+says how many were refused, why, and their first line numbers. A line of more than 1.25 MiB is
+refused and is in no FILE of --rejects. While the node is busy (429, 503) lines wait and are sent
+again; a full disk (507) or a node that stays out of reach ends the import. A line sent twice makes
+no duplicate if it carries a timestamp.
 
 Examples:
   stemedb-edge import claims.ndjson
   zcat claims.gz | stemedb-edge import - --to http://node1:18180 --key agent.key
+  stemedb-edge import claims.ndjson --rejects refused.ndjson 2>reasons.txt
 
 Exit codes: 0 every line is in, 1 some were refused, 2 the command line or the key is wrong,
 3 the node is out of reach or full, 130 interrupted.

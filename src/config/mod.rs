@@ -88,8 +88,10 @@ pub struct Import {
     pub to: Endpoint,
     /// The key to sign with.
     pub key: Option<PathBuf>,
-    /// Requests in flight, each on a connection of its own.
+    /// Batches in flight, each on a connection of its own.
     pub concurrency: usize,
+    /// A new file for the lines that are refused.
+    pub rejects: Option<PathBuf>,
     /// The key that the node asks for.
     pub api_key: Option<SecretSource>,
 }
@@ -127,6 +129,9 @@ const COMMANDS: [&str; 13] = [
     "demo",
     "help",
 ];
+/// Requests of an import in flight, of up to 1,024 lines each: what a node writes in one flush, and
+/// as many that wait for the next.
+const IMPORT_REQUESTS: u32 = 8;
 const NODE_OPTIONS: [&str; 3] = ["help", "version", "print-settings"];
 
 /// Reads the arguments (without the program's name) and the environment.
@@ -361,7 +366,7 @@ fn parse_adopt(parser: &mut Parser) -> Result<Command, Usage> {
 fn parse_import(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Result<Command, Usage> {
     let mut source: Option<OsString> = None;
     let mut to = local_api();
-    let (mut key, mut concurrency) = (None, 64);
+    let (mut key, mut rejects, mut concurrency) = (None, None, IMPORT_REQUESTS);
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Short('h') | Arg::Long("help") => {
@@ -370,6 +375,7 @@ fn parse_import(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Resul
             Arg::Long("to") => to = text_value(parser, "to", api_address)?,
             Arg::Long("api-key-file") => api_key = Some(SecretSource::File(parser.value()?.into())),
             Arg::Long("key") => key = Some(PathBuf::from(parser.value()?)),
+            Arg::Long("rejects") => rejects = Some(PathBuf::from(parser.value()?)),
             Arg::Long("concurrency") => {
                 concurrency = text_value(parser, "concurrency", |text| {
                     values::count(text, 1..=limits::IMPORT_CONNECTIONS_MAX)
@@ -383,7 +389,8 @@ fn parse_import(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Resul
         wrong("import takes a file of lines, or - for the standard input".to_string())
     })?;
     let file = (source != "-").then(|| PathBuf::from(source));
-    Ok(Command::Import(Import { file, to, key, concurrency: concurrency as usize, api_key }))
+    let concurrency = concurrency as usize;
+    Ok(Command::Import(Import { file, to, key, concurrency, rejects, api_key }))
 }
 
 #[cfg(test)]

@@ -63,6 +63,8 @@ pub struct Settings {
     pub durability: Durability,
     /// Disk budget of the log; beyond it writes are refused.
     pub max_log_bytes: Option<u64>,
+    /// Zeros are written behind small batches, so that later flushes change no size.
+    pub zeros_ahead: bool,
     /// How often peers are probed.
     pub probe_interval: Duration,
     /// How often sets are compared with peers; `None` is only when asked.
@@ -167,6 +169,7 @@ impl SettingsReader<'_> {
             durability: self.value(Durability, durability),
             max_log_bytes: self
                 .optional(MaxLogBytes, |text| values::bytes(text, limits::LOG_BYTES_MIN)),
+            zeros_ahead: self.value(ZerosAhead, values::boolean),
             probe_interval: self.value(ProbeInterval, interval),
             anti_entropy_interval: self.value(AntiEntropyInterval, |text| match text {
                 "off" => Ok(None),
@@ -422,6 +425,7 @@ mod tests {
             (AllowedHosts, "http://here"),
             (Durability, "forever"),
             (MaxLogBytes, "64"),
+            (ZerosAhead, "perhaps"),
             (Memory, "8M"),
             (DrainDelay, "2h"),
             (ProbeInterval, "1"),

@@ -67,6 +67,7 @@ pub(super) enum SettingName {
     AllowedHosts,
     Durability,
     MaxLogBytes,
+    ZerosAhead,
     ProbeInterval,
     AntiEntropyInterval,
     SyncRate,
@@ -94,7 +95,7 @@ const fn row(
 }
 
 /// All settings, in the order of [`SettingName`].
-pub(super) const SETTINGS: [Setting; 32] = [
+pub(super) const SETTINGS: [Setting; 33] = [
     row("STEMEDB_DATA_DIR", "DIR", "./data", "where the log and the node id live"),
     row("STEMEDB_BIND_ADDR", "IP:PORT", "127.0.0.1:18180", "HTTP API"),
     row("STEMEDB_GATEWAY_ADDR", "IP:PORT", "127.0.0.1:18181", "HTTP gateway"),
@@ -133,6 +134,7 @@ pub(super) const SETTINGS: [Setting; 32] = [
     ),
     row("STEMEDB_DURABILITY", "MODE", "immediate", "immediate, batched or eventual"),
     row("STEMEDB_MAX_LOG_BYTES", "BYTES", "no limit", "disk budget: beyond it writes get 507"),
+    row("STEMEDB_ZEROS_AHEAD", SWITCH, "true", "zeros follow small writes: quicker, more bytes"),
     row("STEMEDB_PROBE_INTERVAL", "DURATION", "1s", "how often peers are probed"),
     row("STEMEDB_ANTI_ENTROPY_INTERVAL", "DURATION|off", "30s", "how often sets are compared"),
     row("STEMEDB_SYNC_RATE", "BYTES|off", "16M", "bytes a second taken while catching up"),
@@ -153,9 +155,14 @@ pub(super) enum SettingOrigin {
 }
 
 /// Values as they were given, with their origin; nothing is checked yet.
-#[derive(Default)]
 pub(super) struct RawSettings {
     values: [Option<(OsString, SettingOrigin)>; SETTINGS.len()],
+}
+
+impl Default for RawSettings {
+    fn default() -> RawSettings {
+        RawSettings { values: [const { None }; SETTINGS.len()] }
+    }
 }
 
 impl RawSettings {

@@ -136,7 +136,7 @@ fn the_other_commands_read_their_arguments() {
         other => panic!("{line}: {other:?}"),
     };
     let plain = import("import -");
-    assert_eq!((plain.file, plain.key, plain.concurrency), (None, None, 64));
+    assert_eq!((plain.file, plain.key, plain.concurrency), (None, None, 8));
     assert_eq!(plain.to.to_string(), "127.0.0.1:18180");
     let full = import("import f --to http://node1:80/ --key k --concurrency 128");
     assert_eq!(full.file, Some("f".into()));

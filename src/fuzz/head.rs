@@ -14,8 +14,8 @@ use crate::shell::api::api_key::ApiKeyCheck;
 use crate::wire::grpc;
 use crate::wire::http::policy::{Hosts, Policy};
 use crate::wire::http::{
-    API_KEY, Cors, REQUEST_ID, Route, STAMP, echo_request_id, is_json, parse_stamp, route,
-    stamp_text,
+    API_KEY, Cors, REQUEST_ID, Route, STAMP, echo_request_id, is_json, is_ndjson, parse_stamp,
+    route, stamp_text,
 };
 use crate::wire::rejection::Rejection;
 use crate::wire::status::{Code, decode_message, encode_message};
@@ -117,7 +117,7 @@ fn policy(head: &Parts) {
     if let [origin] = origins[..] {
         let is_page = origin.starts_with(b"http://") && host.is_ascii();
         assert!(origin.eq_ignore_ascii_case(ORIGIN.as_bytes()) || is_page);
-        assert!(is_json(&head.headers) && lines(header::CONTENT_TYPE).count() == 1);
+        assert!(is_ndjson(&head.headers) && lines(header::CONTENT_TYPE).count() == 1);
     }
 }
 

@@ -3,6 +3,7 @@
 //! In: assertions, and what became of each write. Out: batches for the disk, and assertions that
 //! are committed. Never: opens a file, reads a clock.
 
+mod bulk;
 pub mod damage;
 mod queue;
 pub mod record;
@@ -96,8 +97,11 @@ pub enum Durability {
     Eventual,
 }
 
-/// What `batched` waits between flushes.
+/// What `batched` waits between flushes, and a few assertions that come in bulk for more of them.
 pub const BATCH_SPACING: Duration = Duration::from_millis(5);
+/// Batches from here on are large: they are worth a flush, and space is set aside for them instead
+/// of zeros.
+pub const LARGE_BATCH_BYTES: usize = 256 << 10;
 /// What `eventual` waits between flushes.
 pub const EVENTUAL_SPACING: Duration = Duration::from_secs(1);
 
@@ -112,6 +116,8 @@ pub struct Config {
     pub waiting_bytes_max: usize,
     /// Bytes that one flush writes at most; an assertion of the largest size fits.
     pub batch_bytes_max: usize,
+    /// Whether small batches are followed by zeros, which later flushes are quicker for.
+    pub zeros: bool,
     /// Random, so that no client can choose assertions whose digests share a slot of a table.
     pub seed: u64,
 }
@@ -123,6 +129,7 @@ impl Default for Config {
             bytes_max: None,
             waiting_bytes_max: limits::COMMIT_QUEUE_BYTES_MAX,
             batch_bytes_max: limits::BATCH_BYTES_MAX,
+            zeros: true,
             seed: 0,
         }
     }

@@ -15,6 +15,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::bulk::Bulk;
 use super::{
     BATCH_SPACING, Batch, Committed, Config, Done, Durability, EVENTUAL_SPACING, Obstacle,
     Position, Refusal, Tickets, Work, record,
@@ -39,6 +40,8 @@ struct QueuedRecord {
     sealed: Sealed,
     /// An assertion that is offered again while it is in the queue is written once.
     tickets: Tickets,
+    /// It came in bulk: its caller has more of them and waits for none alone.
+    is_bulk: bool,
 }
 
 /// Capacity for records that is kept while there are none: a burst of 100,000 claims must not cost
@@ -70,6 +73,8 @@ pub struct CommitQueue {
     numbers: HashMap<Digest, u64, DigestState>,
     /// Frame bytes of those that wait: their bound, and a part of the budget.
     waiting_bytes: usize,
+    /// Those of them that came in bulk.
+    bulk: Bulk,
     /// What is durable and was not answered yet: answers follow in slices, after the next batch is
     /// on its way.
     completed: Extent,
@@ -100,6 +105,7 @@ impl CommitQueue {
             first: 0,
             numbers: HashMap::with_hasher(DigestState::new(config.seed)),
             waiting_bytes: 0,
+            bulk: Bulk::new(),
             completed: Extent { position: tail, records: 0 },
             in_flight: None,
             flushing: false,
@@ -115,6 +121,39 @@ impl CommitQueue {
     /// takes the ticket along. [`CommitQueue::handle_timeout`] starts the write as soon as
     /// [`CommitQueue::wants_write`], after whatever else arrives together: one batch, one flush.
     pub fn enqueue(&mut self, sealed: Sealed, ticket: Ticket) -> Result<(), Refusal> {
+        self.take(sealed, ticket, None)
+    }
+
+    /// Takes one of many assertions that a caller has. Until they are a large batch, they wait up
+    /// to [`BATCH_SPACING`] for more, or until [`CommitQueue::handle_bulk_end`].
+    pub fn enqueue_bulk(
+        &mut self,
+        now: Moment,
+        sealed: Sealed,
+        ticket: Ticket,
+    ) -> Result<(), Refusal> {
+        self.take(sealed, ticket, Some(now))
+    }
+
+    /// Whether one more assertion of so many bytes may be enqueued in bulk.
+    pub fn has_bulk_space(&self, bytes: usize) -> bool {
+        let bytes = record::frame_bytes(bytes);
+        self.bulk.has_space(bytes, self.waiting_bytes, self.config.waiting_bytes_max)
+    }
+
+    /// No more come in bulk for now: those that are here need not wait for more.
+    pub fn handle_bulk_end(&mut self) {
+        self.bulk.end();
+        self.check();
+    }
+
+    /// `bulk_since`: it comes in bulk, at this time.
+    fn take(
+        &mut self,
+        sealed: Sealed,
+        ticket: Ticket,
+        bulk_since: Option<Moment>,
+    ) -> Result<(), Refusal> {
         let digest = sealed.digest();
         if let Some(number) = self.numbers.get(&digest) {
             let index = usize::try_from(number - self.first).expect("no more than wait");
@@ -123,6 +162,10 @@ impl CommitQueue {
                 return Err(Refusal::Busy);
             }
             tickets.push(ticket);
+            if bulk_since.is_none() {
+                // The caller of a single one waits for no others.
+                self.bulk.end();
+            }
             self.check();
             return Ok(());
         }
@@ -134,11 +177,19 @@ impl CommitQueue {
             return Err(Refusal::Budget { bytes_max });
         }
         let fits = self.waiting_bytes + bytes <= self.config.waiting_bytes_max;
-        if self.waiting() >= limits::COMMIT_QUEUE_MAX || !fits {
+        let has_space = match bulk_since {
+            Some(_) => self.has_bulk_space(sealed.bytes().len()),
+            None => self.waiting() - self.bulk.records < limits::COMMIT_QUEUE_MAX,
+        };
+        if !has_space || !fits {
             return Err(Refusal::Busy);
         }
+        if let Some(now) = bulk_since {
+            self.bulk.add(now, bytes);
+        }
         self.numbers.insert(digest, self.first + self.records.len() as u64);
-        self.records.push_back(QueuedRecord { sealed, tickets: Tickets::of(ticket) });
+        let (tickets, is_bulk) = (Tickets::of(ticket), bulk_since.is_some());
+        self.records.push_back(QueuedRecord { sealed, tickets, is_bulk });
         self.waiting_bytes += bytes;
         self.check();
         Ok(())
@@ -177,13 +228,26 @@ impl CommitQueue {
     /// Whether [`CommitQueue::handle_timeout`] would start a write now.
     pub fn wants_write(&self, now: Moment) -> bool {
         let is_batched = self.config.durability == Durability::Batched;
-        self.is_idle() && self.waiting() > 0 && !(is_batched && now < self.flush_not_before)
+        let is_early = is_batched && now < self.flush_not_before;
+        self.is_idle() && self.waiting() > 0 && !is_early && !self.is_gathering(now)
+    }
+
+    /// Whether those that wait are few, came in bulk, and wait for more of their kind.
+    fn is_gathering(&self, now: Moment) -> bool {
+        now < self.bulk.gathers_until && self.may_gather()
+    }
+
+    /// `batched` keeps its distance in any case, `eventual` has no flush to save.
+    fn may_gather(&self) -> bool {
+        self.config.durability == Durability::Immediate && self.bulk.may_gather(self.waiting())
     }
 
     /// When [`CommitQueue::handle_timeout`] wants to be called, if no write is started before.
     pub fn next_deadline(&self) -> Option<Moment> {
         let is_batched = self.config.durability == Durability::Batched && self.waiting() > 0;
-        (self.is_idle() && (is_batched || self.unflushed)).then_some(self.flush_not_before)
+        let spaced = (is_batched || self.unflushed).then_some(self.flush_not_before);
+        let gathered = self.may_gather().then_some(self.bulk.gathers_until);
+        spaced.or(gathered).filter(|_| self.is_idle())
     }
 
     /// Whether the disk has no work of this queue.
@@ -201,7 +265,7 @@ impl CommitQueue {
 
     fn next_completed(&mut self) -> Option<Output> {
         self.completed.records = self.completed.records.checked_sub(1)?;
-        let QueuedRecord { sealed, tickets } = self.pop();
+        let QueuedRecord { sealed, tickets, .. } = self.pop();
         let position = self.completed.position;
         // Frames of a batch follow one another, so that one position is enough for all.
         self.completed.position.0 += record::frame_bytes(sealed.bytes().len()) as u64;
@@ -282,6 +346,9 @@ impl CommitQueue {
             }
             return;
         }
+        if self.is_gathering(now) {
+            return;
+        }
         let flush = match self.config.durability {
             Durability::Immediate => true,
             Durability::Batched if early => return,
@@ -306,10 +373,13 @@ impl CommitQueue {
     /// Sends off what waits, as far as one batch and one segment go.
     fn send_batch(&mut self, flush: bool) {
         // Copies of handles; the bodies are shared with the queue, which answers with them.
-        let mut records = Vec::with_capacity(self.waiting().min(limits::BATCH_RECORDS_MAX));
-        let mut bytes = 0;
+        // The callers of many have more on the way while these are written.
+        let is_bulk = self.bulk.records > 0;
+        let most = if is_bulk { limits::BULK_QUEUE_MAX } else { limits::BATCH_RECORDS_MAX };
+        let mut records = Vec::with_capacity(self.waiting().min(most));
+        let (mut bytes, mut bulk, mut bulk_bytes) = (0, 0, 0);
         let waiting = self.records.iter().skip(self.completed.records);
-        for QueuedRecord { sealed, .. } in waiting.take(limits::BATCH_RECORDS_MAX) {
+        for QueuedRecord { sealed, is_bulk, .. } in waiting.take(most) {
             let size = record::frame_bytes(sealed.bytes().len());
             let offset = Position(self.tail.0 + bytes as u64).offset();
             // Offset 0 is the next segment's: the one before is full to the last byte.
@@ -325,8 +395,13 @@ impl CommitQueue {
             }
             records.push(sealed.clone());
             bytes += size;
+            if *is_bulk {
+                bulk += 1;
+                bulk_bytes += size;
+            }
         }
         self.waiting_bytes -= bytes;
+        self.bulk.remove(bulk, bulk_bytes);
         let position = self.tail;
         if position == Position::first_of(position.segment()) {
             self.used += record::SEGMENT_HEAD_BYTES as u64;
@@ -335,7 +410,8 @@ impl CommitQueue {
         self.tail = Position(position.0 + bytes as u64);
         self.in_flight = Some(Extent { position, records: records.len() });
         let ahead = self.config.bytes_max.map(|max| max.saturating_sub(self.used));
-        let batch = Batch { position, records, bytes, flush, ahead };
+        let zeros = self.config.zeros && bulk == 0;
+        let batch = Batch { position, records, bytes, flush, ahead, zeros };
         self.work = Some(Work::Write(batch));
     }
 
@@ -357,7 +433,11 @@ impl CommitQueue {
         let waiting = self.waiting();
         debug_assert_eq!(self.numbers.len(), self.records.len(), "a number for each record");
         debug_assert_eq!(waiting == 0, self.waiting_bytes == 0, "bytes are of those that wait");
-        debug_assert!(waiting <= limits::COMMIT_QUEUE_MAX);
+        let Bulk { records, bytes, .. } = self.bulk;
+        debug_assert!(records <= waiting && records <= limits::BULK_QUEUE_MAX);
+        debug_assert!(waiting - records <= limits::COMMIT_QUEUE_MAX);
+        debug_assert!(bytes <= self.waiting_bytes);
+        debug_assert_eq!(records == 0, bytes == 0, "bulk bytes are of bulk records");
         debug_assert!(self.waiting_bytes <= self.config.waiting_bytes_max);
         debug_assert!(self.in_flight.is_none() || !self.flushing, "one piece of work at a time");
         debug_assert!(self.work.is_none() || !self.is_idle(), "unpolled work is under way");

@@ -211,3 +211,69 @@ fn the_next_batch_starts_before_the_last_is_answered_and_a_repeated_offer_joins(
     assert!(answered.into_iter().eq(1..=count));
     assert!(queue.poll_output().is_none() && queue.is_empty());
 }
+
+#[test]
+fn what_comes_in_bulk_waits_for_more_of_its_kind_alone() {
+    let mut queue = queue(Config::default());
+    let bulk = |queue: &mut CommitQueue, now: u64, text: &str| {
+        queue.enqueue_bulk(Moment(now), sealed(text), Ticket(now)).expect("space");
+    };
+    for now in 100..103 {
+        bulk(&mut queue, now, &now.to_string());
+    }
+    assert!(!queue.wants_write(Moment(103)));
+    queue.handle_timeout(Moment(103));
+    assert!(queue.poll_output().is_none());
+    let due = queue.next_deadline().expect("not for ever");
+    assert_eq!(due, Moment(100) + BATCH_SPACING);
+    queue.handle_timeout(due);
+    let first = batch(&mut queue);
+    assert_eq!((first.records.len(), first.zeros, first.flush), (3, false, true));
+    assert_eq!(queue.next_deadline(), None);
+    // What came during the flush goes on waiting behind it.
+    bulk(&mut queue, due.0 + 1, "d");
+    queue.handle_done(Moment(due.0 + 2), Done::Well);
+    assert!(!queue.wants_write(Moment(due.0 + 2)));
+    queue.handle_bulk_end();
+    assert!(queue.wants_write(Moment(due.0 + 2)), "no more come");
+    queue.handle_timeout(Moment(due.0 + 2));
+    assert_eq!(batch(&mut queue).records.len(), 1);
+    queue.handle_done(Moment(due.0 + 3), Done::Well);
+    // A single one, new or the same again, waits for no others.
+    for (many, single) in [("e", "e"), ("f", "h")] {
+        let now = due.0 + 10;
+        bulk(&mut queue, now, many);
+        queue.enqueue(sealed(single), Ticket(1)).expect("space");
+        assert!(queue.wants_write(Moment(now)), "{single}");
+        queue.handle_timeout(Moment(now));
+        assert!(!batch(&mut queue).zeros);
+        queue.handle_done(Moment(now), Done::Well);
+    }
+    while queue.poll_output().is_some() {}
+    offer(&mut queue, due.0 + 20, "g", 1).expect("space");
+    assert!(batch(&mut queue).zeros);
+}
+
+#[test]
+fn bulk_has_its_own_part_of_the_queue_and_one_flush() {
+    let mut queue = queue(Config::default());
+    let mut taken = 0;
+    while queue.enqueue_bulk(Moment(0), sealed(&taken.to_string()), Ticket(taken)).is_ok() {
+        taken += 1;
+    }
+    assert_eq!(taken as usize, limits::BULK_QUEUE_MAX);
+    assert!(!queue.has_bulk_space(100));
+    queue.enqueue(sealed("single"), Ticket(0)).expect("the others have their part");
+    queue.handle_timeout(Moment(0));
+    assert_eq!(batch(&mut queue).records.len(), limits::BULK_QUEUE_MAX);
+    assert!(queue.has_bulk_space(100));
+    // By bytes, half of what may wait; but one fits in any case.
+    let most = 64 << 10;
+    let config = Config { waiting_bytes_max: most, ..Config::default() };
+    let mut queue = CommitQueue::new(config, Position::first_of(0), 0);
+    let large = |letter: &str| sealed(&letter.repeat(40 << 10));
+    assert!(queue.has_bulk_space(large("a").bytes().len()));
+    assert_eq!(queue.enqueue_bulk(Moment(0), large("a"), Ticket(0)), Ok(()));
+    let second = queue.enqueue_bulk(Moment(0), sealed("b"), Ticket(0));
+    assert_eq!(second, Err(Refusal::Busy));
+}

@@ -148,7 +148,7 @@ impl Replica {
                     self.outbox.push_back(Output::Call(id, number, request));
                 }
                 Some(sync::Output::Offer(number, sealed)) => {
-                    if let Some(fate) = self.take(ticket_of(id, number), sealed, bodies) {
+                    if let Some(fate) = self.take(ticket_of(id, number), sealed, None, bodies) {
                         run.session.handle_stored(number, stored(fate));
                     }
                 }

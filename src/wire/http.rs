@@ -5,6 +5,7 @@
 //!
 //! Never: reads a socket or a body.
 
+pub mod conditional;
 pub mod headers;
 pub mod policy;
 
@@ -18,8 +19,8 @@ use crate::base::{Digest, limits};
 use crate::model::{BadQuery, ConflictsQuery, Listing, NameKind, Query, Voices};
 use headers::cut;
 pub use headers::{
-    AGENT_ID, ANSWERED_BY, API_KEY, Cors, FORWARDED, FORWARDED_FOR, JSON, REQUEST_ID, STAMP,
-    client, echo_request_id, is_json, parse_stamp, preflight, stamp_text,
+    AGENT_ID, ANSWERED_BY, API_KEY, Cors, FORWARDED, FORWARDED_FOR, JSON, NDJSON, REQUEST_ID,
+    STAMP, client, echo_request_id, is_json, is_ndjson, parse_stamp, preflight, stamp_text,
 };
 
 /// What a request asks for.
@@ -27,6 +28,8 @@ pub use headers::{
 pub enum Route {
     /// `POST /v1/assert`.
     Assert,
+    /// `POST /v1/assert/batch`.
+    AssertBatch,
     /// `POST /v1/vote`.
     Vote,
     /// `GET /v1/assertions/{hash}`.
@@ -57,6 +60,8 @@ pub enum Route {
     Ranges,
     /// `GET /v1/shards/{id}`.
     Shard(u32),
+    /// `GET /api-doc/openapi.json`.
+    Document,
     /// `OPTIONS` of any path there is: the methods it takes.
     Options(&'static str),
 }
@@ -71,11 +76,12 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
     let hash = path.strip_prefix("/v1/assertions/").filter(|rest| !rest.contains('/'));
     let shard = path.strip_prefix("/v1/shards/").filter(|rest| !rest.contains('/'));
     let allowed = match path {
-        "/v1/assert" | "/v1/vote" | "/v1/admin/sync" => POST,
+        "/v1/assert" | "/v1/assert/batch" | "/v1/vote" | "/v1/admin/sync" => POST,
         "/v1/query" | "/v1/skeptic" | "/v1/layered" | "/metrics" => GET,
         _ if is_health(path) => GET,
         "/v1/subjects" | "/v1/predicates" | "/v1/conflicts" => GET,
         "/v1/cluster/status" | "/v1/admin/cluster" | "/v1/admin/ranges" => GET,
+        "/api-doc/openapi.json" => GET,
         _ if hash.is_some() || shard.is_some() => GET,
         _ => return Err(Rejection::Route),
     };
@@ -96,6 +102,7 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
         "/v1/predicates" => return parse_names(query, NameKind::Predicates).map(Route::Names),
         "/v1/conflicts" => return parse_conflicts(query).map(Route::Conflicts),
         "/v1/assert" => Route::Assert,
+        "/v1/assert/batch" => Route::AssertBatch,
         "/v1/vote" => Route::Vote,
         "/v1/admin/sync" => Route::Sync,
         "/v1/health" => Route::Health,
@@ -104,6 +111,7 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, Rejection> {
         "/metrics" => Route::Metrics,
         "/v1/cluster/status" | "/v1/admin/cluster" => Route::Cluster,
         "/v1/admin/ranges" => Route::Ranges,
+        "/api-doc/openapi.json" => Route::Document,
         _ => match shard {
             Some(shard) => Route::Shard(shard.parse().map_err(|_| Rejection::Shard)?),
             None => Route::Assertion(hash.and_then(Digest::parse).ok_or(Rejection::Hash)?),

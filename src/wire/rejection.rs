@@ -85,6 +85,8 @@ pub enum Rejection {
     Body,
     /// The body is said to be something else than JSON.
     MediaType,
+    /// The body is said to be something else than JSON by the line.
+    LinesMediaType,
     /// Others take all the memory there is for this.
     OverBudget,
     /// All connection slots or buffers are taken, and this request was the last or the slowest.
@@ -134,7 +136,9 @@ impl Rejection {
             Rejection::Length => (StatusCode::LENGTH_REQUIRED, "length_required"),
             Rejection::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Rejection::Body => (StatusCode::BAD_REQUEST, "bad_body"),
-            Rejection::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json"),
+            Rejection::MediaType | Rejection::LinesMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json")
+            }
             Rejection::OverBudget | Rejection::Waiting | Rejection::Log(journal::Refusal::Busy) => {
                 (StatusCode::TOO_MANY_REQUESTS, "busy")
             }
@@ -233,6 +237,9 @@ impl fmt::Display for Rejection {
             ),
             Rejection::Body => write!(out, "the body breaks off or its chunks cannot be read"),
             Rejection::MediaType => write!(out, "the body must be application/json in UTF-8"),
+            Rejection::LinesMediaType => {
+                write!(out, "the body must be application/x-ndjson in UTF-8")
+            }
             Rejection::Log(refusal) => refusal.fmt(out),
             bound => bound.fmt_bound(out),
         }

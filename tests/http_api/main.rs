@@ -3,6 +3,7 @@
 //! Drives the real server, driver and disk on a free port of the loopback. `Host:` is the shortest
 //! that is one: it names no host.
 
+mod batch;
 mod clocks;
 mod filters;
 mod lenses;
@@ -102,6 +103,35 @@ fn pages_follow_one_another_to_the_end() {
         cursor = format!("&cursor={}", rest.split('"').next().expect("its end"));
     }
     assert_eq!(found.concat(), "6543210");
+}
+
+#[test]
+fn a_reader_that_has_an_assertion_gets_no_second_copy() {
+    let node = Node::start();
+    let (_, created) = node.post(CLAIM);
+    let (_, later) = node.post(CLAIM.replacen('{', "{\"expires\":253402300799,", 1));
+    for (hash, cache) in
+        [(hash_of(&created), "public, max-age=31536000, immutable"), (hash_of(&later), "no-cache")]
+    {
+        let ask = |address, more: &str| {
+            let head = format!("GET /v1/assertions/{hash} HTTP/1.1\r\nHost:\r\n{more}\r\n");
+            Node::send_at(address, head.as_bytes())
+        };
+        for address in [node.address, node.gateway] {
+            let answer = ask(address, "");
+            let validators = format!("etag: \"{hash}\"\r\ncache-control: {cache}\r\n");
+            check("without a condition", &answer, 200, &hash);
+            assert!(answer.contains(&validators), "{answer}");
+            for tag in [format!("\"x\", W/\"{hash}\""), format!("\"{hash}\""), "*".into()] {
+                let answer = ask(address, &format!("If-None-Match: {tag}\r\n"));
+                let is_short = answer.starts_with("HTTP/1.1 304 ") && answer.ends_with("\r\n\r\n");
+                assert!(is_short && answer.contains(&validators), "{tag}: {answer}");
+                assert!(!answer.contains("content-type"), "{answer}");
+            }
+            let other = ask(address, &format!("If-None-Match: \"{}\"\r\n", "ab".repeat(32)));
+            check("another tag", &other, 200, &hash);
+        }
+    }
 }
 
 #[test]

@@ -269,5 +269,20 @@ pub(crate) fn split(text: &str) -> (u16, String) {
     let start = starts.filter(is_answer).last().unwrap_or_else(|| panic!("no answer: {text:?}"));
     let (head, body) = text[start..].split_once("\r\n\r\n").expect("a whole head");
     let status = head[9..12].parse().expect("a status");
-    (status, body.to_owned())
+    let is_chunked = head.to_lowercase().contains("\r\ntransfer-encoding: chunked");
+    (status, if is_chunked { unchunked(body) } else { body.to_owned() })
+}
+
+/// A body that came in chunks, all of which are here.
+fn unchunked(mut rest: &str) -> String {
+    let mut body = String::new();
+    loop {
+        let (size, after) = rest.split_once("\r\n").unwrap_or_else(|| panic!("cut: {rest}"));
+        let size = usize::from_str_radix(size, 16).expect("the size of a chunk");
+        if size == 0 {
+            return body;
+        }
+        body.push_str(&after[..size]);
+        rest = &after[size + 2..];
+    }
 }

@@ -7,6 +7,7 @@
  *   sync-eio    a flush fails with EIO
  *   full        a write fails with ENOSPC
  *   slow-read   a read takes 20 ms longer
+ *   slow-sync   a flush takes 100 ms longer
  *   emfile      no new file can be opened: EMFILE
  * Of an index directory:
  *   index-eio   every change fails with EIO
@@ -96,6 +97,8 @@ static int faulty_sync(int fd, const char *name) {
         errno = EIO;
         return -1;
     }
+    if (is_wrong(fd, "slow-sync"))
+        usleep(100000);
     int (*real)(int) = dlsym(RTLD_NEXT, name);
     return real(fd);
 }

@@ -37,6 +37,12 @@ pub async fn post(to: SocketAddr, path: &str, body: &Value) -> std::io::Result<A
     request(to, "POST", path, Some(body.to_string()), "").await
 }
 
+/// POST of bodies by the line: a few, as all of them are sent before the answer is read.
+pub async fn post_lines(to: SocketAddr, path: &str, bodies: &[Value]) -> std::io::Result<Answer> {
+    let lines: String = bodies.iter().map(|body| format!("{body}\n")).collect();
+    request(to, "POST", path, Some(lines), "").await
+}
+
 /// As [`get`] or, with a body, [`post`], with more header lines: `name: value\r\n` each.
 pub async fn ask(
     to: SocketAddr,

@@ -179,3 +179,46 @@ async fn the_disk_budget_is_kept_to_one_record() {
     );
     assert_all_there(&node, &hashes).await;
 }
+
+#[tokio::test]
+async fn an_import_shares_slow_flushes_and_names_what_a_full_disk_left_out() {
+    const LINES: u64 = 20_000;
+    let faults = Faults::new();
+    let node = faults.start();
+    faults.set("slow-sync");
+    let folder = tempfile::tempdir().expect("a temp dir");
+    let file = folder.path().join("claims.ndjson");
+    let lines = |numbers: std::ops::Range<u64>| -> String {
+        numbers.map(|number| format!("{}\n", claim(number))).collect()
+    };
+    std::fs::write(&file, lines(0..LINES)).expect("written");
+    let to = format!("http://{}", node.http);
+    let import = async |file: std::path::PathBuf| {
+        let mut import = tokio::process::Command::from(command());
+        import.arg("import").arg(file).args(["--to", &to]);
+        import.output().await.expect("the program runs")
+    };
+    let output = import(file.clone()).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = api::get(node.http, "/metrics").await.expect("an answer").text;
+    let name = "stemedb_wal_fsync_latency_seconds_count ";
+    let flushes = page.lines().find_map(|line| line.strip_prefix(name)).expect("it is there");
+    // With 64 requests at a time they were 313.
+    let flushes: u64 = flushes.parse().expect("a count");
+    assert!(flushes <= LINES / 500, "{flushes} flushes for {LINES} lines");
+
+    faults.set("full");
+    let more = [claim(LINES), claim(0), claim(LINES + 1)];
+    let answer = api::post_lines(node.http, "/v1/assert/batch", &more).await.expect("an answer");
+    let parts =
+        ["{\"line\":1,\"error\":{\"code\":\"disk_full\"", "{\"line\":2,\"hash\":", "{\"line\":3,"];
+    for (line, part) in answer.text.lines().zip(parts) {
+        assert!(line.starts_with(part), "{}", answer.text);
+    }
+    std::fs::write(&file, lines(LINES..LINES + 10)).expect("written");
+    let output = import(file).await;
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    assert!(error.contains("line 1 is the first without an answer"), "{error}");
+    assert!(error.ends_with("it answers disk_full: the disk is full\n"), "{error}");
+}

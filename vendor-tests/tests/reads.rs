@@ -146,3 +146,24 @@ async fn a_gateway_finds_by_query_what_it_had_taken() {
     assert!(elsewhere > 5, "{elsewhere} of 60 are elsewhere");
     assert!(!gateway.log().contains("answers without"), "{}", gateway.log());
 }
+
+#[tokio::test]
+async fn a_gateway_shows_what_it_took_by_the_line() {
+    let (gateway, _other) = apart().await;
+    let claims: Vec<_> = (0..60)
+        .map(|number| {
+            json!({ "subject": format!("s{number}"), "predicate": "p",
+                    "object": { "type": "Number", "value": number } })
+        })
+        .collect();
+    let answer = api::post_lines(gateway.gateway, "/v1/assert/batch", &claims).await;
+    let answer = answer.expect("an answer");
+    assert_eq!((answer.status, answer.text.lines().count()), (200, 60), "{}", answer.text);
+    for (number, line) in answer.text.lines().enumerate() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!((&line["line"], &line["status"]), (&json!(number + 1), &json!("created")));
+        let query = format!("/v1/query?subject=s{number}");
+        let (found, _) = page(&ask(gateway.gateway, &query).await);
+        assert_eq!(found, [line["hash"].as_str().expect("a hash")], "{query}");
+    }
+}

@@ -4,6 +4,7 @@
 //! handle_written --the node of the gateway took it--> here
 //!                --another one did--> elsewhere --seen in the own set--> here
 //! here, elsewhere --RECENT_WRITES_AGE_MAX, RECENT_WRITES_MAX--> forgotten
+//! handle_batch, handle_batch_end --RECENT_WRITES_AGE_MAX--> forgotten
 //! ```
 //!
 //! In: claims that were taken, and by which node; time. Out: where a claim is, where the claims on
@@ -40,6 +41,10 @@ pub enum WrittenAt {
 pub struct RecentWrites {
     /// The oldest first.
     writes: VecDeque<RecentWrite>,
+    /// Batches that the node of the gateway takes now, and when the last one ended. Their claims
+    /// are more than can be remembered: while they are recent, that node answers every question.
+    batches: usize,
+    batch_ended: Option<Moment>,
 }
 
 #[derive(Debug)]
@@ -72,6 +77,18 @@ impl RecentWrites {
         self.check();
     }
 
+    /// The node of the gateway takes a batch of claims.
+    pub fn handle_batch(&mut self) {
+        self.batches += 1;
+    }
+
+    /// A batch is over.
+    pub fn handle_batch_end(&mut self, now: Moment) {
+        debug_assert!(self.batches > 0, "a batch that never began");
+        self.batches -= 1;
+        self.batch_ended = Some(now);
+    }
+
     /// The node that took a claim which has not been seen here.
     pub fn node_of(&mut self, now: Moment, digest: &Digest) -> Option<NodeId> {
         self.expire(now);
@@ -82,6 +99,9 @@ impl RecentWrites {
     /// Where the recent claims on a subject are.
     pub fn written_at(&mut self, now: Moment, subject: &str) -> WrittenAt {
         self.expire(now);
+        if self.batches > 0 || self.batch_ended.is_some() {
+            return WrittenAt::Several;
+        }
         let mut found = WrittenAt::Nowhere;
         for write in self.about(Some(subject)) {
             match found {
@@ -124,6 +144,7 @@ impl RecentWrites {
         while self.writes.front().is_some_and(is_old) {
             self.writes.pop_front();
         }
+        self.batch_ended = self.batch_ended.filter(|at| now.since(*at) < RECENT_WRITES_AGE_MAX);
     }
 
     /// The invariants.
@@ -179,6 +200,21 @@ mod tests {
         recent.handle_written(Moment(1), "a", NODES[2], None);
         assert_eq!(recent.written_at(Moment(2), "a"), WrittenAt::Several);
         assert_eq!(recent.written_at(Moment(2), "b"), WrittenAt::Nowhere);
+    }
+
+    #[test]
+    fn while_a_batch_is_recent_no_other_node_is_known_to_have_all() {
+        let mut recent = RecentWrites::default();
+        recent.handle_batch();
+        recent.handle_batch();
+        assert_eq!(recent.written_at(Moment(9), "a"), WrittenAt::Several);
+        recent.handle_batch_end(Moment(10));
+        let later = Moment(10) + RECENT_WRITES_AGE_MAX;
+        assert_eq!(recent.written_at(later, "a"), WrittenAt::Several, "one is under way");
+        recent.handle_batch_end(later);
+        assert_eq!(recent.written_at(later, "a"), WrittenAt::Several);
+        let end = later + RECENT_WRITES_AGE_MAX;
+        assert_eq!(recent.written_at(end, "a"), WrittenAt::Nowhere);
     }
 
     #[test]

@@ -15,14 +15,16 @@ use crate::config::Import;
 use crate::model::signature::Signer;
 use crate::shell::runtime::clock;
 
-/// Bytes of lines that travel together from the reading thread.
-const BATCH_BYTES: usize = 16 << 10;
+/// Bytes of lines in one request; a line may go beyond them.
+const BATCH_BYTES: usize = 256 << 10;
+/// Lines in one request: with eight of them the node has as many to work on as it takes at a time.
+const BATCH_LINES: usize = 1024;
 /// Batches that wait for a sender.
-const BATCHES_MAX: usize = 4;
+const BATCHES_MAX: usize = 2;
 /// Memory for a line's parse tree, doubled.
 const READER_STACK_BYTES: usize = 1 << 20;
-/// Bytes taken from the input by one read.
-const INPUT_BYTES: usize = 64 << 10;
+/// Bytes taken from the input by one read: what is here is sent, so a batch is no larger.
+const INPUT_BYTES: usize = 2 * BATCH_BYTES;
 
 /// The input, through a buffer that shows what is there already.
 pub(super) type Reader = BufReader<Box<dyn Read + Send>>;
@@ -31,6 +33,8 @@ pub(super) type Reader = BufReader<Box<dyn Read + Send>>;
 pub(super) struct Input {
     pub(super) reader: Reader,
     pub(super) signer: Option<Signer>,
+    /// Lines that are changed by their signing are kept as they were, too.
+    pub(super) keeps_originals: bool,
 }
 
 /// The input, and its length where that is known.
@@ -73,19 +77,24 @@ fn read_lines(input: Input, batches: &Sender<io::Result<Vec<Line>>>) {
                 return;
             }
         };
-        let body = match &input.signer {
-            Some(signer) => line.body.and_then(|body| sign::signed(body, signer, clock::wall())),
-            None => line.body,
+        let line = match &input.signer {
+            Some(signer) => signed(line, signer, input.keeps_originals),
+            None => line,
         };
-        let line = Line { body, ..line };
         bytes += line.body.as_ref().map_or(0, Vec::len);
         batch.push(line);
         // What a slow input has brought goes out before the next read blocks.
-        if bytes >= BATCH_BYTES || !lines.is_next_here() {
+        if bytes >= BATCH_BYTES || batch.len() >= BATCH_LINES || !lines.is_next_here() {
             if batches.send_blocking(Ok(std::mem::take(&mut batch))).is_err() {
                 return;
             }
             bytes = 0;
         }
     }
+}
+
+fn signed(line: Line, signer: &Signer, keeps_original: bool) -> Line {
+    let original = line.body.as_ref().ok().filter(|_| keeps_original).cloned();
+    let body = line.body.and_then(|body| sign::signed(body, signer, clock::wall()));
+    Line { body, original, ..line }
 }

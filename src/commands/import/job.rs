@@ -1,22 +1,24 @@
 //! What the tasks of one import share: the lines on their way, their fates, and the end.
 //!
-//! In: lines, fates, reasons to stop. Out: lines for senders. Never: gives two reasons for one end.
+//! In: batches of lines, fates, reasons to stop. Out: batches for senders. Never: gives two reasons
+//! for one end.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use async_channel::{Receiver, Sender};
+use async_channel::Receiver;
 
 use super::lines::Line;
+use super::rejects::Rejects;
 use super::tally::{Fate, Tally};
 use crate::base::Secret;
 use crate::shell::runtime::signals::Signal;
 
-/// Lines handed out that no sender has taken yet.
-const HANDED_OUT_MAX: usize = 16;
+/// The lines of the input, as the reading thread hands them over.
+pub(super) type Batches = Receiver<io::Result<Vec<Line>>>;
 
 /// Why the program ends.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(super) enum End {
     Node(String),
     /// The input broke off.
     Input(String),
+    /// The refused lines cannot be kept.
+    Rejects(String),
     /// A signal asked to stop.
     Signal(Signal),
 }
@@ -39,9 +43,11 @@ pub(super) struct Job {
     pub(super) host: String,
     pub(super) api_key: Option<Secret>,
     pub(super) total: Option<u64>,
-    handed_out: Sender<Line>,
-    lines: Receiver<Line>,
+    /// Filled when the reading thread has started.
+    pub(super) batches: OnceCell<Batches>,
     pub(super) tally: RefCell<Tally>,
+    /// Where refused lines and their reasons go.
+    rejects: RefCell<Rejects>,
     /// Lines that have no fate yet, and the first that no sender took.
     pub(super) in_flight: RefCell<BTreeSet<u64>>,
     pub(super) next: Cell<u64>,
@@ -57,16 +63,16 @@ impl Job {
         (addresses, host): (Vec<SocketAddr>, String),
         api_key: Option<Secret>,
         total: Option<u64>,
+        rejects: Rejects,
     ) -> Job {
-        let (handed_out, lines) = async_channel::bounded(HANDED_OUT_MAX);
         Job {
             addresses,
             host,
             api_key,
             total,
-            handed_out,
-            lines,
+            batches: OnceCell::new(),
             tally: RefCell::default(),
+            rejects: RefCell::new(rejects),
             in_flight: RefCell::default(),
             next: Cell::new(1),
             taken_bytes: Cell::new(0),
@@ -76,41 +82,43 @@ impl Job {
         }
     }
 
-    /// Hands the lines of each batch to the next free sender, until the input or the import ends.
-    pub(super) async fn hand_out(&self, batches: Receiver<io::Result<Vec<Line>>>) {
-        while let Ok(batch) = batches.recv().await {
-            match batch {
-                Ok(batch) => {
-                    for line in batch {
-                        if self.handed_out.send(line).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-                Err(error) => self.stop(End::Input(format!("reading the input: {error}"))),
-            }
+    /// The next lines, or `None` at the end, whatever kind of end it is.
+    pub(super) async fn next_batch(&self) -> Option<Vec<Line>> {
+        let batch = self.batches.get()?.recv().await.ok().filter(|_| !self.is_stopped())?;
+        let failed = |error| self.stop(End::Input(format!("reading the input: {error}")));
+        let batch = batch.map_err(failed).ok()?;
+        self.in_flight.borrow_mut().extend(batch.iter().map(|line| line.number));
+        if let Some(last) = batch.last() {
+            // Senders take batches in the order of the input.
+            self.next.set(last.number + 1);
+            self.taken_bytes.set(last.end);
         }
-        self.handed_out.close();
+        Some(batch)
     }
 
-    /// The next line, or `None` at the end, whatever kind of end it is.
-    pub(super) async fn next_line(&self) -> Option<Line> {
-        let line = self.lines.recv().await.ok().filter(|_| !self.is_stopped())?;
-        self.in_flight.borrow_mut().insert(line.number);
-        self.next.set(line.number + 1);
-        self.taken_bytes.set(line.end);
-        Some(line)
+    /// The fate of a line is known.
+    pub(super) fn settle(&self, line: &Line, fate: Fate) {
+        self.in_flight.borrow_mut().remove(&line.number);
+        if let Fate::Refused { code, message } = &fate
+            && let Err(why) = self.rejects.borrow_mut().add(line, code, message)
+        {
+            self.stop(End::Rejects(why));
+        }
+        self.tally.borrow_mut().add(line.number, fate);
     }
 
-    pub(super) fn settle(&self, number: u64, fate: Fate) {
-        self.in_flight.borrow_mut().remove(&number);
-        self.tally.borrow_mut().add(number, fate);
+    /// Writes what is left of the refused lines.
+    pub(super) fn keep_rejects(&self) {
+        if let Err(why) = self.rejects.borrow_mut().flush() {
+            self.stop(End::Rejects(why));
+        }
     }
 
     /// Ends the import; the first reason counts.
     pub(super) fn stop(&self, end: End) {
         self.end.borrow_mut().get_or_insert(end);
-        self.handed_out.close();
+        // Wakes the senders that wait for an input which may be silent.
+        self.batches.get().into_iter().for_each(|batches| _ = batches.close());
     }
 
     pub(super) fn is_stopped(&self) -> bool {

@@ -15,6 +15,8 @@ pub(super) struct Line {
     pub(super) number: u64,
     /// Its bytes without the line ending, or why it cannot be sent.
     pub(super) body: Result<Vec<u8>, Unfit>,
+    /// The line as it was, where `body` is not that.
+    pub(super) original: Option<Vec<u8>>,
     /// Bytes of the input up to and with this line.
     pub(super) end: u64,
 }
@@ -73,7 +75,8 @@ impl<R: Read> Lines<R> {
                 0..=LINE_BYTES_MAX => Ok(body),
                 _ => Err(too_long(length)),
             };
-            return Ok(Some(Line { number: self.number, body, end: self.end }));
+            let (number, original, end) = (self.number, None, self.end);
+            return Ok(Some(Line { number, body, original, end }));
         }
     }
 

@@ -1,14 +1,17 @@
 //! `stemedb-edge import`: lines of a file into a running node.
 //!
-//! In: a file or the standard input, one body of `POST /v1/assert` a line. Out: requests, several
-//! in flight; a report. A thread reads (and signs), tasks send; the lines between them are bounded.
+//! In: a file or the standard input, one body of `POST /v1/assert` a line. Out: requests of
+//! `POST /v1/assert/batch`, several in flight; refused lines with their reasons; a report. A thread
+//! reads (and signs), tasks send; the batches between them are bounded.
 //!
-//! Never: holds more than a few lines, ends because of a bad one.
+//! Never: holds more than a few batches, ends because of a bad line.
 
+mod answer;
 mod input;
 mod job;
 mod lines;
 mod post;
+mod rejects;
 mod sign;
 mod tally;
 
@@ -32,6 +35,7 @@ use crate::shell::runtime::secrets;
 use crate::shell::runtime::signals::{Signal, Signals};
 use input::Input;
 use job::{End, Job};
+use rejects::Rejects;
 
 /// How often the bar is drawn.
 const BAR_INTERVAL: Duration = Duration::from_millis(200);
@@ -55,7 +59,7 @@ pub fn run(import: &Import) -> ExitCode {
         End::Done if refused == 0 => ExitCode::SUCCESS,
         End::Done => ExitCode::from(1),
         End::Unusable(why) => fail(&why, 2),
-        End::Input(why) => fail(&why, 1),
+        End::Input(why) | End::Rejects(why) => fail(&why, 1),
         End::Node(why) => fail(&why, 3),
         // As shells say it.
         End::Signal(signal) => ExitCode::from(128 + signal.number()),
@@ -87,8 +91,9 @@ fn prepare(import: &Import) -> Result<(Job, Input), String> {
     let api_key = import.api_key.as_ref();
     let api_key = api_key.map(|key| secrets::load(key, "STEMEDB_ROOT_API_KEY")).transpose();
     let api_key = api_key.map_err(|error| error.to_string())?;
-    let job = Job::new((addresses, import.to.to_string()), api_key, total);
-    Ok((job, Input { reader, signer }))
+    let rejects = Rejects::new(import.rejects.as_deref())?;
+    let job = Job::new((addresses, import.to.to_string()), api_key, total, rejects);
+    Ok((job, Input { reader, signer, keeps_originals: import.rejects.is_some() }))
 }
 
 /// After an early end, where to go on from.
@@ -127,8 +132,8 @@ fn carry_out(job: &Rc<Job>, input: Input, concurrency: usize) -> End {
             Ok(link) => link,
             Err(why) => return job.stop(End::Node(format!("{}: {why}", job.host))),
         };
-        let batches = match input::spawn_reader(input) {
-            Ok(batches) => batches,
+        match input::spawn_reader(input) {
+            Ok(batches) => job.batches.get_or_init(|| batches),
             Err(error) => {
                 return job.stop(End::Unusable(format!("starting a thread: {error}")));
             }
@@ -137,17 +142,9 @@ fn carry_out(job: &Rc<Job>, input: Input, concurrency: usize) -> End {
         let senders: Vec<_> = (0..concurrency)
             .map(|_| executor.spawn(post::send_lines(job.clone(), link.take())))
             .collect();
-        let sending = async {
-            for sender in senders {
-                sender.await;
-            }
-        };
-        let handing_out = async {
-            job.hand_out(batches).await;
-            future::pending().await
-        };
-        // The senders decide: after a stop the other task may still wait for a silent input.
-        future::or(sending, handing_out).await;
+        for sender in senders {
+            sender.await;
+        }
     };
     let waiting = async {
         match signals.next().await {
@@ -156,6 +153,7 @@ fn carry_out(job: &Rc<Job>, input: Input, concurrency: usize) -> End {
         }
     };
     reactor.block_on(&executor, future::or(future::or(sending, waiting), draw_bar(job)));
+    job.keep_rejects();
     job.end.borrow_mut().take().unwrap_or(End::Done)
 }
 

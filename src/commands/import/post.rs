@@ -1,28 +1,32 @@
-//! One sender: a kept connection, one request at a time, patience with a node that is busy.
+//! One sender: a kept connection, one batch at a time, patience with a node that is busy.
 //!
-//! In: lines. Out: their fates. Never: gives a line up without a word, waits for ever.
+//! In: lines. Out: their fates. Lines of a batch whose fate an answer does not say, because the
+//! node was busy with them or the connection ended, are sent again. Never: gives a line up without
+//! a word, waits for ever.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::Full;
 use hyper::{Request, StatusCode, header};
-use nanoserde::DeJson;
 
+use super::answer::{LineAnswer, Verdict, judge};
 use super::job::{End, Job};
+use super::lines::Line;
 use super::tally::Fate;
 use crate::shell::http::client::ClientLink;
 use crate::shell::runtime::reactor::Timer;
 use crate::shell::runtime::timeout::within;
-use crate::wire::http::API_KEY;
+use crate::wire::http::{API_KEY, NDJSON};
+use crate::wire::lines::BodyLines;
 
 /// A connection is made, or it is not, within this.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
-/// An answer to one line waits for an fsync at most.
+/// An answer to a batch waits for a few fsyncs at most.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
-/// An answer is a hash or an error in words.
+/// An answer to the whole request is an error in words.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// How long the node may be out of reach: a restart.
 const ABSENCE_MAX: Duration = Duration::from_secs(10);
@@ -32,53 +36,66 @@ const BUSY_MAX: Duration = Duration::from_secs(60);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
+const NO_NODE: &str = "its answer is no JSON, is that the API of a stemedb node?";
+
 /// Connects to the first address that answers.
 pub(super) async fn connect(addresses: &[SocketAddr]) -> Result<ClientLink, String> {
     let connected = within(CONNECT_MAX, ClientLink::connect(addresses)).await;
     connected.unwrap_or_else(|| Err(format!("no connection within {CONNECT_MAX:?}")))
 }
 
-/// Sends lines until there are no more.
+/// Sends batches until there are no more.
 pub(super) async fn send_lines(job: Rc<Job>, mut link: Option<ClientLink>) {
-    while let Some(line) = job.next_line().await {
-        let fate = match line.body {
-            Err(unfit) => Fate::Refused { code: unfit.code.to_string(), message: unfit.message },
-            Ok(body) => match job.send(&mut link, body.into()).await {
-                Some(fate) => fate,
-                None => return,
-            },
-        };
-        job.settle(line.number, fate);
+    while let Some(lines) = job.next_batch().await {
+        let mut open = Vec::with_capacity(lines.len());
+        for line in lines {
+            match &line.body {
+                Ok(_) => open.push(Some(line)),
+                Err(unfit) => {
+                    let (code, message) = (unfit.code.to_string(), unfit.message.clone());
+                    job.settle(&line, Fate::Refused { code, message });
+                }
+            }
+        }
+        if job.send(&mut link, open).await.is_none() {
+            return;
+        }
     }
 }
 
-/// What an answer means for the line that was sent.
-#[derive(PartialEq, Eq, Debug)]
-enum Verdict {
-    /// The line's fate is known.
-    Known(Fate),
-    /// The node cannot take it now.
+/// What one try came to, beside the lines that it settled.
+enum Try {
+    /// The node answered, but not every line is settled: for this reason.
     Busy(String),
     /// The node will take no line.
     Hopeless(String),
+    /// No answer, or the front of one.
+    Broken(String),
 }
 
 impl Job {
-    /// Sends one body until its fate is known; `None` when the import stopped.
-    async fn send(&self, link: &mut Option<ClientLink>, body: Bytes) -> Option<Fate> {
+    /// Sends lines until the fate of each is known; `None` when the import stopped.
+    async fn send(&self, link: &mut Option<ClientLink>, mut open: Vec<Option<Line>>) -> Option<()> {
         let mut pause = PAUSE_MIN;
         while !self.is_stopped() {
-            let (why, patience) = match self.try_once(link, body.clone()).await {
-                Ok((status, answer)) => match judge(status, &answer) {
-                    Verdict::Known(fate) => {
-                        self.last_answer.set(Instant::now());
-                        self.trouble.replace(None);
-                        return Some(fate);
-                    }
-                    Verdict::Busy(why) => (why, BUSY_MAX),
-                    Verdict::Hopeless(why) => (why, Duration::ZERO),
-                },
-                Err(why) => {
+            open.retain(Option::is_some);
+            let before = open.len();
+            if before == 0 {
+                return Some(());
+            }
+            let tried = self.try_once(link, &mut open).await;
+            if open.iter().flatten().count() < before {
+                self.last_answer.set(Instant::now());
+                pause = PAUSE_MIN;
+            }
+            let (why, patience) = match tried {
+                None => {
+                    self.trouble.replace(None);
+                    return Some(());
+                }
+                Some(Try::Busy(why)) => (why, BUSY_MAX),
+                Some(Try::Hopeless(why)) => (why, Duration::ZERO),
+                Some(Try::Broken(why)) => {
                     *link = None;
                     (why, ABSENCE_MAX)
                 }
@@ -95,101 +112,90 @@ impl Job {
         None
     }
 
+    /// Sends `open` once and settles the lines whose fate the answer says; `None`: all of them.
     async fn try_once(
         &self,
         link: &mut Option<ClientLink>,
-        body: Bytes,
-    ) -> Result<(StatusCode, Bytes), String> {
+        open: &mut [Option<Line>],
+    ) -> Option<Try> {
         let link = match link {
             Some(link) => link,
-            None => link.insert(connect(&self.addresses).await?),
+            None => match connect(&self.addresses).await {
+                Ok(new) => link.insert(new),
+                Err(why) => return Some(Try::Broken(why)),
+            },
         };
-        let mut request = Request::post("/v1/assert")
+        let request = match self.request(open) {
+            Ok(request) => request,
+            Err(error) => return Some(Try::Hopeless(error.to_string())),
+        };
+        let (mut lines, mut whole, mut why) = (BodyLines::default(), BytesMut::new(), None);
+        let answered = link.exchange_by_piece(request, |head, piece| {
+            if head.status != StatusCode::OK {
+                whole.put(piece);
+                return whole.len() <= ANSWER_BYTES_MAX;
+            }
+            lines.feed(piece);
+            while let Some(line) = lines.next_line() {
+                let text = line.text.unwrap_or_default();
+                let Some(answer) = LineAnswer::read(&text) else {
+                    why = Some(Try::Hopeless(NO_NODE.to_string()));
+                    return false;
+                };
+                self.take(open, &answer, &mut why);
+            }
+            lines.held() <= ANSWER_BYTES_MAX
+        });
+        match within(ANSWER_MAX, answered).await {
+            Some(Ok(head)) if head.status == StatusCode::OK => {
+                if lines.last_line().is_some() {
+                    return Some(Try::Hopeless(NO_NODE.to_string()));
+                }
+                // The last line of an answer that ends early says why.
+                let unsaid = || Try::Broken("some lines have no answer".to_string());
+                open.iter().any(Option::is_some).then(|| why.unwrap_or_else(unsaid))
+            }
+            Some(Ok(head)) => Some(match judge(head.status, &whole) {
+                Verdict::Busy(why) => Try::Busy(why),
+                Verdict::Hopeless(why) => Try::Hopeless(why),
+            }),
+            Some(Err(failure)) => match why {
+                Some(Try::Hopeless(why)) => Some(Try::Hopeless(why)),
+                _ => Some(Try::Broken(failure.to_string())),
+            },
+            None => Some(Try::Broken(format!("no answer within {ANSWER_MAX:?}"))),
+        }
+    }
+
+    fn request(&self, open: &[Option<Line>]) -> http::Result<Request<Full<Bytes>>> {
+        let texts = || open.iter().flatten().filter_map(|line| line.body.as_ref().ok());
+        let mut body = BytesMut::with_capacity(texts().map(|text| text.len() + 1).sum());
+        for text in texts() {
+            body.put_slice(text);
+            body.put_u8(b'\n');
+        }
+        let mut request = Request::post("/v1/assert/batch")
             .header(header::HOST, &self.host)
-            .header(header::CONTENT_TYPE, "application/json");
+            .header(header::CONTENT_TYPE, NDJSON);
         if let Some(key) = &self.api_key {
             request = request.header(API_KEY, key.expose());
         }
-        let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
-        let fits = |bytes| bytes <= ANSWER_BYTES_MAX;
-        match within(ANSWER_MAX, link.exchange(request, fits)).await {
-            Some(answered) => answered
-                .map(|(head, body)| (head.status, body))
-                .map_err(|failure| failure.to_string()),
-            None => Err(format!("no answer within {ANSWER_MAX:?}")),
-        }
-    }
-}
-
-#[derive(DeJson)]
-struct Taken {
-    status: String,
-}
-
-#[derive(DeJson)]
-struct Refused {
-    error: Problem,
-}
-
-#[derive(DeJson)]
-struct Problem {
-    code: String,
-    message: String,
-}
-
-fn judge(status: StatusCode, answer: &[u8]) -> Verdict {
-    let text = String::from_utf8_lossy(answer);
-    let taken = || Taken::deserialize_json(&text).map(|taken| taken.status).unwrap_or_default();
-    let Problem { code, message } = match Refused::deserialize_json(&text) {
-        Ok(refused) => refused.error,
-        Err(_) => Problem { code: status.as_str().to_string(), message: "no reason given".into() },
-    };
-    match status.as_u16() {
-        201 if taken() == "created" => Verdict::Known(Fate::Created),
-        200 if taken() == "exists" => Verdict::Known(Fate::Existed),
-        400 | 409 | 411 | 413 | 415 | 422 => Verdict::Known(Fate::Refused { code, message }),
-        408 | 429 | 500 | 502 | 503 | 504 => {
-            Verdict::Busy(format!("it answers {status}: {message}"))
-        }
-        401 | 403 | 507 => Verdict::Hopeless(format!("it answers {status}: {message}")),
-        _ => Verdict::Hopeless(format!(
-            "it answers {status} to POST /v1/assert, is that the API of a stemedb node?"
-        )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn judged(status: u16, answer: &str) -> Verdict {
-        judge(StatusCode::from_u16(status).expect("a status"), answer.as_bytes())
+        request.body(Full::new(body.freeze()))
     }
 
-    #[test]
-    fn answers_become_fates_or_patience_or_an_end() {
-        let created = judged(201, r#"{"hash":"00","status":"created"}"#);
-        assert_eq!(created, Verdict::Known(Fate::Created));
-        let existed = judged(200, r#"{"status":"exists","hash":"00","more":[1]}"#);
-        assert_eq!(existed, Verdict::Known(Fate::Existed));
-        let refused = judged(422, r#"{"error":{"code":"signature","message":"wrong"}}"#);
-        let fate = Fate::Refused { code: "signature".into(), message: "wrong".into() };
-        assert_eq!(refused, Verdict::Known(fate));
-        let plain = Fate::Refused { code: "413".into(), message: "no reason given".into() };
-        assert_eq!(judged(413, "<html>"), Verdict::Known(plain));
-        for busy in [408, 429, 500, 502, 503, 504] {
-            assert!(matches!(judged(busy, "{}"), Verdict::Busy(_)), "{busy}");
-        }
-        for (status, answer) in [
-            (507, r#"{"error":{"code":"full","message":"the disk budget is used up"}}"#),
-            (403, ""),
-            (404, ""),
-            (200, "<html>hello</html>"),
-            (200, r#"{"status":"ok"}"#),
-            (204, ""),
-            (301, ""),
-        ] {
-            assert!(matches!(judged(status, answer), Verdict::Hopeless(_)), "{status}");
+    /// Settles the line that an answer is about, unless it is to be sent again.
+    fn take(&self, open: &mut [Option<Line>], answer: &LineAnswer, why: &mut Option<Try>) {
+        let Some(slot) = answer.index().and_then(|index| open.get_mut(index)) else { return };
+        match answer.verdict() {
+            Ok(fate) => {
+                if let Some(line) = slot.take() {
+                    self.settle(&line, fate);
+                }
+            }
+            Err(Verdict::Hopeless(reason)) => *why = Some(Try::Hopeless(reason)),
+            Err(Verdict::Busy(reason)) => {
+                why.get_or_insert(Try::Busy(reason));
+            }
         }
     }
 }

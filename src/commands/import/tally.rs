@@ -52,8 +52,6 @@ struct Reason {
 impl Reason {
     fn add(&mut self, number: u64, message: &str) {
         self.count += 1;
-        // The node sees one line; its number in the input is ours to say.
-        let message = message.strip_prefix("line 1 ").unwrap_or(message);
         let index = self.numbers.partition_point(|&kept| kept < number);
         if index == 0 {
             self.message = printable(message);
@@ -64,7 +62,7 @@ impl Reason {
 }
 
 /// Foreign text must not move the cursor, nor fill the screen.
-fn printable(message: &str) -> String {
+pub(super) fn printable(message: &str) -> String {
     let clean = |letter: char| if letter.is_control() { '?' } else { letter };
     let mut text: String = message.chars().take(MESSAGE_LETTERS_MAX).map(clean).collect();
     if message.chars().nth(MESSAGE_LETTERS_MAX).is_some() {
@@ -169,7 +167,7 @@ mod tests {
         for number in [19, 7, 17, 5, 15, 13, 3] {
             tally.add(number, refused("bad_body", &format!("wrong at {number}")));
         }
-        tally.add(4, refused("bad_json", "line 1 column 3: no"));
+        tally.add(4, refused("bad_json", "column 3: no"));
         let expected = "\
 10 lines: 1 created, 1 existed, 8 refused
   7 x bad_body: wrong at 3 (lines 3, 5, 7, 13, 15, ...)

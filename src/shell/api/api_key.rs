@@ -29,6 +29,11 @@ impl ApiKeyCheck {
         ApiKeyCheck { key: Rc::new(Cell::new(key.map(Secret::fingerprint))), open_metrics }
     }
 
+    /// Whether requests have to bring a key.
+    pub fn is_asking(&self) -> bool {
+        self.key.get().is_some()
+    }
+
     /// Asks for another key from now on; whether it is another one.
     pub fn change_key(&self, key: &Secret) -> bool {
         let before = self.key.replace(Some(key.fingerprint()));

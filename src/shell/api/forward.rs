@@ -4,7 +4,9 @@
 //! byte.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue};
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderValue, IF_NONE_MATCH, RETRY_AFTER,
+};
 use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body_util::Full;
@@ -39,7 +41,8 @@ impl Forward {
         // To a question for the head alone our server answers with the head alone.
         let method = if head.method == Method::HEAD { Method::GET } else { head.method.clone() };
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-        let kept = [API_KEY, AGENT_ID, REQUEST_ID, CONTENT_TYPE, ACCEPT].into_iter();
+        let kept = [API_KEY, AGENT_ID, REQUEST_ID, CONTENT_TYPE, ACCEPT, IF_NONE_MATCH];
+        let kept = kept.into_iter();
         let headers = kept.filter_map(|name| Some((name.clone(), head.headers.get(name)?.clone())));
         let peer = from.peer();
         let key = client(peer, &head.headers).peer;
@@ -76,7 +79,7 @@ impl BackendAnswer {
         let mut response = Response::new(body);
         *response.status_mut() = answer.status;
         let headers = response.headers_mut();
-        for name in [CONTENT_TYPE, http::header::RETRY_AFTER, http::header::ALLOW] {
+        for name in [CONTENT_TYPE, RETRY_AFTER, ALLOW, ETAG, CACHE_CONTROL] {
             if let Some(value) = answer.headers.get(&name) {
                 headers.insert(name, value.clone());
             }

@@ -21,7 +21,6 @@ use bytes::Bytes;
 use futures_lite::future;
 use http::request::Parts;
 use http::{Response, StatusCode};
-use http_body_util::Full;
 
 use crate::base::{Digest, FairSlots, Hlc, limits};
 use crate::cluster::forwarding::recent::WrittenAt;
@@ -35,7 +34,7 @@ use crate::shell::api::forward::{BackendAnswer, Forward, stamp_value};
 use crate::shell::api::own_writes::OwnWrites;
 use crate::shell::driver::Driver;
 use crate::shell::http::client::{ClientLink, ExchangeError};
-use crate::shell::http::{Body, Handler, refuse};
+use crate::shell::http::{AnswerBody, Body, Handler, HttpAnswer, refuse};
 use crate::shell::peers::key_holders::KeyHolders;
 use crate::shell::peers::pool::Pool;
 use crate::shell::runtime::budget::{Budget, Share};
@@ -67,9 +66,6 @@ struct CallSlot<'a> {
     is_taken: bool,
 }
 
-/// What the client gets.
-type HttpAnswer = Response<Full<Bytes>>;
-
 /// Which claims a request adds, or asks for.
 #[derive(Default)]
 enum About {
@@ -78,6 +74,9 @@ enum About {
     Nothing,
     /// It is a claim on this subject.
     Claim(String),
+    /// It has many claims, which this node takes: it has the whole set, and a claim of a batch for
+    /// each of several nodes would share its flush with none.
+    Batch,
     /// It asks for claims on this subject.
     Subject(String),
     /// It asks for claims on any subject.
@@ -152,6 +151,7 @@ impl Gateway {
                 Some(node) => request.target = ForwardTarget::Claim(digest, node),
                 None => return Ok(Plan::default()),
             },
+            Route::AssertBatch => return Ok(Plan::here(About::Batch)),
             route @ (Route::Assert | Route::Vote) if !body.is_absent() => {
                 bytes = body.read().await?;
                 let parsed = match route {
@@ -182,14 +182,20 @@ impl Gateway {
     /// This node answers. A question waits for what other nodes took for this gateway.
     async fn answer_here(&self, about: About, head: Parts, body: &mut Body) -> HttpAnswer {
         match &about {
-            About::Nothing | About::Claim(_) => {}
+            About::Nothing | About::Claim(_) | About::Batch => {}
             About::All => self.own_writes.catch_up(None).await,
             About::Subject(subject) => self.own_writes.catch_up(Some(subject)).await,
         }
-        let answer = self.api.handle(head, body).await;
-        if let (About::Claim(subject), true) = (&about, answer.status().is_success()) {
-            let own = self.driver.read(|replica, _| replica.node());
-            self.own_writes.note(subject, own, None);
+        let mut answer = self.api.handle(head, body).await;
+        match about {
+            About::Claim(subject) if answer.status().is_success() => {
+                let own = self.driver.read(|replica, _| replica.node());
+                self.own_writes.note(&subject, own, None);
+            }
+            About::Batch if answer.status().is_success() => {
+                answer.body_mut().keep(Box::new(self.own_writes.begin_batch()));
+            }
+            _ => {}
         }
         answer
     }
@@ -202,7 +208,7 @@ impl Gateway {
         {
             self.own_writes.note(subject, answer.node, Some(digest));
         }
-        Response::from_parts(head, Full::new(body))
+        Response::from_parts(head, AnswerBody::whole(body))
     }
 
     /// Does for a request what its plan says, until that ends.

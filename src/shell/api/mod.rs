@@ -4,6 +4,7 @@
 //! Never: decides anything about an assertion.
 
 pub mod api_key;
+mod batch;
 pub mod forward;
 pub mod gateway;
 pub mod own_writes;
@@ -16,33 +17,36 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Instant;
 
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
-use http_body_util::Full;
+use hyper::body::Body as _;
 
 use crate::base::Digest;
 use crate::cluster::gossip::Origin;
-use crate::model::{NameKind, RootAgents};
+use crate::model::{NameKind, RootAgents, Sealed};
 use crate::replica::Replica;
 use crate::scan::{Scan, TooMany};
 use crate::shell::api::api_key::ApiKeyCheck;
 use crate::shell::api::readiness::Readiness;
 use crate::shell::driver::{Driver, Refusal};
-use crate::shell::http::{Body, Counts, Handler, refuse};
+use crate::shell::http::{AnswerBody, Body, Counts, Handler, HttpAnswer, refuse};
 use crate::shell::peers::anti_entropy::Peers;
 use crate::shell::repair::scrub::Scrubbed;
 use crate::shell::runtime::logger;
 use crate::shell::runtime::memory;
 use crate::store::Root;
-use crate::wire::http::{JSON, Route, STAMP, client, is_json, parse_stamp, preflight, route};
+use crate::wire::http::conditional::Validators;
+use crate::wire::http::{
+    JSON, NDJSON, Route, STAMP, client, is_json, is_ndjson, parse_stamp, preflight, route,
+};
 use crate::wire::json;
 use crate::wire::json::answer::{self, Presence};
 use crate::wire::json::health::{self, HealthReadings};
 use crate::wire::metrics::{
     self, ClusterReadings, DamageReadings, Endpoint, GrpcCount, Metrics, Readings,
 };
+use crate::wire::openapi;
 use crate::wire::rejection::Rejection;
 
 /// What the API shows of the rest of the node.
@@ -82,9 +86,11 @@ pub struct Api {
 struct Answer {
     status: StatusCode,
     content_type: HeaderValue,
-    body: String,
+    body: AnswerBody,
     /// To `OPTIONS`: the methods of the route.
     preflight: Option<&'static str>,
+    /// Of what may be kept: until when.
+    validators: Option<Validators>,
 }
 
 impl Api {
@@ -113,11 +119,18 @@ impl Api {
         self.api_key_check.admit(head)?;
         match route(&head.method, &head.uri)? {
             Route::Assert => self.assert(&head.headers, body, json::parse_body).await,
+            Route::AssertBatch => self.assert_batch(&head.headers, body).await,
             Route::Vote => self.assert(&head.headers, body, json::parse_vote).await,
             Route::Assertion(digest) => {
-                let start = Instant::now();
-                let found = self.find(&digest)?;
-                Ok(self.found(Endpoint::Assertion, start, found))
+                let (start, wall) = (Instant::now(), self.driver.wall());
+                let sealed = self.find(&digest)?;
+                let validators = Validators::of(&sealed, wall, self.api_key_check.is_asking());
+                let (status, text) = match validators.are_known(&head.headers) {
+                    true => (StatusCode::NOT_MODIFIED, String::new()),
+                    false => (StatusCode::OK, answer::assertion(&sealed, wall)),
+                };
+                let found = self.found(Endpoint::Assertion, start, text);
+                Ok(Answer { status, validators: Some(validators), ..found })
             }
             Route::Query(query) => {
                 let numbering = self.driver.read(|replica, _| replica.row_numbering());
@@ -168,6 +181,10 @@ impl Api {
                     self.driver.read(|replica, _| cluster(replica)).ok_or(Rejection::Shard)?;
                 Ok(say(StatusCode::OK, text))
             }
+            Route::Document => {
+                let document = AnswerBody::whole(openapi::document());
+                Ok(Answer { body: document, ..say(StatusCode::OK, String::new()) })
+            }
             Route::Options(allowed) => {
                 let mut answer = say(StatusCode::NO_CONTENT, String::new());
                 answer.preflight = Some(allowed);
@@ -190,9 +207,7 @@ impl Api {
         if !is_json(headers) {
             return Err(Rejection::MediaType);
         }
-        if body.is_absent() && !headers.contains_key(CONTENT_LENGTH) {
-            return Err(Rejection::Length);
-        }
+        check_is_there(headers, body)?;
         let taken = match parse(&body.read().await?)? {
             json::AssertBody::Bytes(sealed) => self.driver.offer(sealed, Origin::Here).await,
             json::AssertBody::Claim(mut draft) => {
@@ -219,9 +234,24 @@ impl Api {
         }
     }
 
-    fn find(&self, digest: &Digest) -> Result<String, Rejection> {
+    async fn assert_batch(
+        &self,
+        headers: &HeaderMap,
+        body: &mut Body,
+    ) -> Result<Answer, Rejection> {
+        if !is_ndjson(headers) {
+            return Err(Rejection::LinesMediaType);
+        }
+        check_is_there(headers, body)?;
+        let driver = self.driver.clone();
+        let made = body.answer_while(move |body, outlet| batch::run(driver, body, outlet)).await?;
+        let answer = say(StatusCode::OK, String::new());
+        Ok(Answer { content_type: NDJSON, body: made, ..answer })
+    }
+
+    fn find(&self, digest: &Digest) -> Result<Sealed, Rejection> {
         match self.driver.find(digest) {
-            Some(sealed) => Ok(answer::assertion(&sealed, self.driver.wall())),
+            Some(sealed) => Ok(sealed),
             None if self.driver.read(|replica, bodies| replica.is_damaged(digest, bodies)) => {
                 Err(Rejection::Damaged(*digest))
             }
@@ -348,7 +378,7 @@ impl Api {
 }
 
 impl Handler for Api {
-    async fn handle(&self, head: Parts, body: &mut Body) -> Response<Full<Bytes>> {
+    async fn handle(&self, head: Parts, body: &mut Body) -> HttpAnswer {
         let answered = self.answer(&head, body).await;
         let response = match answered {
             Ok(answer) => {
@@ -370,14 +400,25 @@ impl Handler for Api {
     }
 }
 
-fn say(status: StatusCode, body: String) -> Answer {
-    Answer { status, content_type: JSON, body, preflight: None }
+/// An empty body has a length, too.
+fn check_is_there(headers: &HeaderMap, body: &Body) -> Result<(), Rejection> {
+    let is_there = !body.is_absent() || headers.contains_key(CONTENT_LENGTH);
+    if is_there { Ok(()) } else { Err(Rejection::Length) }
 }
 
-fn respond(answer: Answer) -> Response<Full<Bytes>> {
-    let is_empty = answer.body.is_empty();
-    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+fn say(status: StatusCode, body: String) -> Answer {
+    let (body, preflight, validators) = (AnswerBody::whole(body), None, None);
+    Answer { status, content_type: JSON, body, preflight, validators }
+}
+
+fn respond(answer: Answer) -> HttpAnswer {
+    let is_empty = answer.body.is_end_stream();
+    let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
+    if let Some(Validators { tag, cache }) = answer.validators {
+        response.headers_mut().insert(ETAG, tag);
+        response.headers_mut().insert(CACHE_CONTROL, cache);
+    }
     if !is_empty {
         response.headers_mut().insert(CONTENT_TYPE, answer.content_type);
     }

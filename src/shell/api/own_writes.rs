@@ -24,20 +24,38 @@ use crate::sync::{Reply, WireBytes};
 pub struct OwnWrites {
     driver: Rc<Driver>,
     pool: Rc<Pool>,
-    recent: RefCell<RecentWrites>,
+    recent: Rc<RefCell<RecentWrites>>,
     /// Questions that come together need the same claims: the first one fetches them for all.
     fetching: Semaphore,
+}
+
+/// A batch of claims that this node takes; over when dropped.
+pub struct BatchUnderWay {
+    driver: Rc<Driver>,
+    recent: Rc<RefCell<RecentWrites>>,
+}
+
+impl Drop for BatchUnderWay {
+    fn drop(&mut self) {
+        self.recent.borrow_mut().handle_batch_end(self.driver.now());
+    }
 }
 
 impl OwnWrites {
     /// Of the gateway of the node behind `driver`, which calls other nodes by `pool`.
     pub fn new(driver: Rc<Driver>, pool: Rc<Pool>) -> OwnWrites {
-        OwnWrites { driver, pool, recent: RefCell::default(), fetching: Semaphore::new(1) }
+        OwnWrites { driver, pool, recent: Rc::default(), fetching: Semaphore::new(1) }
     }
 
     /// A node took a claim; see [`RecentWrites::handle_written`].
     pub fn note(&self, subject: &str, node: NodeId, elsewhere: Option<Digest>) {
         self.recent.borrow_mut().handle_written(self.driver.now(), subject, node, elsewhere);
+    }
+
+    /// This node takes claims by the line.
+    pub fn begin_batch(&self) -> BatchUnderWay {
+        self.recent.borrow_mut().handle_batch();
+        BatchUnderWay { driver: self.driver.clone(), recent: self.recent.clone() }
     }
 
     /// The node that took a claim which is not here.

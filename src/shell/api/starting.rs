@@ -11,16 +11,14 @@ use std::thread;
 
 use async_channel::Sender;
 use async_executor::LocalExecutor;
-use bytes::Bytes;
 use futures_lite::future;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http_body_util::Full;
 
 use crate::shell::api::api_key::ApiKeyCheck;
 use crate::shell::http::policed::Policed;
-use crate::shell::http::{Body, Bounds, Counts, Handler, Server, refuse};
+use crate::shell::http::{AnswerBody, Body, Bounds, Counts, Handler, HttpAnswer, Server, refuse};
 use crate::shell::runtime::memory;
 use crate::shell::runtime::reactor;
 use crate::shell::runtime::signals::Signals;
@@ -86,7 +84,7 @@ pub(crate) fn serve_while<T: Send + 'static>(
 struct Starting(ApiKeyCheck);
 
 impl Handler for Starting {
-    async fn handle(&self, head: Parts, _: &mut Body) -> Response<Full<Bytes>> {
+    async fn handle(&self, head: Parts, _: &mut Body) -> HttpAnswer {
         if let Err(rejection) = self.0.admit(&head) {
             return refuse(&rejection);
         }
@@ -98,7 +96,7 @@ impl Handler for Starting {
             }
             _ => return refuse(&Rejection::Starting),
         };
-        let mut response = Response::new(Full::new(Bytes::from(page)));
+        let mut response = Response::new(AnswerBody::whole(page));
         response.headers_mut().insert(CONTENT_TYPE, media_type);
         response
     }

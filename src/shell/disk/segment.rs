@@ -2,11 +2,10 @@
 //!
 //! In: frames and where they go. Out: bytes on disk. Files grow ahead of the frames: by zeros where
 //! those come in small batches, so that most flushes change nothing that the file system has to
-//! commit; by space that it sets aside where they come in large ones, which that costs little, and
-//! zeros twice the writing. Never: writes before the tail.
+//! commit; by space that it sets aside where they come in large ones or in bulk, which that costs
+//! little, and zeros twice the writing. Never: writes before the tail.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -17,12 +16,10 @@ use super::layout::{segment_path, sync_directory};
 use super::write_failure::{WriteFailure, obstacle};
 use crate::base::limits;
 use crate::journal::record::{SEGMENT_HEAD_BYTES, check_segment_head, segment_head};
-use crate::journal::{Batch, Position};
+use crate::journal::{Batch, LARGE_BATCH_BYTES, Position};
 
 /// How far a file grows in one step: large against a batch, small against the flash of a router.
 const PREALLOCATED_BYTES: u64 = 1 << 20;
-/// Batches from here on are large.
-const LARGE_BYTES: usize = 256 << 10;
 /// Capacity for frames that is kept after a large batch, and after any other.
 const FRAMES_KEPT: usize = 512 << 10;
 const FEW_BYTES: usize = 32 << 10;
@@ -38,6 +35,15 @@ pub(super) struct Writer {
     /// The frames of a batch. Its memory is kept from one to the next: an import would map and
     /// unmap a megabyte for each.
     frames: Vec<u8>,
+}
+
+/// How a file may grow behind the frames.
+#[derive(Clone, Copy)]
+struct Growth {
+    /// See [`Batch::ahead`].
+    ahead: Option<u64>,
+    /// See [`Batch::zeros`].
+    zeros: bool,
 }
 
 struct OpenSegment {
@@ -76,9 +82,10 @@ impl Writer {
     pub(super) fn write(&mut self, batch: &Batch) -> Result<(), WriteFailure> {
         let mut frames = std::mem::take(&mut self.frames);
         batch.frames(&mut frames);
-        let done = self.put(batch.position, &frames, batch.ahead);
+        let growth = Growth { ahead: batch.ahead, zeros: batch.zeros };
+        let done = self.put(batch.position, &frames, growth);
         frames.clear();
-        frames.shrink_to(if batch.bytes < LARGE_BYTES { FEW_BYTES } else { FRAMES_KEPT });
+        frames.shrink_to(if batch.bytes < LARGE_BATCH_BYTES { FEW_BYTES } else { FRAMES_KEPT });
         self.frames = frames;
         done
     }
@@ -87,7 +94,7 @@ impl Writer {
         &mut self,
         position: Position,
         frames: &[u8],
-        ahead: Option<u64>,
+        growth: Growth,
     ) -> Result<(), WriteFailure> {
         let number = position.segment();
         if self.open.as_ref().is_none_or(|open| open.number != number) {
@@ -98,7 +105,7 @@ impl Writer {
             });
         }
         let open = self.open.as_mut().expect("just opened");
-        open.write(position.offset(), frames, ahead)?;
+        open.write(position.offset(), frames, growth)?;
         open.check_name()?;
         self.tail = Position(position.0 + frames.len() as u64);
         Ok(())
@@ -166,7 +173,8 @@ impl OpenSegment {
             created.map_err(|error| WriteFailure::of(Fault::new("creating", &path, error)))?;
         let mut open =
             OpenSegment { number, path, file, allocated: 0, dirty: true, is_torn: false };
-        open.write(0, &segment_head(number, before), Some(0)).inspect_err(|_| {
+        let alone = Growth { ahead: Some(0), zeros: false };
+        open.write(0, &segment_head(number, before), alone).inspect_err(|_| {
             // The next try begins it anew where it stays behind.
             let _ = fs::remove_file(&open.path);
         })?;
@@ -174,7 +182,7 @@ impl OpenSegment {
         Ok(open)
     }
 
-    fn write(&mut self, offset: u64, bytes: &[u8], ahead: Option<u64>) -> Result<(), WriteFailure> {
+    fn write(&mut self, offset: u64, bytes: &[u8], growth: Growth) -> Result<(), WriteFailure> {
         if self.is_torn {
             self.cut(offset)?;
             // Were the new frames on the disk before that, a power cut would leave a mixture.
@@ -193,8 +201,8 @@ impl OpenSegment {
         let end = offset + bytes.len() as u64;
         if end > self.allocated {
             self.allocated = end;
-            let most = ahead.map_or(limits::SEGMENT_BYTES_MAX, |ahead| end.saturating_add(ahead));
-            self.grow(most, bytes.len() >= LARGE_BYTES)?;
+            let most = growth.ahead.map_or(u64::MAX, |ahead| end.saturating_add(ahead));
+            self.grow(most, growth.zeros && bytes.len() < LARGE_BATCH_BYTES)?;
         }
         Ok(())
     }
@@ -221,19 +229,17 @@ impl OpenSegment {
 
     /// Preallocates behind the frames, as far as there is space: without it the next write itself
     /// fails.
-    fn grow(&mut self, most: u64, is_large: bool) -> Result<(), WriteFailure> {
+    fn grow(&mut self, most: u64, zeros: bool) -> Result<(), WriteFailure> {
         let step = self.allocated.next_multiple_of(PREALLOCATED_BYTES);
         let target = step.min(most).min(limits::SEGMENT_BYTES_MAX);
-        if is_large && self.allocated < target {
+        if !zeros && self.allocated < target {
             let bytes = target - self.allocated;
             let reserved = fallocate(&self.file, FallocateFlags::empty(), self.allocated, bytes);
-            match reserved.map_err(io::Error::from) {
-                Ok(()) => self.allocated = target,
-                Err(error) if obstacle(&error).is_some() => return Ok(()),
-                // Not every file system can do so. Zeros show as well what is wrong
-                // with the disk.
-                Err(_) => {}
+            // Not every file system can do so. What is wrong with the disk the flush shows as well.
+            if reserved.is_ok() {
+                self.allocated = target;
             }
+            return Ok(());
         }
         let zeros = [0; 64 << 10];
         while self.allocated < target {
@@ -281,12 +287,13 @@ mod tests {
         let log = LogFolder::new("grow");
         let mut writer = Writer::open(&log, Position::first_of(0)).expect("a log");
         let mut position = Position::first_of(0);
+        let growth = |ahead| Growth { ahead, zeros: true };
         for (bytes, ahead, length) in [
             (48, None, PREALLOCATED_BYTES),
             (PREALLOCATED_BYTES as usize, None, 2 * PREALLOCATED_BYTES),
             (PREALLOCATED_BYTES as usize, Some(80), 2 * PREALLOCATED_BYTES + 160),
         ] {
-            writer.put(position, &vec![7; bytes], ahead).expect("a good disk");
+            writer.put(position, &vec![7; bytes], growth(ahead)).expect("a good disk");
             position.0 += bytes as u64;
             let file = fs::read(segment_path(&log, 0)).expect("it is there");
             assert_eq!(file.len() as u64, length, "after {bytes} bytes");
@@ -302,12 +309,36 @@ mod tests {
         for (head, kept) in [(segment_head(1, 4096).to_vec(), 4096), (vec![0; 32], 0)] {
             fs::write(segment_path(&log, 1), head).expect("space for a head");
             let mut writer = Writer::open(&log, first).expect("a log");
-            writer.put(first, &[7; 48], None).expect("a good disk");
+            writer.put(first, &[7; 48], Growth { ahead: None, zeros: true }).expect("a good disk");
             let segment = fs::read(segment_path(&log, 1)).expect("it is there");
             assert_eq!(check_segment_head(&segment, 1), Ok(kept));
         }
         let full = limits::SEGMENT_BYTES_MAX;
         let end = |tail| end_before(1, Position(tail));
         assert_eq!([end(32), end(full), end(full + 32), end(3 * full)], [32, full as u32, 0, 0]);
+    }
+
+    /// Bytes that this thread has given to the kernel.
+    #[cfg(target_os = "linux")]
+    fn given() -> u64 {
+        let io = fs::read_to_string("/proc/thread-self/io").expect("Linux counts");
+        let count = io.lines().find_map(|line| line.strip_prefix("wchar: ")).expect("it is there");
+        count.parse().expect("a number")
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_comes_in_bulk_is_written_once() {
+        let log = LogFolder::new("bulk");
+        let mut writer = Writer::open(&log, Position::first_of(0)).expect("a log");
+        let mut position = Position::first_of(0);
+        for (zeros, most) in [(false, 2 * 48_000), (true, PREALLOCATED_BYTES + 2 * 48_000)] {
+            let before = given();
+            let growth = Growth { ahead: None, zeros };
+            writer.put(position, &vec![7; 48_000], growth).expect("a good disk");
+            position.0 += PREALLOCATED_BYTES;
+            let bytes = given() - before;
+            assert!((48_000..most).contains(&bytes), "{bytes} bytes for 48,000");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! Never: decides, blocks on anything but a `pread` of a body, holds a borrow across an await.
 
+pub mod batch;
 pub mod bulk;
 pub mod clocks;
 pub mod scans;
@@ -110,9 +111,9 @@ pub struct Driver {
     /// When the replica wants to be called next, and the task that waits for it.
     deadline: Cell<Option<Moment>>,
     deadline_waker: Cell<Option<Waker>>,
-    /// Writes of the disk so far, and the task that waits for the next.
+    /// Writes of the log and the index so far, and the tasks that wait for the next.
     writes: Cell<u64>,
-    write_waker: Cell<Option<Waker>>,
+    write_wakers: RefCell<Vec<Waker>>,
 }
 
 impl Driver {
@@ -139,7 +140,7 @@ impl Driver {
             deadline: Cell::new(None),
             deadline_waker: Cell::new(None),
             writes: Cell::new(0),
-            write_waker: Cell::new(None),
+            write_wakers: RefCell::default(),
         });
         let listener: Weak<dyn RoundEnd> = Rc::downgrade(&driver) as _;
         reactor::current().expect("the reactor was made at the start").observe_round_ends(listener);
@@ -400,6 +401,7 @@ impl Driver {
             match self.indexer.written().await {
                 Ok(run) => {
                     self.update(|replica, _, _| replica.handle_indexed(run));
+                    self.note_write();
                     let is_damaged = self.read(|replica, _| replica.damages().found() > 0);
                     // Damage that showed while the run was written is not known to its state.
                     if let Some(Err(fault)) = is_damaged.then(|| self.indexer.forget()) {
@@ -411,6 +413,7 @@ impl Driver {
                         "{fault}: the index of older rows stays in memory until it can be written"
                     );
                     self.update(|replica, _, _| replica.handle_unindexed());
+                    self.note_write();
                 }
             }
         }

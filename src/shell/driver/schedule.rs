@@ -41,23 +41,26 @@ impl Driver {
         }
     }
 
-    /// Resolves when the disk has written once more.
+    /// Resolves when the log or the index was written once more, or could not be.
     pub async fn written(&self) {
         let before = self.writes.get();
         poll_fn(|context| {
             if self.writes.get() != before {
                 return Poll::Ready(());
             }
-            self.write_waker.set(Some(context.waker().clone()));
+            let mut wakers = self.write_wakers.borrow_mut();
+            if !wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+                wakers.push(context.waker().clone());
+            }
             Poll::Pending
         })
         .await;
     }
 
-    /// The disk has written.
+    /// The log or the index was written.
     pub(super) fn note_write(&self) {
         self.writes.set(self.writes.get() + 1);
-        self.write_waker.take().into_iter().for_each(Waker::wake);
+        self.write_wakers.take().into_iter().for_each(Waker::wake);
     }
 
     async fn deadline_moved(&self, from: Option<Moment>) {

@@ -23,6 +23,7 @@ const FEW_BYTES: usize = 64 << 10;
 
 enum Job {
     One(Box<Assertion>, Sender<Result<(), Invalid>>),
+    Signed(Vec<Assertion>, Sender<Vec<Result<(), Invalid>>>),
     Many(Vec<ForeignBody>, Sender<Opened>),
 }
 
@@ -65,6 +66,24 @@ impl Verifier {
         answer.recv().await.expect("every job gets a verdict")
     }
 
+    /// The verdicts on the signatures of some assertions, in their order.
+    pub async fn verify_all(&self, all: &[Sealed]) -> Vec<Result<(), Invalid>> {
+        let mut verdicts = vec![Ok(()); all.len()];
+        let signed = all.iter().enumerate().filter(|(_, sealed)| !self.passes(sealed));
+        let signed = signed.filter_map(|(index, sealed)| Some((index, sealed.assertion()?)));
+        let (indices, assertions): (Vec<usize>, Vec<Assertion>) = signed.unzip();
+        if assertions.is_empty() {
+            return verdicts;
+        }
+        let (answer, judged) = async_channel::bounded(1);
+        self.submit(Job::Signed(assertions, answer)).await;
+        let judged = judged.recv().await.expect("every job gets a verdict");
+        for (index, verdict) in indices.into_iter().zip(judged) {
+            verdicts[index] = verdict;
+        }
+        verdicts
+    }
+
     /// Hashes and reads bodies, and judges their signatures.
     pub async fn open_all(&self, bodies: Vec<ForeignBody>) -> Opened {
         if bodies.iter().map(|body| body.bytes.len()).sum::<usize>() <= FEW_BYTES {
@@ -97,11 +116,17 @@ fn start(skip: bool) -> io::Result<Sender<Job>> {
         while let Ok(job) = receiver.recv_blocking() {
             let next = match job {
                 Job::One(assertion, verdict) => judge((assertion, verdict), &receiver),
-                many @ Job::Many(..) => Some(many),
+                many => Some(many),
             };
-            if let Some(Job::Many(bodies, answer)) = next {
-                // A caller that went away needs no verdict.
-                let _ = answer.try_send(open_and_judge(bodies, skip));
+            // A caller that went away needs no verdict.
+            match next {
+                Some(Job::Signed(assertions, answer)) => {
+                    let _ = answer.try_send(judge_each(&assertions));
+                }
+                Some(Job::Many(bodies, answer)) => {
+                    let _ = answer.try_send(open_and_judge(bodies, skip));
+                }
+                Some(Job::One(..)) | None => {}
             }
         }
     })?;
@@ -128,6 +153,10 @@ fn judge(
         let _ = answer.try_send(verdict);
     }
     between
+}
+
+fn judge_each(assertions: &[Assertion]) -> Vec<Result<(), Invalid>> {
+    assertions.chunks(limits::VERIFY_BATCH_MAX).flat_map(signature::verify_batch).collect()
 }
 
 fn open_each(bodies: Vec<ForeignBody>) -> Opened {

@@ -1,16 +1,19 @@
 //! A request body, read within its bounds, and whether its sender is still there.
 //!
-//! In: hyper's body of a connection. Out: all its bytes at once, or why they cannot be had. Never:
-//! reads past the limit, copies a body that came in one piece.
+//! In: hyper's body of a connection. Out: all its bytes at once, or piece by piece for an answer
+//! that is made meanwhile, or why they cannot be had. Never: reads past the limit, copies a body
+//! that came in one piece.
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as _, Incoming, SizeHint};
 
+use super::answer_body::{AnswerBody, Outlet};
 use super::connection::{HttpConnection, Phase, unless_late};
 use super::slots::Admitted;
 use crate::base::limits;
@@ -19,7 +22,8 @@ use crate::wire::rejection::Rejection;
 
 /// The body of one request.
 pub struct Body {
-    incoming: Incoming,
+    /// `None` when it was handed over to the work of an answer.
+    incoming: Option<Incoming>,
     admitted: Rc<Admitted>,
     /// The client waits to be asked for it.
     is_awaited: bool,
@@ -29,14 +33,64 @@ pub struct Body {
     is_absent: bool,
     /// How reading it ended: a second reader gets the same body or error.
     outcome: Option<Result<Bytes, Rejection>>,
+    /// What was read of it before it was handed over.
+    first: Option<Bytes>,
 }
 
 impl Body {
     /// `is_awaited`: the client sends it only when asked to (`Expect: 100-continue`).
     pub(super) fn new(incoming: Incoming, admitted: Rc<Admitted>, is_awaited: bool) -> Body {
         let is_ended = incoming.is_end_stream();
-        let (is_broken, is_absent, outcome) = (false, is_ended, None);
-        Body { incoming, admitted, is_awaited, is_ended, is_broken, is_absent, outcome }
+        let (is_broken, is_absent, outcome, first) = (false, is_ended, None, None);
+        let incoming = Some(incoming);
+        Body { incoming, admitted, is_awaited, is_ended, is_broken, is_absent, outcome, first }
+    }
+
+    /// An answer that is made while the body comes: `work` reads it piece by piece. A client that
+    /// asked whether to send it (`Expect`) is answered before the answer begins.
+    pub async fn answer_while<W: Future<Output = ()> + 'static>(
+        &mut self,
+        work: impl FnOnce(Body, Rc<Outlet>) -> W,
+    ) -> Result<AnswerBody, Rejection> {
+        let first = if self.is_awaited { self.piece().await? } else { None };
+        let admitted = self.admitted.clone();
+        let (is_awaited, is_ended) = (self.is_awaited, self.is_ended);
+        let (is_broken, is_absent, outcome) = (false, self.is_absent, None);
+        let incoming = self.incoming.take();
+        self.is_ended = true;
+        let body =
+            Body { incoming, admitted, is_awaited, is_ended, is_broken, is_absent, outcome, first };
+        Ok(AnswerBody::made(self.admitted.clone(), |outlet| work(body, outlet)))
+    }
+
+    /// The next piece of a body that is answered while it comes; `None` at the end. `is_owed`: the
+    /// client waits for answers itself, so that it is not waited for.
+    pub async fn next_piece(&mut self, is_owed: bool) -> Result<Option<Bytes>, Rejection> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        self.connection().await_body(!is_owed);
+        let piece = self.piece().await;
+        self.connection().await_body(false);
+        piece
+    }
+
+    /// Takes budget for what the node holds of it; the slowest client that holds some goes if there
+    /// is not enough.
+    pub fn try_hold(&self, bytes: usize) -> bool {
+        self.admitted.reserve_body(bytes).is_ok()
+    }
+
+    /// The same, once there is enough; nothing may be held before.
+    pub async fn hold(&self, bytes: usize) {
+        let bytes = bytes.min(limits::HTTP_BODY_BYTES_MAX);
+        let held = self.connection().hold_when_free(bytes).await;
+        held.unwrap_or_else(|Full| unreachable!("the largest body fits"));
+    }
+
+    /// The rest of it is not read, so that the connection ends with the answer.
+    pub fn give_up(&self) {
+        self.connection().leave_unread();
     }
 
     fn connection(&self) -> &HttpConnection {
@@ -76,7 +130,7 @@ impl Body {
     }
 
     async fn read_all(&mut self) -> Result<Bytes, Rejection> {
-        let known = self.incoming.size_hint();
+        let known = self.size_hint();
         if known.lower() > limits::HTTP_BODY_BYTES_MAX as u64 {
             return Err(Rejection::BodyTooLarge);
         }
@@ -104,7 +158,7 @@ impl Body {
     pub(super) async fn discard(&mut self) -> bool {
         self.connection().let_go();
         let max = limits::HTTP_BODY_BYTES_MAX as u64;
-        let is_short = self.incoming.size_hint().upper().is_some_and(|upper| upper <= max);
+        let is_short = self.size_hint().upper().is_some_and(|upper| upper <= max);
         let is_coming = is_short && !self.is_awaited && !self.is_broken;
         while is_coming && !self.is_ended {
             if self.piece().await.is_err() {
@@ -114,6 +168,10 @@ impl Body {
         self.is_ended
     }
 
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(SizeHint::default, |incoming| incoming.size_hint())
+    }
+
     /// The next piece; `None` at the end.
     async fn piece(&mut self) -> Result<Option<Bytes>, Rejection> {
         if self.is_ended {
@@ -121,22 +179,24 @@ impl Body {
         }
         self.is_awaited = false;
         self.connection().take_permit(limits::HTTP_ROUND_PIECES).await;
-        if self.connection().phase() != Phase::Body {
+        if !matches!(self.connection().phase(), Phase::Body | Phase::Streaming) {
             self.connection().enter(Phase::Body);
         }
         let piece = self.data().await;
         if let Ok(Some(piece)) = &piece {
             self.connection().note_moved(piece.len());
         }
-        self.is_ended = matches!(piece, Ok(None)) || self.incoming.is_end_stream();
+        let is_over = self.incoming.as_ref().is_none_or(|incoming| incoming.is_end_stream());
+        self.is_ended = matches!(piece, Ok(None)) || is_over;
         self.is_broken = piece.is_err();
         piece
     }
 
     /// The next piece, without what is no data: trailers, which have no use here.
     async fn data(&mut self) -> Result<Option<Bytes>, Rejection> {
+        let Some(incoming) = &mut self.incoming else { return Ok(None) };
         loop {
-            match unless_late(&self.admitted.connection, self.incoming.frame()).await? {
+            match unless_late(&self.admitted.connection, incoming.frame()).await? {
                 None => return Ok(None),
                 Some(Err(_)) => return Err(Rejection::Body),
                 Some(Ok(frame)) => {

@@ -91,21 +91,37 @@ impl ClientLink {
         request: Request<Full<Bytes>>,
         mut may_grow: impl FnMut(usize) -> bool,
     ) -> Result<(Parts, Bytes), ExchangeError> {
+        let mut whole = BytesMut::new();
+        let take = |_: &Parts, piece: Bytes| {
+            let fits = may_grow(whole.len() + piece.len());
+            if fits {
+                whole.extend_from_slice(&piece);
+            }
+            fits
+        };
+        let head = self.exchange_by_piece(request, take).await?;
+        Ok((head, whole.freeze()))
+    }
+
+    /// One request, and its answer piece by piece as it comes, until `take` refuses one.
+    pub async fn exchange_by_piece(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        mut take: impl FnMut(&Parts, Bytes) -> bool,
+    ) -> Result<Parts, ExchangeError> {
         let ClientLink { wire, sender, connection } = self;
         wire.begin();
         let asking = async {
             sender.ready().await.map_err(ExchangeError::Broken)?;
             let answer = sender.send_request(request).await.map_err(ExchangeError::Broken)?;
             let (head, mut body) = answer.into_parts();
-            let mut whole = BytesMut::new();
             while let Some(frame) = body.frame().await {
                 let Ok(piece) = frame.map_err(ExchangeError::Broken)?.into_data() else { continue };
-                if !may_grow(whole.len() + piece.len()) {
+                if !take(&head, piece) {
                     return Err(ExchangeError::TooLarge);
                 }
-                whole.extend_from_slice(&piece);
             }
-            Ok((head, whole.freeze()))
+            Ok(head)
         };
         // Polled beside the question, the connection carries it; at its end the question fails.
         let carrying = async {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::bounds::Bounds;
 use super::progress::Progress;
+use super::stream_wait::StreamWait;
 use crate::base::limits;
 use crate::shell::runtime::budget::{Budget, Full, Share};
 use crate::shell::runtime::reactor::{Reactor, yield_now};
@@ -38,6 +39,8 @@ pub(super) enum Phase {
     Working,
     /// The answer is on its way.
     Writing,
+    /// The answer is made and sent while the rest of the body comes.
+    Streaming,
     /// All is said; what the client still sends is thrown away.
     Lingering,
 }
@@ -89,6 +92,8 @@ pub(super) struct HttpConnection {
     held: RefCell<Share>,
     /// The part of an answer on its way that counts.
     unsent: RefCell<Share>,
+    /// Whom an answer waits for that is made while it is sent.
+    wait: StreamWait,
     /// The client may still be sending: it has to be heard out, or it may lose our answer.
     is_unread: Cell<bool>,
     /// The reactor's round in which this connection worked last, and its steps in it.
@@ -119,6 +124,7 @@ impl HttpConnection {
             unsent,
             is_answering: Cell::new(false),
             is_silenced: Cell::new(false),
+            wait: StreamWait::new(now),
             is_unread: Cell::new(false),
             round: Cell::new(0),
             steps: Cell::new(0),
@@ -182,11 +188,14 @@ impl HttpConnection {
         match self.phase() {
             Phase::Waiting | Phase::Working | Phase::Lingering => false,
             Phase::Idle => progress.age(now) > bounds.idle_max,
+            Phase::Streaming if !self.wait.is_for_client() => false,
             Phase::Head => progress.age(now) > bounds.read_max,
-            Phase::Body | Phase::Writing => {
-                let is_late = progress.is_late(now, bounds);
+            Phase::Body | Phase::Writing | Phase::Streaming => {
+                let is_slow = progress.is_slow(now, bounds);
                 self.progress.set(progress);
-                is_late
+                // A batch is as long as its client likes.
+                let has_end = self.phase() != Phase::Streaming;
+                is_slow || has_end && progress.age(now) > bounds.transfer_max
             }
         }
     }
@@ -202,8 +211,10 @@ impl HttpConnection {
         let progress = self.progress.get();
         let waited = match self.phase() {
             Phase::Waiting | Phase::Working => return None,
+            Phase::Streaming if !self.wait.is_for_client() => return None,
             Phase::Idle | Phase::Lingering | Phase::Head => progress.age(now),
-            Phase::Body => progress.waited(now),
+            Phase::Streaming if self.is_blocked() => progress.stalled(now),
+            Phase::Body | Phase::Streaming => progress.waited(now),
             // The system takes an answer in large parts: how many bytes went lately says little,
             // that none has gone for a while says that the client does not read.
             Phase::Writing => progress.stalled(now),
@@ -276,6 +287,11 @@ impl HttpConnection {
         self.held.borrow().bytes()
     }
 
+    /// As [`HttpConnection::hold`], once as many are free; nothing may be held before.
+    pub(super) async fn hold_when_free(&self, bytes: usize) -> Result<(), Full> {
+        poll_fn(|context| self.held.borrow_mut().poll_resize(bytes, context)).await
+    }
+
     /// The body is needed no more.
     pub(super) fn let_go(&self) {
         self.hold(0).unwrap_or_else(|Full| unreachable!("giving back takes no budget"));
@@ -284,6 +300,35 @@ impl HttpConnection {
     /// The answer is handed to hyper.
     pub(super) fn end_work(&self) {
         self.enter(Phase::Writing);
+    }
+
+    /// The answer is made while it is sent: from now on bytes count both ways, and time counts
+    /// while the client is waited for.
+    pub(super) fn begin_stream(&self) {
+        self.wait.begin(self.reactor.now());
+        self.enter(Phase::Streaming);
+    }
+
+    /// All of such an answer is handed to hyper.
+    pub(super) fn end_stream(&self) {
+        self.let_go();
+        self.end_work();
+    }
+
+    /// Whether the rest of the body is all that such an answer waits for.
+    pub(super) fn await_body(&self, is_awaited: bool) {
+        self.skip(self.wait.await_body(is_awaited, self.reactor.now()));
+    }
+
+    /// Whether the client does not take what is sent.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.wait.is_blocked()
+    }
+
+    fn skip(&self, time: Option<Duration>) {
+        let mut progress = self.progress.get();
+        progress.skip(time.unwrap_or_default());
+        self.progress.set(progress);
     }
 
     fn end_answer(&self) {
@@ -323,7 +368,11 @@ impl HyperStream {
         send: impl FnOnce(&TcpStream) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if self.0.is_answering.get() {
-            let sent = ready!(send(&self.0.stream));
+            let sent = send(&self.0.stream);
+            if self.0.phase() == Phase::Streaming {
+                self.0.skip(self.0.wait.block(sent.is_pending(), self.0.reactor.now()));
+            }
+            let sent = ready!(sent);
             sent.iter().for_each(|count| self.0.note_moved(*count));
             return Poll::Ready(sent);
         }

@@ -9,6 +9,7 @@
 //!
 //! Never: knows a route, ends accepting because of an error or because all slots are taken.
 
+mod answer_body;
 mod body;
 mod bounds;
 pub mod client;
@@ -19,6 +20,7 @@ pub mod policed;
 mod progress;
 mod refusal;
 mod slots;
+mod stream_wait;
 #[cfg(test)]
 mod tests;
 
@@ -29,15 +31,14 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use async_executor::LocalExecutor;
-use bytes::Bytes;
 use futures_lite::future;
+use http::Request;
 use http::header::{CONNECTION, EXPECT, HeaderValue};
-use http::{Request, Response};
-use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 
+pub use answer_body::{AnswerBody, HttpAnswer, Outlet};
 pub use body::Body;
 pub use bounds::Bounds;
 pub use handler::Handler;
@@ -168,6 +169,8 @@ async fn converse<H: Handler>(admitted: &Rc<Admitted>, handler: &Rc<H>) -> Conne
         match (connection.order(), connection.phase()) {
             (Order::Serve, _)
             | (Order::Late | Order::Evict, Phase::Waiting | Phase::Working | Phase::Body) => {}
+            // The work of the answer ends it, unless the client does not take what there is.
+            (Order::Late | Order::Evict, Phase::Streaming) if !connection.is_blocked() => {}
             (Order::Finish, Phase::Idle) | (Order::Late | Order::Evict, _) => {
                 return Poll::Ready(ConnectionEnd::Ordered);
             }
@@ -182,7 +185,7 @@ async fn answer<H: Handler>(
     admitted: Rc<Admitted>,
     handler: Rc<H>,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<HttpAnswer, Infallible> {
     let connection = &admitted.connection;
     connection.begin_answer();
     connection.take_permit(1).await;
@@ -200,6 +203,10 @@ async fn answer<H: Handler>(
     if admitted.reserve_answer(usize::try_from(bytes).unwrap_or(usize::MAX)).is_err() {
         response = refuse(&Rejection::OverBudget);
         handler.note_refused(&Rejection::OverBudget);
+    }
+    if response.body().is_made() {
+        connection.begin_stream();
+        return Ok(response);
     }
     // Without a slot, a body is not waited for and the connection does not stay.
     let is_read = if is_admitted { body.discard().await } else { body.is_ended() };

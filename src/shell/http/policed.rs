@@ -8,12 +8,10 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
-use http::Response;
 use http::header::ORIGIN;
 use http::request::Parts;
-use http_body_util::Full;
 
+use super::answer_body::HttpAnswer;
 use super::body::Body;
 use super::handler::Handler;
 use super::refusal::refuse;
@@ -35,7 +33,7 @@ impl<H: Handler> Policed<H> {
 }
 
 impl<H: Handler> Handler for Policed<H> {
-    async fn handle(&self, head: Parts, body: &mut Body) -> Response<Full<Bytes>> {
+    async fn handle(&self, head: Parts, body: &mut Body) -> HttpAnswer {
         let [origin, id] = [ORIGIN, REQUEST_ID].map(|name| head.headers.get(name).cloned());
         let mut response = match self.policy.check(&head) {
             Ok(()) => self.handler.handle(head, body).await,

@@ -33,6 +33,13 @@ impl Progress {
         self.moved_at = now;
     }
 
+    /// Leaves out a time in which the client was not waited for.
+    pub(super) fn skip(&mut self, time: Duration) {
+        self.since += time;
+        self.measured += time;
+        self.moved_at += time;
+    }
+
     pub(super) fn age(&self, now: Instant) -> Duration {
         now - self.since
     }
@@ -48,14 +55,14 @@ impl Progress {
         (now - self.measured).saturating_sub(bought)
     }
 
-    /// Whether a transfer is too slow, or takes too long in all. The measure begins again whenever
-    /// it has been fast enough, so that a fast start buys no slow rest.
-    pub(super) fn is_late(&mut self, now: Instant, bounds: &Bounds) -> bool {
+    /// Whether a transfer is too slow. The measure begins again whenever it has been fast enough,
+    /// so that a fast start buys no slow rest.
+    pub(super) fn is_slow(&mut self, now: Instant, bounds: &Bounds) -> bool {
         if self.moved > 0 && time_for(self.moved, bounds.rate_min) >= now - self.measured {
             self.moved = 0;
             self.measured = now;
         }
-        self.age(now) > bounds.transfer_max || now - self.measured > bounds.read_max
+        now - self.measured > bounds.read_max
     }
 }
 
@@ -80,7 +87,8 @@ mod tests {
                 progress.note(bytes, next_piece);
                 (moved, next_piece) = (moved + bytes, next_piece + pause);
             } else {
-                if progress.is_late(next_look, &bounds) {
+                let is_long = progress.age(next_look) > bounds.transfer_max;
+                if progress.is_slow(next_look, &bounds) || is_long {
                     return Some(next_look - start);
                 }
                 next_look += tick;
@@ -110,8 +118,8 @@ mod tests {
         let mut progress = Progress::new(start, start);
         progress.note(1 << 20, start);
         let after = |seconds| start + Duration::from_secs(seconds);
-        assert!(!progress.is_late(after(1), &bounds));
-        assert!(!progress.is_late(after(31), &bounds));
-        assert!(progress.is_late(after(32), &bounds));
+        assert!(!progress.is_slow(after(1), &bounds));
+        assert!(!progress.is_slow(after(31), &bounds));
+        assert!(progress.is_slow(after(32), &bounds));
     }
 }

@@ -3,21 +3,20 @@
 //! In: a rejection. Out: its response, with the headers that say what would be taken. Never:
 //! decides what is refused.
 
-use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
-use http_body_util::Full;
 
+use super::answer_body::{AnswerBody, HttpAnswer};
 use crate::wire::http::JSON;
 use crate::wire::http::policy::Violation;
 use crate::wire::rejection::Rejection;
 
 /// An error as all of them look.
-pub fn refuse(rejection: &Rejection) -> Response<Full<Bytes>> {
+pub fn refuse(rejection: &Rejection) -> HttpAnswer {
     let (status, _) = rejection.status();
-    let mut response = Response::new(Full::new(Bytes::from(rejection.body())));
+    let mut response = Response::new(AnswerBody::whole(rejection.body()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
 
+use http::Response;
 use http::request::Parts;
 
 use super::*;
@@ -15,12 +16,12 @@ use crate::shell::runtime::reactor;
 struct Rounds(RefCell<Vec<(u64, u64)>>);
 
 impl Handler for Rounds {
-    async fn handle(&self, _: Parts, body: &mut Body) -> Response<Full<Bytes>> {
+    async fn handle(&self, _: Parts, body: &mut Body) -> HttpAnswer {
         let rounds = || reactor::current().expect("a reactor").rounds();
         let begun = rounds();
         let read = body.read().await.expect("a body that fits");
         self.0.borrow_mut().push((begun, rounds()));
-        Response::new(Full::new(read))
+        Response::new(AnswerBody::whole(read))
     }
 
     fn note_refused(&self, _: &Rejection) {}

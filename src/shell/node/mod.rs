@@ -262,6 +262,7 @@ fn drive(
         bytes_max: settings.max_log_bytes,
         waiting_bytes_max: capacity.queue,
         batch_bytes_max: capacity.batch,
+        zeros: settings.zeros_ahead,
         seed: fastrand::u64(..),
     };
     let queue = CommitQueue::new(config, recovered.tail, recovered.bytes);

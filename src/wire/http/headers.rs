@@ -15,8 +15,10 @@ use http::header::{
 
 use crate::base::{Client, Hlc, NodeId, limits};
 
-/// Media type of every answer but the metrics.
+/// Media type of every answer but the metrics and those to batches.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Media type of the answer to a batch.
+pub const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 /// The caller's name for its request; handed back as it came.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -60,21 +62,28 @@ pub fn parse_stamp(text: &str) -> Option<Hlc> {
 /// which nothing is said is taken as JSON.
 pub fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else { return true };
-    if value == JSON {
-        return true;
-    }
+    // What most clients say needs no look at its parts.
+    value == JSON || is_utf8_of(value, |kind| kind == "json" || kind.ends_with("+json"))
+}
+
+/// Whether a body may be JSON by the line: `application/x-ndjson` or one of its other names, or as
+/// [`is_json`].
+pub fn is_ndjson(headers: &HeaderMap) -> bool {
+    let is_lines = |kind: &str| matches!(kind, "x-ndjson" | "ndjson" | "jsonl" | "x-jsonlines");
+    is_json(headers) || headers.get(CONTENT_TYPE).is_some_and(|value| is_utf8_of(value, is_lines))
+}
+
+/// Whether a media type is `application/...`, the rest being such, in UTF-8.
+fn is_utf8_of(value: &HeaderValue, is_such: impl Fn(&str) -> bool) -> bool {
     let Ok(value) = value.to_str() else { return false };
     let mut parts = value.split(';').map(str::trim);
     let essence = parts.next().unwrap_or("").to_ascii_lowercase();
-    let is_json = match essence.strip_prefix("application/") {
-        Some(kind) => kind == "json" || kind.ends_with("+json"),
-        None => false,
-    };
+    let is_such = essence.strip_prefix("application/").is_some_and(is_such);
     let mut charsets = parts.filter_map(|part| {
         let (name, value) = part.split_once('=')?;
         name.eq_ignore_ascii_case("charset").then(|| value.trim_matches('"'))
     });
-    is_json
+    is_such
         && charsets
             .all(|charset| ["utf-8", "utf8"].iter().any(|ours| charset.eq_ignore_ascii_case(ours)))
 }

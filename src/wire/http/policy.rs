@@ -21,7 +21,7 @@ use http::header::{
 use http::request::Parts;
 use http::uri::Scheme;
 
-use super::headers::{AGENT_ID, API_KEY, Cors, FORWARDED, STAMP, cut, is_json};
+use super::headers::{AGENT_ID, API_KEY, Cors, FORWARDED, STAMP, cut, is_ndjson};
 
 /// Headers that have one value. Where two lines stand, a proxy may have judged by one of them and
 /// the node would act by the other.
@@ -43,7 +43,7 @@ pub enum Violation {
     Scheme,
     /// A page of an origin that may not writes.
     Origin(String),
-    /// A page writes without saying that it sends JSON.
+    /// A page writes without saying that it sends JSON, whole or by the line.
     Form,
     /// The body is compressed.
     ContentCoding,
@@ -93,7 +93,7 @@ impl Policy {
                 return Err(Violation::Origin(cut(&origin).to_owned()));
             }
             // Without a type, or with that of a form, a browser sends without a preflight.
-            if !headers.contains_key(CONTENT_TYPE) || !is_json(headers) {
+            if !headers.contains_key(CONTENT_TYPE) || !is_ndjson(headers) {
                 return Err(Violation::Form);
             }
         }

@@ -34,17 +34,23 @@ pub enum Presence {
 
 /// What `POST /v1/assert` answers; the one answer that is written by hand, as it is given most.
 pub fn asserted(digest: &Digest, presence: Presence) -> String {
-    let status = match presence {
+    let mut text = String::with_capacity(96);
+    text.push('{');
+    write_asserted(digest, presence, &mut text);
+    text.push('}');
+    text
+}
+
+/// The fields of such an answer.
+pub(super) fn write_asserted(digest: &Digest, presence: Presence, text: &mut String) {
+    text.push_str("\"hash\":\"");
+    write_hex(&digest.0, text).expect("writing to a String cannot fail");
+    text.push_str("\",\"status\":\"");
+    text.push_str(match presence {
         Presence::New => "created",
         Presence::Known => "exists",
-    };
-    let mut text = String::with_capacity(87 + status.len());
-    text.push_str("{\"hash\":\"");
-    write_hex(&digest.0, &mut text).expect("writing to a String cannot fail");
-    text.push_str("\",\"status\":\"");
-    text.push_str(status);
-    text.push_str("\"}");
-    text
+    });
+    text.push('"');
 }
 
 /// The id in such an answer.

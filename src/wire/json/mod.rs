@@ -7,6 +7,7 @@
 //! Never: derives anything on a type of the model.
 
 pub mod answer;
+pub mod batch;
 mod clock;
 pub mod cluster;
 mod draft;
