@@ -246,13 +246,7 @@ impl Query {
             }
             "history" => self.history = parse_boolean("history", value)?,
             "explain" => self.explain = parse_boolean("explain", value)?,
-            "epochs" => {
-                self.current_epochs = match value {
-                    "all" => false,
-                    "current" => true,
-                    _ => return Err(bad("epochs", value, "all or current")),
-                };
-            }
+            "epochs" => self.current_epochs = parse_epochs(value)?,
             "limit" => self.limit = parse_limit(value)?,
             "cursor" => {
                 let expected = "the next_cursor of an earlier answer";
@@ -344,6 +338,15 @@ fn parse_object(value: &str) -> Result<Object, BadQuery> {
     let expected = "a type, a colon and a value: Reference:Moon, Text:rock, Boolean:true or \
                     Number:1.5 (a number that a double holds)";
     object.ok_or_else(|| bad("object", value, expected))
+}
+
+/// Whether the current epochs alone are asked for.
+fn parse_epochs(value: &str) -> Result<bool, BadQuery> {
+    match value {
+        "all" => Ok(false),
+        "current" => Ok(true),
+        _ => Err(bad("epochs", value, "all or current")),
+    }
 }
 
 fn parse_boolean(name: &'static str, value: &str) -> Result<bool, BadQuery> {
