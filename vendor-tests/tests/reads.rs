@@ -104,6 +104,31 @@ async fn post(gateway: &Node, subject: &str) -> (String, Option<String>) {
 }
 
 #[tokio::test]
+async fn a_gateway_counts_votes_that_it_had_taken() {
+    let (gateway, _other) = apart().await;
+    for number in 0..40 {
+        let subject = format!("s{number}");
+        let mut hashes = Vec::new();
+        for at in [1_700_000_000, 1_700_000_001] {
+            let body = json!({ "subject": subject, "predicate": "p", "timestamp": at,
+                               "object": { "type": "Number", "value": at } });
+            let answer = api::post(gateway.gateway, "/v1/assert", &body).await.expect("an answer");
+            hashes.push(answer.json()["hash"].as_str().expect("a hash").to_owned());
+        }
+        // The subject of a vote is a hash: another node may own it than the claims' subject.
+        let vote = json!({ "assertion_hash": hashes[0], "weight": 1 });
+        let answer = api::post(gateway.gateway, "/v1/vote", &vote).await.expect("an answer");
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        let path = format!("/v1/query?subject={subject}&predicate=p&lens=votes");
+        let found = ask(gateway.gateway, &path).await;
+        assert_eq!(found.status, 200, "{}", found.text);
+        let resolution = &found.json()["resolution"];
+        assert_eq!(resolution["winner"], *hashes[0], "claim {number}: {resolution}");
+        assert_eq!(resolution["candidates_count"], 2, "claim {number}: {resolution}");
+    }
+}
+
+#[tokio::test]
 async fn a_gateway_finds_by_hash_what_it_had_taken() {
     let (gateway, other) = apart().await;
     let id = format!("x-stemedb-node: {}", other.id().await);
