@@ -418,7 +418,10 @@ impl PageFold {
         if is_fitting && self.next.is_none() {
             self.bytes = bytes;
             self.found.push(sealed);
-            return true;
+            // A scan that looked for one more would look at all claims where there is none.
+            let is_enough = self.found.len() == query.limit && is_scan(query);
+            self.next = Some(row).filter(|row| is_enough && *row > 0);
+            return !is_enough;
         }
         // The cursor says "before", so the first one left out is before its successor.
         self.next.get_or_insert(row + 1);

@@ -76,6 +76,9 @@ fn each_filter_finds_its_claims_alone_and_with_others() {
             assert_eq!(answer.contains("\"scanned\":4"), !is_indexed, "{target}: {answer}");
         }
     }
+    // A page that is full is not looked beyond.
+    let (_, page) = get(node.address, &format!("query?since={}&limit=1", THEN + 20));
+    assert!(page.contains("\"next_cursor\"") && page.contains("\"scanned\":1}"), "{page}");
     let (_, all) = get(node.address, "query");
     assert!(listed(&all).len() == 4 && !all.contains("scanned"), "{all}");
 }
