@@ -125,7 +125,9 @@ impl Sketch {
         // Each halving of the error takes four times as many, and spares cells by the difference:
         // the least of both sums grows by the power of two thirds. Somewhat more than that costs
         // little, and keeps what one comparison costs nearer to what others do.
-        while count < most && count.pow(3) < (100 * hint).pow(2) {
+        // In 64 bits: the powers of both pass 32.
+        let gain = (100 * hint as u64).pow(2);
+        while count < most && (count as u64).pow(3) < gain {
             count += LOW_MIN;
         }
         let end = from + count.min(most) / 2 * 2;
