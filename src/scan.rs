@@ -82,7 +82,7 @@ enum ScanKind {
     Skeptic,
     Layered,
     Names(Listing),
-    Conflicts(ConflictsQuery),
+    Conflicts(Box<ConflictsQuery>),
 }
 
 #[derive(Debug)]
@@ -164,7 +164,7 @@ impl Scan {
 
     /// Which pairs of a subject and a predicate have claims that disagree.
     pub fn conflicts(asked: ConflictsQuery, now: Wall) -> Scan {
-        Scan::new(asked.of.clone(), ScanKind::Conflicts(asked), now)
+        Scan::new(asked.of.clone(), ScanKind::Conflicts(Box::new(asked)), now)
     }
 
     fn new(query: Query, kind: ScanKind, now: Wall) -> Scan {
@@ -335,7 +335,9 @@ impl Fold {
             ScanKind::Skeptic => Fold::Skeptic(Box::new(Skeptic::new(settings))),
             ScanKind::Layered => Fold::Layered(Box::new(Layered::new(settings))),
             ScanKind::Names(listing) => Fold::Names(LowestNames::new(listing.clone())),
-            ScanKind::Conflicts(asked) => Fold::Conflicts(Box::new(Conflicts::new(asked.clone()))),
+            ScanKind::Conflicts(asked) => {
+                Fold::Conflicts(Box::new(Conflicts::new((**asked).clone())))
+            }
         }
     }
 

@@ -46,6 +46,7 @@ pub use refusal::refuse;
 pub use slots::Counts;
 
 use self::connection::{HttpConnection, HyperStream, Order, Phase};
+use self::handler::AnyHandler;
 use self::slots::{Admitted, Reporter, Slots};
 use crate::base::limits;
 use crate::shell::runtime::accept::accept_all;
@@ -58,15 +59,15 @@ use crate::wire::rejection::Rejection;
 const TICKS: u32 = 4;
 
 /// A server over one handler.
-pub struct Server<H> {
-    handler: Rc<H>,
+pub struct Server {
+    handler: Rc<dyn AnyHandler>,
     bounds: Bounds,
     slots: Rc<Slots>,
 }
 
-impl<H: Handler> Server<H> {
+impl Server {
     /// A server that answers with `handler`, and keeps `counts` right.
-    pub fn new(handler: Rc<H>, bounds: Bounds, counts: Rc<Counts>) -> Server<H> {
+    pub fn new(handler: Rc<impl Handler>, bounds: Bounds, counts: Rc<Counts>) -> Server {
         Server { handler, bounds, slots: Rc::new(Slots::new(bounds, counts)) }
     }
 
@@ -125,7 +126,7 @@ enum ConnectionEnd {
 }
 
 /// Serves one connection until it ends.
-async fn serve<H: Handler>(admitted: Admitted, handler: Rc<H>) {
+async fn serve(admitted: Admitted, handler: Rc<dyn AnyHandler>) {
     let admitted = Rc::new(admitted);
     let connection = &admitted.connection;
     let is_head =
@@ -145,14 +146,14 @@ async fn serve<H: Handler>(admitted: Admitted, handler: Rc<H>) {
     };
     if let Some(rejection) = &rejection {
         connection.refuse(rejection).await;
-        handler.note_refused(rejection);
+        handler.hear_refused(rejection);
     }
     if rejection.is_some() || connection.is_unread() {
         connection.linger().await;
     }
 }
 
-async fn converse<H: Handler>(admitted: &Rc<Admitted>, handler: &Rc<H>) -> ConnectionEnd {
+async fn converse(admitted: &Rc<Admitted>, handler: &Rc<dyn AnyHandler>) -> ConnectionEnd {
     let connection = &admitted.connection;
     let service =
         service_fn(|request: Request<Incoming>| answer(admitted.clone(), handler.clone(), request));
@@ -181,9 +182,9 @@ async fn converse<H: Handler>(admitted: &Rc<Admitted>, handler: &Rc<H>) -> Conne
     .await
 }
 
-async fn answer<H: Handler>(
+async fn answer(
     admitted: Rc<Admitted>,
-    handler: Rc<H>,
+    handler: Rc<dyn AnyHandler>,
     request: Request<Incoming>,
 ) -> Result<HttpAnswer, Infallible> {
     let connection = &admitted.connection;
@@ -194,15 +195,15 @@ async fn answer<H: Handler>(
     let mut body = Body::new(incoming, admitted.clone(), is_awaited);
     let is_admitted = is_vital(&head) || admitted.claim_slot().await;
     let mut response = if is_admitted {
-        handler.handle(head, &mut body).await
+        handler.begin(head, &mut body).await
     } else {
-        handler.note_refused(&Rejection::AtCapacity);
+        handler.hear_refused(&Rejection::AtCapacity);
         refuse(&Rejection::AtCapacity)
     };
     let bytes = response.body().size_hint().exact().unwrap_or(0);
     if admitted.reserve_answer(usize::try_from(bytes).unwrap_or(usize::MAX)).is_err() {
         response = refuse(&Rejection::OverBudget);
-        handler.note_refused(&Rejection::OverBudget);
+        handler.hear_refused(&Rejection::OverBudget);
     }
     if response.body().is_made() {
         connection.begin_stream();

@@ -230,14 +230,22 @@ impl Reactor {
 
     /// Runs the executor and `future` until the future is done.
     pub fn block_on<T>(&self, executor: &LocalExecutor<'_>, future: impl Future<Output = T>) -> T {
+        let mut result = None;
+        let task = async { result = Some(future.await) };
+        self.run(executor, pin!(task));
+        result.expect("it ran to its end")
+    }
+
+    /// Behind a pointer: the executor's loop is compiled once and not for each kind of future.
+    fn run(&self, executor: &LocalExecutor<'_>, task: Pin<&mut dyn Future<Output = ()>>) {
         let waker = Waker::from(self.wake.clone());
         let mut context = Context::from_waker(&waker);
-        let mut run = pin!(executor.run(future));
+        let mut run = pin!(executor.run(task));
         loop {
             // Cleared before the poll: the poll sees all that was woken until then.
             self.wake.notified.store(false, Ordering::SeqCst);
-            if let Poll::Ready(result) = run.as_mut().poll(&mut context) {
-                return result;
+            if run.as_mut().poll(&mut context).is_ready() {
+                return;
             }
             self.wait();
         }

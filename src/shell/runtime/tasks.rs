@@ -4,6 +4,7 @@
 //! outlive the executor.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use async_executor::LocalExecutor;
@@ -22,6 +23,8 @@ impl Tasks {
 
     /// Starts a task that the executor holds.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        // Boxed: the executor's code for a task, some kilobytes, exists once and not for each kind.
+        let task: Pin<Box<dyn Future<Output = ()>>> = Box::pin(task);
         self.executor.spawn(task).detach();
     }
 }
