@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use source::{complain, root};
 
 /// Folders that a page may name a file of.
-const FOLDERS: [&str; 8] =
-    ["src/", "tests/", "benches/", "docs/", "vendor-tests/", "proto/", "fuzz/", ".ci/"];
+const FOLDERS: [&str; 9] =
+    ["src/", "tests/", "benches/", "docs/", "vendor-tests/", "proto/", "fuzz/", "dist/", ".ci/"];
 
 const COLUMNS_MAX: usize = 100;
 
