@@ -183,8 +183,13 @@ impl Replica {
         (sealed, origin): (Sealed, Origin),
         bodies: &dyn Bodies,
     ) {
-        let taken = self.take(ticket, sealed, None, bodies);
-        self.note_offer(ticket, origin, taken);
+        let digest = sealed.digest();
+        let fate = self.take(ticket, sealed, None, bodies);
+        self.note_offer(ticket, origin, fate);
+        if fate == Some(Fate::Exists) && matches!(origin, Origin::Gossip(_)) {
+            self.cluster.handle_known(&digest, origin);
+            self.pump_cluster();
+        }
         self.check();
     }
 
@@ -197,8 +202,8 @@ impl Replica {
         sealed: Sealed,
         bodies: &dyn Bodies,
     ) {
-        let taken = self.take(ticket, sealed, Some(now), bodies);
-        self.note_offer(ticket, Origin::Here, taken);
+        let fate = self.take(ticket, sealed, Some(now), bodies);
+        self.note_offer(ticket, Origin::Here, fate);
         self.check();
     }
 
@@ -410,9 +415,13 @@ impl Replica {
         self.note_stored(applied, &digest);
         // Offered by several callers, it is pushed once; the first is as good as any.
         let origins = tickets.iter().filter_map(|ticket| self.origins.remove(&ticket));
-        if let (Some(origin), Applied::New(row)) = (origins.reduce(|first, _| first), applied) {
-            self.cluster.handle_new((row as Row, &digest), origin);
-            self.pump_cluster();
+        match (origins.reduce(|first, _| first), applied) {
+            (Some(origin), Applied::New(row)) => {
+                self.cluster.handle_new((row as Row, &digest), origin);
+                self.pump_cluster();
+            }
+            (None, Applied::New(row)) => self.cluster.handle_fetched((row as Row, &digest)),
+            _ => {}
         }
         let mut fate = if fresh { Fate::Created } else { Fate::Exists };
         for ticket in tickets.iter() {

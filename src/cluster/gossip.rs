@@ -1,7 +1,8 @@
 //! New assertions go to others at once: in a small cluster from the node of the client to all, in a
 //! larger one along trees that all nodes compute alike (`cluster::trees`), so that each node gets
 //! one copy. A member that cannot be called, or refuses, is passed by: its other neighbours get
-//! what it would have passed on.
+//! what it would have passed on. What anti-entropy brings before its push waits for that push, to be
+//! passed on then.
 //!
 //! In: numbers of new assertions, ends of pushes, members that take part. Out: pushes. Bounded:
 //! what does not fit into a peer's queue, and what a failed push leaves waiting, is counted and
@@ -36,6 +37,10 @@ pub struct Push {
     /// The assertion, as the caller numbers it.
     pub row: Row,
 }
+
+/// Assertions that came by anti-entropy and whose pushes may still come: those of the seconds that
+/// a push may be late.
+const UNPUSHED_MAX: usize = 1024;
 
 /// How a push ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,14 +103,19 @@ pub struct Gossip {
     /// Members have come or gone since the trees were made. The next assertion has them made anew:
     /// a thousand members that come together would else each cost the trees over all of them.
     are_trees_old: bool,
+    /// Rows that anti-entropy brought last, by the front of their digests. A session takes what is
+    /// on its way along a tree, too, and those behind this node in the tree wait for it: without
+    /// these, one session in a burst of claims left some nodes without them until its end.
+    unpushed: VecDeque<(u64, Row)>,
     stats: Stats,
 }
 
 impl Gossip {
     /// One of a node that knows no member.
     pub fn new(me: NodeId) -> Gossip {
-        let (queues, unreachable, plain, trees, stats) = Default::default();
-        Gossip { me, queues, unreachable, plain, trees, are_trees_old: false, stats }
+        let (queues, unreachable, plain, trees, unpushed) = Default::default();
+        let (are_trees_old, stats) = Default::default();
+        Gossip { me, queues, unreachable, plain, trees, are_trees_old, unpushed, stats }
     }
 
     /// These others take part now; some of them cannot be called, and `plain` ones pass nothing on.
@@ -145,7 +155,7 @@ impl Gossip {
     pub fn handle_new(&mut self, (row, digest): (Row, &Digest), origin: Origin) {
         let from = match origin {
             Origin::Here => None,
-            // Others have it already. A bootstrap of a million pushed to all would fill each queue.
+            // A bootstrap of a million pushed to all would fill each queue.
             Origin::AntiEntropy => return,
             Origin::Gossip(Some(from)) if self.queues.contains_key(&from) => {
                 // In a small cluster its sender pushed it to all members itself.
@@ -167,6 +177,28 @@ impl Gossip {
         };
         self.enqueue(Item { row, tree, is_detour: false }, &targets);
         self.check();
+    }
+
+    /// An assertion is new here by anti-entropy: the members that have it have had it for a while,
+    /// or its push is under way.
+    pub fn handle_fetched(&mut self, (row, digest): (Row, &Digest)) {
+        if self.is_small() {
+            // Nodes pass nothing on.
+            return;
+        }
+        if self.unpushed.len() >= UNPUSHED_MAX {
+            self.unpushed.pop_front();
+        }
+        self.unpushed.push_back((front(digest), row));
+    }
+
+    /// An assertion that is here already is pushed.
+    pub fn handle_known(&mut self, digest: &Digest, origin: Origin) {
+        let front = front(digest);
+        let slot = self.unpushed.iter().position(|unpushed| unpushed.0 == front);
+        if let Some((_, row)) = slot.and_then(|slot| self.unpushed.remove(slot)) {
+            self.handle_new((row, digest), origin);
+        }
     }
 
     /// The neighbours that an assertion `from` another goes to.
@@ -271,6 +303,7 @@ impl Gossip {
                 && queue.under_way.len() <= limits::GOSSIP_UNDER_WAY_MAX
         };
         debug_assert!(self.queues.values().all(is_bounded), "a queue beyond its bounds");
+        debug_assert!(self.unpushed.len() <= UNPUSHED_MAX, "{} unpushed", self.unpushed.len());
     }
 
     /// Pushes that wait for one under way to end.
@@ -282,6 +315,12 @@ impl Gossip {
     pub fn stats(&self) -> Stats {
         self.stats
     }
+}
+
+/// The first 8 bytes of a digest. Two that begin alike cost one push too many.
+fn front(digest: &Digest) -> u64 {
+    let (front, _) = digest.0.split_first_chunk().expect("a digest has 32 bytes");
+    u64::from_le_bytes(*front)
 }
 
 #[cfg(test)]
@@ -373,6 +412,29 @@ mod tests {
         new(&mut gossip, 10, Origin::Gossip(Some(other)));
         let rest = targets(&mut gossip);
         assert!(!rest.contains(&other) && rest.len() < own.len() || own.len() == 1);
+    }
+
+    #[test]
+    fn what_anti_entropy_brought_is_passed_on_when_its_push_comes_and_once() {
+        let mut gossip = among(50);
+        new(&mut gossip, 1, Origin::Here);
+        let own = targets(&mut gossip);
+        let from = Origin::Gossip(own.first().copied());
+        gossip.handle_fetched((7, &Digest::ZERO));
+        assert_eq!(pushes(&mut gossip), []);
+        gossip.handle_known(&Digest::ZERO, from);
+        let passed = pushes(&mut gossip);
+        assert!(passed.iter().all(|push| push.row == 7) && passed.len() == own.len() - 1);
+        gossip.handle_known(&Digest::ZERO, from);
+        assert_eq!(pushes(&mut gossip), []);
+        for row in 0..2 * UNPUSHED_MAX as u32 {
+            gossip.handle_fetched((row, &Digest::of(&row.to_le_bytes())));
+        }
+        assert_eq!(gossip.unpushed.len(), UNPUSHED_MAX);
+        let mut small = among(limits::GOSSIP_FANOUT);
+        small.handle_fetched((7, &Digest::ZERO));
+        small.handle_known(&Digest::ZERO, from);
+        assert_eq!(pushes(&mut small), [], "its pusher pushed it to all");
     }
 
     #[test]

@@ -198,6 +198,17 @@ impl Cluster {
         self.check();
     }
 
+    /// An assertion is new here by anti-entropy.
+    pub fn handle_fetched(&mut self, new: (Row, &Digest)) {
+        self.gossip.handle_fetched(new);
+    }
+
+    /// An assertion that is here already was pushed to this node.
+    pub fn handle_known(&mut self, digest: &Digest, origin: Origin) {
+        self.gossip.handle_known(digest, origin);
+        self.pump_gossip();
+    }
+
     /// A push of [`Output::Push`] ended.
     pub fn handle_pushed(&mut self, push: (NodeId, Row), end: PushEnd) {
         self.gossip.handle_pushed(push, end);

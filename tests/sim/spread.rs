@@ -91,6 +91,26 @@ fn in_a_large_cluster_each_node_gets_hardly_more_than_one_copy() {
     }
 }
 
+/// Sessions take what is on its way along the trees, too. Those behind their nodes get it all the
+/// same, before any digest is looked at.
+#[test]
+fn a_session_in_a_burst_of_claims_keeps_none_from_others() {
+    for seed in 10..12 {
+        let mut world = without_rounds(seed, Mode::Tcp, LARGE, &[]);
+        world.watch = Some(Watch::new(LARGE));
+        for claim in 0..CLAIMS {
+            let of = world.below(LARGE);
+            world.claim_at(of);
+            world.sync_now(claim % LARGE);
+            world.run_until(world.now + SECOND / 100);
+        }
+        world.run_until(world.now + PATH);
+        let stored = &world.watch.as_ref().expect("set").stored;
+        let whole = stored.values().filter(|it| it.len() == LARGE).count();
+        assert_eq!(whole, CLAIMS, "seed {seed}, of {}", stored.len());
+    }
+}
+
 /// What a tree misses is found by the digests on probes, without a round of anti-entropy.
 #[test]
 fn what_is_lost_is_found_by_the_digests_on_probes() {
