@@ -299,6 +299,8 @@ async fn a_new_segment_without_a_descriptor_is_503_and_comes_later() {
     let logged = log.lines().find(|it| it.contains(line)).expect("just seen");
     assert!(logged.starts_with("WARN"), "{log}");
     assert_eq!(node.get("/v1/health").await["writes"], "no_descriptors");
+    // It serves reads: clients are sent to it all the same.
+    assert_eq!(node.get("/v1/health/ready").await["writes"], "no_descriptors");
     faults.set("none");
     let hash = node.assert(&claim(1)).await;
     node.get(&format!("/v1/assertions/{}", set::hex(&hash))).await;
