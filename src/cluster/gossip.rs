@@ -1,8 +1,8 @@
 //! New assertions go to others at once: in a small cluster from the node of the client to all, in a
 //! larger one along trees that all nodes compute alike (`cluster::trees`), so that each node gets
 //! one copy. A member that cannot be called, or refuses, is passed by: its other neighbours get
-//! what it would have passed on. What anti-entropy brings before its push waits for that push, to be
-//! passed on then.
+//! what it would have passed on. What anti-entropy brings before its push waits for that push, and
+//! is passed on then.
 //!
 //! In: numbers of new assertions, ends of pushes, members that take part. Out: pushes. Bounded:
 //! what does not fit into a peer's queue, and what a failed push leaves waiting, is counted and

@@ -1,10 +1,10 @@
 //! Which session of anti-entropy comes next.
 //!
 //! ```text
-//! waiting --a round begins--> left --its session begins--> asked --the peer answers--> answered
-//!                              ^ |                          |  +--2 s without an answer--> silent
-//!                              | +--dead, or cannot be called--> passed by      silent --answers--> answered
-//!                              +--the next one, while none is asked or answered
+//! waiting --a round begins--> left --its session begins--> asked --an answer--> answered
+//! left --dead, or cannot be called--> passed by
+//! asked --2 s without an answer--> silent --an answer--> answered
+//! asked, answered, silent --the session ends--> over
 //! ```
 //!
 //! In: peers to reconcile with, first answers and ends of sessions, time. Out: the next peer;

@@ -1,7 +1,7 @@
 //! Runs of anti-entropy.
 //!
-//! In: a peer, its answers, what became of the assertions that came from it, members that died. Out:
-//! calls for the peer, offers, a report. Never: knows how sets are compared.
+//! In: a peer, its answers, what became of the assertions that came from it, members that died.
+//! Out: calls for the peer, offers, a report. Never: knows how sets are compared.
 
 use super::run::{Run, SESSIONS, SessionId, offer_of, ticket_of};
 use super::{Fate, Output, Replica};

@@ -41,7 +41,8 @@ pub(crate) type Arrivals = Vec<u64>;
 
 /// What Linux waits at least before it sends a segment again.
 const RETRANSMISSION: u64 = 200_000;
-/// Times after which the pauses double, where few segments are in flight (`TCP_THIN_LINEAR_RETRIES`).
+/// Times after which the pauses double, where few segments are in flight: Linux has them as
+/// `TCP_THIN_LINEAR_RETRIES`.
 const LINEAR_TRIES: u32 = 6;
 
 impl Net {

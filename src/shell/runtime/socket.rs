@@ -86,8 +86,8 @@ fn keep_some(socket: OwnedFd) -> Result<OwnedFd, Errno> {
 }
 
 /// Has what is lost sent again each 200 ms, not after 200, 400, 800 ms and so on, for six times,
-/// while fewer than four segments are in flight: what follows a lost push waits for it. Streams with
-/// more in flight see losses by the acknowledgements of what follows.
+/// while fewer than four segments are in flight: what follows a lost push waits for it. Streams
+/// with more in flight see losses by the acknowledgements of what follows.
 #[cfg(target_os = "linux")]
 fn retransmit_steadily(socket: &OwnedFd) {
     // A kernel without it backs off as all others do.

@@ -1,4 +1,4 @@
-//! Calls from node to node, as the network lets them through, and the names by which nodes are found.
+//! Calls from node to node, as the network lets them through; names by which nodes are found.
 //!
 //! In: calls and answers. Out: events, when they arrive. Never: looks into what a node answers.
 
