@@ -34,6 +34,7 @@ mod fetch_rounds;
 mod fixture;
 mod index;
 mod membership;
+mod offers;
 mod peers;
 mod ranges;
 mod run;
@@ -48,8 +49,8 @@ use crate::cluster::gossip::{Origin, PushEnd, Row};
 use crate::cluster::{self, Cluster};
 use crate::journal::damage::{Damage, Damages};
 use crate::journal::{self, Bodies, CommitQueue, Committed, Tickets};
-use crate::model::{RowNumbering, Sealed};
-use crate::store::{Applied, Spill, Standing, Store};
+use crate::model::RowNumbering;
+use crate::store::{Applied, Spill, Store};
 use crate::swim::{Event, State};
 use crate::sync::{Request, SessionReport};
 pub use answers::LeafPage;
@@ -174,65 +175,6 @@ impl Replica {
         }
     }
 
-    /// A client or a peer offers an assertion; its fate goes to the ticket.
-    /// [`Replica::start_write`] hands it to the disk, in one batch with what else was offered until
-    /// then.
-    pub fn handle_offer(
-        &mut self,
-        ticket: Ticket,
-        (sealed, origin): (Sealed, Origin),
-        bodies: &dyn Bodies,
-    ) {
-        let digest = sealed.digest();
-        let fate = self.take(ticket, sealed, None, bodies);
-        self.note_offer(ticket, origin, fate);
-        if fate == Some(Fate::Exists) && matches!(origin, Origin::Gossip(_)) {
-            self.cluster.handle_known(&digest, origin);
-            self.pump_cluster();
-        }
-        self.check();
-    }
-
-    /// A client of this node offers one of many assertions, which share batches of the disk; see
-    /// [`CommitQueue::enqueue_bulk`].
-    pub fn handle_bulk_offer(
-        &mut self,
-        now: Moment,
-        ticket: Ticket,
-        sealed: Sealed,
-        bodies: &dyn Bodies,
-    ) {
-        let fate = self.take(ticket, sealed, Some(now), bodies);
-        self.note_offer(ticket, Origin::Here, fate);
-        self.check();
-    }
-
-    /// Whether one more of many assertions may be offered, of so many bytes. What waits for the
-    /// disk or the index is in memory, so the client waits instead.
-    pub fn has_bulk_space(&self, bytes: usize) -> bool {
-        let is_indexing = self.store.is_behind() && !self.is_unindexed;
-        !is_indexing && self.queue.has_bulk_space(bytes)
-    }
-
-    /// The client that offers many has no more of them for now.
-    pub fn handle_bulk_end(&mut self) {
-        self.queue.handle_bulk_end();
-        self.check();
-    }
-
-    /// `fate` is known already, or comes with the flush.
-    fn note_offer(&mut self, ticket: Ticket, origin: Origin, fate: Option<Fate>) {
-        debug_assert!(ticket.0 < SESSION_TICKETS);
-        // Alone, or from anti-entropy, no push follows: the origin need not be kept.
-        match fate {
-            Some(fate) => self.outbox.push_back(Output::Answer(ticket, fate)),
-            None if origin != Origin::AntiEntropy && !self.cluster.gossip().is_alone() => {
-                self.origins.insert(ticket, origin);
-            }
-            None => {}
-        }
-    }
-
     /// A push of a new assertion ended.
     pub fn handle_pushed(&mut self, push: (NodeId, Row), end: PushEnd) {
         self.cluster.handle_pushed(push, end);
@@ -324,40 +266,6 @@ impl Replica {
     /// How many offers were new, known or refused since the start.
     pub fn stats(&self) -> Stats {
         self.stats
-    }
-
-    /// Tries to take an assertion; `None` while its flush is waited for, which begins with
-    /// [`Replica::start_write`]. `bulk_since`: it is one of many, and comes at this time.
-    fn take(
-        &mut self,
-        ticket: Ticket,
-        sealed: Sealed,
-        bulk_since: Option<Moment>,
-        bodies: &dyn Bodies,
-    ) -> Option<Fate> {
-        let digest = sealed.digest();
-        let standing = self.store.standing(&digest, bodies);
-        if standing == Standing::Here {
-            self.stats.repeated += 1;
-            return Some(Fate::Exists);
-        }
-        // What no run holds is in memory: claims wait for the disk, or memory would follow the log.
-        let taken = match self.store.is_behind() {
-            true if self.is_unindexed => Err(journal::Refusal::Index),
-            true => Err(journal::Refusal::Busy),
-            false => match bulk_since {
-                Some(now) => self.queue.enqueue_bulk(now, sealed, ticket),
-                None => self.queue.enqueue(sealed, ticket),
-            },
-        };
-        let Err(refusal) = taken else {
-            if standing == Standing::Damaged {
-                self.repairing.insert(digest);
-            }
-            return None;
-        };
-        self.stats.refused += 1;
-        Some(Fate::Refused(refusal))
     }
 
     /// Sessions that waited for the queue go on.

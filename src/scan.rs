@@ -10,6 +10,7 @@
 
 mod conflicts;
 mod context;
+mod index_keys;
 mod judged;
 mod names;
 mod pairs;
@@ -24,19 +25,18 @@ pub use queue::{ScanQueue, Stats, TooMany};
 
 use conflicts::Conflicts;
 use context::JudgeContext;
+use index_keys::{is_scan, keys};
 use judged::JudgedClaim;
 use names::LowestNames;
 use statements::KnownStatements;
 
-use crate::base::{Digest, Wall, limits};
+use crate::base::{Wall, limits};
 use crate::journal::Bodies;
 use crate::lens::{
     Layered, Layers, LensSettings, Resolution, Resolver, Settled, Skeptic, Skepticism,
 };
-use crate::model::{
-    ConflictsQuery, Listing, NameKind, Object, Query, RootAgents, Sealed, Statement,
-};
-use crate::store::{Candidates, Row, RowKey, Store};
+use crate::model::{ConflictsQuery, Listing, NameKind, Query, RootAgents, Sealed, Statement};
+use crate::store::{Candidates, Row, Store};
 
 /// The passes over the candidates of a query.
 #[derive(Debug)]
@@ -434,31 +434,6 @@ impl PageFold {
 /// The row before which a page begins.
 fn page_start(query: &Query) -> Option<Row> {
     query.cursor.map(|cursor| Row::try_from(cursor.row).unwrap_or(Row::MAX))
-}
-
-/// What the index finds the candidates of a query by. Without one, it looks at every row.
-fn keys(query: &Query) -> impl Iterator<Item = RowKey<'_>> {
-    let reference = match &query.object {
-        Some(Object::Reference(name)) => Some(RowKey::Reference(name)),
-        _ => None,
-    };
-    // Claims without a source stand under none.
-    let source = query.source_hash.as_ref().filter(|source| **source != Digest::ZERO);
-    [
-        query.subject.as_deref().map(RowKey::Subject),
-        query.predicate.as_deref().map(RowKey::Predicate),
-        query.parent_hash.as_ref().map(RowKey::Parent),
-        reference,
-        query.agent_id.as_ref().map(RowKey::Agent),
-        source.map(RowKey::Source),
-    ]
-    .into_iter()
-    .flatten()
-}
-
-/// Whether a query has filters of which none has an index.
-fn is_scan(query: &Query) -> bool {
-    keys(query).next().is_none() && !query.is_open()
 }
 
 #[cfg(test)]

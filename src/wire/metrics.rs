@@ -7,9 +7,11 @@
 //! Never: reads a clock, holds a lock, makes a metric at run time.
 
 mod clock;
+mod endpoint;
 mod gossip;
 mod readings;
 
+pub use endpoint::Endpoint;
 pub use readings::{ClusterReadings, DamageReadings, GrpcCount, Readings};
 
 use std::collections::BTreeMap;
@@ -54,37 +56,6 @@ impl Histogram {
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
-}
-
-/// The endpoints that answer queries.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Endpoint {
-    /// `/v1/assertions/{hash}`.
-    Assertion,
-    /// `/v1/query`.
-    Query,
-    /// `/v1/skeptic`.
-    Skeptic,
-    /// `/v1/layered`.
-    Layered,
-    /// `/v1/subjects`.
-    Subjects,
-    /// `/v1/predicates`.
-    Predicates,
-    /// `/v1/conflicts`.
-    Conflicts,
-}
-
-impl Endpoint {
-    const ALL: [(Endpoint, &'static str); 7] = [
-        (Endpoint::Assertion, "assertions"),
-        (Endpoint::Query, "query"),
-        (Endpoint::Skeptic, "skeptic"),
-        (Endpoint::Layered, "layered"),
-        (Endpoint::Subjects, "subjects"),
-        (Endpoint::Predicates, "predicates"),
-        (Endpoint::Conflicts, "conflicts"),
-    ];
 }
 
 /// What became of a request at the gateway.

@@ -121,17 +121,7 @@ impl Api {
             Route::Assert => self.assert(&head.headers, body, json::parse_body).await,
             Route::AssertBatch => self.assert_batch(&head.headers, body).await,
             Route::Vote => self.assert(&head.headers, body, json::parse_vote).await,
-            Route::Assertion(digest) => {
-                let (start, wall) = (Instant::now(), self.driver.wall());
-                let sealed = self.find(&digest)?;
-                let validators = Validators::of(&sealed, wall, self.api_key_check.is_asking());
-                let (status, text) = match validators.are_known(&head.headers) {
-                    true => (StatusCode::NOT_MODIFIED, String::new()),
-                    false => (StatusCode::OK, answer::assertion(&sealed, wall)),
-                };
-                let found = self.found(Endpoint::Assertion, start, text);
-                Ok(Answer { status, validators: Some(validators), ..found })
-            }
+            Route::Assertion(digest) => self.assertion(&digest, &head.headers),
             Route::Query(query) => {
                 let numbering = self.driver.read(|replica, _| replica.row_numbering());
                 if let Some(cursor) = query.cursor.filter(|it| it.numbering != numbering) {
@@ -191,6 +181,19 @@ impl Api {
                 Ok(answer)
             }
         }
+    }
+
+    /// One assertion, unless the client has it already.
+    fn assertion(&self, digest: &Digest, headers: &HeaderMap) -> Result<Answer, Rejection> {
+        let (start, wall) = (Instant::now(), self.driver.wall());
+        let sealed = self.find(digest)?;
+        let validators = Validators::of(&sealed, wall, self.api_key_check.is_asking());
+        let (status, text) = match validators.are_known(headers) {
+            true => (StatusCode::NOT_MODIFIED, String::new()),
+            false => (StatusCode::OK, answer::assertion(&sealed, wall)),
+        };
+        let found = self.found(Endpoint::Assertion, start, text);
+        Ok(Answer { status, validators: Some(validators), ..found })
     }
 
     /// What can be seen of the cluster at once.

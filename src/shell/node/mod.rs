@@ -323,8 +323,8 @@ impl Node {
         tasks.spawn(reload.run(self.reloads.1.clone(), self.supervisor.clone()));
         let counts: [Rc<http::Counts>; 2] = Default::default();
         let readiness = Readiness::new(self.driver.clone(), !settings.seeds.is_empty());
-        let start = (settings, self.memory, readiness.clone());
-        let context = context(start, (&pool, &grpc), &counts, scrubbed);
+        let context =
+            context((settings, self.memory, &readiness), (&pool, &grpc), &counts, scrubbed);
         let api = Api::new(self.driver.clone(), peers, self.api_key_check.clone(), context);
         let calls = (pool.clone(), holders, self.capacity.http_unsent);
         let gateway = Gateway::new(api.clone(), self.driver.clone(), calls);
@@ -359,7 +359,6 @@ impl Node {
         };
         let ended = future::or(failed, future::or(asked, serving));
         let code = reactor.block_on(&executor, ended);
-        self.driver.stop();
         stop::keep_rest(code, &self.driver, &self.checkpoint);
         log::info!("stopped");
         code
@@ -382,7 +381,7 @@ fn keep_whole(
 
 /// What the API shows of the rest of the node.
 fn context(
-    (settings, memory_bytes, readiness): (&Settings, u64, Rc<Readiness>),
+    (settings, memory_bytes, readiness): (&Settings, u64, &Rc<Readiness>),
     (pool, grpc): (&Rc<Pool>, &grpc::Server),
     [at_api, at_gateway]: &[Rc<http::Counts>; 2],
     scrubbed: Rc<Cell<Scrubbed>>,
@@ -390,7 +389,7 @@ fn context(
     let (connections, counts, pool) = (grpc.clone(), grpc.clone(), pool.clone());
     let ended = grpc.clone();
     Context {
-        readiness,
+        readiness: readiness.clone(),
         memory_bytes,
         root_agents: settings.root_agents.clone(),
         ended: Box::new(move || {

@@ -73,10 +73,11 @@ impl Stop {
     }
 }
 
-/// The index of a log that was closed in good order, however short: it names the records that a
-/// log which is cut meanwhile has lost. One with damage is read anew by the next start, which has
-/// to find it again.
+/// Closes the log, and keeps its index if that was in good order, however short it is: it names the
+/// records that a log which is cut meanwhile has lost. One with damage is read anew by the next
+/// start, which has to find it again.
 pub(super) fn keep_rest(code: ExitCode, driver: &Driver, checkpoint: &Checkpoint) {
+    driver.stop();
     let count = driver.read(|replica, _| replica.store().len());
     if code != ExitCode::SUCCESS || count == 0 {
         return;
