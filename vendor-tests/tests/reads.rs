@@ -192,3 +192,23 @@ async fn a_gateway_shows_what_it_took_by_the_line() {
         assert_eq!(found, [line["hash"].as_str().expect("a hash")], "{query}");
     }
 }
+
+#[tokio::test]
+async fn a_batch_of_which_nothing_is_taken_changes_no_way() {
+    let (gateway, _other) = apart().await;
+    let mut ways = Vec::new();
+    for _ in 0..2 {
+        let mut answered = Vec::new();
+        for number in 0..20 {
+            let answer = ask(gateway.gateway, &format!("/v1/query?subject=s{number}")).await;
+            let line = answer.head.lines().find(|line| line.starts_with("x-stemedb-node:"));
+            answered.push(line.expect("it is named").to_owned());
+        }
+        ways.push(answered);
+        let refused = [json!({}), json!({ "subject": "s" })];
+        let answer = api::post_lines(gateway.gateway, "/v1/assert/batch", &refused).await;
+        assert_eq!(answer.expect("an answer").text.matches("bad_json").count(), 2);
+    }
+    let nodes: BTreeSet<&String> = ways[0].iter().collect();
+    assert_eq!((nodes.len(), ways[0] == ways[1]), (2, true), "{ways:?}");
+}

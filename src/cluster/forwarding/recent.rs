@@ -77,7 +77,7 @@ impl RecentWrites {
         self.check();
     }
 
-    /// The node of the gateway takes a batch of claims.
+    /// The node of the gateway has taken the first claim of a batch.
     pub fn handle_batch(&mut self) {
         self.batches += 1;
     }

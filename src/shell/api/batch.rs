@@ -226,6 +226,9 @@ impl<'a> Batch<'a> {
     }
 
     fn write(&self, number: u64, end: &LineEnd) {
+        if let LineEnd::Taken(..) = end {
+            self.outlet.note_stored();
+        }
         self.outlet.put(|out| match end {
             LineEnd::Taken(digest, presence) => batch::taken(number, digest, *presence, out),
             LineEnd::Refused(rejection) => {

@@ -193,7 +193,8 @@ impl Gateway {
                 self.own_writes.note(&subject, own, None);
             }
             About::Batch if answer.status().is_success() => {
-                answer.body_mut().keep(Box::new(self.own_writes.begin_batch()));
+                let begin = self.own_writes.batch();
+                answer.body_mut().keep_once_stored(move || Box::new(begin()));
             }
             _ => {}
         }

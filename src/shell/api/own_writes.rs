@@ -52,10 +52,13 @@ impl OwnWrites {
         self.recent.borrow_mut().handle_written(self.driver.now(), subject, node, elsewhere);
     }
 
-    /// This node takes claims by the line.
-    pub fn begin_batch(&self) -> BatchUnderWay {
-        self.recent.borrow_mut().handle_batch();
-        BatchUnderWay { driver: self.driver.clone(), recent: self.recent.clone() }
+    /// What notes that this node takes claims by the line, when it has taken the first one.
+    pub fn batch(&self) -> impl FnOnce() -> BatchUnderWay + use<> {
+        let (driver, recent) = (self.driver.clone(), self.recent.clone());
+        move || {
+            recent.borrow_mut().handle_batch();
+            BatchUnderWay { driver, recent }
+        }
     }
 
     /// The node that took a claim which is not here.

@@ -7,7 +7,7 @@
 //! adds.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -38,20 +38,31 @@ pub struct MadeBody {
     /// `None` when it is done.
     work: Option<Pin<Box<dyn Future<Output = ()>>>>,
     outlet: Rc<Outlet>,
-    /// Dropped when the answer is over.
-    kept: Option<Box<dyn Any>>,
 }
+
+/// Makes something that is dropped when the answer is over.
+type Keep = Box<dyn FnOnce() -> Box<dyn Any>>;
 
 /// Where the work puts what it has made.
 pub struct Outlet {
     text: RefCell<String>,
     admitted: Rc<Admitted>,
+    /// Called when the work first stores something.
+    keep: Cell<Option<Keep>>,
+    kept: Cell<Option<Box<dyn Any>>>,
 }
 
 impl Outlet {
     /// Adds to the answer.
     pub fn put(&self, write: impl FnOnce(&mut String)) {
         write(&mut self.text.borrow_mut());
+    }
+
+    /// The work has stored something of the request.
+    pub fn note_stored(&self) {
+        if let Some(keep) = self.keep.take() {
+            self.kept.set(Some(keep()));
+        }
     }
 
     /// Whether the client has to take some of the answer before more is made.
@@ -81,15 +92,17 @@ impl AnswerBody {
         admitted: Rc<Admitted>,
         work: impl FnOnce(Rc<Outlet>) -> W,
     ) -> AnswerBody {
-        let outlet = Rc::new(Outlet { text: RefCell::default(), admitted });
+        let (text, keep, kept) = Default::default();
+        let outlet = Rc::new(Outlet { text, admitted, keep, kept });
         let work = Some(Box::pin(work(outlet.clone())) as Pin<Box<dyn Future<Output = ()>>>);
-        AnswerBody::Made(Box::new(MadeBody { work, outlet, kept: None }))
+        AnswerBody::Made(Box::new(MadeBody { work, outlet }))
     }
 
-    /// Keeps `what` until an answer that is made while it is sent is over.
-    pub fn keep(&mut self, what: Box<dyn Any>) {
+    /// From the first thing on that the work of this answer stores, keeps what `keep` makes until
+    /// the answer is over. The work begins when the answer is sent.
+    pub fn keep_once_stored(&mut self, keep: impl FnOnce() -> Box<dyn Any> + 'static) {
         if let AnswerBody::Made(made) = self {
-            made.kept = Some(what);
+            made.outlet.keep.set(Some(Box::new(keep)));
         }
     }
 
