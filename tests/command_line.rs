@@ -489,3 +489,20 @@ fn a_line_that_is_too_long_is_refused_here() {
     assert!(out.contains("1 x body_too_large: the line has 3145729 bytes, at most"), "{out}");
     assert!(out.contains("(line 1)"), "{out}");
 }
+
+#[test]
+fn an_import_that_reaches_no_node_leaves_no_file_of_refused_lines() {
+    let scratch = Scratch::new();
+    let rejects = scratch.file("refused.ndjson");
+    let (code, _, error) =
+        run_with_input(&["import", "-", "--to", "http://127.0.0.1:1", "--rejects", &rejects], "{}");
+    assert_eq!((code, fs::exists(&rejects).expect("a folder")), (Some(3), false), "{error}");
+}
+
+#[test]
+fn status_has_one_form() {
+    for two in [["--json", "--ready"], ["--ready", "--json"]] {
+        let (code, out, error) = run(&["status", two[0], two[1]]);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{error}");
+    }
+}

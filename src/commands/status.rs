@@ -188,13 +188,14 @@ fn answers<'a>(rows: &'a [MemberRow<'_>]) -> impl Iterator<Item = (&'a Member, &
 /// The object of `--json`, in one line.
 fn object(cluster: &Cluster, held: &Held<'_>, rows: &[MemberRow<'_>]) -> String {
     let mut roots: Vec<&str> = answers(rows).map(|(_, health)| &*health.merkle_root).collect();
+    let is_compared = roots.len() > 1;
     roots.dedup();
     let cluster_id = foreign::shown(&cluster.cluster_id);
     let body = StatusBody {
         node_id: foreign::shown(&cluster.node_id),
         cluster_id: (!cluster_id.is_empty()).then_some(cluster_id),
         is_well: answers(rows).all(|(_, health)| health.troubles().is_empty()),
-        are_roots_equal: roots.len() < 2,
+        are_roots_equal: is_compared.then_some(roots.len() < 2),
         shards: cluster.shards,
         replication_factor: cluster.replication_factor,
         shard_moves: cluster.shard_moves,

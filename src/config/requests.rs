@@ -237,12 +237,15 @@ pub(super) fn parse_status(
     api_key: Option<SecretSource>,
 ) -> Result<OptionsOrHelp<StatusOptions>, Usage> {
     let mut of = ApiTarget { at: local_api(), api_key };
-    let (mut form, mut is_named) = (StatusForm::Table, false);
+    let (mut form, mut is_named) = (None, false);
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Short('h') | Arg::Long("help") => return Ok(OptionsOrHelp::help(Topic::Status)),
-            Arg::Long("json") => form = StatusForm::Json,
-            Arg::Long("ready") => form = StatusForm::Ready,
+            Arg::Long("json" | "ready") if form.is_some() => {
+                return Err(wrong("status takes --json or --ready, once".into()));
+            }
+            Arg::Long("json") => form = Some(StatusForm::Json),
+            Arg::Long("ready") => form = Some(StatusForm::Ready),
             Arg::Long("api-key-file") => of.api_key = Some(file(parser)?),
             Arg::Value(word) if !is_named => {
                 let word = word.to_string_lossy();
@@ -252,7 +255,7 @@ pub(super) fn parse_status(
             other => return Err(unexpected(other, Topic::Status)),
         }
     }
-    Ok(OptionsOrHelp::For(StatusOptions { of, form }))
+    Ok(OptionsOrHelp::For(StatusOptions { of, form: form.unwrap_or(StatusForm::Table) }))
 }
 
 fn file(parser: &mut Parser) -> Result<SecretSource, Usage> {

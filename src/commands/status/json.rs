@@ -10,7 +10,8 @@ pub struct StatusBody {
     pub(super) node_id: String,
     pub(super) cluster_id: Option<String>,
     pub(super) is_well: bool,
-    pub(super) are_roots_equal: bool,
+    /// `None` where fewer than two nodes answered.
+    pub(super) are_roots_equal: Option<bool>,
     pub(super) shards: u32,
     pub(super) replication_factor: u32,
     pub(super) shard_moves: u64,
