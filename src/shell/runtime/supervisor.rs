@@ -6,6 +6,7 @@
 //!
 //! Never: waits longer than [`SEND_MAX`] for a supervisor that does not read, ends the node.
 
+use std::cell::Cell;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -38,6 +39,8 @@ pub(crate) struct Supervisor {
     socket: Option<(UnixDatagram, SocketAddr)>,
     /// The node is killed if it is silent for longer than this.
     silence_max: Option<Duration>,
+    /// A reload while the node drains must not say that it serves again.
+    is_stopping: Cell<bool>,
 }
 
 impl Supervisor {
@@ -60,7 +63,8 @@ impl Supervisor {
         let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(process::id()));
         let silence = number("WATCHDOG_USEC").filter(|&micros| is_ours && micros > 0);
         let silence_max = silence.map(Duration::from_micros);
-        Ok(Supervisor { socket: Some((socket, address)), silence_max })
+        let is_stopping = Cell::new(false);
+        Ok(Supervisor { socket: Some((socket, address)), silence_max, is_stopping })
     }
 
     /// Asks for time while the log is read, for as long as it is polled: a start has 90 seconds
@@ -76,12 +80,14 @@ impl Supervisor {
 
     /// The log is read, and the listeners serve.
     pub(crate) fn note_ready(&self) {
-        self.send("READY=1\nSTATUS=serving");
+        if !self.is_stopping.get() {
+            self.send("READY=1\nSTATUS=serving");
+        }
     }
 
     /// Files of settings are read again, until [`Supervisor::note_ready`].
     pub(crate) fn note_reloading(&self) {
-        if self.socket.is_some() {
+        if self.socket.is_some() && !self.is_stopping.get() {
             // `Type=notify-reload` knows by the time which reload is over.
             let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
             let micros = now.as_micros();
@@ -91,6 +97,7 @@ impl Supervisor {
 
     /// The node was asked to stop, and serves on for `delay`.
     pub(crate) fn note_stopping(&self, delay: Duration) {
+        self.is_stopping.set(true);
         let until = delay + limits::GOAWAY_GRACE + limits::DRAIN_MAX + FLUSH_MAX;
         let micros = until.as_micros();
         self.send(&format!("STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC={micros}"));
@@ -172,6 +179,10 @@ mod tests {
         let is_longer = micros.is_ok_and(|micros| micros > 100_000_000);
         assert!(text.starts_with("STOPPING=1\n") && is_longer, "{text}");
         assert_eq!(supervisor.silence_max, None);
+        supervisor.note_reloading();
+        supervisor.note_ready();
+        socket.set_nonblocking(true).expect("a flag");
+        assert!(socket.recv(&mut [0; 16]).is_err(), "it drains, whatever it reads again");
         drop(socket);
         supervisor.note_ready();
     }
