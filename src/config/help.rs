@@ -246,8 +246,8 @@ Usage:
 
 Parameters, as docs/http.md has them, with - in place of _:
   --subject NAME        --predicate NAME        --lifecycle NAMES       --source-class CLASS
-  --lens LENS           recency, hlc, confidence, consensus or authority; needs subject and
-                        predicate
+  --lens LENS           recency, hlc, confidence, consensus, authority, votes or trust; needs
+                        subject and predicate
   --as-of SECONDS       --half-life SECONDS     --voices agents|claims  --history true|false
   --limit COUNT         --cursor CURSOR         each other one that the node has
 
