@@ -172,9 +172,17 @@ async fn converse(admitted: &Rc<Admitted>, handler: &Rc<dyn AnyHandler>) -> Conn
             | (Order::Late | Order::Evict, Phase::Waiting | Phase::Working | Phase::Body) => {}
             // The work of the answer ends it, unless the client does not take what there is.
             (Order::Late | Order::Evict, Phase::Streaming) if !connection.is_blocked() => {}
-            (Order::Finish, Phase::Idle) | (Order::Late | Order::Evict, _) => {
-                return Poll::Ready(ConnectionEnd::Ordered);
+            (Order::Finish, Phase::Idle) => {
+                // A request may be here that was not read yet: its connection would be reset.
+                if let Poll::Ready(end) = protocol.as_mut().poll(context) {
+                    return Poll::Ready(ConnectionEnd::Done(end));
+                }
+                if connection.phase() == Phase::Idle {
+                    return Poll::Ready(ConnectionEnd::Ordered);
+                }
+                protocol.as_mut().graceful_shutdown();
             }
+            (Order::Late | Order::Evict, _) => return Poll::Ready(ConnectionEnd::Ordered),
             (Order::Finish, _) => protocol.as_mut().graceful_shutdown(),
         }
         protocol.as_mut().poll(context).map(ConnectionEnd::Done)

@@ -71,3 +71,19 @@ fn a_connection_gets_a_few_pieces_of_a_body_a_round_however_small_they_are() {
     let least = (PIECES / limits::HTTP_ROUND_PIECES) as u64;
     assert!(read - begun >= least, "{PIECES} pieces in {} rounds", read - begun);
 }
+
+#[test]
+fn a_request_that_is_here_when_the_server_stops_is_answered() {
+    let reactor = reactor::current().expect("a reactor");
+    let listener = TcpListener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("it is held for the server");
+    let server = Server::new(Rc::<Rounds>::default(), Bounds::default(), Rc::default());
+    // It accepts what waits, and stops before a connection has been looked at.
+    let executor = LocalExecutor::new();
+    reactor.block_on(&executor, server.serve(&executor, listener, async {}));
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("the connection ends, it is not reset");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
