@@ -16,8 +16,8 @@ use crate::sync::Progress;
 /// What a node holds, whatever the replication factor is.
 const STORAGE: &str = "whole_set";
 /// What the factor decides, for those who read the map of shards and nothing else.
-const MEANING: &str = "every node holds the whole set; replicas are the nodes that gateways write \
-    the subjects of a shard to and ask about them";
+const MEANING: &str =
+    "every node holds the whole set; gateways write to the replicas of a shard and ask them";
 
 #[derive(SerJson)]
 struct StatusBody<'a> {
