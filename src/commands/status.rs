@@ -77,6 +77,9 @@ impl Health {
         let writes = match &*self.writes {
             "" | "ok" => None,
             "read_only" => Some("its disk is READ-ONLY, it takes no claims".to_owned()),
+            "disk_budget" => {
+                Some("its log has reached STEMEDB_MAX_LOG_BYTES, it takes no claims".to_owned())
+            }
             "disk_full" => Some("its disk is FULL, it takes no claims".to_owned()),
             other => Some(format!("it takes no claims: {other}")),
         };

@@ -84,7 +84,7 @@ pub struct CommitQueue {
     flushing: bool,
     /// A write was answered whose flush is still owed.
     unflushed: bool,
-    /// Why the disk took nothing at the last try, for health and metrics.
+    /// Why nothing was written at the last try, for health and metrics.
     obstacle: Option<Obstacle>,
     /// The spacing that `batched` and `eventual` promise.
     flush_not_before: Moment,
@@ -174,6 +174,7 @@ impl CommitQueue {
         if let Some(bytes_max) = self.config.bytes_max
             && self.used_with(bytes) > bytes_max
         {
+            self.obstacle.get_or_insert(Obstacle::Budget);
             return Err(Refusal::Budget { bytes_max });
         }
         let fits = self.waiting_bytes + bytes <= self.config.waiting_bytes_max;
@@ -282,7 +283,7 @@ impl CommitQueue {
         self.obstacle = Some(obstacle);
     }
 
-    /// Why the disk took nothing when it was last tried.
+    /// Why nothing was written when it was last tried.
     pub fn obstacle(&self) -> Option<Obstacle> {
         self.obstacle
     }

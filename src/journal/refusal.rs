@@ -34,6 +34,7 @@ impl fmt::Display for Refusal {
             Refusal::Disk(Obstacle::ReadOnly) => {
                 write!(out, "the data directory is read-only, claims go to another node")
             }
+            Refusal::Disk(Obstacle::Budget) => write!(out, "the log has reached its limit"),
             Refusal::Disk(Obstacle::NoDescriptors) => {
                 write!(out, "no file descriptor is left for the log, try again soon")
             }

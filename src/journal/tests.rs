@@ -154,6 +154,7 @@ fn the_budget_is_exact_to_one_record() {
     queue.handle_done(Moment(0), Done::Well);
     assert_eq!(offer(&mut queue, 0, "c", 3), Err(Refusal::Budget { bytes_max }));
     assert_eq!(queue.log_bytes(), bytes_max);
+    assert_eq!(queue.obstacle(), Some(Obstacle::Budget), "health shows it");
 }
 
 #[test]

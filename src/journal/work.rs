@@ -62,6 +62,8 @@ pub enum Obstacle {
     ReadOnly,
     /// The process or the machine has no file descriptor left.
     NoDescriptors,
+    /// The log would be larger than it may be.
+    Budget,
 }
 
 impl Obstacle {
@@ -71,9 +73,11 @@ impl Obstacle {
             Obstacle::NoSpace => "disk_full",
             Obstacle::ReadOnly => "read_only",
             Obstacle::NoDescriptors => "no_descriptors",
+            Obstacle::Budget => "disk_budget",
         }
     }
 
     /// For metrics, which show each with 0 or 1.
-    pub const ALL: [Obstacle; 3] = [Obstacle::NoSpace, Obstacle::ReadOnly, Obstacle::NoDescriptors];
+    pub const ALL: [Obstacle; 4] =
+        [Obstacle::NoSpace, Obstacle::ReadOnly, Obstacle::NoDescriptors, Obstacle::Budget];
 }

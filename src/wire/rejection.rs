@@ -151,7 +151,9 @@ impl Rejection {
                 (StatusCode::INSUFFICIENT_STORAGE, "index_unwritable")
             }
             Rejection::Log(journal::Refusal::Disk(obstacle)) => match obstacle {
-                Obstacle::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, obstacle.name()),
+                Obstacle::NoSpace | Obstacle::Budget => {
+                    (StatusCode::INSUFFICIENT_STORAGE, obstacle.name())
+                }
                 // A gateway tries the next replica: that one may take the claim.
                 Obstacle::ReadOnly | Obstacle::NoDescriptors => {
                     (StatusCode::SERVICE_UNAVAILABLE, obstacle.name())

@@ -157,11 +157,17 @@ async fn the_disk_budget_is_kept_to_one_record() {
     };
     assert_eq!(refused.status, 507, "{}", refused.text);
     assert!(refused.text.contains(&BUDGET.to_string()), "it names the budget: {}", refused.text);
+    let health = node.get("/v1/health").await;
+    assert_eq!(
+        (&health["status"], &health["writes"]),
+        (&"disk_budget".into(), &"disk_budget".into())
+    );
     let metrics = api::get(node.http, "/metrics").await.expect("an answer").text;
     let metric = |name: &str| -> u64 {
         let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{name}: {metrics}")).parse().expect("a number")
     };
+    assert_eq!(metric("stemedb_writes_refused{reason=\"disk_budget\"}"), 1);
     let (used, budget) = (metric("stemedb_log_bytes"), metric("stemedb_log_bytes_max"));
     let record = used / hashes.len() as u64;
     assert_eq!(budget, BUDGET);

@@ -91,7 +91,9 @@ impl ForwardRequest {
         // While the disk here takes nothing, a claim goes to another owner. It comes back as a
         // push, by which this node finds out that it can write again. A full disk is an answer
         // (507) from whichever owner has it, so it diverts nothing.
-        let is_obstructed = view.obstacle.is_some_and(|it| it != Obstacle::NoSpace);
+        let is_obstructed = view
+            .obstacle
+            .is_some_and(|it| matches!(it, Obstacle::ReadOnly | Obstacle::NoDescriptors));
         let is_diverted = self.is_claim && is_obstructed && !view.is_sole;
         // Of the claims before its start this node may have none yet, and the others have all.
         let is_early = !self.is_claim && view.is_new && !view.is_sole && !view.others.is_empty();

@@ -35,4 +35,4 @@ pub use reader::Reader;
 pub use recovery::{Recovered, recover, recover_from};
 pub use reread::{Reread, reread};
 pub use thread::{Disk, Hindrance, Report};
-pub use write_failure::{WriteFailure, obstacle};
+pub use write_failure::{WriteFailure, log_budget, obstacle};

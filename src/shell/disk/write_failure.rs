@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::file_fault::{Cause, Fault};
-use crate::journal::Obstacle;
+use crate::journal::{Obstacle, Refusal};
+use crate::shell::runtime::log_limit;
 
 /// Why a write was not made.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl ObstacleLog {
         self.logged = Some((obstacle, Instant::now()));
         self.is_open = true;
         match obstacle {
-            Obstacle::NoSpace => {
+            Obstacle::NoSpace | Obstacle::Budget => {
                 log::warn!("no space: {fault}; claims get 507 until there is space, reads go on");
             }
             Obstacle::ReadOnly => {
@@ -99,6 +100,16 @@ impl ObstacleLog {
         if std::mem::take(&mut self.is_open) {
             log::info!("the disk takes claims again");
         }
+    }
+}
+
+/// Logs that a claim was refused for the budget: the disk itself says nothing.
+pub fn log_budget(refusal: &Refusal) {
+    if let Refusal::Budget { .. } = refusal {
+        log_limit::warn(
+            (module_path!(), "", "budget"),
+            format_args!("no space: {refusal}; claims get 507 until it is raised, reads go on"),
+        );
     }
 }
 

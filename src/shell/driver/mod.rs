@@ -194,7 +194,12 @@ impl Driver {
     fn carry_out(&self, output: Output) {
         match output {
             Output::Disk(work) => self.disk.submit(work),
-            Output::Answer(ticket, fate) => self.fates.answer(ticket, fate),
+            Output::Answer(ticket, fate) => {
+                if let Fate::Refused(refusal) = &fate {
+                    disk::log_budget(refusal);
+                }
+                self.fates.answer(ticket, fate);
+            }
             Output::Call(session, number, request) => {
                 self.command_session(session, SessionCommand::Call(number, request));
             }
