@@ -265,7 +265,7 @@ fn put_environment(
             warnings.push(format!("{name} is no setting, did you mean {meant}?"));
         }
     }
-    warnings.sort();
+    warnings.sort_unstable();
     warnings
 }
 

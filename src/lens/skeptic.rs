@@ -190,7 +190,8 @@ impl Skeptic {
         let counted = std::mem::replace(&mut **tally, Tally::new(Voices::Claims)).finish();
         if self.is_full {
             let greatest = counted.greatest(limits::CLAIMS_MAX).into_iter();
-            self.collected = greatest.map(|key| (key, Collected::default())).collect();
+            self.collected.clear();
+            self.collected.extend(greatest.map(|key| (key, Collected::default())));
         }
         self.stage = Stage::Counted(Box::new(counted));
         if self.is_full { Settled::Again } else { Settled::Over }

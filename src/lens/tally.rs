@@ -203,7 +203,8 @@ impl Tally {
             Round::Hitters(hitters) => {
                 let keys = hitters.into_iter().flat_map(HeavyHitters::into_keys);
                 let others = keys.chain(self.watched).filter(|key| !self.lowest.contains_key(key));
-                self.heavy = others.map(|key| (key, Group::default())).collect();
+                self.heavy.clear();
+                self.heavy.extend(others.map(|key| (key, Group::default())));
                 if self.heavy.is_empty() { Round::Over } else { Round::Heavy }
             }
             Round::All | Round::Heavy | Round::Over => Round::Over,

@@ -82,7 +82,7 @@ impl Draft {
             check_timestamp("expires", expires)?;
         }
         self.check_signatures()?;
-        self.signatures.sort_by_key(|signature| signature.agent_id);
+        self.signatures.sort_unstable_by_key(|signature| signature.agent_id);
         let hlc = self.stamp(clock, wall)?;
         Ok(self.stamped(hlc))
     }

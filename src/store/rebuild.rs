@@ -36,7 +36,8 @@ impl Run {
         let bad =
             (0..section.separators.len()).filter(|index| self.read_page(section, *index).is_none());
         // One walk over the log serves all bad pages of the section.
-        let mut pages: Pages = bad.map(|index| (index, Vec::new())).collect();
+        let mut pages = Pages::new();
+        pages.extend(bad.map(|index| (index, Vec::new())));
         match kind {
             SectionKind::Hashes => self.collect_hashes(&mut pages, bodies)?,
             SectionKind::Positions => self.collect_positions(&mut pages, bodies)?,
@@ -49,8 +50,9 @@ impl Run {
                 // The writer's order, or the checksum would deny a page with all of its entries.
                 let key = section.shape.key;
                 // Hashes with one key are in their own order.
-                entries
-                    .sort_by(|one, other| key(one).cmp(&key(other)).then_with(|| one.cmp(other)));
+                entries.sort_unstable_by(|one, other| {
+                    key(one).cmp(&key(other)).then_with(|| one.cmp(other))
+                });
             }
             let page = entries.concat();
             (crc32c::crc32c(&page) == section.checksums[index]).then_some((index, page))

@@ -61,8 +61,11 @@ impl Swim {
     pub(super) fn other_list(&self, updates: &[Update], digest: u64) -> Option<OtherList> {
         let is_other = self.digest().is_some_and(|own| own != digest);
         let is_whole = || self.digest_of(updates) == digest;
-        let ranks = || updates.iter().map(|update| (update.node, update.rank())).collect();
-        (is_other && is_whole()).then(ranks)
+        (is_other && is_whole()).then(|| {
+            let mut ranks = OtherList::new();
+            ranks.extend(updates.iter().map(|update| (update.node, update.rank())));
+            ranks
+        })
     }
 
     /// Sends the node at `address` what its list lacks.

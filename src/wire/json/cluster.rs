@@ -82,8 +82,9 @@ pub fn status(cluster: &Cluster, syncs: impl Iterator<Item = (NodeId, Progress)>
     let me = cluster.swim().me();
     let id = cluster.identity().tag().settled();
     let others = cluster.swim().members().map(|member| (&member.news, member.is_reachable));
-    let mut members: Vec<(&Update, bool)> = others.chain([(me, true)]).collect();
-    members.sort_unstable_by_key(|(news, _)| news.node);
+    let mut members: Vec<(&Update, bool)> = others.collect();
+    let own = members.partition_point(|(news, _)| news.node < me.node);
+    members.insert(own, (me, true));
     let gossip = cluster.gossip();
     let stats = gossip.stats();
     let status = StatusBody {
