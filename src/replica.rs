@@ -56,6 +56,7 @@ use crate::sync::{Request, SessionReport};
 pub use answers::LeafPage;
 pub use damage::Fetch;
 use fetch_rounds::FetchRounds;
+use litemap::LiteMap;
 use peers::Peers;
 use ranges::Ranges;
 pub use run::SessionId;
@@ -122,7 +123,7 @@ pub struct Replica {
     store: Store,
     /// Anti-entropy under way: a few, of which one exchanges and the others wait for their peers'
     /// first answers; an answer may come for one that is over.
-    sessions: BTreeMap<SessionId, Run>,
+    sessions: LiteMap<SessionId, Run>,
     /// Never used twice, so that an answer to a session that is over meets no other one.
     next_session: SessionId,
     /// What earlier sessions showed of each peer.
@@ -159,7 +160,7 @@ impl Replica {
             clocks: Clocks::new(node),
             queue,
             store,
-            sessions: BTreeMap::new(),
+            sessions: LiteMap::new_vec(),
             next_session: 0,
             peers: Peers::default(),
             repairing: BTreeSet::new(),

@@ -9,8 +9,9 @@
 //! In: how sessions of anti-entropy ended. Out: whether rounds pass a member by. Never: forgets a
 //! member because it went and came back, keeps more than a cluster's members.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
+
+use litemap::LiteMap;
 
 use crate::base::{Moment, NodeId, limits};
 
@@ -37,7 +38,7 @@ pub struct Outcome {
 #[derive(Debug, Default)]
 pub(super) struct BackedOff {
     /// By node id, dead members included: a restart clears no penalty.
-    records: BTreeMap<NodeId, Record>,
+    records: LiteMap<NodeId, Record>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

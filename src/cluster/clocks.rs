@@ -7,8 +7,9 @@
 //!
 //! Never: reads a clock.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
+
+use litemap::LiteMap;
 
 use crate::base::clock::{RELEASED, SetBack};
 use crate::base::{Hlc, HlcClock, Moment, NodeId, Wall, limits};
@@ -104,7 +105,7 @@ pub struct Clocks {
     /// Stamps of this node, never behind one that it gave or took.
     hlc: HlcClock,
     /// By member; under [`NodeId::NONE`], which is none, the last one of any other caller.
-    readings: BTreeMap<NodeId, PeerReading>,
+    readings: LiteMap<NodeId, PeerReading>,
     /// When the log was last written, before the start: a wall clock before that is wrong. 0 from
     /// the first write on, which is of this clock.
     written: Wall,
@@ -117,7 +118,7 @@ pub struct Clocks {
 impl Clocks {
     /// Those of a node that starts: nothing is known of its clock or of others.
     pub fn new(node: NodeId) -> Clocks {
-        let (hlc, readings, written) = (HlcClock::new(node), BTreeMap::new(), Wall(0));
+        let (hlc, readings, written) = (HlcClock::new(node), LiteMap::new_vec(), Wall(0));
         Clocks { hlc, readings, written, set_back: 0, events: Vec::new() }
     }
 

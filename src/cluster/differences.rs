@@ -11,8 +11,9 @@
 //! reconcile with. Never: names a member twice for one difference, names one that this node is
 //! pushing to.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
+
+use litemap::LiteMap;
 
 use crate::base::{Moment, NodeId, limits};
 
@@ -44,14 +45,14 @@ pub(super) struct Differences {
     seen: Option<Seen>,
     /// Digests of this node and of a member when a session between them began. The same two again
     /// are a difference that the session left, such as colliding short ids; rounds see to it.
-    looked_at: BTreeMap<NodeId, (u64, u64)>,
+    looked_at: LiteMap<NodeId, (u64, u64)>,
     /// Sessions asked for since the start, for `/metrics`.
     sessions: u64,
 }
 
 impl Differences {
     pub(super) fn new(is_on: bool) -> Differences {
-        Differences { is_on, own: 0, seen: None, looked_at: BTreeMap::new(), sessions: 0 }
+        Differences { is_on, own: 0, seen: None, looked_at: LiteMap::new_vec(), sessions: 0 }
     }
 
     /// This node's set has this digest now.
@@ -104,7 +105,8 @@ impl Differences {
             return None;
         }
         if self.looked_at.len() >= limits::MEMBERS_MAX {
-            self.looked_at.pop_first();
+            let evicted = self.looked_at.first().map(|(node, _)| *node);
+            evicted.map(|node| self.looked_at.remove(&node));
         }
         self.looked_at.insert(node, (self.own, theirs));
         self.sessions += 1;

@@ -10,7 +10,9 @@
 //!
 //! Never: holds a body, waits for an answer before it takes the next assertion.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
+
+use litemap::LiteMap;
 
 use super::trees::{Trees, tree_of};
 use crate::base::{Digest, NodeId, limits};
@@ -93,7 +95,7 @@ pub struct Gossip {
     /// This node, which has a place in the trees.
     me: NodeId,
     /// One for each member that takes part; there is none to drop into when a member is gone.
-    queues: BTreeMap<NodeId, Queue>,
+    queues: LiteMap<NodeId, Queue>,
     /// Of them, those that this node cannot call: they fetch by anti-entropy what is new.
     unreachable: BTreeSet<NodeId>,
     /// Of them, those that pass nothing on.

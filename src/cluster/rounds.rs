@@ -5,8 +5,9 @@
 //! In: time, members that came back. Out: members to reconcile with. Never: names a member twice at
 //! a time, lets nodes that started together ask at one time.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
+
+use litemap::LiteMap;
 
 use crate::base::{Moment, NodeId, Random};
 
@@ -25,7 +26,7 @@ pub(super) struct Rounds {
     next: Moment,
     /// Members that are back, and when each is asked: they do not wait for the round, since a node
     /// that was away lacks most.
-    back: BTreeMap<NodeId, Moment>,
+    back: LiteMap<NodeId, Moment>,
     /// Which members a round names, and the jitter.
     random: Random,
 }
@@ -35,7 +36,7 @@ impl Rounds {
     pub(super) fn new(interval: Option<Duration>, seed: u64, now: Moment) -> Rounds {
         let mut random = Random::new(seed);
         let next = now + jittered(interval.unwrap_or_default(), &mut random);
-        Rounds { interval, next, back: BTreeMap::new(), random }
+        Rounds { interval, next, back: LiteMap::new_vec(), random }
     }
 
     /// A member is back, or new.

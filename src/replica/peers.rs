@@ -5,7 +5,7 @@
 //! Out: strategies, counts. Never: keeps more peers than a cluster's members, remembers one that is
 //! forgotten by the membership.
 
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 
 use crate::base::{Digest, NodeId, limits};
 use crate::sync::{PeerHistory, SessionCounts, SessionReport, Strategy};
@@ -23,7 +23,7 @@ struct PeerRecord {
 /// What is known of peers.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
-    records: BTreeMap<NodeId, PeerRecord>,
+    records: LiteMap<NodeId, PeerRecord>,
 }
 
 impl Peers {
@@ -39,7 +39,8 @@ impl Peers {
     /// A session with the peer ended, which began at this node's `root`.
     pub(super) fn handle_ended(&mut self, peer: NodeId, report: &SessionReport, root: Digest) {
         if self.records.len() >= limits::MEMBERS_MAX && !self.records.contains_key(&peer) {
-            self.records.pop_first();
+            let evicted = self.records.first().map(|(node, _)| *node);
+            evicted.map(|node| self.records.remove(&node));
         }
         let record = self.records.entry(peer).or_default();
         record.lacks_sketch |= report.lacks_sketch;

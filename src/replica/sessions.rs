@@ -113,7 +113,7 @@ impl Replica {
     /// A member is gone, or cannot be called: it answers no call of a session that is under way. To
     /// wait for their ends would keep the session for [`crate::base::limits::CALL_MAX`].
     pub(super) fn end_sessions_with(&mut self, node: NodeId, why: &str) {
-        for run in self.sessions.values_mut().filter(|run| run.peer == node) {
+        for run in self.sessions.iter_mut().map(|(_, run)| run).filter(|run| run.peer == node) {
             run.session.handle_gone(why.to_owned());
         }
     }

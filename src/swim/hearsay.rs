@@ -9,8 +9,10 @@
 //! In: updates, pings begun and ended, time. Out: the node to ping next. Never: keeps more than a
 //! bounded number of unknown nodes, lets them be pinged faster than a bounded rate.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use litemap::LiteMap;
 
 use super::member::Update;
 use crate::base::{Moment, NodeId, limits};
@@ -69,7 +71,7 @@ impl Check {
 #[derive(Debug, Default)]
 pub(super) struct Hearsay {
     /// By the node that it is about: a flood about one node is one check.
-    about: BTreeMap<NodeId, Check>,
+    about: LiteMap<NodeId, Check>,
     /// Those that no ping is under way for, in the order in which they are served.
     waiting: BTreeSet<(Rank, Moment, NodeId)>,
     /// Checks of unknown nodes, which are bounded apart from those of members.

@@ -37,7 +37,7 @@ mod verification;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::base::{Moment, NodeId, Random, limits};
@@ -45,6 +45,7 @@ pub use calls::{Ack, CallNumber, Event, Failure, Output};
 use duplicate::Duplicates;
 use hearsay::Hearsay;
 use lists::Lists;
+use litemap::LiteMap;
 use local_health::LocalHealth;
 pub use member::{Member, State, Update};
 use probe::{Probes, Purpose};
@@ -83,9 +84,9 @@ pub struct Swim {
     me: Update,
     /// All others that are known, the dead included until they are forgotten: late news of a dead
     /// member has to find it dead.
-    members: BTreeMap<NodeId, Member>,
+    members: LiteMap<NodeId, Member>,
     /// One for each member in [`State::Suspect`]; apart from `members` since few are suspected.
-    suspicions: BTreeMap<NodeId, Suspicion>,
+    suspicions: LiteMap<NodeId, Suspicion>,
     /// Members that are dead or left: revisits and forgetting need no walk over the living.
     gone: Vec<NodeId>,
     /// What others say and what this node has yet to see for itself.
@@ -130,8 +131,8 @@ impl Swim {
         let mut swim = Swim {
             config,
             me,
-            members: BTreeMap::new(),
-            suspicions: BTreeMap::new(),
+            members: LiteMap::new_vec(),
+            suspicions: LiteMap::new_vec(),
             gone: Vec::new(),
             hearsay: Hearsay::new(config.probe_interval),
             rumors: Rumors::default(),

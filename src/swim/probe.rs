@@ -11,7 +11,7 @@
 //! In: calls begun and ended, time. Out: probes that are late, members that no path reached. Never:
 //! judges a member, opens a call.
 
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 
 use super::calls::CallNumber;
 use crate::base::{Moment, NodeId, Random, limits};
@@ -71,7 +71,7 @@ pub(super) struct Probes {
     /// The last number given to a call: a late end must not be taken for another call's.
     next_number: CallNumber,
     /// Calls whose end is not known, by number.
-    open: BTreeMap<CallNumber, Probe>,
+    open: LiteMap<CallNumber, Probe>,
     /// Members that did not answer and for which relays are asked.
     unreached: Vec<Unreached>,
     /// The members that take part, in this round's order.
@@ -86,7 +86,7 @@ impl Probes {
             next_period: first_period,
             periods: 0,
             next_number: 0,
-            open: BTreeMap::new(),
+            open: LiteMap::new_vec(),
             unreached: Vec::new(),
             order: Vec::new(),
             at: 0,
@@ -184,8 +184,11 @@ impl Probes {
 
     /// Direct probes whose time is over; a late answer to them still counts.
     pub(super) fn take_silent(&mut self, now: Moment) -> Vec<Probe> {
-        let late =
-            self.open.values_mut().filter(|probe| probe.silent_at.is_some_and(|at| at <= now));
+        let late = self
+            .open
+            .iter_mut()
+            .map(|(_, probe)| probe)
+            .filter(|probe| probe.silent_at.is_some_and(|at| at <= now));
         let silent: Vec<Probe> = late
             .map(|probe| {
                 probe.silent_at = None;
@@ -208,7 +211,7 @@ impl Probes {
 
     /// Nothing that is waited for is late before `at`.
     pub(super) fn postpone(&mut self, at: Moment) {
-        let silent = self.open.values_mut().filter_map(|probe| probe.silent_at.as_mut());
+        let silent = self.open.iter_mut().filter_map(|(_, probe)| probe.silent_at.as_mut());
         let unreached = self.unreached.iter_mut().map(|unreached| &mut unreached.deadline);
         silent.chain(unreached).for_each(|deadline| *deadline = at.max(*deadline));
     }
@@ -228,7 +231,7 @@ impl Probes {
         debug_assert!(self.open.len() <= limits::PROBES_MAX, "{} calls", self.open.len());
         // The last one may be taken from an empty order, too.
         debug_assert!(self.at <= self.order.len() + 1, "{} of {}", self.at, self.order.len());
-        let last = self.open.last_key_value().map(|(number, _)| *number);
+        let last = self.open.last().map(|(number, _)| *number);
         debug_assert!(last.is_none_or(|last| last <= self.next_number), "a call without a number");
         debug_assert!(
             self.unreached.len() <= self.order.len(),

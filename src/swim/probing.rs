@@ -3,7 +3,7 @@
 //!
 //! In: periods, answers, failures. Out: pings. Never: has a member judged by one silence alone.
 
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 
 use super::Swim;
 use super::calls::{Failure, Output};
@@ -155,7 +155,7 @@ impl Swim {
     }
 }
 
-fn is_found(members: &BTreeMap<NodeId, Member>, seed: &Seed) -> bool {
+fn is_found(members: &LiteMap<NodeId, Member>, seed: &Seed) -> bool {
     let mut present = members.values().map(|it| &it.news).filter(|news| news.state.is_present());
     let is_present = |node| members.get(&node).is_some_and(|it| it.news.state.is_present());
     seed.node.is_some_and(is_present) || present.any(|news| news.rpc_addr == seed.address)

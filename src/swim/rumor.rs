@@ -5,7 +5,9 @@
 //! what the news is; that is read from the members when it is sent, so that old news never spreads.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+
+use litemap::LiteMap;
 
 use crate::base::NodeId;
 use crate::base::exact::log2;
@@ -14,7 +16,7 @@ use crate::base::exact::log2;
 #[derive(Debug, Default)]
 pub(super) struct Rumors {
     /// By member: a second piece of news about one replaces the first.
-    about: BTreeMap<NodeId, Rumor>,
+    about: LiteMap<NodeId, Rumor>,
     /// The same by need, so that a message takes the first few without a sort.
     by_need: BTreeSet<(Need, NodeId)>,
     /// Rumors so far: the age of each.

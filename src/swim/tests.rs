@@ -1,7 +1,7 @@
 //! Clusters of machines on a network that follows a plan.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use super::dissemination::{NEWS_BYTES_MAX, WELCOME_BYTES_MAX};
 use super::*;

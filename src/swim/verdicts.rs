@@ -166,7 +166,7 @@ impl Swim {
         // A stall is the slowness that Lifeguard, section IV.A, finds by missed acks.
         self.local_health.worsen();
         self.probes.postpone(now + interval / 2);
-        for suspicion in self.suspicions.values_mut() {
+        for (_, suspicion) in self.suspicions.iter_mut() {
             suspicion.extend(now);
         }
     }

@@ -11,7 +11,7 @@
 //!
 //! Never: accepts two answers for one call, has more than [`PUSHES_MAX`] calls in flight.
 
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 
 use crate::base::{Digest, limits};
 use crate::sketch::{Part, ShortId};
@@ -66,7 +66,7 @@ pub(super) struct Calls {
     /// The next number. Numbers are not used again, so a late answer meets no other call.
     next: u32,
     /// What each call is for, until its answer comes.
-    in_flight: BTreeMap<u32, CallPurpose>,
+    in_flight: LiteMap<u32, CallPurpose>,
 }
 
 impl Calls {
@@ -131,6 +131,6 @@ impl Calls {
     /// The bound of calls holds, and each number was drawn before.
     fn check(&self) {
         debug_assert!(self.in_flight.len() <= PUSHES_MAX);
-        debug_assert!(self.in_flight.last_key_value().is_none_or(|(last, _)| *last < self.next));
+        debug_assert!(self.in_flight.last().is_none_or(|(last, _)| *last < self.next));
     }
 }

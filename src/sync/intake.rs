@@ -14,7 +14,9 @@
 //! Never: offers more at once than half of what the commit queue holds, offers one twice, forgets
 //! one that is offered.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+
+use litemap::LiteMap;
 
 use crate::base::limits;
 use crate::model::Sealed;
@@ -38,7 +40,7 @@ pub(super) struct Intake {
     waiting_bytes: usize,
     /// Bytes of each offered assertion by number. One that is here already is answered at once, out
     /// of order, so the bytes to subtract are found by the number.
-    offered: BTreeMap<u32, usize>,
+    offered: LiteMap<u32, usize>,
     /// Sum of `offered`, which would take thousands of additions for each offer.
     offered_bytes: usize,
     /// The number of the next offer.

@@ -20,6 +20,8 @@
 
 use std::collections::BTreeMap;
 
+use litemap::LiteMap;
+
 use super::calls::RECORDS_MAX;
 use super::messages::{RowCursor, RowRange, Span};
 use super::peer_fault::PeerFault;
@@ -56,7 +58,7 @@ pub(super) struct LogPull {
     /// this length come whole, so that two of them in flight do not overlap.
     rows_per_answer: Option<u64>,
     /// Ranges in flight by call: an answer has to lie within its own.
-    asked: BTreeMap<u32, RowRange>,
+    asked: LiteMap<u32, RowRange>,
     /// How many rows the peer says it has; `None` before the first answer.
     rows: Option<u64>,
     /// The row that follows the last one that came, for the progress.
@@ -76,7 +78,7 @@ impl LogPull {
             next: Some(start.row),
             gaps: BTreeMap::new(),
             rows_per_answer: None,
-            asked: BTreeMap::new(),
+            asked: LiteMap::new_vec(),
             rows: None,
             front: 0,
             scope,

@@ -13,6 +13,8 @@
 
 use std::collections::BTreeMap;
 
+use litemap::LiteMap;
+
 use super::calls::RECORDS_MAX;
 use super::messages::RowCursor;
 
@@ -31,7 +33,7 @@ pub(super) struct StoredRows {
     /// All rows in front of this one are stored, whatever happens.
     reached: RowCursor,
     /// Calls whose assertions are being hashed, with their first rows: answers name their call.
-    opened: BTreeMap<u32, u64>,
+    opened: LiteMap<u32, u64>,
     /// Answers that are not stored whole, by their first row. They come in any order.
     unstored: BTreeMap<u64, Unstored>,
     /// Assertions that came so far.
@@ -43,7 +45,7 @@ pub(super) struct StoredRows {
 impl StoredRows {
     /// Nothing came; rows in front of this one are stored from an earlier pull.
     pub(super) fn new(reached: RowCursor) -> StoredRows {
-        let (opened, unstored) = (BTreeMap::new(), BTreeMap::new());
+        let (opened, unstored) = (LiteMap::new_vec(), BTreeMap::new());
         StoredRows { reached, opened, unstored, received: 0, stored: 0 }
     }
 

@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
+use litemap::LiteMap;
+
 use crate::base::NodeId;
 use crate::journal::Obstacle;
 use crate::sync::{Progress, SessionCounts};
@@ -86,7 +88,7 @@ pub struct Metrics {
     gateway: [u64; 4],
     gateway_retries: u64,
     queries: [Histogram; Endpoint::ALL.len()],
-    http: BTreeMap<u16, u64>,
+    http: LiteMap<u16, u64>,
     wal_writes: u64,
     wal_bytes: u64,
     fsyncs: Histogram,
@@ -99,7 +101,7 @@ impl Default for Metrics {
             gateway: [0; 4],
             gateway_retries: 0,
             queries: std::array::from_fn(|_| Histogram::new(&LATENCIES)),
-            http: BTreeMap::new(),
+            http: LiteMap::new_vec(),
             wal_writes: 0,
             wal_bytes: 0,
             fsyncs: Histogram::new(&LATENCIES),

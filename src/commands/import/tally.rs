@@ -3,9 +3,10 @@
 //! In: one fate per line. Out: the report of the end and the progress bar. Never: writes anywhere,
 //! keeps more than a few line numbers per reason.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
+
+use litemap::LiteMap;
 
 /// Line numbers kept per reason.
 const NUMBERS_MAX: usize = 5;
@@ -38,7 +39,7 @@ pub(super) struct Tally {
     created: u64,
     existed: u64,
     refused: u64,
-    reasons: BTreeMap<String, Reason>,
+    reasons: LiteMap<String, Reason>,
 }
 
 #[derive(Default)]

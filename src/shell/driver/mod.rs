@@ -13,13 +13,13 @@ mod schedule;
 pub mod verify;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::task::Waker;
 use std::time::Instant;
 
 use async_channel::Sender;
+use litemap::LiteMap;
 
 use crate::base::{Client, Digest, Moment, NodeId, Wall, limits};
 use crate::cluster::{self, SessionNumber, gossip::Origin};
@@ -101,7 +101,7 @@ pub struct Driver {
     sketching: Semaphore,
     scans: Scans,
     /// Where the tasks that hold a session's connection get what it wants done.
-    commands: RefCell<BTreeMap<SessionId, Sender<SessionCommand>>>,
+    commands: RefCell<LiteMap<SessionId, Sender<SessionCommand>>>,
     observer: RefCell<Option<FlushObserver>>,
     cluster: RefCell<Option<ClusterObserver>>,
     /// What [`Moment`] counts from.

@@ -4,7 +4,6 @@
 //! session asks for, each with its deadline. Never: decides what to ask, or which peer is next.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_channel::Sender;
+use litemap::LiteMap;
 
 use crate::base::{NodeId, limits};
 use crate::cluster::{RoundNumber, SessionNumber, Target};
@@ -55,7 +55,7 @@ pub struct Peers {
     limiter: Rc<RateLimiter>,
     /// Callers that asked since the last round began: the next one is theirs.
     callers: RefCell<Vec<Caller>>,
-    rounds: RefCell<BTreeMap<RoundNumber, RoundReports>>,
+    rounds: RefCell<LiteMap<RoundNumber, RoundReports>>,
 }
 
 impl Peers {

@@ -7,8 +7,9 @@
 //! Never: takes another member's word for a member's address.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+use litemap::LiteMap;
 
 use crate::base::{NodeId, limits};
 use crate::swim::Update;
@@ -17,7 +18,7 @@ use crate::swim::Update;
 pub struct KeyHolders {
     has_key: bool,
     /// HTTP API addresses, as each gave its own.
-    shown: RefCell<BTreeMap<NodeId, String>>,
+    shown: RefCell<LiteMap<NodeId, String>>,
 }
 
 impl KeyHolders {
@@ -35,7 +36,8 @@ impl KeyHolders {
         }
         if shown.len() >= limits::MEMBERS_MAX && !shown.contains_key(node) {
             // It shows the key again at its next ping.
-            shown.pop_first();
+            let evicted = shown.first().map(|(node, _)| *node);
+            evicted.map(|node| shown.remove(&node));
         }
         shown.insert(*node, api_addr.clone());
     }

@@ -6,10 +6,10 @@
 //! Never: drops a line without counting it, holds a line back that is the first of its kind.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use litemap::LiteMap;
 use log::Level;
 
 use crate::base::limits;
@@ -86,7 +86,7 @@ struct LeftOut {
 /// Kinds of lines of the last minute, and counts that are to be written.
 #[derive(Debug, Default)]
 struct Kinds {
-    kinds: BTreeMap<(String, &'static str), LineKind>,
+    kinds: LiteMap<(String, &'static str), LineKind>,
     over: Vec<LeftOut>,
 }
 
