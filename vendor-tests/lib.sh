@@ -14,7 +14,7 @@ die() {
 
 # Debian packages that are not installed yet.
 debian() {
-    local missing=()
+    local missing=() package
     for package in "$@"; do
         dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' ||
             missing+=("$package")
