@@ -1,7 +1,6 @@
 //! The `stemedb-edge` program: arguments in, exit code out.
 
 use std::env;
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,6 +13,7 @@ use stemedb_edge::commands::demo;
 use stemedb_edge::commands::export;
 use stemedb_edge::commands::import;
 use stemedb_edge::commands::keygen;
+use stemedb_edge::commands::output;
 use stemedb_edge::commands::request;
 use stemedb_edge::commands::status;
 use stemedb_edge::config::{self, Command};
@@ -29,11 +29,11 @@ fn main() -> ExitCode {
         Ok(Command::Check { dir }) => report(&check::check(&dir)),
         Ok(Command::Backup { dir, target }) => match backup::back_up(&dir, &target) {
             Ok(verdict) => report(&verdict),
-            Err(fault) => fail(&format!("stemedb-edge: {fault}\n"), 1),
+            Err(fault) => output::fail(&fault.to_string(), 1),
         },
         Ok(Command::AdoptCluster { dir, cluster }) => match adopt::adopt(&dir, cluster) {
-            Ok(text) => print(&text),
-            Err(fault) => fail(&format!("stemedb-edge: {fault}\n"), 1),
+            Ok(text) => output::print(&text, 0),
+            Err(fault) => output::fail(&fault.to_string(), 1),
         },
         Ok(Command::Export(options)) => export::run(&options),
         Ok(Command::Put(options)) => request::put(&options),
@@ -41,31 +41,18 @@ fn main() -> ExitCode {
         Ok(Command::Query(options)) => request::query(&options),
         Ok(Command::Status(options)) => status::run(&options),
         Ok(Command::Demo) => demo::run(),
-        Ok(Command::Print(text)) => print(&text),
-        Err(usage) => fail(&usage.to_string(), 2),
+        Ok(Command::Print(text)) => output::print(&text, 0),
+        Err(usage) => output::fail(&usage.to_string(), 2),
     }
 }
 
 fn report(verdict: &Verdict) -> ExitCode {
-    print(&verdict.text);
-    ExitCode::from(verdict.code)
+    output::print(&verdict.text, verdict.code)
 }
 
 fn make_key(file: &Path) -> ExitCode {
     match keygen::make(file) {
-        Ok(agent_id) => print(&format!("{}\n", hex(&agent_id))),
-        Err(why) => fail(&format!("stemedb-edge: {why}\n"), 1),
+        Ok(agent_id) => output::print(&format!("{}\n", hex(&agent_id)), 0),
+        Err(why) => output::fail(&why.to_string(), 1),
     }
-}
-
-// A reader that closed an output (`| head`) has read enough: a failed write changes no exit code.
-
-fn print(text: &str) -> ExitCode {
-    let _ = io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
-}
-
-fn fail(text: &str, code: u8) -> ExitCode {
-    let _ = io::stderr().write_all(text.as_bytes());
-    ExitCode::from(code)
 }

@@ -182,6 +182,31 @@ fn read_request(reader: &mut impl BufRead) -> Option<String> {
     String::from_utf8(body).ok()
 }
 
+/// Each way to print: what a full disk swallows is no success, and a reader that has read enough
+/// is no failure.
+#[test]
+#[cfg(target_os = "linux")]
+fn output_that_cannot_be_written_is_a_failure() {
+    let scratch = Scratch::new();
+    let key = scratch.file("key");
+    for arguments in [&["--version"][..], &["--print-settings"], &["status", "--help"]] {
+        let full = fs::File::options().write(true).open("/dev/full").expect("the device");
+        let ended = program(arguments).stdout(full).output().expect("the program starts");
+        let (code, _, said) = finished(ended);
+        assert_eq!(code, Some(1), "{arguments:?}");
+        assert!(said.contains("the output cannot be written: No space left"), "{said}");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let ended = program(arguments).stdout(writer).output().expect("the program starts");
+        assert_eq!(finished(ended), (Some(0), String::new(), String::new()), "{arguments:?}");
+    }
+    // What was done stays done.
+    let full = fs::File::options().write(true).open("/dev/full").expect("the device");
+    let ended = program(&["keygen", &key]).stdout(full).output().expect("the program starts");
+    assert_eq!(finished(ended).0, Some(1));
+    assert!(fs::exists(&key).expect("a readable directory"));
+}
+
 #[test]
 fn wrong_usage_is_one_line_and_exit_code_two() {
     for arguments in [

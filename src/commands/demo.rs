@@ -18,6 +18,7 @@ use futures_lite::future;
 use http::Method;
 
 use crate::commands::client::{self, ApiError};
+use crate::commands::output;
 use crate::commands::status::{Cluster, Health};
 use crate::shell::runtime::reactor::{self, Timer};
 use crate::shell::runtime::signals::{Signal, Signals};
@@ -81,11 +82,11 @@ pub fn run() -> ExitCode {
     let prepared = reactor::current().and_then(|reactor| Ok((reactor, Signals::new(Signal::ALL)?)));
     let (reactor, signals) = match prepared {
         Ok(prepared) => prepared,
-        Err(error) => return fail(&error.to_string()),
+        Err(error) => return output::fail(&error.to_string(), 1),
     };
     let mut demo = match Demo::prepare() {
         Ok(demo) => demo,
-        Err(error) => return fail(&error.to_string()),
+        Err(error) => return output::fail(&error.to_string(), 1),
     };
     let interrupted = async {
         // However the wait ends, the demo does.
@@ -107,13 +108,8 @@ pub fn run() -> ExitCode {
     drop(demo);
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => fail(&why.to_string()),
+        Err(why) => output::fail(&why.to_string(), 1),
     }
-}
-
-fn fail(why: &str) -> ExitCode {
-    let _ = writeln!(io::stderr(), "stemedb-edge: {why}");
-    ExitCode::from(1)
 }
 
 /// A closed output is no reason to stop.

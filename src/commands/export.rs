@@ -16,6 +16,7 @@ use nanoserde::{DeJson, DeJsonErr};
 use crate::base::{Secret, limits};
 use crate::commands::check::{self, Scan};
 use crate::commands::client;
+use crate::commands::output::complain;
 use crate::config::{Export, ExportFrom};
 use crate::shell::disk;
 use crate::shell::runtime::clock;
@@ -66,11 +67,6 @@ pub fn run(export: &Export) -> ExitCode {
     complain(&format!("{} assertions exported{long}", lines.count));
     why.iter().for_each(|why| complain(why));
     ExitCode::from(code)
-}
-
-fn complain(what: &str) {
-    // A closed standard error is no reason to stop.
-    let _ = writeln!(io::stderr(), "stemedb-edge: {what}");
 }
 
 /// The output, and what went there.

@@ -10,5 +10,6 @@ pub mod demo;
 pub mod export;
 pub mod import;
 pub mod keygen;
+pub mod output;
 pub mod request;
 pub mod status;

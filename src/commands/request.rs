@@ -4,7 +4,7 @@
 //! error why it did not. Never: asks twice: a claim without a timestamp would be another one.
 
 use std::fmt::Write as _;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use nanoserde::DeJson;
 use crate::base::limits;
 use crate::commands::client::{self, ApiError};
 use crate::commands::import;
+use crate::commands::output;
 use crate::config::{ApiTarget, ClaimWords, Get, ObjectKind, Put, QueryOptions};
 use crate::shell::runtime::reactor;
 use crate::shell::runtime::secrets;
@@ -84,17 +85,10 @@ fn ask(target: &ApiTarget, method: Method, path: &str, body: String) -> AnswerOr
     }
 }
 
-/// A closed output is no reason to change the exit code.
 fn print(asked: AnswerOrExit) -> ExitCode {
     match asked {
-        Ok(text) => {
-            let _ = writeln!(io::stdout(), "{text}");
-            ExitCode::SUCCESS
-        }
-        Err((why, code)) => {
-            let _ = writeln!(io::stderr(), "stemedb-edge: {why}");
-            ExitCode::from(code)
-        }
+        Ok(text) => output::print(&format!("{text}\n"), 0),
+        Err((why, code)) => output::fail(&why, code),
     }
 }
 

@@ -7,7 +7,6 @@ pub mod json;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use async_executor::LocalExecutor;
@@ -15,6 +14,7 @@ use nanoserde::{DeJson, SerJson};
 
 use crate::base::Secret;
 use crate::commands::client::{self, ApiError};
+use crate::commands::output;
 use crate::config::{StatusForm, StatusOptions};
 use crate::shell::runtime::reactor;
 use crate::shell::runtime::secrets;
@@ -117,16 +117,9 @@ pub fn run(options: &StatusOptions) -> ExitCode {
         let looked = reactor.block_on(&LocalExecutor::new(), looking);
         looked.map_err(|error| error.to_string())
     });
-    // A closed output is no reason to change the exit code.
     match shown {
-        Ok((text, is_well)) => {
-            let _ = io::stdout().write_all(text.as_bytes());
-            ExitCode::from(u8::from(!is_well))
-        }
-        Err(why) => {
-            let _ = writeln!(io::stderr(), "stemedb-edge: {}: {why}", options.of.at);
-            ExitCode::from(1)
-        }
+        Ok((text, is_well)) => output::print(&text, u8::from(!is_well)),
+        Err(why) => output::fail(&format!("{}: {why}", options.of.at), 1),
     }
 }
 

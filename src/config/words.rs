@@ -17,7 +17,7 @@ pub struct Usage(pub(super) Vec<String>);
 
 impl fmt::Display for Usage {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|problem| writeln!(out, "stemedb-edge: {problem}"))
+        out.write_str(&self.0.join("\nstemedb-edge: "))
     }
 }
 

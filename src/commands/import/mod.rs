@@ -26,6 +26,7 @@ use async_executor::LocalExecutor;
 use futures_lite::future;
 
 use crate::commands::keygen;
+use crate::commands::output::{self, complain, fail};
 use crate::config::{Endpoint, Import};
 use crate::model::signature::Signer;
 use crate::shell::runtime::clock;
@@ -51,24 +52,20 @@ pub fn run(import: &Import) -> ExitCode {
     };
     let refused = job.as_ref().map_or(0, |job| job.tally.borrow().refused());
     if let Some(job) = job.filter(|job| job.next.get() > 1 || matches!(end, End::Done)) {
-        // A closed output is no reason to change the exit code.
-        let _ = write!(io::stdout(), "{}", job.tally.borrow());
+        let printed = output::print(&job.tally.borrow().to_string(), u8::from(refused > 0));
         say_how_far(&job, &end);
+        if matches!(end, End::Done) {
+            return printed;
+        }
     }
     match end {
-        End::Done if refused == 0 => ExitCode::SUCCESS,
-        End::Done => ExitCode::from(1),
+        End::Done => ExitCode::from(u8::from(refused > 0)),
         End::Unusable(why) => fail(&why, 2),
         End::Input(why) | End::Rejects(why) => fail(&why, 1),
         End::Node(why) => fail(&why, 3),
         // As shells say it.
         End::Signal(signal) => ExitCode::from(128 + signal.number()),
     }
-}
-
-fn fail(why: &str, code: u8) -> ExitCode {
-    complain(why);
-    ExitCode::from(code)
 }
 
 /// The body of a claim with a signature of the key in `file`, and a timestamp if it had none.
@@ -103,11 +100,6 @@ fn say_how_far(job: &Job, end: &End) {
     }
     let first_open = job.in_flight.borrow().first().copied().unwrap_or(job.next.get());
     complain(&format!("stopped; line {first_open} is the first without an answer"));
-}
-
-/// A line on standard error; one that is closed is no reason to stop.
-fn complain(what: &str) {
-    let _ = writeln!(io::stderr(), "stemedb-edge: {what}");
 }
 
 fn resolve(to: &Endpoint) -> Result<Vec<SocketAddr>, String> {
