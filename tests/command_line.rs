@@ -376,7 +376,21 @@ fn a_busy_node_is_waited_for_and_a_lost_answer_asked_for_again() {
     });
     let (code, out, error) = node.import(&"x\n".repeat(300));
     let expected = "300 lines: 300 created, 0 existed, 0 refused\n";
-    assert_eq!((code, out.as_str(), error.as_str()), (Some(0), expected, ""));
+    assert_eq!((code, out.as_str()), (Some(0), expected));
+    assert!(error.lines().all(|line| line.starts_with("stemedb-edge: waiting")), "{error}");
+}
+
+#[test]
+fn an_import_that_waits_says_so_and_for_what() {
+    let node = Node::new(|number, _| match number {
+        0..24 => Reply::Say(503, r#"{"error":{"code":"read_only","message":"it only reads"}}"#),
+        _ => Reply::Say(201, CREATED),
+    });
+    let (code, out, error) = node.import("x\n");
+    assert_eq!((code, out.as_str()), (Some(0), "1 lines: 1 created, 0 existed, 0 refused\n"));
+    // Once in a wait, however often it tries.
+    let why = "it answers read_only: it only reads";
+    assert_eq!(error, format!("stemedb-edge: waiting, 60s at most: {}: {why}\n", node.address));
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub(super) struct Job {
     pub(super) last_answer: Cell<Instant>,
     /// Why a request has to be made again, while it has.
     pub(super) trouble: RefCell<Option<String>>,
+    /// Whether a line on standard error says so: one for each wait, however many senders wait.
+    pub(super) is_wait_said: Cell<bool>,
     pub(super) end: RefCell<Option<End>>,
 }
 
@@ -78,6 +80,7 @@ impl Job {
             taken_bytes: Cell::new(0),
             last_answer: Cell::new(Instant::now()),
             trouble: RefCell::default(),
+            is_wait_said: Cell::new(false),
             end: RefCell::default(),
         }
     }

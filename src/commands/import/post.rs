@@ -4,6 +4,7 @@
 //! node was busy with them or the connection ended, are sent again. Never: gives a line up without
 //! a word, waits for ever.
 
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use super::answer::{LineAnswer, Verdict, judge};
 use super::job::{End, Job};
 use super::lines::Line;
 use super::tally::Fate;
+use crate::commands::output::complain;
 use crate::shell::http::client::ClientLink;
 use crate::shell::runtime::reactor::Timer;
 use crate::shell::runtime::timeout::within;
@@ -32,6 +34,8 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 const ABSENCE_MAX: Duration = Duration::from_secs(10);
 /// How long the node may refuse all requests because it is busy.
 const BUSY_MAX: Duration = Duration::from_secs(60);
+/// How long it waits without a line that says so.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Pauses between tries, doubled from the first to the second.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
@@ -86,6 +90,7 @@ impl Job {
             let tried = self.try_once(link, &mut open).await;
             if open.iter().flatten().count() < before {
                 self.last_answer.set(Instant::now());
+                self.is_wait_said.set(false);
                 pause = PAUSE_MIN;
             }
             let (why, patience) = match tried {
@@ -104,12 +109,21 @@ impl Job {
                 self.stop(End::Node(format!("{}: {why}", self.host)));
                 return None;
             }
+            self.say_wait(&why, patience);
             self.trouble.replace(Some(why));
             // Senders that fail together must not come back together.
             Timer::after(pause.mul_f64(0.5 + fastrand::f64())).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
         None
+    }
+
+    /// On a terminal the bar says it.
+    fn say_wait(&self, why: &str, patience: Duration) {
+        let is_long = self.last_answer.get().elapsed() >= SILENCE_MAX;
+        if is_long && !io::stderr().is_terminal() && !self.is_wait_said.replace(true) {
+            complain(&format!("waiting, {patience:?} at most: {}: {why}", self.host));
+        }
     }
 
     /// Sends `open` once and settles the lines whose fate the answer says; `None`: all of them.
