@@ -415,7 +415,9 @@ fn keep_going((driver, supervisor): (&Rc<Driver>, &Rc<Supervisor>), tasks: &Task
     let alive = supervisor.clone();
     tasks.spawn(async move { alive.keep_alive().await });
     tasks.spawn(run_driver(driver.clone()));
-    tasks.spawn(trim_after_bursts());
+    if memory::KEEPS_FREE_PAGES {
+        tasks.spawn(trim_after_bursts());
+    }
     tasks.spawn(log_limit::log_left_out());
 }
 

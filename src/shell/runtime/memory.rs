@@ -32,6 +32,10 @@ pub fn tune_allocator() {
     }
 }
 
+/// Whether free pages stay with the allocator until [`trim`] is called. musl's gives a group of
+/// allocations back once all of them are free, and has no call for more.
+pub const KEEPS_FREE_PAGES: bool = cfg!(target_env = "gnu");
+
 /// Gives free pages in the middle of the heap back to the system.
 #[allow(unsafe_code)]
 pub fn trim() {
