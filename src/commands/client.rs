@@ -4,6 +4,7 @@
 //! without end, takes an answer without end.
 
 use std::fmt;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -119,5 +120,5 @@ pub(super) async fn ask_within(
         let (head, body) = answer.map_err(ApiError::Exchange)?;
         Ok((head.status, String::from_utf8_lossy(&body).into_owned()))
     };
-    within(patience, asking).await.unwrap_or(Err(ApiError::Late(patience)))
+    within(patience, pin!(asking)).await.unwrap_or(Err(ApiError::Late(patience)))
 }

@@ -6,6 +6,7 @@
 
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -44,7 +45,7 @@ const NO_NODE: &str = "its answer is no JSON, is that the API of a stemedb node?
 
 /// Connects to the first address that answers.
 pub(super) async fn connect(addresses: &[SocketAddr]) -> Result<ClientLink, String> {
-    let connected = within(CONNECT_MAX, ClientLink::connect(addresses)).await;
+    let connected = within(CONNECT_MAX, pin!(ClientLink::connect(addresses))).await;
     connected.unwrap_or_else(|| Err(format!("no connection within {CONNECT_MAX:?}")))
 }
 
@@ -160,7 +161,8 @@ impl Job {
             }
             lines.held() <= ANSWER_BYTES_MAX
         });
-        match within(ANSWER_MAX, answered).await {
+        let answered = within(ANSWER_MAX, pin!(answered)).await;
+        match answered {
             Some(Ok(head)) if head.status == StatusCode::OK => {
                 if lines.last_line().is_some() {
                     return Some(Try::Hopeless(NO_NODE.to_string()));

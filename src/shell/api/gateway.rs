@@ -404,5 +404,5 @@ async fn connect(address: &str, most: Duration) -> Result<ClientLink, String> {
         ClientLink::connect(&addresses).await
     };
     let late = || Err(format!("no connection within {most:?}"));
-    within(most, connecting).await.unwrap_or_else(late)
+    within(most, pin!(connecting)).await.unwrap_or_else(late)
 }

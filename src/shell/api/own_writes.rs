@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::rc::Rc;
 
 use crate::base::{Digest, NodeId, limits};
@@ -82,7 +83,7 @@ impl OwnWrites {
             self.fetch(subject).await;
         };
         // What came by another way meanwhile is seen by the count alone.
-        let _ = within(limits::GATEWAY_CATCH_UP_MAX, fetching).await;
+        let _ = within(limits::GATEWAY_CATCH_UP_MAX, pin!(fetching)).await;
         let left: usize = self.missing(subject).values().map(Vec::len).sum();
         if left > 0 {
             log_limit::warn(

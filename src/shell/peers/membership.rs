@@ -396,3 +396,31 @@ fn log_event(event: &Event) {
         Event::Duplicate(None) => log::info!("no other live node has this node's id any more"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// musl's allocator maps what is not much smaller than two pages for itself, and unmaps it when
+    /// it is freed.
+    const TASK_BYTES_MAX: usize = 2048;
+
+    /// Bytes of the future that `call` would make; it is not called.
+    fn future_bytes<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A ping had 7,688 bytes: three copies of each future with a time limit in the next.
+    #[test]
+    fn calls_are_small_enough_to_share_pages() {
+        type Ping = (&'static Membership, CallNumber, (Vec<Update>, Option<u64>));
+        let ping = |(membership, number, news): Ping| {
+            membership.ping(number, String::new(), news, Duration::ZERO)
+        };
+        type Push = (&'static Membership, Target, Row);
+        let push = |(membership, target, row): Push| membership.push(target, row);
+        for bytes in [future_bytes(ping), future_bytes(push)] {
+            assert!(bytes <= TASK_BYTES_MAX, "{bytes} bytes");
+        }
+    }
+}

@@ -9,6 +9,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -245,7 +246,7 @@ impl Peer {
         }
         self.calls.set(self.calls.get() + 1);
         let counted = Counted(self.clone());
-        let answer = within(timeout, self.exchange(path, message, timeout)).await;
+        let answer = within(timeout, pin!(self.exchange(path, message, timeout))).await;
         drop(counted);
         answer.unwrap_or_else(|| {
             let message = format!("no answer within {} ms", timeout.as_millis());
@@ -327,7 +328,7 @@ impl Peer {
             let message = format!("the last dial failed, the next is in {} ms", wait.as_millis());
             return Err(Status::new(Code::Unavailable, message));
         }
-        match within(DIAL_MAX, self.dial()).await.unwrap_or(Err(DialError::Late)) {
+        match within(DIAL_MAX, pin!(self.dial())).await.unwrap_or(Err(DialError::Late)) {
             Ok(connection) => {
                 self.pause.set(PAUSE_MIN);
                 self.not_before.set(None);
@@ -487,7 +488,7 @@ mod tests {
                 peer.abandon_connection();
                 stop.send(()).await.expect("the server hears it");
             };
-            within(Duration::from_secs(60), zip(serve, calls)).await.expect("both end");
+            within(Duration::from_secs(60), pin!(zip(serve, calls))).await.expect("both end");
         });
     }
 

@@ -10,8 +10,9 @@ use futures_lite::future;
 
 use super::reactor::Timer;
 
-/// What `work` gives; `None` if that takes longer than `span`. Then the work is dropped.
-pub async fn within<T>(span: Duration, work: impl Future<Output = T>) -> Option<T> {
+/// What `work` gives; `None` if that takes longer than `span`. The work is pinned where it is: this
+/// future, the block in it and the pair would each hold a copy of its state.
+pub async fn within<T>(span: Duration, work: impl Future<Output = T> + Unpin) -> Option<T> {
     let late = async {
         Timer::after(span).await;
         None
