@@ -86,6 +86,38 @@ impl Wake for WakeFlag {
     }
 }
 
+/// Whether the future that [`Reactor::block_on`] runs was woken itself.
+struct OwnWake {
+    woken: AtomicBool,
+    reactor: Arc<WakeFlag>,
+}
+
+impl Wake for OwnWake {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::SeqCst);
+        self.reactor.wake_by_ref();
+    }
+}
+
+/// `task`, polled when it was woken. The executor polls what it runs in each round, whatever the
+/// round is for: all listeners, the signals and some timers of the node with each ping.
+fn when_woken(
+    mut task: Pin<&mut dyn Future<Output = ()>>,
+    own: &Arc<OwnWake>,
+) -> impl Future<Output = ()> {
+    let waker = Waker::from(own.clone());
+    poll_fn(move |_| {
+        if !own.woken.swap(false, Ordering::SeqCst) {
+            return Poll::Pending;
+        }
+        task.as_mut().poll(&mut Context::from_waker(&waker))
+    })
+}
+
 /// Remembered readiness of one descriptor.
 #[derive(Default)]
 pub struct EventSource {
@@ -240,7 +272,8 @@ impl Reactor {
     fn run(&self, executor: &LocalExecutor<'_>, task: Pin<&mut dyn Future<Output = ()>>) {
         let waker = Waker::from(self.wake.clone());
         let mut context = Context::from_waker(&waker);
-        let mut run = pin!(executor.run(task));
+        let own = Arc::new(OwnWake { woken: AtomicBool::new(true), reactor: self.wake.clone() });
+        let mut run = pin!(executor.run(when_woken(task, &own)));
         loop {
             // Cleared before the poll: the poll sees all that was woken until then.
             self.wake.notified.store(false, Ordering::SeqCst);
@@ -380,6 +413,30 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+
+    /// It was polled in each round: a hundred times.
+    #[test]
+    fn what_the_reactor_runs_is_polled_when_it_is_woken() {
+        let executor = LocalExecutor::new();
+        let asleep: Rc<Cell<Option<Waker>>> = Rc::default();
+        let sleeper = asleep.clone();
+        let worker = executor.spawn(async move {
+            for _ in 0..100 {
+                yield_now().await;
+            }
+            sleeper.take().expect("it waits").wake();
+        });
+        let mut polls = 0;
+        current().expect("a reactor").block_on(
+            &executor,
+            poll_fn(|context| {
+                polls += 1;
+                asleep.set(Some(context.waker().clone()));
+                if polls > 1 { Poll::Ready(()) } else { Poll::Pending }
+            }),
+        );
+        assert!(worker.is_finished(), "{polls} polls");
+    }
 
     /// With the executor's own yield it takes two hundred.
     #[test]
