@@ -20,10 +20,21 @@ const NAMES_INTERVAL_IDLE: Duration = Duration::from_secs(5);
 /// Done when the data directory is not where it was any more.
 pub(super) async fn displaced(driver: &Driver, directory: &Directory) -> Fault {
     loop {
-        future::or(driver.written(), Timer::after(NAMES_INTERVAL_IDLE)).await;
+        let written = async {
+            driver.written().await;
+            true
+        };
+        let idle = async {
+            Timer::after(NAMES_INTERVAL_IDLE).await;
+            false
+        };
+        let is_written = future::or(written, idle).await;
         if let Err(fault) = directory.check_names() {
             return fault;
         }
-        Timer::after(NAMES_INTERVAL).await;
+        // Without a write there are no more to hold back: a pause would be one more wake-up.
+        if is_written {
+            Timer::after(NAMES_INTERVAL).await;
+        }
     }
 }

@@ -7,6 +7,8 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use litemap::LiteMap;
@@ -57,6 +59,8 @@ fn write(level: Level, most: u64, (target, peer, reason): Cause<'_>, line: fmt::
 /// Writes how many lines were left out, when their minute is over; never ends.
 pub(crate) async fn log_left_out() {
     loop {
+        // An idle node has no counts, and would wake for a timer all the same.
+        poll_fn(|context| KINDS.with_borrow_mut(|kinds| kinds.poll_some(context))).await;
         Timer::after(FLUSH_INTERVAL).await;
         let over = KINDS.with_borrow_mut(|kinds| kinds.take_over(Instant::now()));
         for LeftOut { level, peer, reason, count } in over {
@@ -88,6 +92,8 @@ struct LeftOut {
 struct Kinds {
     kinds: LiteMap<(String, &'static str), LineKind>,
     over: Vec<LeftOut>,
+    /// Of the task that writes the counts, while there are none to come.
+    waker: Option<Waker>,
 }
 
 impl Kinds {
@@ -110,14 +116,26 @@ impl Kinds {
             self.sweep(now);
         }
         let new = LineKind { level, began: now, count: 0, most };
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
         let kind = self.kinds.entry(key).or_insert(new);
         kind.count += 1;
         kind.count <= kind.most
     }
 
+    /// Ready while lines are counted, or counts are to be written.
+    fn poll_some(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.kinds.is_empty() || !self.over.is_empty() {
+            return Poll::Ready(());
+        }
+        self.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+
     /// Ends the windows that are over.
     fn sweep(&mut self, now: Instant) {
-        let Kinds { kinds, over } = self;
+        let Kinds { kinds, over, .. } = self;
         kinds.retain(|(peer, reason), kind| {
             let is_over = now - kind.began >= WINDOW;
             let count = kind.count.saturating_sub(kind.most);
@@ -137,6 +155,10 @@ impl Kinds {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use super::*;
 
     #[test]
@@ -156,6 +178,26 @@ mod tests {
         let first = &over[0];
         assert_eq!((&*first.peer, first.reason, first.count), ("a:1", "refusals", 19_999));
         assert_eq!(kinds.kinds.len(), 1);
+    }
+
+    #[test]
+    fn the_task_that_counts_sleeps_until_a_line_comes() {
+        struct Wakes(AtomicUsize);
+        impl Wake for Wakes {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
+        let waker = Waker::from(wakes.clone());
+        let mut context = Context::from_waker(&waker);
+        let (mut kinds, now) = (Kinds::default(), Instant::now());
+        assert!(kinds.poll_some(&mut context).is_pending());
+        (0..3).for_each(|_| assert!(kinds.admit(now, Level::Warn, 9, ("a:1", "refusals"))));
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+        assert!(kinds.poll_some(&mut context).is_ready());
+        assert!(kinds.take_over(now + WINDOW).is_empty());
+        assert!(kinds.poll_some(&mut context).is_pending());
     }
 
     #[test]
