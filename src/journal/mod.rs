@@ -13,7 +13,7 @@ mod work;
 
 use std::time::Duration;
 
-use crate::base::{Digest, limits};
+use crate::base::{Digest, Moment, limits};
 use crate::model::Sealed;
 pub use queue::{CommitQueue, Output};
 pub use refusal::Refusal;
@@ -83,6 +83,19 @@ pub trait Bodies {
     fn name_at(&self, at: Position) -> Option<Digest> {
         self.digest_at(at)
     }
+}
+
+/// How an assertion comes to the queue: what it may wait for, and what its batch may cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrival {
+    /// Its caller waits for it alone, and for no other.
+    Single,
+    /// A peer gives it with others that were missing here. It waits for none of them. More follow
+    /// until this node has caught up, so that zeros ahead of them would be written in vain.
+    Given,
+    /// A client has many of them. Until they are a large batch, they wait up to [`BATCH_SPACING`]
+    /// from this time for more, or until [`CommitQueue::handle_bulk_end`].
+    Bulk(Moment),
 }
 
 /// When an assertion is answered.

@@ -17,7 +17,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::bulk::Bulk;
 use super::{
-    BATCH_SPACING, Batch, Committed, Config, Done, Durability, EVENTUAL_SPACING, Obstacle,
+    Arrival, BATCH_SPACING, Batch, Committed, Config, Done, Durability, EVENTUAL_SPACING, Obstacle,
     Position, Refusal, Tickets, Work, record,
 };
 use crate::base::table::DigestState;
@@ -40,8 +40,8 @@ struct QueuedRecord {
     sealed: Sealed,
     /// An assertion that is offered again while it is in the queue is written once.
     tickets: Tickets,
-    /// It came in bulk: its caller has more of them and waits for none alone.
-    is_bulk: bool,
+    /// Whose part of the queue it takes, and whether zeros may follow its batch.
+    arrival: Arrival,
 }
 
 /// Capacity for records that is kept while there are none: a burst of 100,000 claims must not cost
@@ -121,18 +121,7 @@ impl CommitQueue {
     /// takes the ticket along. [`CommitQueue::handle_timeout`] starts the write as soon as
     /// [`CommitQueue::wants_write`], after whatever else arrives together: one batch, one flush.
     pub fn enqueue(&mut self, sealed: Sealed, ticket: Ticket) -> Result<(), Refusal> {
-        self.take(sealed, ticket, None)
-    }
-
-    /// Takes one of many assertions that a caller has. Until they are a large batch, they wait up
-    /// to [`BATCH_SPACING`] for more, or until [`CommitQueue::handle_bulk_end`].
-    pub fn enqueue_bulk(
-        &mut self,
-        now: Moment,
-        sealed: Sealed,
-        ticket: Ticket,
-    ) -> Result<(), Refusal> {
-        self.take(sealed, ticket, Some(now))
+        self.enqueue_as(Arrival::Single, sealed, ticket)
     }
 
     /// Whether one more assertion of so many bytes may be enqueued in bulk.
@@ -147,12 +136,12 @@ impl CommitQueue {
         self.check();
     }
 
-    /// `bulk_since`: it comes in bulk, at this time.
-    fn take(
+    /// As [`CommitQueue::enqueue`], of an assertion that may come with others.
+    pub fn enqueue_as(
         &mut self,
+        arrival: Arrival,
         sealed: Sealed,
         ticket: Ticket,
-        bulk_since: Option<Moment>,
     ) -> Result<(), Refusal> {
         let digest = sealed.digest();
         if let Some(number) = self.numbers.get(&digest) {
@@ -162,8 +151,8 @@ impl CommitQueue {
                 return Err(Refusal::Busy);
             }
             tickets.push(ticket);
-            if bulk_since.is_none() {
-                // The caller of a single one waits for no others.
+            if !matches!(arrival, Arrival::Bulk(_)) {
+                // Its caller waits for no others.
                 self.bulk.end();
             }
             self.check();
@@ -178,19 +167,20 @@ impl CommitQueue {
             return Err(Refusal::Budget { bytes_max });
         }
         let fits = self.waiting_bytes + bytes <= self.config.waiting_bytes_max;
-        let has_space = match bulk_since {
-            Some(_) => self.has_bulk_space(sealed.bytes().len()),
-            None => self.waiting() - self.bulk.records < limits::COMMIT_QUEUE_MAX,
+        let has_space = match arrival {
+            Arrival::Bulk(_) => self.has_bulk_space(sealed.bytes().len()),
+            Arrival::Single | Arrival::Given => {
+                self.waiting() - self.bulk.records < limits::COMMIT_QUEUE_MAX
+            }
         };
         if !has_space || !fits {
             return Err(Refusal::Busy);
         }
-        if let Some(now) = bulk_since {
+        if let Arrival::Bulk(now) = arrival {
             self.bulk.add(now, bytes);
         }
         self.numbers.insert(digest, self.first + self.records.len() as u64);
-        let (tickets, is_bulk) = (Tickets::of(ticket), bulk_since.is_some());
-        self.records.push_back(QueuedRecord { sealed, tickets, is_bulk });
+        self.records.push_back(QueuedRecord { sealed, tickets: Tickets::of(ticket), arrival });
         self.waiting_bytes += bytes;
         self.check();
         Ok(())
@@ -379,8 +369,9 @@ impl CommitQueue {
         let most = if is_bulk { limits::BULK_QUEUE_MAX } else { limits::BATCH_RECORDS_MAX };
         let mut records = Vec::with_capacity(self.waiting().min(most));
         let (mut bytes, mut bulk, mut bulk_bytes) = (0, 0, 0);
+        let mut zeros = self.config.zeros;
         let waiting = self.records.iter().skip(self.completed.records);
-        for QueuedRecord { sealed, is_bulk, .. } in waiting.take(most) {
+        for QueuedRecord { sealed, arrival, .. } in waiting.take(most) {
             let size = record::frame_bytes(sealed.bytes().len());
             let offset = Position(self.tail.0 + bytes as u64).offset();
             // Offset 0 is the next segment's: the one before is full to the last byte.
@@ -396,7 +387,8 @@ impl CommitQueue {
             }
             records.push(sealed.clone());
             bytes += size;
-            if *is_bulk {
+            zeros &= *arrival == Arrival::Single;
+            if let Arrival::Bulk(_) = arrival {
                 bulk += 1;
                 bulk_bytes += size;
             }
@@ -411,7 +403,6 @@ impl CommitQueue {
         self.tail = Position(position.0 + bytes as u64);
         self.in_flight = Some(Extent { position, records: records.len() });
         let ahead = self.config.bytes_max.map(|max| max.saturating_sub(self.used));
-        let zeros = self.config.zeros && bulk == 0;
         let batch = Batch { position, records, bytes, flush, ahead, zeros };
         self.work = Some(Work::Write(batch));
     }

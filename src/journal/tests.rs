@@ -217,7 +217,8 @@ fn the_next_batch_starts_before_the_last_is_answered_and_a_repeated_offer_joins(
 fn what_comes_in_bulk_waits_for_more_of_its_kind_alone() {
     let mut queue = queue(Config::default());
     let bulk = |queue: &mut CommitQueue, now: u64, text: &str| {
-        queue.enqueue_bulk(Moment(now), sealed(text), Ticket(now)).expect("space");
+        let arrival = Arrival::Bulk(Moment(now));
+        queue.enqueue_as(arrival, sealed(text), Ticket(now)).expect("space");
     };
     for now in 100..103 {
         bulk(&mut queue, now, &now.to_string());
@@ -256,10 +257,30 @@ fn what_comes_in_bulk_waits_for_more_of_its_kind_alone() {
 }
 
 #[test]
+fn what_a_peer_gives_waits_for_nothing_and_has_no_zeros_behind_it() {
+    let mut queue = queue(Config::default());
+    let (single, given) = (Arrival::Single, Arrival::Given);
+    for (number, arrivals) in [[given, given], [single, given], [single, single]].iter().enumerate()
+    {
+        for (arrival, letter) in arrivals.iter().zip(["a", "b"]) {
+            let text = format!("{letter}{number}");
+            queue.enqueue_as(*arrival, sealed(&text), Ticket(0)).expect("space");
+        }
+        assert!(queue.wants_write(Moment(0)), "{arrivals:?}");
+        queue.handle_timeout(Moment(0));
+        let written = batch(&mut queue);
+        assert_eq!((written.records.len(), written.zeros), (2, !arrivals.contains(&given)));
+        queue.handle_done(Moment(0), Done::Well);
+        while queue.poll_output().is_some() {}
+    }
+}
+
+#[test]
 fn bulk_has_its_own_part_of_the_queue_and_one_flush() {
     let mut queue = queue(Config::default());
     let mut taken = 0;
-    while queue.enqueue_bulk(Moment(0), sealed(&taken.to_string()), Ticket(taken)).is_ok() {
+    let bulk = Arrival::Bulk(Moment(0));
+    while queue.enqueue_as(bulk, sealed(&taken.to_string()), Ticket(taken)).is_ok() {
         taken += 1;
     }
     assert_eq!(taken as usize, limits::BULK_QUEUE_MAX);
@@ -274,7 +295,7 @@ fn bulk_has_its_own_part_of_the_queue_and_one_flush() {
     let mut queue = CommitQueue::new(config, Position::first_of(0), 0);
     let large = |letter: &str| sealed(&letter.repeat(40 << 10));
     assert!(queue.has_bulk_space(large("a").bytes().len()));
-    assert_eq!(queue.enqueue_bulk(Moment(0), large("a"), Ticket(0)), Ok(()));
-    let second = queue.enqueue_bulk(Moment(0), sealed("b"), Ticket(0));
+    assert_eq!(queue.enqueue_as(bulk, large("a"), Ticket(0)), Ok(()));
+    let second = queue.enqueue_as(bulk, sealed("b"), Ticket(0));
     assert_eq!(second, Err(Refusal::Busy));
 }

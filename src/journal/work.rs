@@ -28,8 +28,9 @@ pub struct Batch {
     /// Bytes that the budget leaves behind the frames: preallocation beyond them would make the log
     /// larger than the operator allows. `None`: there is no budget.
     pub ahead: Option<u64>,
-    /// Whether zeros may be written behind the frames for the flushes of later batches. Not where
-    /// records came in bulk, for which each byte would be written twice.
+    /// Whether zeros may be written behind the frames for the flushes of later batches. Only where
+    /// all records are [`super::Arrival::Single`]: of others more follow in large batches, for
+    /// which each byte would be written twice.
     pub zeros: bool,
 }
 

@@ -6,7 +6,7 @@
 use super::{Fate, Output, Replica, SESSION_TICKETS};
 use crate::base::{Moment, Ticket};
 use crate::cluster::gossip::Origin;
-use crate::journal::{self, Bodies};
+use crate::journal::{self, Arrival, Bodies};
 use crate::model::Sealed;
 use crate::store::Standing;
 
@@ -21,7 +21,11 @@ impl Replica {
         bodies: &dyn Bodies,
     ) {
         let digest = sealed.digest();
-        let fate = self.take(ticket, sealed, None, bodies);
+        let arrival = match origin {
+            Origin::AntiEntropy => Arrival::Given,
+            Origin::Here | Origin::Gossip(_) => Arrival::Single,
+        };
+        let fate = self.take(ticket, sealed, arrival, bodies);
         self.note_offer(ticket, origin, fate);
         if fate == Some(Fate::Exists) && matches!(origin, Origin::Gossip(_)) {
             self.cluster.handle_known(&digest, origin);
@@ -31,7 +35,7 @@ impl Replica {
     }
 
     /// A client of this node offers one of many assertions, which share batches of the disk; see
-    /// [`journal::CommitQueue::enqueue_bulk`].
+    /// [`Arrival::Bulk`].
     pub fn handle_bulk_offer(
         &mut self,
         now: Moment,
@@ -39,7 +43,7 @@ impl Replica {
         sealed: Sealed,
         bodies: &dyn Bodies,
     ) {
-        let fate = self.take(ticket, sealed, Some(now), bodies);
+        let fate = self.take(ticket, sealed, Arrival::Bulk(now), bodies);
         self.note_offer(ticket, Origin::Here, fate);
         self.check();
     }
@@ -71,12 +75,12 @@ impl Replica {
     }
 
     /// Tries to take an assertion; `None` while its flush is waited for, which begins with
-    /// [`Replica::start_write`]. `bulk_since`: it is one of many, and comes at this time.
+    /// [`Replica::start_write`].
     pub(super) fn take(
         &mut self,
         ticket: Ticket,
         sealed: Sealed,
-        bulk_since: Option<Moment>,
+        arrival: Arrival,
         bodies: &dyn Bodies,
     ) -> Option<Fate> {
         let digest = sealed.digest();
@@ -89,10 +93,7 @@ impl Replica {
         let taken = match self.store.is_behind() {
             true if self.is_unindexed => Err(journal::Refusal::Index),
             true => Err(journal::Refusal::Busy),
-            false => match bulk_since {
-                Some(now) => self.queue.enqueue_bulk(now, sealed, ticket),
-                None => self.queue.enqueue(sealed, ticket),
-            },
+            false => self.queue.enqueue_as(arrival, sealed, ticket),
         };
         let Err(refusal) = taken else {
             if standing == Standing::Damaged {
@@ -102,5 +103,29 @@ impl Replica {
         };
         self.stats.refused += 1;
         Some(Fate::Refused(refusal))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Memory, claim, replica};
+    use super::*;
+    use crate::journal::{Done, Work};
+
+    #[test]
+    fn what_was_missing_here_has_no_zeros_behind_it() {
+        let (mut replica, bodies) = (replica(), Memory::default());
+        let origins = [Origin::Here, Origin::Gossip(None), Origin::AntiEntropy];
+        for (number, origin) in (0..).zip(origins) {
+            replica.handle_offer(Ticket(number), (claim(number), origin), &bodies);
+            replica.handle_timeout(Moment::ZERO, &bodies);
+            let batch = std::iter::from_fn(|| replica.poll_output()).find_map(|it| match it {
+                Output::Disk(Work::Write(batch)) => Some(batch),
+                _ => None,
+            });
+            let zeros = batch.expect("it is new here").zeros;
+            assert_eq!(zeros, origin != Origin::AntiEntropy, "{origin:?}");
+            replica.handle_disk(Moment::ZERO, Done::Well);
+        }
     }
 }

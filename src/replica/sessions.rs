@@ -7,7 +7,7 @@ use super::run::{Run, SESSIONS, SessionId, offer_of, ticket_of};
 use super::{Fate, Output, Replica};
 use crate::base::{Moment, NodeId, Ticket};
 use crate::cluster::{Outcome, SessionNumber};
-use crate::journal::Bodies;
+use crate::journal::{Arrival, Bodies};
 use crate::store::Root;
 use crate::sync::{
     self, Progress, Reply, Session, SessionCounts, SessionReport, Span, Stored, WireBytes,
@@ -148,7 +148,8 @@ impl Replica {
                     self.outbox.push_back(Output::Call(id, number, request));
                 }
                 Some(sync::Output::Offer(number, sealed)) => {
-                    if let Some(fate) = self.take(ticket_of(id, number), sealed, None, bodies) {
+                    let ticket = ticket_of(id, number);
+                    if let Some(fate) = self.take(ticket, sealed, Arrival::Given, bodies) {
                         run.session.handle_stored(number, stored(fate));
                     }
                 }
