@@ -18,8 +18,12 @@ use crate::base::limits;
 use crate::journal::record::{SEGMENT_HEAD_BYTES, check_segment_head, segment_head};
 use crate::journal::{Batch, LARGE_BATCH_BYTES, Position};
 
-/// How far a file grows in one step: large against a batch, small against the flash of a router.
-const PREALLOCATED_BYTES: u64 = 1 << 20;
+/// How far a file grows in its first step after it was opened: a node that stores ten claims
+/// between two starts wrote a MiB of zeros for them.
+const FIRST_GROWTH_BYTES: u64 = 64 << 10;
+/// How far it grows in one step at most: large against a batch, small against the flash of a
+/// router.
+const GROWTH_BYTES_MAX: u64 = 1 << 20;
 /// Capacity for frames that is kept after a large batch, and after any other.
 const FRAMES_KEPT: usize = 512 << 10;
 const FEW_BYTES: usize = 32 << 10;
@@ -52,6 +56,9 @@ struct OpenSegment {
     file: File,
     /// Up to here the file has blocks: a flush of frames before it changes no metadata.
     allocated: u64,
+    /// How far it grows next. Each step is twice the one before, so that the commits of the file
+    /// system, one for each step, stay few.
+    step: u64,
     /// Something was written since the last flush.
     dirty: bool,
     /// Behind the log's end may lie what is left of a write that failed or was cut off. The next
@@ -159,6 +166,7 @@ impl OpenSegment {
             number,
             file,
             allocated: length,
+            step: FIRST_GROWTH_BYTES,
             dirty: false,
             is_torn: length > end,
             path,
@@ -171,8 +179,15 @@ impl OpenSegment {
         let created = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
         let file =
             created.map_err(|error| WriteFailure::of(Fault::new("creating", &path, error)))?;
-        let mut open =
-            OpenSegment { number, path, file, allocated: 0, dirty: true, is_torn: false };
+        let mut open = OpenSegment {
+            number,
+            path,
+            file,
+            allocated: 0,
+            step: FIRST_GROWTH_BYTES,
+            dirty: true,
+            is_torn: false,
+        };
         let alone = Growth { ahead: Some(0), zeros: false };
         open.write(0, &segment_head(number, before), alone).inspect_err(|_| {
             // The next try begins it anew where it stays behind.
@@ -230,9 +245,13 @@ impl OpenSegment {
     /// Preallocates behind the frames, as far as there is space: without it the next write itself
     /// fails.
     fn grow(&mut self, most: u64, zeros: bool) -> Result<(), WriteFailure> {
-        let step = self.allocated.next_multiple_of(PREALLOCATED_BYTES);
-        let target = step.min(most).min(limits::SEGMENT_BYTES_MAX);
-        if !zeros && self.allocated < target {
+        let next = self.allocated.next_multiple_of(self.step);
+        let target = next.min(most).min(limits::SEGMENT_BYTES_MAX);
+        if self.allocated >= target {
+            return Ok(());
+        }
+        self.step = (2 * self.step).min(GROWTH_BYTES_MAX);
+        if !zeros {
             let bytes = target - self.allocated;
             let reserved = fallocate(&self.file, FallocateFlags::empty(), self.allocated, bytes);
             // Not every file system can do so. What is wrong with the disk the flush shows as well.
@@ -288,10 +307,15 @@ mod tests {
         let mut writer = Writer::open(&log, Position::first_of(0)).expect("a log");
         let mut position = Position::first_of(0);
         let growth = |ahead| Growth { ahead, zeros: true };
+        let most = GROWTH_BYTES_MAX;
         for (bytes, ahead, length) in [
-            (48, None, PREALLOCATED_BYTES),
-            (PREALLOCATED_BYTES as usize, None, 2 * PREALLOCATED_BYTES),
-            (PREALLOCATED_BYTES as usize, Some(80), 2 * PREALLOCATED_BYTES + 160),
+            (48, None, FIRST_GROWTH_BYTES),
+            (FIRST_GROWTH_BYTES as usize, None, 2 * FIRST_GROWTH_BYTES),
+            (FIRST_GROWTH_BYTES as usize, None, 4 * FIRST_GROWTH_BYTES),
+            (2 * FIRST_GROWTH_BYTES as usize, None, 8 * FIRST_GROWTH_BYTES),
+            (4 * FIRST_GROWTH_BYTES as usize, None, most),
+            (most as usize, None, 2 * most),
+            (most as usize, Some(80), 2 * most + 8 * FIRST_GROWTH_BYTES + 160),
         ] {
             writer.put(position, &vec![7; bytes], growth(ahead)).expect("a good disk");
             position.0 += bytes as u64;
@@ -328,15 +352,27 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
+    fn few_claims_have_few_zeros_behind_them() {
+        let log = LogFolder::new("few");
+        let mut writer = Writer::open(&log, Position::first_of(0)).expect("a log");
+        let before = given();
+        let growth = Growth { ahead: None, zeros: true };
+        writer.put(Position::first_of(0), &[7; 48], growth).expect("a good disk");
+        let bytes = given() - before;
+        assert!(bytes <= 128 << 10, "{bytes} bytes for 48");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
     fn what_comes_in_bulk_is_written_once() {
         let log = LogFolder::new("bulk");
         let mut writer = Writer::open(&log, Position::first_of(0)).expect("a log");
         let mut position = Position::first_of(0);
-        for (zeros, most) in [(false, 2 * 48_000), (true, PREALLOCATED_BYTES + 2 * 48_000)] {
+        for (zeros, most) in [(false, 2 * 48_000), (true, GROWTH_BYTES_MAX + 2 * 48_000)] {
             let before = given();
             let growth = Growth { ahead: None, zeros };
             writer.put(position, &vec![7; 48_000], growth).expect("a good disk");
-            position.0 += PREALLOCATED_BYTES;
+            position.0 += GROWTH_BYTES_MAX;
             let bytes = given() - before;
             assert!((48_000..most).contains(&bytes), "{bytes} bytes for 48,000");
         }
