@@ -114,17 +114,19 @@ impl Sketch {
 
     /// Writes the cells into the index's manifest.
     pub fn save(&self, sink: &mut Sink) {
-        for stored in &self.cells {
-            sink.put_u64(stored[0]);
-            sink.put_u64(stored[1]);
-        }
+        sink.put_sparse(self.cells.iter().flatten().copied());
     }
 
     /// Reads the cells that were written out under the same key.
     pub fn load(key: SketchKey, source: &mut Source) -> Option<Sketch> {
         let mut sketch = Sketch::new(key);
-        for stored in &mut sketch.cells {
-            *stored = [source.u64()?, source.u64()?];
+        let mut words = source.sparse();
+        for word in sketch.cells.iter_mut().flatten() {
+            let read = words.word()?;
+            // A zero is there already: pages that no member touched take no memory.
+            if read != 0 {
+                *word = read;
+            }
         }
         Some(sketch)
     }

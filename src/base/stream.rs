@@ -49,6 +49,27 @@ impl<'a> Sink<'a> {
     pub fn put_u64(&mut self, value: u64) {
         self.put(&value.to_le_bytes());
     }
+
+    /// Words of which many are zero: of zeros that follow one another, one and how many they are.
+    pub fn put_sparse(&mut self, words: impl Iterator<Item = u64>) {
+        let mut zeros = 0;
+        for word in words {
+            if word == 0 {
+                zeros += 1;
+            } else {
+                self.put_zeros(std::mem::take(&mut zeros));
+                self.put_u64(word);
+            }
+        }
+        self.put_zeros(zeros);
+    }
+
+    fn put_zeros(&mut self, count: u32) {
+        if count > 0 {
+            self.put_u64(0);
+            self.put_u32(count);
+        }
+    }
 }
 
 impl Drop for Sink<'_> {
@@ -108,6 +129,11 @@ impl<'a> Source<'a> {
         self.bytes().map(u64::from_le_bytes)
     }
 
+    /// Words that [`Sink::put_sparse`] wrote, one at a time.
+    pub fn sparse(&mut self) -> SparseWords<'_, 'a> {
+        SparseWords { source: self, zeros: 0 }
+    }
+
     /// As many items as are counted first, four bytes.
     pub fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         let count = self.u32()?;
@@ -115,9 +141,54 @@ impl<'a> Source<'a> {
     }
 }
 
+/// Reads what [`Sink::put_sparse`] wrote.
+pub struct SparseWords<'s, 'a> {
+    source: &'s mut Source<'a>,
+    /// Zeros that were counted and not handed out yet.
+    zeros: u32,
+}
+
+impl SparseWords<'_, '_> {
+    /// The next word; `None` if the source ends before, or counts no zeros.
+    pub fn word(&mut self) -> Option<u64> {
+        if let Some(rest) = self.zeros.checked_sub(1) {
+            self.zeros = rest;
+            return Some(0);
+        }
+        let word = self.source.u64()?;
+        if word == 0 {
+            self.zeros = self.source.u32()?.checked_sub(1)?;
+        }
+        Some(word)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zeros_take_no_more_than_their_count() {
+        let cases: [(&[u64], usize); 5] = [
+            (&[], 0),
+            (&[0], 12),
+            (&[1, 2, 3], 24),
+            (&[0, 0, 0, 7, 0, 0], 12 + 8 + 12),
+            (&[5, 0, 6], 8 + 12 + 8),
+        ];
+        for (words, length) in cases {
+            let mut bytes = Vec::new();
+            let mut take = |piece: &[u8]| bytes.extend_from_slice(piece);
+            Sink::new(&mut take).put_sparse(words.iter().copied());
+            assert_eq!(bytes.len(), length, "{words:?}");
+            let mut rest = &bytes[..];
+            let mut more = |window: &mut [u8]| std::io::Read::read(&mut rest, window).unwrap_or(0);
+            let mut source = Source::new(&mut more);
+            let mut sparse = source.sparse();
+            assert!(words.iter().all(|word| sparse.word() == Some(*word)), "{words:?}");
+            assert_eq!(sparse.word(), None);
+        }
+    }
 
     #[test]
     fn what_goes_in_comes_out_whatever_the_pieces() {

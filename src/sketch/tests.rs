@@ -152,3 +152,18 @@ fn many_at_once_are_the_same_as_one_by_one() {
         assert_eq!(single, grouped);
     }
 }
+
+#[test]
+fn few_members_are_saved_in_few_bytes_and_many_as_before() {
+    for (members, most) in [(0, 64), (30, 16 << 10), (50_000, limits::SKETCH_CELLS_MAX * 17)] {
+        let saved = sketch(0..members);
+        let mut bytes = Vec::new();
+        saved.save(&mut Sink::new(&mut |piece| bytes.extend_from_slice(piece)));
+        assert!(bytes.len() <= most, "{} bytes for {members} members", bytes.len());
+        let mut rest = &bytes[..];
+        let mut more = |window: &mut [u8]| std::io::Read::read(&mut rest, window).unwrap_or(0);
+        let loaded = Sketch::load(SketchKey::new(None), &mut Source::new(&mut more));
+        let loaded = loaded.expect("it is whole");
+        assert_eq!(loaded.cells(0, loaded.len()), saved.cells(0, saved.len()));
+    }
+}

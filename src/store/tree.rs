@@ -267,23 +267,28 @@ impl Tree {
 
     /// Writes out one that is summed up.
     pub(super) fn save(&self, sink: &mut Sink) {
-        self.counts.iter().for_each(|count| sink.put_u32(*count));
-        self.known.iter().for_each(|known| sink.put_u64(*known));
-        sink.put(&self.digests);
+        let (counts, digests) = (self.counts.as_chunks().0, self.digests.as_chunks().0);
+        let counts = counts.iter().map(|[one, two]| u64::from(*two) << 32 | u64::from(*one));
+        let digests = digests.iter().map(|bytes| u64::from_le_bytes(*bytes));
+        sink.put_sparse(counts.chain(self.known.iter().copied()).chain(digests));
     }
 
     /// Takes in what was written out.
     pub(super) fn load(source: &mut Source) -> Option<Tree> {
         let mut tree = Tree::new();
-        for count in &mut tree.counts {
-            *count = source.u32()?;
+        let mut words = source.sparse();
+        for counts in tree.counts.as_chunks_mut().0 {
+            let word = words.word()?;
+            *counts = [word as u32, (word >> 32) as u32];
         }
         for known in &mut tree.known {
-            *known = source.u64()?;
+            *known = words.word()?;
+        }
+        for bytes in tree.digests.as_chunks_mut().0 {
+            *bytes = words.word()?.to_le_bytes();
         }
         // It was summed up with no root under way, so that all of it is counted.
         tree.all = u64::from(tree.counts[1]);
-        source.fill(&mut tree.digests)?;
         Some(tree)
     }
 

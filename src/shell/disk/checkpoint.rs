@@ -24,7 +24,7 @@ use crate::sketch::SketchKey;
 use crate::store::{Pages, Run, Spill, State, Store};
 
 const MAGIC: [u8; 8] = *b"STEMEIDX";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const DIGEST_BYTES: u64 = size_of::<Digest>() as u64;
 /// A run that cannot be read ends the process like a log that cannot be written.
 const EXIT_DISK: i32 = 74;
