@@ -163,6 +163,26 @@ fn a_kept_index_is_the_index_and_goes_on_where_it_was() {
     assert_eq!(found, rows(&full));
 }
 
+/// How many reads the calling thread has made.
+#[cfg(target_os = "linux")]
+fn reads() -> u64 {
+    let io = fs::read_to_string("/proc/thread-self/io").expect("a kernel that counts them");
+    let count = io.lines().find_map(|line| line.strip_prefix("syscr: ")).expect("a count");
+    count.parse().expect("a number")
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_open_segment_is_compared_page_by_page() {
+    let folder = Folder::filled("pages");
+    folder.keep();
+    folder.append(1, &frames(RECORDS..RECORDS + 1));
+    let before = reads();
+    assert!(folder.checkpoint().load().fitting().is_some(), "only more of it");
+    let count = reads() - before;
+    assert!(count < RECORDS / 4, "{count} reads for a segment of {} records", RECORDS / 2);
+}
+
 #[test]
 fn what_changed_behind_its_back_is_read_again() {
     let is_trusted = |folder: &Folder| folder.checkpoint().load().fitting().is_some();
@@ -202,6 +222,12 @@ fn what_changed_behind_its_back_is_read_again() {
         folder.flip(folder.segment(segment), 5000);
         folder.keep();
     }
+    let second = fs::read(folder.segment(1)).expect("read");
+    let swapped = [frames(RECORDS / 2 + 1..RECORDS / 2 + 2), frames(RECORDS / 2..RECORDS / 2 + 1)];
+    folder.overwrite(folder.segment(1), SEGMENT_HEAD_BYTES as u64, &swapped.concat());
+    assert!(!is_trusted(&folder), "two records changed places");
+    folder.write(1, &second);
+    assert!(is_trusted(&folder), "as it was, at another time");
     folder.append(1, &frames(RECORDS..RECORDS + 1));
     assert!(is_trusted(&folder), "more of the log");
     let file = fs::OpenOptions::new().write(true).open(folder.segment(1)).expect("opened");

@@ -133,6 +133,20 @@ impl Store {
         self.lost.is_empty() && self.moved.is_empty()
     }
 
+    /// Shows the rows of runs whose records lie at a position or behind it. Each page of such a run
+    /// is read once.
+    pub fn each_since(&self, from: Position, see: &mut dyn FnMut(&Digest, Position)) {
+        // Rows are appended in log order, so that positions ascend with rows.
+        let has_some = |run: &&Arc<Run>| run.position(run.rows().end - 1) >= from;
+        for run in self.runs.iter().rev().take_while(has_some) {
+            run.records(&mut |digest, at| {
+                if at >= from {
+                    see(digest, at);
+                }
+            });
+        }
+    }
+
     /// How many rows are in no run.
     pub fn unspilled(&self) -> usize {
         self.tables().map(Memtable::len).sum()

@@ -16,6 +16,7 @@ use super::evidence::Evidence;
 use super::file_fault::{Cause, Fault};
 use super::layout::{find_segments, segment_path, sync_directory};
 use super::reader::Reader;
+use super::record_sum::RecordSum;
 use super::recovery::{Recovered, closed_bytes, read_segment};
 use crate::base::stream::{Sink, Source};
 use crate::base::{Digest, limits};
@@ -373,19 +374,23 @@ impl Checkpoint {
         Some(stamps.iter().find(|stamp| stamp.number == tail.segment()).is_some_and(is_same))
     }
 
-    /// Reads the segment that was open, up to the tail: every record has to be where the index
-    /// says.
+    /// Reads the segment that was open, up to the tail: it has to hold the records that the index
+    /// has there, each at its position.
     fn knows_segment(&self, store: &Store, tail: Position) -> bool {
-        let reader = Reader::new(&self.log());
-        let mut unknown = 0;
+        let first = Position::first_of(tail.segment());
+        let (mut logged, mut indexed) = (RecordSum::default(), RecordSum::default());
         let found = read_segment(&self.log(), tail.segment(), |at, digest| {
-            let is_known = at >= tail || store.find(digest, &reader) == Some(at);
-            unknown += u64::from(!is_known);
+            if at < tail {
+                logged.add(digest, at);
+            }
         });
-        found.is_ok_and(|found| {
-            let is_whole = found.damages_listed.iter().all(|damage| damage.at >= tail);
-            unknown == 0 && is_whole && found.tail >= tail
-        })
+        let is_whole = found.is_ok_and(|found| {
+            found.damages_listed.iter().all(|damage| damage.at >= tail) && found.tail >= tail
+        });
+        // Page by page: a look-up for each record takes 30 s for 100,000 of them on an emulated
+        // Cortex-A7, which is every start after a kill.
+        store.each_since(first, &mut |digest, at| indexed.add(digest, at));
+        is_whole && logged == indexed
     }
 
     /// The directory of the kept index, `DIR/index`.

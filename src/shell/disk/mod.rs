@@ -15,6 +15,7 @@ mod layout;
 mod log_folder;
 mod lost;
 mod reader;
+mod record_sum;
 mod recovery;
 mod reread;
 mod segment;
