@@ -109,6 +109,9 @@ pub struct Clocks {
     /// When the log was last written, before the start: a wall clock before that is wrong. 0 from
     /// the first write on, which is of this clock.
     written: Wall,
+    /// The same, where the wall clock at the start was before the release: writes by such a clock
+    /// say nothing of the time, so this stays.
+    passed: Wall,
     /// How often the HLC was set back, for `/metrics`.
     set_back: u64,
     /// Drained after each call by the owner.
@@ -119,12 +122,15 @@ impl Clocks {
     /// Those of a node that starts: nothing is known of its clock or of others.
     pub fn new(node: NodeId) -> Clocks {
         let (hlc, readings, written) = (HlcClock::new(node), LiteMap::new_vec(), Wall(0));
-        Clocks { hlc, readings, written, set_back: 0, events: Vec::new() }
+        Clocks { hlc, readings, written, passed: Wall(0), set_back: 0, events: Vec::new() }
     }
 
-    /// The log was last written at `written`; 0 is not known.
-    pub fn handle_written(&mut self, written: Wall) {
+    /// The log was last written at `written`, before the wall clock of the start; 0 is not known.
+    pub fn handle_written(&mut self, written: Wall, wall: Wall) {
         self.written = written;
+        if wall < RELEASED {
+            self.passed = written;
+        }
     }
 
     /// The log was written to since the start, by the clock as it is now.
@@ -212,6 +218,20 @@ impl Clocks {
             refused: self.hlc.refused(),
             peers,
         }
+    }
+
+    /// The time by which claims are judged: the wall clock, unless it lies before the release. By
+    /// such a clock every claim is of a time to come, and a lens has no answer. What is known
+    /// instead: the release, the last write to the log, and the clocks of members, of which the
+    /// median counts so that one wrong clock among three moves nothing.
+    pub fn judging(&self, now: Moment, wall: Wall, swim: &Swim) -> Wall {
+        if wall >= RELEASED {
+            return wall;
+        }
+        let mut peers = self.read(now, wall, swim).peers;
+        peers.sort_unstable_by_key(|(_, ahead)| *ahead);
+        let median = peers.get(peers.len().saturating_sub(1) / 2).map_or(0, |(_, ahead)| *ahead);
+        Wall(wall.0.saturating_add_signed(median)).max(self.passed).max(RELEASED)
     }
 
     fn standing(&self, wall: Wall, peers: &[(NodeId, i64)]) -> ClockStanding {
@@ -330,10 +350,29 @@ mod tests {
         let standing = |clocks: &Clocks, wall| clocks.read(Moment::ZERO, wall, &swim).standing;
         assert_eq!(standing(&clocks, Wall(RELEASED.0 - 1)), ClockStanding::Behind);
         assert_eq!(standing(&clocks, NOW), ClockStanding::Good);
-        clocks.handle_written(Wall(NOW.0 + 60_001));
+        clocks.handle_written(Wall(NOW.0 + 60_001), NOW);
         assert_eq!(standing(&clocks, NOW), ClockStanding::Behind);
         clocks.handle_write();
         assert_eq!(standing(&clocks, NOW), ClockStanding::Good);
+    }
+
+    #[test]
+    fn a_clock_in_1970_judges_by_what_else_is_known() {
+        let (swim, mut clocks) = (swim(3), Clocks::new(NodeId([1; 16])));
+        let early = Wall(10_000);
+        let judging = |clocks: &Clocks, wall| clocks.judging(Moment::ZERO, wall, &swim);
+        assert_eq!(judging(&clocks, early), RELEASED);
+        clocks.handle_written(NOW, early);
+        clocks.handle_write();
+        assert_eq!(judging(&clocks, early), NOW, "a write by this clock does not say the time");
+        for (number, time, expected) in
+            [(2, NOW.0 + 5_000, 5_000), (3, NOW.0 + YEAR, 5_000), (4, NOW.0 + 7_000, 7_000)]
+        {
+            clocks.handle_reading(Moment::ZERO, of(number, time), early, &swim);
+            assert_eq!(judging(&clocks, early), Wall(NOW.0 + expected), "member {number}");
+        }
+        let set = Wall(RELEASED.0 + 1);
+        assert_eq!(judging(&clocks, set), set, "a clock that may be right is believed");
     }
 
     #[test]

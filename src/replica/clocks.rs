@@ -16,7 +16,7 @@ impl Replica {
     /// Continues after the newest stamp of this node among its last assertions, so that stamps rise
     /// over a restart; `written` is when the log was last written, as its file says.
     pub fn resume_clock(&mut self, wall: Wall, written: Wall, bodies: &dyn Bodies) {
-        self.clocks.handle_written(written);
+        self.clocks.handle_written(written, wall);
         let mut far = None;
         let mut candidates = self.store.select([], None);
         for _ in 0..RESUMED_ROWS {
@@ -65,6 +65,11 @@ impl Replica {
     /// The clocks, and what is wrong with this node's.
     pub fn clock(&self, now: Moment, wall: Wall) -> ClockReading {
         self.clocks.read(now, wall, self.cluster.swim())
+    }
+
+    /// The time by which claims are judged.
+    pub fn judging(&self, now: Moment, wall: Wall) -> Wall {
+        self.clocks.judging(now, wall, self.cluster.swim())
     }
 
     fn pump_clocks(&mut self) {

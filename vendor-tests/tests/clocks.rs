@@ -123,6 +123,27 @@ async fn a_node_that_boots_in_1970_says_so_until_its_clock_is_set() {
     assert_eq!(node.get("/v1/health").await["clock"]["status"], "ok");
 }
 
+#[tokio::test]
+async fn a_node_in_1970_judges_what_was_claimed_before() {
+    let clock = WallClock::new(0);
+    let node = start(&clock, &[]);
+    let mut sensor = claim(0);
+    // After the release, so that only the log says that it has come.
+    sensor["timestamp"] = (now() / 1000).into();
+    let hash = node.assert(&sensor).await;
+    clock.set(to_1970());
+    let node = node.crash_and_restart();
+    let mut early = claim(0);
+    early["object"]["value"] = 1.into();
+    node.assert(&early).await;
+    let path = "/v1/query?subject=s0&predicate=p&lens=recency";
+    let page = node.get(path).await;
+    assert_eq!(page["resolution"]["winner"], hex(&hash), "{page}");
+    assert_eq!(page["resolution"]["candidates_count"], 2, "{page}");
+    let one = node.get(&format!("/v1/assertions/{}", hex(&hash))).await;
+    assert_eq!(one["not_yet"], Value::Null, "{one}");
+}
+
 async fn all_see_each_other(nodes: &[Node]) {
     for node in nodes {
         until("all members", async || {

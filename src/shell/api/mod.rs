@@ -127,15 +127,15 @@ impl Api {
                 if let Some(cursor) = query.cursor.filter(|it| it.numbering != numbering) {
                     return Err(Rejection::Cursor { of: cursor.numbering, here: numbering });
                 }
-                let scan = Scan::page(query, self.driver.wall());
+                let scan = Scan::page(query, self.driver.judging());
                 self.scan(Endpoint::Query, scan, head, body).await
             }
             Route::Skeptic(query) => {
-                let scan = Scan::skeptic(query, self.driver.wall());
+                let scan = Scan::skeptic(query, self.driver.judging());
                 self.scan(Endpoint::Skeptic, scan, head, body).await
             }
             Route::Layered(query) => {
-                let scan = Scan::layered(query, self.driver.wall());
+                let scan = Scan::layered(query, self.driver.judging());
                 self.scan(Endpoint::Layered, scan, head, body).await
             }
             Route::Names(listing) => {
@@ -143,10 +143,10 @@ impl Api {
                     NameKind::Subjects => Endpoint::Subjects,
                     NameKind::Predicates => Endpoint::Predicates,
                 };
-                self.scan(endpoint, Scan::names(listing, self.driver.wall()), head, body).await
+                self.scan(endpoint, Scan::names(listing, self.driver.judging()), head, body).await
             }
             Route::Conflicts(asked) => {
-                let scan = Scan::conflicts(asked, self.driver.wall());
+                let scan = Scan::conflicts(asked, self.driver.judging());
                 self.scan(Endpoint::Conflicts, scan, head, body).await
             }
             Route::Health => Ok(say(StatusCode::OK, self.health().await)),
@@ -185,12 +185,12 @@ impl Api {
 
     /// One assertion, unless the client has it already.
     fn assertion(&self, digest: &Digest, headers: &HeaderMap) -> Result<Answer, Rejection> {
-        let (start, wall) = (Instant::now(), self.driver.wall());
+        let (start, now) = (Instant::now(), self.driver.judging());
         let sealed = self.find(digest)?;
-        let validators = Validators::of(&sealed, wall, self.api_key_check.is_asking());
+        let validators = Validators::of(&sealed, now, self.api_key_check.is_asking());
         let (status, text) = match validators.are_known(headers) {
             true => (StatusCode::NOT_MODIFIED, String::new()),
-            false => (StatusCode::OK, answer::assertion(&sealed, wall)),
+            false => (StatusCode::OK, answer::assertion(&sealed, now)),
         };
         let found = self.found(Endpoint::Assertion, start, text);
         Ok(Answer { status, validators: Some(validators), ..found })

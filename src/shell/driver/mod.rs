@@ -168,6 +168,11 @@ impl Driver {
         wall()
     }
 
+    /// The time by which claims are judged: the wall clock, unless that is known to be wrong.
+    pub fn judging(&self) -> Wall {
+        self.replica.borrow().judging(self.now(), self.wall())
+    }
+
     /// Reads from the node without changing it.
     pub fn read<T>(&self, look: impl FnOnce(&Replica, &dyn Bodies) -> T) -> T {
         look(&self.replica.borrow(), &self.reader)
