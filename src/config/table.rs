@@ -139,7 +139,7 @@ pub(super) const SETTINGS: [Setting; 33] = [
     row("STEMEDB_ANTI_ENTROPY_INTERVAL", "DURATION|off", "30s", "how often sets are compared"),
     row("STEMEDB_SYNC_RATE", "BYTES|off", "16M", "bytes a second taken while catching up"),
     row("STEMEDB_SCRUB_RATE", "BYTES|off", "256K", "bytes a second read again to find damage"),
-    row("STEMEDB_MEMORY", "BYTES", "the cgroup's or all", "memory that all bounds follow"),
+    row("STEMEDB_MEMORY", "BYTES", "the cgroup's or all left", "memory that all bounds follow"),
     row("STEMEDB_DRAIN_DELAY", "DURATION", "0s", "a stop serves on so long, saying not ready"),
     row("STEMEDB_LOG", "LEVEL", "info", "error, warn, info, debug, trace, off"),
     row("STEMEDB_LOG_LEVEL_FILE", "FILE", "none", "a file with that level, read again on SIGHUP"),

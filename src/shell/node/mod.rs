@@ -141,6 +141,8 @@ fn start(
     (signals, supervisor): (Signals, Rc<Supervisor>),
 ) -> Result<Option<Node>, StartError> {
     let memory = settings.memory.or_else(memory::available).unwrap_or(capacity::FULL);
+    // A machine that has less at this moment is to start all the same.
+    let memory = memory.max(capacity::LEAST);
     let capacity = Capacity::of(memory).within(process::sockets_end());
     let api = bind("bind-addr", settings.bind_addr, &capacity)?;
     let gateway = bind("gateway-addr", settings.gateway_addr, &capacity)?;

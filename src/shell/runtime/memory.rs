@@ -72,12 +72,13 @@ impl Trimmer {
 }
 
 /// Bytes of memory that this process may use: the least of what its cgroup and those above it allow
-/// and what the machine has. `None` where the system shows neither.
+/// and what the machine has left. `None` where the system shows neither.
 pub fn available() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limits = groups.lines().flat_map(|line| limit_files(line).collect::<Vec<_>>());
     let limits = limits.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
-    limits.chain(total()).min()
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| left(&text));
+    limits.chain(machine).min()
 }
 
 /// Where the limits of a line of `/proc/self/cgroup` stand (cgroups(7)): of the group itself and of
@@ -100,12 +101,16 @@ fn limit_files(line: &str) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// The memory of the machine.
-fn total() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let kib =
-        text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next());
-    Some(kib?.parse::<u64>().ok()? << 10)
+/// The memory of the machine that nothing else holds, by the text of `/proc/meminfo`. Of 64 MB a
+/// kernel, its drivers and a file system in RAM leave 27: a node that counted on all of them was
+/// killed while it wrote its index.
+fn left(text: &str) -> Option<u64> {
+    let kib = |name: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+        value.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    // Kernels before 3.14 show the total alone.
+    Some(kib("MemAvailable:").or_else(|| kib("MemTotal:"))? << 10)
 }
 
 /// Resident bytes of this process; 0 where the system does not show them.
@@ -143,6 +148,14 @@ mod tests {
         );
         assert!(files("8:pids:/box").is_empty() && files("what").is_empty());
         assert!(available().is_some_and(|bytes| bytes > 1 << 20));
+    }
+
+    #[test]
+    fn what_others_hold_is_not_to_be_had() {
+        let board = "MemTotal:          46276 kB\nMemFree:           25640 kB\n";
+        assert_eq!(left(board), Some(46276 << 10));
+        assert_eq!(left(&format!("{board}MemAvailable:      27628 kB\n")), Some(27628 << 10));
+        assert_eq!(left("what"), None);
     }
 
     #[test]
