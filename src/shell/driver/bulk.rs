@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::{Digest, limits};
 use crate::journal::Bodies;
+use crate::journal::record::frame_bytes;
 use crate::model::Sealed;
 use crate::replica::Replica;
 use crate::shell::driver::Driver;
@@ -31,6 +32,17 @@ const SLICE_BODIES: usize = 64;
 const SLICE_HASHES: usize = 1024;
 /// Bytes of the log that a slice reads at most, in one go.
 const SLICE_BYTES: u64 = 128 << 10;
+
+/// Bytes of an answer of records beside their frames, whose heads are larger than the fields that
+/// they become.
+const RECORDS_HEAD_BYTES: usize = 64;
+
+/// How many bytes of frames to read for an answer of at most `capacity` bytes: the last record may
+/// begin within them and end beyond.
+fn records_bytes(capacity: usize) -> u64 {
+    let beyond = frame_bytes(limits::ASSERTION_BYTES_MAX) + RECORDS_HEAD_BYTES;
+    (capacity.saturating_sub(beyond) as u64).clamp(1, limits::RECORDS_BYTES)
+}
 
 /// Bounds the time that reads for peers take from the state thread.
 pub struct BulkReads {
@@ -110,9 +122,7 @@ impl BulkReads {
 
     /// The records of some rows, as many as fit into `capacity` bytes, one at least.
     pub async fn records(&self, wanted: RowRange, capacity: usize) -> Records {
-        // The last record may begin within the bytes and end beyond them.
-        let bytes = capacity.saturating_sub(2 * limits::ASSERTION_BYTES_MAX) as u64;
-        let bytes = bytes.clamp(1, limits::RECORDS_BYTES);
+        let bytes = records_bytes(capacity);
         let mut answering =
             self.driver.read(|replica, _| RecordsAnswering::new(replica.store(), wanted, bytes));
         self.slice_by_slice(|replica, bodies| answering.step(SLICE_BYTES, replica.store(), bodies))
@@ -157,5 +167,23 @@ impl BulkReads {
             self.left.set(SLICE);
         }
         self.left.get().is_zero()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Capacity, capacity};
+
+    #[test]
+    fn an_answer_of_records_has_many_and_fits_whatever_the_memory() {
+        for memory in [capacity::LEAST, 27 << 20, 45 << 20, capacity::FULL] {
+            let granted = Capacity::of(memory).grpc_unsent.min(limits::GRPC_MESSAGE_BYTES_MAX);
+            let bytes = records_bytes(granted);
+            assert!(bytes >= 128 << 10, "{bytes} of {granted} bytes");
+            let most = bytes as usize + frame_bytes(limits::ASSERTION_BYTES_MAX);
+            assert!(most < granted, "{most} of {granted} bytes");
+        }
+        assert_eq!(records_bytes(0), 1, "one at least");
     }
 }
