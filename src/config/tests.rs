@@ -97,7 +97,7 @@ fn each_mistake_is_one_line_that_helps() {
         ("import a --to https://a:1", "--to 'https://a:1': takes http://, this node speaks no TLS"),
     ] {
         let usage = run(line, &[]).expect_err(line);
-        assert_eq!(usage.to_string(), format!("stemedb-edge: {expected}\n"), "{line}");
+        assert_eq!(usage.to_string(), expected, "{line}");
     }
 }
 
