@@ -29,7 +29,7 @@ use lexopt::{Arg, Parser};
 use crate::base::{ClusterId, limits};
 use help::Topic;
 use table::{PREFIX, RawSettings, SETTINGS, SettingOrigin};
-use values::{api_address, local_api};
+use values::api_address;
 use words::{OptionsOrHelp, Words, take, text_value, unexpected, wrong};
 
 /// What the program was asked to do.
@@ -144,19 +144,19 @@ pub fn parse(
         .try_raw_args()
         .and_then(|mut raw| raw.next_if(|word| COMMANDS.iter().any(|&name| word == name)));
     match command.as_ref().and_then(|word| word.to_str()) {
-        Some("import") => parse_import(&mut parser, api_key(environment)?),
-        Some("export") => parse_export(&mut parser, api_key(environment)?),
+        Some("import") => parse_import(&mut parser, own_api(environment)?),
+        Some("export") => parse_export(&mut parser, own_api(environment)?),
         Some("put") => {
-            Ok(asked(requests::parse_put(&mut parser, api_key(environment)?)?, Command::Put))
+            Ok(asked(requests::parse_put(&mut parser, own_api(environment)?)?, Command::Put))
         }
         Some("get") => {
-            Ok(asked(requests::parse_get(&mut parser, api_key(environment)?)?, Command::Get))
+            Ok(asked(requests::parse_get(&mut parser, own_api(environment)?)?, Command::Get))
         }
         Some("query") => {
-            Ok(asked(requests::parse_query(&mut parser, api_key(environment)?)?, Command::Query))
+            Ok(asked(requests::parse_query(&mut parser, own_api(environment)?)?, Command::Query))
         }
         Some("status") => {
-            Ok(asked(requests::parse_status(&mut parser, api_key(environment)?)?, Command::Status))
+            Ok(asked(requests::parse_status(&mut parser, own_api(environment)?)?, Command::Status))
         }
         Some("backup") => parse_backup(&mut parser),
         Some("adopt-cluster") => parse_adopt(&mut parser),
@@ -304,18 +304,20 @@ fn unknown_word(word: &OsStr) -> Usage {
     })
 }
 
-/// The key that a node asks its clients for: commands share its environment, or name a file.
-fn api_key(
+/// The node of this environment, and the key that it asks its clients for: a command beside a node
+/// shares its variables.
+fn own_api(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Option<SecretSource>, Usage> {
+) -> Result<ApiTarget, Usage> {
     let mut raw = RawSettings::default();
     put_environment(&mut raw, environment);
-    Settings::client_key(&raw).map_err(Usage)
+    let (at, api_key) = Settings::own_api(&raw).map_err(Usage)?;
+    Ok(ApiTarget { at, api_key })
 }
 
 /// What looks like an address is one; a directory of such a name is `./NAME`.
-fn parse_export(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Result<Command, Usage> {
-    let mut from = None;
+fn parse_export(parser: &mut Parser, own: ApiTarget) -> Result<Command, Usage> {
+    let (mut from, mut api_key) = (None, own.api_key);
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Short('h') | Arg::Long("help") => {
@@ -336,7 +338,7 @@ fn parse_export(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Resul
             other => return Err(unexpected(other, Topic::Export)),
         }
     }
-    let from = from.unwrap_or_else(|| ExportFrom::Node(local_api()));
+    let from = from.unwrap_or(ExportFrom::Node(own.at));
     Ok(Command::Export(Export { from, api_key }))
 }
 
@@ -363,9 +365,9 @@ fn parse_adopt(parser: &mut Parser) -> Result<Command, Usage> {
     }
 }
 
-fn parse_import(parser: &mut Parser, mut api_key: Option<SecretSource>) -> Result<Command, Usage> {
+fn parse_import(parser: &mut Parser, own: ApiTarget) -> Result<Command, Usage> {
+    let ApiTarget { at: mut to, mut api_key } = own;
     let mut source: Option<OsString> = None;
-    let mut to = local_api();
     let (mut key, mut rejects, mut concurrency) = (None, None, IMPORT_REQUESTS);
     while let Some(argument) = parser.next()? {
         match argument {

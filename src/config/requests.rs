@@ -10,7 +10,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use super::help::Topic;
 use super::settings::SecretSource;
 use super::takes::Takes;
-use super::values::{Endpoint, Parsed, api_address, local_api};
+use super::values::{Endpoint, Parsed, api_address};
 use super::words::{OptionsOrHelp, Usage, text_value, unexpected, wrong};
 use crate::base::Digest;
 
@@ -111,9 +111,8 @@ static FIELDS: [(&str, &str, bool); 9] = [
 
 pub(super) fn parse_put(
     parser: &mut Parser,
-    api_key: Option<SecretSource>,
+    mut to: ApiTarget,
 ) -> Result<OptionsOrHelp<Put>, Usage> {
-    let mut to = ApiTarget { at: local_api(), api_key };
     let (mut words, mut fields) = (Vec::new(), Vec::new());
     let (mut kind, mut key) = (None, None);
     while let Some(argument) = parser.next()? {
@@ -191,9 +190,8 @@ fn number(text: &str) -> Parsed<String> {
 
 pub(super) fn parse_get(
     parser: &mut Parser,
-    api_key: Option<SecretSource>,
+    mut from: ApiTarget,
 ) -> Result<OptionsOrHelp<Get>, Usage> {
-    let mut from = ApiTarget { at: local_api(), api_key };
     let mut hash = None;
     let takes = || wrong("get takes the hash of an assertion, 64 hex digits".to_string());
     while let Some(argument) = parser.next()? {
@@ -212,9 +210,8 @@ pub(super) fn parse_get(
 
 pub(super) fn parse_query(
     parser: &mut Parser,
-    api_key: Option<SecretSource>,
+    mut at: ApiTarget,
 ) -> Result<OptionsOrHelp<QueryOptions>, Usage> {
-    let mut at = ApiTarget { at: local_api(), api_key };
     let mut parameters = Vec::new();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -234,9 +231,8 @@ pub(super) fn parse_query(
 
 pub(super) fn parse_status(
     parser: &mut Parser,
-    api_key: Option<SecretSource>,
+    mut of: ApiTarget,
 ) -> Result<OptionsOrHelp<StatusOptions>, Usage> {
-    let mut of = ApiTarget { at: local_api(), api_key };
     let (mut form, mut is_named) = (None, false);
     while let Some(argument) = parser.next()? {
         match argument {

@@ -129,11 +129,14 @@ impl Settings {
 }
 
 impl Settings {
-    /// The key alone, for commands that talk to a node whose settings they share.
-    pub(super) fn client_key(raw: &RawSettings) -> Result<Option<SecretSource>, Vec<String>> {
+    /// Where the node of these settings has its API, and its key: for commands that share them.
+    pub(super) fn own_api(
+        raw: &RawSettings,
+    ) -> Result<(Endpoint, Option<SecretSource>), Vec<String>> {
         let mut reader = SettingsReader { raw, problems: Vec::new() };
-        let key = reader.secret(SettingName::RootApiKey, SettingName::RootApiKeyFile);
-        if reader.problems.is_empty() { Ok(key) } else { Err(reader.problems) }
+        let at = values::local_api(reader.value(SettingName::BindAddr, values::listen_address));
+        let api_key = reader.secret(SettingName::RootApiKey, SettingName::RootApiKeyFile);
+        if reader.problems.is_empty() { Ok((at, api_key)) } else { Err(reader.problems) }
     }
 }
 

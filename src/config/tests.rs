@@ -169,6 +169,31 @@ fn requests_read_their_words() {
     assert_eq!(status("status --ready").1, StatusForm::Ready);
 }
 
+/// The health check of an image has the variables of its node, and no other way to find it.
+#[test]
+fn commands_ask_the_node_of_their_environment() {
+    for (listens, asked) in [
+        ("0.0.0.0:9000", "127.0.0.1:9000"),
+        ("[::]:9000", "[::1]:9000"),
+        ("192.0.2.7:80", "192.0.2.7:80"),
+    ] {
+        let environment = [("STEMEDB_BIND_ADDR", listens)];
+        for line in ["status --ready", "get 00", "export", "import -"] {
+            let at = match run(&line.replace("00", &"0".repeat(64)), &environment) {
+                Ok(Command::Status(options)) => options.of.at,
+                Ok(Command::Get(get)) => get.from.at,
+                Ok(Command::Import(import)) => import.to,
+                Ok(Command::Export(Export { from: ExportFrom::Node(node), .. })) => node,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(at.to_string(), asked, "{line}");
+        }
+    }
+    let wrong = run("status", &[("STEMEDB_BIND_ADDR", "9000")]).expect_err("no address");
+    let wrong = wrong.to_string();
+    assert!(wrong.contains("STEMEDB_BIND_ADDR='9000': takes an IP address"), "{wrong}");
+}
+
 #[test]
 fn help_and_version_are_printed_even_among_other_flags() {
     assert!(printed("--shards 0 --help").contains("Usage:"));

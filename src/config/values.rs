@@ -4,7 +4,7 @@
 //! opens a file.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -107,12 +107,14 @@ pub(super) fn advertised(text: &str) -> Parsed<Endpoint> {
     }
 }
 
-/// Where a node's API is by default.
-const API_PORT: u16 = 18180;
-
-/// The API of a node with default settings on this machine.
-pub(super) fn local_api() -> Endpoint {
-    Endpoint { host: "127.0.0.1".to_string(), port: API_PORT }
+/// The API of the node on this machine that listens at `bind`.
+pub(super) fn local_api(bind: SocketAddr) -> Endpoint {
+    let host = match bind.ip() {
+        IpAddr::V4(address) if address.is_unspecified() => IpAddr::from(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(address) if address.is_unspecified() => IpAddr::from(Ipv6Addr::LOCALHOST),
+        address => address,
+    };
+    Endpoint { host: host.to_string(), port: bind.port() }
 }
 
 /// `http://HOST:PORT`, with or without the scheme.
