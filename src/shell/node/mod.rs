@@ -72,8 +72,6 @@ use crate::wire::http::Cors;
 use crate::wire::http::policy::{Hosts, Policy};
 use crate::wire::metrics::GrpcCount;
 
-/// The start failed.
-const EXIT_START: u8 = 1;
 /// A write or a flush failed: what the page cache holds is unknown, a restart recovers.
 const EXIT_DISK: u8 = 74;
 /// How often free memory goes back to the system after a burst.
@@ -87,7 +85,7 @@ pub fn run(settings: &Settings) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => {
             eprintln!("stemedb-edge: {error}");
-            return ExitCode::from(EXIT_START);
+            return ExitCode::from(error.exit_code());
         }
     };
     let supervisor = Rc::new(Supervisor::of_environment());
@@ -99,7 +97,7 @@ pub fn run(settings: &Settings) -> ExitCode {
         }
         Err(why) => {
             logger::last_words("node", &format!("cannot start: {why}"));
-            ExitCode::from(EXIT_START)
+            ExitCode::from(why.exit_code())
         }
     };
     logger::drain();

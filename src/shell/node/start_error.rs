@@ -34,6 +34,17 @@ impl fmt::Display for StartError {
     }
 }
 
+impl StartError {
+    /// A setting that has to be changed ends as one of the command line does, for which a
+    /// supervisor makes no other try.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            StartError::Setting(_) => 2,
+            StartError::Bind(..) | StartError::Disk(_) | StartError::System(_) => 1,
+        }
+    }
+}
+
 impl From<SettingFileError> for StartError {
     fn from(error: SettingFileError) -> StartError {
         StartError::Setting(error)
