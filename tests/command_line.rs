@@ -278,6 +278,48 @@ fn a_backup_is_whole_or_not_there() {
 }
 
 #[test]
+fn an_export_that_is_cut_is_no_success() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let whole = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/0.1.0/whole");
+    let ended = program(&["export", whole]).stdout(writer).output().expect("the program starts");
+    let (code, _, said) = finished(ended);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.ends_with("this is not all: the output was closed\n"), "{said}");
+}
+
+/// A port that was mistyped is some router's web page, and says 200.
+#[test]
+fn the_answer_of_another_server_is_no_answer() {
+    let node = Node::new(|_, _| Reply::Say(200, "<html>hi</html>"));
+    let hash = "0".repeat(64);
+    for arguments in [
+        &["status", "--ready", &node.address][..],
+        &["get", &hash, "--to", &node.address],
+        &["query", "--subject", "s", "--to", &node.address],
+    ] {
+        let (code, out, said) = run(arguments);
+        assert!(matches!(code, Some(1 | 3)), "{arguments:?}: {code:?}");
+        assert_eq!(out, "");
+        assert!(said.contains("answers something else"), "{said}");
+    }
+}
+
+#[test]
+fn a_node_whose_key_file_has_no_key_is_not_to_be_started_again() {
+    let scratch = Scratch::new();
+    let empty = scratch.file("empty");
+    fs::write(&empty, "").expect("a file");
+    for file in [empty, scratch.file("missing")] {
+        let mut node = program(&["--data-dir", &scratch.file("data")]);
+        let (code, _, said) =
+            finished(node.env("STEMEDB_CLUSTER_KEY_FILE", file).output().expect("it starts"));
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("cannot start: STEMEDB_CLUSTER_KEY_FILE"), "{said}");
+    }
+}
+
+#[test]
 fn an_export_says_what_it_cannot_read() {
     let scratch = Scratch::new();
     let (code, out, error) = run(&["export", &scratch.file("missing")]);

@@ -54,8 +54,10 @@ pub fn run(export: &Export) -> ExitCode {
         Ok(None) if lines.long == 0 => (None, 0),
         Ok(None) => (None, 1),
         Ok(Some(why)) => (Some(format!("this is not all: {why}")), 1),
-        // The process that closed the output has read enough.
-        Err(End::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => (None, 0),
+        // A copy that is not whole must not pass for one.
+        Err(End::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            (Some("this is not all: the output was closed".to_owned()), 1)
+        }
         Err(End::Output(error)) => (Some(format!("writing: {error}")), 1),
         Err(End::Directory(why)) => (Some(why), 2),
         Err(End::Node(why)) => (Some(why), 3),

@@ -12,6 +12,7 @@ use async_executor::LocalExecutor;
 use http::Method;
 use nanoserde::DeJson;
 
+use crate::base::digest::parse_hex;
 use crate::base::limits;
 use crate::commands::client::{self, ApiError};
 use crate::commands::import;
@@ -37,22 +38,46 @@ struct AssertedBody {
     status: String,
 }
 
+#[derive(DeJson)]
+struct FoundBody {
+    hash: String,
+}
+
+#[derive(DeJson)]
+struct PageBody {
+    assertions: Vec<FoundBody>,
+}
+
 /// Puts a claim, and prints its hash and whether it is new.
 pub fn put(put: &Put) -> ExitCode {
     let asked = body(put).and_then(|body| ask(&put.to, Method::POST, "/v1/assert", body));
     print(asked.and_then(|text| {
-        let asserted = AssertedBody::deserialize_json(&text).map_err(|error| {
-            let error = ApiError::OtherShape("/v1/assert".to_owned(), error.to_string());
-            (format!("{}: {error}", put.to.at), EXIT_SILENT)
-        })?;
+        let asserted: AssertedBody = read(&put.to, "/v1/assert", &text)?;
         Ok(format!("{} {}", asserted.hash, asserted.status))
     }))
+}
+
+/// What a node says, read as `T`: any web server answers 200 to some path.
+fn read<T: DeJson>(target: &ApiTarget, path: &str, text: &str) -> Result<T, (String, u8)> {
+    T::deserialize_json(text).map_err(|error| other(target, path, error.to_string()))
+}
+
+fn other(target: &ApiTarget, path: &str, why: String) -> (String, u8) {
+    let error = ApiError::OtherShape(path.to_owned(), why);
+    (format!("{}: {error}", target.at), EXIT_SILENT)
 }
 
 /// Prints an assertion.
 pub fn get(get: &Get) -> ExitCode {
     let path = format!("/v1/assertions/{}", get.hash);
-    print(ask(&get.from, Method::GET, &path, String::new()))
+    let asked = ask(&get.from, Method::GET, &path, String::new());
+    print(asked.and_then(|text| {
+        let found: FoundBody = read(&get.from, &path, &text)?;
+        if found.hash != get.hash.to_string() {
+            return Err(other(&get.from, &path, format!("the assertion {}", found.hash)));
+        }
+        Ok(text)
+    }))
 }
 
 /// Prints a page of assertions, and what a lens makes of them.
@@ -60,7 +85,14 @@ pub fn query(options: &QueryOptions) -> ExitCode {
     let pairs = options.parameters.iter();
     let pairs = pairs.map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
     let path = format!("/v1/query?{}", pairs.collect::<Vec<_>>().join("&"));
-    print(ask(&options.at, Method::GET, &path, String::new()))
+    let asked = ask(&options.at, Method::GET, &path, String::new());
+    print(asked.and_then(|text| {
+        let page: PageBody = read(&options.at, "/v1/query", &text)?;
+        match page.assertions.iter().find(|found| !parse_hex(&found.hash, &mut [0; 32])) {
+            Some(found) => Err(other(&options.at, "/v1/query", format!("hash {}", found.hash))),
+            None => Ok(text),
+        }
+    }))
 }
 
 /// The answer, or why there is none and the exit code that says so.

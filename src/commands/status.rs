@@ -106,6 +106,11 @@ struct Range {
 /// Digits of an id or a root that a table shows.
 const SHOWN: usize = 12;
 
+#[derive(DeJson)]
+struct ReadyBody {
+    status: String,
+}
+
 /// Asks one node for the cluster and each member for its health, and prints what they say.
 pub fn run(options: &StatusOptions) -> ExitCode {
     let key = options.of.api_key.as_ref();
@@ -130,8 +135,11 @@ async fn look(
     form: StatusForm,
 ) -> Result<(String, bool), ApiError> {
     if form == StatusForm::Ready {
-        let text = client::get_text(at, "/v1/health/ready", key).await?;
-        return Ok((text + "\n", true));
+        let path = "/v1/health/ready";
+        let text = client::get_text(at, path, key).await?;
+        let ready = ReadyBody::deserialize_json(&text)
+            .map_err(|error| ApiError::OtherShape(path.to_owned(), error.to_string()))?;
+        return Ok((text + "\n", ready.status == "ready"));
     }
     let cluster: Cluster = client::get(at, "/v1/cluster/status", key).await?;
     let ranges: Ranges = client::get(at, "/v1/admin/ranges", key).await?;
