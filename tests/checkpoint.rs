@@ -66,6 +66,16 @@ impl Folder {
     }
 
     /// The files of runs.
+    /// Makes the manifest one of this version, as far as that is the same: up to the tree.
+    fn set_version(&self, version: u32) {
+        let mut bytes = fs::read(self.manifest()).expect("a manifest");
+        bytes.truncate(bytes.len() - 32);
+        bytes[8..12].copy_from_slice(&version.to_le_bytes());
+        let digest = blake3::hash(&bytes);
+        bytes.extend_from_slice(digest.as_bytes());
+        fs::write(self.manifest(), bytes).expect("written");
+    }
+
     fn runs(&self) -> Vec<PathBuf> {
         let found = fs::read_dir(self.0.join("index")).expect("an index");
         let mut runs: Vec<PathBuf> = found.map(|entry| entry.expect("read").path()).collect();
@@ -306,9 +316,12 @@ fn what_the_log_lost_is_known_by_name_from_the_index() {
         ("last", &|folder| fs::remove_file(folder.segment(1)).expect("removed")),
         ("range", &|folder| folder.overwrite(folder.segment(0), 5016, &[0xa5; 4096])),
     ];
-    for (name, spoil) in spoils {
-        let folder = Folder::filled(&format!("lost-{name}"));
+    // The start after an upgrade finds the manifest of the version before.
+    let versions = spoils.into_iter().flat_map(|spoil| [(spoil, 3), (spoil, 2)]);
+    for ((name, spoil), version) in versions {
+        let folder = Folder::filled(&format!("lost-{name}-{version}"));
         folder.keep();
+        folder.set_version(version);
         assert_eq!(lost(&folder).0.damages, 0, "{name}: all is there");
         let whole = fs::read(folder.segment(1)).expect("read");
         spoil(&folder);

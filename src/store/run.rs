@@ -134,7 +134,8 @@ impl Run {
         weight(self.len(), self.section(Column::Attribute).count)
     }
 
-    pub(super) fn rows(&self) -> Range<Row> {
+    /// Their numbers.
+    pub fn rows(&self) -> Range<Row> {
         self.first..self.first + self.len() as Row
     }
 

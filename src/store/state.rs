@@ -90,14 +90,22 @@ impl State {
     /// What was written out. The caller has checked their digest: what they say is not judged here.
     /// `None` if they end too early.
     pub fn load(key: SketchKey, source: &mut Source) -> Option<State> {
-        Some(State {
-            seed: source.u64()?,
-            opaque: source.u64()?,
-            end: Position(source.u64()?),
-            runs: source.list(|source| source.bytes().map(Digest))?,
-            tree: Tree::load(source)?,
-            sketch: Sketch::load(key, source)?,
-        })
+        let ([seed, opaque], end, runs) = State::load_head(source)?;
+        let (tree, sketch) = (Tree::load(source)?, Sketch::load(key, source)?);
+        Some(State { seed, opaque, end, runs, tree, sketch })
+    }
+
+    /// Seed and count of opaque assertions, the end, and the names of the runs: what version 2 of
+    /// the manifest has, too.
+    fn load_head(source: &mut Source) -> Option<([u64; 2], Position, Vec<Digest>)> {
+        let counts = [source.u64()?, source.u64()?];
+        let end = Position(source.u64()?);
+        Some((counts, end, source.list(|source| source.bytes().map(Digest))?))
+    }
+
+    /// The end and the runs of a state of this version or of the one before.
+    pub fn load_runs(source: &mut Source) -> Option<(Position, Vec<Digest>)> {
+        State::load_head(source).map(|(_, end, runs)| (end, runs))
     }
 
     /// The store, with its runs; `None` if they are others.

@@ -8,13 +8,14 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::evidence::Evidence;
 use super::file_fault::{Cause, Fault};
-use super::layout::{find_segments, segment_path, sync_directory};
+use super::layout::{find_segments, sync_directory};
+use super::manifest::{self, Manifest, Stamp};
 use super::reader::Reader;
 use super::record_sum::RecordSum;
 use super::recovery::{Recovered, closed_bytes, read_segment};
@@ -24,8 +25,6 @@ use crate::journal::{Bodies, Position};
 use crate::sketch::SketchKey;
 use crate::store::{Pages, Run, Spill, State, Store};
 
-const MAGIC: [u8; 8] = *b"STEMEIDX";
-const VERSION: u32 = 3;
 const DIGEST_BYTES: u64 = size_of::<Digest>() as u64;
 /// A run that cannot be read ends the process like a log that cannot be written.
 const EXIT_DISK: i32 = 74;
@@ -108,33 +107,6 @@ impl Pages for RunFile {
     }
 }
 
-/// A segment file as it was: a write changes its length or its time.
-#[derive(PartialEq, Eq)]
-struct Stamp {
-    number: u64,
-    length: u64,
-    seconds: u64,
-    nanos: u32,
-}
-
-impl Stamp {
-    fn of(log: &Path, number: u64) -> io::Result<Stamp> {
-        let found = fs::metadata(segment_path(log, number))?;
-        let (seconds, nanos) = (found.mtime().cast_unsigned(), found.mtime_nsec() as u32);
-        Ok(Stamp { number, length: found.len(), seconds, nanos })
-    }
-
-    fn save(&self, sink: &mut Sink) {
-        [self.number, self.length, self.seconds].iter().for_each(|value| sink.put_u64(*value));
-        sink.put_u32(self.nanos);
-    }
-
-    fn load(source: &mut Source) -> Option<Stamp> {
-        let [number, length, seconds] = [source.u64()?, source.u64()?, source.u64()?];
-        Some(Stamp { number, length, seconds, nanos: source.u32()? })
-    }
-}
-
 impl Kept {
     /// The index and what of the log it stands for; `None` if there is none to be trusted.
     pub fn fitting(self) -> Option<(Recovered, Store)> {
@@ -142,22 +114,6 @@ impl Kept {
             Kept::Fits(recovered, store) => Some((recovered, *store)),
             Kept::Nothing | Kept::Differs(_) => None,
         }
-    }
-}
-
-/// What is kept beside the runs.
-struct Manifest {
-    key: Digest,
-    stamps: Vec<Stamp>,
-    state: State,
-}
-
-impl Manifest {
-    fn load(key: SketchKey, source: &mut Source) -> Option<Manifest> {
-        (source.bytes()? == MAGIC && source.u32()? == VERSION).then_some(())?;
-        let name = Digest(source.bytes()?);
-        let stamps = source.list(Stamp::load)?;
-        Some(Manifest { key: name, stamps, state: State::load(key, source)? })
     }
 }
 
@@ -248,14 +204,9 @@ impl Checkpoint {
     }
 
     fn put_head(&self, key: SketchKey, sink: &mut Sink) -> Result<(), Cause> {
-        sink.put(&MAGIC);
-        sink.put_u32(VERSION);
-        sink.put(&key.name().0);
         let numbers = find_segments(&self.log()).map_err(|fault| fault.cause)?;
-        sink.put_u32(numbers.len() as u32);
-        for number in numbers {
-            Stamp::of(&self.log(), number)?.save(sink);
-        }
+        let stamps = numbers.into_iter().map(|number| Stamp::of(&self.log(), number));
+        manifest::save_head(key, &stamps.collect::<Result<Vec<_>, _>>()?, sink);
         Ok(())
     }
 
@@ -296,7 +247,7 @@ impl Checkpoint {
         }
         let Some(manifest) = self.read_manifest() else {
             log::warn!("the kept index cannot be read: reading all of the log");
-            return Kept::Nothing;
+            return self.evidence_before().map_or(Kept::Nothing, Kept::Differs);
         };
         let evidence = self.evidence_of(&manifest.state);
         match self.fit(manifest) {
@@ -310,7 +261,20 @@ impl Checkpoint {
 
     /// What the index knows, whether or not it fits the log.
     pub fn evidence(&self) -> Option<Evidence> {
-        Some(self.evidence_of(&self.read_manifest()?.state))
+        match self.read_manifest() {
+            Some(manifest) => Some(self.evidence_of(&manifest.state)),
+            None => self.evidence_before(),
+        }
+    }
+
+    /// What an index of the version before knows.
+    fn evidence_before(&self) -> Option<Evidence> {
+        let (end, names) = self.read_intact(manifest::load_before)?;
+        let runs: Vec<Option<Run>> = names.iter().map(|name| self.open(name)).collect();
+        let rows = runs.iter().map(|run| run.as_ref().map(|run| run.rows().len() as u64));
+        // With a run that cannot be opened, more may be missing than the others show.
+        let count = rows.sum::<Option<u64>>().unwrap_or(u64::MAX);
+        Some(Evidence::new(end, count, runs))
     }
 
     fn evidence_of(&self, state: &State) -> Evidence {
@@ -319,10 +283,15 @@ impl Checkpoint {
     }
 
     fn read_manifest(&self) -> Option<Manifest> {
+        self.read_intact(|source| Manifest::load(self.key, source))
+    }
+
+    /// What `read` makes of the manifest, if that has the digest at its end.
+    fn read_intact<T>(&self, read: impl FnOnce(&mut Source) -> Option<T>) -> Option<T> {
         let length = fs::metadata(self.manifest()).ok()?.len().checked_sub(DIGEST_BYTES)?;
         self.is_intact(length).ok().filter(|is_intact| *is_intact)?;
         let mut file = File::open(self.manifest()).ok()?.take(length);
-        Manifest::load(self.key, &mut Source::new(&mut |window| file.read(window).unwrap_or(0)))
+        read(&mut Source::new(&mut |window| file.read(window).unwrap_or(0)))
     }
 
     fn is_intact(&self, length: u64) -> io::Result<bool> {

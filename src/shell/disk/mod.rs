@@ -14,6 +14,7 @@ mod layout;
 #[cfg(test)]
 mod log_folder;
 mod lost;
+mod manifest;
 mod reader;
 mod record_sum;
 mod recovery;
