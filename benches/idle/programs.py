@@ -99,6 +99,11 @@ class Program:
         self.number = hosts.index(host)
         self.name = f"n{self.number}"
 
+    @classmethod
+    def find(cls):
+        """Sets path and version of the program, which its Debian package has."""
+        cls.path, cls.version = installed(*cls.package)
+
     @property
     def is_alone(self):
         return len(self.hosts) == 1
@@ -165,10 +170,7 @@ class Node(Program):
 
 class Etcd(Program):
     title, port, needs_majority = "etcd", 2379, True
-
-    @classmethod
-    def find(cls):
-        cls.path, cls.version = installed("etcd", "etcd-server")
+    package = "etcd", "etcd-server"
 
     def words(self):
         words = [self.path, "--name", self.name, "--data-dir", os.path.join(self.folder, "data")]
@@ -203,10 +205,7 @@ class Etcd(Program):
 
 class Nats(Program):
     title, port, needs_majority = "NATS", 4222, True
-
-    @classmethod
-    def find(cls):
-        cls.path, cls.version = installed("nats-server", "nats-server")
+    package = "nats-server", "nats-server"
 
     def words(self):
         words = [self.path, "-a", self.host, "-n", self.name, "-js", "-sd", os.path.join(self.folder, "data")]
@@ -260,10 +259,7 @@ class Nats(Program):
 
 class Redis(Program):
     title, port = "Redis", 6379
-
-    @classmethod
-    def find(cls):
-        cls.path, cls.version = installed("redis-server", "redis-server")
+    package = "redis-server", "redis-server"
 
     def words(self):
         words = [self.path, "--bind", self.host, "--protected-mode", "no", "--dir", self.folder,
@@ -302,10 +298,7 @@ class Redis(Program):
 
 class Serf(Program):
     title, port, has_records = "serf", 7373, False
-
-    @classmethod
-    def find(cls):
-        cls.path, cls.version = installed("serf", "serf")
+    package = "serf", "serf"
 
     def words(self):
         words = [self.path, "agent", "-node", self.name, "-bind", self.host, "-rpc-addr", f"{self.host}:7373",
@@ -327,11 +320,7 @@ class Serf(Program):
 
 class Mosquitto(Program):
     title, port = "mosquitto", 1883
-
-    @classmethod
-    def find(cls):
-        libraries = ("libmosquitto1", "libdlt2", "libcjson1", "libwrap0")
-        cls.path, cls.version = installed("mosquitto", "mosquitto", libraries)
+    package = "mosquitto", "mosquitto", ("libmosquitto1", "libdlt2", "libcjson1", "libwrap0")
 
     def words(self):
         settings = os.path.join(self.folder, "settings")
